@@ -1,0 +1,1 @@
+"""restore-chunk: puts one archived day back into a TimescaleDB hypertable."""

@@ -1,0 +1,1 @@
+"""Where the day goes: connection, COPY, hypertable, chunks, continuous aggregates."""

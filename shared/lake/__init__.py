@@ -1,0 +1,1 @@
+"""Where the day comes from: URL, blob, gzip, CSV header."""
