@@ -149,6 +149,14 @@ class ArchiveChanged(ArchiveError):
     default_hint = "wait until the archive is written, then send the request again"
 
 
+class ArchiveNotReadable(ArchiveError):
+    """Storage has the file but does not hand it out, for instance from the archive access tier."""
+
+    code = "ArchiveNotReadable"
+    status = 409
+    default_hint = "a file in the archive access tier must be rehydrated to hot or cool first"
+
+
 class ArchiveNotGzip(ArchiveError):
     """The stored bytes do not begin like a gzip file."""
 
@@ -315,6 +323,33 @@ class TargetLocked(DatabaseError):
     retryable = True
     default_target = "destination.target_table"
     default_hint = "try again when the other session is done; pg_stat_activity names it"
+
+
+class StatementCanceled(DatabaseError):
+    """A statement was canceled by a timeout of the role or by an administrator."""
+
+    code = "StatementCanceled"
+    status = 503
+    retryable = True
+    default_target = "pg"
+    default_hint = "raise statement_timeout for the role (ALTER ROLE ... SET statement_timeout), then try again"
+
+
+class CommitOutcomeUnknown(DatabaseError):
+    """The connection broke in the middle of the COMMIT: the day is there as a whole, or not at all."""
+
+    code = "CommitOutcomeUnknown"
+    status = 500
+    default_target = "pg"
+    default_hint = "count the day's rows in the table before the request is sent again"
+
+
+class CaggNotFound(DatabaseError):
+    """`timescaledb.refresh_caggs` names what is no continuous aggregate over the target. Never fails a restore."""
+
+    code = "CaggNotFound"
+    status = 404
+    default_target = "timescaledb.refresh_caggs"
 
 
 class DatabaseReadOnly(DatabaseError):

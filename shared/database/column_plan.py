@@ -1,0 +1,126 @@
+"""Which column of the file goes where. Pure: the header against the table's columns."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.csv_options import CsvOptions
+from shared.database.hypertable import Column
+from shared.errors import Fault, HeaderMismatch, UnknownColumn
+from shared.request import Copy
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """Where each column of the file goes.
+
+    Attributes:
+        file_columns: what the file holds, in its order, under the table's names where they have one.
+        loaded: those of `file_columns` that reach the target.
+        ignored: those that the target does not take; only staging leaves columns out.
+        defaulted: columns of the target that the file lacks, which take their default.
+    """
+
+    file_columns: tuple[str, ...]
+    loaded: tuple[str, ...]
+    ignored: tuple[str, ...]
+    defaulted: tuple[str, ...]
+
+
+def file_columns(header: Sequence[str] | None, copy: Copy) -> tuple[str, ...]:
+    """Name the file's columns as the table does.
+
+    Args:
+        header: the file's first record, or None where it has none.
+        copy: the request's `copy`.
+
+    Raises:
+        HeaderMismatch: `copy.columns` says something else than the header does, or two columns would get the
+            same name.
+        UnknownColumn: `copy.column_map` names what is not in the file.
+    """
+    names = tuple(header if header is not None else copy.columns or ())
+    if header is not None and copy.columns is not None and tuple(copy.columns) != names:
+        raise HeaderMismatch(
+            f"copy.columns names {_join(copy.columns)}, but the file's header is {_join(names)}",
+            target="copy.columns",
+        )
+    missing = [name for name in copy.column_map if name not in names]
+    if missing:
+        raise UnknownColumn(
+            f"copy.column_map names {_join(missing)}, but the file's columns are {_join(names)}",
+            target="copy.column_map",
+            hint="the left side of column_map is the name in the file, the right side the column of the table",
+        )
+    mapped = tuple(copy.column_map.get(name, name) for name in names)
+    doubles = sorted({name for name in mapped if mapped.count(name) > 1})
+    if doubles:
+        raise HeaderMismatch(f"after column_map the file holds {_join(doubles)} twice", target="copy.column_map")
+    return mapped
+
+
+def plan_columns(
+    names: Sequence[str], table_columns: Sequence[Column], *, options: CsvOptions, staging: bool
+) -> ColumnPlan:
+    """Match the file's columns with the table's.
+
+    Args:
+        names: the file's columns, mapped.
+        table_columns: the target's.
+        options: the request's csv options.
+        staging: whether a column that the target does not take may be left out.
+
+    Raises:
+        UnknownColumn: the target does not take a column of the file (in direct mode), or none of them, or the csv
+            options name a column that the file lacks.
+        HeaderMismatch: HEADER is "match", and the header does not name the table's columns in order.
+    """
+    # As in PostgreSQL: without a column list, COPY means every column but the generated ones.
+    writable = [column.name for column in table_columns if not column.is_generated]
+    if options.header == "match" and list(names) != writable:
+        raise HeaderMismatch(
+            f"the file's columns are {_join(names)}, the table's are {_join(writable)}",
+            target="copy.csv_options.HEADER",
+        )
+    _check_forced(names, options)
+    ignored = tuple(name for name in names if name not in writable)
+    if ignored and (not staging or len(ignored) == len(names)):
+        faults = [Fault("UnknownColumn", _why_not(name, table_columns), name) for name in ignored]
+        raise UnknownColumn(
+            f"the table does not take {_join(ignored)} of the file's columns",
+            target=ignored[0],
+            details=faults,
+        )
+    return ColumnPlan(
+        file_columns=tuple(names),
+        loaded=tuple(name for name in names if name in writable),
+        ignored=ignored,
+        defaulted=tuple(name for name in writable if name not in names),
+    )
+
+
+def _check_forced(names: Sequence[str], options: CsvOptions) -> None:
+    for option, forced in (("FORCE_NULL", options.force_null), ("FORCE_NOT_NULL", options.force_not_null)):
+        missing = [name for name in forced if name not in names and forced != ("*",)]
+        if missing:
+            raise UnknownColumn(
+                f"{option} names {_join(missing)}, but the file's columns are {_join(names)}",
+                target=f"copy.csv_options.{option}",
+            )
+
+
+def _why_not(name: str, table_columns: Sequence[Column]) -> str:
+    if any(column.name == name for column in table_columns):
+        return f'"{name}" is a generated column: PostgreSQL computes it'
+    known = [column.name for column in table_columns]
+    lowered = {other.lower(): other for other in known}
+    near = lowered.get(name.lower()) or next(iter(difflib.get_close_matches(name, known, n=1)), None)
+    return f'the table has no column "{name}"' + (f'; did you mean "{near}"?' if near else "")
+
+
+def _join(names: Sequence[str]) -> str:
+    """Name columns in a message, the first ten of them."""
+    shown = ", ".join(f'"{name}"' for name in names[:10])
+    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"  # noqa: PLR2004

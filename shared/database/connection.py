@@ -1,0 +1,178 @@
+"""Sessions with PostgreSQL: connect, one transaction, optional steps, SQLSTATE -> our errors. No TimescaleDB.
+
+psycopg2's own transaction handling is off (autocommit), and BEGIN and COMMIT are statements like any other: only
+so can the answer to a COMMIT be read. PostgreSQL answers `ROLLBACK`, and psycopg2 raises nothing, where a
+COMMIT ends a transaction that had failed before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import (
+    TRANSACTION_STATUS_IDLE,
+    TRANSACTION_STATUS_INERROR,
+    TRANSACTION_STATUS_UNKNOWN,
+    parse_dsn,
+)
+
+from shared.database.refusal import refusal_to_error
+from shared.database.sqlstate import database_error
+from shared.errors import CommitOutcomeUnknown, InternalError, RestoreError
+from shared.request import Pg
+
+Connection = psycopg2.extensions.connection
+Cursor = psycopg2.extensions.cursor
+
+_NOTHING_TO_ROLL_BACK = (TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_UNKNOWN)
+
+
+@dataclass
+class StepOutcome:
+    """What became of an optional step. `error` is None where it worked."""
+
+    error: RestoreError | None = None
+
+
+def connection_parameters(pg: Pg, *, database: str, connect_timeout_seconds: int) -> dict[str, Any]:
+    """Gather what libpq is told; what is missing here it takes from its own environment (`PGHOST`, ...).
+
+    Args:
+        pg: the request's `pg`.
+        database: the database that the archive's path names, for where the request names none.
+        connect_timeout_seconds: how long one host may take to answer.
+
+    Returns:
+        libpq keywords and values; psycopg2 quotes them, nothing is pasted together here.
+    """
+    parameters: dict[str, Any] = {
+        "connect_timeout": connect_timeout_seconds,
+        "application_name": "restore-chunk",
+        # A peer that is gone without a word is noticed within about a minute and a half.
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 6,
+        "dbname": database,
+    }
+    if pg.connection_uri is not None:
+        parameters |= parse_dsn(pg.connection_uri.get_secret_value())
+    else:
+        given = {
+            "host": pg.host,
+            "port": pg.port,
+            "user": pg.user,
+            "password": None if pg.password is None else pg.password.get_secret_value(),
+            "sslmode": pg.sslmode,
+        }
+        parameters |= {name: value for name, value in given.items() if value is not None}
+    if pg.database is not None:
+        parameters["dbname"] = pg.database
+    # The session's text is always UTF-8; the file's own encoding is an option of COPY.
+    return parameters | {"client_encoding": "UTF8"}
+
+
+@contextmanager
+def connect(pg: Pg, *, database: str, connect_timeout_seconds: int) -> Iterator[Connection]:
+    """Open a connection in autocommit and close it at the end.
+
+    Raises:
+        DatabaseUnreachable: no answer, or the server has no place or is starting.
+        DatabaseAccessDenied: wrong user or password, or this client is not let in.
+        DatabaseNotFound: the server has no such database.
+    """
+    parameters = connection_parameters(pg, database=database, connect_timeout_seconds=connect_timeout_seconds)
+    try:
+        connection = psycopg2.connect(**parameters)
+    except psycopg2.Error as exc:
+        raise refusal_to_error(parameters, exc) from exc
+    with closing(connection):
+        connection.autocommit = True
+        try:
+            yield connection
+        except psycopg2.Error as exc:
+            raise database_error(exc) from exc
+
+
+class Transaction:
+    """One transaction. It is rolled back unless `commit()` was called and the server confirmed it."""
+
+    def __init__(self, connection: Connection, cursor: Cursor) -> None:
+        self._connection = connection
+        self.cursor = cursor
+
+    def commit(self) -> None:
+        """Commit, and believe it only when the server says so.
+
+        Raises:
+            CommitOutcomeUnknown: the connection broke while COMMIT was under way.
+            InternalError: the transaction had failed before, or the server answered with a rollback.
+        """
+        if self._connection.info.transaction_status == TRANSACTION_STATUS_INERROR:
+            raise InternalError("the transaction had failed before its COMMIT")
+        try:
+            self.cursor.execute("COMMIT")
+        except psycopg2.Error as exc:
+            if exc.pgcode is None or self._connection.closed:
+                raise CommitOutcomeUnknown("the connection broke while the server was committing") from exc
+            raise
+        if self.cursor.statusmessage != "COMMIT":
+            raise InternalError(f"the server answered COMMIT with {self.cursor.statusmessage}")
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[Transaction]:
+    """Begin a transaction; what the body did not commit is rolled back at its end."""
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+        try:
+            yield Transaction(connection, cursor)
+        finally:
+            _roll_back(connection)
+
+
+def _roll_back(connection: Connection) -> None:
+    """End the transaction, if there is one; a broken connection has ended it already."""
+    if connection.closed or connection.info.transaction_status in _NOTHING_TO_ROLL_BACK:
+        return
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("ROLLBACK")
+    except psycopg2.Error:
+        connection.close()
+
+
+@contextmanager
+def optional_step(cursor: Cursor) -> Iterator[StepOutcome]:
+    """Run the body in a savepoint: its database error undoes it alone, and is in the outcome.
+
+    Without the savepoint every later statement would fail (25P02) and the COMMIT would be a silent rollback.
+    A broken connection is no outcome of a step: it ends the restore.
+    """
+    outcome = StepOutcome()
+    cursor.execute("SAVEPOINT optional_step")
+    try:
+        yield outcome
+    except psycopg2.Error as exc:
+        if exc.pgcode is None or cursor.connection.closed:
+            raise
+        cursor.execute("ROLLBACK TO SAVEPOINT optional_step")
+        outcome.error = database_error(exc)
+    cursor.execute("RELEASE SAVEPOINT optional_step")
+
+
+@contextmanager
+def step_after_commit(connection: Connection) -> Iterator[tuple[Cursor, StepOutcome]]:
+    """Run the body in autocommit, after the load: no error of it reaches the caller, a lost connection included.
+
+    The rows are safe by then, and an error answer would say that they are not.
+    """
+    outcome = StepOutcome()
+    try:
+        with connection.cursor() as cursor:
+            yield cursor, outcome
+    except psycopg2.Error as exc:
+        outcome.error = database_error(exc)

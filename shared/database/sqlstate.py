@@ -1,0 +1,108 @@
+"""SQLSTATE -> our errors. The one place that knows which is which; texts are never looked at to tell errors apart.
+
+The codes are those of PostgreSQL's manual, appendix A.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg2
+
+from shared.errors import (
+    CsvOptionRejected,
+    DatabaseAccessDenied,
+    DatabaseDiskFull,
+    DatabaseFailed,
+    DatabaseNotFound,
+    DatabasePermissionDenied,
+    DatabaseReadOnly,
+    DatabaseUnreachable,
+    DataRejected,
+    Fault,
+    RestoreError,
+    StatementCanceled,
+    TableNotFound,
+    TargetLocked,
+    UnknownColumn,
+)
+
+# A code of five characters goes before its class of two.
+_ERRORS: dict[str, type[RestoreError]] = {
+    "08": DatabaseUnreachable,  # connection exception
+    "22": DataRejected,  # data exception
+    "23": DataRejected,  # integrity constraint violation
+    "25006": DatabaseReadOnly,  # read_only_sql_transaction
+    "28": DatabaseAccessDenied,  # invalid authorization specification
+    "3D": DatabaseNotFound,  # invalid catalog name
+    "3F": TableNotFound,  # invalid schema name
+    "40": TargetLocked,  # transaction rollback: deadlock, serialization failure
+    "42501": DatabasePermissionDenied,  # insufficient_privilege
+    "42601": CsvOptionRejected,  # syntax_error: our SQL is constant, so an option that this server does not know
+    "42703": UnknownColumn,  # undefined_column
+    "42P01": TableNotFound,  # undefined_table
+    "53300": DatabaseUnreachable,  # too_many_connections
+    "53": DatabaseDiskFull,  # insufficient resources
+    "55P03": TargetLocked,  # lock_not_available
+    "57014": StatementCanceled,  # query_canceled
+    "57": DatabaseUnreachable,  # operator intervention: shutdown, crash, starting up, terminated
+    "P0001": DataRejected,  # raise_exception: a trigger of the user's refuses a row
+}
+
+
+def error_for_sqlstate(sqlstate: str, message: str, facts: dict[str, Any] | None = None) -> RestoreError:
+    """Make the error that a SQLSTATE stands for; its detail holds the SQLSTATE and the other facts."""
+    kind = _ERRORS.get(sqlstate) or _ERRORS.get(sqlstate[:2]) or DatabaseFailed
+    known = {"sqlstate": sqlstate} | (facts or {})
+    return kind(message, details=[Fault(kind.code, message, info=tuple(known.items()))])
+
+
+def database_error(exc: psycopg2.Error) -> RestoreError:
+    """Translate what psycopg2 raised. An error without a SQLSTATE is the client's: the connection broke."""
+    if exc.pgcode is None:
+        return DatabaseUnreachable("the connection to the database server broke")
+    return error_for_sqlstate(exc.pgcode, exc.diag.message_primary or "the server gave no message")
+
+
+def rejected_row(exc: psycopg2.Error, *, relation: str, columns: Sequence[str]) -> RestoreError:
+    """Translate an error of a COPY, with the CSV line and the column where PostgreSQL names them.
+
+    Args:
+        exc: what psycopg2 raised.
+        relation: name of the table that was copied into, without its schema.
+        columns: the columns that were copied.
+
+    Returns:
+        The error; where a row is the reason, its detail holds `line` (the file's first line is 1, its
+        header) and `column`. Row data beyond the message is left out.
+    """
+    if exc.pgcode is None:
+        return database_error(exc)
+    message = exc.diag.message_primary or "the server gave no message"
+    line, column = _place(exc.diag.context or "", relation, columns)
+    column = exc.diag.column_name or column
+    facts = {"line": line, "column": column, "constraint": exc.diag.constraint_name}
+    error = error_for_sqlstate(exc.pgcode, message, {name: fact for name, fact in facts.items() if fact is not None})
+    if isinstance(error, DataRejected):
+        if exc.pgcode == "23505":  # unique_violation
+            error.hint = 'rows of the archive are in the table already: use destination.mode "staging" to skip them'
+        where = "" if line is None else f"line {line}" + ("" if column is None else f", column {column}")
+        error.message = f"{where}: {message}" if where else message
+        error.target = where or None
+    return error
+
+
+def _place(context: str, relation: str, columns: Sequence[str]) -> tuple[int | None, str | None]:
+    """Read line and column out of `COPY <relation>, line 3, column v: "abc"`, in whatever language.
+
+    PostgreSQL gives them nowhere else (CopyFromErrorCallback in copyfrom.c). Every translation keeps the order:
+    relation, line, column, a colon (a full-width one in Chinese).
+    """
+    found = re.search(rf"COPY\s+{re.escape(relation)}\D*?(\d+)", context)
+    if found is None:
+        return None, None
+    rest = context[found.end() :]
+    named = [name for name in columns if re.match(rf"\W+\w+\W+?{re.escape(name)}\s?[:\uff1a,]", rest)]
+    return int(found.group(1)), max(named, key=len, default=None)

@@ -1,0 +1,56 @@
+"""What became of the best-effort steps: one record each, for the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from shared.errors import RestoreError
+
+Outcome: TypeAlias = Literal["done", "failed", "not available", "nothing to do", "not requested"]
+
+
+@dataclass(frozen=True)
+class ChunkStep:
+    """Something that was done to a chunk."""
+
+    chunk: str
+    action: Literal["create", "decompress", "recompress"]
+    outcome: Outcome
+    error: RestoreError | None = None
+
+
+@dataclass(frozen=True)
+class CaggStep:
+    """The refresh of a continuous aggregate.
+
+    Attributes:
+        cagg: its name.
+        outcome: what became of it.
+        window: the bounds that were refreshed, in ISO 8601 or as integers, whole buckets.
+        error: why it failed.
+        gaps: spans of the window, outside the day, for which the hypertable has no chunk.
+    """
+
+    cagg: str
+    outcome: Outcome
+    window: tuple[str, str] | None = None
+    error: RestoreError | None = None
+    gaps: tuple[tuple[str, str], ...] = ()
+
+
+def summary(steps: list[ChunkStep] | list[CaggStep], *, requested: bool, available: bool) -> Outcome:
+    """Say in one word what became of an option of the request.
+
+    Args:
+        steps: what was done for it.
+        requested: whether the request asked for it.
+        available: whether this database has it at all.
+    """
+    if not requested:
+        return "not requested"
+    if not available:
+        return "not available"
+    if not steps:
+        return "nothing to do"
+    return "failed" if any(step.outcome == "failed" for step in steps) else "done"

@@ -1,0 +1,102 @@
+"""The archive's UTC day, as bounds in the time column's own type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, timezone
+from typing import Literal, TypeAlias
+
+TimeKind: TypeAlias = Literal["timestamptz", "timestamp", "date", "integer"]
+TimeValue: TypeAlias = datetime | date | int
+
+# How many units a second has, in what people store as an integer time.
+_UNITS_PER_SECOND = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+
+
+@dataclass(frozen=True)
+class Window:
+    """A half-open span of time, `lower <= t < upper`, in the type of one time column."""
+
+    kind: TimeKind
+    lower: TimeValue
+    upper: TimeValue
+
+    @property
+    def last(self) -> TimeValue:
+        """The last value of the type that lies inside."""
+        step = {"date": timedelta(days=1), "integer": 1}.get(self.kind, timedelta(microseconds=1))
+        return self.upper - step  # type: ignore[operator] # both are of the kind's own type
+
+    @property
+    def chunk_bounds(self) -> tuple[datetime | int, datetime | int]:
+        """The bounds as TimescaleDB's views show a chunk's range: in UTC, or as integers."""
+        return _as_instant(self.lower), _as_instant(self.upper)
+
+
+def _as_instant(value: TimeValue) -> datetime | int:
+    if isinstance(value, int):
+        return value
+    if not isinstance(value, datetime):
+        value = datetime.combine(value, time.min)
+    return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
+
+
+def iso(value: TimeValue) -> str:
+    """Write a bound for the answer: ISO 8601, with Z where it is an instant."""
+    if isinstance(value, datetime) and value.tzinfo:
+        return value.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+    return str(value) if isinstance(value, int) else value.isoformat()
+
+
+def day_bounds(day: date) -> tuple[datetime, datetime]:
+    """Return the begin of the UTC day and of the next one."""
+    begin = datetime.combine(day, time.min, tzinfo=timezone.utc)
+    return begin, begin + timedelta(days=1)
+
+
+def day_window(day: date, kind: TimeKind, units_per_second: int = 1) -> Window:
+    """Return the day in the type of a time column.
+
+    Args:
+        day: the UTC day.
+        kind: type of the time column. `timestamp` without time zone holds UTC, as TimescaleDB takes it.
+        units_per_second: of an integer column.
+    """
+    begin, end = day_bounds(day)
+    if kind == "timestamptz":
+        return Window(kind, begin, end)
+    if kind == "timestamp":
+        return Window(kind, begin.replace(tzinfo=None), end.replace(tzinfo=None))
+    if kind == "date":
+        return Window(kind, begin.date(), end.date())
+    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    first, after = ((instant - epoch) // timedelta(seconds=1) for instant in (begin, end))
+    return Window(kind, first * units_per_second, after * units_per_second)
+
+
+def units_per_second_of(samples: Sequence[str | int], day: date) -> int | None:
+    """Find the unit of an integer time column from values that should lie in the day.
+
+    The units are a factor of 1,000 apart, so that one value near the day decides. A value that is far from
+    the day in every unit decides nothing.
+
+    Args:
+        samples: values of the column, as the archive or the table's `integer_now_func` has them.
+        day: the day that they should be near to.
+
+    Returns:
+        Units per second (1, 1e3, 1e6 or 1e9), or None.
+    """
+    seconds = (day_bounds(day)[0] - datetime(1970, 1, 1, tzinfo=timezone.utc)) / timedelta(seconds=1)
+    for sample in samples:
+        try:
+            value = int(sample)
+        except ValueError:
+            continue
+        for units in _UNITS_PER_SECOND.values():
+            # Within a factor of 10 of the day: no two units can both be that near.
+            if value > 0 and seconds > 0 and abs(math.log10(value / (seconds * units))) < 1:
+                return units
+    return None

@@ -1,0 +1,237 @@
+"""`adls_url` -> which file it is, and which day of which table it holds. Pure: no I/O, no environment.
+
+No message of this module repeats what it was given: the text may hold a SAS signature or a password.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes
+
+from dateutil.parser import isoparse
+
+from shared.errors import ConfigurationError, InvalidArchiveUrl, StorageHostNotAllowed
+
+# Exactly Microsoft's two host forms. A bearer token is sent to this host, so nothing looser will do.
+# https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-endpoints
+_HOST = re.compile(
+    r"(?P<account>[a-z0-9]{3,24})"
+    r"(?:\.(?:dfs|blob)\.core\.windows\.net|\.(?P<zone>z[0-9]{2})\.(?:dfs|blob)\.storage\.azure\.net)"
+    r"(?::443)?",
+    re.ASCII,
+)
+# https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
+_FILESYSTEM = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*|\$root|\$web", re.ASCII)
+_PATH_CHARACTERS = 1024
+_FILE_NAME = re.compile(r"(?P<name>.+)\.(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})\.csv\.gz", re.ASCII)
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# C0, DEL and C1: no name holds them, and they forge log lines.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# NAMEDATALEN - 1: PostgreSQL cuts a longer name off with no more than a notice.
+# https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS
+_IDENTIFIER_BYTES = 63
+
+
+@dataclass(frozen=True)
+class ArchiveLocation:
+    """Where one archived day is stored, and what its name says.
+
+    Attributes:
+        account: name of the storage account.
+        account_url: `https://<account>.dfs.core.windows.net`, in lower case, without a final slash.
+        filesystem: file system (container) in the account.
+        path: path inside the file system, percent-encoding decoded.
+        database: database that the day belongs to.
+        schema: schema of the table.
+        table: name of the table; it may hold dots.
+        day: the UTC day that the archive holds.
+    """
+
+    account: str
+    account_url: str
+    filesystem: str
+    path: str
+    database: str
+    schema: str
+    table: str
+    day: dt.date
+
+    @property
+    def url(self) -> str:
+        """The canonical `abfss://` form, percent-encoded, for answers and logs. It holds no secret."""
+        host = self.account_url.removeprefix("https://")
+        return f"abfss://{self.filesystem}@{host}/{quote(self.path, safe='/')}"
+
+
+def parse_adls_url(
+    text: str, *, default_account_url: str | None = None, default_filesystem: str | None = None
+) -> ArchiveLocation:
+    """Read an `adls_url`.
+
+    The forms are `abfss://<fs>@<host>/<path>`, `https://<host>/<fs>/<path>` and a bare `<path>`, which may
+    begin with one slash. `abfs://` is taken too: the file is read over TLS all the same. The host is
+    `<account>.dfs.core.windows.net`, the same with `.blob.`, or the DNS zone form
+    `<account>.z<nn>.dfs.storage.azure.net`. Percent-encoding is decoded once, in every form; a `?`, `#`, `%`
+    or backslash that belongs to a name must be percent-encoded.
+
+    Args:
+        text: the URL or path as the caller sent it.
+        default_account_url: account of a bare path (setting `ADLS_ACCOUNT_URL_DEFAULT`).
+        default_filesystem: file system of a bare path (setting `ADLS_FILESYSTEM_DEFAULT`).
+
+    Returns:
+        The location. `parse_adls_url(location.url)` gives the same one.
+
+    Raises:
+        InvalidArchiveUrl: the text is none of the forms, or its path is none of the two layouts.
+        StorageHostNotAllowed: the host is not exactly a storage endpoint.
+        ConfigurationError: a bare path is resolved against a setting that cannot be read.
+    """
+    _check_characters(text)
+    scheme, separator, rest = text.partition("://")
+    if not separator or "/" in scheme:
+        account, account_url = _default_account(default_account_url)
+        filesystem = _default_filesystem(default_filesystem)
+        path = _decode(text.removeprefix("/"))
+    elif scheme.lower() in {"abfss", "abfs"}:
+        authority, _, rest = rest.partition("/")
+        encoded, at, host = authority.partition("@")
+        if not at:
+            raise InvalidArchiveUrl("an abfss:// adls_url needs the form <filesystem>@<host>")
+        account, account_url = _check_host(host)
+        filesystem, path = _decode(encoded), _decode(rest)
+    elif scheme.lower() == "https":
+        host, _, rest = rest.partition("/")
+        account, account_url = _check_host(host)
+        filesystem, _, path = _decode(rest).partition("/")
+    else:
+        raise InvalidArchiveUrl("adls_url must begin with abfss:// or https://, or be a bare path")
+    if not _FILESYSTEM.fullmatch(filesystem):
+        raise InvalidArchiveUrl(
+            "the file system in adls_url is not a valid name",
+            hint="a file system is named by 3 to 63 lower-case letters, digits and single dashes",
+        )
+    database, schema, table, day = _read_path(path)
+    return ArchiveLocation(account, account_url, filesystem, path, database, schema, table, day)
+
+
+def _check_characters(text: str) -> None:
+    # The query comes first: whatever else is wrong, nothing after this line sees a SAS signature.
+    if "?" in text or "#" in text:
+        raise InvalidArchiveUrl(
+            "adls_url must hold no query and no fragment",
+            hint="leave out ? and what follows it: the function reads with its own identity, not with a SAS;"
+            " a ? or # in a name is written %3F or %23",
+        )
+    if "\\" in text:
+        raise InvalidArchiveUrl(
+            "adls_url must hold no backslash",
+            hint="folders are divided by /; a backslash in a name is written %5C",
+        )
+    if _CONTROL.search(text):
+        raise InvalidArchiveUrl("adls_url must hold no control character")
+
+
+def _check_host(host: str) -> tuple[str, str]:
+    # Not str.lower() before the match: it turns some non-ASCII letters (the Kelvin sign) into ASCII ones.
+    match = _HOST.fullmatch(host.lower()) if host.isascii() else None
+    if match is None:
+        raise StorageHostNotAllowed("the host of adls_url is not a storage endpoint of Azure")
+    account, zone = match["account"], match["zone"]
+    suffix = f"{zone}.dfs.storage.azure.net" if zone else "dfs.core.windows.net"
+    return account, f"https://{account}.{suffix}"
+
+
+def _default_account(url: str | None) -> tuple[str, str]:
+    if not url:
+        raise InvalidArchiveUrl(
+            "adls_url is a bare path and no default account is set",
+            hint="send a full abfss:// URL, or set ADLS_ACCOUNT_URL_DEFAULT and ADLS_FILESYSTEM_DEFAULT",
+        )
+    scheme, _, rest = url.partition("://")
+    try:
+        if scheme.lower() == "https":
+            return _check_host(rest.removesuffix("/"))
+    except StorageHostNotAllowed:
+        pass
+    raise ConfigurationError(
+        "the setting ADLS_ACCOUNT_URL_DEFAULT must be https://<account>.dfs.core.windows.net",
+        target="ADLS_ACCOUNT_URL_DEFAULT",
+    )
+
+
+def _default_filesystem(name: str | None) -> str:
+    if not name:
+        raise InvalidArchiveUrl(
+            "adls_url is a bare path and no default file system is set",
+            hint="send a full abfss:// URL, or set ADLS_ACCOUNT_URL_DEFAULT and ADLS_FILESYSTEM_DEFAULT",
+        )
+    if not _FILESYSTEM.fullmatch(name):
+        raise ConfigurationError(
+            "the setting ADLS_FILESYSTEM_DEFAULT is not a valid file system name",
+            target="ADLS_FILESYSTEM_DEFAULT",
+        )
+    return name
+
+
+def _decode(encoded: str) -> str:
+    if _BROKEN_ESCAPE.search(encoded):
+        raise InvalidArchiveUrl(
+            "adls_url holds a % that is not followed by two hexadecimal digits",
+            hint="a % in a name is written %25",
+        )
+    try:
+        text = unquote_to_bytes(encoded).decode("utf-8")
+    except UnicodeError as exc:
+        raise InvalidArchiveUrl("adls_url is not UTF-8") from exc
+    if _CONTROL.search(text):
+        raise InvalidArchiveUrl("adls_url must hold no control character")
+    return text
+
+
+def _read_path(path: str) -> tuple[str, str, str, dt.date]:
+    if len(path) > _PATH_CHARACTERS:
+        raise InvalidArchiveUrl(f"the path in adls_url is longer than {_PATH_CHARACTERS} characters")
+    *folders, file_name = path.split("/")
+    if not all(folders) or not file_name or {".", ".."} & {*folders, file_name}:
+        raise InvalidArchiveUrl("the path in adls_url holds an empty, . or .. segment")
+    match = _FILE_NAME.fullmatch(file_name)
+    if match is None:
+        raise InvalidArchiveUrl("the file name in adls_url must end with .<YYYY-MM-DD>.csv.gz")
+    # Without a dot in the name the schema is a folder of its own.
+    schema, dot, table = match["name"].partition(".")
+    if not dot:
+        table = schema
+        schema = folders.pop() if folders else ""
+    database = folders[-1] if folders else ""
+    for kind, name in (("database", database), ("schema", schema), ("table", table)):
+        _check_identifier(kind, name)
+    return database, schema, table, _read_day(match["day"])
+
+
+def _check_identifier(kind: str, name: str) -> None:
+    if not name:
+        raise InvalidArchiveUrl(
+            f"the path in adls_url names no {kind}",
+            hint="the layouts are .../<database>/<schema>.<table>.<YYYY-MM-DD>.csv.gz"
+            " and .../<database>/<schema>/<table>.<YYYY-MM-DD>.csv.gz",
+        )
+    size = len(name.encode("utf-8"))
+    if size > _IDENTIFIER_BYTES:
+        raise InvalidArchiveUrl(
+            f"the {kind} in adls_url has {size} bytes, more than the {_IDENTIFIER_BYTES} of a PostgreSQL name"
+        )
+
+
+def _read_day(text: str) -> dt.date:
+    try:
+        day = isoparse(text).date()
+    except ValueError as exc:
+        raise InvalidArchiveUrl(f"the date {text} in adls_url does not exist") from exc
+    if day == dt.date.max:
+        raise InvalidArchiveUrl(
+            f"the date {text} in adls_url has no end: the next midnight is beyond the last representable date"
+        )
+    return day

@@ -1,0 +1,153 @@
+"""The archive's stored bytes, all of one version. Azure's errors become ours here. No gzip.
+
+The bytes are taken as they are stored: a blob with `Content-Encoding: gzip` would otherwise be unpacked by
+the SDK, range by range. Every range after the first asks for the ETag that the first one came with, so a file
+that is overwritten meanwhile is an error and never a mixture of both.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceNotFoundError,
+)
+
+from shared.errors import (
+    ArchiveChanged,
+    ArchiveError,
+    ArchiveNotFound,
+    ArchiveNotReadable,
+    StorageAccessDenied,
+    StorageUnreachable,
+)
+from shared.lake.storage_account import open_client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from azure.storage.filedatalake import StorageStreamDownloader
+
+    from shared.lake.adls_url import ArchiveLocation
+    from shared.settings import Settings
+
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
+_REQUEST_TIMEOUT, _PRECONDITION_FAILED, _TOO_MANY_REQUESTS, _SERVER_ERROR = 408, 412, 429, 500
+
+
+class Archive:
+    """One version of one stored file.
+
+    Attributes:
+        etag: the version, as storage names it.
+        size: length of the stored (compressed) file in bytes.
+    """
+
+    def __init__(self, location: ArchiveLocation, download: StorageStreamDownloader) -> None:
+        self.etag: str = download.properties.etag
+        self.size: int = download.size
+        self._location = location
+        self._download = download
+
+    def chunks(self) -> Iterator[bytes]:
+        """Read the file from its beginning.
+
+        Yields:
+            The stored bytes in order, at most 4 MiB at a time.
+
+        Raises:
+            ArchiveChanged: the file was overwritten or deleted since it was opened.
+            ArchiveError: as `open_archive`, at any point of the iteration; StorageUnreachable also where
+                storage ended the file early without an error of its own.
+        """
+        delivered = 0
+        with _translated(self._location):
+            for chunk in self._download.chunks():
+                delivered += len(chunk)
+                yield chunk
+        # https://github.com/Azure/azure-sdk-for-python/issues/16723
+        if delivered != self.size:
+            raise StorageUnreachable(f"storage delivered {delivered} of the {self.size} bytes of {self._location.url}")
+
+
+@contextmanager
+def open_archive(location: ArchiveLocation, settings: Settings) -> Iterator[Archive]:
+    """Open an archive; its first 4 MiB are fetched at once.
+
+    Args:
+        location: the file.
+        settings: how the account is read.
+
+    Yields:
+        The archive.
+
+    Raises:
+        ArchiveNotFound: no such file system or file, or the path is a folder.
+        StorageAccessDenied: no identity, or one that may not read.
+        StorageUnreachable: no answer within about a minute, or an answer that says "busy".
+        ArchiveNotReadable: the file is there but storage does not hand it out.
+        ConfigurationError: the setting ADLS_CONNECTION_STRING cannot be read.
+    """
+    with open_client(location, settings) as client:
+        with _translated(location):
+            # One connection: the ranges come in order, and no more than one is in memory.
+            download = client.download_file(decompress=False, max_concurrency=1)
+        # With a hierarchical namespace a folder can be read: as an empty file with this metadata.
+        # https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues
+        if (download.properties.metadata or {}).get("hdi_isfolder") == "true":
+            raise ArchiveNotFound(f"{location.url} is a folder, not a file")
+        yield Archive(location, download)
+
+
+@contextmanager
+def _translated(location: ArchiveLocation) -> Iterator[None]:
+    try:
+        yield
+    except AzureError as exc:
+        raise _translate(exc, location) from exc
+    except ValueError as exc:
+        # What the SDK makes of a 200 without a Content-Range: a proxy that answers in the account's place.
+        raise StorageUnreachable(f"the account {location.account} did not answer as storage does") from exc
+
+
+def _translate(error: AzureError, location: ArchiveLocation) -> ArchiveError:
+    status = error.status_code if isinstance(error, HttpResponseError) else None
+    code = _error_code(error)
+    shown = f" ({code})" if code else ""
+    if isinstance(error, ResourceNotFoundError) or status == _NOT_FOUND:
+        return _not_found(code, location)
+    if isinstance(error, ClientAuthenticationError) or status in {_UNAUTHORIZED, _FORBIDDEN}:
+        return _denied(status, shown, location)
+    if status == _PRECONDITION_FAILED:
+        return ArchiveChanged(f"{location.url} was overwritten or deleted while it was read")
+    if status is None or status in {_REQUEST_TIMEOUT, _TOO_MANY_REQUESTS} or status >= _SERVER_ERROR:
+        return StorageUnreachable(f"the account {location.account} did not answer as it should{shown}")
+    return ArchiveNotReadable(f"the account {location.account} does not hand out {location.url}{shown}")
+
+
+def _error_code(error: AzureError) -> str:
+    code = getattr(error, "error_code", None) or ""
+    # An enum where the SDK knows it, a string where it does not.
+    return str(getattr(code, "value", code))
+
+
+def _not_found(code: str, location: ArchiveLocation) -> ArchiveNotFound:
+    if code in {"ContainerNotFound", "FilesystemNotFound"}:
+        return ArchiveNotFound(
+            f"the account {location.account} has no file system {location.filesystem}",
+            hint="check the spelling of the account and the file system",
+        )
+    return ArchiveNotFound(f"there is no file {location.url}")
+
+
+def _denied(status: int | None, shown: str, location: ArchiveLocation) -> StorageAccessDenied:
+    if status is None:  # nobody was asked yet: the credential itself gave up
+        return StorageAccessDenied(
+            "the function has no identity to read the storage account with",
+            hint="give the function app a managed identity, or set ADLS_CONNECTION_STRING for this account",
+        )
+    return StorageAccessDenied(f"the account {location.account} refused the function's identity{shown}")

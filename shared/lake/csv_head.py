@@ -1,0 +1,226 @@
+"""The first records of a CSV file, read exactly as PostgreSQL's COPY would read them.
+
+The rules are those of `CopyReadLineText` and `CopyReadAttributesCSV` in PostgreSQL's
+`src/backend/commands/copyfromparse.c`: Python's csv module differs in quotes inside a field, in escapes and
+in line ends, and a header that two readers understand differently sends values into the wrong columns.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections import Counter
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import IO, TYPE_CHECKING
+
+from psycopg2.extensions import encodings
+
+from shared.errors import HeaderInvalid, HeaderMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MIB = 1024 * 1024
+_PIECE_BYTES = 16 * 1024
+_BOM = codecs.BOM_UTF8
+
+
+@dataclass(frozen=True)
+class CsvDialect:
+    """The csv options that decide where a field and a record end.
+
+    Attributes:
+        delimiter: COPY's DELIMITER, one one-byte character.
+        quote: COPY's QUOTE, one one-byte character.
+        escape: COPY's ESCAPE, one one-byte character; PostgreSQL's default is the quote.
+        encoding: COPY's ENCODING, by PostgreSQL's name.
+    """
+
+    delimiter: str = ","
+    quote: str = '"'
+    escape: str = '"'
+    encoding: str = "UTF8"
+
+
+def python_codec(encoding: str) -> str:
+    """Name Python's codec for one of PostgreSQL's encodings.
+
+    Args:
+        encoding: PostgreSQL's name, in any case and with any punctuation, as PostgreSQL takes it.
+
+    Returns:
+        The codec's name. SQL_ASCII means "as the database has it", which is read as UTF-8.
+
+    Raises:
+        HeaderInvalid: the encoding is unknown here.
+    """
+    name = _plain(encoding)
+    codec = "utf_8" if name == "sqlascii" else _CODECS.get(name)
+    if codec is None:
+        raise HeaderInvalid("the encoding is not known", target="copy.csv_options.ENCODING")
+    return codec
+
+
+def bom_length(file: IO[bytes], dialect: CsvDialect) -> int:
+    """Measure the byte order mark, which COPY would take for a part of the first value.
+
+    Args:
+        file: the CSV; its position is 0 afterwards.
+        dialect: only UTF-8 has this mark.
+
+    Returns:
+        Its length in bytes: 3, or 0 where there is none.
+    """
+    file.seek(0)
+    start = file.read(len(_BOM))
+    file.seek(0)
+    return len(_BOM) if start == _BOM and python_codec(dialect.encoding) == "utf_8" else 0
+
+
+def read_records(file: IO[bytes], dialect: CsvDialect, count: int, *, limit_bytes: int = MIB) -> list[list[str]]:
+    """Read the first records.
+
+    Args:
+        file: the CSV; its position is 0 afterwards.
+        dialect: how it is written.
+        count: how many records are wanted.
+        limit_bytes: a record whose text is longer than this, in bytes of UTF-8, is refused.
+
+    Returns:
+        The fields of each record, unquoted; fewer records where the file ends.
+
+    Raises:
+        HeaderInvalid: one of them is too long, cannot be decoded, mixes line ends, or has an open quote.
+    """
+    start = bom_length(file, dialect)
+    try:
+        file.seek(start)
+        lines = _split_lines(_characters(file, dialect), dialect, limit_bytes)
+        return [_split_fields(line, dialect) for line in islice(lines, count)]
+    finally:
+        file.seek(0)
+
+
+def read_header(file: IO[bytes], dialect: CsvDialect) -> list[str]:
+    """Read the column names of the first record.
+
+    Args:
+        file: the CSV; its position is 0 afterwards.
+        dialect: how it is written.
+
+    Returns:
+        The names in order, exactly as written.
+
+    Raises:
+        HeaderMissing: the file is empty.
+        HeaderInvalid: the record cannot be read, or a name is empty or occurs twice.
+    """
+    records = read_records(file, dialect, 1)
+    if not records:
+        raise HeaderMissing("the file is empty: it has no header line")
+    names = records[0]
+    if "" in names:
+        raise HeaderInvalid(f"the header names no column at position {names.index('') + 1}")
+    repeated = [name for name, times in Counter(names).items() if times > 1]
+    if repeated:
+        raise HeaderInvalid("the header names a column twice: " + ", ".join(map(repr, repeated)))
+    return names
+
+
+def _plain(encoding: str) -> str:
+    # As clean_encoding_name() in PostgreSQL's src/common/encnames.c.
+    return "".join(c for c in encoding.lower() if c.isascii() and c.isalnum())
+
+
+_CODECS = {_plain(name): codec for name, codec in encodings.items()}
+
+
+def _characters(file: IO[bytes], dialect: CsvDialect) -> Iterator[str]:
+    codec = python_codec(dialect.encoding)
+    decoder = codecs.getincrementaldecoder(codec)("strict")
+    done = False
+    while not done:
+        piece = file.read(_PIECE_BYTES)
+        done = not piece
+        try:
+            text = decoder.decode(piece, final=done)
+        except UnicodeDecodeError as exc:
+            # Only a record that holds the bad byte is unreadable, not the ones before it.
+            yield from exc.object[: exc.start].decode(codec)
+            raise HeaderInvalid(f"the file's beginning is not {dialect.encoding}") from exc
+        yield from text
+
+
+class _Quotes:
+    """Whether a character stands inside quotes, as CopyReadLineText counts them."""
+
+    def __init__(self, dialect: CsvDialect) -> None:
+        self.open = False
+        self._quote = dialect.quote
+        # The same character twice needs no escape: it closes and opens.
+        self._escape = "" if dialect.escape == dialect.quote else dialect.escape
+        self._escaped = False
+
+    def see(self, character: str) -> None:
+        if self.open and character == self._escape:
+            self._escaped = not self._escaped
+            return
+        if character == self._quote and not self._escaped:
+            self.open = not self.open
+        self._escaped = False
+
+
+def _split_lines(characters: Iterator[str], dialect: CsvDialect, limit_bytes: int) -> Iterator[str]:
+    quotes = _Quotes(dialect)
+    line_end = ""  # unknown until the first line decides it
+    line: list[str] = []
+    size = 0
+    while character := next(characters, ""):
+        quotes.see(character)
+        if quotes.open or character not in "\r\n":
+            line.append(character)
+            size += _checked_size(character)
+            if size > limit_bytes:
+                raise HeaderInvalid(f"a record at the file's beginning is longer than {limit_bytes} bytes")
+            continue
+        if character == "\r" and line_end != "\r":
+            following = next(characters, "")
+            if following == "\n":
+                character = "\r\n"
+            else:
+                characters = chain(following, characters)
+        line_end = line_end or character
+        if character != line_end:
+            raise HeaderInvalid("the file's first records end in different line ends, one of them unquoted")
+        yield "".join(line)
+        line, size = [], 0
+    if line:
+        yield "".join(line)
+
+
+def _checked_size(character: str) -> int:
+    if character == "\0":
+        raise HeaderInvalid("a record at the file's beginning holds a zero byte")
+    return 1 if character.isascii() else len(character.encode("utf-8"))
+
+
+def _split_fields(line: str, dialect: CsvDialect) -> list[str]:
+    fields: list[str] = []
+    field: list[str] = []
+    in_quote = False
+    characters = iter(enumerate(line))
+    for position, character in characters:
+        following = line[position + 1 : position + 2]
+        if in_quote and character == dialect.escape and following in {dialect.escape, dialect.quote}:
+            field.append(following)
+            next(characters)
+        elif character == dialect.delimiter and not in_quote:
+            fields.append("".join(field))
+            field = []
+        elif character == dialect.quote:
+            in_quote = not in_quote
+        else:
+            field.append(character)
+    if in_quote:
+        raise HeaderInvalid("a quote at the file's beginning is never closed")
+    return [*fields, "".join(field)]

@@ -1,0 +1,152 @@
+r"""The line `\.`, at which PostgreSQL before 18 stops reading a CSV, silently, whatever follows it.
+
+The server's `CopyReadLineText` (src/backend/commands/copyfromparse.c) ends CSV data from a client at a record
+that is `\.` alone. Rows after it are dropped without an error or a warning, so they are looked for here.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import IO, TYPE_CHECKING
+
+from shared.errors import EndOfDataMarker
+from shared.lake.csv_head import CsvDialect, bom_length, python_codec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BLOCK_BYTES = 1024 * 1024
+_CANDIDATE = re.compile(rb"(?<=[\r\n])\\\.(?=[\r\n])")
+# A candidate, the line end behind it, and one byte more.
+_LOOK_AHEAD = 5
+
+
+class MarkerWatch:
+    r"""Looks for lines that are `\.` while blocks pass.
+
+    It knows no quotes: it suspects, `refuse_end_marker` knows.
+
+    Attributes:
+        suspicious: such a line was seen.
+    """
+
+    def __init__(self) -> None:
+        self.suspicious = False
+        self._tail = b""
+
+    def look(self, block: bytes) -> None:
+        """Look at the next block of the file.
+
+        Args:
+            block: its bytes, cut anywhere.
+        """
+        if self.suspicious:
+            return
+        seam = self._tail + block[: _LOOK_AHEAD - 1]
+        # The start of the file is the start of a line too, with a byte order mark or without.
+        if not self._tail:
+            seam = b"\n" + seam.removeprefix(codecs.BOM_UTF8)
+        # bytes.find first: it runs at memory speed, the pattern does not.
+        self.suspicious = _CANDIDATE.search(seam) is not None or (
+            rb"\." in block and _CANDIDATE.search(block) is not None
+        )
+        self._tail = (self._tail + block)[-_LOOK_AHEAD:]
+
+
+def refuse_end_marker(file: IO[bytes], dialect: CsvDialect) -> None:
+    r"""Refuse a file that PostgreSQL before 18 would read only in part.
+
+    Inside quotes `\.` is data. As the file's very last line it hides no row.
+
+    Args:
+        file: the CSV; its position is 0 afterwards.
+        dialect: how it is written.
+
+    Raises:
+        EndOfDataMarker: rows follow such a line; `target` stays the archive, the message names the line.
+        HeaderInvalid: the encoding is unknown here.
+    """
+    start = bom_length(file, dialect)
+    try:
+        file.seek(start)
+        line = _find_end_marker(_utf8_blocks(file, dialect), dialect)
+    finally:
+        file.seek(0)
+    if line is not None:
+        raise EndOfDataMarker(rf"line {line} of the file is \. alone, and rows follow it")
+
+
+def _find_end_marker(blocks: Iterator[bytes], dialect: CsvDialect) -> int | None:
+    quotes = _Quotes(dialect)
+    line_feeds = carriage_returns = 0
+    window = b"\n"
+    done = False
+    while not done:
+        block = next(blocks, b"")
+        done = not block
+        window += block
+        position = 1  # the byte before it is only there to be looked back at
+        end = len(window) if done else max(len(window) - _LOOK_AHEAD, position)
+        for match in _CANDIDATE.finditer(window):
+            if match.start() >= end:
+                break
+            quotes.pass_over(window[position : match.start()])
+            position = match.start()
+            if quotes.closed and _after_line_end(window, match.end()) < len(window):
+                before = window[1:position]
+                line_feeds += before.count(b"\n")
+                carriage_returns += before.count(b"\r")
+                return 1 + (line_feeds or carriage_returns)
+        quotes.pass_over(window[position:end])
+        line_feeds += window.count(b"\n", 1, end)
+        carriage_returns += window.count(b"\r", 1, end)
+        window = window[end - 1 :]
+    return None
+
+
+def _after_line_end(window: bytes, position: int) -> int:
+    return position + (2 if window.startswith(b"\r\n", position) else 1)
+
+
+class _Quotes:
+    """Whether the bytes that were passed over end inside quotes."""
+
+    def __init__(self, dialect: CsvDialect) -> None:
+        self.closed = True
+        self._quote = dialect.quote.encode()
+        self._escape = dialect.escape.encode()
+        self._inside = re.compile(
+            rb"%b.|%b" % (re.escape(self._escape), re.escape(self._quote)),
+            re.DOTALL,
+        )
+        self._escaped = False
+
+    def pass_over(self, data: bytes) -> None:
+        if self._quote == self._escape:
+            self.closed ^= data.count(self._quote) % 2 == 1
+            return
+        position = 1 if self._escaped and data else 0
+        self._escaped = self._escaped and not data
+        while position < len(data):
+            if self.closed:
+                found = data.find(self._quote, position)
+                if found < 0:
+                    return
+                position, self.closed = found + 1, False
+                continue
+            match = self._inside.search(data, position)
+            if match is None:
+                self._escaped = data.endswith(self._escape)
+                return
+            position = match.end()
+            self.closed = match.group() == self._quote
+
+
+def _utf8_blocks(file: IO[bytes], dialect: CsvDialect) -> Iterator[bytes]:
+    # In Shift JIS and its like a quote can be the second half of a letter. PostgreSQL looks at the text after
+    # it was converted. What cannot be converted is COPY's to refuse, which it does before any row is loaded.
+    decoder = codecs.getincrementaldecoder(python_codec(dialect.encoding))("replace")
+    convert = python_codec(dialect.encoding) != "utf_8"
+    while block := file.read(_BLOCK_BYTES):
+        yield decoder.decode(block).encode("utf-8") if convert else block

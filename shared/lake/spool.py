@@ -1,0 +1,84 @@
+"""The unpacked day, in memory up to a limit and in one temporary file beyond it."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from shared.errors import TemporaryDiskFull
+from shared.lake.csv_head import CsvDialect
+from shared.lake.end_marker import MarkerWatch, refuse_end_marker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# EFBIG is how a limit on the size of one file shows itself.
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@dataclass(frozen=True)
+class SpooledCsv:
+    """A whole CSV file that can be read again and again.
+
+    Attributes:
+        file: binary and seekable, at position 0.
+        size: length in bytes.
+    """
+
+    file: IO[bytes]
+    size: int
+
+
+@contextmanager
+def spooled_csv(
+    blocks: Iterable[bytes], *, max_memory_bytes: int, dialect: CsvDialect | None = None
+) -> Iterator[SpooledCsv]:
+    r"""Take in all blocks, and hand out the file.
+
+    Errors of `blocks` itself pass through. The file is gone after the `with` block, whatever happened.
+
+    Args:
+        blocks: the CSV's bytes, cut anywhere.
+        max_memory_bytes: a file of up to this many bytes stays in memory.
+        dialect: how the CSV is written (default: PostgreSQL's defaults); needed to tell a line `\.` that ends
+            the data from one inside quotes.
+
+    Yields:
+        The whole file.
+
+    Raises:
+        TemporaryDiskFull: the temporary directory cannot hold it.
+        EndOfDataMarker: rows follow a line `\.`, and PostgreSQL before 18 would drop them.
+    """
+    file = tempfile.SpooledTemporaryFile(max_size=max_memory_bytes)  # noqa: SIM115 - closed below, see there
+    try:
+        watch = MarkerWatch()
+        size = 0
+        for block in blocks:
+            watch.look(block)
+            with _disk_full_translated():
+                file.write(block)
+            size += len(block)
+        with _disk_full_translated():
+            file.flush()
+            file.seek(0)
+        if watch.suspicious:
+            refuse_end_marker(file, dialect or CsvDialect())
+        yield SpooledCsv(file, size)
+    finally:
+        # Closing tries once more to write what did not fit. The file is deleted, so it need not succeed.
+        with suppress(OSError):
+            file.close()
+
+
+@contextmanager
+def _disk_full_translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in _DISK_FULL:
+            raise
+        raise TemporaryDiskFull("the temporary disk is full") from exc

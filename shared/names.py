@@ -1,0 +1,56 @@
+"""Names of tables as a request writes them: `schema.table`, double quotes only where a name holds a dot."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# PostgreSQL cuts longer names short and only gives a notice (NAMEDATALEN - 1), so that two of them could meet.
+MAX_NAME_BYTES = 63
+
+_PART = r'"((?:[^"]|"")+)"|([^".][^.]*)'
+_QUALIFIED = re.compile(rf"(?:{_PART})(?:\.(?:{_PART}|([^\"].*)))?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class QualifiedName:
+    """A table or view, its schema None where the request left it out. Taken as written, case included."""
+
+    schema: str | None
+    name: str
+
+    def __str__(self) -> str:
+        """Return the name as a person reads it."""
+        return self.name if self.schema is None else f"{self.schema}.{self.name}"
+
+
+def parse_qualified_name(text: str) -> QualifiedName:
+    """Read `table`, `schema.table` or `"a.schema"."a.table"`.
+
+    The schema ends at the first dot outside double quotes. Inside them, two double quotes stand for one.
+
+    Args:
+        text: the name as the request has it.
+
+    Returns:
+        The two parts.
+
+    Raises:
+        ValueError: the text has no such form, or a part is longer than 63 bytes.
+    """
+    match = _QUALIFIED.fullmatch(text)
+    if match is None:
+        raise ValueError('must be "table" or "schema.table"; put a part in double quotes where it holds a dot')
+    first_quoted, first_plain, second_quoted, second_plain, rest = match.groups()
+    first = _unquote(first_quoted, first_plain)
+    second = _unquote(second_quoted, second_plain or rest)
+    for part in (first, second):
+        if part is not None and len(part.encode()) > MAX_NAME_BYTES:
+            raise ValueError(f"a name may have {MAX_NAME_BYTES} bytes at most")
+    if first is None:  # pragma: no cover - the pattern always matches a first part
+        raise ValueError("the name is empty")
+    return QualifiedName(None, first) if second is None else QualifiedName(first, second)
+
+
+def _unquote(quoted: str | None, plain: str | None) -> str | None:
+    return plain if quoted is None else quoted.replace('""', '"')

@@ -1,0 +1,221 @@
+"""What happened -> the JSON answer and the log line, success and failure alike. No SQL, no I/O."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from shared.database.steps import CaggStep, ChunkStep, Outcome
+from shared.database.window import day_bounds, iso
+from shared.errors import InternalError, RestoreError
+from shared.request import RestoreRequest
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that the caller should know although the rows are in."""
+
+    code: str
+    message: str
+
+
+class Stopwatch:
+    """Seconds by stage, on a clock that never goes back. A stage that is entered again adds up."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+        self._stages: dict[str, float] = {}
+        self.current: str | None = None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the body's time for a stage."""
+        begin = time.monotonic()
+        self.current = name
+        try:
+            yield
+        finally:
+            self._stages[name] = self._stages.get(name, 0.0) + time.monotonic() - begin
+        self.current = None
+
+    def seconds(self) -> dict[str, float]:
+        """Return the stages so far and the total, rounded to milliseconds."""
+        stages = {name: round(seconds, 3) for name, seconds in self._stages.items()}
+        return stages | {"total": round(time.monotonic() - self._begin, 3)}
+
+
+@dataclass
+class Report:
+    """What is known of one restore so far. `restore()` fills it in; whatever fails, the log line tells the rest.
+
+    Sizes are bytes, counts are rows. `rows_inserted` and `rows_skipped` exist in staging mode only.
+    """
+
+    request_id: str
+    clock: Stopwatch = field(default_factory=Stopwatch)
+    archive_url: str | None = None
+    etag: str | None = None
+    compressed_bytes: int | None = None
+    csv_bytes: int | None = None
+    database: str | None = None
+    target_table: str | None = None
+    day: date | None = None
+    mode: str | None = None
+    edition: str | None = None
+    timescaledb_version: str | None = None
+    columns_loaded: tuple[str, ...] = ()
+    columns_ignored: tuple[str, ...] = ()
+    columns_defaulted: tuple[str, ...] = ()
+    rows_loaded: int | None = None
+    rows_inserted: int | None = None
+    rows_skipped: int | None = None
+    chunks: list[ChunkStep] = field(default_factory=list)
+    caggs: list[CaggStep] = field(default_factory=list)
+    options: dict[str, Outcome] = field(default_factory=dict)
+    warnings: list[Notice] = field(default_factory=list)
+    is_committed: bool = False
+
+    def describe(self, request: RestoreRequest) -> None:
+        """Take down what the request asks for, as far as it is known before anything is done."""
+        self.archive_url, self.day = request.archive.url, request.archive.day
+        self.target_table, self.mode = str(request.target_table), request.destination.mode
+        self.database = request.pg.database or request.archive.database
+
+    def warn(self, code: str, message: str) -> None:
+        """Tell the caller something although the rows are in."""
+        self.warnings.append(Notice(code, message))
+
+    def add_chunk_steps(self, steps: list[ChunkStep]) -> None:
+        """Add what was done to chunks; a failure becomes a warning."""
+        self.chunks += steps
+        for step in steps:
+            if step.error is not None:
+                self.warn(f"{step.action.capitalize()}Failed", f"{step.chunk}: {step.error.message}")
+
+    def add_cagg_steps(self, steps: list[CaggStep]) -> None:
+        """Add what was refreshed; a failure becomes a warning, and so do buckets that lack rows."""
+        self.caggs += steps
+        for step in steps:
+            if step.error is not None:
+                self.warn("RefreshFailed", f"{step.cagg}: {step.error.message}")
+            for begin, end in step.gaps:
+                self.warn(
+                    "BucketsLackRows",
+                    f"{step.cagg}: its buckets reach into {begin} - {end}, for which the table has no chunk;"
+                    " they now count only the rows that are there",
+                )
+
+    @property
+    def status(self) -> str:
+        """`ok`, or `ok_with_warnings` where a best-effort step failed."""
+        return "ok_with_warnings" if self.warnings else "ok"
+
+    def answer(self) -> Json:
+        """Return the body of a 200."""
+        answer: Json = {
+            "status": self.status,
+            "database": self.database,
+            "target_table": self.target_table,
+            "date_window": _date_window(self.day),
+            "mode": self.mode,
+            "columns_loaded": list(self.columns_loaded),
+            "columns_ignored": list(self.columns_ignored),
+            "columns_defaulted": list(self.columns_defaulted),
+            "rows_loaded": self.rows_loaded,
+        }
+        if self.rows_inserted is not None:
+            answer |= {"rows_inserted": self.rows_inserted, "rows_skipped": self.rows_skipped}
+        return answer | {
+            "source": {
+                "path": self.archive_url,
+                "etag": self.etag,
+                "compressed_bytes": self.compressed_bytes,
+                "csv_bytes": self.csv_bytes,
+            },
+            "edition": self.edition,
+            "timescaledb_version": self.timescaledb_version,
+            "timescaledb": self.options,
+            "chunks": [_chunk(step) for step in self.chunks],
+            "caggs": [_cagg(step) for step in self.caggs],
+            "warnings": [{"code": warning.code, "message": warning.message} for warning in self.warnings],
+            "timings": self.clock.seconds(),
+            "request_id": self.request_id,
+        }
+
+    def log_line(self, error: RestoreError | None = None) -> str:
+        """Return the one line that the log keeps of this restore: `key=value`, text in JSON's quotes."""
+        facts: Json = {
+            "request_id": self.request_id,
+            "outcome": self.status if error is None else error.code,
+            "archive": self.archive_url,
+            "database": self.database,
+            "target": self.target_table,
+            "mode": self.mode,
+            "rows": self.rows_loaded,
+            "rows_inserted": self.rows_inserted,
+            "rows_skipped": self.rows_skipped,
+            "compressed_bytes": self.compressed_bytes,
+            "csv_bytes": self.csv_bytes,
+            "edition": self.edition,
+            "timescaledb": self.timescaledb_version,
+            "failed_in": None if error is None else self.clock.current,
+            "error": None if error is None else error.message,
+            "warnings": "; ".join(f"{warning.code}: {warning.message}" for warning in self.warnings) or None,
+        }
+        facts |= {f"{stage}_s": seconds for stage, seconds in self.clock.seconds().items()}
+        return "restore " + " ".join(f"{name}={_logged(value)}" for name, value in facts.items() if value is not None)
+
+
+def error_answer(error: RestoreError, request_id: str) -> Json:
+    """Return the body of an error, in the shape of Azure's REST API guidelines."""
+    ours = isinstance(error, InternalError)
+    return {
+        "status": "error",
+        "error": {
+            "code": error.code,
+            # Our own bug is in the log, under the id; what it says may be anything.
+            "message": "an internal error; the log holds it under the request_id" if ours else error.message,
+            "target": error.target,
+            "hint": error.hint,
+            "retryable": error.retryable,
+            "details": [
+                {"code": fault.code, "message": fault.message, "target": fault.target, **dict(fault.info)}
+                for fault in error.details
+            ],
+        },
+        "request_id": request_id,
+    }
+
+
+def _date_window(day: date | None) -> Json | None:
+    if day is None:
+        return None
+    begin, end = day_bounds(day)
+    return {"start": iso(begin), "end": iso(end)}
+
+
+def _chunk(step: ChunkStep) -> Json:
+    return {"name": step.chunk, "action": step.action, "outcome": step.outcome} | _error(step.error)
+
+
+def _cagg(step: CaggStep) -> Json:
+    window = None if step.window is None else {"start": step.window[0], "end": step.window[1]}
+    return {"name": step.cagg, "window": window, "outcome": step.outcome} | _error(step.error)
+
+
+def _error(error: RestoreError | None) -> Json:
+    return {} if error is None else {"error": {"code": error.code, "message": error.message}}
+
+
+def _logged(value: Any) -> str:
+    """Write a value so that it stays on its line: whatever is not plain goes into JSON's quotes."""
+    text = str(value)
+    plain = text.isascii() and text.isprintable() and not any(character in text for character in ' "=')
+    return text if plain and text else json.dumps(text)

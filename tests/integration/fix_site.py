@@ -1,0 +1,72 @@
+"""A function app, its storage and its database, as a caller sees them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import azure.functions as func
+import pytest
+
+from RestoreChunk import main
+from tests.integration.fix_database import Database
+from tests.integration.fix_storage import Storage
+
+DAY = "2025-01-01"
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str]
+
+    @property
+    def code(self) -> str | None:
+        error = self.body.get("error")
+        return None if error is None else error["code"]
+
+
+@dataclass(frozen=True)
+class Site:
+    storage: Storage
+    database: Database
+
+    def archive(self, table: str, csv: bytes, *, day: str = DAY) -> str:
+        """Store a day of a table of the test's schema, and return its `adls_url`."""
+        return self.stored(table, gzip.compress(csv), day=day)
+
+    def stored(self, table: str, data: bytes, *, day: str = DAY, content_encoding: str | None = None) -> str:
+        path = f"backups/{self.database.name}/{self.database.schema}.{table}.{day}.csv.gz"
+        return self.storage.put(path, data, content_encoding=content_encoding)
+
+    def restore(self, adls_url: str, **request: Any) -> Answer:
+        """Send a request; what it leaves out of `pg` is the test server's superuser."""
+        return self.post({"adls_url": adls_url, "pg": self.database.pg} | request)
+
+    def post(self, body: Any) -> Answer:
+        encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
+        response = main(func.HttpRequest(method="POST", url="/api/restore", body=encoded))
+        assert response.mimetype == "application/json"
+        return Answer(response.status_code, json.loads(response.get_body()), dict(response.headers))
+
+
+def _site(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database) -> Site:
+    for name in list(os.environ):
+        if name.startswith(("PG", "ADLS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("ADLS_CONNECTION_STRING", str(storage.settings.adls_connection_string))
+    return Site(storage, database)
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database) -> Site:
+    return _site(monkeypatch, storage, database)
+
+
+@pytest.fixture
+def community(monkeypatch: pytest.MonkeyPatch, storage: Storage, community_database: Database) -> Site:
+    return _site(monkeypatch, storage, community_database)

@@ -1,0 +1,67 @@
+"""A real blob server for the tests, named by RESTORE_TEST_STORAGE (a connection string, Azurite's for instance)."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from azure.storage.blob import BlobServiceClient, ContentSettings
+
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A fresh file system on the server; `settings` is how the function would read it."""
+
+    service: BlobServiceClient
+    account: str
+    filesystem: str
+    settings: Settings
+
+    def url(self, path: str) -> str:
+        return f"abfss://{self.filesystem}@{self.account}.dfs.core.windows.net/{quote(path)}"
+
+    def put(
+        self,
+        path: str,
+        data: bytes,
+        *,
+        content_encoding: str | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> str:
+        """Store the bytes, over what was there, and return the `adls_url`."""
+        self.service.get_blob_client(self.filesystem, path).upload_blob(
+            data,
+            overwrite=True,
+            metadata=metadata,
+            content_settings=ContentSettings(content_encoding=content_encoding),
+        )
+        return self.url(path)
+
+
+@pytest.fixture(scope="session")
+def storage() -> Iterator[Storage]:
+    connection_string = os.environ.get("RESTORE_TEST_STORAGE")
+    if not connection_string:
+        pytest.skip("RESTORE_TEST_STORAGE is not set")
+    filesystem = f"restore-test-{uuid.uuid4().hex[:12]}"
+    named = re.search(r"AccountName=([^;]+)", connection_string)
+    # Few retries: a server that was promised and does not answer is a failure, and a quick one.
+    with BlobServiceClient.from_connection_string(connection_string, retry_total=1) as service:
+        service.create_container(filesystem)
+        yield Storage(
+            service,
+            named[1] if named else "devstoreaccount1",
+            filesystem,
+            Settings(adls_connection_string=connection_string),
+        )
+        service.delete_container(filesystem)

@@ -1,0 +1,216 @@
+"""Compression and continuous aggregates, on a community edition of TimescaleDB."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.integration.fix_site import Site
+
+pytestmark = pytest.mark.community
+
+CSV = b"time,device,v\n2025-01-01 01:00Z,a,1\n2025-01-01 02:00Z,b,2\n"
+COLUMNS = "time timestamptz NOT NULL, device text, v int"
+
+
+def compressed_table(
+    site: Site, *, interval: str = "interval '1 day'", rows: str = "'2025-01-01 05:00Z', 'a', 7"
+) -> None:
+    site.database.hypertable("t", COLUMNS, interval=interval)
+    site.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress, timescaledb.compress_segmentby = 'device')")
+    site.database.execute("INSERT INTO {s}.t VALUES (" + rows + ")")
+    site.database.execute("SELECT public.compress_chunk(c) FROM public.show_chunks('{s}.t') c")
+
+
+def chunk_states(site: Site) -> list[tuple[bool]]:
+    return site.database.fetch(
+        "SELECT is_compressed FROM timescaledb_information.chunks WHERE hypertable_schema = %s AND hypertable_name = 't'"
+        " ORDER BY range_start",
+        site.database.schema,
+    )
+
+
+def partial_chunks(site: Site) -> int:
+    """Chunks with rows that wait beside the compressed ones (status bit 8)."""
+    return int(
+        site.database.value(
+            "SELECT count(*) FROM _timescaledb_catalog.chunk c JOIN _timescaledb_catalog.hypertable h"
+            " ON h.id = c.hypertable_id WHERE h.schema_name = %s AND h.table_name = 't' AND c.status & 8 <> 0",
+            site.database.schema,
+        )
+    )
+
+
+def actions(body: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(step["action"], step["outcome"]) for step in body["chunks"]]
+
+
+@pytest.mark.parametrize("interval", ["interval '1 day'", "interval '7 days'", "interval '6 hours'"])
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+def test_overlapping_chunks_are_decompressed_and_compressed_again(community: Site, interval: str, mode: str) -> None:
+    compressed_table(community, interval=interval)
+    body = community.restore(community.archive("t", CSV), destination={"mode": mode}).body
+    assert (body["status"], body["edition"]) == ("ok", "community")
+    assert ("decompress", "done") in actions(body)
+    assert ("recompress", "done") in actions(body)
+    assert body["timescaledb"]["decompress_window"] == body["timescaledb"]["recompress_window"] == "done"
+    assert community.database.value("SELECT count(*) FROM {s}.t") == 3
+    assert (True,) in chunk_states(community)
+    assert partial_chunks(community) == 0
+
+
+def test_a_chunk_that_does_not_overlap_is_left_alone(community: Site) -> None:
+    compressed_table(community, rows="'2025-01-02 00:00Z', 'a', 7")
+    body = community.restore(community.archive("t", CSV)).body
+    assert actions(body) == [("create", "done")]
+    assert chunk_states(community) == [(False,), (True,)]
+
+
+def test_without_decompression_the_rows_wait_until_recompression_folds_them_in(community: Site) -> None:
+    compressed_table(community)
+    url = community.archive("t", CSV)
+    body = community.restore(url, timescaledb={"decompress_window": False, "recompress_window": False}).body
+    assert body["timescaledb"]["decompress_window"] == "not requested"
+    assert actions(body) == []
+    assert partial_chunks(community) == 1
+    body = community.restore(url, timescaledb={"decompress_window": False}).body
+    assert actions(body) == [("recompress", "done")]
+    assert partial_chunks(community) == 0
+    assert community.database.value("SELECT count(*) FROM {s}.t") == 5
+
+
+def test_a_failed_decompression_and_recompression_do_not_fail_the_restore(community: Site) -> None:
+    """Both take the owner's rights; INSERT alone is enough for the rows."""
+    compressed_table(community)
+    role = community.database.role("GRANT USAGE ON SCHEMA {s}", "GRANT SELECT, INSERT ON {s}.t")
+    body = community.restore(community.archive("t", CSV), pg=role).body
+    assert body["status"] == "ok_with_warnings"
+    assert actions(body) == [("decompress", "failed"), ("recompress", "failed")]
+    assert [warning["code"] for warning in body["warnings"]] == ["DecompressFailed", "RecompressFailed"]
+    assert body["chunks"][0]["error"]["code"] == "DatabasePermissionDenied"
+    assert community.database.value("SELECT count(*) FROM {s}.t") == 3
+
+
+def test_a_failed_load_leaves_the_chunk_compressed(community: Site) -> None:
+    compressed_table(community)
+    answer = community.restore(community.archive("t", CSV + b"2025-01-01 03:00Z,c,oops\n"))
+    assert answer.code == "DataRejected"
+    assert chunk_states(community) == [(True,)]
+    assert community.database.value("SELECT count(*) FROM {s}.t") == 1
+
+
+def cagg(site: Site, name: str, width: str, *, source: str = "t", time: str = "time", value: str = "v") -> None:
+    site.database.execute(
+        f"CREATE MATERIALIZED VIEW {{s}}.{name} WITH (timescaledb.continuous, timescaledb.materialized_only = true) AS"
+        f" SELECT public.time_bucket({width}) AS bucket, sum({value}) AS total FROM {{s}}.{source} GROUP BY 1 WITH NO DATA"
+    )
+
+
+def windows(body: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {c["name"].partition(".")[2]: (c["window"]["start"], c["window"]["end"]) for c in body["caggs"]}
+
+
+@pytest.mark.parametrize(
+    ("width", "window"),
+    [
+        ("'1 hour', time", ("2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z")),
+        ("'1 day', time", ("2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z")),
+        ("'7 hours', time", ("2024-12-31T18:00:00Z", "2025-01-02T05:00:00Z")),
+        ("'1 week', time", ("2024-12-30T00:00:00Z", "2025-01-06T00:00:00Z")),
+        ("'1 month', time", ("2025-01-01T00:00:00Z", "2025-02-01T00:00:00Z")),
+        ("'1 day', time, 'Europe/Berlin'", ("2024-12-31T23:00:00Z", "2025-01-02T23:00:00Z")),
+        ("'1 month', time, 'America/New_York'", ("2024-12-01T05:00:00Z", "2025-02-01T05:00:00Z")),
+        ("'1 year', time", ("2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z")),
+        (
+            "'1 week', time, origin => '2000-01-01 00:00Z'::timestamptz",
+            ("2024-12-28T00:00:00Z", "2025-01-04T00:00:00Z"),
+        ),
+        ("'1 day', time, \"offset\" => '6 hours'::interval", ("2024-12-31T06:00:00Z", "2025-01-02T06:00:00Z")),
+    ],
+)
+def test_the_day_is_widened_to_whole_buckets(community: Site, width: str, window: tuple[str, str]) -> None:
+    community.database.hypertable("t", COLUMNS)
+    cagg(community, "c", width)
+    body = community.restore(
+        community.archive("t", CSV), timescaledb={"refresh_caggs": [f"{community.database.schema}.c"]}
+    ).body
+    assert [c["outcome"] for c in body["caggs"]] == ["done"], body
+    assert windows(body) == {"c": window}
+    assert community.database.value("SELECT sum(total) FROM {s}.c") == 3
+
+
+@pytest.mark.parametrize(
+    ("time_type", "interval", "width", "values"),
+    [
+        ("timestamp", "interval '1 day'", "'1 week', time", ("2025-01-01 01:00", "2025-01-01 02:00")),
+        ("date", "interval '1 day'", "'1 week', time", ("2025-01-01", "2025-01-01")),
+        ("bigint", "86400", "604800, time", ("1735689600", "1735689601")),
+        ("int", "86400", "7200, time", ("1735689600", "1735689601")),
+    ],
+)
+def test_every_time_type_refreshes(
+    community: Site, time_type: str, interval: str, width: str, values: tuple[str, str]
+) -> None:
+    community.database.hypertable("t", f"time {time_type} NOT NULL, v int", interval=interval)
+    if "int" in time_type:
+        community.database.execute(
+            "CREATE FUNCTION {s}.unix_now() RETURNS " + time_type + " LANGUAGE sql STABLE AS"
+            " $$ SELECT extract(epoch FROM now())::" + time_type + " $$"
+        )
+        community.database.execute("SELECT public.set_integer_now_func('{s}.t', '{s}.unix_now')")
+    cagg(community, "c", width)
+    csv = f"time,v\n{values[0]},1\n{values[1]},2\n".encode()
+    body = community.restore(community.archive("t", csv), timescaledb={"refresh_caggs": "all"}).body
+    assert [c["outcome"] for c in body["caggs"]] == ["done"], body
+    assert community.database.value("SELECT sum(total) FROM {s}.c") == 3
+
+
+def test_aggregates_on_aggregates_after_their_parents(community: Site) -> None:
+    """By name alone the order would be the wrong one."""
+    community.database.hypertable("t", COLUMNS)
+    cagg(community, "z_day", "'1 day', time")
+    cagg(community, "y_week", "'1 week', bucket", source="z_day", value="total")
+    cagg(community, "a_month", "'1 month', bucket", source="z_day", value="total")
+    cagg(community, "b_two_weeks", "'2 weeks', bucket", source="y_week", value="total")
+    body = community.restore(community.archive("t", CSV), timescaledb={"refresh_caggs": "all"}).body
+    assert list(windows(body)) == ["z_day", "a_month", "y_week", "b_two_weeks"]
+    for name in windows(body):
+        assert community.database.value("SELECT sum(total) FROM {s}." + name) == 3, name
+
+
+def test_names_without_schema_unknown_names_and_hostile_ones(community: Site) -> None:
+    community.database.hypertable("t", COLUMNS)
+    cagg(community, '"Odd ""name"", 50%"', "'1 day', time")
+    names = ['Odd "name", 50%', "nix", "other.nix"]
+    body = community.restore(community.archive("t", CSV), timescaledb={"refresh_caggs": names}).body
+    assert [c["outcome"] for c in body["caggs"]] == ["done", "failed", "failed"]
+    assert body["status"] == "ok_with_warnings"
+    assert body["timescaledb"]["refresh_caggs"] == "failed"
+    assert {w["code"] for w in body["warnings"]} == {"RefreshFailed"}
+
+
+def test_a_refresh_without_rights_does_not_fail_the_restore(community: Site) -> None:
+    community.database.hypertable("t", COLUMNS)
+    cagg(community, "c", "'1 day', time")
+    role = community.database.role("GRANT USAGE ON SCHEMA {s}", "GRANT SELECT, INSERT ON {s}.t")
+    body = community.restore(community.archive("t", CSV), pg=role, timescaledb={"refresh_caggs": "all"}).body
+    assert (body["status"], body["caggs"][0]["outcome"]) == ("ok_with_warnings", "failed")
+    assert body["caggs"][0]["error"]["code"] == "DatabasePermissionDenied"
+    assert community.database.value("SELECT count(*) FROM {s}.t") == 2
+
+
+def test_a_bucket_whose_other_days_are_gone_is_a_warning(community: Site) -> None:
+    """The week was aggregated whole; six of its days are dropped, and the refresh counts what is there."""
+    community.database.hypertable("t", COLUMNS)
+    cagg(community, "c", "'1 week', time")
+    community.database.execute(
+        "INSERT INTO {s}.t SELECT d, 'a', 10 FROM generate_series('2024-12-30'::timestamptz, '2025-01-05', '1 day') d"
+    )
+    community.database.execute("CALL public.refresh_continuous_aggregate('{s}.c', NULL, NULL)")
+    community.database.execute("SELECT public.drop_chunks('{s}.t', older_than => '2026-01-01'::timestamptz)")
+    body = community.restore(community.archive("t", CSV), timescaledb={"refresh_caggs": "all"}).body
+    assert body["status"] == "ok_with_warnings"
+    assert [w["code"] for w in body["warnings"]] == ["BucketsLackRows", "BucketsLackRows"]
+    assert "2024-12-30T00:00:00Z - 2025-01-01T00:00:00Z" in body["warnings"][0]["message"]
+    assert "2025-01-02T00:00:00Z - 2025-01-06T00:00:00Z" in body["warnings"][1]["message"]

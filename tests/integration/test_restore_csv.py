@@ -1,0 +1,174 @@
+"""How the file is read: csv options, headers, line ends, encodings, gzip members, damage."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any
+
+import pytest
+
+from tests.integration.fix_site import Answer, Site
+
+TABLE = "a text, b text, c int"
+
+
+def load(site: Site, csv: bytes, *, columns: str = TABLE, mode: str = "direct", **copy: Any) -> Answer:
+    site.database.execute("DROP TABLE IF EXISTS {s}.t")
+    site.database.execute("CREATE TABLE {s}.t (" + columns + ")")
+    return site.restore(site.archive("t", csv), copy=copy, destination={"mode": mode})
+
+
+def rows(site: Site) -> list[tuple[Any, ...]]:
+    return site.database.fetch("SELECT * FROM {s}.t ORDER BY c")
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+@pytest.mark.parametrize(
+    ("options", "csv", "expected"),
+    [
+        ({"NULL": "", "DELIMITER": ","}, b'a,b,c\n,"",1\n', (None, "", 1)),
+        ({"HEADER": "true"}, b"a,b,c\nx,y,1\n", ("x", "y", 1)),
+        ({"HEADER": "MATCH"}, b"a,b,c\nx,y,1\n", ("x", "y", 1)),
+        ({"delimiter": "\t"}, b"a\tb\tc\nx\ty,z\t1\n", ("x", "y,z", 1)),
+        ({"DELIMITER": ";"}, b"a;b;c\nx;y;1\n", ("x", "y", 1)),
+        ({"Null": "\\N"}, b"a,b,c\n\\N,,1\n", (None, "", 1)),
+        ({"QUOTE": "'"}, b"a,b,c\n'x,y',\"y\",1\n", ("x,y", '"y"', 1)),
+        ({"ESCAPE": "\\"}, b'a,b,c\n"x\\"y",y,1\n', ('x"y', "y", 1)),
+        ({"ENCODING": "latin-1"}, b"a,b,c\n\xe4,y,1\n", ("ä", "y", 1)),
+        ({"encoding": "WIN1252"}, b"a,b,c\n\x80,y,1\n", ("€", "y", 1)),
+        ({"FORCE_NULL": ["b"]}, b'a,b,c\n"","",1\n', ("", None, 1)),
+        ({"force_not_null": "a"}, b"a,b,c\n,,1\n", ("", None, 1)),
+        ({"FORCE_NULL": "*"}, b'a,b,c\n"","",1\n', (None, None, 1)),
+        ({"HEADER": None, "QUOTE": None, "ESCAPE": None}, b"a,b,c\nx,y,1\n", ("x", "y", 1)),
+    ],
+)
+def test_every_csv_option(site: Site, mode: str, options: dict[str, Any], csv: bytes, expected: tuple[Any]) -> None:
+    answer = load(site, csv, mode=mode, csv_options=options)
+    assert answer.status == 200, answer.body
+    assert rows(site) == [expected]
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+def test_the_default_marker(site: Site, mode: str) -> None:
+    columns = "a text DEFAULT 'dflt', b text, c int"
+    answer = load(site, b"a,b,c\n\\D,y,1\n", columns=columns, mode=mode, csv_options={"DEFAULT": "\\D"})
+    assert answer.status == 200, answer.body
+    assert rows(site) == [("dflt", "y", 1)]
+
+
+def test_a_headerless_file(site: Site) -> None:
+    options = {"HEADER": False}
+    answer = load(site, b"1,x,y\n2,z,\n", csv_options=options, columns=TABLE)
+    assert (answer.status, answer.code) == (400, "InvalidRequest")
+    site.database.execute("CREATE TABLE IF NOT EXISTS {s}.t (" + TABLE + ")")
+    url = site.archive("t", b"\xef\xbb\xbfx,1,y\nz,2,\n")
+    answer = site.restore(url, copy={"csv_options": options, "columns": ["a", "c", "b"]})
+    assert answer.body["rows_loaded"] == 2
+    # The byte order mark belongs to no value.
+    assert rows(site) == [("x", "y", 1), ("z", None, 2)]
+
+
+def test_column_map_with_and_without_a_header(site: Site) -> None:
+    answer = load(site, b"A,bee,c\nx,y,1\n", column_map={"A": "a", "bee": "b"})
+    assert answer.body["columns_loaded"] == ["a", "b", "c"]
+    assert rows(site) == [("x", "y", 1)]
+    options = {"HEADER": False}
+    answer = load(site, b"x,1\n", csv_options=options, columns_=["A", "c"], column_map={"A": "a"})
+    assert answer.code == "InvalidRequest"
+
+
+def test_column_map_that_meets_nothing_or_itself(site: Site) -> None:
+    assert load(site, b"a,b\nx,y\n", column_map={"nix": "a"}).code == "UnknownColumn"
+    assert load(site, b"a,b\nx,y\n", column_map={"a": "b"}).code == "HeaderMismatch"
+
+
+def test_columns_beside_a_header_must_be_that_header(site: Site) -> None:
+    """COPY would take the columns and ignore the header, and two swapped columns would load wrongly."""
+    assert load(site, b"a,b,c\nx,y,1\n", columns_="").code == "InvalidRequest"
+    site.database.execute("CREATE TABLE IF NOT EXISTS {s}.t (" + TABLE + ")")
+    url = site.archive("t", b"b,a\nx,y\n")
+    assert site.restore(url, copy={"columns": ["a", "b"]}).code == "HeaderMismatch"
+    assert site.restore(url, copy={"columns": ["b", "a"]}).status == 200
+
+
+def test_header_match_wants_every_column_in_order(site: Site) -> None:
+    match = {"HEADER": "match"}
+    assert load(site, b"b,a,c\nx,y,1\n", csv_options=match).code == "HeaderMismatch"
+    assert load(site, b"a,b\nx,y\n", csv_options=match).code == "HeaderMismatch"
+    assert load(site, b"\xef\xbb\xbfA,b,c\nx,y,1\n", csv_options=match, column_map={"A": "a"}).status == 200
+
+
+@pytest.mark.parametrize(
+    "csv",
+    [
+        b"\xef\xbb\xbfa,b,c\nx,y,1\n",
+        b"a,b,c\r\nx,y,1\r\n",
+        b"a,b,c\rx,y,1\r",
+        b'"a","b","c"\nx,y,1',
+        b'\xef\xbb\xbf"a",b,c\r\nx,y,1',
+    ],
+)
+def test_byte_order_mark_line_ends_and_quoted_names(site: Site, csv: bytes) -> None:
+    assert load(site, csv).body.get("rows_loaded") == 1
+    assert rows(site) == [("x", "y", 1)]
+
+
+def test_line_breaks_inside_quotes_in_header_and_row(site: Site) -> None:
+    answer = load(site, b'a,b,c\n"x\n\\.\ny",y,1\nz,y,oops\n')
+    assert answer.code == "DataRejected"
+    # Lines of the file, not records: the first row takes three.
+    assert answer.body["error"]["details"][0]["line"] == 5
+    answer = load(site, b'"two\nlines",b,c\n"x\n\\.\ny",y,1\n', columns='"two\nlines" text, b text, c int')
+    assert rows(site) == [("x\n\\.\ny", "y", 1)]
+
+
+def test_rows_behind_an_end_of_data_marker_are_not_lost_silently(site: Site) -> None:
+    """PostgreSQL before 18 stops at the line and answers COPY 1."""
+    answer = load(site, b"a,b,c\nx,y,1\n\\.\nx,y,2\n")
+    assert (answer.status, answer.code) == (422, "EndOfDataMarker")
+    assert rows(site) == []
+
+
+GOOD = b"a,b,c\n" + b"".join(b"x,y,%d\n" % number for number in range(2000))
+
+
+def test_multi_member_gzip_and_zero_padding(site: Site) -> None:
+    site.database.execute("CREATE TABLE {s}.t (" + TABLE + ")")
+    whole = gzip.compress(GOOD[:100]) + gzip.compress(b"") + gzip.compress(GOOD[100:]) + bytes(512)
+    assert site.restore(site.stored("t", whole)).body["rows_loaded"] == 2000
+
+
+def test_a_blob_with_content_encoding_gzip(site: Site) -> None:
+    site.database.execute("CREATE TABLE {s}.t (" + TABLE + ")")
+    answer = site.restore(site.stored("t", gzip.compress(GOOD), content_encoding="gzip"))
+    assert answer.body.get("rows_loaded") == 2000
+    assert answer.body["source"]["compressed_bytes"] == len(gzip.compress(GOOD))
+
+
+def _damaged() -> dict[str, tuple[bytes, str]]:
+    data = gzip.compress(GOOD)
+    flipped = bytearray(data)
+    flipped[-6] ^= 1  # in the CRC
+    return {
+        "no bytes at all": (b"", "ArchiveTruncated"),
+        "cut in the header": (data[:5], "ArchiveTruncated"),
+        "cut in the body": (data[: len(data) // 2], "ArchiveTruncated"),
+        "cut in the trailer": (data[:-4], "ArchiveTruncated"),
+        "cut by one byte": (data[:-1], "ArchiveTruncated"),
+        "cut in a second member": (data + data[:20], "ArchiveTruncated"),
+        "garbage behind": (data + b"garbage", "ArchiveCorrupt"),
+        "a wrong checksum": (bytes(flipped), "ArchiveCorrupt"),
+        "plain csv": (GOOD, "ArchiveNotGzip"),
+        "nothing packed": (gzip.compress(b""), "HeaderMissing"),
+    }
+
+
+@pytest.mark.parametrize("damage", _damaged())
+def test_a_damaged_archive_reaches_no_database(site: Site, damage: str) -> None:
+    data, code = _damaged()[damage]
+    url = site.stored("nowhere", data)
+    # No server listens there: the answer is about the archive all the same.
+    answer = site.restore(url, pg={"host": "127.0.0.1", "port": 1})
+    assert (answer.status, answer.code) == (422, code)
+    assert answer.headers["x-ms-error-code"] == code
+    assert not answer.body["error"]["retryable"]

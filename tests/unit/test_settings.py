@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import ConfigurationError
+from shared.settings import MIB, Settings, load_settings
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert load_settings({}) == Settings()
+
+
+def test_an_empty_variable_is_a_missing_one() -> None:
+    names = ("ADLS_ACCOUNT_URL_DEFAULT", "ADLS_FILESYSTEM_DEFAULT", "ADLS_CONNECTION_STRING")
+    numbers = ("SPOOL_MAX_MEMORY_BYTES", "PG_CONNECT_TIMEOUT_SECONDS")
+    assert load_settings(dict.fromkeys(names + numbers, "")) == Settings()
+
+
+def test_every_variable_reaches_its_setting() -> None:
+    settings = load_settings(
+        {
+            "ADLS_ACCOUNT_URL_DEFAULT": "https://account.dfs.core.windows.net",
+            "ADLS_FILESYSTEM_DEFAULT": "fs1",
+            "ADLS_CONNECTION_STRING": "UseDevelopmentStorage=true",
+            "SPOOL_MAX_MEMORY_BYTES": "1",
+            "PG_CONNECT_TIMEOUT_SECONDS": "2",
+            "UNRELATED": "x",
+        }
+    )
+    assert settings == Settings(
+        adls_account_url_default="https://account.dfs.core.windows.net",
+        adls_filesystem_default="fs1",
+        adls_connection_string="UseDevelopmentStorage=true",
+        spool_max_memory_bytes=1,
+        pg_connect_timeout_seconds=2,
+    )
+
+
+def test_100_mib_of_memory_by_default() -> None:
+    assert load_settings({}).spool_max_memory_bytes == 100 * MIB == 104_857_600
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "-1", "1.5", "1_000", " 5", "5 ", "5\n", "0x10", "\N{ARABIC-INDIC DIGIT FIVE}", "many"]
+)
+@pytest.mark.parametrize("name", ["SPOOL_MAX_MEMORY_BYTES", "PG_CONNECT_TIMEOUT_SECONDS"])
+def test_a_number_that_is_none_names_its_setting_and_not_its_value(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings({name: value})
+    assert caught.value.target == name
+    assert name in caught.value.message
+    assert caught.value.status == 500
+
+
+def test_a_timeout_of_one_second_is_refused_since_libpq_takes_it_for_two() -> None:
+    with pytest.raises(ConfigurationError, match="at least 2"):
+        load_settings({"PG_CONNECT_TIMEOUT_SECONDS": "1"})
+
+
+def test_the_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADLS_FILESYSTEM_DEFAULT", "from-the-process")
+    assert load_settings().adls_filesystem_default == "from-the-process"
+
+
+def test_no_secret_in_repr() -> None:
+    settings = Settings(adls_connection_string="AccountKey=hunter2")
+    assert "hunter2" not in f"{settings} {settings!r}"
