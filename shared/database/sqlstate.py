@@ -104,5 +104,5 @@ def _place(context: str, relation: str, columns: Sequence[str]) -> tuple[int | N
     if found is None:
         return None, None
     rest = context[found.end() :]
-    named = [name for name in columns if re.match(rf"\W+\w+\W+?{re.escape(name)}\s?[:\uff1a,]", rest)]
+    named = [name for name in columns if re.match(rf"(?:\W+\w+){{1,2}}?\W+?{re.escape(name)}\s?[:\uff1a,]", rest)]
     return int(found.group(1)), max(named, key=len, default=None)

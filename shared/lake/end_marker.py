@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 1024 * 1024
 _CANDIDATE = re.compile(rb"(?<=[\r\n])\\\.(?=[\r\n])")
+# COPY is given the file without its byte order mark, so what follows one may be the start of a line too.
+_SUSPICION = re.compile(rb"(?:[\r\n]|\xef\xbb\xbf)\\\.[\r\n]")
 # A candidate, the line end behind it, and one byte more.
 _LOOK_AHEAD = 5
 
@@ -33,7 +35,7 @@ class MarkerWatch:
 
     def __init__(self) -> None:
         self.suspicious = False
-        self._tail = b""
+        self._tail = b"\n"  # the file's start is the start of a line
 
     def look(self, block: bytes) -> None:
         """Look at the next block of the file.
@@ -43,13 +45,10 @@ class MarkerWatch:
         """
         if self.suspicious:
             return
-        seam = self._tail + block[: _LOOK_AHEAD - 1]
-        # The start of the file is the start of a line too, with a byte order mark or without.
-        if not self._tail:
-            seam = b"\n" + seam.removeprefix(codecs.BOM_UTF8)
-        # bytes.find first: it runs at memory speed, the pattern does not.
-        self.suspicious = _CANDIDATE.search(seam) is not None or (
-            rb"\." in block and _CANDIDATE.search(block) is not None
+        seam = self._tail + block[:_LOOK_AHEAD]
+        # The plain search first: it runs at memory speed, the pattern does not.
+        self.suspicious = _SUSPICION.search(seam) is not None or (
+            rb"\." in block and _SUSPICION.search(block) is not None
         )
         self._tail = (self._tail + block)[-_LOOK_AHEAD:]
 

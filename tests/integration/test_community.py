@@ -25,8 +25,8 @@ def compressed_table(
 
 def chunk_states(site: Site) -> list[tuple[bool]]:
     return site.database.fetch(
-        "SELECT is_compressed FROM timescaledb_information.chunks WHERE hypertable_schema = %s AND hypertable_name = 't'"
-        " ORDER BY range_start",
+        "SELECT is_compressed FROM timescaledb_information.chunks"
+        " WHERE hypertable_schema = %s AND hypertable_name = 't' ORDER BY range_start",
         site.database.schema,
     )
 
@@ -100,10 +100,11 @@ def test_a_failed_load_leaves_the_chunk_compressed(community: Site) -> None:
     assert community.database.value("SELECT count(*) FROM {s}.t") == 1
 
 
-def cagg(site: Site, name: str, width: str, *, source: str = "t", time: str = "time", value: str = "v") -> None:
+def cagg(site: Site, name: str, width: str, *, source: str = "t", value: str = "v") -> None:
     site.database.execute(
         f"CREATE MATERIALIZED VIEW {{s}}.{name} WITH (timescaledb.continuous, timescaledb.materialized_only = true) AS"
-        f" SELECT public.time_bucket({width}) AS bucket, sum({value}) AS total FROM {{s}}.{source} GROUP BY 1 WITH NO DATA"
+        f" SELECT public.time_bucket({width}) AS bucket, sum({value}) AS total FROM {{s}}.{source}"
+        " GROUP BY 1 WITH NO DATA"
     )
 
 

@@ -7,7 +7,6 @@ import socket
 from contextlib import closing
 from typing import Any
 
-import psycopg2
 import pytest
 
 from tests.integration.fix_site import Site
@@ -124,7 +123,8 @@ def test_rows_that_postgresql_refuses(site: Site, csv: bytes, sqlstate: str, lin
 def test_a_trigger_that_refuses(site: Site) -> None:
     site.database.hypertable("t", TABLE)
     site.database.execute(
-        "CREATE FUNCTION {s}.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not on line 99'; END $$"
+        "CREATE FUNCTION {s}.refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'not on line 99'; END $$"
     )
     site.database.execute("CREATE TRIGGER refuse BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.refuse()")
     answer = site.restore(site.archive("t", CSV))
@@ -227,10 +227,8 @@ def test_no_connection_and_no_transaction_is_left(site: Site) -> None:
     site.database.hypertable("t", TABLE)
     for csv in (CSV, CSV, b"time,v\noops,1\n"):
         site.restore(site.archive("t", csv))
-    with closing(psycopg2.connect(site.database.connection.dsn, password=site.database.pg["password"])) as fresh:
-        with fresh.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'restore-chunk'")
-            assert cursor.fetchone() == (0,)
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'restore-chunk' AND datname = %s"
+    assert site.database.value(count, site.database.name) == 0
 
 
 def test_one_log_line_with_everything_and_no_secret(

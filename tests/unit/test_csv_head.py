@@ -4,7 +4,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared.errors import HeaderInvalid, HeaderMissing
@@ -205,8 +205,15 @@ def test_what_the_csv_module_writes_is_read_back(
     table: list[list[str]], delimiter: str, quote: str, line_end: str, *, every: bool, bom: bool
 ) -> None:
     text = io.StringIO(newline="")
-    quoting = csv.QUOTE_ALL if every else csv.QUOTE_MINIMAL
-    csv.writer(text, delimiter=delimiter, quotechar=quote, lineterminator=line_end, quoting=quoting).writerows(table)
+    # QUOTE_MINIMAL leaves a line end unquoted that is not the chosen one.
+    assume(every or not any(set("\r\n") & set(cell) for row in table for cell in row))
+    csv.writer(
+        text,
+        delimiter=delimiter,
+        quotechar=quote,
+        lineterminator=line_end,
+        quoting=csv.QUOTE_ALL if every else csv.QUOTE_MINIMAL,
+    ).writerows(table)
     data = (b"\xef\xbb\xbf" if bom else b"") + text.getvalue().encode()
     if not bom and data.startswith(b"\xef\xbb\xbf"):
         return  # a first name that begins with the mark cannot be told from a file that does
