@@ -1,0 +1,229 @@
+"""The local host, run as a program and asked over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.fix_site import Site
+from tools.config import LOOPBACK, REPOSITORY
+from tools.process import wait_until
+
+ECHO = """
+import json
+import logging
+import os
+
+import azure.functions as func
+
+logging.getLogger("azure.core").info("chatter of an SDK")
+logging.getLogger("mine").info("loaded")
+
+
+def main(req: func.HttpRequest) -> func.HttpResponse:
+    if req.params.get("fail"):
+        raise RuntimeError("deliberate failure")
+    if req.params.get("none"):
+        return None
+    if req.params.get("text"):
+        return "plain text"
+    body = {
+        "method": req.method,
+        "url": req.url,
+        "params": dict(req.params),
+        "route_params": dict(req.route_params),
+        "x": req.headers.get("X-Custom-Header"),
+        "body": req.get_body().decode(),
+        "settings": [os.environ.get("FROM_FILE"), os.environ.get("FROM_BOTH")],
+    }
+    status = int(req.params.get("status", 200))
+    headers = {"X-Answer": "42"}
+    return func.HttpResponse(json.dumps(body), status_code=status, headers=headers, mimetype="application/json")
+"""
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Host:
+    port: int
+    log: Path
+
+    def ask(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Reply:
+        with closing(http.client.HTTPConnection(LOOPBACK, self.port, timeout=60)) as connection:
+            connection.request(method, path, body=body, headers=dict(headers or {}))
+            response = connection.getresponse()
+            return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def start(root: Path, port: int, log: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tools.host", "--root", str(root), "--port", str(port)]
+    with log.open("wb") as output:
+        return subprocess.Popen(command, cwd=REPOSITORY, env=dict(environ), stdout=output, stderr=subprocess.STDOUT)
+
+
+@contextmanager
+def running_host(root: Path, log: Path, environ: Mapping[str, str]) -> Iterator[Host]:
+    port = free_port()
+    host = start(root, port, log, environ)
+    try:
+        assert wait_until(lambda: listens(port) or host.poll() is not None, 60)
+        assert host.poll() is None, log.read_text()
+        yield Host(port, log)
+    finally:
+        host.terminate()
+        host.wait(timeout=30)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def make_app(root: Path, *, prefix: str | None = None) -> None:
+    extensions = {} if prefix is None else {"extensions": {"http": {"routePrefix": prefix}}}
+    (root / "host.json").write_text(json.dumps({"version": "2.0", **extensions}))
+    values = {"FROM_FILE": "file", "FROM_BOTH": "file"}
+    (root / "local.settings.json").write_text(json.dumps({"Values": values}))
+    add_function(root, "Echo", route="days/{day}/{part:int?}", methods=["post", "put"])
+    add_function(root, "Plain")
+
+
+def add_function(root: Path, name: str, **trigger: object) -> None:
+    folder = root / name
+    folder.mkdir()
+    (folder / "__init__.py").write_text(ECHO)
+    bindings = [{"type": "httpTrigger", "direction": "in", "name": "req", **trigger}]
+    (folder / "function.json").write_text(json.dumps({"scriptFile": "__init__.py", "bindings": bindings}))
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    root = tmp_path_factory.mktemp("app")
+    make_app(root)
+    with running_host(root, root / "host.log", os.environ | {"FROM_BOTH": "environment"}) as running:
+        yield running
+
+
+def test_request_and_answer_pass_through_whole(host: Host) -> None:
+    reply = host.ask("PUT", "/api/days/2025-01-01/7?a=1&a=2&b=%C3%BC&status=418", b"body", {"X-Custom-Header": "yes"})
+    assert reply.status == 418
+    assert reply.headers["x-answer"] == "42"
+    assert reply.headers["content-type"] == "application/json"
+    assert json.loads(reply.body) == {
+        "method": "PUT",
+        "url": f"http://{LOOPBACK}:{host.port}/api/days/2025-01-01/7?a=1&a=2&b=%C3%BC&status=418",
+        "params": {"a": "1,2", "b": "ü", "status": "418"},
+        "route_params": {"day": "2025-01-01", "part": "7"},
+        "x": "yes",
+        "body": "body",
+        "settings": ["file", "environment"],
+    }
+
+
+def test_a_chunked_body_arrives(host: Host) -> None:
+    with closing(http.client.HTTPConnection(LOOPBACK, host.port, timeout=60)) as connection:
+        connection.request("POST", "/api/days/x", body=iter([b"first,", b"second"]), encode_chunked=True)
+        assert json.loads(connection.getresponse().read())["body"] == "first,second"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/days/2025-01-01"),
+        ("HEAD", "/api/days/2025-01-01"),
+        ("POST", "/api/days"),
+        ("POST", "/api/days/2025-01-01/seven"),
+        ("POST", "/days/2025-01-01"),
+        ("POST", "/"),
+    ],
+)
+def test_wrong_method_and_unknown_route_are_404_without_a_body(host: Host, method: str, path: str) -> None:
+    reply = host.ask(method, path)
+    assert (reply.status, reply.body) == (404, b"")
+
+
+def test_a_function_without_route_is_called_by_its_name_with_any_method(host: Host) -> None:
+    replies = [host.ask(method, path) for method in ("GET", "DELETE") for path in ("/api/Plain", "/API/plain/")]
+    assert [reply.status for reply in replies] == [200] * 4
+
+
+def test_an_exception_is_500_without_a_body_and_a_traceback_in_the_log(host: Host) -> None:
+    reply = host.ask("GET", "/api/Plain?fail=1")
+    assert (reply.status, reply.body) == (500, b"")
+    assert wait_until(lambda: "RuntimeError: deliberate failure" in host.log.read_text(), 10)
+    assert host.ask("GET", "/api/Plain").status == 200
+
+
+def test_none_and_text_are_answers_too(host: Host) -> None:
+    nothing, text = host.ask("GET", "/api/Plain?none=1"), host.ask("GET", "/api/Plain?text=1")
+    assert (nothing.status, nothing.body) == (204, b"")
+    assert (text.status, text.body) == (200, b"plain text")
+
+
+def test_the_log_keeps_info_but_not_the_sdks(host: Host) -> None:
+    log = host.log.read_text()
+    assert "INFO mine: loaded" in log
+    assert "chatter of an SDK" not in log
+
+
+def test_route_prefix_may_be_empty(tmp_path: Path) -> None:
+    make_app(tmp_path, prefix="")
+    with running_host(tmp_path, tmp_path / "host.log", os.environ) as host:
+        assert host.ask("POST", "/days/2025-01-01").status == 200
+        assert host.ask("POST", "/api/days/2025-01-01").status == 404
+
+
+def test_a_taken_port_is_named_with_the_variable_that_changes_it(tmp_path: Path) -> None:
+    make_app(tmp_path)
+    log = tmp_path / "host.log"
+    with socket.socket() as other:
+        other.bind((LOOPBACK, 0))
+        other.listen()
+        port = int(other.getsockname()[1])
+        assert start(tmp_path, port, log, os.environ).wait(timeout=60) == 1
+    assert re.search(rf"^error: port {port} on 127\.0\.0\.1 is taken.* HOST_PORT=", log.read_text(), re.MULTILINE)
+
+
+def test_a_broken_function_is_named(tmp_path: Path) -> None:
+    make_app(tmp_path)
+    (tmp_path / "Plain" / "__init__.py").write_text("import no_such_module")
+    log = tmp_path / "host.log"
+    assert start(tmp_path, free_port(), log, os.environ).wait(timeout=60) == 1
+    assert "error: Plain cannot be loaded: No module named 'no_such_module'" in log.read_text()
+
+
+def test_a_day_is_restored_over_http(site: Site, tmp_path: Path) -> None:
+    site.database.hypertable("telemetry", "time timestamptz NOT NULL, value int")
+    url = site.archive("telemetry", b"time,value\n2025-01-01 01:00Z,1\n2025-01-01 02:00Z,2\n")
+    # `site` has put the connection string of the storage account into the environment.
+    with running_host(REPOSITORY, tmp_path / "host.log", os.environ) as host:
+        body = json.dumps({"adls_url": url, "pg": site.database.pg}).encode()
+        restored = host.ask("POST", "/api/restore", body, {"Content-Type": "application/json"})
+        refused = host.ask("POST", "/api/restore", b"{}")
+    answer = json.loads(restored.body)
+    assert (restored.status, answer["status"], answer["rows_loaded"]) == (200, "ok", 2), restored.body
+    assert site.database.value("SELECT sum(value) FROM {s}.telemetry") == 3
+    assert (refused.status, refused.headers["x-ms-error-code"]) == (400, "InvalidRequest")

@@ -1,0 +1,1 @@
+"""What a developer's machine needs: TimescaleDB, Azurite, a local host and sample days. Never deployed."""

@@ -1,0 +1,80 @@
+"""What the tools are told by the environment, and where they put things."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+WORK = REPOSITORY / ".work"
+LOGS = WORK / "logs"
+LOOPBACK = "127.0.0.1"
+SUITES = ("trixie", "forky")
+
+
+class ToolError(Exception):
+    """The machine cannot do what is asked. The message says what to do; no traceback is needed."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The variables of the make targets, checked.
+
+    Attributes:
+        suite: Debian suite that PostgreSQL comes from: `trixie` (17) or `forky` (18). Variable `PG`.
+        pg_port: TCP port of PostgreSQL; each suite has its own default. Variable `PG_PORT`.
+        azurite_port: first of three TCP ports: blob, queue, table. Variable `AZURITE_PORT`.
+        host_port: TCP port of the function host. Variable `HOST_PORT`.
+    """
+
+    suite: str
+    pg_port: int
+    azurite_port: int
+    host_port: int
+
+
+def load_config(environ: Mapping[str, str] = os.environ) -> Config:
+    """Read the variables.
+
+    Raises:
+        ToolError: a suite that is not known, or a port that is none.
+    """
+    suite = environ.get("PG") or SUITES[0]
+    if suite not in SUITES:
+        raise ToolError(f"PG={suite} is not known; choose one of: {', '.join(SUITES)}")
+    return Config(
+        suite=suite,
+        # Both suites may run side by side.
+        pg_port=_port(environ, "PG_PORT", 15432 + SUITES.index(suite)),
+        azurite_port=_port(environ, "AZURITE_PORT", 11000),
+        host_port=_port(environ, "HOST_PORT", 7071),
+    )
+
+
+def _port(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name) or str(default)
+    # Azurite takes the two ports above its own as well.
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= 65533:  # noqa: PLR2004
+        raise ToolError(f"{name}={text} is not a port: a number from 1 to 65533")
+    return int(text)
+
+
+def check_port_free(port: int, variable: str, purpose: str) -> None:
+    """Make sure that a server can listen on a loopback port.
+
+    Raises:
+        ToolError: another program listens there; the message names the port and the variable that changes it.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # Without it, connections of the last run that linger in TIME_WAIT would count as taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as exc:
+            raise ToolError(
+                f"port {port} on {LOOPBACK} is taken, and {purpose} needs it: "
+                f"end the program that has it, or choose another with {variable}=<port>"
+            ) from exc

@@ -1,0 +1,76 @@
+"""One generated day of telemetry, written as an archive. No server is needed."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+DAY = datetime(2025, 1, 1, tzinfo=timezone.utc)
+DEVICES = 140
+COLUMNS = ("ts", "device_id", "temperature", "humidity", "battery", "status", "message")
+
+_MESSAGES = (None, "", "ok", "low battery", 'said "hello", then went quiet', "two\nlines", "Grüße, 温度 ✓")
+_MINUTES = 24 * 60
+ROWS = DEVICES * _MINUTES
+
+Row = tuple[str, str, str, str, str, str, "str | None"]
+
+
+def sample_rows(day: datetime = DAY, devices: int = DEVICES) -> Iterator[Row]:
+    """Generate one row a minute and device, in order of time; the same rows every time.
+
+    Args:
+        day: midnight UTC of the day.
+        devices: how many devices report; the day has 1,440 times as many rows.
+    """
+    chance = random.Random(day.toordinal())  # noqa: S311 - sample data
+    warmth = [15 + 10 * chance.random() for _ in range(devices)]
+    for minute in range(_MINUTES):
+        ts = (day + timedelta(minutes=minute)).isoformat(sep=" ")
+        for device in range(devices):
+            warmth[device] += chance.random() - 0.5
+            yield (
+                ts,
+                f"device-{device:04d}",
+                f"{warmth[device]:.3f}",
+                f"{100 * chance.random():.2f}",
+                f"{1 - minute / _MINUTES / 2:.4f}",
+                str(int(chance.random() * 4)),
+                _MESSAGES[int(chance.random() * len(_MESSAGES))],
+            )
+
+
+def write_sample_day(path: Path, day: datetime = DAY, devices: int = DEVICES) -> int:
+    """Write the day as gzipped CSV with a header, row by row; the same bytes every time.
+
+    An unquoted empty field is NULL, `""` is an empty string: COPY reads them so.
+
+    Returns:
+        The number of rows.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    rows = 0
+    with (
+        partial.open("wb") as stored,
+        # Neither the time nor the file's name goes into the gzip header.
+        gzip.GzipFile(filename="", fileobj=stored, mode="wb", compresslevel=6, mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
+    ):
+        text.write(",".join(COLUMNS) + "\r\n")
+        for row in sample_rows(day, devices):
+            text.write(_csv_line(row))
+            rows += 1
+    partial.replace(path)
+    return rows
+
+
+def _csv_line(row: Row) -> str:
+    # Written by hand: Python's csv module tells NULL and "" apart from 3.12 on only.
+    *plain, message = row
+    quoted = "" if message is None else '"' + message.replace('"', '""') + '"'
+    return ",".join([*plain, quoted]) + "\r\n"

@@ -1,0 +1,123 @@
+"""Where the sample day lies and where it is restored: an archive in the storage account, and its hypertable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from azure.core.exceptions import ResourceExistsError
+from azure.storage.blob import BlobServiceClient
+from psycopg2 import sql
+from psycopg2.extensions import make_dsn
+
+from tools.azurite import ACCOUNT
+from tools.config import WORK
+from tools.sample_day import DAY, write_sample_day
+
+# A name that nobody's own database has: the demo empties the day in it.
+DATABASE = "restore_chunk_demo"
+FILESYSTEM = "archive"
+BLOB = f"backups/{DATABASE}/silver.telemetry.{DAY:%Y-%m-%d}.csv.gz"
+
+_CREATE = """
+    CREATE EXTENSION IF NOT EXISTS timescaledb;
+    CREATE SCHEMA IF NOT EXISTS silver;
+    CREATE TABLE IF NOT EXISTS silver.telemetry (
+        ts timestamptz NOT NULL,
+        device_id text NOT NULL,
+        temperature double precision,
+        humidity double precision,
+        battery double precision,
+        status integer,
+        message text,
+        PRIMARY KEY (device_id, ts)
+    );
+    SELECT create_hypertable('silver.telemetry', by_range('ts', interval '1 day'), if_not_exists => true)
+"""
+_BOUNDS = {"begin": f"{DAY:%Y-%m-%d}Z", "end": f"{DAY + timedelta(days=1):%Y-%m-%d}Z"}
+_DELETE = "DELETE FROM silver.telemetry WHERE ts >= %(begin)s AND ts < %(end)s"
+_COUNT = "SELECT count(*) FROM silver.telemetry WHERE ts >= %(begin)s AND ts < %(end)s"
+_SAMPLE = """SELECT * FROM silver.telemetry
+   WHERE ts >= %(begin)s AND ts < %(end)s ORDER BY ts, device_id LIMIT 5"""
+
+
+def adls_url(storage: str) -> str:
+    """Return the URL of the archive in the account of a connection string."""
+    named = dict(part.split("=", 1) for part in storage.split(";") if "=" in part)
+    return f"abfss://{FILESYSTEM}@{named.get('AccountName', ACCOUNT)}.dfs.core.windows.net/{BLOB}"
+
+
+def upload(storage: str) -> int:
+    """Put the day into the storage account, making it and its file system where they are missing.
+
+    Args:
+        storage: connection string of the account.
+
+    Returns:
+        The size of the archive in bytes.
+    """
+    path = WORK / "sample" / Path(BLOB).name
+    if not path.exists():
+        write_sample_day(path)
+    with BlobServiceClient.from_connection_string(storage) as service:
+        container = service.get_container_client(FILESYSTEM)
+        with suppress(ResourceExistsError):
+            container.create_container()
+        with path.open("rb") as archive:
+            container.upload_blob(BLOB, archive, overwrite=True)
+    return path.stat().st_size
+
+
+def prepare_table(dsn: str) -> str:
+    """Make the demo's database and hypertable where they are missing, and empty the day.
+
+    Args:
+        dsn: connection string of a role that may create databases.
+
+    Returns:
+        The connection string of the demo's database.
+    """
+    exists, _ = _query(dsn, "SELECT FROM pg_database WHERE datname = %(name)s", {"name": DATABASE})
+    if not exists:
+        _query(dsn, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+    demo_dsn = make_dsn(dsn, dbname=DATABASE)
+    _query(demo_dsn, _CREATE)
+    _query(demo_dsn, _DELETE, _BOUNDS)
+    return demo_dsn
+
+
+def count_rows(demo_dsn: str) -> int:
+    """Return how many rows the day has in the hypertable."""
+    rows, _ = _query(demo_dsn, _COUNT, _BOUNDS)
+    return int(rows[0][0])
+
+
+def first_rows(demo_dsn: str) -> str:
+    """Return a SELECT as a person would write it, and below it what it gives."""
+    rows, names = _query(demo_dsn, _SAMPLE, _BOUNDS)
+    shown = [names, *([_shown(value) for value in row] for row in rows)]
+    widths = [max(len(row[column]) for row in shown) for column in range(len(names))]
+    lines = (" | ".join(map(str.ljust, row, widths)).rstrip() for row in shown)
+    return "\n   ".join([_SAMPLE % {name: f"'{value}'" for name, value in _BOUNDS.items()}, *lines])
+
+
+def _shown(value: Any) -> str:
+    return "NULL" if value is None else str(value).replace("\n", "\\n")
+
+
+def _query(
+    dsn: str, statement: str | sql.Composable, values: Mapping[str, str] | None = None
+) -> tuple[list[tuple[Any, ...]], list[str]]:
+    """Run one statement; return its rows and the names of its columns."""
+    with closing(psycopg2.connect(dsn, connect_timeout=10)) as connection:
+        # CREATE DATABASE refuses to run in a transaction block.
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            if cursor.description is None:
+                return [], []
+            return cursor.fetchall(), [column.name for column in cursor.description]
