@@ -45,11 +45,14 @@ class Archive:
     Attributes:
         etag: the version, as storage names it.
         size: length of the stored (compressed) file in bytes.
+        content_md5: of the stored bytes, as whoever uploaded them noted it; None where nobody did.
     """
 
     def __init__(self, location: ArchiveLocation, download: StorageStreamDownloader) -> None:
         self.etag: str = download.properties.etag
         self.size: int = download.size
+        content_md5 = download.properties.content_settings.content_md5
+        self.content_md5: bytes | None = bytes(content_md5) if content_md5 else None
         self._location = location
         self._download = download
 

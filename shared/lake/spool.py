@@ -63,8 +63,7 @@ def spooled_csv(
                 file.write(block)
             size += len(block)
         with _disk_full_translated():
-            file.flush()
-            file.seek(0)
+            file.seek(0)  # writes what Python still holds back
         if watch.suspicious:
             refuse_end_marker(file, dialect or CsvDialect())
         yield SpooledCsv(file, size)

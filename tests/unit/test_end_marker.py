@@ -62,11 +62,17 @@ def suspicious(data: bytes, size: int) -> bool:
         (b"a\n1\n\\..\n2\n", None),
         (b'a\n"\\."\n2\n', None),
         (b"a\n1,\\.\n2\n", None),
+        (b"ab\\.\n12\n", None),
+        (b"abc\\.\n12\n", None),
         (b"", None),
     ],
 )
 def test_only_a_whole_unquoted_line_with_rows_behind_it_is_a_marker(data: bytes, line: int | None) -> None:
     assert line_of_marker(data) == line
+    for size in range(1, len(data) + 1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(end_marker, "_BLOCK_BYTES", size)
+            assert line_of_marker(data) == line
     if line is not None:
         assert all(suspicious(data, size) for size in range(1, len(data) + 1))
 
@@ -87,7 +93,10 @@ def test_only_a_whole_unquoted_line_with_rows_behind_it_is_a_marker(data: bytes,
     ],
 )
 def test_the_dialect_decides_what_is_quoted(data: bytes, dialect: CsvDialect, line: int | None) -> None:
-    assert line_of_marker(data, dialect) == line
+    for size in range(1, len(data) + 1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(end_marker, "_BLOCK_BYTES", size)
+            assert line_of_marker(data, dialect) == line
 
 
 def test_no_record_of_ordinary_data_is_suspicious() -> None:

@@ -158,6 +158,12 @@ def test_a_flipped_bit_is_never_read_as_another_day() -> None:
     assert read_all_the_same < 8
 
 
+@pytest.mark.parametrize("size", [1, 1_000_000])
+def test_a_wrong_header_checksum_is_corrupt(size: int) -> None:
+    with pytest.raises(ArchiveCorrupt):
+        unpack(cut(FULL.replace(b"silver.csv", b"golden.csv"), size))
+
+
 @pytest.mark.parametrize("flag", [0x20, 0x40, 0x80])
 def test_reserved_flags_are_corrupt(flag: int) -> None:
     with pytest.raises(ArchiveCorrupt):

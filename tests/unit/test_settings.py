@@ -5,6 +5,13 @@ import pytest
 from shared.errors import ConfigurationError
 from shared.settings import MIB, Settings, load_settings
 
+NUMBERS = (
+    "SPOOL_MAX_MEMORY_BYTES",
+    "PG_CONNECT_TIMEOUT_SECONDS",
+    "PG_LOCK_TIMEOUT_SECONDS",
+    "PG_STATEMENT_TIMEOUT_SECONDS",
+)
+
 
 def test_an_empty_environment_gives_the_defaults() -> None:
     assert load_settings({}) == Settings()
@@ -12,8 +19,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
 
 def test_an_empty_variable_is_a_missing_one() -> None:
     names = ("ADLS_ACCOUNT_URL_DEFAULT", "ADLS_FILESYSTEM_DEFAULT", "ADLS_CONNECTION_STRING")
-    numbers = ("SPOOL_MAX_MEMORY_BYTES", "PG_CONNECT_TIMEOUT_SECONDS")
-    assert load_settings(dict.fromkeys(names + numbers, "")) == Settings()
+    assert load_settings(dict.fromkeys((*names, *NUMBERS), "")) == Settings()
 
 
 def test_every_variable_reaches_its_setting() -> None:
@@ -24,6 +30,8 @@ def test_every_variable_reaches_its_setting() -> None:
             "ADLS_CONNECTION_STRING": "UseDevelopmentStorage=true",
             "SPOOL_MAX_MEMORY_BYTES": "1",
             "PG_CONNECT_TIMEOUT_SECONDS": "2",
+            "PG_LOCK_TIMEOUT_SECONDS": "3",
+            "PG_STATEMENT_TIMEOUT_SECONDS": "4",
             "UNRELATED": "x",
         }
     )
@@ -33,6 +41,8 @@ def test_every_variable_reaches_its_setting() -> None:
         adls_connection_string="UseDevelopmentStorage=true",
         spool_max_memory_bytes=1,
         pg_connect_timeout_seconds=2,
+        pg_lock_timeout_seconds=3,
+        pg_statement_timeout_seconds=4,
     )
 
 
@@ -43,7 +53,7 @@ def test_100_mib_of_memory_by_default() -> None:
 @pytest.mark.parametrize(
     "value", ["0", "-1", "1.5", "1_000", " 5", "5 ", "5\n", "0x10", "\N{ARABIC-INDIC DIGIT FIVE}", "many"]
 )
-@pytest.mark.parametrize("name", ["SPOOL_MAX_MEMORY_BYTES", "PG_CONNECT_TIMEOUT_SECONDS"])
+@pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_that_is_none_names_its_setting_and_not_its_value(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_settings({name: value})
