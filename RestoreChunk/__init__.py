@@ -10,7 +10,7 @@ import azure.functions as func
 
 from shared.errors import InternalError, RestoreError
 from shared.report import Json, Report, error_answer
-from shared.request import parse_request
+from shared.request_json import parse_request
 from shared.restore import restore
 from shared.settings import load_settings
 

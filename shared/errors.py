@@ -181,6 +181,23 @@ class ArchiveCorrupt(ArchiveError):
     default_hint = "compare the file with its source (gzip -t) and upload it again"
 
 
+class ArchiveChecksumMismatch(ArchiveError):
+    """The stored bytes are not those that `copy.expected_sha256`, or the blob's own Content-MD5, promised."""
+
+    code = "ArchiveChecksumMismatch"
+    status = 422
+    default_hint = "the file is another one than expected, or damaged: compare it with its source"
+
+
+class RowCountMismatch(ArchiveError):
+    """The archive holds more or fewer rows than `copy.expected_rows` says."""
+
+    code = "RowCountMismatch"
+    status = 422
+    default_target = "copy.expected_rows"
+    default_hint = "the archive is not the one that was counted, or its source changed meanwhile"
+
+
 class TemporaryDiskFull(ArchiveError):
     """The function's temporary disk cannot hold the unpacked archive."""
 
@@ -305,6 +322,71 @@ class DataRejected(DatabaseError):
     code = "DataRejected"
     status = 422
     default_hint = "correct the row at the line that details names; nothing was loaded"
+
+
+class TooManyRejectedRows(DatabaseError):
+    """More rows than `copy.max_rejected_rows` could not be parsed."""
+
+    code = "TooManyRejectedRows"
+    status = 422
+    default_target = "copy.max_rejected_rows"
+    default_hint = "details name the first lines; correct them, or allow more"
+
+
+class OnErrorNotSupported(DatabaseError):
+    """`copy.on_error` "skip" takes PostgreSQL 17 or newer."""
+
+    code = "OnErrorNotSupported"
+    status = 400
+    default_target = "copy.on_error"
+    default_hint = "send the request without on_error, and correct the rows that the answer names"
+
+
+class WindowNotEmpty(DatabaseError):
+    """The target already holds rows in the archive's day, and `destination.on_existing` is "error"."""
+
+    code = "WindowNotEmpty"
+    status = 409
+    default_target = "destination.on_existing"
+    default_hint = (
+        'set destination.on_existing: "skip" leaves the day as it is, "replace" puts the archive in its place'
+    )
+
+
+class RowsOutsideWindow(DatabaseError):
+    """The archive holds rows of another time than the day in its name."""
+
+    code = "RowsOutsideWindow"
+    status = 422
+    default_target = "destination.rows_outside_window"
+    default_hint = 'if they belong there, set destination.rows_outside_window to "allow"'
+
+
+class WindowUnknown(DatabaseError):
+    """The request needs the archive's day in the target, and the target has no time column to find it by."""
+
+    code = "WindowUnknown"
+    status = 422
+    default_target = "destination.time_column"
+    default_hint = "name the time column in destination.time_column, or leave out what needs it"
+
+
+class VerificationFailed(DatabaseError):
+    """The recount of the day does not show the rows that were loaded. Everything was rolled back."""
+
+    code = "VerificationFailed"
+    status = 422
+    default_target = "verify"
+    default_hint = "a trigger or a rule on the table drops, adds or moves rows; details hold the counts"
+
+
+class RestoreInProgress(DatabaseError):
+    """Another restore of the same day into the same table is running."""
+
+    code = "RestoreInProgress"
+    status = 409
+    default_target = "destination.target_table"
+    default_hint = "wait for it; it answers its own caller"
 
 
 class CsvOptionRejected(DatabaseError):

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from shared.database.rejects import Rejected
 from shared.database.steps import CaggStep, ChunkStep, Outcome
+from shared.database.verification import Count
 from shared.database.window import day_bounds, iso
 from shared.errors import InternalError, RestoreError
 from shared.request import RestoreRequest
@@ -24,6 +26,36 @@ class Notice:
 
     code: str
     message: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The proof of a load: the day's rows before it and after it, and what it added.
+
+    Attributes:
+        rows_before: rows of the day before the load, and before their removal where they were replaced.
+        after: rows of the day after it.
+        rows_loaded: rows that the load added to the target.
+        outside: those of them that are not in the day.
+    """
+
+    rows_before: int
+    after: Count
+    rows_loaded: int
+    outside: Count
+
+    def answer(self) -> Json:
+        """Return its part of the answer; the times are those of the day's rows and of the rows outside."""
+        first = [time for time in (self.after.first, self.outside.first) if time is not None]
+        last = [time for time in (self.after.last, self.outside.last) if time is not None]
+        return {
+            "rows_before": self.rows_before,
+            "rows_after": self.after.rows,
+            "rows_loaded": self.rows_loaded,
+            "rows_outside_window": self.outside.rows,
+            "min_time": iso(min(first)) if first else None,
+            "max_time": iso(max(last)) if last else None,
+        }
 
 
 class Stopwatch:
@@ -76,17 +108,27 @@ class Report:
     rows_loaded: int | None = None
     rows_inserted: int | None = None
     rows_skipped: int | None = None
+    rows_removed: int | None = None
+    removed_by: str | None = None
+    rejected: Rejected | None = None
+    verification: Verification | None = None
+    dry_run: Json | None = None
+    is_skipped: bool = False
     chunks: list[ChunkStep] = field(default_factory=list)
     caggs: list[CaggStep] = field(default_factory=list)
     options: dict[str, Outcome] = field(default_factory=dict)
     warnings: list[Notice] = field(default_factory=list)
-    is_committed: bool = False
 
     def describe(self, request: RestoreRequest) -> None:
         """Take down what the request asks for, as far as it is known before anything is done."""
         self.archive_url, self.day = request.archive.url, request.archive.day
         self.target_table, self.mode = str(request.target_table), request.destination.mode
         self.database = request.pg.database or request.archive.database
+
+    def skip(self, rows: int) -> None:
+        """Note that the day is left as it is."""
+        self.is_skipped, self.rows_loaded = True, 0
+        self.verification = Verification(rows, Count(rows), 0, Count(0))
 
     def warn(self, code: str, message: str) -> None:
         """Tell the caller something although the rows are in."""
@@ -114,7 +156,11 @@ class Report:
 
     @property
     def status(self) -> str:
-        """`ok`, or `ok_with_warnings` where a best-effort step failed."""
+        """`ok`; `ok_with_warnings` where a best-effort step failed; `skipped`, `dry_run`: nothing was written."""
+        if self.dry_run is not None:
+            return "dry_run"
+        if self.is_skipped:
+            return "skipped"
         return "ok_with_warnings" if self.warnings else "ok"
 
     def answer(self) -> Json:
@@ -132,7 +178,14 @@ class Report:
         }
         if self.rows_inserted is not None:
             answer |= {"rows_inserted": self.rows_inserted, "rows_skipped": self.rows_skipped}
+        if self.rows_removed is not None:
+            answer |= {"rows_removed": self.rows_removed, "removed_by": self.removed_by}
+        if self.rejected is not None:
+            answer |= {"rows_rejected": self.rejected.rows, "rejected_lines": list(self.rejected.lines)}
+        if self.dry_run is not None:
+            answer |= {"dry_run": self.dry_run}
         return answer | {
+            "verification": None if self.verification is None else self.verification.answer(),
             "source": {
                 "path": self.archive_url,
                 "etag": self.etag,
@@ -161,6 +214,10 @@ class Report:
             "rows": self.rows_loaded,
             "rows_inserted": self.rows_inserted,
             "rows_skipped": self.rows_skipped,
+            "rows_removed": self.rows_removed,
+            "rows_rejected": None if self.rejected is None else self.rejected.rows,
+            "rows_before": None if self.verification is None else self.verification.rows_before,
+            "rows_after": None if self.verification is None else self.verification.after.rows,
             "compressed_bytes": self.compressed_bytes,
             "csv_bytes": self.csv_bytes,
             "edition": self.edition,

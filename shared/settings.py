@@ -25,6 +25,9 @@ class Settings:
             is read with the function's own identity. Secret.
         spool_max_memory_bytes: how much unpacked CSV is held in memory before it goes to the temporary disk.
         pg_connect_timeout_seconds: how long a connection to PostgreSQL may take.
+        pg_lock_timeout_seconds: how long a restore waits for a lock that another session holds.
+        pg_statement_timeout_seconds: how long one statement of a restore may take, and so how long a restore can
+            keep others from its chunks.
     """
 
     adls_account_url_default: str | None = None
@@ -32,6 +35,8 @@ class Settings:
     adls_connection_string: str | None = None
     spool_max_memory_bytes: int = 100 * MIB
     pg_connect_timeout_seconds: int = 15
+    pg_lock_timeout_seconds: int = 30
+    pg_statement_timeout_seconds: int = 1800
 
     def __repr__(self) -> str:
         """Name no value: some of them are secrets."""
@@ -56,6 +61,8 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         adls_connection_string=environ.get("ADLS_CONNECTION_STRING") or None,
         spool_max_memory_bytes=_whole_number(environ, "SPOOL_MAX_MEMORY_BYTES", default=100 * MIB, minimum=1),
         pg_connect_timeout_seconds=_whole_number(environ, "PG_CONNECT_TIMEOUT_SECONDS", default=15, minimum=2),
+        pg_lock_timeout_seconds=_whole_number(environ, "PG_LOCK_TIMEOUT_SECONDS", default=30, minimum=1),
+        pg_statement_timeout_seconds=_whole_number(environ, "PG_STATEMENT_TIMEOUT_SECONDS", default=1800, minimum=1),
     )
 
 

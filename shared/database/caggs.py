@@ -1,69 +1,25 @@
-"""Continuous aggregates over the target: which, in which order, over which whole buckets. Needs autocommit.
-
-Only buckets that lie wholly inside the window of `refresh_continuous_aggregate` are refreshed, and a window
-smaller than one bucket raises 22023 (measured on 2.29.2). So the day is widened to each aggregate's own buckets. An
-aggregate on top of another one is refreshed after it, over what that one's buckets reach.
-"""
+"""Refreshes continuous aggregates after the load. Needs autocommit: the CALL raises 25001 inside a transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from functools import partial
 
 from psycopg2 import sql
 
+from shared.database.cagg_plan import Cagg, Chosen, caggs_available, plan_refresh
+from shared.database.chunk_catalog import range_columns
 from shared.database.connection import Connection, Cursor, step_after_commit
-from shared.database.hypertable import Table, TimescaleDB, range_columns
+from shared.database.hypertable import Table, TimescaleDB
 from shared.database.steps import CaggStep
-from shared.database.window import TimeKind, TimeValue, Window, iso
-from shared.errors import CaggNotFound, RestoreError
-from shared.names import QualifiedName, parse_qualified_name
-
-# From here on continuous_aggs_bucket_function has a row for every aggregate, with these columns (read from the
-# tagged sources of 2.11 - 2.29).
-_CATALOGUE_SINCE = (2, 16)
-
-_SQL_TYPES: dict[TimeKind, sql.SQL] = {
-    "timestamptz": sql.SQL("timestamptz"),
-    "timestamp": sql.SQL("timestamp"),
-    "date": sql.SQL("date"),
-    "integer": sql.SQL("bigint"),
-}
+from shared.database.window import Window, iso
 
 
-@dataclass(frozen=True)
-class Cagg:
-    """A continuous aggregate and how it cuts time into buckets, as TimescaleDB's catalogue has it."""
-
-    name: QualifiedName
-    hypertable_id: int
-    source_id: int
-    width: str
-    origin: str | None
-    offset: str | None
-    timezone: str | None
-
-
-def caggs_available(table: Table) -> bool:
-    """Whether the target can have continuous aggregates that this module can widen a window for."""
-    extension = table.timescaledb
-    return (
-        extension is not None
-        and extension.is_community
-        and table.hypertable_id is not None
-        and extension.at_least(*_CATALOGUE_SINCE)
-    )
-
-
-def refresh(
-    connection: Connection, table: Table, day: Window | None, chosen: Literal["all"] | Sequence[str]
-) -> list[CaggStep]:
+def refresh(connection: Connection, table: Table, day: Window | None, chosen: Chosen) -> list[CaggStep]:
     """Refresh aggregates after the load's commit. Each fails for itself.
 
     Args:
-        connection: in autocommit; the CALL raises 25001 inside a transaction.
-        table: the hypertable that was loaded.
+        connection: in autocommit.
+        table: the table that was loaded.
         day: the span that was loaded, in the time column's type; None where it is unknown.
         chosen: "all", or names as the request has them.
 
@@ -74,28 +30,13 @@ def refresh(
     extension = table.timescaledb
     if not caggs_available(table) or extension is None or day is None:
         return [CaggStep(name, "not available") for name in ([] if chosen == "all" else chosen)]
-    caggs: list[Cagg] = []
-    with step_after_commit(connection) as (cursor, found):
-        caggs = _caggs_over(cursor, table)
-    if found.error is not None:
-        return [CaggStep(name, "failed", error=found.error) for name in (["*"] if chosen == "all" else chosen)]
-
-    wanted, missing = _choose(caggs, chosen)
-    reached: dict[int, Window] = {table.hypertable_id or 0: day}
     steps = []
-    for cagg in caggs:
-        with step_after_commit(connection) as (cursor, outcome):
-            window = _widen(cursor, extension, cagg, reached[cagg.source_id])
-        if outcome.error is not None:
-            # What is on top of it is widened from what is known.
-            reached[cagg.hypertable_id] = reached[cagg.source_id]
-            if cagg in wanted:
-                steps.append(CaggStep(str(cagg.name), "failed", error=outcome.error))
-            continue
-        reached[cagg.hypertable_id] = window
-        if cagg in wanted:
-            steps.append(_refresh_one(connection, table, extension, cagg, window, day))
-    return steps + [CaggStep(name, "failed", error=error) for name, error in missing]
+    for planned in plan_refresh(partial(step_after_commit, connection), table, day, chosen):
+        if planned.cagg is None or planned.window is None:
+            steps.append(CaggStep(planned.name, "failed", error=planned.error))
+        else:
+            steps.append(_refresh_one(connection, table, extension, planned.cagg, planned.window, day))
+    return steps
 
 
 def _refresh_one(
@@ -103,97 +44,25 @@ def _refresh_one(
 ) -> CaggStep:
     gaps: tuple[tuple[str, str], ...] = ()
     with step_after_commit(connection) as (cursor, outcome):
-        gaps = _gaps(cursor, table, window, day)
+        gaps = gaps_in(cursor, table, window, day)
         # The column's own type: an int column's aggregate refuses bigint bounds.
         type_ = sql.SQL(table.time_type or "")
         name = sql.Identifier(str(cagg.name.schema), cagg.name.name).as_string(cursor)
         cursor.execute(
-            sql.SQL("CALL {}(%s::regclass, %s::{}, %s::{})").format(
-                extension.function("refresh_continuous_aggregate"), type_, type_
-            ),
-            (name, window.lower, window.upper),
+            sql.SQL("CALL {}({}::regclass, {}::{}, {}::{})").format(
+                extension.function("refresh_continuous_aggregate"),
+                sql.Literal(name),
+                sql.Literal(window.lower),
+                type_,
+                sql.Literal(window.upper),
+                type_,
+            )
         )
     bounds = (iso(window.lower), iso(window.upper))
     return CaggStep(str(cagg.name), "failed" if outcome.error else "done", bounds, outcome.error, gaps)
 
 
-def _caggs_over(cursor: Cursor, table: Table) -> list[Cagg]:
-    """List the aggregates over a hypertable, and those over these, parents first."""
-    cursor.execute(
-        "WITH RECURSIVE above AS ("
-        " SELECT mat_hypertable_id, raw_hypertable_id, user_view_schema, user_view_name, 1 AS depth"
-        "  FROM _timescaledb_catalog.continuous_agg WHERE raw_hypertable_id = %s"
-        " UNION ALL"
-        " SELECT c.mat_hypertable_id, c.raw_hypertable_id, c.user_view_schema, c.user_view_name, a.depth + 1"
-        "  FROM _timescaledb_catalog.continuous_agg c JOIN above a ON c.raw_hypertable_id = a.mat_hypertable_id)"
-        " SELECT a.user_view_schema, a.user_view_name, a.mat_hypertable_id, a.raw_hypertable_id,"
-        "  b.bucket_width, b.bucket_origin, b.bucket_offset, b.bucket_timezone"
-        " FROM above a"
-        " JOIN _timescaledb_catalog.continuous_aggs_bucket_function b ON b.mat_hypertable_id = a.mat_hypertable_id"
-        " ORDER BY a.depth, a.user_view_schema, a.user_view_name",
-        (table.hypertable_id,),
-    )
-    return [Cagg(QualifiedName(row[0], row[1]), *row[2:]) for row in cursor.fetchall()]
-
-
-def _choose(
-    caggs: Sequence[Cagg], chosen: Literal["all"] | Sequence[str]
-) -> tuple[list[Cagg], list[tuple[str, RestoreError]]]:
-    if chosen == "all":
-        return list(caggs), []
-    wanted: list[Cagg] = []
-    missing: list[tuple[str, RestoreError]] = []
-    for text in chosen:
-        name = parse_qualified_name(text)
-        named = [c for c in caggs if c.name.name == name.name and name.schema in (None, c.name.schema)]
-        if len(named) == 1:
-            wanted.append(named[0])
-        else:
-            reason = "no continuous aggregate over the table has" if not named else "more than one has"
-            missing.append((text, CaggNotFound(f"{reason} the name {text}")))
-    return wanted, missing
-
-
-def _widen(cursor: Cursor, extension: TimescaleDB, cagg: Cagg, window: Window) -> Window:
-    """Ask TimescaleDB's own time_bucket for the first bucket's begin and the last one's end.
-
-    Months and time zones have buckets of unlike length, so the end is the begin of the bucket plus its width on the
-    local clock.
-    """
-    first = _bucket(extension, cagg, window.kind, window.lower)
-    last = _bucket(extension, cagg, window.kind, window.last)
-    width = sql.SQL("{}::{}").format(
-        sql.Literal(cagg.width), sql.SQL("bigint" if window.kind == "integer" else "interval")
-    )
-    if window.kind != "timestamptz":
-        end = sql.SQL("{} + {}").format(last, width)
-    else:
-        zone = sql.Literal(cagg.timezone or "UTC")
-        end = sql.SQL("({} AT TIME ZONE {} + {}) AT TIME ZONE {}").format(last, zone, width, zone)
-    type_ = _SQL_TYPES[window.kind]
-    cursor.execute(sql.SQL("SELECT ({})::{}, ({})::{}").format(first, type_, end, type_))
-    row = cursor.fetchone()
-    lower, upper = row if row is not None else (window.lower, window.upper)
-    return Window(window.kind, lower, upper)
-
-
-def _bucket(extension: TimescaleDB, cagg: Cagg, kind: TimeKind, at: TimeValue) -> sql.Composed:
-    type_ = _SQL_TYPES[kind]
-    unit = sql.SQL("bigint" if kind == "integer" else "interval")
-    arguments = [
-        sql.SQL("{}::{}").format(sql.Literal(cagg.width), unit),
-        sql.SQL("{}::{}").format(sql.Literal(at), type_),
-    ]
-    if cagg.timezone is not None:
-        arguments.append(sql.SQL("timezone => {}").format(sql.Literal(cagg.timezone)))
-    if cagg.origin is not None:
-        arguments.append(sql.SQL("origin => {}::{}").format(sql.Literal(cagg.origin), type_))
-    if cagg.offset is not None:
-        arguments.append(sql.SQL('"offset" => {}::{}').format(sql.Literal(cagg.offset), unit))
-    return sql.SQL("{}({})").format(extension.function("time_bucket"), sql.SQL(", ").join(arguments))
-
-
-def _gaps(cursor: Cursor, table: Table, window: Window, day: Window) -> tuple[tuple[str, str], ...]:
+def gaps_in(cursor: Cursor, table: Table, window: Window, day: Window) -> tuple[tuple[str, str], ...]:
     """Find what of the window lies outside the day and has no chunk, up to now.
 
     Such a bucket is computed from fewer rows than when they were all there: a week that was aggregated before its
@@ -205,22 +74,23 @@ def _gaps(cursor: Cursor, table: Table, window: Window, day: Window) -> tuple[tu
     cursor.execute(
         sql.SQL(
             "WITH chunk AS (SELECT DISTINCT {start} AS lower, {end} AS upper FROM timescaledb_information.chunks"
-            " WHERE hypertable_schema = %(schema)s AND hypertable_name = %(name)s"
-            " AND {start} < %(upper)s AND {end} > %(lower)s"
-            " UNION ALL SELECT %(day_lower)s, %(day_upper)s"
-            " UNION ALL SELECT %(lower)s, %(lower)s"
-            " UNION ALL SELECT least({now}, %(upper)s), %(upper)s),"
+            " WHERE hypertable_schema = {schema} AND hypertable_name = {name}"
+            " AND {start} < {upper} AND {end} > {lower}"
+            " UNION ALL SELECT {day_lower}, {day_upper}"
+            " UNION ALL SELECT {lower}, {lower}"
+            " UNION ALL SELECT least({now}, {upper}), {upper}),"
             " swept AS (SELECT lower, max(upper) OVER (ORDER BY lower, upper"
             "  ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS covered FROM chunk)"
             " SELECT covered, lower FROM swept WHERE lower > covered ORDER BY 1"
-        ).format(now=now, **range_columns(window)),
-        {
-            "schema": table.schema,
-            "name": table.name,
-            "lower": lower,
-            "upper": upper,
-            "day_lower": day_lower,
-            "day_upper": day_upper,
-        },
+        ).format(
+            now=now,
+            schema=sql.Literal(table.schema),
+            name=sql.Literal(table.name),
+            lower=sql.Literal(lower),
+            upper=sql.Literal(upper),
+            day_lower=sql.Literal(day_lower),
+            day_upper=sql.Literal(day_upper),
+            **range_columns(window),
+        )
     )
     return tuple((iso(lower), iso(upper)) for lower, upper in cursor.fetchall())

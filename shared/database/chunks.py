@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from psycopg2 import sql
 
+from shared.database.chunk_catalog import Chunk
 from shared.database.connection import Connection, Cursor, optional_step, step_after_commit
-from shared.database.hypertable import Chunk, TimescaleDB
+from shared.database.hypertable import TimescaleDB
 from shared.database.steps import ChunkStep
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import psycopg2
+from psycopg2 import sql
 from psycopg2.extensions import (
     TRANSACTION_STATUS_IDLE,
     TRANSACTION_STATUS_INERROR,
@@ -22,11 +23,20 @@ from psycopg2.extensions import (
 
 from shared.database.refusal import refusal_to_error
 from shared.database.sqlstate import database_error
-from shared.errors import CommitOutcomeUnknown, InternalError, RestoreError
+from shared.database.watchdog import LimitedCursor, limited_connection
+from shared.errors import InternalError, RestoreError
 from shared.request import Pg
 
 Connection = psycopg2.extensions.connection
 Cursor = psycopg2.extensions.cursor
+
+# With these the server ends the session itself; it may have committed before, and waited for a replica.
+_SESSION_ENDED = ("08", "57")
+
+# How much later than the server this side gives a statement up.
+_GRACE_SECONDS = 5
+
+APPLICATION_NAME = "restore-chunk"
 
 _NOTHING_TO_ROLL_BACK = (TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_UNKNOWN)
 
@@ -36,6 +46,15 @@ class StepOutcome:
     """What became of an optional step. `error` is None where it worked."""
 
     error: RestoreError | None = None
+    was_undone: bool = False
+
+    def undo(self) -> None:
+        """Take back what the step did, and end it."""
+        raise _UndoneError
+
+
+class _UndoneError(Exception):
+    """Ends an optional step that is to leave nothing behind."""
 
 
 def connection_parameters(pg: Pg, *, database: str, connect_timeout_seconds: int) -> dict[str, Any]:
@@ -51,11 +70,11 @@ def connection_parameters(pg: Pg, *, database: str, connect_timeout_seconds: int
     """
     parameters: dict[str, Any] = {
         "connect_timeout": connect_timeout_seconds,
-        "application_name": "restore-chunk",
         # A peer that is gone without a word is noticed within about a minute and a half.
         "keepalives_idle": 30,
         "keepalives_interval": 10,
         "keepalives_count": 6,
+        "tcp_user_timeout": 90_000,  # milliseconds; the same for what was sent and not acknowledged
         "dbname": database,
     }
     if pg.connection_uri is not None:
@@ -72,21 +91,28 @@ def connection_parameters(pg: Pg, *, database: str, connect_timeout_seconds: int
     if pg.database is not None:
         parameters["dbname"] = pg.database
     # The session's text is always UTF-8; the file's own encoding is an option of COPY.
-    return parameters | {"client_encoding": "UTF8"}
+    return parameters | {"client_encoding": "UTF8", "application_name": APPLICATION_NAME}
 
 
 @contextmanager
-def connect(pg: Pg, *, database: str, connect_timeout_seconds: int) -> Iterator[Connection]:
+def connect(parameters: dict[str, Any], *, statement_timeout_seconds: float) -> Iterator[Connection]:
     """Open a connection in autocommit and close it at the end.
+
+    Args:
+        parameters: those of `connection_parameters`.
+        statement_timeout_seconds: what the server gives a statement. Some seconds later the connection is cut here.
 
     Raises:
         DatabaseUnreachable: no answer, or the server has no place or is starting.
         DatabaseAccessDenied: wrong user or password, or this client is not let in.
         DatabaseNotFound: the server has no such database.
     """
-    parameters = connection_parameters(pg, database=database, connect_timeout_seconds=connect_timeout_seconds)
     try:
-        connection = psycopg2.connect(**parameters)
+        connection = psycopg2.connect(
+            **parameters,
+            connection_factory=limited_connection(statement_timeout_seconds + _GRACE_SECONDS),
+            cursor_factory=LimitedCursor,
+        )
     except psycopg2.Error as exc:
         raise refusal_to_error(parameters, exc) from exc
     with closing(connection):
@@ -108,26 +134,38 @@ class Transaction:
         """Commit, and believe it only when the server says so.
 
         Raises:
-            CommitOutcomeUnknown: the connection broke while COMMIT was under way.
+            CommitInterruptedError: the connection broke while COMMIT was under way; it knows the transaction's id.
             InternalError: the transaction had failed before, or the server answered with a rollback.
         """
         if self._connection.info.transaction_status == TRANSACTION_STATUS_INERROR:
             raise InternalError("the transaction had failed before its COMMIT")
+        self.cursor.execute("SELECT pg_catalog.pg_current_xact_id()::text")
+        row = self.cursor.fetchone()
         try:
             self.cursor.execute("COMMIT")
         except psycopg2.Error as exc:
-            if exc.pgcode is None or self._connection.closed:
-                raise CommitOutcomeUnknown("the connection broke while the server was committing") from exc
+            if exc.pgcode is None or self._connection.closed or exc.pgcode.startswith(_SESSION_ENDED):
+                raise CommitInterruptedError("" if row is None else row[0]) from exc
             raise
         if self.cursor.statusmessage != "COMMIT":
             raise InternalError(f"the server answered COMMIT with {self.cursor.statusmessage}")
 
 
+class CommitInterruptedError(Exception):
+    """The connection broke in the middle of a COMMIT. `xid` is the transaction's id, as `pg_xact_status` takes it."""
+
+    def __init__(self, xid: str) -> None:
+        super().__init__(xid)
+        self.xid = xid
+
+
 @contextmanager
-def transaction(connection: Connection) -> Iterator[Transaction]:
+def transaction(
+    connection: Connection, isolation: Literal["READ COMMITTED", "REPEATABLE READ", "REPEATABLE READ READ ONLY"]
+) -> Iterator[Transaction]:
     """Begin a transaction; what the body did not commit is rolled back at its end."""
     with connection.cursor() as cursor:
-        cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+        cursor.execute(sql.SQL("BEGIN ISOLATION LEVEL {}").format(sql.SQL(isolation)))
         try:
             yield Transaction(connection, cursor)
         finally:
@@ -156,11 +194,13 @@ def optional_step(cursor: Cursor) -> Iterator[StepOutcome]:
     cursor.execute("SAVEPOINT optional_step")
     try:
         yield outcome
-    except psycopg2.Error as exc:
-        if exc.pgcode is None or cursor.connection.closed:
-            raise
+    except (psycopg2.Error, _UndoneError) as exc:
+        if isinstance(exc, psycopg2.Error):
+            if exc.pgcode is None or cursor.connection.closed:
+                raise
+            outcome.error = database_error(exc)
         cursor.execute("ROLLBACK TO SAVEPOINT optional_step")
-        outcome.error = database_error(exc)
+        outcome.was_undone = True
     cursor.execute("RELEASE SAVEPOINT optional_step")
 
 
@@ -176,3 +216,19 @@ def step_after_commit(connection: Connection) -> Iterator[tuple[Cursor, StepOutc
             yield cursor, outcome
     except psycopg2.Error as exc:
         outcome.error = database_error(exc)
+
+
+@contextmanager
+def limit_session(
+    connection: Connection, *, lock_timeout_seconds: int, statement_timeout_seconds: int
+) -> Iterator[None]:
+    """Set the timeouts for statements in autocommit, and take them back, since a pooler may hand the session on."""
+    limits = {"lock_timeout": f"{lock_timeout_seconds}s", "statement_timeout": f"{statement_timeout_seconds}s"}
+    with step_after_commit(connection) as (cursor, _):
+        for name, value in limits.items():
+            cursor.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+    try:
+        yield
+    finally:
+        with step_after_commit(connection) as (cursor, _):
+            cursor.execute("RESET lock_timeout; RESET statement_timeout")

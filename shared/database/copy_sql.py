@@ -17,6 +17,8 @@ def copy_statement(
     columns: Sequence[str],
     options: CsvOptions,
     renamed: Mapping[str, str] | None = None,
+    *,
+    skip_errors: bool = False,
 ) -> sql.Composed:
     """Write `COPY table (columns) FROM STDIN WITH (FORMAT csv, ...)`.
 
@@ -28,6 +30,8 @@ def copy_statement(
         columns: in the file's order, under the table's names.
         options: the request's.
         renamed: for columns that `force_null` and `force_not_null` name otherwise than the table does.
+        skip_errors: leave out rows that cannot be parsed, with a NOTICE for each (PostgreSQL 17 and newer; never on a
+            hypertable, where it loads them with other values: measured on 2.29.2 and 2.31.0).
     """
     names = renamed or {}
     given: list[tuple[str, sql.Composable]] = [
@@ -45,6 +49,8 @@ def copy_statement(
             given.append((option, sql.SQL("({})").format(_list(forced))))
     if options.default is not None:
         given.append(("DEFAULT", sql.Literal(options.default)))
+    if skip_errors:
+        given += [("ON_ERROR", sql.SQL("ignore")), ("LOG_VERBOSITY", sql.SQL("verbose"))]
     return sql.SQL("COPY {} ({}) FROM STDIN WITH ({})").format(
         table,
         _list(columns),

@@ -1,14 +1,14 @@
-"""What the target is: columns, edition, version, time column, chunks over a window. Asked of the catalogue."""
+"""What the target is: columns, edition, version, time column. Asked of the catalogue, not assumed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from psycopg2 import sql
 
 from shared.database.connection import Cursor, optional_step
-from shared.database.window import TimeKind, Window
-from shared.errors import DatabaseInRestoreMode, TableNotFound, TargetNotATable
+from shared.database.window import TimeKind
+from shared.errors import DatabaseInRestoreMode, TableNotFound, TargetNotATable, UnknownColumn
 from shared.names import QualifiedName
 
 _TIME_KINDS: dict[str, TimeKind] = {
@@ -67,23 +67,12 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """A chunk of a hypertable. Its range is half open and of the primary dimension."""
-
-    schema: str
-    name: str
-    is_compressed: bool
-
-    def __str__(self) -> str:
-        """Return the name as a person reads it."""
-        return f"{self.schema}.{self.name}"
-
-
-@dataclass(frozen=True)
 class Table:
     """A table that rows can be copied into.
 
     Attributes:
+        oid: its number in the catalogue.
+        schema_oid: its schema's.
         schema: its schema.
         name: its name.
         columns: in the table's own order, dropped ones left out.
@@ -95,6 +84,8 @@ class Table:
             `integer_now_func`.
     """
 
+    oid: int
+    schema_oid: int
     schema: str
     name: str
     columns: tuple[Column, ...]
@@ -142,44 +133,57 @@ def find_timescaledb(cursor: Cursor) -> TimescaleDB | None:
     return TimescaleDB(version, schema, "community" if license_ == "timescale" else "apache")
 
 
-def find_table(cursor: Cursor, name: QualifiedName, *, target: str = "destination.target_table") -> Table:
+def find_table(
+    cursor: Cursor, name: QualifiedName, *, target: str = "destination.target_table", time_column: str | None = None
+) -> Table:
     """Ask what a table is.
 
     Args:
-        cursor: inside the load's transaction.
+        cursor: in the load's transaction.
         name: with its schema.
         target: the field of the request that named it, for errors.
+        time_column: of a plain table, where the request names it; a hypertable knows its own.
 
     Raises:
         TableNotFound: there is no such table.
         TargetNotATable: the name is that of a view or of something else.
+        UnknownColumn: `time_column` is no time column of the table.
         DatabaseInRestoreMode: see `find_timescaledb`.
     """
     cursor.execute(
-        "SELECT c.oid, c.relkind FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = %s",
+        "SELECT c.oid, n.oid, c.relkind FROM pg_catalog.pg_class c"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
         (name.schema, name.name),
     )
     row = cursor.fetchone()
     if row is None:
         raise TableNotFound(f"there is no table {name}", target=target)
-    oid, kind = row
+    oid, schema_oid, kind = row
     if kind not in ("r", "p"):  # ordinary and partitioned tables
         raise TargetNotATable(f"{name} is not a table", target=target)
-    timescaledb = find_timescaledb(cursor)
-    hypertable_id, time_column, time_type, integer_now_func = (
-        (None, None, None, None) if timescaledb is None else _hypertable(cursor, name)
-    )
-    return Table(
-        schema=str(name.schema),
-        name=name.name,
-        columns=_columns(cursor, oid),
-        timescaledb=timescaledb,
-        hypertable_id=hypertable_id,
-        time_column=time_column,
-        time_type=time_type,
-        integer_now=None if integer_now_func is None else _call_integer_now(cursor, integer_now_func),
-    )
+    columns = _columns(cursor, oid)
+    table = Table(oid, schema_oid, str(name.schema), name.name, columns, find_timescaledb(cursor))
+    if table.timescaledb is not None:
+        table = _as_hypertable(cursor, table)
+    return table if time_column is None else _with_time_column(table, time_column)
+
+
+def _with_time_column(table: Table, name: str) -> Table:
+    if table.hypertable_id is not None:
+        if name != table.time_column:
+            raise UnknownColumn(
+                f'the time column of the hypertable is "{table.time_column}"', target="destination.time_column"
+            )
+        return table
+    types = {column.name: column.type_sql for column in table.columns}
+    if name not in types:
+        raise UnknownColumn(f'the table has no column "{name}"', target="destination.time_column")
+    if types[name] not in _TIME_KINDS:
+        raise UnknownColumn(
+            f'the column "{name}" is of type {types[name]}, in which no day can be found',
+            target="destination.time_column",
+        )
+    return replace(table, time_column=name, time_type=types[name])
 
 
 def _columns(cursor: Cursor, oid: int) -> tuple[Column, ...]:
@@ -191,22 +195,26 @@ def _columns(cursor: Cursor, oid: int) -> tuple[Column, ...]:
     return tuple(Column(*row) for row in cursor.fetchall())
 
 
-def _hypertable(
-    cursor: Cursor, name: QualifiedName
-) -> tuple[int | None, str | None, str | None, tuple[str, str] | None]:
+def _as_hypertable(cursor: Cursor, table: Table) -> Table:
     # The primary dimension is the one that was made first, as in timescaledb_information.dimensions.
     cursor.execute(
-        "SELECT h.id, d.column_name, format_type(d.column_type, NULL),"
+        "SELECT h.id, d.column_name, pg_catalog.format_type(d.column_type, NULL),"
         " d.integer_now_func_schema, d.integer_now_func"
         " FROM _timescaledb_catalog.hypertable h JOIN _timescaledb_catalog.dimension d ON d.hypertable_id = h.id"
         " WHERE h.schema_name = %s AND h.table_name = %s ORDER BY d.id LIMIT 1",
-        (name.schema, name.name),
+        (table.schema, table.name),
     )
     row = cursor.fetchone()
     if row is None:
-        return None, None, None, None
+        return table
     hypertable_id, column, type_, now_schema, now_name = row
-    return hypertable_id, column, type_, None if now_name is None else (now_schema, now_name)
+    return replace(
+        table,
+        hypertable_id=hypertable_id,
+        time_column=column,
+        time_type=type_,
+        integer_now=None if now_name is None else _call_integer_now(cursor, (now_schema, now_name)),
+    )
 
 
 def _call_integer_now(cursor: Cursor, function: tuple[str, str]) -> int | None:
@@ -216,28 +224,3 @@ def _call_integer_now(cursor: Cursor, function: tuple[str, str]) -> int | None:
         row = cursor.fetchone()
         return None if row is None else row[0]
     return None
-
-
-def chunks_overlapping(cursor: Cursor, table: Table, window: Window) -> tuple[Chunk, ...]:
-    """List the chunks that share any instant with the window, oldest first.
-
-    `show_chunks(newer_than, older_than)` lists those that lie wholly inside, which for one day in a 7-day chunk
-    are none (measured on 2.19 - 2.31), so the ranges are compared here. `timescaledb_information.chunks` gives the
-    ranges of `timestamp` and `date` columns as the timestamptz of the same UTC time.
-    """
-    lower, upper = window.chunk_bounds
-    cursor.execute(
-        sql.SQL(
-            "SELECT chunk_schema, chunk_name, coalesce(is_compressed, false) FROM timescaledb_information.chunks"
-            " WHERE hypertable_schema = %s AND hypertable_name = %s"
-            " AND {start} < %s AND {end} > %s ORDER BY {start}, chunk_name"
-        ).format(**range_columns(window)),
-        (table.schema, table.name, upper, lower),
-    )
-    return tuple(Chunk(*row) for row in cursor.fetchall())
-
-
-def range_columns(window: Window) -> dict[str, sql.Composable]:
-    """Name the columns of `timescaledb_information.chunks` that hold the range of a chunk, as `start` and `end`."""
-    suffix = "_integer" if window.kind == "integer" else ""
-    return {name: sql.Identifier(f"range_{name}{suffix}") for name in ("start", "end")}

@@ -14,6 +14,7 @@ from shared.csv_options import CsvOptions
 from shared.database.connection import Cursor, optional_step
 from shared.database.copy_sql import copy_statement, create_staging, drop_table, insert_from_staging
 from shared.database.hypertable import Table
+from shared.database.rejects import Rejected, collect_rejects
 from shared.database.sqlstate import rejected_row
 from shared.errors import InternalError
 
@@ -21,14 +22,29 @@ from shared.errors import InternalError
 _COPY_BLOCK_BYTES = 256 * 1024
 
 
-def begin_session(cursor: Cursor, *, synchronous_commit_off: bool) -> None:
+def begin_session(
+    cursor: Cursor, *, synchronous_commit_off: bool, lock_timeout_seconds: int, statement_timeout_seconds: int
+) -> None:
     """Make the load's transaction the same wherever it runs.
 
-    A timestamp without an offset is read as UTC, since the archive's day is the UTC day.
+    A timestamp without an offset is read as UTC, since the archive's day is the UTC day. The TCP settings let the
+    server notice within about a minute and a half that this side is gone, and give its locks back.
     """
-    cursor.execute("SET LOCAL timezone = 'UTC'")
+    settings = {
+        "timezone": "UTC",
+        "lock_timeout": f"{lock_timeout_seconds}s",
+        "statement_timeout": f"{statement_timeout_seconds}s",
+        "idle_in_transaction_session_timeout": f"{statement_timeout_seconds}s",
+        "tcp_keepalives_idle": "30",
+        "tcp_keepalives_interval": "10",
+        "tcp_keepalives_count": "6",
+        "tcp_user_timeout": "90000",
+    }
     if synchronous_commit_off:
-        cursor.execute("SET LOCAL synchronous_commit = off")
+        settings["synchronous_commit"] = "off"
+    for name, value in settings.items():
+        # The third argument: for this transaction alone.
+        cursor.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
 
 
 def make_commit_durable(cursor: Cursor) -> None:
@@ -51,6 +67,8 @@ def copy_into(
     options: CsvOptions,
     file: IO[bytes],
     renamed: Mapping[str, str] | None = None,
+    *,
+    skip_errors: bool = False,
 ) -> int:
     """COPY the file into a table.
 
@@ -61,6 +79,7 @@ def copy_into(
         options: the request's csv options.
         file: the CSV, positioned at its first byte after a byte order mark.
         renamed: for columns that the options name otherwise than the table does.
+        skip_errors: leave out rows that cannot be parsed, with a NOTICE for each.
 
     Returns:
         How many rows PostgreSQL took.
@@ -71,10 +90,19 @@ def copy_into(
         DatabaseError: any other refusal.
     """
     try:
-        cursor.copy_expert(copy_statement(table, columns, options, renamed), file, _COPY_BLOCK_BYTES)
+        statement = copy_statement(table, columns, options, renamed, skip_errors=skip_errors)
+        cursor.copy_expert(statement, file, _COPY_BLOCK_BYTES)
     except psycopg2.Error as exc:
         raise rejected_row(exc, relation=table.strings[-1], columns=columns) from exc
     return cursor.rowcount
+
+
+@dataclass(frozen=True)
+class Copied:
+    """How many rows PostgreSQL took, and which it left out (None: it was not allowed to)."""
+
+    rows: int
+    rejected: Rejected | None
 
 
 @dataclass(frozen=True)
@@ -118,11 +146,37 @@ def make_staging(cursor: Cursor, target: Table, like: Table, file_columns: Seque
 
 
 def copy_into_staging(
-    cursor: Cursor, staging: Staging, options: CsvOptions, file: IO[bytes], *, has_timescaledb: bool
-) -> int:
-    """COPY the file into the staging table. Arguments, return value and errors are those of `copy_into`."""
+    cursor: Cursor,
+    staging: Staging,
+    options: CsvOptions,
+    file: IO[bytes],
+    *,
+    has_timescaledb: bool,
+    max_rejected_rows: int | None,
+) -> Copied:
+    """COPY the file into the staging table.
+
+    Args:
+        cursor: in the load's transaction.
+        staging: the table.
+        options: the request's csv options.
+        file: the CSV, positioned at its first byte after a byte order mark.
+        has_timescaledb: whether `timescaledb.restoring` exists.
+        max_rejected_rows: how many rows that PostgreSQL cannot parse may be left out; None: every one is an error.
+
+    Raises:
+        OnErrorNotSupported: the server is older than 17.
+        TooManyRejectedRows: more rows than that were left out.
+        DatabaseError: as `copy_into`.
+    """
     with _restoring(cursor) if has_timescaledb else nullcontext():
-        return copy_into(cursor, staging.identifier, staging.columns, options, file, staging.renamed)
+        if max_rejected_rows is None:
+            return Copied(copy_into(cursor, staging.identifier, staging.columns, options, file, staging.renamed), None)
+        with collect_rejects(cursor) as rejects:
+            rows = copy_into(
+                cursor, staging.identifier, staging.columns, options, file, staging.renamed, skip_errors=True
+            )
+    return Copied(rows, rejects.checked(max_rejected_rows))
 
 
 @contextmanager

@@ -26,8 +26,19 @@ class Window:
     @property
     def last(self) -> TimeValue:
         """The last value of the type that lies inside."""
-        step = {"date": timedelta(days=1), "integer": 1}.get(self.kind, timedelta(microseconds=1))
-        return self.upper - step  # type: ignore[operator] # both are of the kind's own type
+        return self.upper - self._step  # type: ignore[operator] # both are of the kind's own type
+
+    def widened(self, first: TimeValue | None, last: TimeValue | None) -> Window:
+        """Return the span from the earlier of two begins to the later of two ends; None leaves it as it is."""
+        lower = self.lower if first is None else min(self.lower, first)
+        upper = self.upper if last is None or last <= self.last else last + self._step  # type: ignore[operator]
+        return Window(self.kind, lower, upper)
+
+    @property
+    def _step(self) -> timedelta | int:
+        """The smallest distance between two values of the type."""
+        steps: dict[str, timedelta | int] = {"date": timedelta(days=1), "integer": 1}
+        return steps.get(self.kind, timedelta(microseconds=1))
 
     @property
     def chunk_bounds(self) -> tuple[datetime | int, datetime | int]:

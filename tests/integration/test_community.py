@@ -11,6 +11,7 @@ from tests.integration.fix_site import Site
 pytestmark = pytest.mark.community
 
 CSV = b"time,device,v\n2025-01-01 01:00Z,a,1\n2025-01-01 02:00Z,b,2\n"
+APPEND = {"on_existing": "append"}
 COLUMNS = "time timestamptz NOT NULL, device text, v int"
 
 
@@ -50,7 +51,7 @@ def actions(body: dict[str, Any]) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("mode", ["direct", "staging"])
 def test_overlapping_chunks_are_decompressed_and_compressed_again(community: Site, interval: str, mode: str) -> None:
     compressed_table(community, interval=interval)
-    body = community.restore(community.archive("t", CSV), destination={"mode": mode}).body
+    body = community.restore(community.archive("t", CSV), destination={"mode": mode, "on_existing": "append"}).body
     assert (body["status"], body["edition"]) == ("ok", "community")
     assert ("decompress", "done") in actions(body)
     assert ("recompress", "done") in actions(body)
@@ -70,11 +71,12 @@ def test_a_chunk_that_does_not_overlap_is_left_alone(community: Site) -> None:
 def test_without_decompression_the_rows_wait_until_recompression_folds_them_in(community: Site) -> None:
     compressed_table(community)
     url = community.archive("t", CSV)
-    body = community.restore(url, timescaledb={"decompress_window": False, "recompress_window": False}).body
+    keep = {"decompress_window": False, "recompress_window": False}
+    body = community.restore(url, destination=APPEND, timescaledb=keep).body
     assert body["timescaledb"]["decompress_window"] == "not requested"
     assert actions(body) == []
     assert partial_chunks(community) == 1
-    body = community.restore(url, timescaledb={"decompress_window": False}).body
+    body = community.restore(url, destination=APPEND, timescaledb={"decompress_window": False}).body
     assert actions(body) == [("recompress", "done")]
     assert partial_chunks(community) == 0
     assert community.database.value("SELECT count(*) FROM {s}.t") == 5
@@ -84,7 +86,7 @@ def test_a_failed_decompression_and_recompression_do_not_fail_the_restore(commun
     """Both take the owner's rights; INSERT alone is enough for the rows."""
     compressed_table(community)
     role = community.database.role("GRANT USAGE ON SCHEMA {s}", "GRANT SELECT, INSERT ON {s}.t")
-    body = community.restore(community.archive("t", CSV), pg=role).body
+    body = community.restore(community.archive("t", CSV), pg=role, destination=APPEND).body
     assert body["status"] == "ok_with_warnings"
     assert actions(body) == [("decompress", "failed"), ("recompress", "failed")]
     assert [warning["code"] for warning in body["warnings"]] == ["DecompressFailed", "RecompressFailed"]
@@ -94,7 +96,7 @@ def test_a_failed_decompression_and_recompression_do_not_fail_the_restore(commun
 
 def test_a_failed_load_leaves_the_chunk_compressed(community: Site) -> None:
     compressed_table(community)
-    answer = community.restore(community.archive("t", CSV + b"2025-01-01 03:00Z,c,oops\n"))
+    answer = community.restore(community.archive("t", CSV + b"2025-01-01 03:00Z,c,oops\n"), destination=APPEND)
     assert answer.code == "DataRejected"
     assert chunk_states(community) == [(True,)]
     assert community.database.value("SELECT count(*) FROM {s}.t") == 1
@@ -215,3 +217,107 @@ def test_a_bucket_whose_other_days_are_gone_is_a_warning(community: Site) -> Non
     assert [w["code"] for w in body["warnings"]] == ["BucketsLackRows", "BucketsLackRows"]
     assert "2024-12-30T00:00:00Z - 2025-01-01T00:00:00Z" in body["warnings"][0]["message"]
     assert "2025-01-02T00:00:00Z - 2025-01-06T00:00:00Z" in body["warnings"][1]["message"]
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+@pytest.mark.parametrize(("interval", "how"), [("1 day", "truncate"), ("7 days", "delete")])
+def test_replace_on_compressed_chunks(community: Site, interval: str, how: str, mode: str) -> None:
+    compressed_table(community, interval=f"interval '{interval}'")
+    community.database.execute(
+        "INSERT INTO {s}.t SELECT t, 'b', 1 FROM generate_series('2025-01-01Z'::timestamptz, '2025-01-02Z', '1 min') t"
+    )
+    destination = {"on_existing": "replace", "mode": mode}
+    body = community.restore(community.archive("t", CSV), destination=destination).body
+    assert (body["status"], body["rows_removed"], body["removed_by"]) == ("ok", 1441, how), body
+    assert (body["verification"]["rows_before"], body["verification"]["rows_after"]) == (1441, 2)
+    # The first instant of the next day stays.
+    assert community.database.fetch("SELECT count(*), sum(v) FROM {s}.t") == [(3, 4)]
+    assert (True,) in chunk_states(community)
+    assert partial_chunks(community) == 0
+
+
+def test_replace_without_decompression_still_removes_every_row(community: Site) -> None:
+    compressed_table(community, interval="interval '7 days'")
+    body = community.restore(
+        community.archive("t", CSV),
+        destination={"on_existing": "replace"},
+        timescaledb={"decompress_window": False, "recompress_window": False},
+    ).body
+    assert (body["rows_removed"], body["verification"]["rows_after"]) == (1, 2)
+    assert community.database.value("SELECT count(*) FROM {s}.t") == 2
+
+
+@pytest.mark.parametrize("interval", ["1 day", "7 days"])
+def test_an_aggregate_over_replaced_rows_does_not_stay_stale(community: Site, interval: str) -> None:
+    compressed_table(community, interval=f"interval '{interval}'")
+    cagg(community, "c", "'1 hour', time")
+    community.database.execute("CALL public.refresh_continuous_aggregate('{s}.c', NULL, NULL)")
+    assert community.database.fetch("SELECT sum(total), count(*) FROM {s}.c") == [(7, 1)]
+    body = community.restore(
+        community.archive("t", CSV), destination={"on_existing": "replace"}, timescaledb={"refresh_caggs": "all"}
+    ).body
+    assert body["status"] == "ok", body
+    assert community.database.fetch("SELECT sum(total), count(*) FROM {s}.c") == [(3, 2)]
+
+
+def test_skip_and_error_see_compressed_rows(community: Site) -> None:
+    compressed_table(community)
+    url = community.archive("t", CSV)
+    assert community.restore(url).code == "WindowNotEmpty"
+    body = community.restore(url, destination={"on_existing": "skip"}).body
+    assert (body["status"], body["verification"]["rows_before"]) == ("skipped", 1)
+    assert chunk_states(community) == [(True,)]
+
+
+def test_the_proof_on_a_chunk_that_stays_compressed(community: Site) -> None:
+    compressed_table(community)
+    body = community.restore(
+        community.archive("t", CSV), destination=APPEND, timescaledb={"decompress_window": False}
+    ).body
+    proof = body["verification"]
+    assert (proof["rows_before"], proof["rows_after"], proof["rows_loaded"]) == (1, 3, 2)
+
+
+@pytest.mark.parametrize("decompress", [True, False])
+def test_rows_outside_the_day_are_told_from_decompressed_ones(community: Site, decompress: bool) -> None:
+    compressed_table(
+        community, interval="interval '7 days'", rows="'2025-01-01 12:00Z', 'a', 7), ('2024-12-30 12:00Z', 'a', 8"
+    )
+    csv = CSV + b"2024-12-31 01:00Z,c,3\n"
+    request: dict[str, Any] = {"timescaledb": {"decompress_window": decompress}}
+    answer = community.restore(community.archive("t", csv), destination=APPEND, **request)
+    assert answer.code == "RowsOutsideWindow"
+    assert answer.body["error"]["details"][0]["rows"] == 1
+    destination = APPEND | {"rows_outside_window": "allow"}
+    body = community.restore(community.archive("t", csv), destination=destination, **request).body
+    assert (body["status"], body["verification"]["rows_outside_window"]) == ("ok", 1)
+    assert partial_chunks(community) == 0
+
+
+def test_chunks_and_aggregates_over_the_span_that_was_really_loaded(community: Site) -> None:
+    compressed_table(community, rows="'2024-12-25 12:00Z', 'a', 10")
+    cagg(community, "c", "'1 day', time")
+    csv = CSV + b"2024-12-25 01:00Z,a,3\n"
+    body = community.restore(
+        community.archive("t", csv),
+        destination={"rows_outside_window": "allow"},
+        timescaledb={"refresh_caggs": "all"},
+    ).body
+    assert windows(body) == {"c": ("2024-12-25T00:00:00Z", "2025-01-02T00:00:00Z")}
+    assert community.database.value("SELECT sum(total) FROM {s}.c") == 16
+    assert ("recompress", "done") in actions(body)
+    assert partial_chunks(community) == 0
+
+
+def test_a_dry_run_shows_chunks_aggregates_and_missing_rights(community: Site) -> None:
+    compressed_table(community)
+    cagg(community, "c", "'1 week', time")
+    url = community.archive("t", CSV)
+    found = community.restore(url, dry_run=True, timescaledb={"refresh_caggs": ["c", "nix"]}).body["dry_run"]
+    assert [(c["is_compressed"], c["would"]) for c in found["chunks"]] == [(True, ["decompress", "recompress"])]
+    assert found["caggs"][0]["window"] == {"start": "2024-12-30T00:00:00Z", "end": "2025-01-06T00:00:00Z"}
+    assert found["caggs"][1]["error"]["code"] == "CaggNotFound"
+    assert chunk_states(community) == [(True,)]
+    role = community.database.role("GRANT USAGE ON SCHEMA {s}", "GRANT SELECT, INSERT ON {s}.t")
+    found = community.restore(url, dry_run=True, pg=role, timescaledb={"refresh_caggs": "all"}).body["dry_run"]
+    assert [(m["right"], m["needed"]) for m in found["permissions_missing"]] == [("ownership", False)] * 2

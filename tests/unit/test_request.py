@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from shared.errors import InvalidArchiveUrl, InvalidJson, InvalidRequest, RequestError, RestoreError
 from shared.names import QualifiedName
-from shared.request import RestoreRequest, parse_request
+from shared.request import RestoreRequest
+from shared.request_json import parse_request
 
 URL = "abfss://archive@account.dfs.core.windows.net/backups/weavix/silver.telemetry.2025-01-01.csv.gz"
 
