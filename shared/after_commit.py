@@ -45,5 +45,5 @@ def after_commit(
         chunk_steps, requested=wishes.recompress_window, available=extension is not None
     )
     report.options["refresh_caggs"] = summary(
-        cagg_steps, requested=bool(wishes.refresh_caggs), available=caggs_available(table)
+        cagg_steps, requested=bool(wishes.refresh_caggs), available=caggs_available(table) and loaded.span is not None
     )

@@ -85,6 +85,8 @@ def load_day(
             return None
     _make_room(cursor, request, target, before, report)
     outside = _copy(cursor, request, target, file, report)
+    if report.rows_removed and not report.rows_loaded:
+        report.warn("ReplacedByNothing", f"{report.rows_removed} rows were removed, and the archive holds none")
     span, written = _verify(cursor, request, target, before, outside, report)
     return Loaded(target, span, _chunks_to_compress(cursor, target, written, report))
 
@@ -156,6 +158,8 @@ def _copy(cursor: Cursor, request: RestoreRequest, target: Target, file: IO[byte
             max_rejected_rows=request.copy_.max_rejected_rows,
         )
     report.rows_loaded, report.rejected = copied.rows, copied.rejected
+    if copied.rejected is not None and copied.rejected.rows:
+        report.warn("RowsRejected", f"{copied.rejected.rows} rows could not be parsed and were left out")
     _check_expected(request, report)
     outside = None
     if request.verify and target.window is not None and target.table.time_column in plan.loaded:

@@ -83,7 +83,8 @@ def prepare_table(dsn: str) -> str:
     """
     exists, _ = _query(dsn, "SELECT FROM pg_database WHERE datname = %(name)s", {"name": DATABASE})
     if not exists:
-        _query(dsn, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        # Not from template1: TimescaleDB's launcher looks into that one now and then, and nobody may meanwhile.
+        _query(dsn, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(DATABASE)))
     demo_dsn = make_dsn(dsn, dbname=DATABASE)
     _query(demo_dsn, _CREATE)
     _query(demo_dsn, _DELETE, _BOUNDS)

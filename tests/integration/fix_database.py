@@ -85,7 +85,8 @@ def _test_database(variable: str) -> Iterator[Connection]:
     with closing(psycopg2.connect(dsn, connect_timeout=10)) as admin:
         admin.autocommit = True
         with admin.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name}")
+            # TimescaleDB's launcher looks into template1 now and then, and nobody may while it is copied.
+            cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0")
             try:
                 # The password is not in the DSN that libpq would give back, so it is taken from the given one.
                 with closing(psycopg2.connect(dsn, dbname=name, options="-c client_min_messages=error")) as connection:

@@ -104,6 +104,14 @@ def test_replace_of_an_empty_day_is_a_plain_load(site: Site) -> None:
     assert "rows_removed" not in body
 
 
+def test_a_day_that_is_replaced_by_nothing_is_a_warning(site: Site) -> None:
+    table_with_a_day(site)
+    body = restore(site, b"time,v\n", on_existing="replace").body
+    assert (body["status"], body["rows_removed"], body["rows_loaded"]) == ("ok_with_warnings", 2, 0)
+    assert [warning["code"] for warning in body["warnings"]] == ["ReplacedByNothing"]
+    assert values(site) == [-1, -2]
+
+
 def test_a_failed_replace_leaves_the_old_day(site: Site) -> None:
     table_with_a_day(site)
     answer = restore(site, CSV + b"2025-01-01 13:00Z,oops\n", on_existing="replace")

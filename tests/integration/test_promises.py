@@ -64,7 +64,8 @@ BAD = b"time,v\n2025-01-01 00:00Z,1\noops,2\n2025-01-01 01:00Z,x\n2025-01-01 02:
 
 def test_rows_that_cannot_be_parsed_are_left_out_and_counted(site: Site) -> None:
     body = skipping(site, BAD, 2, expected_rows=4).body
-    assert body["status"] == "ok"
+    assert body["status"] == "ok_with_warnings"
+    assert [warning["code"] for warning in body["warnings"]] == ["RowsRejected"]
     assert (body["rows_loaded"], body["rows_inserted"], body["rows_rejected"]) == (2, 2, 2)
     assert body["rejected_lines"] == [3, 4]
     assert site.database.fetch("SELECT v FROM {s}.t ORDER BY time") == [(1,), (4,)]
@@ -72,7 +73,7 @@ def test_rows_that_cannot_be_parsed_are_left_out_and_counted(site: Site) -> None
 
 def test_a_clean_file_has_no_rejects(site: Site) -> None:
     body = skipping(site, CSV, 0).body
-    assert (body["rows_rejected"], body["rejected_lines"]) == (0, [])
+    assert (body["status"], body["rows_rejected"], body["rejected_lines"]) == ("ok", 0, [])
 
 
 def test_more_rejects_than_allowed(site: Site) -> None:
