@@ -42,7 +42,7 @@ def after_commit(
     report.add_chunk_steps(chunk_steps)
     report.add_cagg_steps(cagg_steps)
     report.options["recompress_window"] = summary(
-        chunk_steps, requested=wishes.recompress_window, available=extension is not None
+        chunk_steps, requested=wishes.recompress_window, available=extension is not None and loaded.span is not None
     )
     report.options["refresh_caggs"] = summary(
         cagg_steps, requested=bool(wishes.refresh_caggs), available=caggs_available(table) and loaded.span is not None

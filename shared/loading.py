@@ -9,6 +9,7 @@ from typing import IO
 from shared.database.chunk_catalog import Chunk, chunks_inside, chunks_overlapping
 from shared.database.chunks import decompress
 from shared.database.connection import Cursor
+from shared.database.hypertable import has_unique_index
 from shared.database.load import begin_session, copy_into, copy_into_staging, insert_staged, make_staging
 from shared.database.replace import remove_day, truncate
 from shared.database.steps import ChunkStep, summary
@@ -81,8 +82,10 @@ def load_day(
     if target.window is not None and (request.verify or request.destination.existing_rows != "append"):
         with clock.stage("verify"):
             before = count_window(cursor, target.table, target.window)
-        if not _go_on(request, before, report):
-            return None
+            if not _go_on(request, before, report):
+                return None
+            if before.rows and request.destination.existing_rows == "append":
+                _warn_of_duplicates(cursor, request, target, report)
     _make_room(cursor, request, target, before, report)
     outside = _copy(cursor, request, target, file, report)
     if report.rows_removed and not report.rows_loaded:
@@ -103,6 +106,15 @@ def _go_on(request: RestoreRequest, before: Count, report: Report) -> bool:
         report.skip(before.rows)
         return False
     return True
+
+
+def _warn_of_duplicates(cursor: Cursor, request: RestoreRequest, target: Target, report: Report) -> None:
+    """Staging appends by default since it skips conflicts; without a unique index there are none to skip."""
+    if request.destination.on_existing is None and not has_unique_index(cursor, target.table):
+        report.warn(
+            "MayHoldDuplicates",
+            f"{target.table} already held rows of the day and has no unique index: no row was skipped",
+        )
 
 
 def _make_room(cursor: Cursor, request: RestoreRequest, target: Target, before: Count | None, report: Report) -> None:
@@ -135,7 +147,8 @@ def _decompress(cursor: Cursor, request: RestoreRequest, target: Target, report:
     if extension is not None and (requested or must):
         steps = decompress(cursor, extension, target.compressed)
     report.add_chunk_steps(steps)
-    report.options["decompress_window"] = summary(steps, requested=requested, available=extension is not None)
+    is_able = extension is not None and target.window is not None
+    report.options["decompress_window"] = summary(steps, requested=requested, available=is_able)
 
 
 def _copy(cursor: Cursor, request: RestoreRequest, target: Target, file: IO[bytes], report: Report) -> Count | None:

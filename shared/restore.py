@@ -56,6 +56,8 @@ def restore(request: RestoreRequest, settings: Settings, report: Report) -> None
         connect_again = _connect(request, settings)
         with report.clock.stage("connect"):
             connection = stack.enter_context(connect_again())
+        # A connection_uri may name another one than the path does.
+        report.database = connection.info.dbname
         if request.dry_run:
             with transaction(connection, "REPEATABLE READ READ ONLY") as work:
                 examine(work.cursor, request, settings, names, csv.file, report)

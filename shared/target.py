@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from psycopg2 import sql
+
 from shared.database.chunk_catalog import Chunk, chunks_overlapping
 from shared.database.column_plan import ColumnPlan, plan_columns
 from shared.database.connection import Cursor
@@ -76,7 +78,7 @@ def find_target(
     report.columns_defaulted = plan.defaulted
     window = _window(request, table, names, file)
     if window is None:
-        _do_without_window(request, table, report)
+        _do_without_window(cursor, request, table, report)
     chunks = () if window is None else chunks_overlapping(cursor, table, window)
     return Target(table, like, plan, window, chunks)
 
@@ -105,11 +107,17 @@ def _window(request: RestoreRequest, table: Table, names: Sequence[str], file: I
     return None if units is None else day_window(day, "integer", units)
 
 
-def _do_without_window(request: RestoreRequest, table: Table, report: Report) -> None:
-    if request.destination.on_existing not in (None, "append"):
+def _do_without_window(cursor: Cursor, request: RestoreRequest, table: Table, report: Report) -> None:
+    policy = request.destination.existing_rows
+    # Where nothing is there, the default has nothing to refuse.
+    if policy in ("skip", "replace") or (policy == "error" and not _is_empty(cursor, table)):
         raise WindowUnknown(
-            f"on_existing {request.destination.on_existing} needs the day's rows, and {table} has no time column"
-            " in which the day can be found"
+            f"on_existing {policy} needs the day's rows, and {table} has no time column in which they can be found"
         )
     if table.hypertable_id is not None:
         report.warn("WindowUnknown", "the archive's day could not be found in the time column's type")
+
+
+def _is_empty(cursor: Cursor, table: Table) -> bool:
+    cursor.execute(sql.SQL("SELECT NOT EXISTS (SELECT FROM {})").format(table.identifier))
+    return cursor.fetchone() == (True,)

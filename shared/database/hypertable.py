@@ -186,6 +186,12 @@ def _with_time_column(table: Table, name: str) -> Table:
     return replace(table, time_column=name, time_type=types[name])
 
 
+def has_unique_index(cursor: Cursor, table: Table) -> bool:
+    """Whether any row can be in conflict with another one, so that ON CONFLICT DO NOTHING means something."""
+    cursor.execute("SELECT EXISTS (SELECT FROM pg_catalog.pg_index WHERE indrelid = %s AND indisunique)", (table.oid,))
+    return cursor.fetchone() == (True,)
+
+
 def _columns(cursor: Cursor, oid: int) -> tuple[Column, ...]:
     cursor.execute(
         "SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attgenerated <> ''"

@@ -22,6 +22,7 @@ from shared.errors import (
     DatabaseUnreachable,
     DataRejected,
     Fault,
+    OperationNotSupported,
     RestoreError,
     StatementCanceled,
     TableNotFound,
@@ -32,6 +33,7 @@ from shared.errors import (
 # A code of five characters goes before its class of two.
 _ERRORS: dict[str, type[RestoreError]] = {
     "08": DatabaseUnreachable,  # connection exception
+    "0A": OperationNotSupported,  # feature_not_supported
     "22": DataRejected,  # data exception
     "23": DataRejected,  # integrity constraint violation
     "25006": DatabaseReadOnly,  # read_only_sql_transaction

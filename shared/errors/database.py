@@ -132,7 +132,7 @@ class WindowUnknown(DatabaseError):
     code = "WindowUnknown"
     status = 422
     default_target = "destination.time_column"
-    default_hint = "name the time column in destination.time_column, or leave out what needs it"
+    default_hint = 'name the time column in destination.time_column, or set destination.on_existing to "append"'
 
 
 class VerificationFailed(DatabaseError):
@@ -159,6 +159,15 @@ class CsvOptionRejected(DatabaseError):
     code = "CsvOptionRejected"
     status = 400
     default_target = "copy.csv_options"
+
+
+class OperationNotSupported(DatabaseError):
+    """PostgreSQL does not do this with such a table, for instance COPY where row-level security holds for the role."""
+
+    code = "OperationNotSupported"
+    status = 422
+    default_target = "destination.target_table"
+    default_hint = 'destination.mode "staging" inserts the rows, which works where COPY does not'
 
 
 class TargetLocked(DatabaseError):

@@ -9,11 +9,13 @@ import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from azure.core.exceptions import HttpResponseError, ServiceResponseError
 from azure.storage.filedatalake import DataLakeFileClient
 
 from shared.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from azure.core.pipeline import PipelineResponse
     from azure.identity import DefaultAzureCredential
 
     from shared.lake.adls_url import ArchiveLocation
@@ -27,6 +29,29 @@ _DEVELOPMENT_ACCOUNT = "devstoreaccount1"
 _ENDPOINT = re.compile(r"https?://", re.IGNORECASE)
 _BLOB_ENDPOINT_ACCOUNT = re.compile(r"https://([a-z0-9]{3,24})\.", re.ASCII | re.IGNORECASE)
 
+_PARTIAL_CONTENT, _TOO_MANY_REQUESTS = 206, 429
+_ASKED = re.compile(r"bytes=(\d+)-(\d+)")
+_TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
+
+
+def _check_answer(response: PipelineResponse[Any, Any]) -> None:
+    """Make errors of answers that the SDK hands on as they are; after an error it tries again.
+
+    It repeats a 5xx but no 429, and takes an answer with fewer bytes than it asked for, as long as Content-Length
+    agrees with it. Read from `is_retry` and `StorageRetryPolicy.send` of azure-storage-blob 12.31, and measured.
+    """
+    answer = response.http_response
+    if answer.status_code == _TOO_MANY_REQUESTS:
+        raise HttpResponseError(response=answer)
+    asked = _ASKED.fullmatch(response.http_request.headers.get("x-ms-range", ""))
+    total = _TOTAL.fullmatch(answer.headers.get("Content-Range", ""))
+    length = answer.headers.get("Content-Length", "")
+    if answer.status_code == _PARTIAL_CONTENT and asked and total and length.isdecimal():
+        expected = min(int(asked[2]) + 1, int(total[1])) - int(asked[1])
+        if int(length) != expected:
+            raise ServiceResponseError(f"storage answered with {length} bytes of {expected}")
+
+
 # Three attempts of 10 s to connect, or of 20 s of silence, with pauses of 2 s and 4 s: an account that does
 # not answer is given up after about a minute. The SDK's own defaults take several.
 _TRANSPORT: dict[str, Any] = {
@@ -38,6 +63,7 @@ _TRANSPORT: dict[str, Any] = {
     "random_jitter_range": 0,
     # Storage never redirects; a token or a signature must not follow whoever does.
     "permit_redirects": False,
+    "raw_response_hook": _check_answer,
 }
 _RANGES: dict[str, Any] = {"max_single_get_size": 4 * MIB, "max_chunk_get_size": 4 * MIB}
 

@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg2
@@ -22,6 +22,7 @@ class Database:
     connection: Connection
     name: str
     schema: str
+    roles: list[str] = field(default_factory=list)
 
     @property
     def pg(self) -> dict[str, Any]:
@@ -64,6 +65,7 @@ class Database:
         """Create a role that is no superuser, with the rights given as SQL, and return its `pg`."""
         name = f"restore_{uuid.uuid4().hex[:12]}"
         self.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'only-for-tests'")
+        self.roles.append(name)
         for right in rights:
             self.execute(f"{right} TO {name}")
         return self.pg | {"user": name, "password": "only-for-tests"}
@@ -118,6 +120,10 @@ def _fresh_schema(connection: Connection) -> Iterator[Database]:
         yield database
     finally:
         database.execute("DROP SCHEMA {s} CASCADE")
+        for role in database.roles:
+            # What was granted to it elsewhere would keep it.
+            database.execute(f"DROP OWNED BY {role}")
+            database.execute(f"DROP ROLE {role}")
 
 
 @pytest.fixture

@@ -74,6 +74,18 @@ def test_append_is_the_default_of_staging(site: Site) -> None:
     assert values(site) == [-1, 1, 7, 8, -2]
 
 
+def test_staging_without_a_unique_index_skips_nothing_and_says_so(site: Site) -> None:
+    site.database.hypertable("t", TABLE.replace(", PRIMARY KEY (time)", ""))
+    assert restore(site, mode="staging").body["status"] == "ok"
+    body = restore(site, mode="staging").body
+    assert (body["status"], [warning["code"] for warning in body["warnings"]]) == (
+        "ok_with_warnings",
+        ["MayHoldDuplicates"],
+    )
+    assert restore(site, mode="staging", on_existing="append").body["status"] == "ok"
+    assert values(site) == [1, 1, 1, 2, 2, 2]
+
+
 @pytest.mark.parametrize("mode", ["direct", "staging"])
 def test_skip(site: Site, mode: str) -> None:
     table_with_a_day(site)
@@ -247,8 +259,11 @@ def test_a_trigger_that_swallows_rows_is_found_out(site: Site) -> None:
 def test_a_plain_table_with_and_without_a_time_column(site: Site) -> None:
     site.database.execute("CREATE TABLE {s}.t (time timestamp, v int)")
     assert restore(site).body["verification"] is None
-    answer = restore(site, on_existing="replace")
-    assert (answer.status, answer.code) == (422, "WindowUnknown")
+    # The day cannot be found in it: the same call again must not double it.
+    policies: list[dict[str, Any]] = [{}, {"on_existing": "error"}, {"on_existing": "skip"}, {"on_existing": "replace"}]
+    for policy in policies:
+        answer = restore(site, **policy)
+        assert (answer.status, answer.code) == (422, "WindowUnknown")
     assert restore(site, time_column="time").code == "WindowNotEmpty"
     assert restore(site, time_column="time", on_existing="replace").body["verification"]["rows_after"] == 2
     assert restore(site, time_column="v", on_existing="append").code == "WindowUnknown"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import time
@@ -269,3 +270,22 @@ def test_one_log_line_with_everything_and_no_secret(
     assert caplog.records[-1].levelname == "ERROR"
     assert "only-for-tests" not in caplog.text
     assert "AccountKey" not in caplog.text
+
+
+def test_copy_where_row_level_security_holds(site: Site) -> None:
+    site.database.hypertable("t", TABLE)
+    site.database.execute("CREATE TABLE {s}.guarded (time timestamptz, v int)")
+    site.database.execute("ALTER TABLE {s}.guarded ENABLE ROW LEVEL SECURITY")
+    site.database.execute("CREATE POLICY everything ON {s}.guarded USING (true)")
+    role = site.database.role("GRANT USAGE, CREATE ON SCHEMA {s}", "GRANT SELECT, INSERT ON {s}.guarded")
+    answer = site.restore(site.archive("guarded", CSV), pg=role)
+    assert (answer.status, answer.code) == (422, "OperationNotSupported")
+    assert site.restore(site.archive("guarded", CSV), pg=role, destination={"mode": "staging"}).status == 200
+
+
+def test_the_answer_names_the_database_that_was_used(site: Site) -> None:
+    site.database.hypertable("t", TABLE)
+    pg = site.database.pg
+    url = site.storage.put(f"b/elsewhere/{site.database.schema}.t.2025-01-01.csv.gz", gzip.compress(CSV))
+    uri = f"postgresql://{pg['user']}:{pg['password'] or ''}@{pg['host']}:{pg['port']}/{site.database.name}"
+    assert site.restore(url, pg={"connection_uri": uri}).body["database"] == site.database.name

@@ -9,6 +9,7 @@ from shared.database.sqlstate import _place, error_for_sqlstate
     ("sqlstate", "code"),
     [
         ("08006", "DatabaseUnreachable"),
+        ("0A000", "OperationNotSupported"),
         ("22P02", "DataRejected"),
         ("23505", "DataRejected"),
         ("25006", "DatabaseReadOnly"),
