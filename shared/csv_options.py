@@ -57,9 +57,15 @@ def _column_names(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _no_doubles(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(value)) != len(value):
+        raise ValueError("names a column twice")
+    return value
+
+
 OneByte = Annotated[str, AfterValidator(_one_byte)]
 Marker = Annotated[str, AfterValidator(_no_line_break)]
-ColumnNames = Annotated[tuple[str, ...], BeforeValidator(_column_names)]
+ColumnNames = Annotated[tuple[str, ...], BeforeValidator(_column_names), AfterValidator(_no_doubles)]
 
 
 class CsvOptions(BaseModel):

@@ -14,7 +14,7 @@ from shared.database.permissions import MissingRight, missing_for_refresh, missi
 from shared.database.rejects import is_supported
 from shared.database.verification import Count, count_window
 from shared.database.window import iso
-from shared.lake.csv_count import count_records
+from shared.lake.csv_count import count_rows
 from shared.report import Report
 from shared.request import RestoreRequest
 from shared.settings import Settings
@@ -46,7 +46,7 @@ def examine(
     """
     options = request.copy_.csv_options
     with report.clock.stage("count"):
-        rows = count_records(file, options.dialect) - (1 if options.has_header else 0)
+        rows = count_rows(file, options.dialect, has_header=options.has_header)
     with report.clock.stage("inspect"):
         begin_session(
             cursor,
@@ -80,7 +80,8 @@ def _missing(cursor: Cursor, request: RestoreRequest, target: Target) -> list[Mi
         cursor,
         target.table,
         staging=destination.mode == "staging",
-        counts=target.window is not None and (request.verify or destination.existing_rows != "append"),
+        # LIKE wants to read the table, too.
+        reads=destination.mode == "staging" or request.verify or destination.existing_rows != "append",
         deletes=destination.existing_rows == "replace",
         decompresses=bool(target.compressed) and request.timescaledb.decompress_window,
     )

@@ -114,6 +114,7 @@ class Report:
     verification: Verification | None = None
     dry_run: Json | None = None
     is_skipped: bool = False
+    is_committed: bool = False
     chunks: list[ChunkStep] = field(default_factory=list)
     caggs: list[CaggStep] = field(default_factory=list)
     options: dict[str, Outcome] = field(default_factory=dict)
@@ -125,6 +126,17 @@ class Report:
         self.target_table, self.mode = str(request.target_table), request.destination.mode
         self.database = request.pg.database or request.archive.database
 
+    def begin_load(self) -> None:
+        """Forget what a load noted that was rolled back and is begun anew."""
+        self.rows_loaded = self.rows_inserted = self.rows_skipped = self.rows_removed = None
+        self.removed_by = self.rejected = self.verification = None
+        self.chunks, self.warnings = [], []
+
+    @property
+    def rows_read(self) -> int:
+        """How many rows of the file PostgreSQL has seen, taken or left out."""
+        return (self.rows_loaded or 0) + (0 if self.rejected is None else self.rejected.rows)
+
     def skip(self, rows: int) -> None:
         """Note that the day is left as it is."""
         self.is_skipped, self.rows_loaded = True, 0
@@ -132,7 +144,9 @@ class Report:
 
     def warn(self, code: str, message: str) -> None:
         """Tell the caller something although the rows are in."""
-        self.warnings.append(Notice(code, message))
+        notice = Notice(code, message)
+        if notice not in self.warnings:
+            self.warnings.append(notice)
 
     def add_chunk_steps(self, steps: list[ChunkStep]) -> None:
         """Add what was done to chunks; a failure becomes a warning."""

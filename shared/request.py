@@ -31,10 +31,13 @@ def _connection_uri(value: SecretStr) -> SecretStr:
     if not uri.startswith(("postgresql://", "postgres://")):
         raise ValueError("must begin with postgresql:// or postgres://")
     try:
-        parse_dsn(uri)
+        parameters = parse_dsn(uri)
     except ProgrammingError:
         # libpq's own message repeats parts of the URI, the password among them.
         raise ValueError("is not a connection URI that libpq can read") from None
+    # An @ that was not escaped in the password ends up in the host, and libpq repeats the host in its messages.
+    if "@" in parameters.get("host", ""):
+        raise ValueError("holds an @ that is not written as %40")
     return value
 
 
@@ -46,6 +49,13 @@ def _column_name(value: str) -> str:
 
 def _qualified_name(value: str) -> str:
     parse_qualified_name(value)
+    return value
+
+
+def _no_boolean(value: Any) -> Any:
+    # To Python a boolean is a number.
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")  # noqa: TRY004 - pydantic collects ValueError only
     return value
 
 
@@ -67,6 +77,7 @@ def _cagg_names(value: Any) -> Any:
 
 TableName = Annotated[str, AfterValidator(_qualified_name)]
 ColumnName = Annotated[str, AfterValidator(_column_name)]
+WholeNumber = Annotated[int, BeforeValidator(_no_boolean)]
 
 
 class _Section(BaseModel):
@@ -77,7 +88,7 @@ class Pg(_Section):
     """Where PostgreSQL is: a URI, or its parts. What is left out is libpq's own environment's."""
 
     host: str | None = None
-    port: int | None = Field(None, ge=1, le=65535)
+    port: WholeNumber | None = Field(None, ge=1, le=65535)
     user: str | None = None
     password: SecretStr | None = None
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
@@ -109,6 +120,15 @@ class Destination(_Section):
             raise ValueError('create_staging_like has a meaning only with mode "staging"')
         return self
 
+    @model_validator(mode="after")
+    def _replaces_the_day_alone(self) -> Destination:
+        if self.on_existing == "replace" and self.rows_outside_window == "allow":
+            raise ValueError(
+                'on_existing "replace" removes the rows of the day alone, so that a repeated request would double those'
+                ' outside: it does not go with rows_outside_window "allow"'
+            )
+        return self
+
     @property
     def existing_rows(self) -> Literal["error", "append", "skip", "replace"]:
         """What happens to rows that are in the day already. Staging skips conflicts, so that it may append."""
@@ -131,8 +151,8 @@ class Copy(_Section):
     column_map: Mapping[ColumnName, ColumnName] = {}
     synchronous_commit_off: bool = True
     on_error: Literal["stop", "skip"] = "stop"
-    max_rejected_rows: int | None = Field(None, ge=0)
-    expected_rows: int | None = Field(None, ge=0)
+    max_rejected_rows: WholeNumber | None = Field(None, ge=0)
+    expected_rows: WholeNumber | None = Field(None, ge=0)
     expected_sha256: Annotated[str, AfterValidator(_sha256)] | None = None
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -14,6 +15,9 @@ from shared.csv_options import OPTION_NAMES
 from shared.errors import Fault, InvalidJson, InvalidRequest
 from shared.names import MAX_NAME_BYTES
 from shared.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
+
+# Data Factory takes an answer of 4 MB at most, and a person reads fewer.
+_MOST_FAULTS = 100
 
 
 def parse_request(
@@ -31,15 +35,18 @@ def parse_request(
 
     Raises:
         InvalidJson: the body is not one JSON object.
-        InvalidRequest: fields are unknown, missing or wrong; `details` names each of them.
+        InvalidRequest: fields are unknown, missing or wrong; `details` names each of them, 100 at most.
         InvalidArchiveUrl: nothing but `adls_url` is wrong.
         StorageHostNotAllowed: the same, because of its host.
         ConfigurationError: a bare path meets a default that cannot be read.
     """
-    document = _load_json(body)
-    faults = list(_unstorable_text(document, ()))
+    try:
+        document = _load_json(body)
+        faults = list(islice(_unstorable_text(document, ()), _MOST_FAULTS))
+    except RecursionError:
+        raise InvalidJson("the body is nested too deeply") from None
     if faults:
-        raise InvalidRequest("the request holds text that cannot be stored", details=faults)
+        raise InvalidRequest("the request holds text that cannot be stored", target=faults[0].target, details=faults)
     try:
         context = {"default_account_url": default_account_url, "default_filesystem": default_filesystem}
         return RestoreRequest.model_validate(_without_nulls(document), context=context)
@@ -47,15 +54,15 @@ def parse_request(
         errors = exc.errors(include_url=False, include_input=False)
         if len(errors) == 1 and errors[0]["type"] == "adls_url":
             raise errors[0]["ctx"]["error"] from None
-        faults = [_fault(error) for error in errors]
-        count = "one field is" if len(faults) == 1 else f"{len(faults)} fields are"
+        faults = [_fault(error) for error in errors[:_MOST_FAULTS]]
+        count = "one field is" if len(errors) == 1 else f"{len(errors)} fields are"
         raise InvalidRequest(f"{count} wrong", target=faults[0].target, details=faults) from None
 
 
 def _load_json(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as exc:
+    except ValueError as exc:
         # Only the place is told: the text around it may be a password.
         place = f" at line {exc.lineno} column {exc.colno}" if isinstance(exc, json.JSONDecodeError) else ""
         reason = str(exc) if isinstance(exc, _JsonRuleError) else "the body is not valid JSON"
@@ -136,5 +143,6 @@ def _did_you_mean(path: tuple[str | int, ...], *, in_csv_options: bool) -> str:
 
 
 def _target(path: tuple[str | int, ...]) -> str:
-    """Write a place in the request, cut short: an unknown name can be of any length."""
-    return ".".join(str(part)[:MAX_NAME_BYTES] for part in path) or "body"
+    """Write a place in the request, cut short: an unknown name can be of any length, and hold any character."""
+    text = ".".join(str(part)[:MAX_NAME_BYTES] for part in path) or "body"
+    return text.encode("utf-8", "replace").decode("utf-8")

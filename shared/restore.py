@@ -30,7 +30,7 @@ from shared.lake.checksum import checked
 from shared.lake.csv_head import read_header
 from shared.lake.gunzip import gunzip
 from shared.lake.spool import SpooledCsv, spooled_csv
-from shared.loading import load_day
+from shared.loading import DayLoad, Loaded
 from shared.report import Report
 from shared.request import RestoreRequest
 from shared.settings import Settings
@@ -51,9 +51,21 @@ def restore(request: RestoreRequest, settings: Settings, report: Report) -> None
     Raises:
         RestoreError: nothing was loaded; the target is as it was before.
     """
-    with _whole_csv(request, settings, report) as csv, ExitStack() as stack:
-        names = _file_columns(request, csv.file)
-        connect_again = _connect(request, settings)
+    try:
+        with _whole_csv(request, settings, report) as csv:
+            _restore(request, settings, csv, report)
+    except Exception as exc:
+        if not report.is_committed:
+            raise
+        # The rows are in: nothing that fails from there on may answer that they are not.
+        _log.exception("restore request_id=%s failed after its commit", report.request_id)
+        report.warn("AfterCommitFailed", f"the rows are in, but what comes after failed: {type(exc).__name__}")
+
+
+def _restore(request: RestoreRequest, settings: Settings, csv: SpooledCsv, report: Report) -> None:
+    names = _file_columns(request, csv.file)
+    connect_again = _connect(request, settings)
+    with ExitStack() as stack:
         with report.clock.stage("connect"):
             connection = stack.enter_context(connect_again())
         # A connection_uri may name another one than the path does.
@@ -64,23 +76,21 @@ def restore(request: RestoreRequest, settings: Settings, report: Report) -> None
             return
 
         with report.clock.stage("connect"):
-            guard = stack.enter_context(connect_again())
-            stack.enter_context(only_restore(guard, request.target_table, request.archive.day))
-        with transaction(connection, "REPEATABLE READ") as work:
-            loaded = load_day(work.cursor, request, settings, names, csv.file, report)
-            if loaded is None:
-                return
-            with report.clock.stage("commit"):
-                _commit(work, connect_again, settings, report)
-
-        # The rows are in: from here on nothing may answer that they are not.
-        try:
-            if connection.closed:
-                connection = stack.enter_context(connect_again())
-            after_commit(connection, request, settings, loaded, report)
-        except Exception as exc:  # noqa: BLE001 - see above
-            _log.exception("restore request_id=%s failed after its commit", report.request_id)
-            report.warn("AfterCommitFailed", f"the rows are in, but what comes after failed: {type(exc).__name__}")
+            session = stack.enter_context(connect_again())
+            guard = stack.enter_context(only_restore(session, request.target_table, request.archive.day))
+        load = DayLoad(request, settings, names, csv, report)
+        loaded = None
+        while loaded is None:
+            with transaction(connection, "REPEATABLE READ") as work:
+                if not load.prepare(work.cursor, guard):
+                    return
+                loaded = load.run(work.cursor, guard)
+                if loaded is not None:
+                    with report.clock.stage("commit"):
+                        _commit(work, connect_again, settings, loaded, report)
+        if connection.closed:
+            connection = stack.enter_context(connect_again())
+        after_commit(connection, request, settings, loaded, report)
 
 
 @contextmanager
@@ -116,13 +126,19 @@ def _connect(request: RestoreRequest, settings: Settings) -> Connect:
     return partial(connect, parameters, statement_timeout_seconds=settings.pg_statement_timeout_seconds)
 
 
-def _commit(work: Transaction, connect_again: Connect, settings: Settings, report: Report) -> None:
+def _commit(work: Transaction, connect_again: Connect, settings: Settings, loaded: Loaded, report: Report) -> None:
     """Commit, and believe it only when the server says so, on another connection if need be."""
     make_commit_durable(work.cursor)
     try:
         work.commit()
     except CommitInterruptedError as exc:
-        find_out(connect_again, exc.xid, patience_seconds=settings.pg_lock_timeout_seconds)
+        find_out(
+            connect_again,
+            exc,
+            loaded.proof.landed,
+            patience_seconds=settings.pg_lock_timeout_seconds,
+        )
         report.warn(
             "CommitConfirmedLate", "the connection broke at the COMMIT; the server confirmed it when asked again"
         )
+    report.is_committed = True

@@ -10,6 +10,11 @@ from shared.errors import ConfigurationError
 
 MIB = 1024 * 1024
 
+_MOST_DIGITS = 15
+_MOST_BYTES = 1024 * 1024 * MIB
+# A day. No function runs longer, and PostgreSQL's own timeouts end at 24 days.
+_MOST_SECONDS = 86_400
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -59,18 +64,23 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         adls_account_url_default=environ.get("ADLS_ACCOUNT_URL_DEFAULT") or None,
         adls_filesystem_default=environ.get("ADLS_FILESYSTEM_DEFAULT") or None,
         adls_connection_string=environ.get("ADLS_CONNECTION_STRING") or None,
-        spool_max_memory_bytes=_whole_number(environ, "SPOOL_MAX_MEMORY_BYTES", default=100 * MIB, minimum=1),
+        spool_max_memory_bytes=_whole_number(
+            environ, "SPOOL_MAX_MEMORY_BYTES", default=100 * MIB, minimum=1, maximum=_MOST_BYTES
+        ),
         pg_connect_timeout_seconds=_whole_number(environ, "PG_CONNECT_TIMEOUT_SECONDS", default=15, minimum=2),
         pg_lock_timeout_seconds=_whole_number(environ, "PG_LOCK_TIMEOUT_SECONDS", default=30, minimum=1),
         pg_statement_timeout_seconds=_whole_number(environ, "PG_STATEMENT_TIMEOUT_SECONDS", default=1800, minimum=1),
     )
 
 
-def _whole_number(environ: Mapping[str, str], name: str, *, default: int, minimum: int) -> int:
+def _whole_number(
+    environ: Mapping[str, str], name: str, *, default: int, minimum: int, maximum: int = _MOST_SECONDS
+) -> int:
     text = environ.get(name) or ""
     if not text:
         return default
     # isdecimal keeps out "1_000" and " 5 ", which int() would take.
-    if not (text.isascii() and text.isdecimal()) or int(text) < minimum:
-        raise ConfigurationError(f"the setting {name} must be a whole number of at least {minimum}", target=name)
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+    if not is_number or not minimum <= int(text) <= maximum:
+        raise ConfigurationError(f"the setting {name} must be a whole number from {minimum} to {maximum}", target=name)
     return int(text)

@@ -102,7 +102,7 @@ def _window(request: RestoreRequest, table: Table, names: Sequence[str], file: I
             f'the first row\'s "{table.time_column}" is not near {day.isoformat()}, be it in seconds, milliseconds,'
             " microseconds or nanoseconds",
             target="destination.rows_outside_window",
-            hint='if that is right, set destination.rows_outside_window to "allow"',
+            hint='if that is right, set rows_outside_window to "allow" and on_existing to "append" in destination',
         )
     return None if units is None else day_window(day, "integer", units)
 

@@ -39,6 +39,16 @@ def chunks_inside(cursor: Cursor, table: Table, window: Window) -> tuple[Chunk, 
     return _chunks_where(cursor, table, sql.SQL("{start} >= {lower} AND {end} <= {upper}"), window)
 
 
+def all_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:
+    """List every chunk of the hypertable."""
+    cursor.execute(
+        "SELECT chunk_schema, chunk_name, coalesce(is_compressed, false) FROM timescaledb_information.chunks"
+        " WHERE hypertable_schema = %s AND hypertable_name = %s",
+        (table.schema, table.name),
+    )
+    return tuple(Chunk(*row) for row in cursor.fetchall())
+
+
 def _chunks_where(cursor: Cursor, table: Table, condition: sql.SQL, window: Window) -> tuple[Chunk, ...]:
     if table.hypertable_id is None:
         return ()

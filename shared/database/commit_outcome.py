@@ -1,4 +1,8 @@
-"""What became of a COMMIT whose answer was lost. The server knows it by the transaction's id; nobody has to guess."""
+"""What became of a COMMIT whose answer was lost. The server knows it by the transaction's id; nobody has to guess.
+
+A server that was restarted in between (a crash, a failover) may have lost the transaction and given its id to another
+one. Then the day's rows are counted: they are as many as before the load, or as many as after it.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +12,25 @@ from contextlib import AbstractContextManager
 
 import psycopg2
 
-from shared.database.connection import Connection
+from shared.database.connection import CommitInterruptedError, Connection, Cursor
 from shared.errors import CommitOutcomeUnknown, DatabaseError, DatabaseUnreachable
 
 _POLL_SECONDS = 0.5
 
-# invalid_parameter_value: the id lies in the future. The server crashed and never wrote that transaction down.
-_NEVER_HEARD_OF = "22023"
-
 
 def find_out(
-    connect_again: Callable[[], AbstractContextManager[Connection]], xid: str, *, patience_seconds: float
+    connect_again: Callable[[], AbstractContextManager[Connection]],
+    interrupted: CommitInterruptedError,
+    landed: Callable[[Cursor], bool | None],
+    *,
+    patience_seconds: float,
 ) -> None:
     """Return if the transaction was committed.
 
     Args:
         connect_again: opens a new connection to the same database.
-        xid: what `pg_current_xact_id()` said in the transaction.
+        interrupted: what is known of the transaction.
+        landed: tells by the day's rows whether it was committed; None where they do not tell.
         patience_seconds: how long the server may be away, or still be at it.
 
     Raises:
@@ -33,29 +39,32 @@ def find_out(
     """
     deadline = time.monotonic() + patience_seconds
     while True:
-        status = _status(connect_again, xid)
-        if status == "committed":
+        is_committed = _ask(connect_again, interrupted, landed)
+        if is_committed:
             return
-        if status == "aborted":
+        if is_committed is False:
             raise DatabaseUnreachable("the connection broke at the COMMIT, and the server rolled the restore back")
         if time.monotonic() > deadline:
             raise CommitOutcomeUnknown(
-                f"the connection broke at the COMMIT of transaction {xid}, and the server cannot be asked",
-                hint=f"ask the server: SELECT pg_xact_status('{xid}') says committed or aborted",
+                f"the connection broke at the COMMIT of transaction {interrupted.xid}, and the server does not tell",
+                hint=f"count the day's rows, or ask: SELECT pg_xact_status('{interrupted.xid}'), if the server started"
+                f" before {interrupted.server_start} is still the same one",
             )
         time.sleep(_POLL_SECONDS)
 
 
-def _status(connect_again: Callable[[], AbstractContextManager[Connection]], xid: str) -> str | None:
+def _ask(
+    connect_again: Callable[[], AbstractContextManager[Connection]],
+    interrupted: CommitInterruptedError,
+    landed: Callable[[Cursor], bool | None],
+) -> bool | None:
     try:
         with connect_again() as connection, connection.cursor() as cursor:
-            try:
-                cursor.execute("SELECT pg_catalog.pg_xact_status(%s::xid8)", (xid,))
-            except psycopg2.Error as exc:
-                if exc.pgcode == _NEVER_HEARD_OF:
-                    return "aborted"
-                raise
+            cursor.execute("SELECT pg_catalog.pg_postmaster_start_time()::text")
+            if cursor.fetchone() != (interrupted.server_start,):
+                return landed(cursor)
+            cursor.execute("SELECT pg_catalog.pg_xact_status(%s::xid8)", (interrupted.xid,))
             row = cursor.fetchone()
-            return None if row is None else row[0]
-    except DatabaseError:
+            return None if row is None else {"committed": True, "aborted": False}.get(row[0])
+    except (DatabaseError, psycopg2.Error):
         return None

@@ -38,6 +38,15 @@ _GRACE_SECONDS = 5
 
 APPLICATION_NAME = "restore-chunk"
 
+# With these a server notices within about a minute and a half that this side is gone, and gives its locks back.
+# Linux' own default is two hours.
+DEAD_CLIENT_SETTINGS = {
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "6",
+    "tcp_user_timeout": "90000",
+}
+
 _NOTHING_TO_ROLL_BACK = (TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_UNKNOWN)
 
 
@@ -68,15 +77,7 @@ def connection_parameters(pg: Pg, *, database: str, connect_timeout_seconds: int
     Returns:
         libpq keywords and values; psycopg2 quotes them, nothing is pasted together here.
     """
-    parameters: dict[str, Any] = {
-        "connect_timeout": connect_timeout_seconds,
-        # A peer that is gone without a word is noticed within about a minute and a half.
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
-        "keepalives_count": 6,
-        "tcp_user_timeout": 90_000,  # milliseconds; the same for what was sent and not acknowledged
-        "dbname": database,
-    }
+    parameters: dict[str, Any] = {"dbname": database}
     if pg.connection_uri is not None:
         parameters |= parse_dsn(pg.connection_uri.get_secret_value())
     else:
@@ -90,8 +91,19 @@ def connection_parameters(pg: Pg, *, database: str, connect_timeout_seconds: int
         parameters |= {name: value for name, value in given.items() if value is not None}
     if pg.database is not None:
         parameters["dbname"] = pg.database
-    # The session's text is always UTF-8; the file's own encoding is an option of COPY.
-    return parameters | {"client_encoding": "UTF8", "application_name": APPLICATION_NAME}
+    # A URI does not change these: the restore's own limits rest on them.
+    return parameters | {
+        "connect_timeout": connect_timeout_seconds,
+        # A peer that is gone without a word is noticed within about a minute and a half.
+        "keepalives": 1,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 6,
+        "tcp_user_timeout": 90_000,  # milliseconds; the same for what was sent and not acknowledged
+        # The session's text is always UTF-8; the file's own encoding is an option of COPY.
+        "client_encoding": "UTF8",
+        "application_name": APPLICATION_NAME,
+    }
 
 
 @contextmanager
@@ -139,24 +151,30 @@ class Transaction:
         """
         if self._connection.info.transaction_status == TRANSACTION_STATUS_INERROR:
             raise InternalError("the transaction had failed before its COMMIT")
-        self.cursor.execute("SELECT pg_catalog.pg_current_xact_id()::text")
+        self.cursor.execute("SELECT pg_catalog.pg_current_xact_id()::text, pg_catalog.pg_postmaster_start_time()::text")
         row = self.cursor.fetchone()
         try:
             self.cursor.execute("COMMIT")
         except psycopg2.Error as exc:
             if exc.pgcode is None or self._connection.closed or exc.pgcode.startswith(_SESSION_ENDED):
-                raise CommitInterruptedError("" if row is None else row[0]) from exc
+                raise CommitInterruptedError(*(row or ("", ""))) from exc
             raise
         if self.cursor.statusmessage != "COMMIT":
             raise InternalError(f"the server answered COMMIT with {self.cursor.statusmessage}")
 
 
 class CommitInterruptedError(Exception):
-    """The connection broke in the middle of a COMMIT. `xid` is the transaction's id, as `pg_xact_status` takes it."""
+    """The connection broke in the middle of a COMMIT.
 
-    def __init__(self, xid: str) -> None:
+    Attributes:
+        xid: the transaction's id, as `pg_xact_status` takes it.
+        server_start: when the server was started that gave the id.
+    """
+
+    def __init__(self, xid: str, server_start: str) -> None:
         super().__init__(xid)
         self.xid = xid
+        self.server_start = server_start
 
 
 @contextmanager
@@ -179,7 +197,7 @@ def _roll_back(connection: Connection) -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute("ROLLBACK")
-    except psycopg2.Error:
+    except Exception:  # noqa: BLE001 - whatever it is, it must not take the place of the error or of the answer
         connection.close()
 
 

@@ -142,7 +142,8 @@ def find_table(
         cursor: in the load's transaction.
         name: with its schema.
         target: the field of the request that named it, for errors.
-        time_column: of a plain table, where the request names it; a hypertable knows its own.
+        time_column: of a plain table, where the request names it; by default its only column of type timestamptz,
+            timestamp or date. A hypertable knows its own.
 
     Raises:
         TableNotFound: there is no such table.
@@ -165,7 +166,15 @@ def find_table(
     table = Table(oid, schema_oid, str(name.schema), name.name, columns, find_timescaledb(cursor))
     if table.timescaledb is not None:
         table = _as_hypertable(cursor, table)
+    if table.hypertable_id is None and time_column is None:
+        time_column = _only_time_column(table)
     return table if time_column is None else _with_time_column(table, time_column)
+
+
+def _only_time_column(table: Table) -> str | None:
+    """Name the column of a plain table that must be its time, if it has one column only that can be."""
+    names = [column.name for column in table.columns if _TIME_KINDS.get(column.type_sql, "integer") != "integer"]
+    return names[0] if len(names) == 1 else None
 
 
 def _with_time_column(table: Table, name: str) -> Table:
@@ -188,7 +197,20 @@ def _with_time_column(table: Table, name: str) -> Table:
 
 def has_unique_index(cursor: Cursor, table: Table) -> bool:
     """Whether any row can be in conflict with another one, so that ON CONFLICT DO NOTHING means something."""
-    cursor.execute("SELECT EXISTS (SELECT FROM pg_catalog.pg_index WHERE indrelid = %s AND indisunique)", (table.oid,))
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_index WHERE indrelid = %s AND (indisunique OR indisexclusion))",
+        (table.oid,),
+    )
+    return cursor.fetchone() == (True,)
+
+
+def has_insert_triggers(cursor: Cursor, table: Table) -> bool:
+    """Whether the user's own triggers run for each row that is inserted. Bits 1 and 4 of `tgtype`: row, insert."""
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = %s AND NOT tgisinternal"
+        " AND tgtype & 5 = 5 AND tgname NOT IN ('ts_insert_blocker', 'ts_cagg_invalidation_trigger'))",
+        (table.oid,),
+    )
     return cursor.fetchone() == (True,)
 
 

@@ -11,7 +11,7 @@ import psycopg2
 from psycopg2 import sql
 
 from shared.csv_options import CsvOptions
-from shared.database.connection import Cursor, optional_step
+from shared.database.connection import DEAD_CLIENT_SETTINGS, Cursor, optional_step
 from shared.database.copy_sql import copy_statement, create_staging, drop_table, insert_from_staging
 from shared.database.hypertable import Table
 from shared.database.rejects import Rejected, collect_rejects
@@ -25,26 +25,25 @@ _COPY_BLOCK_BYTES = 256 * 1024
 def begin_session(
     cursor: Cursor, *, synchronous_commit_off: bool, lock_timeout_seconds: int, statement_timeout_seconds: int
 ) -> None:
-    """Make the load's transaction the same wherever it runs.
+    """Make the load's transaction the same wherever it runs. Takes no snapshot.
 
-    A timestamp without an offset is read as UTC, since the archive's day is the UTC day. The TCP settings let the
-    server notice within about a minute and a half that this side is gone, and give its locks back.
+    A timestamp without an offset is read as UTC, since the archive's day is the UTC day. And the server is
+    to notice that this side is gone while it is at work as well: without the check it would go on with a long statement
+    or a wait for a lock, and keep its own locks, until it has something to send (PostgreSQL 14 and newer).
     """
     settings = {
         "timezone": "UTC",
         "lock_timeout": f"{lock_timeout_seconds}s",
         "statement_timeout": f"{statement_timeout_seconds}s",
         "idle_in_transaction_session_timeout": f"{statement_timeout_seconds}s",
-        "tcp_keepalives_idle": "30",
-        "tcp_keepalives_interval": "10",
-        "tcp_keepalives_count": "6",
-        "tcp_user_timeout": "90000",
-    }
+    } | DEAD_CLIENT_SETTINGS
     if synchronous_commit_off:
         settings["synchronous_commit"] = "off"
+    # SET takes no snapshot: the chunks are locked before the first query fixes it.
     for name, value in settings.items():
-        # The third argument: for this transaction alone.
-        cursor.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
+        cursor.execute(sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+    with optional_step(cursor):
+        cursor.execute("SET LOCAL client_connection_check_interval = '2s'")
 
 
 def make_commit_durable(cursor: Cursor) -> None:
@@ -95,6 +94,14 @@ def copy_into(
     except psycopg2.Error as exc:
         raise rejected_row(exc, relation=table.strings[-1], columns=columns) from exc
     return cursor.rowcount
+
+
+@dataclass(frozen=True)
+class Rejectable:
+    """How many rows may be left out (`most`) of how many that the file holds (`records`)."""
+
+    records: int
+    most: int
 
 
 @dataclass(frozen=True)
@@ -152,7 +159,7 @@ def copy_into_staging(
     file: IO[bytes],
     *,
     has_timescaledb: bool,
-    max_rejected_rows: int | None,
+    may_reject: Rejectable | None,
 ) -> Copied:
     """COPY the file into the staging table.
 
@@ -162,7 +169,7 @@ def copy_into_staging(
         options: the request's csv options.
         file: the CSV, positioned at its first byte after a byte order mark.
         has_timescaledb: whether `timescaledb.restoring` exists.
-        max_rejected_rows: how many rows that PostgreSQL cannot parse may be left out; None: every one is an error.
+        may_reject: which rows that PostgreSQL cannot parse may be left out; None: every one is an error.
 
     Raises:
         OnErrorNotSupported: the server is older than 17.
@@ -170,13 +177,13 @@ def copy_into_staging(
         DatabaseError: as `copy_into`.
     """
     with _restoring(cursor) if has_timescaledb else nullcontext():
-        if max_rejected_rows is None:
+        if may_reject is None:
             return Copied(copy_into(cursor, staging.identifier, staging.columns, options, file, staging.renamed), None)
         with collect_rejects(cursor) as rejects:
             rows = copy_into(
                 cursor, staging.identifier, staging.columns, options, file, staging.renamed, skip_errors=True
             )
-    return Copied(rows, rejects.checked(max_rejected_rows))
+    return Copied(rows, rejects.checked(may_reject.records - rows, may_reject.most))
 
 
 @contextmanager
@@ -202,7 +209,10 @@ def insert_staged(cursor: Cursor, target: Table, staging: Staging, columns: Sequ
     Returns:
         How many rows the target took.
     """
-    cursor.execute(insert_from_staging(target.identifier, staging.identifier, columns))
+    try:
+        cursor.execute(insert_from_staging(target.identifier, staging.identifier, columns))
+    except psycopg2.Error as exc:
+        raise rejected_row(exc, relation=target.name, columns=columns) from exc
     inserted = cursor.rowcount
     cursor.execute(drop_table(staging.identifier))
     return inserted

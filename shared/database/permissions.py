@@ -27,7 +27,7 @@ class MissingRight:
 
 
 def missing_rights(
-    cursor: Cursor, table: Table, *, staging: bool, counts: bool, deletes: bool, decompresses: bool
+    cursor: Cursor, table: Table, *, staging: bool, reads: bool, deletes: bool, decompresses: bool
 ) -> list[MissingRight]:
     """List the rights on the target and its schema that the role lacks.
 
@@ -35,11 +35,11 @@ def missing_rights(
         cursor: in any transaction.
         table: the target.
         staging: whether a staging table is made in its schema.
-        counts: whether the day's rows are counted.
+        reads: whether the day's rows are counted, or a table is made like it.
         deletes: whether the day's rows are removed.
         decompresses: whether chunks are decompressed and compressed again.
     """
-    wanted = [("INSERT", True), ("SELECT", counts), ("DELETE", deletes)]
+    wanted = [("INSERT", True), ("SELECT", reads), ("DELETE", deletes)]
     missing = [
         MissingRight(right, str(table), is_needed=True)
         for right, is_wanted in wanted

@@ -21,13 +21,17 @@ from psycopg2 import _psycopg
 from psycopg2.extensions import POLL_OK, POLL_READ
 
 from shared.database.sqlstate import error_for_sqlstate
-from shared.errors import DatabaseAccessDenied, DatabaseUnreachable, RestoreError
+from shared.errors import ConnectionOptionRejected, DatabaseAccessDenied, DatabaseUnreachable, Fault, RestoreError
 
 # libpq-fe.h: enum PGVerbosity
 _PQERRORS_SQLSTATE = 3
 
 # "FATAL:  28P01": the severity is in the server's language, the code is not. It ends the text.
 _SQLSTATE_AT_END = re.compile(r":\s+([0-9A-Z]{5})\s*\Z")
+
+
+# Class 22 and 42704: a parameter (`options=-c ...`) that does not exist, or a value that it does not take.
+_BAD_SETTING = ("22", "42704")
 
 
 def refusal_to_error(parameters: dict[str, Any], refusal: psycopg2.Error) -> RestoreError:
@@ -45,6 +49,11 @@ def refusal_to_error(parameters: dict[str, Any], refusal: psycopg2.Error) -> Res
         return DatabaseAccessDenied("the server asks for a password, and none was given")
     if sqlstate is None:
         return DatabaseUnreachable("no connection to the database server: " + " ".join(str(refusal).split()))
+    if sqlstate.startswith(_BAD_SETTING):
+        return ConnectionOptionRejected(
+            "the server does not take a setting of the connection",
+            details=[Fault("ConnectionOptionRejected", "see the SQLSTATE", info=(("sqlstate", sqlstate),))],
+        )
     return error_for_sqlstate(sqlstate, "the server refused the connection: " + " ".join(str(refusal).split()))
 
 

@@ -3,39 +3,26 @@
 A chunk that lies wholly inside the day is truncated, at no cost by the row; TimescaleDB notes the whole chunk for the
 continuous aggregates (measured on 2.29.2). On a compressed chunk TRUNCATE empties the compressed part, but not the rows
 that wait beside it (measured on 2.29.2): a recount decides whether the day is empty. And TRUNCATE is not MVCC-safe
-(PostgreSQL's manual, "Caveats" of the concurrency chapter): a transaction whose snapshot is older would see a hole
-after the commit. So it is used only where no other transaction of the database was open when the chunks' locks
-were held; otherwise, and for what is left of the day, rows are deleted.
+(PostgreSQL's manual, "Caveats" of the concurrency chapter): a transaction whose snapshot is older than the commit would
+see a hole. So it is used only where no other transaction of the database is open, neither when the chunks are locked
+nor right before the COMMIT; otherwise, and for what is left of the day, rows are deleted.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from psycopg2 import sql
 
 from shared.database.chunk_catalog import Chunk
-from shared.database.connection import APPLICATION_NAME, Cursor, optional_step
+from shared.database.connection import Cursor, optional_step
 from shared.database.hypertable import Table
 from shared.database.verification import count_window, inside
 from shared.database.window import Window
 from shared.errors import VerificationFailed
 
-# How long the transactions that were open before may take to end, while the chunks are locked.
-_PATIENCE_SECONDS = 0.5
-_POLL_SECONDS = 0.05
 
-# Whoever is in a transaction holds a lock on its own virtual id, which every role may see. Other restores are left
-# out: their guards hold no snapshot, and their loads read no other day.
-_OTHERS = (
-    "SELECT count(*) FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
-    " WHERE l.locktype = 'virtualxid' AND l.granted AND a.datname = pg_catalog.current_database()"
-    " AND a.application_name <> %s"
-)
-
-
-def remove_day(cursor: Cursor, table: Table, window: Window) -> bool:
+def delete_day(cursor: Cursor, table: Table, window: Window) -> bool:
     """Delete what is left of the day in the target, and prove by a recount that nothing is.
 
     Args:
@@ -56,7 +43,10 @@ def remove_day(cursor: Cursor, table: Table, window: Window) -> bool:
         # A compressed chunk that could not be decompressed: no limit on what the DELETE may unpack.
         with optional_step(cursor):
             cursor.execute("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
+    # In a savepoint: rows that the DELETE unpacks on its way must not look like rows that the load brought.
+    cursor.execute("SAVEPOINT deletion")
     cursor.execute(sql.SQL("DELETE FROM {} WHERE {}").format(table.identifier, inside(table, window)))
+    cursor.execute("RELEASE SAVEPOINT deletion")
     left = count_window(cursor, table, window).rows
     if left:
         raise VerificationFailed(f"{left} rows of the day are still there after their removal")
@@ -64,30 +54,12 @@ def remove_day(cursor: Cursor, table: Table, window: Window) -> bool:
 
 
 def truncate(cursor: Cursor, chunks: Sequence[Chunk]) -> bool:
-    """Empty chunks, if that is safe and the role may; it takes the right TRUNCATE.
+    """Empty chunks that are locked for it; it takes the right TRUNCATE.
 
     Returns:
-        Whether they are empty now; if not, nothing was done and no lock is kept.
+        Whether it was done.
     """
-    if not chunks:
-        return False
     names = sql.SQL(", ").join(sql.Identifier(chunk.schema, chunk.name) for chunk in chunks)
     with optional_step(cursor) as step:
-        cursor.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE NOWAIT").format(names))
-        if _alone(cursor):
-            cursor.execute(sql.SQL("TRUNCATE TABLE {}").format(names))
-        else:
-            step.undo()
+        cursor.execute(sql.SQL("TRUNCATE TABLE {}").format(names))
     return not step.was_undone
-
-
-def _alone(cursor: Cursor) -> bool:
-    """Wait a moment for the other transactions of this database to end."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        cursor.execute(_OTHERS, (APPLICATION_NAME,))
-        if cursor.fetchone() == (0,):
-            return True
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)

@@ -24,6 +24,7 @@ from shared.errors import (
     Fault,
     OperationNotSupported,
     RestoreError,
+    StagingTypeMismatch,
     StatementCanceled,
     TableNotFound,
     TargetLocked,
@@ -43,15 +44,22 @@ _ERRORS: dict[str, type[RestoreError]] = {
     "40": TargetLocked,  # transaction rollback: deadlock, serialization failure
     "42501": DatabasePermissionDenied,  # insufficient_privilege
     "42601": CsvOptionRejected,  # syntax_error: our SQL is constant, so an option that this server does not know
+    "42804": StagingTypeMismatch,  # datatype_mismatch: the INSERT from staging
     "42703": UnknownColumn,  # undefined_column
     "42P01": TableNotFound,  # undefined_table
     "53300": DatabaseUnreachable,  # too_many_connections
     "53": DatabaseDiskFull,  # insufficient resources
+    "54": DataRejected,  # program limit exceeded: a value too long for an index, a row too long
+    "55000": OperationNotSupported,  # object_not_in_prerequisite_state: a deferrable constraint and ON CONFLICT
     "55P03": TargetLocked,  # lock_not_available
     "57014": StatementCanceled,  # query_canceled
     "57": DatabaseUnreachable,  # operator intervention: shutdown, crash, starting up, terminated
     "P0001": DataRejected,  # raise_exception: a trigger of the user's refuses a row
 }
+
+
+# Internal error, system error, foreign data, configuration file: nothing that a row can be blamed for.
+_SERVERS_OWN = ("XX", "58", "F0", "HV")
 
 
 def error_for_sqlstate(sqlstate: str, message: str, facts: dict[str, Any] | None = None) -> RestoreError:
@@ -86,7 +94,11 @@ def rejected_row(exc: psycopg2.Error, *, relation: str, columns: Sequence[str]) 
     line, column = _place(exc.diag.context or "", relation, columns)
     column = exc.diag.column_name or column
     facts = {"line": line, "column": column, "constraint": exc.diag.constraint_name}
-    error = error_for_sqlstate(exc.pgcode, message, {name: fact for name, fact in facts.items() if fact is not None})
+    known = {name: fact for name, fact in facts.items() if fact is not None}
+    error = error_for_sqlstate(exc.pgcode, message, known)
+    if isinstance(error, DatabaseFailed) and not exc.pgcode.startswith(_SERVERS_OWN):
+        # A trigger or a function of the user's that raises a SQLSTATE of its own.
+        error = DataRejected(message, details=[Fault(DataRejected.code, message, info=error.details[0].info)])
     if isinstance(error, DataRejected):
         if exc.pgcode == "23505":  # unique_violation
             error.hint = 'rows of the archive are in the table already: use destination.mode "staging" to skip them'

@@ -5,16 +5,19 @@ In that isolation the load sees its own rows and nobody else's new ones, so the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from psycopg2 import sql
 
-from shared.database.chunk_catalog import Chunk
+from shared.database.chunk_catalog import Chunk, all_chunks
 from shared.database.connection import Cursor
 from shared.database.hypertable import Table
 from shared.database.window import TimeValue, Window, iso
 from shared.errors import Fault, RowsOutsideWindow, VerificationFailed
+
+_OWN = sql.SQL("xmin = pg_catalog.pg_current_xact_id()::xid")
 
 
 @dataclass(frozen=True)
@@ -43,54 +46,89 @@ def count_window(cursor: Cursor, table: Table, window: Window) -> Count:
 
 def count_staged_outside(cursor: Cursor, table: Table, staging: sql.Identifier, window: Window) -> Count:
     """Count the staged rows that are outside the day. A row without a time is none of them: the target decides."""
+    # What the staging table is made like may have another type there than the target.
+    time = sql.SQL("{}::{}").format(_time(table), sql.SQL(table.time_type or ""))
+    condition = _within(sql.Identifier("t"), window)
     cursor.execute(
-        sql.SQL("SELECT count(*), min({time}), max({time}) FROM {table} WHERE NOT ({inside})").format(
-            time=_time(table), table=staging, inside=inside(table, window)
-        )
+        sql.SQL(
+            "SELECT count(*), {first}, {last} FROM (SELECT {time} AS t FROM {staging}) AS rows WHERE NOT ({condition})"
+        ).format(time=time, staging=staging, condition=condition, **_bounds(window))
     )
     return _count(cursor)
 
 
-def count_own(cursor: Cursor, table: Table, *, outside: Window | None = None) -> tuple[Count, tuple[Chunk, ...]]:
-    """Count the rows that this very transaction copied or inserted, and name the chunks they went to.
+def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, tuple[Chunk, ...]]:
+    """Count the rows that this very transaction brought and that are outside a window, and name their chunks.
 
     They are found by `xmin`, in those relations only that the transaction holds a writer's lock on. Rows that
-    `decompress_chunk` moved have another `xmin`: it ran in a savepoint, which has a transaction id of its own.
+    `decompress_chunk` or a DELETE unpacked have another `xmin`: both run in savepoints, which have transaction ids of
+    their own.
 
     Args:
         cursor: in the load's transaction, outside savepoints.
         table: the target.
-        outside: count only what is outside this window.
+        outside: the window.
     """
     chunks = _written_chunks(cursor, table)
     # ONLY: the rows that a compressed chunk holds packed are not ours, and have no xmin.
     relations: list[sql.Composable] = [
         sql.SQL("ONLY {}").format(sql.Identifier(chunk.schema, chunk.name)) for chunk in chunks
     ]
-    where = sql.SQL("") if outside is None else sql.SQL(" AND NOT ({})").format(inside(table, outside))
-    own = sql.SQL("SELECT {time} AS t FROM {relation} WHERE xmin = pg_catalog.pg_current_xact_id()::xid{where}")
+    own = sql.SQL("SELECT {time} AS t FROM {relation} WHERE {own} AND NOT ({inside})")
     parts = [
-        own.format(time=_time(table), relation=relation, where=where) for relation in relations or [table.identifier]
+        own.format(time=_time(table), relation=relation, own=_OWN, inside=inside(table, outside))
+        for relation in (relations or [table.identifier])
     ]
     cursor.execute(
-        sql.SQL("SELECT count(*), min(t), max(t) FROM ({}) AS own").format(sql.SQL(" UNION ALL ").join(parts))
+        sql.SQL("SELECT count(*), {first}, {last} FROM ({parts}) AS own").format(
+            parts=sql.SQL(" UNION ALL ").join(parts), **_bounds(outside)
+        )
     )
     return _count(cursor), chunks
 
 
+def count_beside_own(cursor: Cursor, table: Table, chunks: Sequence[Chunk], outside: Window) -> int:
+    """Count the rows that were there before at the times of this transaction's own rows outside a window."""
+    total = 0
+    for chunk in chunks:
+        name = sql.Identifier(chunk.schema, chunk.name)
+        own = sql.SQL("SELECT {time} FROM ONLY {name} WHERE {own} AND NOT ({inside})").format(
+            time=_time(table), name=name, own=_OWN, inside=inside(table, outside)
+        )
+        cursor.execute(
+            sql.SQL(
+                "SELECT (SELECT count(*) FROM {name} WHERE {time} IN ({own})) - (SELECT count(*) FROM ({own}) AS mine)"
+            ).format(name=name, time=_time(table), own=own)
+        )
+        row = cursor.fetchone()
+        total += 0 if row is None else row[0]
+    return total
+
+
 def _written_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:
+    """Name the chunks that this transaction wrote to, those included that another one made since the snapshot.
+
+    So the names come from the locks, by way of the catalogue caches that `regclass` reads, and not from a query of the
+    catalogue, which shows it as it was at the snapshot.
+    """
     if table.hypertable_id is None:
         return ()
     cursor.execute(
-        "SELECT i.chunk_schema, i.chunk_name, coalesce(i.is_compressed, false)"
-        " FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation"
-        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " JOIN timescaledb_information.chunks i ON i.chunk_schema = n.nspname AND i.chunk_name = c.relname"
+        "SELECT pg_catalog.parse_ident(l.relation::regclass::text) FROM pg_catalog.pg_locks l"
         " WHERE l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'RowExclusiveLock' AND l.locktype = 'relation'"
-        " AND i.hypertable_schema = %s AND i.hypertable_name = %s ORDER BY i.range_start, i.range_start_integer, 2",
-        (table.schema, table.name),
+        " AND l.relation >= 16384"
+        # A relation that was dropped meanwhile has a number only.
+        " AND l.relation::regclass::text !~ '^[0-9]+$'"
     )
-    return tuple(Chunk(*row) for row in cursor.fetchall())
+    names = [tuple(parts) for (parts,) in cursor.fetchall() if len(parts) > 1]
+    cursor.execute(
+        "SELECT associated_schema_name, associated_table_prefix FROM _timescaledb_catalog.hypertable WHERE id = %s",
+        (table.hypertable_id,),
+    )
+    row = cursor.fetchone()
+    found = () if row is None else sorted(n for n in names if n[0] == row[0] and n[1].startswith(f"{row[1]}_"))
+    known = {(chunk.schema, chunk.name): chunk for chunk in all_chunks(cursor, table)}
+    return tuple(known.get((schema, name), Chunk(schema, name, is_compressed=False)) for schema, name in found)
 
 
 def refuse_outside(outside: Count, day: date) -> None:
@@ -123,13 +161,25 @@ def refuse_difference(*, before: int, after: int, added: int) -> None:
 
 
 def inside(table: Table, window: Window) -> sql.Composed:
-    """Write the condition that a row lies in the window.
+    """Write the condition that a row lies in the window."""
+    return _within(_time(table), window)
 
-    The values are literals: psycopg2 looks for parameters in the whole statement, a `%` in a name included.
-    """
+
+def _within(time: sql.Identifier, window: Window) -> sql.Composed:
+    # Literals: psycopg2 looks for parameters in the whole statement, a `%` in a name included.
     return sql.SQL("{time} >= {lower} AND {time} < {upper}").format(
-        time=_time(table), lower=sql.Literal(window.lower), upper=sql.Literal(window.upper)
+        time=time, lower=sql.Literal(window.lower), upper=sql.Literal(window.upper)
     )
+
+
+def _bounds(window: Window) -> dict[str, sql.Composable]:
+    """Write the first and last time, brought to what Python can hold: no infinity, no year 0 or 10000."""
+    if window.kind == "integer":
+        return {"first": sql.SQL("min(t)"), "last": sql.SQL("max(t)")}
+    return {
+        "first": sql.SQL("CASE WHEN count(*) > 0 THEN greatest(min(t), '0001-01-02') END"),
+        "last": sql.SQL("CASE WHEN count(*) > 0 THEN least(max(t), '9999-12-30') END"),
+    }
 
 
 def _time(table: Table) -> sql.Identifier:

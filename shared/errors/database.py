@@ -37,6 +37,15 @@ class DatabasePermissionDenied(DatabaseError):
     default_hint = "grant the role what docs/errors.md lists under this code"
 
 
+class ConnectionOptionRejected(DatabaseError):
+    """The server refused a setting that the connection names (`options` of a URI, PGOPTIONS)."""
+
+    code = "ConnectionOptionRejected"
+    status = 400
+    default_target = "pg.connection_uri"
+    default_hint = "correct or remove options in pg.connection_uri, or the app setting PGOPTIONS"
+
+
 class DatabaseNotFound(DatabaseError):
     """The server has no such database."""
 
@@ -86,6 +95,15 @@ class DataRejected(DatabaseError):
     code = "DataRejected"
     status = 422
     default_hint = "correct the row at the line that details names; nothing was loaded"
+
+
+class StagingTypeMismatch(DatabaseError):
+    """A column of `create_staging_like` has a type that PostgreSQL does not assign to the target's."""
+
+    code = "StagingTypeMismatch"
+    status = 422
+    default_target = "destination.create_staging_like"
+    default_hint = "give that table's columns the target's types, or leave create_staging_like out"
 
 
 class TooManyRejectedRows(DatabaseError):
@@ -181,13 +199,13 @@ class TargetLocked(DatabaseError):
 
 
 class StatementCanceled(DatabaseError):
-    """A statement was canceled by a timeout of the role or by an administrator."""
+    """A statement was canceled by PG_STATEMENT_TIMEOUT_SECONDS or by an administrator."""
 
     code = "StatementCanceled"
     status = 503
     retryable = True
     default_target = "pg"
-    default_hint = "raise statement_timeout for the role (ALTER ROLE ... SET statement_timeout), then try again"
+    default_hint = "raise the app setting PG_STATEMENT_TIMEOUT_SECONDS, or ask who canceled it; then try again"
 
 
 class CommitOutcomeUnknown(DatabaseError):

@@ -8,6 +8,11 @@ from shared.lake.csv_head import CsvDialect, bom_length
 from shared.lake.end_marker import Quotes, utf8_blocks
 
 
+def count_rows(file: IO[bytes], dialect: CsvDialect, *, has_header: bool) -> int:
+    """Count the rows of a file: its records without the header. The position is 0 afterwards."""
+    return max(count_records(file, dialect) - (1 if has_header else 0), 0)
+
+
 def count_records(file: IO[bytes], dialect: CsvDialect) -> int:
     r"""Count the records of a file, its header included.
 

@@ -257,7 +257,7 @@ def test_a_trigger_that_swallows_rows_is_found_out(site: Site) -> None:
 
 
 def test_a_plain_table_with_and_without_a_time_column(site: Site) -> None:
-    site.database.execute("CREATE TABLE {s}.t (time timestamp, v int)")
+    site.database.execute("CREATE TABLE {s}.t (time timestamp, v int, noted timestamp)")
     assert restore(site).body["verification"] is None
     # The day cannot be found in it: the same call again must not double it.
     policies: list[dict[str, Any]] = [{}, {"on_existing": "error"}, {"on_existing": "skip"}, {"on_existing": "replace"}]
@@ -269,6 +269,9 @@ def test_a_plain_table_with_and_without_a_time_column(site: Site) -> None:
     assert restore(site, time_column="v", on_existing="append").code == "WindowUnknown"
     assert restore(site, time_column="nix").code == "UnknownColumn"
     assert values(site) == [1, 2]
+    # Of a table with one column of such a type it is plain which one it is.
+    site.database.execute("ALTER TABLE {s}.t DROP COLUMN noted")
+    assert restore(site).code == "WindowNotEmpty"
 
 
 def test_two_restores_of_one_day_at_once(site: Site) -> None:

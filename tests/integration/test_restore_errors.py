@@ -191,7 +191,7 @@ def test_a_read_only_role(site: Site) -> None:
     assert (answer.status, answer.code) == (409, "DatabaseReadOnly")
 
 
-def test_an_error_that_no_code_stands_for(site: Site) -> None:
+def test_a_trigger_that_raises_a_sqlstate_of_its_own(site: Site) -> None:
     site.database.execute("CREATE TABLE {s}.t (v int)")
     site.database.execute(
         "CREATE FUNCTION {s}.odd() RETURNS trigger LANGUAGE plpgsql AS"
@@ -199,7 +199,7 @@ def test_an_error_that_no_code_stands_for(site: Site) -> None:
     )
     site.database.execute("CREATE TRIGGER odd BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.odd()")
     answer = site.restore(site.archive("t", b"v\n1\n"))
-    assert (answer.status, answer.code) == (500, "DatabaseFailed")
+    assert (answer.status, answer.code) == (422, "DataRejected")
     assert answer.body["error"]["details"][0]["sqlstate"] == "ZZ001"
 
 
