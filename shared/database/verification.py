@@ -176,10 +176,8 @@ def _bounds(window: Window) -> dict[str, sql.Composable]:
     """Write the first and last time, brought to what Python can hold: no infinity, no year 0 or 10000."""
     if window.kind == "integer":
         return {"first": sql.SQL("min(t)"), "last": sql.SQL("max(t)")}
-    return {
-        "first": sql.SQL("CASE WHEN count(*) > 0 THEN greatest(min(t), '0001-01-02') END"),
-        "last": sql.SQL("CASE WHEN count(*) > 0 THEN least(max(t), '9999-12-30') END"),
-    }
+    held = "CASE WHEN count(*) > 0 THEN least(greatest({}, '0001-01-02'), '9999-12-30') END"
+    return {name: sql.SQL(held).format(sql.SQL(which)) for name, which in (("first", "min(t)"), ("last", "max(t)"))}
 
 
 def _time(table: Table) -> sql.Identifier:

@@ -289,3 +289,39 @@ def test_the_answer_names_the_database_that_was_used(site: Site) -> None:
     url = site.storage.put(f"b/elsewhere/{site.database.schema}.t.2025-01-01.csv.gz", gzip.compress(CSV))
     uri = f"postgresql://{pg['user']}:{pg['password'] or ''}@{pg['host']}:{pg['port']}/{site.database.name}"
     assert site.restore(url, pg={"connection_uri": uri}).body["database"] == site.database.name
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("connect_timeout=3", 503, "DatabaseUnreachable"),
+        ("connect_timeout=abc", 503, "DatabaseUnreachable"),
+        ("options=-c%20nope.nope%3D1%20-c%20work_mem%3Dx", 400, "ConnectionOptionRejected"),
+    ],
+)
+def test_parameters_of_a_connection_uri(site: Site, query: str, status: int, code: str) -> None:
+    pg = site.database.pg
+    port = pg["port"] if status == 400 else free_port()
+    uri = f"postgresql://{pg['user']}:{pg['password'] or ''}@{pg['host']}:{port}/{site.database.name}?{query}"
+    answer = site.restore(site.archive("t", CSV), pg={"connection_uri": uri})
+    assert (answer.status, answer.code) == (status, code)
+
+
+def test_a_password_with_an_unescaped_at_is_repeated_nowhere(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    answer = site.restore(site.archive("t", CSV), pg={"connection_uri": "postgresql://u:S3cret@Pa55word@127.0.0.1/d"})
+    assert (answer.status, answer.code) == (400, "InvalidRequest")
+    assert "Pa55word" not in json.dumps(answer.body) + caplog.text
+
+
+def test_json_that_is_nested_deeply(site: Site) -> None:
+    for depth in (500, 1500, 5000, 100_000):
+        assert site.post(b'{"adls_url": ' + b"[" * depth + b"]" * depth + b"}").status == 400
+
+
+def test_staging_like_a_table_of_other_types(site: Site) -> None:
+    site.database.hypertable("t", TABLE)
+    site.database.execute("CREATE TABLE {s}.texts (time text, v text)")
+    destination = {"mode": "staging", "create_staging_like": f"{site.database.schema}.texts"}
+    answer = site.restore(site.archive("t", CSV), destination=destination)
+    assert (answer.status, answer.code) == (422, "StagingTypeMismatch")

@@ -1,0 +1,126 @@
+"""The target changes under the restore: what is counted must still be what is there."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from tests.integration.fix_site import Answer, Site
+from tests.integration.test_on_existing import (
+    CSV,
+    DAY_FILTER,
+    TABLE,
+    another_session,
+    restore,
+    table_with_a_day,
+    values,
+)
+
+
+def waiting_for_a_lock(site: Site) -> bool:
+    return bool(site.database.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+
+def in_background(call: Any) -> tuple[threading.Thread, list[Answer]]:
+    answers: list[Answer] = []
+    thread = threading.Thread(target=lambda: answers.append(call()))
+    thread.start()
+    return thread, answers
+
+
+@pytest.mark.community
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+def test_a_decompression_that_commits_meanwhile_does_not_hide_the_day(community: Site, mode: str) -> None:
+    site = community
+    site.database.hypertable("t", "time timestamptz NOT NULL, v int", interval="interval '7 days'")
+    site.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress)")
+    site.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 05:00Z', 7)")
+    site.database.execute("SELECT public.compress_chunk(c) FROM public.show_chunks('{s}.t') c")
+    with closing(another_session(site)) as other, other.cursor() as cursor:
+        cursor.execute(f"SELECT public.decompress_chunk(c) FROM public.show_chunks('\"{site.database.schema}\".t') c")
+        thread, answers = in_background(lambda: restore(site, mode=mode, on_existing="error"))
+        while not waiting_for_a_lock(site):
+            time.sleep(0.01)
+        other.commit()
+    thread.join()
+    assert answers[0].code == "WindowNotEmpty"
+    assert values(site) == [7]
+
+
+def test_a_reader_that_begins_in_mid_replace_sees_no_hole(site: Site) -> None:
+    """It waits for the truncated chunk with a snapshot from before the COMMIT: the restore must delete instead."""
+    table_with_a_day(site)
+    site.database.execute(
+        "CREATE FUNCTION {s}.slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(0.7); RETURN NEW; END $$"
+    )
+    site.database.execute("CREATE TRIGGER slow BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.slow()")
+    thread, answers = in_background(lambda: restore(site, on_existing="replace"))
+    seen = []
+    with closing(another_session(site)) as reader, reader.cursor() as cursor:
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        time.sleep(0.5)
+        cursor.execute(f'SELECT count(*) FROM "{site.database.schema}".t WHERE {DAY_FILTER}')
+        seen.append(cursor.fetchone())
+        reader.rollback()
+    thread.join()
+    assert seen == [(2,)]
+    assert (answers[0].status, answers[0].body["removed_by"]) == (200, "delete")
+    assert values(site) == [-1, 1, 2, -2]
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+def test_allowed_rows_outside_the_day_are_not_doubled_by_a_repeat(site: Site, mode: str) -> None:
+    site.database.hypertable("t", TABLE.replace(", PRIMARY KEY (time)", ""))
+    csv = b"time,v\n2025-01-05 00:00Z,1\n2025-01-05 01:00Z,2\n"
+    destination = {"mode": mode, "rows_outside_window": "allow", "on_existing": "error"}
+    assert restore(site, csv, **destination).status == 200
+    assert restore(site, csv, **destination).code == "WindowNotEmpty"
+    assert values(site) == [1, 2]
+    assert restore(site, csv, rows_outside_window="allow", on_existing="replace").code == "InvalidRequest"
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+def test_a_trigger_that_drops_rows_is_found_out(site: Site, mode: str) -> None:
+    """COPY does not count what a trigger drops: only the archive's own rows show it."""
+    site.database.hypertable("t", TABLE.replace(", PRIMARY KEY (time)", ""))
+    site.database.execute("CREATE FUNCTION {s}.drop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$")
+    site.database.execute(
+        "CREATE TRIGGER drop BEFORE INSERT ON {s}.t FOR EACH ROW WHEN (NEW.v = 2) EXECUTE FUNCTION {s}.drop()"
+    )
+    answer = restore(site, mode=mode)
+    assert (answer.status, answer.code) == (422, "VerificationFailed")
+    assert values(site) == []
+    answer = site.restore(site.archive("t", CSV), destination={"mode": mode}, verify=False)
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+@pytest.mark.parametrize("when", ["0044-03-15 BC", "20250-01-03", "infinity", "-infinity"])
+def test_times_that_python_cannot_hold(site: Site, mode: str, when: str) -> None:
+    site.database.execute("CREATE TABLE {s}.t (time timestamptz, v int)")
+    csv = f"time,v\n{when},1\n2025-01-01 00:00Z,2\n".encode()
+    assert restore(site, csv, mode=mode).code == "RowsOutsideWindow"
+    assert restore(site, csv, mode=mode, rows_outside_window="allow").status == 200
+
+
+def test_a_guard_that_is_lost_lets_nobody_in(site: Site) -> None:
+    site.database.hypertable("t", TABLE.replace(", PRIMARY KEY (time)", ""))
+    site.database.execute(
+        "CREATE FUNCTION {s}.slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(0.7); RETURN NEW; END $$"
+    )
+    site.database.execute("CREATE TRIGGER slow BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.slow()")
+    thread, answers = in_background(lambda: restore(site))
+    idle = "application_name = 'restore-chunk' AND state = 'idle in transaction' AND datname = current_database()"
+    while not site.database.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"):
+        time.sleep(0.01)
+    site.database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + idle)
+    assert restore(site).code == "RestoreInProgress"
+    thread.join()
+    assert values(site) in ([1, 2], [])
+    assert (answers[0].status == 200) == (values(site) == [1, 2])
