@@ -79,17 +79,13 @@ class DayLoad:
         if self._attempt > _ATTEMPTS:
             raise TargetLocked(f"the chunks over {self._request.archive.day.isoformat()} kept changing")
         self._report.begin_load()
-        settings = self._settings
         with self._report.clock.stage("inspect"):
-            begin_session(
-                load,
-                synchronous_commit_off=self._request.copy_.synchronous_commit_off,
-                lock_timeout_seconds=settings.pg_lock_timeout_seconds,
-                statement_timeout_seconds=settings.pg_statement_timeout_seconds,
-            )
+            self._begin_session(load)
             before = Count(0)
             whole: tuple[Chunk, ...] = ()
             with guard.glance() as looking:
+                # A look waits for locks as well. The limits end with it.
+                self._begin_session(looking)
                 self._ahead = target = self._find(looking)
                 if target.window is not None and self._policy != "append":
                     before = count_window(looking, target.table, target.window)
@@ -99,6 +95,14 @@ class DayLoad:
             self._reserve(load, guard, target, whole, has_rows=before.rows > 0)
             guard.cover(load)
         return True
+
+    def _begin_session(self, cursor: Cursor) -> None:
+        begin_session(
+            cursor,
+            synchronous_commit_off=self._request.copy_.synchronous_commit_off,
+            lock_timeout_seconds=self._settings.pg_lock_timeout_seconds,
+            statement_timeout_seconds=self._settings.pg_statement_timeout_seconds,
+        )
 
     def _reserve(self, load: Cursor, guard: Guard, target: Target, whole: tuple[Chunk, ...], *, has_rows: bool) -> None:
         """Lock the chunks over the day, those that are to be truncated if nobody uses them."""

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 import psycopg2
 
 from shared.database.connection import CommitInterruptedError, Connection, Cursor
+from shared.database.server_run import server_run
 from shared.errors import CommitOutcomeUnknown, DatabaseError, DatabaseUnreachable
 
 _POLL_SECONDS = 0.5
@@ -48,7 +49,7 @@ def find_out(
             raise CommitOutcomeUnknown(
                 f"the connection broke at the COMMIT of transaction {interrupted.xid}, and the server does not tell",
                 hint=f"count the day's rows, or ask: SELECT pg_xact_status('{interrupted.xid}'), if the server started"
-                f" before {interrupted.server_start} is still the same one",
+                f" at {interrupted.server_run.start} has not crashed since",
             )
         time.sleep(_POLL_SECONDS)
 
@@ -60,8 +61,7 @@ def _ask(
 ) -> bool | None:
     try:
         with connect_again() as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT pg_catalog.pg_postmaster_start_time()::text")
-            if cursor.fetchone() != (interrupted.server_start,):
+            if not interrupted.server_run.is_same(server_run(cursor)):
                 return landed(cursor)
             cursor.execute("SELECT pg_catalog.pg_xact_status(%s::xid8)", (interrupted.xid,))
             row = cursor.fetchone()

@@ -22,6 +22,7 @@ from psycopg2.extensions import (
 )
 
 from shared.database.refusal import refusal_to_error
+from shared.database.server_run import ServerRun, server_run
 from shared.database.sqlstate import database_error
 from shared.database.watchdog import LimitedCursor, limited_connection
 from shared.errors import InternalError, RestoreError
@@ -151,13 +152,14 @@ class Transaction:
         """
         if self._connection.info.transaction_status == TRANSACTION_STATUS_INERROR:
             raise InternalError("the transaction had failed before its COMMIT")
-        self.cursor.execute("SELECT pg_catalog.pg_current_xact_id()::text, pg_catalog.pg_postmaster_start_time()::text")
+        self.cursor.execute("SELECT pg_catalog.pg_current_xact_id()::text")
         row = self.cursor.fetchone()
+        run = server_run(self.cursor)
         try:
             self.cursor.execute("COMMIT")
         except psycopg2.Error as exc:
             if exc.pgcode is None or self._connection.closed or exc.pgcode.startswith(_SESSION_ENDED):
-                raise CommitInterruptedError(*(row or ("", ""))) from exc
+                raise CommitInterruptedError("" if row is None else row[0], run) from exc
             raise
         if self.cursor.statusmessage != "COMMIT":
             raise InternalError(f"the server answered COMMIT with {self.cursor.statusmessage}")
@@ -168,13 +170,13 @@ class CommitInterruptedError(Exception):
 
     Attributes:
         xid: the transaction's id, as `pg_xact_status` takes it.
-        server_start: when the server was started that gave the id.
+        server_run: of the server that gave the id.
     """
 
-    def __init__(self, xid: str, server_start: str) -> None:
+    def __init__(self, xid: str, server_run: ServerRun) -> None:
         super().__init__(xid)
         self.xid = xid
-        self.server_start = server_start
+        self.server_run = server_run
 
 
 @contextmanager

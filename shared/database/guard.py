@@ -20,6 +20,10 @@ from shared.errors import RestoreInProgress
 from shared.names import QualifiedName
 
 
+# Tells guards, which keep no snapshot, from sessions that may.
+GUARD_APPLICATION_NAME = "restore-chunk guard"
+
+
 class Guard:
     """The guard of one table's day, while it is held.
 
@@ -90,7 +94,10 @@ def only_restore(connection: Connection, table: QualifiedName, day: date) -> Ite
     """
     with transaction(connection, "READ COMMITTED") as work:
         # The guard waits for the load in its transaction; that is no reason to end it.
-        settings = DEAD_CLIENT_SETTINGS | {"idle_in_transaction_session_timeout": "0"}
+        settings = DEAD_CLIENT_SETTINGS | {
+            "idle_in_transaction_session_timeout": "0",
+            "application_name": GUARD_APPLICATION_NAME,
+        }
         for name, value in settings.items():
             work.cursor.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
         guard = Guard(work.cursor, table, day)

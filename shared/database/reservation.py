@@ -15,6 +15,7 @@ from psycopg2 import sql
 
 from shared.database.chunk_catalog import Chunk
 from shared.database.connection import Cursor, StepOutcome, optional_step
+from shared.database.guard import GUARD_APPLICATION_NAME
 from shared.database.hypertable import Table
 from shared.errors import DatabasePermissionDenied
 
@@ -22,11 +23,12 @@ from shared.errors import DatabasePermissionDenied
 _PATIENCE_SECONDS = 0.5
 _POLL_SECONDS = 0.05
 
-# Whoever is in a transaction holds a lock on its own virtual id, which every role may see.
+# Whoever is in a transaction holds a lock on its own virtual id, which every role may see. The guards of other restores
+# are left out: they keep no snapshot.
 _OTHERS = (
     "SELECT count(*) FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
     " WHERE l.locktype = 'virtualxid' AND l.granted AND a.datname = pg_catalog.current_database()"
-    " AND l.pid <> ALL (%s)"
+    " AND l.pid <> ALL (%s) AND a.application_name <> %s"
 )
 
 
@@ -86,7 +88,7 @@ def nobody_else(guard: Cursor, load: Cursor) -> bool:
     own = [guard.connection.info.backend_pid, load.connection.info.backend_pid]
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
-        guard.execute(_OTHERS, (own,))
+        guard.execute(_OTHERS, (own, GUARD_APPLICATION_NAME))
         if guard.fetchone() == (0,):
             return True
         if time.monotonic() > deadline:

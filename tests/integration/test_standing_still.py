@@ -116,7 +116,7 @@ def test_a_guard_that_is_lost_lets_nobody_in(site: Site) -> None:
     )
     site.database.execute("CREATE TRIGGER slow BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.slow()")
     thread, answers = in_background(lambda: restore(site))
-    idle = "application_name = 'restore-chunk' AND state = 'idle in transaction' AND datname = current_database()"
+    idle = "application_name = 'restore-chunk guard' AND state = 'idle in transaction' AND datname = current_database()"
     while not site.database.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"):
         time.sleep(0.01)
     site.database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + idle)

@@ -1,0 +1,82 @@
+"""A PostgreSQL of the tests' own, that can be killed, and restarted, and run out of disk."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import psycopg2
+import pytest
+
+from tests.faults.fix_proxy import Proxy
+from tests.integration.fix_database import Database
+from tests.integration.fix_site import Site, _site
+from tests.integration.fix_storage import Storage
+from tests.integration.test_host import free_port
+from tools.config import load_config
+from tools.postgres import Postgres
+from tools.rootfs import RootFs
+
+# What is not flushed on demand stays unwritten for ten seconds: a crash shows at once what nobody waited for.
+_SETTINGS = {"wal_writer_delay": "10s", "shared_buffers": "64MB", "autovacuum": "off", "max_wal_size": "256MB"}
+
+
+@dataclass
+class OwnServer:
+    """The server and one database of it. `site` is made anew when the server was killed."""
+
+    server: Postgres
+    storage: Storage
+    name: str
+    site: Site
+
+    def restart(self) -> Site:
+        """Start the server after it was killed; it recovers."""
+        self.site.database.connection.close()
+        self.server.start()
+        self.site = Site(self.storage, _connect(self.server, self.name, self.site.database.schema))
+        return self.site
+
+    def proxy(self) -> Proxy:
+        return Proxy(self.site.database.connection.info.host, self.server.port)
+
+
+def _connect(server: Postgres, name: str, schema: str) -> Database:
+    connection = psycopg2.connect(server.dsn, dbname=name, options="-c client_min_messages=error")
+    connection.autocommit = True
+    return Database(connection, name, schema)
+
+
+@pytest.fixture(scope="session")
+def own_postgres() -> Iterator[Postgres]:
+    root = RootFs(load_config().suite)
+    if not root.path.exists():
+        pytest.skip("TimescaleDB is not that of a root file system here")
+    server = Postgres(root, f"faults-{os.getpid()}", free_port(), settings=_SETTINGS)
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def own_server(monkeypatch: pytest.MonkeyPatch, storage: Storage, own_postgres: Postgres) -> Iterator[OwnServer]:
+    """Run the server, with a fresh database in it."""
+    own_postgres.start()
+    name = f"restore_test_{uuid.uuid4().hex[:12]}"
+    with closing(psycopg2.connect(own_postgres.dsn)) as admin:
+        admin.autocommit = True
+        with admin.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+    database = _connect(own_postgres, name, "s")
+    database.execute("CREATE EXTENSION IF NOT EXISTS timescaledb; CREATE SCHEMA {s}")
+    own = OwnServer(own_postgres, storage, name, _site(monkeypatch, storage, database))
+    yield own
+    own.site.database.connection.close()
+    own_postgres.start()
+    with closing(psycopg2.connect(own_postgres.dsn)) as admin:
+        admin.autocommit = True
+        with admin.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")

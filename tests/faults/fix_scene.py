@@ -1,0 +1,208 @@
+"""A table with neighbours, a request for its day, and what must hold after the request has met a fault."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from shared.database.connection import APPLICATION_NAME
+from tests.faults.fix_aftermath import Aftermath
+from tests.integration.fix_database import Database
+from tests.integration.fix_site import Answer, Site
+from tools.process import wait_until
+
+# A row with this number waits in the COPY while a `gate` is shut.
+GATE = 1_000_001
+SECOND_GATE = 1_000_002
+
+# Long enough for a loaded machine; nothing here waits so long when all is well.
+PATIENCE_SECONDS = 20
+
+# The second of both replaced days shares its chunk with its neighbours: the day is deleted, not truncated.
+CASES = {
+    "direct": ({"mode": "direct"}, "1 day"),
+    "staging": ({"mode": "staging"}, "1 day"),
+    "direct-replace": ({"mode": "direct", "on_existing": "replace"}, "1 day"),
+    "staging-replace": ({"mode": "staging", "on_existing": "replace"}, "7 days"),
+}
+
+
+def session(database: Database) -> psycopg2.extensions.connection:
+    """Open another session of the superuser's, in autocommit."""
+    pg = database.pg
+    connection = psycopg2.connect(
+        host=pg["host"], port=pg["port"], user=pg["user"], password=pg["password"], dbname=database.name
+    )
+    connection.autocommit = True
+    return connection
+
+
+class Call:
+    """A request that is under way in a thread."""
+
+    def __init__(self, send: Callable[[], Answer]) -> None:
+        self._answers: list[Answer] = []
+        self._thread = threading.Thread(target=lambda: self._answers.append(send()), daemon=True)
+        self._thread.start()
+
+    def answer(self) -> Answer:
+        """Wait for the answer."""
+        self._thread.join(3 * PATIENCE_SECONDS)
+        assert self._answers, "the request did not end, or raised"
+        return self._answers[0]
+
+
+@dataclass
+class Scene:
+    """`site` may be replaced by one with a new connection, when the server was started again."""
+
+    site: Site
+    destination: dict[str, Any]
+    spool: Path
+    interval: str = "1 day"
+    rows: int = 20
+    url: str = ""
+    request: dict[str, Any] = field(default_factory=dict)
+    before: list[tuple[Any, ...]] = field(default_factory=list)
+
+    @property
+    def is_replace(self) -> bool:
+        return bool(self.destination.get("on_existing") == "replace")
+
+    @property
+    def is_staging(self) -> bool:
+        return bool(self.destination["mode"] == "staging")
+
+    def prepare(self, *, tablespace: str | None = None) -> None:
+        """Make the table, with the day before and after, and the day itself where it is to be replaced."""
+        database = self.site.database
+        database.execute(
+            "CREATE FUNCTION {s}.gate(n int) RETURNS bool LANGUAGE plpgsql SET lock_timeout = 0 AS"
+            " $$ BEGIN PERFORM pg_advisory_xact_lock_shared(n); RETURN true; END $$"
+        )
+        if tablespace:
+            database.execute(f"SET default_tablespace = {tablespace}")
+        # A staging table is made like it, the CHECK included: the gate is in every COPY.
+        columns = f'time timestamptz PRIMARY KEY, v int CHECK (v < {GATE} OR "{database.schema}".gate(v))'
+        database.hypertable("t", columns, interval=f"interval '{self.interval}'")
+        database.execute("RESET default_tablespace")
+        database.execute("INSERT INTO {s}.t VALUES ('2024-12-31 23:59:59.999999Z', -1), ('2025-01-02 00:00Z', -2)")
+        if self.is_replace:
+            database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 00:00Z', -3), ('2025-01-01 23:00Z', -4)")
+        self.before = self.table()
+        self.url = self.site.archive("t", self.csv())
+
+    def numbers(self) -> list[int]:
+        """Return the archive's column v: the gates stand in its middle."""
+        half = self.rows // 2
+        return [*range(half), GATE, SECOND_GATE, *range(half, self.rows)]
+
+    def csv(self) -> bytes:
+        lines = (
+            f"2025-01-01 {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z,{number}"
+            for second, number in enumerate(self.numbers())
+        )
+        return "\n".join(["time,v", *lines, ""]).encode()
+
+    def body(self) -> dict[str, Any]:
+        """Return the request; the same one every time."""
+        return {"adls_url": self.url, "pg": self.site.database.pg, "destination": self.destination} | self.request
+
+    def send(self) -> Answer:
+        return self.site.post(self.body())
+
+    def start(self) -> Call:
+        return Call(self.send)
+
+    def table(self) -> list[tuple[Any, ...]]:
+        return self.site.database.fetch("SELECT time, v FROM {s}.t ORDER BY time")
+
+    def sessions(self, condition: str = "true") -> list[int]:
+        """Return the pids of the restores' sessions."""
+        return [
+            pid
+            for (pid,) in self.site.database.fetch(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+                f" AND application_name = '{APPLICATION_NAME}' AND {condition}"
+            )
+        ]
+
+    def terminate(self, condition: str = "true") -> None:
+        """End the restores' sessions that the condition picks, and wait until they are gone."""
+        pids = self.sessions(condition)
+        assert pids
+        for pid in pids:
+            self.site.database.execute("SELECT pg_terminate_backend(%s, 10000)", pid)
+
+    def waits_for_a_lock(self) -> bool:
+        return bool(self.sessions("wait_event_type = 'Lock'"))
+
+    def wait_until_locked_out(self) -> None:
+        """Return when the restore waits for a lock that somebody holds: a gate's, or the table's."""
+        assert wait_until(self.waits_for_a_lock, PATIENCE_SECONDS)
+
+    def check_failed(self, answer: Answer, code: str, status: int, *, retryable: bool) -> None:
+        """The answer is this error, nothing was written, and nothing is left."""
+        assert (answer.code, answer.status) == (code, status), answer.body
+        assert answer.body["error"]["retryable"] is retryable
+        assert answer.headers["x-ms-error-code"] == code
+        assert self.table() == self.before
+        self.check_nothing_left()
+
+    def check_done(self, answer: Answer) -> None:
+        """The answer is 200, the day is complete, its neighbours are as they were, and nothing is left."""
+        assert answer.status == 200, answer.body
+        self.check_complete()
+        self.check_nothing_left()
+
+    def check_complete(self) -> None:
+        assert [number for _, number in self.table()] == [-1, *self.numbers(), -2]
+
+    def check_repeat(self) -> None:
+        """The same request works, now that the fault is gone."""
+        self.check_done(self.send())
+
+    def check_nothing_left(self) -> None:
+        """No session of ours, and so no transaction; no lock, no staging table, no temporary file."""
+        Aftermath(self.site, self.spool).assert_nothing_left()
+
+
+@contextmanager
+def gate(scene: Scene, number: int = GATE) -> Iterator[Callable[[], None]]:
+    """Shut a gate; what is yielded opens it."""
+    with closing(session(scene.site.database)) as keeper, keeper.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", (number,))
+        yield lambda: cursor.execute("SELECT pg_advisory_unlock(%s)", (number,))
+
+
+def make_scene(
+    site: Site, case: str, spool: Path, monkeypatch: pytest.MonkeyPatch, *, tablespace: str | None = None
+) -> Scene:
+    """Prepare a scene, and let the archive be spooled to a folder of the test's own."""
+    spool.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spool))
+    monkeypatch.setenv("SPOOL_MAX_MEMORY_BYTES", "1")
+    destination, interval = CASES[case]
+    scene = Scene(site, dict(destination), spool, interval)
+    scene.prepare(tablespace=tablespace)
+    return scene
+
+
+@pytest.fixture(params=CASES)
+def scene(request: pytest.FixtureRequest, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """Both modes, and both with `replace`."""
+    return make_scene(site, request.param, tmp_path / "spool", monkeypatch)
+
+
+@pytest.fixture(params=["direct", "staging-replace"])
+def brief_scene(request: pytest.FixtureRequest, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """Two of the four, for what takes seconds."""
+    return make_scene(site, request.param, tmp_path / "spool", monkeypatch)

@@ -1,0 +1,120 @@
+"""The network between the function and the database is cut, or takes what is sent and delivers nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.fix_own_server import OwnServer
+from tests.faults.fix_proxy import Action, Link, Proxy
+from tests.faults.fix_scene import Scene, gate, make_scene
+from tests.integration.fix_site import Site
+from tools.process import wait_until
+
+# By the first statement of each stage; the archive's last one is far beyond what a socket buffers.
+STAGES = {
+    "guard": b"pg_try_advisory_xact_lock",
+    "inspect": b"pg_extension",
+    "copy": b"COPY ",
+    "verify": b"SET LOCAL synchronous_commit TO DEFAULT",
+}
+AFTER_BYTES = {"copy": 200_000}
+
+
+@pytest.fixture(autouse=True)
+def limits(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    # After `site`, which clears the environment.
+    assert site
+    monkeypatch.setenv("PG_CONNECT_TIMEOUT_SECONDS", "2")
+    monkeypatch.setenv("PG_LOCK_TIMEOUT_SECONDS", "2")
+    monkeypatch.setenv("PG_STATEMENT_TIMEOUT_SECONDS", "2")
+    monkeypatch.setattr("shared.database.connection._GRACE_SECONDS", 0)
+
+
+def large(scene: Scene) -> Scene:
+    """Let the archive be larger than what a connection's buffers hold."""
+    scene.rows = 20_000
+    scene.url = scene.site.archive("t", scene.csv())
+    return scene
+
+
+def through(proxy: Proxy, scene: Scene) -> None:
+    scene.request["pg"] = proxy.pg(scene.site)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_cut(scene: Scene, proxy: Proxy, stage: str) -> None:
+    through(proxy, large(scene))
+    proxy.when(STAGES[stage], Link.cut, after_bytes=AFTER_BYTES.get(stage, 0))
+    scene.check_failed(scene.send(), "DatabaseUnreachable", 503, retryable=True)
+    scene.check_repeat()
+
+
+@pytest.mark.parametrize("action", [Link.stall_requests, Link.stall_answers], ids=["requests", "answers"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_stalled(brief_scene: Scene, proxy: Proxy, stage: str, action: Action) -> None:
+    """Whatever the server has said by then, this side does not wait for ever."""
+    through(proxy, large(brief_scene))
+    proxy.when(STAGES[stage], action, after_bytes=AFTER_BYTES.get(stage, 0))
+    answer = brief_scene.send()
+    proxy.mend()
+    # Where answers pass, the server's own statement_timeout may be heard first.
+    code = "StatementCanceled" if answer.code == "StatementCanceled" else "DatabaseUnreachable"
+    brief_scene.check_failed(answer, code, 503, retryable=True)
+    brief_scene.check_repeat()
+
+
+def test_refused_at_the_connect(brief_scene: Scene, proxy: Proxy) -> None:
+    through(proxy, brief_scene)
+    proxy.is_refusing = True
+    brief_scene.check_failed(brief_scene.send(), "DatabaseUnreachable", 503, retryable=True)
+    proxy.mend()
+    brief_scene.check_repeat()
+
+
+def test_stalled_at_the_connect(brief_scene: Scene, proxy: Proxy) -> None:
+    through(proxy, brief_scene)
+    proxy.is_mute = True
+    brief_scene.check_failed(brief_scene.send(), "DatabaseUnreachable", 503, retryable=True)
+    proxy.mend()
+    brief_scene.check_repeat()
+
+
+@pytest.mark.parametrize("action", [Link.cut, Link.stall], ids=["cut", "stalled"])
+def test_after_the_commit_the_answer_is_still_200(brief_scene: Scene, proxy: Proxy, action: Action) -> None:
+    through(proxy, brief_scene)
+    proxy.when(b"COMMIT\0", lambda _: proxy.when(b"set_config", action))
+    answer = brief_scene.send()
+    proxy.mend()
+    brief_scene.check_done(answer)
+
+
+def keepalive_timers(server_port: int) -> list[tuple[str, int]]:
+    """Return kind and centiseconds of the timers on the server's side of its connections.
+
+    The kernel's documentation of /proc/net/tcp: 02 is "another timer (e.g. keepalive)".
+    """
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    established = [line for line in lines if line[3] == "01" and int(line[1].split(":")[1], 16) == server_port]
+    return [(kind, int(when, 16)) for kind, when in (line[5].split(":") for line in established)]
+
+
+def test_the_server_looks_for_dead_clients_on_both_sessions(
+    own_server: OwnServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client whose machine is gone says nothing. The system's own timer would keep its locks for two hours."""
+    monkeypatch.setenv("PG_STATEMENT_TIMEOUT_SECONDS", "60")
+    scene = make_scene(own_server.site, "direct", tmp_path / "spool", monkeypatch)
+    with gate(scene) as let_go:
+        call = scene.start()
+        scene.wait_until_locked_out()
+        # The test's own sessions have the system's two hours; what is not acknowledged yet shows another timer.
+        is_watched = wait_until(lambda: watched(own_server.server.port) == 2, 10)
+        let_go()
+        scene.check_done(call.answer())
+    assert is_watched, keepalive_timers(own_server.server.port)
+
+
+def watched(server_port: int) -> int:
+    return sum(1 for kind, when in keepalive_timers(server_port) if kind == "02" and when <= 3000)
