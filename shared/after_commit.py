@@ -5,7 +5,8 @@ from __future__ import annotations
 from shared.database.cagg_plan import caggs_available
 from shared.database.caggs import refresh
 from shared.database.chunks import recompress
-from shared.database.connection import Connection, limit_session
+from shared.database.connection import Connection
+from shared.database.optional import limit_session
 from shared.database.steps import CaggStep, ChunkStep, summary
 from shared.loading import Loaded
 from shared.report import Report

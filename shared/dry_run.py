@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from functools import partial
 from typing import IO, Any
 
 from shared.database.cagg_plan import PlannedRefresh, caggs_available, plan_refresh
 from shared.database.chunk_catalog import chunks_inside
-from shared.database.connection import Cursor, StepOutcome, optional_step
+from shared.database.connection import Cursor
 from shared.database.load import begin_session
+from shared.database.optional import attempt_in_savepoint
 from shared.database.permissions import MissingRight, missing_for_refresh, missing_rights
 from shared.database.rejects import is_supported
 from shared.database.verification import Count, count_window
@@ -91,13 +92,7 @@ def _planned(cursor: Cursor, request: RestoreRequest, target: Target) -> list[Pl
     wished = request.timescaledb.refresh_caggs
     if not wished or target.window is None or not caggs_available(target.table):
         return []
-
-    @contextmanager
-    def step() -> Iterator[tuple[Cursor, StepOutcome]]:
-        with optional_step(cursor) as outcome:
-            yield cursor, outcome
-
-    return plan_refresh(step, target.table, target.window, wished)
+    return plan_refresh(partial(attempt_in_savepoint, cursor), target.table, target.window, wished)
 
 
 def _chunks(cursor: Cursor, request: RestoreRequest, target: Target, existing: Count | None) -> list[dict[str, Any]]:

@@ -112,16 +112,15 @@ class DayLoad:
         rewritten = [chunk for chunk in target.compressed if chunk not in self._truncated] if unpacks else []
         reserve(load, target.table, target.chunks, rewritten=rewritten)
 
-    def run(self, load: Cursor, guard: Guard) -> Loaded | None:
+    def run(self, load: Cursor) -> Loaded | None:
         """Load the file into the target.
 
         Args:
             load: in the transaction that was prepared.
-            guard: is held.
 
         Returns:
             What is left to do; None where the transaction is to be rolled back and begun anew, since the chunks
-            changed before they were locked, or others came to look at a chunk that was truncated.
+            changed before they were locked.
 
         Raises:
             RestoreError: the transaction is to be rolled back.
@@ -145,10 +144,14 @@ class DayLoad:
             report.warn("ReplacedByNothing", f"{report.rows_removed} rows were removed, and the archive holds none")
         with clock.stage("verify"):
             span, written = proof.check(load)
+        return Loaded(target, span, self._chunks_to_compress(load, target, written), proof)
+
+    def may_commit(self, guard: Guard, load: Cursor) -> bool:
+        """Look once more whether anybody would see a hole; if so, the next attempt deletes in place of truncating."""
         if self._truncated and not nobody_else(guard.cursor, load):
             self._may_truncate = False
-            return None
-        return Loaded(target, span, self._chunks_to_compress(load, target, written), proof)
+            return False
+        return True
 
     def _find(self, cursor: Cursor) -> Target:
         return find_target(cursor, self._request, self._names, self._csv.file, self._report)

@@ -17,6 +17,7 @@ from shared.database.commit_outcome import find_out
 from shared.database.connection import (
     CommitInterruptedError,
     Connection,
+    Cursor,
     Transaction,
     connect,
     connection_parameters,
@@ -84,10 +85,13 @@ def _restore(request: RestoreRequest, settings: Settings, csv: SpooledCsv, repor
             with transaction(connection, "REPEATABLE READ") as work:
                 if not load.prepare(work.cursor, guard):
                     return
-                loaded = load.run(work.cursor, guard)
+                loaded = load.run(work.cursor)
                 if loaded is not None:
                     with report.clock.stage("commit"):
-                        _commit(work, connect_again, settings, loaded, report)
+                        is_done = _commit(
+                            work, connect_again, settings, loaded, partial(load.may_commit, guard), report
+                        )
+                    loaded = loaded if is_done else None
         if connection.closed:
             connection = stack.enter_context(connect_again())
         after_commit(connection, request, settings, loaded, report)
@@ -126,11 +130,19 @@ def _connect(request: RestoreRequest, settings: Settings) -> Connect:
     return partial(connect, parameters, statement_timeout_seconds=settings.pg_statement_timeout_seconds)
 
 
-def _commit(work: Transaction, connect_again: Connect, settings: Settings, loaded: Loaded, report: Report) -> None:
+def _commit(
+    work: Transaction,
+    connect_again: Connect,
+    settings: Settings,
+    loaded: Loaded,
+    last_look: Callable[[Cursor], bool],
+    report: Report,
+) -> bool:
     """Commit, and believe it only when the server says so, on another connection if need be."""
     make_commit_durable(work.cursor)
     try:
-        work.commit()
+        if not work.commit(partial(last_look, work.cursor)):
+            return False
     except CommitInterruptedError as exc:
         find_out(
             connect_again,
@@ -142,3 +154,4 @@ def _commit(work: Transaction, connect_again: Connect, settings: Settings, loade
             "CommitConfirmedLate", "the connection broke at the COMMIT; the server confirmed it when asked again"
         )
     report.is_committed = True
+    return True

@@ -7,21 +7,21 @@ aggregate on top of another one comes after it, over what that one's buckets rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 
 from psycopg2 import sql
 
-from shared.database.connection import Cursor, StepOutcome
+from shared.database.connection import Cursor
 from shared.database.hypertable import Table, TimescaleDB
+from shared.database.optional import Attempt
 from shared.database.window import TimeKind, TimeValue, Window
 from shared.errors import CaggNotFound, RestoreError
 from shared.names import QualifiedName, parse_qualified_name
 
 Chosen: TypeAlias = Literal["all"] | Sequence[str]
-Step: TypeAlias = Callable[[], AbstractContextManager[tuple[Cursor, StepOutcome]]]
 
 # From here on continuous_aggs_bucket_function has a row for every aggregate, with these columns (read from the
 # tagged sources of 2.11 - 2.29).
@@ -76,11 +76,11 @@ def caggs_available(table: Table) -> bool:
     )
 
 
-def plan_refresh(step: Step, table: Table, day: Window, chosen: Chosen) -> list[PlannedRefresh]:
+def plan_refresh(attempt: Attempt, table: Table, day: Window, chosen: Chosen) -> list[PlannedRefresh]:
     """Find the aggregates that the request means, parents first, and their windows. Each fails for itself.
 
     Args:
-        step: runs queries so that an error ends only the step.
+        attempt: runs queries so that an error ends them alone.
         table: the hypertable; `caggs_available(table)` holds.
         day: the span that is loaded, in the time column's type.
         chosen: "all", or names as the request has them.
@@ -89,22 +89,19 @@ def plan_refresh(step: Step, table: Table, day: Window, chosen: Chosen) -> list[
         What is to be refreshed, in order; names that are no aggregate over the table come last.
     """
     extension = table.timescaledb
-    caggs: list[Cagg] = []
-    with step() as (cursor, found):
-        caggs = _caggs_over(cursor, table)
-    if found.error is not None or extension is None:
-        return [PlannedRefresh(name, error=found.error) for name in (("all",) if chosen == "all" else chosen)]
+    caggs, error = attempt(lambda cursor: _caggs_over(cursor, table))
+    if caggs is None or extension is None:
+        return [PlannedRefresh(name, error=error) for name in (("all",) if chosen == "all" else chosen)]
     wanted, missing = _choose(caggs, chosen)
     reached: dict[int, Window] = {table.hypertable_id or 0: day}
     planned = []
     for cagg in caggs:
-        window = None
-        with step() as (cursor, outcome):
-            window = _widen(cursor, extension, cagg, reached[cagg.source_id])
+        source = reached[cagg.source_id]
+        window, error = attempt(partial(_widen, extension, cagg, source))
         # What is on top of one that failed is widened from what is known.
-        reached[cagg.hypertable_id] = window or reached[cagg.source_id]
+        reached[cagg.hypertable_id] = window or source
         if cagg in wanted:
-            planned.append(PlannedRefresh(str(cagg.name), cagg, window, outcome.error))
+            planned.append(PlannedRefresh(str(cagg.name), cagg, window, error))
     return planned + [PlannedRefresh(name, error=error) for name, error in missing]
 
 
@@ -143,7 +140,7 @@ def _choose(caggs: Sequence[Cagg], chosen: Chosen) -> tuple[list[Cagg], list[tup
     return wanted, missing
 
 
-def _widen(cursor: Cursor, extension: TimescaleDB, cagg: Cagg, window: Window) -> Window:
+def _widen(extension: TimescaleDB, cagg: Cagg, window: Window, cursor: Cursor) -> Window:
     """Ask TimescaleDB's own time_bucket for the first bucket's begin and the last one's end.
 
     Months and time zones have buckets of unlike length, so the end is the begin of the bucket plus its width on the

@@ -8,8 +8,9 @@ from psycopg2 import sql
 
 from shared.database.cagg_plan import Cagg, Chosen, caggs_available, plan_refresh
 from shared.database.chunk_catalog import range_columns
-from shared.database.connection import Connection, Cursor, step_after_commit
+from shared.database.connection import Connection, Cursor
 from shared.database.hypertable import Table, TimescaleDB
+from shared.database.optional import attempt_after_commit
 from shared.database.steps import CaggStep
 from shared.database.window import Window, iso
 
@@ -31,7 +32,7 @@ def refresh(connection: Connection, table: Table, day: Window | None, chosen: Ch
     if not caggs_available(table) or extension is None or day is None:
         return [CaggStep(name, "not available") for name in ([] if chosen == "all" else chosen)]
     steps = []
-    for planned in plan_refresh(partial(step_after_commit, connection), table, day, chosen):
+    for planned in plan_refresh(partial(attempt_after_commit, connection), table, day, chosen):
         if planned.cagg is None or planned.window is None:
             steps.append(CaggStep(planned.name, "failed", error=planned.error))
         else:
@@ -42,8 +43,7 @@ def refresh(connection: Connection, table: Table, day: Window | None, chosen: Ch
 def _refresh_one(
     connection: Connection, table: Table, extension: TimescaleDB, cagg: Cagg, window: Window, day: Window
 ) -> CaggStep:
-    gaps: tuple[tuple[str, str], ...] = ()
-    with step_after_commit(connection) as (cursor, outcome):
+    def call(cursor: Cursor) -> tuple[tuple[str, str], ...]:
         gaps = gaps_in(cursor, table, window, day)
         # The column's own type: an int column's aggregate refuses bigint bounds.
         type_ = sql.SQL(table.time_type or "")
@@ -58,8 +58,11 @@ def _refresh_one(
                 type_,
             )
         )
+        return gaps
+
+    gaps, error = attempt_after_commit(connection, call)
     bounds = (iso(window.lower), iso(window.upper))
-    return CaggStep(str(cagg.name), "failed" if outcome.error else "done", bounds, outcome.error, gaps)
+    return CaggStep(str(cagg.name), "failed" if error else "done", bounds, error, gaps or ())
 
 
 def gaps_in(cursor: Cursor, table: Table, window: Window, day: Window) -> tuple[tuple[str, str], ...]:

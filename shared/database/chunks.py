@@ -8,12 +8,14 @@ they wait in its uncompressed part), which is why these steps may fail without f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from psycopg2 import sql
 
 from shared.database.chunk_catalog import Chunk
-from shared.database.connection import Connection, Cursor, optional_step, step_after_commit
+from shared.database.connection import Connection, Cursor
 from shared.database.hypertable import TimescaleDB
+from shared.database.optional import attempt_after_commit, attempt_in_savepoint
 from shared.database.steps import ChunkStep
 
 
@@ -22,30 +24,26 @@ def decompress(cursor: Cursor, timescaledb: TimescaleDB, chunks: Sequence[Chunk]
 
     Each takes ACCESS EXCLUSIVE on its chunk until the transaction ends.
     """
-    statement = sql.SQL("SELECT {}({}::regclass, if_compressed => true)").format(
-        timescaledb.function("decompress_chunk"), sql.Placeholder()
-    )
+    function = timescaledb.function("decompress_chunk")
     steps = []
     for chunk in chunks:
-        with optional_step(cursor) as outcome:
-            cursor.execute(statement, (_regclass(cursor, chunk),))
-        steps.append(ChunkStep(str(chunk), "decompress", "failed" if outcome.error else "done", outcome.error))
+        _, error = attempt_in_savepoint(cursor, partial(_call, function, "if_compressed", chunk))
+        steps.append(ChunkStep(str(chunk), "decompress", "failed" if error else "done", error))
     return steps
 
 
 def recompress(connection: Connection, timescaledb: TimescaleDB, chunks: Sequence[Chunk]) -> list[ChunkStep]:
     """Compress chunks again after the commit, each in a transaction of its own."""
-    statement = sql.SQL("SELECT {}({}::regclass, if_not_compressed => true)").format(
-        timescaledb.function("compress_chunk"), sql.Placeholder()
-    )
+    function = timescaledb.function("compress_chunk")
     steps = []
     for chunk in chunks:
-        with step_after_commit(connection) as (cursor, outcome):
-            cursor.execute(statement, (_regclass(cursor, chunk),))
-        steps.append(ChunkStep(str(chunk), "recompress", "failed" if outcome.error else "done", outcome.error))
+        _, error = attempt_after_commit(connection, partial(_call, function, "if_not_compressed", chunk))
+        steps.append(ChunkStep(str(chunk), "recompress", "failed" if error else "done", error))
     return steps
 
 
-def _regclass(cursor: Cursor, chunk: Chunk) -> str:
-    """Write a name as `::regclass` reads it: quoted like SQL."""
-    return sql.Identifier(chunk.schema, chunk.name).as_string(cursor)
+def _call(function: sql.Composed, unless: str, chunk: Chunk, cursor: Cursor) -> None:
+    # As `::regclass` reads it: quoted like SQL.
+    name = sql.Identifier(chunk.schema, chunk.name).as_string(cursor)
+    statement = sql.SQL("SELECT {}({}::regclass, {} => true)")
+    cursor.execute(statement.format(function, sql.Literal(name), sql.Identifier(unless)))

@@ -1,4 +1,4 @@
-"""Sessions with PostgreSQL: connect, one transaction, optional steps, SQLSTATE -> our errors. No TimescaleDB.
+"""Sessions with PostgreSQL: connect, and one transaction. Knows no TimescaleDB.
 
 psycopg2's own transaction handling is off (autocommit), and BEGIN and COMMIT are statements like any other: only
 so can the answer to a COMMIT be read. PostgreSQL answers `ROLLBACK`, and psycopg2 raises nothing, where a
@@ -7,9 +7,8 @@ COMMIT ends a transaction that had failed before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import psycopg2
@@ -25,7 +24,7 @@ from shared.database.refusal import refusal_to_error
 from shared.database.server_run import ServerRun, server_run
 from shared.database.sqlstate import database_error
 from shared.database.watchdog import LimitedCursor, limited_connection
-from shared.errors import InternalError, RestoreError
+from shared.errors import InternalError
 from shared.request import Pg
 
 Connection = psycopg2.extensions.connection
@@ -49,22 +48,6 @@ DEAD_CLIENT_SETTINGS = {
 }
 
 _NOTHING_TO_ROLL_BACK = (TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_UNKNOWN)
-
-
-@dataclass
-class StepOutcome:
-    """What became of an optional step. `error` is None where it worked."""
-
-    error: RestoreError | None = None
-    was_undone: bool = False
-
-    def undo(self) -> None:
-        """Take back what the step did, and end it."""
-        raise _UndoneError
-
-
-class _UndoneError(Exception):
-    """Ends an optional step that is to leave nothing behind."""
 
 
 def connection_parameters(pg: Pg, *, database: str, connect_timeout_seconds: int) -> dict[str, Any]:
@@ -143,8 +126,14 @@ class Transaction:
         self._connection = connection
         self.cursor = cursor
 
-    def commit(self) -> None:
+    def commit(self, last_look: Callable[[], bool]) -> bool:
         """Commit, and believe it only when the server says so.
+
+        Args:
+            last_look: asked right before the COMMIT.
+
+        Returns:
+            False where `last_look` said so; then the transaction is still open.
 
         Raises:
             CommitInterruptedError: the connection broke while COMMIT was under way; it knows the transaction's id.
@@ -155,6 +144,8 @@ class Transaction:
         self.cursor.execute("SELECT pg_catalog.pg_current_xact_id()::text")
         row = self.cursor.fetchone()
         run = server_run(self.cursor)
+        if not last_look():
+            return False
         try:
             self.cursor.execute("COMMIT")
         except psycopg2.Error as exc:
@@ -163,6 +154,7 @@ class Transaction:
             raise
         if self.cursor.statusmessage != "COMMIT":
             raise InternalError(f"the server answered COMMIT with {self.cursor.statusmessage}")
+        return True
 
 
 class CommitInterruptedError(Exception):
@@ -201,54 +193,3 @@ def _roll_back(connection: Connection) -> None:
             cursor.execute("ROLLBACK")
     except Exception:  # noqa: BLE001 - whatever it is, it must not take the place of the error or of the answer
         connection.close()
-
-
-@contextmanager
-def optional_step(cursor: Cursor) -> Iterator[StepOutcome]:
-    """Run the body in a savepoint: its database error undoes it alone, and is in the outcome.
-
-    Without the savepoint every later statement would fail (25P02) and the COMMIT would be a silent rollback.
-    A broken connection is no outcome of a step: it ends the restore.
-    """
-    outcome = StepOutcome()
-    cursor.execute("SAVEPOINT optional_step")
-    try:
-        yield outcome
-    except (psycopg2.Error, _UndoneError) as exc:
-        if isinstance(exc, psycopg2.Error):
-            if exc.pgcode is None or cursor.connection.closed:
-                raise
-            outcome.error = database_error(exc)
-        cursor.execute("ROLLBACK TO SAVEPOINT optional_step")
-        outcome.was_undone = True
-    cursor.execute("RELEASE SAVEPOINT optional_step")
-
-
-@contextmanager
-def step_after_commit(connection: Connection) -> Iterator[tuple[Cursor, StepOutcome]]:
-    """Run the body in autocommit, after the load: no error of it reaches the caller, a lost connection included.
-
-    The rows are safe by then, and an error answer would say that they are not.
-    """
-    outcome = StepOutcome()
-    try:
-        with connection.cursor() as cursor:
-            yield cursor, outcome
-    except psycopg2.Error as exc:
-        outcome.error = database_error(exc)
-
-
-@contextmanager
-def limit_session(
-    connection: Connection, *, lock_timeout_seconds: int, statement_timeout_seconds: int
-) -> Iterator[None]:
-    """Set the timeouts for statements in autocommit, and take them back, since a pooler may hand the session on."""
-    limits = {"lock_timeout": f"{lock_timeout_seconds}s", "statement_timeout": f"{statement_timeout_seconds}s"}
-    with step_after_commit(connection) as (cursor, _):
-        for name, value in limits.items():
-            cursor.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
-    try:
-        yield
-    finally:
-        with step_after_commit(connection) as (cursor, _):
-            cursor.execute("RESET lock_timeout; RESET statement_timeout")

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 
-from shared.database.connection import DEAD_CLIENT_SETTINGS, Connection, Cursor, optional_step, transaction
+from shared.database.connection import DEAD_CLIENT_SETTINGS, Connection, Cursor, transaction
+from shared.database.optional import optional_step
 from shared.errors import RestoreInProgress
 from shared.names import QualifiedName
-
 
 # Tells guards, which keep no snapshot, from sessions that may.
 GUARD_APPLICATION_NAME = "restore-chunk guard"

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from psycopg2 import sql
 
-from shared.database.connection import Cursor, optional_step
+from shared.database.connection import Cursor
+from shared.database.optional import optional_step
 from shared.database.window import TimeKind
 from shared.errors import DatabaseInRestoreMode, TableNotFound, TargetNotATable, UnknownColumn
 from shared.names import QualifiedName

@@ -11,9 +11,10 @@ import psycopg2
 from psycopg2 import sql
 
 from shared.csv_options import CsvOptions
-from shared.database.connection import DEAD_CLIENT_SETTINGS, Cursor, optional_step
+from shared.database.connection import DEAD_CLIENT_SETTINGS, Cursor
 from shared.database.copy_sql import copy_statement, create_staging, drop_table, insert_from_staging
 from shared.database.hypertable import Table
+from shared.database.optional import optional_step
 from shared.database.rejects import Rejected, collect_rejects
 from shared.database.sqlstate import rejected_row
 from shared.errors import InternalError

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from psycopg2 import sql
 
 from shared.database.chunk_catalog import Chunk
-from shared.database.connection import Cursor, optional_step
+from shared.database.connection import Cursor
 from shared.database.hypertable import Table
+from shared.database.optional import optional_step
 from shared.database.verification import count_window, inside
 from shared.database.window import Window
 from shared.errors import VerificationFailed

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from psycopg2 import sql
 
 from shared.database.chunk_catalog import Chunk
-from shared.database.connection import Cursor, StepOutcome, optional_step
+from shared.database.connection import Cursor
 from shared.database.guard import GUARD_APPLICATION_NAME
 from shared.database.hypertable import Table
+from shared.database.optional import StepOutcome, optional_step
 from shared.errors import DatabasePermissionDenied
 
 # How long other transactions may take to end, while chunks are locked that are to be truncated.
@@ -88,6 +89,8 @@ def nobody_else(guard: Cursor, load: Cursor) -> bool:
     own = [guard.connection.info.backend_pid, load.connection.info.backend_pid]
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
+        # pg_stat_activity is kept as it was first seen for as long as a transaction lasts, and the guard's lasts.
+        guard.execute("SELECT pg_catalog.pg_stat_clear_snapshot()")
         guard.execute(_OTHERS, (own, GUARD_APPLICATION_NAME))
         if guard.fetchone() == (0,):
             return True

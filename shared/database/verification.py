@@ -5,6 +5,7 @@ In that isolation the load sees its own rows and nobody else's new ones, so the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -70,6 +71,8 @@ def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, 
         outside: the window.
     """
     chunks = _written_chunks(cursor, table)
+    if table.hypertable_id is not None and not chunks:
+        return Count(0), ()
     # ONLY: the rows that a compressed chunk holds packed are not ours, and have no xmin.
     relations: list[sql.Composable] = [
         sql.SQL("ONLY {}").format(sql.Identifier(chunk.schema, chunk.name)) for chunk in chunks
@@ -126,8 +129,12 @@ def _written_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:
         (table.hypertable_id,),
     )
     row = cursor.fetchone()
-    found = () if row is None else sorted(n for n in names if n[0] == row[0] and n[1].startswith(f"{row[1]}_"))
     known = {(chunk.schema, chunk.name): chunk for chunk in all_chunks(cursor, table)}
+    # By its name alone: one that was made since. Indexes and compressed parts have the prefix too, but another end.
+    new = {
+        n for n in names if row is not None and n[0] == row[0] and re.fullmatch(rf"{re.escape(row[1])}_\d+_chunk", n[1])
+    }
+    found = sorted(new.union(known.keys() & set(names)))
     return tuple(known.get((schema, name), Chunk(schema, name, is_compressed=False)) for schema, name in found)
 
 

@@ -46,7 +46,7 @@ class Aftermath:
         database = self.site.database
         sessions = database.fetch(
             "SELECT 'session in state ' || coalesce(state, '?') FROM pg_stat_activity"
-            " WHERE application_name = %s AND datname = %s",
+            " WHERE application_name LIKE %s || '%%' AND datname = %s",
             APPLICATION_NAME,
             database.name,
         )

@@ -131,7 +131,7 @@ class Scene:
             pid
             for (pid,) in self.site.database.fetch(
                 "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-                f" AND application_name = '{APPLICATION_NAME}' AND {condition}"
+                f" AND application_name LIKE '{APPLICATION_NAME}%' AND {condition}"
             )
         ]
 

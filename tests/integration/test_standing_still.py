@@ -61,9 +61,11 @@ def test_a_reader_that_begins_in_mid_replace_sees_no_hole(site: Site) -> None:
     site.database.execute("CREATE TRIGGER slow BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.slow()")
     thread, answers = in_background(lambda: restore(site, on_existing="replace"))
     seen = []
+    # It connects when the load is under way: it is not among those that were looked at first.
+    while not site.database.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"):
+        time.sleep(0.01)
     with closing(another_session(site)) as reader, reader.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        time.sleep(0.5)
         cursor.execute(f'SELECT count(*) FROM "{site.database.schema}".t WHERE {DAY_FILTER}')
         seen.append(cursor.fetchone())
         reader.rollback()
@@ -124,3 +126,48 @@ def test_a_guard_that_is_lost_lets_nobody_in(site: Site) -> None:
     thread.join()
     assert values(site) in ([1, 2], [])
     assert (answers[0].status == 200) == (values(site) == [1, 2])
+
+
+TOUCH = (
+    "CREATE FUNCTION {s}.touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;"
+    " CREATE TRIGGER touch BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.touch()"
+)
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+def test_a_harmless_trigger_beside_a_replaced_day(site: Site, mode: str) -> None:
+    """The DELETE locks the chunk's indexes too, which are no chunks."""
+    table_with_a_day(site, "interval '7 days'")
+    site.database.execute("CREATE INDEX ON {s}.t (v)")
+    site.database.execute(TOUCH)
+    assert restore(site, mode=mode, on_existing="replace").status == 200
+    outside = CSV + b"2025-01-02 01:00Z,9\n"
+    assert restore(site, outside, mode=mode, on_existing="replace").code == "RowsOutsideWindow"
+    assert values(site) == [-1, 1, 2, -2]
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+def test_an_empty_archive_beside_a_trigger(site: Site, mode: str) -> None:
+    table_with_a_day(site)
+    site.database.execute(TOUCH)
+    assert site.restore(site.archive("t", b"time,v\n", day="2025-03-01"), destination={"mode": mode}).status == 200
+
+
+@pytest.mark.community
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+def test_rows_outside_the_day_on_a_chunk_that_stays_compressed(community: Site, mode: str) -> None:
+    site = community
+    site.database.hypertable("t", TABLE, interval="interval '7 days'")
+    site.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress)")
+    site.database.execute("INSERT INTO {s}.t VALUES ('2025-01-03 05:00Z', 7), ('2024-12-20 05:00Z', 8)")
+    site.database.execute("SELECT public.compress_chunk(c) FROM public.show_chunks('{s}.t') c")
+    site.database.execute(TOUCH)
+    answer = site.restore(
+        site.archive("t", CSV + b"2025-01-02 01:00Z,9\n"),
+        destination={"mode": mode, "rows_outside_window": "allow"},
+        timescaledb={"decompress_window": False},
+    )
+    assert answer.status == 200, answer.body
+    assert values(site) == [8, 1, 2, 9, 7]
+    empty = site.restore(site.archive("t", b"time,v\n", day="2025-03-01"), destination={"mode": mode})
+    assert empty.status == 200, empty.body

@@ -74,7 +74,7 @@ def job(site: Site, number: int) -> Job:
 
 
 def sessions(site: Site) -> int:
-    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND datname = %s"
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE %s || '%%' AND datname = %s"
     return int(site.database.value(count, APPLICATION_NAME, site.database.name))
 
 
