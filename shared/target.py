@@ -11,7 +11,8 @@ from psycopg2 import sql
 from shared.database.chunk_catalog import Chunk, chunks_overlapping
 from shared.database.column_plan import ColumnPlan, plan_columns
 from shared.database.connection import Cursor
-from shared.database.hypertable import Table, TimescaleDB, find_table
+from shared.database.extension import TimescaleDB
+from shared.database.hypertable import Table, find_table
 from shared.database.window import Window, day_window, units_per_second_of
 from shared.errors import WindowUnknown
 from shared.lake.csv_head import read_records

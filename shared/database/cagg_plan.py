@@ -15,7 +15,8 @@ from typing import Literal, TypeAlias
 from psycopg2 import sql
 
 from shared.database.connection import Cursor
-from shared.database.hypertable import Table, TimescaleDB
+from shared.database.extension import TimescaleDB
+from shared.database.hypertable import Table
 from shared.database.optional import Attempt
 from shared.database.window import TimeKind, TimeValue, Window
 from shared.errors import CaggNotFound, RestoreError

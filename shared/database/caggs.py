@@ -9,7 +9,8 @@ from psycopg2 import sql
 from shared.database.cagg_plan import Cagg, Chosen, caggs_available, plan_refresh
 from shared.database.chunk_catalog import range_columns
 from shared.database.connection import Connection, Cursor
-from shared.database.hypertable import Table, TimescaleDB
+from shared.database.extension import TimescaleDB
+from shared.database.hypertable import Table
 from shared.database.optional import attempt_after_commit
 from shared.database.steps import CaggStep
 from shared.database.window import Window, iso

@@ -14,7 +14,7 @@ from psycopg2 import sql
 
 from shared.database.chunk_catalog import Chunk
 from shared.database.connection import Connection, Cursor
-from shared.database.hypertable import TimescaleDB
+from shared.database.extension import TimescaleDB
 from shared.database.optional import attempt_after_commit, attempt_in_savepoint
 from shared.database.steps import ChunkStep
 

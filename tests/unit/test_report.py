@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import ArchiveNotFound, Fault, InternalError, InvalidRequest
-from shared.report import Report, Stopwatch, error_answer
+from shared.report import Report, error_answer
+from shared.stopwatch import Stopwatch
 
 
 def test_an_error_has_the_shape_of_azures_guidelines() -> None:
