@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import parse_dsn
@@ -25,6 +25,12 @@ from shared.errors import RequestError
 from shared.lake.adls_url import ArchiveLocation, parse_adls_url
 from shared.names import QualifiedName, parse_qualified_name
 
+SslMode: TypeAlias = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+
+
+def _is_port(text: str) -> bool:
+    return text == "" or (text.isascii() and text.isdecimal() and len(text) <= 5 and 1 <= int(text) <= 65535)  # noqa: PLR2004 - 16 bits
+
 
 def _connection_uri(value: SecretStr) -> SecretStr:
     uri = value.get_secret_value()
@@ -38,6 +44,11 @@ def _connection_uri(value: SecretStr) -> SecretStr:
     # An @ that was not escaped in the password ends up in the host, and libpq repeats the host in its messages.
     if "@" in parameters.get("host", ""):
         raise ValueError("holds an @ that is not written as %40")
+    # libpq looks at these when it connects, and then they look like a server that is away.
+    if any(not _is_port(port) for port in parameters.get("port", "5432").split(",")):
+        raise ValueError("must name a port from 1 to 65535")
+    if parameters.get("sslmode", "require") not in get_args(SslMode):
+        raise ValueError(f"must have an sslmode of {', '.join(get_args(SslMode))}")
     return value
 
 
@@ -91,7 +102,7 @@ class Pg(_Section):
     port: WholeNumber | None = Field(None, ge=1, le=65535)
     user: str | None = None
     password: SecretStr | None = None
-    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
+    sslmode: SslMode | None = None
     database: str | None = None
     connection_uri: Annotated[SecretStr, AfterValidator(_connection_uri)] | None = None
 
