@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import IO
 
 from shared.lake.csv_head import CsvDialect, bom_length
@@ -26,23 +28,47 @@ def count_records(file: IO[bytes], dialect: CsvDialect) -> int:
     Returns:
         How many records, the last one also where it has no line end.
     """
-    quotes = Quotes(dialect)
-    quote = dialect.quote.encode()
+    outside = _outside_quotes if dialect.quote == dialect.escape else _outside_escaped_quotes
     feeds = returns = 0
     last = b"\n"
     try:
         file.seek(bom_length(file, dialect))
-        for block in utf8_blocks(file, dialect):
-            # Cut at each quote: between two of them the text is either all inside or all outside.
-            for number, piece in enumerate(block.split(quote)):
-                if number:
-                    quotes.pass_over(quote)
-                if quotes.closed:
-                    feeds += piece.count(b"\n")
-                    returns += piece.count(b"\r")
-                quotes.pass_over(piece)
-            last = block[-1:]
+        for text, end in outside(utf8_blocks(file, dialect), dialect):
+            feeds += text.count(b"\n")
+            returns += text.count(b"\r")
+            last = end
     finally:
         file.seek(0)
     ends = feeds or returns
     return ends + (last not in (b"\n", b"\r"))
+
+
+def _outside_quotes(blocks: Iterator[bytes], dialect: CsvDialect) -> Iterator[tuple[bytes, bytes]]:
+    """Leave out what is inside quotes. Yield the rest of each block, and the block's last byte.
+
+    A doubled quote inside a field closes and opens again, which comes to the same.
+    """
+    quote = dialect.quote.encode()
+    pair = re.compile(rb"%b[^%b]*%b" % ((re.escape(quote),) * 3))
+    is_open = False
+    for block in blocks:
+        text = block
+        if is_open:
+            _, closing, text = block.partition(quote)
+            is_open = not closing
+        if quote in text:
+            # Of an odd number of quotes the last one stays, and opens what the next block goes on with.
+            text, opening, _ = pair.sub(b"", text).partition(quote)
+            is_open = bool(opening)
+        yield text, block[-1:]
+
+
+def _outside_escaped_quotes(blocks: Iterator[bytes], dialect: CsvDialect) -> Iterator[tuple[bytes, bytes]]:
+    """As `_outside_quotes`, where another character than the quote escapes it: piece by piece."""
+    quotes, quote = Quotes(dialect), dialect.quote.encode()
+    for block in blocks:
+        for number, piece in enumerate(block.split(quote)):
+            if number:
+                quotes.pass_over(quote)
+            yield (piece if quotes.closed else b""), block[-1:]
+            quotes.pass_over(piece)
