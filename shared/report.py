@@ -211,6 +211,7 @@ class Report:
             "timescaledb": self.timescaledb_version,
             "failed_in": None if error is None else self.clock.current,
             "error": None if error is None else error.message,
+            "faults": None if error is None else ",".join(f.target for f in error.details if f.target) or None,
             "warnings": "; ".join(f"{warning.code}: {warning.message}" for warning in self.warnings) or None,
         }
         facts |= {f"{stage}_s": seconds for stage, seconds in self.clock.seconds().items()}

@@ -183,7 +183,7 @@ def test_every_key_of_the_log_line() -> None:
     report = full_report()
     stages = {f"{stage}_s" for stage in report.clock.seconds()}
     report.clock.current = "copy"
-    line = re.sub(r'"(?:[^"\\]|\\.)*"', '""', report.log_line(ArchiveNotFound("x")))
+    line = re.sub(r'"(?:[^"\\]|\\.)*"', '""', report.log_line(ArchiveNotFound("x", details=[Fault("Code", "x", "y")])))
     keys = set(re.findall(r"(\w+)=", line)) - stages
     assert set(rows(section("answer.md", "The log line"))) - {"<stage>_s"} == keys
 
