@@ -130,9 +130,9 @@ def test_a_compression_job_that_comes_during_the_copy(compressed_scene: Scene) -
     """It waits, and compresses the whole day."""
     scene = compressed_scene
     table = f'"{scene.site.database.schema}".t'
-    job_id = scene.site.database.value(f"SELECT public.add_compression_policy('{table}', interval '1 day')")
-    # The scheduler is not to run it by itself.
-    scene.site.database.execute(f"SELECT public.alter_job({job_id}, scheduled => false)")
+    # The scheduler is not to run it by itself, which it would do at once.
+    start = "initial_start => '2100-01-01Z'::timestamptz"
+    job_id = scene.site.database.value(f"SELECT public.add_compression_policy('{table}', interval '1 day', {start})")
     with gate(scene) as let_go, closing(session(scene.site.database)) as job, job.cursor() as cursor:
         call = scene.start()
         scene.wait_until_locked_out()
