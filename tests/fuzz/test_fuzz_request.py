@@ -128,7 +128,8 @@ def test_any_connection_uri(target: Target, request_body: dict[str, Any], parts:
     for uri in (start + "&".join(part for part in parts if "=" in part), "postgresql://" + "".join(parts)):
         _assume_loopback({"pg": {"connection_uri": uri}})
         answer = target.send(request_body | {"pg": {"connection_uri": uri}})
-        assert str(pg["password"]) not in json.dumps(answer.body["error"] if answer.code else "")
+        # A server that asks for none has an empty one, which is in every text.
+        assert not pg["password"] or str(pg["password"]) not in json.dumps(answer.body.get("error"))
 
 
 URL_PARTS = st.sampled_from(
