@@ -187,7 +187,9 @@ class DayLoad:
         clock, report, extension = self._report.clock, self._report, target.compression
         replaces = self._policy == "replace" and before is not None and before.rows > 0
         with clock.stage("replace"):
-            is_truncated = bool(self._truncated) and truncate(cursor, self._truncated)
+            if self._truncated and not truncate(cursor, self._truncated):
+                # Without the right to: the rows are deleted, and no reader can see a hole.
+                self._truncated = ()
         unpacks = self._unpacks(has_rows=replaces)
         steps: list[ChunkStep] = []
         with clock.stage("decompress"):
@@ -199,12 +201,12 @@ class DayLoad:
         if not replaces or target.window is None or before is None:
             return
         with clock.stage("replace"):
-            if is_truncated and steps:
+            if self._truncated and steps:
                 # A compressed chunk's first TRUNCATE leaves the rows that waited beside the compressed ones.
                 truncate(cursor, self._truncated)
             deleted = delete_day(cursor, target.table, target.window)
         report.rows_removed = before.rows
-        report.removed_by = "truncate" if is_truncated and not deleted else "delete"
+        report.removed_by = "truncate" if self._truncated and not deleted else "delete"
 
     def _chunks_to_compress(self, cursor: Cursor, target: Target, written: Sequence[Chunk]) -> tuple[Chunk, ...]:
         """Report the chunks that the load made for the day, and name those that are to be compressed again."""
