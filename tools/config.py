@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORK = REPOSITORY / ".work"
@@ -17,6 +19,17 @@ SUITES = ("trixie", "forky")
 
 class ToolError(Exception):
     """The machine cannot do what is asked. The message says what to do; no traceback is needed."""
+
+
+def run_tool(main: Callable[[], None]) -> NoReturn:
+    """Run a command to its end: what the machine cannot do is one line, and Ctrl-C no traceback."""
+    try:
+        main()
+    except ToolError as exc:
+        sys.exit(f"error: {exc}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
 
 
 @dataclass(frozen=True)

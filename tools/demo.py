@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-import sys
 
-from tools.config import ToolError, load_config
+from tools.config import ToolError, load_config, run_tool
 from tools.sample_day import ROWS
 from tools.sample_target import count_rows, first_rows
 from tools.serve import Prepared, curl_command, prepare, running_host
@@ -46,9 +45,4 @@ def _check(prepared: Prepared, body: bytes) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ToolError as exc:
-        sys.exit(f"error: {exc}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_tool(main)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from psycopg2.extensions import parse_dsn
 
 from tools import sample_target, services
-from tools.config import LOGS, LOOPBACK, REPOSITORY, Config, ToolError, check_port_free, load_config
+from tools.config import LOGS, LOOPBACK, REPOSITORY, Config, ToolError, check_port_free, load_config, run_tool
 from tools.process import wait_until
 
 
@@ -134,9 +134,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ToolError as exc:
-        sys.exit(f"error: {exc}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_tool(main)
