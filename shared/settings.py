@@ -4,23 +4,51 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.errors import ConfigurationError
+from shared.secret import Secret
+from shared.setting_values import PgAuth, accounts, flag, hosts, names, pg_auth, secret, targets, whole_number
 
 MIB = 1024 * 1024
 
-_MOST_DIGITS = 15
 _MOST_BYTES = 1024 * 1024 * MIB
 # A day. No function runs longer, and PostgreSQL's own timeouts end at 24 days.
 _MOST_SECONDS = 86_400
+# DEFLATE itself ends at 1032: https://zlib.net/zlib_tech.html
+_MOST_EXPANSION = 1032
+
+
+@dataclass(frozen=True)
+class LibpqVariables:
+    """What libpq would take from its environment by itself, as far as it must be known before a connection is made.
+
+    https://www.postgresql.org/docs/current/libpq-envars.html
+
+    Attributes:
+        host: `PGHOST`, one host or several with commas between them.
+        hostaddr: `PGHOSTADDR`.
+        port: `PGPORT`, as text: there may be several.
+        user: `PGUSER`.
+        password: `PGPASSWORD`. Secret.
+        sslmode: `PGSSLMODE`.
+        sslrootcert: `PGSSLROOTCERT`, path of a file.
+        options: `PGOPTIONS`.
+    """
+
+    host: str | None = None
+    hostaddr: str | None = None
+    port: str | None = None
+    user: str | None = None
+    password: Secret | None = None
+    sslmode: str | None = None
+    sslrootcert: str | None = None
+    options: str | None = None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the function app is told by its environment, checked.
-
-    libpq's own variables (`PGHOST`, `PGUSER`, `PGPASSWORD`, `PGSSLMODE`, ...) are not here: libpq reads them.
+    """What the function app is told by its environment, checked. A list that is None allows everything.
 
     Attributes:
         adls_account_url_default: account that a bare `adls_url` path belongs to, as
@@ -28,20 +56,44 @@ class Settings:
         adls_filesystem_default: file system that a bare `adls_url` path belongs to.
         adls_connection_string: account key (or Azurite) for the account that it names; every other account
             is read with the function's own identity. Secret.
+        adls_allowed_accounts: `account` or `account/filesystem`, the only ones that are read.
+        csv_max_bytes: how large an unpacked archive may be.
+        csv_max_expansion: how many times the size of its archive a CSV may have.
         spool_max_memory_bytes: how much unpacked CSV is held in memory before it goes to the temporary disk.
+        libpq: what libpq's own variables say.
+        pg_auth: how the function proves to PostgreSQL who it is, where the request does not say; None: by password.
+        pg_entra_scope: what a token for PostgreSQL is asked for; None: by the host's cloud.
+        pg_allowed_hosts: `host` or `host:port` in lower case, the only ones that are connected to.
+        pg_allowed_databases: the only databases.
+        pg_allow_unix_sockets: whether a host may be a folder.
+        pg_allow_insecure_sslmode: whether `sslmode` may be below `require` for other hosts than this one.
         pg_connect_timeout_seconds: how long a connection to PostgreSQL may take.
         pg_lock_timeout_seconds: how long a restore waits for a lock that another session holds.
         pg_statement_timeout_seconds: how long one statement of a restore may take, and so how long a restore can
             keep others from its chunks.
+        allowed_targets: `schema.table` with `*` and `?`, the only tables that are written.
+        show_row_data: whether answers and logs may hold values of rows.
     """
 
     adls_account_url_default: str | None = None
     adls_filesystem_default: str | None = None
-    adls_connection_string: str | None = None
+    adls_connection_string: Secret | None = None
+    adls_allowed_accounts: tuple[str, ...] | None = None
+    csv_max_bytes: int = 20 * 1024 * MIB
+    csv_max_expansion: int = 200
     spool_max_memory_bytes: int = 100 * MIB
+    libpq: LibpqVariables = field(default_factory=LibpqVariables)
+    pg_auth: PgAuth | None = None
+    pg_entra_scope: str | None = None
+    pg_allowed_hosts: tuple[str, ...] | None = None
+    pg_allowed_databases: tuple[str, ...] | None = None
+    pg_allow_unix_sockets: bool = False
+    pg_allow_insecure_sslmode: bool = False
     pg_connect_timeout_seconds: int = 15
     pg_lock_timeout_seconds: int = 30
     pg_statement_timeout_seconds: int = 1800
+    allowed_targets: tuple[str, ...] | None = None
+    show_row_data: bool = False
 
     def __repr__(self) -> str:
         """Name no value: some of them are secrets."""
@@ -60,27 +112,44 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         ConfigurationError: a variable holds something that is not of its kind.
     """
+    default = Settings()
+
+    def text(name: str) -> str | None:
+        return environ.get(name) or None
+
+    def number(name: str, default: int, minimum: int = 1, maximum: int = _MOST_SECONDS) -> int:
+        return whole_number(name, text(name), default=default, minimum=minimum, maximum=maximum)
+
+    if text("PGSERVICE"):
+        # libpq would read a host from a file, and nobody could say whether it is one that is allowed.
+        raise ConfigurationError("the setting PGSERVICE is not supported: set PGHOST and its like", target="PGSERVICE")
     return Settings(
-        adls_account_url_default=environ.get("ADLS_ACCOUNT_URL_DEFAULT") or None,
-        adls_filesystem_default=environ.get("ADLS_FILESYSTEM_DEFAULT") or None,
-        adls_connection_string=environ.get("ADLS_CONNECTION_STRING") or None,
-        spool_max_memory_bytes=_whole_number(
-            environ, "SPOOL_MAX_MEMORY_BYTES", default=100 * MIB, minimum=1, maximum=_MOST_BYTES
+        adls_account_url_default=text("ADLS_ACCOUNT_URL_DEFAULT"),
+        adls_filesystem_default=text("ADLS_FILESYSTEM_DEFAULT"),
+        adls_connection_string=secret(text("ADLS_CONNECTION_STRING")),
+        adls_allowed_accounts=accounts("ADLS_ALLOWED_ACCOUNTS", text("ADLS_ALLOWED_ACCOUNTS")),
+        csv_max_bytes=number("CSV_MAX_BYTES", default.csv_max_bytes, maximum=_MOST_BYTES),
+        csv_max_expansion=number("CSV_MAX_EXPANSION", default.csv_max_expansion, maximum=_MOST_EXPANSION),
+        spool_max_memory_bytes=number("SPOOL_MAX_MEMORY_BYTES", default.spool_max_memory_bytes, maximum=_MOST_BYTES),
+        libpq=LibpqVariables(
+            host=text("PGHOST"),
+            hostaddr=text("PGHOSTADDR"),
+            port=text("PGPORT"),
+            user=text("PGUSER"),
+            password=secret(text("PGPASSWORD")),
+            sslmode=text("PGSSLMODE"),
+            sslrootcert=text("PGSSLROOTCERT"),
+            options=text("PGOPTIONS"),
         ),
-        pg_connect_timeout_seconds=_whole_number(environ, "PG_CONNECT_TIMEOUT_SECONDS", default=15, minimum=2),
-        pg_lock_timeout_seconds=_whole_number(environ, "PG_LOCK_TIMEOUT_SECONDS", default=30, minimum=1),
-        pg_statement_timeout_seconds=_whole_number(environ, "PG_STATEMENT_TIMEOUT_SECONDS", default=1800, minimum=1),
+        pg_auth=pg_auth("PG_AUTH", text("PG_AUTH")),
+        pg_entra_scope=text("PG_ENTRA_SCOPE"),
+        pg_allowed_hosts=hosts("PG_ALLOWED_HOSTS", text("PG_ALLOWED_HOSTS")),
+        pg_allowed_databases=names("PG_ALLOWED_DATABASES", text("PG_ALLOWED_DATABASES")),
+        pg_allow_unix_sockets=flag("PG_ALLOW_UNIX_SOCKETS", text("PG_ALLOW_UNIX_SOCKETS")),
+        pg_allow_insecure_sslmode=flag("PG_ALLOW_INSECURE_SSLMODE", text("PG_ALLOW_INSECURE_SSLMODE")),
+        pg_connect_timeout_seconds=number("PG_CONNECT_TIMEOUT_SECONDS", default.pg_connect_timeout_seconds, minimum=2),
+        pg_lock_timeout_seconds=number("PG_LOCK_TIMEOUT_SECONDS", default.pg_lock_timeout_seconds),
+        pg_statement_timeout_seconds=number("PG_STATEMENT_TIMEOUT_SECONDS", default.pg_statement_timeout_seconds),
+        allowed_targets=targets("ALLOWED_TARGETS", text("ALLOWED_TARGETS")),
+        show_row_data=flag("SHOW_ROW_DATA", text("SHOW_ROW_DATA")),
     )
-
-
-def _whole_number(
-    environ: Mapping[str, str], name: str, *, default: int, minimum: int, maximum: int = _MOST_SECONDS
-) -> int:
-    text = environ.get(name) or ""
-    if not text:
-        return default
-    # isdecimal keeps out "1_000" and " 5 ", which int() would take.
-    is_number = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
-    if not is_number or not minimum <= int(text) <= maximum:
-        raise ConfigurationError(f"the setting {name} must be a whole number from {minimum} to {maximum}", target=name)
-    return int(text)

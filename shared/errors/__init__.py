@@ -1,7 +1,7 @@
 """Every way in which a restore can fail, as one tree. This package imports nothing else of ours.
 
     RestoreError
-    |-- RequestError            the caller's JSON                       400
+    |-- RequestError            the caller's JSON                       400 403 413
     |-- ArchiveError            the file in the lake                    403 404 409 422 503 507
     |-- DatabaseError           the server, the table, the rows         403 404 409 422 503 507
     |-- ConfigurationError      the function app's own settings         500
@@ -21,6 +21,7 @@ from shared.errors.archive import (
     ArchiveNotFound,
     ArchiveNotGzip,
     ArchiveNotReadable,
+    ArchiveTooLarge,
     ArchiveTruncated,
     EndOfDataMarker,
     HeaderInvalid,
@@ -68,11 +69,18 @@ from shared.errors.database import (
     WindowUnknown,
 )
 from shared.errors.request import (
+    DatabaseHostNotAllowed,
+    DatabaseNotAllowed,
     InvalidArchiveUrl,
     InvalidJson,
     InvalidRequest,
+    NotAllowed,
     RequestError,
+    RequestTooLarge,
+    SslModeNotAllowed,
+    StorageAccountNotAllowed,
     StorageHostNotAllowed,
+    TargetNotAllowed,
 )
 
 __all__ = [
@@ -83,6 +91,7 @@ __all__ = [
     "ArchiveNotFound",
     "ArchiveNotGzip",
     "ArchiveNotReadable",
+    "ArchiveTooLarge",
     "ArchiveTruncated",
     "CaggNotFound",
     "CommitOutcomeUnknown",
@@ -94,7 +103,9 @@ __all__ = [
     "DatabaseDiskFull",
     "DatabaseError",
     "DatabaseFailed",
+    "DatabaseHostNotAllowed",
     "DatabaseInRestoreMode",
+    "DatabaseNotAllowed",
     "DatabaseNotFound",
     "DatabasePermissionDenied",
     "DatabaseReadOnly",
@@ -108,21 +119,26 @@ __all__ = [
     "InvalidArchiveUrl",
     "InvalidJson",
     "InvalidRequest",
+    "NotAllowed",
     "OnErrorNotSupported",
     "OperationNotSupported",
     "RequestError",
+    "RequestTooLarge",
     "RestoreError",
     "RestoreInProgress",
     "RowCountMismatch",
     "RowsOutsideWindow",
+    "SslModeNotAllowed",
     "StagingTypeMismatch",
     "StatementCanceled",
     "StorageAccessDenied",
+    "StorageAccountNotAllowed",
     "StorageHostNotAllowed",
     "StorageUnreachable",
     "TableNotFound",
     "TargetLocked",
     "TargetNotATable",
+    "TargetNotAllowed",
     "TemporaryDiskFull",
     "TooManyRejectedRows",
     "UnknownColumn",

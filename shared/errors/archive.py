@@ -93,6 +93,14 @@ class RowCountMismatch(ArchiveError):
     default_hint = "the archive is not the one that was counted, or its source changed meanwhile"
 
 
+class ArchiveTooLarge(ArchiveError):
+    """The archive unpacks to more than the function takes: CSV_MAX_BYTES, or CSV_MAX_EXPANSION times its own size."""
+
+    code = "ArchiveTooLarge"
+    status = 422
+    default_hint = "if the archive is what it should be, raise the setting that the message names"
+
+
 class TemporaryDiskFull(ArchiveError):
     """The function's temporary disk cannot hold the unpacked archive."""
 

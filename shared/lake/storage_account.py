@@ -85,9 +85,9 @@ def open_client(location: ArchiveLocation, settings: Settings) -> DataLakeFileCl
         ConfigurationError: the connection string cannot be read.
     """
     if settings.adls_connection_string is not None:
-        parts = _read_connection_string(settings.adls_connection_string)
+        parts = _read_connection_string(settings.adls_connection_string.get_secret_value())
         if _account_of(parts) == location.account:
-            return _client_by_connection_string(location, settings.adls_connection_string)
+            return _client_by_connection_string(location, settings.adls_connection_string.get_secret_value())
     return DataLakeFileClient(
         location.account_url, location.filesystem, location.path, _credential(), **_TRANSPORT, **_RANGES
     )

@@ -154,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def faulty_storage(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStorage]:
     """Put the proxy between the function and the site's storage."""
-    direct = str(site.storage.settings.adls_connection_string)
+    direct = site.storage.connection_string
     found = re.search(r"BlobEndpoint=([^;]+)", direct)
     if found is None or not found[1].startswith("http://"):
         pytest.skip("only a storage emulator is reached over plain HTTP, which the proxy speaks")

@@ -113,7 +113,7 @@ def test_an_archive_that_is_deleted_before_it_is_read(days: Days, way: str) -> N
 def test_a_key_that_was_rotated(days: Days, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     days.add("t", way)
     before = days.aftermath.rows("t")
-    right = str(days.site.storage.settings.adls_connection_string)
+    right = days.site.storage.connection_string
     monkeypatch.setenv("ADLS_CONNECTION_STRING", re.sub("AccountKey=[^;]+", f"AccountKey={WRONG_KEY}", right))
     answer = days.restore("t")
     assert (answer.status, answer.code) == (403, "StorageAccessDenied")

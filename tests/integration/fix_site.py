@@ -58,7 +58,7 @@ def _site(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database)
     for name in list(os.environ):
         if name.startswith(("PG", "ADLS_")):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("ADLS_CONNECTION_STRING", str(storage.settings.adls_connection_string))
+    monkeypatch.setenv("ADLS_CONNECTION_STRING", storage.connection_string)
     return Site(storage, database)
 
 

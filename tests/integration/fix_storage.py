@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 from azure.storage.blob import BlobServiceClient, ContentSettings
 
+from shared.secret import Secret
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ class Storage:
     service: BlobServiceClient
     account: str
     filesystem: str
-    settings: Settings
+    connection_string: str
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(adls_connection_string=Secret(self.connection_string))
 
     def url(self, path: str) -> str:
         return f"abfss://{self.filesystem}@{self.account}.dfs.core.windows.net/{quote(path)}"
@@ -62,6 +67,6 @@ def storage() -> Iterator[Storage]:
             service,
             named[1] if named else "devstoreaccount1",
             filesystem,
-            Settings(adls_connection_string=connection_string),
+            connection_string,
         )
         service.delete_container(filesystem)

@@ -25,6 +25,7 @@ from shared.errors import (
 from shared.lake import storage_account
 from shared.lake.adls_url import ArchiveLocation, parse_adls_url
 from shared.lake.archive import open_archive
+from shared.secret import Secret
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -159,10 +160,10 @@ def test_a_file_in_the_archive_tier_is_not_readable(storage: Storage) -> None:
 
 def test_a_wrong_key_is_access_denied_and_stays_unnamed(storage: Storage) -> None:
     url = storage.put(PATH, b"locked")
-    right = storage.settings.adls_connection_string or ""
+    right = storage.connection_string
     wrong = re.sub(r"AccountKey=[^;]+", f"AccountKey={KEY}", right)
     assert wrong != right
-    error = refused(url, Settings(adls_connection_string=wrong))
+    error = refused(url, Settings(adls_connection_string=Secret(wrong)))
     assert isinstance(error, StorageAccessDenied)
     assert KEY not in str(error)
 
@@ -173,7 +174,7 @@ def test_a_wrong_key_is_access_denied_and_stays_unnamed(storage: Storage) -> Non
 @pytest.mark.usefixtures("quick_retries")
 def test_a_sas_connection_string_reads_and_its_signature_shows_nowhere(storage: Storage) -> None:
     url = storage.put(PATH, b"signed")
-    parts = dict(p.split("=", 1) for p in (storage.settings.adls_connection_string or "").split(";") if p)
+    parts = dict(p.split("=", 1) for p in (storage.connection_string).split(";") if p)
     signature = generate_container_sas(
         storage.account,
         storage.filesystem,
@@ -182,10 +183,10 @@ def test_a_sas_connection_string_reads_and_its_signature_shows_nowhere(storage: 
         expiry="2099-01-01T00:00:00Z",
     )
     base = f"AccountName={storage.account};SharedAccessSignature={signature};BlobEndpoint="
-    assert read(url, Settings(adls_connection_string=base + parts["BlobEndpoint"])) == b"signed"
+    assert read(url, Settings(adls_connection_string=Secret(base + parts["BlobEndpoint"]))) == b"signed"
 
     closed = f"http://127.0.0.1:{free_port()}/{storage.account}"
-    error: BaseException | None = refused(url, Settings(adls_connection_string=base + closed))
+    error: BaseException | None = refused(url, Settings(adls_connection_string=Secret(base + closed)))
     assert isinstance(error, StorageUnreachable)
     while error is not None:  # the log shows the causes too
         assert "sig=" not in str(error)
@@ -244,7 +245,7 @@ def misbehaving() -> Iterator[Settings]:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         endpoint = f"http://127.0.0.1:{server.server_port}/account"
-        yield Settings(adls_connection_string=f"AccountName=account;AccountKey={KEY};BlobEndpoint={endpoint}")
+        yield Settings(adls_connection_string=Secret(f"AccountName=account;AccountKey={KEY};BlobEndpoint={endpoint}"))
         server.released.set()  # type: ignore[attr-defined] # as above
         server.shutdown()
         thread.join()
@@ -275,8 +276,9 @@ def test_a_wrong_answer_is_an_error_of_ours(misbehaving: Settings, kind: str, ex
 @pytest.mark.usefixtures("quick_retries")
 def test_an_account_that_nobody_serves_is_unreachable() -> None:
     settings = Settings(
-        adls_connection_string=f"AccountName=account;AccountKey={KEY};"
-        f"BlobEndpoint=http://127.0.0.1:{free_port()}/account"
+        adls_connection_string=Secret(
+            f"AccountName=account;AccountKey={KEY};BlobEndpoint=http://127.0.0.1:{free_port()}/account"
+        )
     )
     error = refused(f"abfss://fs1@account.dfs.core.windows.net/{PATH}", settings)
     assert isinstance(error, StorageUnreachable)
@@ -355,7 +357,7 @@ LOCATION = parse_adls_url(f"abfss://fs1@devstoreaccount1.dfs.core.windows.net/{P
 def test_the_connection_string_is_used_for_the_account_that_it_names(
     connection_string: str, location: ArchiveLocation, endpoint: str
 ) -> None:
-    with storage_account.open_client(location, Settings(adls_connection_string=connection_string)) as client:
+    with storage_account.open_client(location, Settings(adls_connection_string=Secret(connection_string))) as client:
         assert client.url.startswith(endpoint)
         assert not hasattr(client.credential, "get_token")
 
@@ -375,7 +377,7 @@ def test_the_connection_string_is_used_for_the_account_that_it_names(
 )
 def test_a_broken_connection_string_is_our_configuration_and_stays_secret(connection_string: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        storage_account.open_client(LOCATION, Settings(adls_connection_string=connection_string))
+        storage_account.open_client(LOCATION, Settings(adls_connection_string=Secret(connection_string)))
     assert caught.value.target == "ADLS_CONNECTION_STRING"
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None

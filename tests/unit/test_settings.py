@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import ConfigurationError
+from shared.secret import Secret
 from shared.settings import MIB, Settings, load_settings
 
 NUMBERS = (
@@ -38,7 +39,7 @@ def test_every_variable_reaches_its_setting() -> None:
     assert settings == Settings(
         adls_account_url_default="https://account.dfs.core.windows.net",
         adls_filesystem_default="fs1",
-        adls_connection_string="UseDevelopmentStorage=true",
+        adls_connection_string=Secret("UseDevelopmentStorage=true"),
         spool_max_memory_bytes=1,
         pg_connect_timeout_seconds=2,
         pg_lock_timeout_seconds=3,
@@ -73,5 +74,5 @@ def test_the_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPa
 
 
 def test_no_secret_in_repr() -> None:
-    settings = Settings(adls_connection_string="AccountKey=hunter2")
+    settings = Settings(adls_connection_string=Secret("AccountKey=hunter2"))
     assert "hunter2" not in f"{settings} {settings!r}"
