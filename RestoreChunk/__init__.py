@@ -9,6 +9,7 @@ import uuid
 import azure.functions as func
 
 from shared.errors import InternalError, RestoreError
+from shared.log_guard import guard_logs
 from shared.report import Json, Report, error_answer
 from shared.request_json import parse_request
 from shared.restore import restore
@@ -18,6 +19,7 @@ _log = logging.getLogger("restore_chunk")
 
 # The storage SDK logs every request and its headers at INFO.
 logging.getLogger("azure").setLevel(logging.WARNING)
+guard_logs()
 
 
 def main(req: func.HttpRequest) -> func.HttpResponse:

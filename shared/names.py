@@ -52,5 +52,16 @@ def parse_qualified_name(text: str) -> QualifiedName:
     return QualifiedName(None, first) if second is None else QualifiedName(first, second)
 
 
+def check_name(text: str) -> str:
+    """Return a name, unless PostgreSQL would cut it short, so that it would mean another object.
+
+    Raises:
+        ValueError: it is empty or too long.
+    """
+    if not 0 < len(text.encode()) <= MAX_NAME_BYTES:
+        raise ValueError(f"must have 1 to {MAX_NAME_BYTES} bytes")
+    return text
+
+
 def _unquote(quoted: str | None, plain: str | None) -> str | None:
     return plain if quoted is None else quoted.replace('""', '"')

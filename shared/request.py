@@ -4,57 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal
 
-from psycopg2 import ProgrammingError
-from psycopg2.extensions import parse_dsn
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    SecretStr,
     ValidationInfo,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from shared.connection_uri import SslMode, check_hosts, read_connection_uri
 from shared.csv_options import CsvOptions
 from shared.errors import RequestError
 from shared.lake.adls_url import ArchiveLocation, parse_adls_url
-from shared.names import QualifiedName, parse_qualified_name
-
-SslMode: TypeAlias = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
-
-
-def _is_port(text: str) -> bool:
-    return text == "" or (text.isascii() and text.isdecimal() and len(text) <= 5 and 1 <= int(text) <= 65535)  # noqa: PLR2004 - 16 bits
+from shared.names import QualifiedName, check_name, parse_qualified_name
+from shared.secret import Secret
 
 
-def _connection_uri(value: SecretStr) -> SecretStr:
-    uri = value.get_secret_value()
-    if not uri.startswith(("postgresql://", "postgres://")):
-        raise ValueError("must begin with postgresql:// or postgres://")
-    try:
-        parameters = parse_dsn(uri)
-    except ProgrammingError:
-        # libpq's own message repeats parts of the URI, the password among them.
-        raise ValueError("is not a connection URI that libpq can read") from None
-    # An @ that was not escaped in the password ends up in the host, and libpq repeats the host in its messages.
-    if "@" in parameters.get("host", ""):
-        raise ValueError("holds an @ that is not written as %40")
-    # libpq looks at these when it connects, and then they look like a server that is away.
-    if any(not _is_port(port) for port in parameters.get("port", "5432").split(",")):
-        raise ValueError("must name a port from 1 to 65535")
-    if parameters.get("sslmode", "require") not in get_args(SslMode):
-        raise ValueError(f"must have an sslmode of {', '.join(get_args(SslMode))}")
-    return value
-
-
-def _column_name(value: str) -> str:
-    if not value:
-        raise ValueError("a column name must not be empty")
+def _connection_uri(value: Secret) -> Secret:
+    read_connection_uri(value.get_secret_value())
     return value
 
 
@@ -86,8 +58,13 @@ def _cagg_names(value: Any) -> Any:
     return tuple(value)
 
 
+# PostgreSQL's limit (MaxHeapAttributeNumber): https://www.postgresql.org/docs/current/limits.html
+MOST_COLUMNS = 1600
+
 TableName = Annotated[str, AfterValidator(_qualified_name)]
-ColumnName = Annotated[str, AfterValidator(_column_name)]
+ColumnName = Annotated[str, AfterValidator(check_name)]
+# Of the file: staging leaves a column out whose name is too long for PostgreSQL.
+FileColumnName = Annotated[str, Field(min_length=1)]
 WholeNumber = Annotated[int, BeforeValidator(_no_boolean)]
 
 
@@ -96,15 +73,16 @@ class _Section(BaseModel):
 
 
 class Pg(_Section):
-    """Where PostgreSQL is: a URI, or its parts. What is left out is libpq's own environment's."""
+    """Where PostgreSQL is, and as whom: a URI, or its parts. What is left out is the app settings'."""
 
-    host: str | None = None
+    host: Annotated[str, AfterValidator(check_hosts)] | None = None
     port: WholeNumber | None = Field(None, ge=1, le=65535)
-    user: str | None = None
-    password: SecretStr | None = None
+    user: Annotated[str, AfterValidator(check_name)] | None = None
+    password: Secret | None = None
+    auth: Literal["password", "entra"] | None = None
     sslmode: SslMode | None = None
-    database: str | None = None
-    connection_uri: Annotated[SecretStr, AfterValidator(_connection_uri)] | None = None
+    database: Annotated[str, AfterValidator(check_name)] | None = None
+    connection_uri: Annotated[Secret, AfterValidator(_connection_uri)] | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Pg:
@@ -113,6 +91,23 @@ class Pg(_Section):
         if self.connection_uri is not None and both:
             raise ValueError(f"connection_uri already says what {', '.join(both)} say; give one or the other")
         return self
+
+    @model_validator(mode="after")
+    def _token_or_password(self) -> Pg:
+        if self.auth == "entra" and self.parameters.get("password"):
+            raise ValueError('a password and auth "entra" are two ways; give one or the other')
+        return self
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What the request tells libpq, by libpq's keywords. It may hold a password."""
+        given: dict[str, str | None] = {"host": self.host, "user": self.user, "sslmode": self.sslmode}
+        if self.connection_uri is not None:
+            given |= read_connection_uri(self.connection_uri.get_secret_value())
+        given |= {"port": str(self.port)} if self.port is not None else {}
+        given |= {"password": self.password.get_secret_value()} if self.password is not None else {}
+        given |= {"dbname": self.database} if self.database is not None else {}
+        return {keyword: value for keyword, value in given.items() if value is not None}
 
 
 class Destination(_Section):
@@ -158,8 +153,8 @@ class Copy(_Section):
     """How the file is read."""
 
     csv_options: CsvOptions = CsvOptions()
-    columns: tuple[ColumnName, ...] | None = Field(None, min_length=1)
-    column_map: Mapping[ColumnName, ColumnName] = {}
+    columns: tuple[FileColumnName, ...] | None = Field(None, min_length=1, max_length=MOST_COLUMNS)
+    column_map: Mapping[FileColumnName, ColumnName] = {}
     synchronous_commit_off: bool = True
     on_error: Literal["stop", "skip"] = "stop"
     max_rejected_rows: WholeNumber | None = Field(None, ge=0)

@@ -12,12 +12,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.csv_options import OPTION_NAMES
-from shared.errors import Fault, InvalidJson, InvalidRequest
+from shared.errors import Fault, InvalidJson, InvalidRequest, RequestTooLarge
 from shared.names import MAX_NAME_BYTES
 from shared.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
 
 # Data Factory takes an answer of 4 MB at most, and a person reads fewer.
 _MOST_FAULTS = 100
+# 1,600 columns with names of 63 bytes, mapped, are a fifth of it.
+_MOST_BYTES = 1024 * 1024
 
 
 def parse_request(
@@ -34,12 +36,15 @@ def parse_request(
         The request, frozen.
 
     Raises:
+        RequestTooLarge: the body has more than 1 MiB.
         InvalidJson: the body is not one JSON object.
         InvalidRequest: fields are unknown, missing or wrong; `details` names each of them, 100 at most.
         InvalidArchiveUrl: nothing but `adls_url` is wrong.
         StorageHostNotAllowed: the same, because of its host.
         ConfigurationError: a bare path meets a default that cannot be read.
     """
+    if len(body) > _MOST_BYTES:
+        raise RequestTooLarge(f"the body has {len(body)} bytes, more than {_MOST_BYTES}")
     try:
         document = _load_json(body)
         faults = list(islice(_unstorable_text(document, ()), _MOST_FAULTS))

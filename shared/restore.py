@@ -18,13 +18,15 @@ from shared.database.connection import (
     CommitInterruptedError,
     Connection,
     Cursor,
+    Limits,
     Transaction,
     connect,
-    connection_parameters,
     transaction,
 )
+from shared.database.endpoint import Endpoint
 from shared.database.guard import only_restore
 from shared.database.load import make_commit_durable
+from shared.doors import open_doors
 from shared.dry_run import examine
 from shared.lake.archive import open_archive
 from shared.lake.checksum import checked
@@ -52,9 +54,11 @@ def restore(request: RestoreRequest, settings: Settings, report: Report) -> None
     Raises:
         RestoreError: nothing was loaded; the target is as it was before.
     """
+    endpoint = open_doors(request, settings)
+    report.database = endpoint.database
     try:
         with _whole_csv(request, settings, report) as csv:
-            _restore(request, settings, csv, report)
+            _restore(request, settings, endpoint, csv, report)
     except Exception as exc:
         if not report.is_committed:
             raise
@@ -63,14 +67,13 @@ def restore(request: RestoreRequest, settings: Settings, report: Report) -> None
         report.warn("AfterCommitFailed", f"the rows are in, but what comes after failed: {type(exc).__name__}")
 
 
-def _restore(request: RestoreRequest, settings: Settings, csv: SpooledCsv, report: Report) -> None:
+def _restore(request: RestoreRequest, settings: Settings, endpoint: Endpoint, csv: SpooledCsv, report: Report) -> None:
     names = _file_columns(request, csv.file)
-    connect_again = _connect(request, settings)
+    limits = Limits(settings.pg_connect_timeout_seconds, settings.pg_statement_timeout_seconds)
+    connect_again = partial(connect, endpoint, limits)
     with ExitStack() as stack:
         with report.clock.stage("connect"):
             connection = stack.enter_context(connect_again())
-        # A connection_uri may name another one than the path does.
-        report.database = connection.info.dbname
         if request.dry_run:
             with transaction(connection, "REPEATABLE READ READ ONLY") as work:
                 examine(work.cursor, request, settings, names, csv.file, report)
@@ -119,15 +122,6 @@ def _file_columns(request: RestoreRequest, file: IO[bytes]) -> tuple[str, ...]:
     options = request.copy_.csv_options
     header = read_header(file, options.dialect) if options.has_header else None
     return file_columns(header, request.copy_)
-
-
-def _connect(request: RestoreRequest, settings: Settings) -> Connect:
-    parameters = connection_parameters(
-        request.pg,
-        database=request.archive.database,
-        connect_timeout_seconds=settings.pg_connect_timeout_seconds,
-    )
-    return partial(connect, parameters, statement_timeout_seconds=settings.pg_statement_timeout_seconds)
 
 
 def _commit(

@@ -8,12 +8,9 @@ libpq quotes a host. So every secret that is alive is known here, and `redact` t
 from __future__ import annotations
 
 import json
-import logging
 import re
 import threading
-import traceback
 from collections.abc import Iterator
-from typing import Any
 from urllib.parse import quote, unquote, unquote_plus
 from weakref import WeakValueDictionary
 
@@ -61,37 +58,6 @@ def redact(text: str) -> str:
     for written in sorted(found, key=len, reverse=True):
         text = text.replace(written, SHOWN)
     return text
-
-
-def redact_logs() -> None:
-    """Let no log record of this process hold a secret, whoever writes it and whichever handler takes it.
-
-    A filter would have to stand at each handler, and the Functions worker adds its own; a record is made in one place.
-    """
-    make = logging.getLogRecordFactory()
-    if getattr(make, "redacts", False):
-        return
-
-    def make_redacted(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = make(*args, **kwargs)
-        try:
-            message = record.getMessage()
-        except (TypeError, ValueError, KeyError):
-            # The handler will say so; a record whose arguments do not fit is somebody's bug.
-            message = f"{record.msg} {record.args}"
-        shown = redact(message)
-        if shown != message:
-            record.msg, record.args = shown, None
-        if record.exc_info and record.exc_info[0] is not None:
-            trace = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
-            shown = redact(trace)
-            if shown != trace:
-                # Without the exception itself: some handlers write it out on their own.
-                record.exc_info, record.exc_text = None, shown
-        return record
-
-    make_redacted.redacts = True  # type: ignore[attr-defined]
-    logging.setLogRecordFactory(make_redacted)
 
 
 def _ways_to_write(value: str) -> Iterator[str]:

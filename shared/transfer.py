@@ -16,7 +16,14 @@ from shared.target import Target
 
 
 def transfer(
-    cursor: Cursor, request: RestoreRequest, target: Target, file: IO[bytes], report: Report, proof: Proof
+    cursor: Cursor,
+    request: RestoreRequest,
+    target: Target,
+    file: IO[bytes],
+    report: Report,
+    proof: Proof,
+    *,
+    show_row_data: bool,
 ) -> None:
     """Bring the rows into the target.
 
@@ -27,6 +34,7 @@ def transfer(
         file: the CSV.
         report: is told how many rows went which way.
         proof: looks at what is staged.
+        show_row_data: whether an error may hold values of the row.
 
     Raises:
         RestoreError: PostgreSQL refused a row, or the rows are not those that were promised.
@@ -35,7 +43,9 @@ def transfer(
     file.seek(bom_length(file, options.dialect))
     if request.destination.mode == "direct":
         with clock.stage("copy"):
-            report.rows_loaded = copy_into(cursor, target.table.identifier, plan.file_columns, options, file)
+            report.rows_loaded = copy_into(
+                cursor, target.table.identifier, plan.file_columns, options, file, show_row_data=show_row_data
+            )
         _check_expected(request, report)
         return
     may_reject = None
@@ -53,6 +63,7 @@ def transfer(
             file,
             has_timescaledb=target.table.timescaledb is not None,
             may_reject=may_reject,
+            show_row_data=show_row_data,
         )
     report.rows_loaded, report.rejected = copied.rows, copied.rejected
     if copied.rejected is not None and copied.rejected.rows:
@@ -61,7 +72,7 @@ def transfer(
     with clock.stage("verify"):
         proof.check_staged(cursor, staging.identifier)
     with clock.stage("insert"):
-        report.rows_inserted = insert_staged(cursor, target.table, staging, plan.loaded)
+        report.rows_inserted = insert_staged(cursor, target.table, staging, plan.loaded, show_row_data=show_row_data)
         report.rows_skipped = report.rows_loaded - report.rows_inserted
 
 

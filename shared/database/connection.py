@@ -9,23 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import psycopg2
 from psycopg2 import sql
-from psycopg2.extensions import (
-    TRANSACTION_STATUS_IDLE,
-    TRANSACTION_STATUS_INERROR,
-    TRANSACTION_STATUS_UNKNOWN,
-    parse_dsn,
-)
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR, TRANSACTION_STATUS_UNKNOWN
 
+from shared.database.endpoint import Endpoint
+from shared.database.entra import password_of
 from shared.database.refusal import refusal_to_error
 from shared.database.server_run import ServerRun, server_run
 from shared.database.sqlstate import database_error
 from shared.database.watchdog import LimitedCursor, limited_connection
 from shared.errors import InternalError
-from shared.request import Pg
 
 Connection = psycopg2.extensions.connection
 Cursor = psycopg2.extensions.cursor
@@ -50,63 +47,53 @@ DEAD_CLIENT_SETTINGS = {
 _NOTHING_TO_ROLL_BACK = (TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_UNKNOWN)
 
 
-def connection_parameters(pg: Pg, *, database: str, connect_timeout_seconds: int) -> dict[str, Any]:
-    """Gather what libpq is told; what is missing here it takes from its own environment (`PGHOST`, ...).
+# What neither a URI nor a setting changes: the restore's own limits rest on them.
+_PARAMETERS: dict[str, Any] = {
+    # A peer that is gone without a word is noticed within about a minute and a half.
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 6,
+    "tcp_user_timeout": 90_000,  # milliseconds; the same for what was sent and not acknowledged
+    # The session's text is always UTF-8; the file's own encoding is an option of COPY.
+    "client_encoding": "UTF8",
+    "application_name": APPLICATION_NAME,
+}
 
-    Args:
-        pg: the request's `pg`.
-        database: the database that the archive's path names, for where the request names none.
-        connect_timeout_seconds: how long one host may take to answer.
 
-    Returns:
-        libpq keywords and values; psycopg2 quotes them, nothing is pasted together here.
+@dataclass(frozen=True)
+class Limits:
+    """How long a server may take, in seconds.
+
+    Attributes:
+        connect_seconds: for each host, to let us in.
+        statement_seconds: what the server gives a statement. Some seconds later the connection is cut here.
     """
-    parameters: dict[str, Any] = {"dbname": database}
-    if pg.connection_uri is not None:
-        parameters |= parse_dsn(pg.connection_uri.get_secret_value())
-    else:
-        given = {
-            "host": pg.host,
-            "port": pg.port,
-            "user": pg.user,
-            "password": None if pg.password is None else pg.password.get_secret_value(),
-            "sslmode": pg.sslmode,
-        }
-        parameters |= {name: value for name, value in given.items() if value is not None}
-    if pg.database is not None:
-        parameters["dbname"] = pg.database
-    # A URI does not change these: the restore's own limits rest on them.
-    return parameters | {
-        "connect_timeout": connect_timeout_seconds,
-        # A peer that is gone without a word is noticed within about a minute and a half.
-        "keepalives": 1,
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
-        "keepalives_count": 6,
-        "tcp_user_timeout": 90_000,  # milliseconds; the same for what was sent and not acknowledged
-        # The session's text is always UTF-8; the file's own encoding is an option of COPY.
-        "client_encoding": "UTF8",
-        "application_name": APPLICATION_NAME,
-    }
+
+    connect_seconds: int
+    statement_seconds: float
 
 
 @contextmanager
-def connect(parameters: dict[str, Any], *, statement_timeout_seconds: float) -> Iterator[Connection]:
+def connect(endpoint: Endpoint, limits: Limits) -> Iterator[Connection]:
     """Open a connection in autocommit and close it at the end.
 
     Args:
-        parameters: those of `connection_parameters`.
-        statement_timeout_seconds: what the server gives a statement. Some seconds later the connection is cut here.
+        endpoint: the server, and the way in.
+        limits: how long it may take.
 
     Raises:
         DatabaseUnreachable: no answer, or the server has no place or is starting.
         DatabaseAccessDenied: wrong user or password, or this client is not let in.
         DatabaseNotFound: the server has no such database.
     """
+    # psycopg2 quotes the values; nothing is pasted together here.
+    parameters = endpoint.with_password(password_of(endpoint)) | _PARAMETERS
+    parameters["connect_timeout"] = limits.connect_seconds
     try:
         connection = psycopg2.connect(
             **parameters,
-            connection_factory=limited_connection(statement_timeout_seconds + _GRACE_SECONDS),
+            connection_factory=limited_connection(limits.statement_seconds + _GRACE_SECONDS),
             cursor_factory=LimitedCursor,
         )
     except psycopg2.Error as exc:

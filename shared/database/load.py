@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import IO
 
 import psycopg2
@@ -69,6 +70,7 @@ def copy_into(
     renamed: Mapping[str, str] | None = None,
     *,
     skip_errors: bool = False,
+    show_row_data: bool = False,
 ) -> int:
     """COPY the file into a table.
 
@@ -80,6 +82,7 @@ def copy_into(
         file: the CSV, positioned at its first byte after a byte order mark.
         renamed: for columns that the options name otherwise than the table does.
         skip_errors: leave out rows that cannot be parsed, with a NOTICE for each.
+        show_row_data: whether an error may hold values of the row.
 
     Returns:
         How many rows PostgreSQL took.
@@ -93,7 +96,7 @@ def copy_into(
         statement = copy_statement(table, columns, options, renamed, skip_errors=skip_errors)
         cursor.copy_expert(statement, file, _COPY_BLOCK_BYTES)
     except psycopg2.Error as exc:
-        raise rejected_row(exc, relation=table.strings[-1], columns=columns) from exc
+        raise rejected_row(exc, relation=table.strings[-1], columns=columns, show_row_data=show_row_data) from exc
     return cursor.rowcount
 
 
@@ -161,6 +164,7 @@ def copy_into_staging(
     *,
     has_timescaledb: bool,
     may_reject: Rejectable | None,
+    show_row_data: bool,
 ) -> Copied:
     """COPY the file into the staging table.
 
@@ -171,6 +175,7 @@ def copy_into_staging(
         file: the CSV, positioned at its first byte after a byte order mark.
         has_timescaledb: whether `timescaledb.restoring` exists.
         may_reject: which rows that PostgreSQL cannot parse may be left out; None: every one is an error.
+        show_row_data: whether an error may hold values of the row.
 
     Raises:
         OnErrorNotSupported: the server is older than 17.
@@ -178,12 +183,20 @@ def copy_into_staging(
         DatabaseError: as `copy_into`.
     """
     with _restoring(cursor) if has_timescaledb else nullcontext():
+        copy = partial(
+            copy_into,
+            cursor,
+            staging.identifier,
+            staging.columns,
+            options,
+            file,
+            staging.renamed,
+            show_row_data=show_row_data,
+        )
         if may_reject is None:
-            return Copied(copy_into(cursor, staging.identifier, staging.columns, options, file, staging.renamed), None)
+            return Copied(copy(), None)
         with collect_rejects(cursor) as rejects:
-            rows = copy_into(
-                cursor, staging.identifier, staging.columns, options, file, staging.renamed, skip_errors=True
-            )
+            rows = copy(skip_errors=True)
     return Copied(rows, rejects.checked(may_reject.records - rows, may_reject.most))
 
 
@@ -204,7 +217,9 @@ def _restoring(cursor: Cursor) -> Iterator[None]:
         raise InternalError("timescaledb.restoring is still on after the staging COPY")
 
 
-def insert_staged(cursor: Cursor, target: Table, staging: Staging, columns: Sequence[str]) -> int:
+def insert_staged(
+    cursor: Cursor, target: Table, staging: Staging, columns: Sequence[str], *, show_row_data: bool
+) -> int:
     """Take the staged rows over into the target, skip those in conflict, and drop the staging table.
 
     Returns:
@@ -213,7 +228,7 @@ def insert_staged(cursor: Cursor, target: Table, staging: Staging, columns: Sequ
     try:
         cursor.execute(insert_from_staging(target.identifier, staging.identifier, columns))
     except psycopg2.Error as exc:
-        raise rejected_row(exc, relation=target.name, columns=columns) from exc
+        raise rejected_row(exc, relation=target.name, columns=columns, show_row_data=show_row_data) from exc
     inserted = cursor.rowcount
     cursor.execute(drop_table(staging.identifier))
     return inserted

@@ -22,6 +22,7 @@ from psycopg2.extensions import POLL_OK, POLL_READ
 
 from shared.database.sqlstate import error_for_sqlstate
 from shared.errors import ConnectionOptionRejected, DatabaseAccessDenied, DatabaseUnreachable, Fault, RestoreError
+from shared.secret import redact
 
 # libpq-fe.h: enum PGVerbosity
 _PQERRORS_SQLSTATE = 3
@@ -46,15 +47,19 @@ def refusal_to_error(parameters: dict[str, Any], refusal: psycopg2.Error) -> Res
     """
     sqlstate, needs_password = _refused_with(parameters)
     if needs_password:
-        return DatabaseAccessDenied("the server asks for a password, and none was given")
+        return DatabaseAccessDenied(
+            "the server asks for a password, and none was given",
+            hint="give pg.password; the setting PGPASSWORD is for PGHOST at PGPORT, and for PG_ALLOWED_HOSTS, alone",
+        )
+    text = redact(" ".join(str(refusal).split()))
     if sqlstate is None:
-        return DatabaseUnreachable("no connection to the database server: " + " ".join(str(refusal).split()))
+        return DatabaseUnreachable(f"no connection to the database server: {text}")
     if sqlstate.startswith(_BAD_SETTING):
         return ConnectionOptionRejected(
             "the server does not take a setting of the connection",
             details=[Fault("ConnectionOptionRejected", "see the SQLSTATE", info=(("sqlstate", sqlstate),))],
         )
-    return error_for_sqlstate(sqlstate, "the server refused the connection: " + " ".join(str(refusal).split()))
+    return error_for_sqlstate(sqlstate, f"the server refused the connection: {text}")
 
 
 def _refused_with(parameters: dict[str, Any]) -> tuple[str | None, bool]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import psycopg2
+from psycopg2 import errorcodes
 
 from shared.errors import (
     CsvOptionRejected,
@@ -30,6 +31,7 @@ from shared.errors import (
     TargetLocked,
     UnknownColumn,
 )
+from shared.secret import redact
 
 # A code of five characters goes before its class of two.
 _ERRORS: dict[str, type[RestoreError]] = {
@@ -73,27 +75,34 @@ def database_error(exc: psycopg2.Error) -> RestoreError:
     """Translate what psycopg2 raised. An error without a SQLSTATE is the client's: the connection broke."""
     if exc.pgcode is None:
         return DatabaseUnreachable("the connection to the database server broke")
-    return error_for_sqlstate(exc.pgcode, exc.diag.message_primary or "the server gave no message")
+    return error_for_sqlstate(exc.pgcode, message_without_rows(exc))
 
 
-def rejected_row(exc: psycopg2.Error, *, relation: str, columns: Sequence[str]) -> RestoreError:
+def rejected_row(
+    exc: psycopg2.Error, *, relation: str, columns: Sequence[str], show_row_data: bool = False
+) -> RestoreError:
     """Translate an error of a COPY, with the CSV line and the column where PostgreSQL names them.
 
     Args:
         exc: what psycopg2 raised.
         relation: name of the table that was copied into, without its schema.
         columns: the columns that were copied.
+        show_row_data: whether the error may hold values of the row: PostgreSQL's own message, DETAIL and CONTEXT.
 
     Returns:
         The error; where a row is the reason, its detail holds `line` (the file's first line is 1, its
-        header) and `column`. Row data beyond the message is left out.
+        header) and `column`.
     """
     if exc.pgcode is None:
         return database_error(exc)
-    message = exc.diag.message_primary or "the server gave no message"
+    message = message_without_rows(exc)
+    is_hidden = message != exc.diag.message_primary
     line, column = _place(exc.diag.context or "", relation, columns)
     column = exc.diag.column_name or column
     facts = {"line": line, "column": column, "constraint": exc.diag.constraint_name}
+    if show_row_data:
+        message, is_hidden = redact(exc.diag.message_primary or message), False
+        facts |= {"server_detail": exc.diag.message_detail, "server_context": exc.diag.context}
     known = {name: fact for name, fact in facts.items() if fact is not None}
     error = error_for_sqlstate(exc.pgcode, message, known)
     if isinstance(error, DatabaseFailed) and not exc.pgcode.startswith(_SERVERS_OWN):
@@ -102,10 +111,30 @@ def rejected_row(exc: psycopg2.Error, *, relation: str, columns: Sequence[str]) 
     if isinstance(error, DataRejected):
         if exc.pgcode == "23505":  # unique_violation
             error.hint = 'rows of the archive are in the table already: use destination.mode "staging" to skip them'
+        elif is_hidden:
+            error.hint = f"{error.default_hint}; with the setting SHOW_ROW_DATA the server's own message is shown"
         where = "" if line is None else f"line {line}" + ("" if column is None else f", column {column}")
         error.message = f"{where}: {message}" if where else message
         error.target = where or None
     return error
+
+
+def message_without_rows(exc: psycopg2.Error) -> str:
+    """Return the server's message where it holds no value of a row, and otherwise what its SQLSTATE is called.
+
+    A message is not asked whether it holds one: it is in the server's language. PostgreSQL's own of class 22 repeat the
+    value that they complain of, but for those of COPY's format; whatever a function of a user's raises, or runs into in
+    a statement that it made, may hold anything. DETAIL and CONTEXT are never in it.
+    """
+    sqlstate, source = exc.pgcode or "", exc.diag.source_file or ""
+    is_of_a_function = source.startswith("pl") or exc.diag.internal_query is not None
+    may_hold_rows = sqlstate.startswith("22") and sqlstate != errorcodes.BAD_COPY_FILE_FORMAT
+    if exc.diag.message_primary and not is_of_a_function and not may_hold_rows and sqlstate[:2] != "P0":
+        return redact(exc.diag.message_primary)
+    try:
+        return str(errorcodes.lookup(sqlstate)).lower().replace("_", " ")
+    except KeyError:
+        return "a function of the database refused the row"
 
 
 def _place(context: str, relation: str, columns: Sequence[str]) -> tuple[int | None, str | None]:

@@ -1,0 +1,175 @@
+"""What a `pg.connection_uri` may set.
+
+Anybody with the function's key can write one, so only what harms nobody may stand there. libpq's whole list:
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS. Left out are those that
+
+- read or name files: `passfile`, `service`, `servicefile`, `sslcert`, `sslkey`, `sslrootcert` (but for `system`),
+  `sslcrl`, `sslcrldir`, `sslkeylogfile`; or load a library: `gsslib`
+- give other secrets or identities away: `sslpassword`, `krbsrvname`, `gssdelegation`, `requirepeer`,
+  `scram_client_key`, `scram_server_key`, `oauth_*`
+- go elsewhere than `host` says: `hostaddr`
+- weaken TLS: `sslcertmode`, `sslcompression`, `sslsni`, `ssl_max_protocol_version`, `gssencmode`
+- make another kind of session: `replication`
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, TypeAlias, get_args
+
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import parse_dsn
+
+from shared.names import check_name
+
+SslMode: TypeAlias = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+
+# What `options` may set: how values are read, and how much time and memory a statement may take. Nothing that
+# changes which object a name means (search_path), whose rights count (role) or whether triggers run.
+_SETTINGS = {
+    "datestyle",
+    "extra_float_digits",
+    "idle_in_transaction_session_timeout",
+    "intervalstyle",
+    "lock_timeout",
+    "maintenance_work_mem",
+    "max_parallel_maintenance_workers",
+    "statement_timeout",
+    "timezone",
+    "work_mem",
+}
+_OPTION = re.compile(r"-c\s*([a-z_]+)=([A-Za-z0-9_.,:/+-]*)", re.ASCII | re.IGNORECASE)
+
+# Not with a dot at its end: it is the same host then, and no allow list would know it.
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?", re.ASCII)
+_SOCKET = re.compile(r"[/@][^\x00-\x1f\x7f,]+")
+_MOST_PORT = 65535
+
+
+def check_hosts(text: str) -> str:
+    """Refuse what is no host: a URI or a password that got there would be repeated in messages of libpq.
+
+    Args:
+        text: one host, or several with commas between them.
+
+    Raises:
+        ValueError: one of them is neither a name nor an address nor a path.
+    """
+    if not all(_is_host(host) for host in text.split(",")):
+        raise ValueError("must be a host name, an address, or several with commas between them")
+    return text
+
+
+def is_socket(host: str) -> bool:
+    """Whether a host is a folder with a socket, or an abstract socket, and no machine."""
+    return host.startswith(("/", "@"))
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return (_SOCKET if is_socket(text) else _NAME).fullmatch(text) is not None
+    return True
+
+
+def read_connection_uri(text: str) -> dict[str, str]:
+    """Read a connection URI as libpq reads it.
+
+    Args:
+        text: `postgresql://user:password@host:port/database?sslmode=...`.
+
+    Returns:
+        libpq's keywords and their values, percent-encoding decoded.
+
+    Raises:
+        ValueError: it is no such URI, or it sets what a request may not set. Neither repeats a value.
+    """
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must begin with postgresql:// or postgres://")
+    try:
+        parameters: dict[str, str] = parse_dsn(text)
+    except ProgrammingError:
+        # libpq's own message repeats parts of the URI, the password among them.
+        raise ValueError("is not a connection URI that libpq can read") from None
+    # An @ that was not escaped in the password ends up in the host, and libpq repeats the host in its messages.
+    if "@" in parameters.get("host", ""):
+        raise ValueError("holds an @ that is not written as %40")
+    refused = sorted(parameters.keys() - _CHECKS.keys())
+    if refused:
+        raise ValueError(f"must not set {', '.join(refused)}")
+    faults = [fault for keyword, value in parameters.items() for fault in _fault_of(keyword, value)]
+    if faults:
+        raise ValueError("; ".join(faults))
+    return parameters
+
+
+def _fault_of(keyword: str, value: str) -> Iterator[str]:
+    try:
+        _CHECKS[keyword](value)
+    except ValueError as exc:
+        yield f"{keyword} {exc}"
+
+
+def _anything(_: str) -> None:
+    pass
+
+
+def _ports(text: str) -> None:
+    # libpq looks at these when it connects, and then they look like a server that is away.
+    for port in text.split(","):
+        is_number = port.isascii() and port.isdecimal() and len(port) <= len(str(_MOST_PORT))
+        if port and not (is_number and 1 <= int(port) <= _MOST_PORT):
+            raise ValueError("must be from 1 to 65535")
+
+
+def _options(text: str) -> None:
+    rest = text.strip()
+    while rest:
+        found = _OPTION.match(rest)
+        if found is None or found[1].lower() not in _SETTINGS or rest[found.end() :][:1].strip():
+            raise ValueError(f"may hold -c <name>=<value> alone, of {', '.join(sorted(_SETTINGS))}")
+        rest = rest[found.end() :].strip()
+
+
+def _one_of(*values: str) -> Callable[[str], None]:
+    def check(text: str) -> None:
+        if text not in values:
+            raise ValueError(f"must be {' or '.join(values)}")
+
+    return check
+
+
+# The timers, the encoding and the application name may stand there; the restore's own are put in their place.
+_CHECKS: Mapping[str, Callable[[str], Any]] = {
+    "host": check_hosts,
+    "port": _ports,
+    "user": check_name,
+    "password": _anything,
+    "dbname": check_name,
+    "sslmode": _one_of(*get_args(SslMode)),
+    "sslrootcert": _one_of("system"),
+    "sslnegotiation": _one_of("postgres", "direct"),
+    "ssl_min_protocol_version": _one_of("TLSv1.2", "TLSv1.3"),
+    "channel_binding": _one_of("prefer", "require"),
+    "require_auth": _one_of("scram-sha-256", "password", "md5", "scram-sha-256,password"),
+    "target_session_attrs": _one_of("any", "read-write", "primary", "prefer-standby"),
+    "load_balance_hosts": _one_of("disable", "random"),
+    "options": _options,
+    **dict.fromkeys(
+        (
+            "application_name",
+            "fallback_application_name",
+            "client_encoding",
+            "connect_timeout",
+            "keepalives",
+            "keepalives_idle",
+            "keepalives_interval",
+            "keepalives_count",
+            "tcp_user_timeout",
+        ),
+        _anything,
+    ),
+}

@@ -1,0 +1,180 @@
+"""Which server a restore goes to, as whom, and how safely: the request's `pg` over the app settings. Pure.
+
+libpq would take what a request leaves out from its environment by itself, the function's own password included, and
+send it to whatever host the request names. So all of it is put together here, and looked at, before libpq hears of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from shared.clouds import CLOUDS, PUBLIC, Cloud, cloud_of_postgres
+from shared.connection_uri import SslMode, is_socket
+from shared.database.servers import Servers, missing_field
+from shared.database.system_roots import find_system_roots
+from shared.errors import (
+    ConfigurationError,
+    DatabaseHostNotAllowed,
+    DatabaseNotAllowed,
+    SslModeNotAllowed,
+)
+from shared.request import Pg
+from shared.secret import Secret
+from shared.setting_values import PgAuth
+from shared.settings import LibpqVariables, Settings
+
+_SSL_MODES: tuple[str, ...] = get_args(SslMode)  # the weakest first
+_LEAST_SSL_MODE = _SSL_MODES.index("require")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server and a way in, allowed by the settings.
+
+    Attributes:
+        parameters: libpq's keywords and their values, without a password.
+        auth: by a password, or by a token of the function's own identity.
+        password: for the one; None where there is none.
+        scope: for the other: what the token is asked for.
+        cloud: whose authority signs it.
+    """
+
+    parameters: Mapping[str, str]
+    auth: PgAuth
+    password: Secret | None
+    scope: str
+    cloud: Cloud
+
+    @property
+    def database(self) -> str:
+        """Name of the database."""
+        return self.parameters["dbname"]
+
+    def with_password(self, password: Secret | None) -> dict[str, Any]:
+        """Return what `psycopg2.connect` is given."""
+        if password is not None:
+            return {**self.parameters, "password": password.get_secret_value()}
+        # An empty password keeps libpq from PGPASSWORD, and a file that is not there from ~/.pgpass: whose password
+        # it was to be has been decided.
+        return {**self.parameters, "password": "", "passfile": "/dev/null/none"}
+
+
+def find_endpoint(pg: Pg, settings: Settings, *, database: str) -> Endpoint:
+    """Put request and settings together.
+
+    Args:
+        pg: the request's part.
+        settings: what it leaves out, and what is allowed.
+        database: the one that the archive's path names, for where the request names none.
+
+    Raises:
+        InvalidRequest: no host, or no role for a token.
+        DatabaseHostNotAllowed: the host is not one that may be connected to, or may see a token.
+        DatabaseNotAllowed: the settings list other databases.
+        SslModeNotAllowed: the connection would be less safe than it has to be.
+        ConfigurationError: a setting of libpq's cannot be used.
+    """
+    given, own = pg.parameters, settings.libpq
+    servers = Servers(given, own)
+    servers.refuse_unlisted(settings)
+    auth = pg.auth or ("password" if given.get("password") else settings.pg_auth or "password")
+    cloud = PUBLIC
+    if auth == "entra":
+        cloud = _cloud_of_token(servers, settings)
+        if not (given.get("user") or own.user):
+            raise missing_field("pg.user", 'auth "entra" needs a role name in pg.user, or in the setting PGUSER')
+    database = given.get("dbname", database)
+    if settings.pg_allowed_databases is not None and database not in settings.pg_allowed_databases:
+        raise DatabaseNotAllowed(f"the database {database} is not one that this function may write to")
+    sslmode = _sslmode(given, servers, settings, auth)
+    parameters = {
+        **{keyword: value for keyword, value in given.items() if keyword != "password"},
+        "dbname": database,
+        "host": ",".join(servers.hosts),
+        "port": ",".join(port for _, port in servers.pairs),
+        "hostaddr": servers.hostaddr,
+        "sslmode": sslmode,
+        # Kerberos in place of TLS would pass every sslmode.
+        "gssencmode": "disable",
+        # The operator's own are not undone by a request's.
+        "options": " ".join(filter(None, (own.options, given.get("options")))),
+    }
+    if own.user and "user" not in given:
+        parameters["user"] = own.user
+    if sslmode.startswith("verify-"):
+        parameters["sslrootcert"] = _roots(own)
+    elif "sslrootcert" in given:
+        raise SslModeNotAllowed("sslrootcert=system takes sslmode=verify-full")
+    return Endpoint(
+        parameters,
+        auth,
+        _password(given, servers, settings) if auth == "password" else None,
+        settings.pg_entra_scope or cloud.postgres_scope,
+        cloud,
+    )
+
+
+def _cloud_of_token(servers: Servers, settings: Settings) -> Cloud:
+    """Refuse a server that must not see a token, and say whose token it is to be."""
+    clouds = [cloud_of_postgres(host) for host in servers.hosts]
+    if any(is_socket(host) for host in servers.hosts) or not (
+        all(clouds) or servers.is_listed(settings.pg_allowed_hosts)
+    ):
+        raise DatabaseHostNotAllowed(
+            "a token goes only to Azure Database for PostgreSQL and to hosts that PG_ALLOWED_HOSTS lists"
+        )
+    asked = [cloud for cloud in CLOUDS if cloud.postgres_scope == settings.pg_entra_scope]
+    found = {cloud for cloud in clouds if cloud is not None}
+    if len(found) > 1:
+        raise DatabaseHostNotAllowed("the hosts are in different clouds, and a token is of one")
+    return next(iter([*found, *asked]), PUBLIC)
+
+
+def _password(given: Mapping[str, str], servers: Servers, settings: Settings) -> Secret | None:
+    if given.get("password"):
+        return Secret(given["password"])
+    # A request must not be able to send it to a server of its own.
+    trusted = servers.is_own or (settings.pg_allowed_hosts is not None and servers.is_listed(settings.pg_allowed_hosts))
+    return settings.libpq.password if trusted else None
+
+
+def _sslmode(given: Mapping[str, str], servers: Servers, settings: Settings, auth: PgAuth) -> str:
+    """Choose `sslmode`, and refuse one that is too weak."""
+    own = settings.libpq.sslmode
+    if own is not None and own not in _SSL_MODES:
+        raise ConfigurationError(f"the setting PGSSLMODE must be one of {', '.join(_SSL_MODES)}", target="PGSSLMODE")
+    is_lax = (servers.is_here or settings.pg_allow_insecure_sslmode) and auth == "password"
+    least = 0 if is_lax else _LEAST_SSL_MODE
+    if "sslmode" not in given:
+        if given.get("sslrootcert"):
+            return "verify-full"
+        if own is None:
+            return "prefer" if is_lax else "require"
+        if _SSL_MODES.index(own) < least:
+            raise ConfigurationError(
+                f"the setting PGSSLMODE is {own}, and this server takes require at least",
+                target="PGSSLMODE",
+                hint="set PGSSLMODE to verify-full, or PG_ALLOW_INSECURE_SSLMODE to true where the network is safe",
+            )
+        return own
+    if own is not None and not servers.is_here:
+        least = max(least, _SSL_MODES.index(own))
+    if _SSL_MODES.index(given["sslmode"]) < least:
+        raise SslModeNotAllowed(f"sslmode must be {_SSL_MODES[least]} or stricter for this server")
+    return given["sslmode"]
+
+
+def _roots(own: LibpqVariables) -> str:
+    """Name the file of the certificates that are trusted."""
+    if own.sslrootcert and own.sslrootcert != "system":
+        return own.sslrootcert
+    roots = find_system_roots()
+    if roots is None:
+        raise ConfigurationError(
+            "this machine has no root certificates that can be found",
+            target="PGSSLROOTCERT",
+            hint="set PGSSLROOTCERT to a file with the certificates that are to be trusted",
+        )
+    return roots
