@@ -1,6 +1,8 @@
 pytest_plugins = [
     "tests.integration.fix_storage",
     "tests.integration.fix_database",
+    "tests.integration.fix_identity",
+    "tests.integration.fix_azure",
     "tests.integration.fix_site",
     "tests.faults.fix_aftermath",
     "tests.faults.fix_http_fault",
@@ -9,4 +11,5 @@ pytest_plugins = [
     "tests.faults.fix_proxy",
     "tests.faults.fix_scene",
     "tests.faults.fix_own_server",
+    "tests.integration.fix_tls",
 ]

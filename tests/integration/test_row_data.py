@@ -1,0 +1,134 @@
+"""Values of rows stay out of answers and logs, whatever PostgreSQL says of them, unless a setting lets them through."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.integration.fix_site import Answer, Site
+
+VALUE = "7731-secret-value"
+COLUMNS = "time timestamptz NOT NULL, v text, n int, k int"
+FUNCTIONS = {
+    "raise": "RAISE EXCEPTION 'no %', NEW.v",
+    "sqlstate": "RAISE EXCEPTION USING ERRCODE = '42P01', MESSAGE = 'no ' || NEW.v",
+    "check": "RAISE check_violation USING MESSAGE = NEW.v",
+    "cast": "NEW.n := NEW.v::int",
+    "dynamic": "EXECUTE 'SELECT ' || quote_ident(NEW.v)",
+    "assert": "ASSERT false, NEW.v",
+}
+
+
+def archive(site: Site, row: str, header: str = "time,v,n,k") -> str:
+    return site.archive("t", f"{header}\n2025-01-01 00:00:00+00,a,1,1\n{row}\n".encode())
+
+
+def trigger(site: Site, body: str, kind: str = "TRIGGER r BEFORE") -> None:
+    site.database.execute(
+        "CREATE FUNCTION {s}.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.v = '"
+        + VALUE
+        + "' THEN "
+        + body
+        # The superuser's braces are doubled for psycopg2's own formatting.
+        + "; END IF; RETURN NEW; END $$"
+    )
+    deferred = "DEFERRABLE INITIALLY DEFERRED" if kind.startswith("CONSTRAINT") else ""
+    site.database.execute(f"CREATE {kind} INSERT ON {{s}}.t {deferred} FOR EACH ROW EXECUTE FUNCTION {{s}}.f()")
+
+
+def said(answer: Answer, caplog: pytest.LogCaptureFixture) -> str:
+    return json.dumps(answer.body) + caplog.text
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+@pytest.mark.parametrize(
+    ("row", "sqlstate", "line", "column"),
+    [
+        (f"2025-01-01,a,{VALUE},1", "22P02", 3, "n"),
+        (f"{VALUE},a,1,1", "22007", 3, "time"),
+        ("2025-13-7731,a,1,1", "22008", 3, "time"),
+        ("2025-01-01,a,77317731773177,1", "22003", 3, "n"),
+        (f"2025-01-01,{VALUE},1,0", "23514", 3, None),
+        (f",{VALUE},1,1", "23502", 3, None),
+    ],
+)
+def test_a_bad_value(
+    site: Site,
+    caplog: pytest.LogCaptureFixture,
+    mode: str,
+    row: str,
+    sqlstate: str,
+    line: int,
+    column: str | None,
+) -> None:
+    site.database.hypertable("t", COLUMNS + ", CHECK (k > 0)")
+    answer = site.restore(archive(site, row), destination={"mode": mode})
+    fault = answer.body["error"]["details"][0]
+    assert (answer.code, fault["sqlstate"]) == ("DataRejected", sqlstate)
+    if mode == "direct":
+        assert (fault["line"], fault.get("column")) == (line, column)
+    assert "7731" not in said(answer, caplog)
+
+
+def test_a_duplicate(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.database.hypertable("t", COLUMNS + ", UNIQUE (time, v)")
+    row = f"2025-01-01,{VALUE},1,1"
+    answer = site.restore(archive(site, f"{row}\n{row}"))
+    assert answer.body["error"]["details"][0]["sqlstate"] == "23505"
+    assert VALUE not in said(answer, caplog)
+
+
+@pytest.mark.parametrize("what", FUNCTIONS)
+@pytest.mark.parametrize("kind", ["TRIGGER r BEFORE", "CONSTRAINT TRIGGER r AFTER"])
+def test_what_a_users_function_says(site: Site, caplog: pytest.LogCaptureFixture, what: str, kind: str) -> None:
+    """A deferred one says it at the COMMIT."""
+    site.database.execute(f"CREATE TABLE {{s}}.t ({COLUMNS})")
+    trigger(site, FUNCTIONS[what], kind)
+    caplog.set_level("DEBUG")
+    answer = site.restore(archive(site, f"2025-01-01,{VALUE},1,1"))
+    assert answer.status >= 400
+    assert VALUE not in said(answer, caplog)
+    assert site.database.value("SELECT count(*) FROM {s}.t") == 0
+
+
+def test_what_is_no_value_is_still_said(site: Site) -> None:
+    site.database.hypertable("t", COLUMNS)
+    short = site.restore(archive(site, "2025-01-01,a,1")).body["error"]
+    assert 'missing data for column "k"' in short["message"]
+    bad = site.restore(archive(site, "2025-01-01,a,x,1")).body["error"]
+    assert bad["message"] == "line 3, column n: invalid text representation"
+    assert "SHOW_ROW_DATA" in bad["hint"]
+
+
+def test_the_setting_lets_it_through(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOW_ROW_DATA", "true")
+    site.database.hypertable("t", COLUMNS + ", UNIQUE (time, v)")
+
+    def fault(answer: Answer) -> dict[str, Any]:
+        found: dict[str, Any] = answer.body["error"]["details"][0]
+        return found
+
+    bad = fault(site.restore(archive(site, f"2025-01-01,a,{VALUE},1")))
+    assert VALUE in bad["message"]
+    assert VALUE in bad["server_context"]
+    row = f"2025-01-01,{VALUE},1,1"
+    assert VALUE in fault(site.restore(archive(site, f"{row}\n{row}")))["server_detail"]
+
+
+def test_a_traceback_of_our_own_holds_no_row(
+    site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug that strikes while a refused row is dealt with: the log shows both, and the row in neither."""
+    site.database.hypertable("t", COLUMNS)
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr("shared.database.load.rejected_row", broken)
+    answer = site.restore(archive(site, f"2025-01-01,a,{VALUE},1"))
+    assert answer.code == "InternalError"
+    assert "a bug of ours" in caplog.text
+    assert "SQLSTATE 22P02" in caplog.text
+    assert VALUE not in said(answer, caplog)

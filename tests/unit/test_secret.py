@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import copy
+import logging
+import pickle
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+
+from shared.log_guard import guard_logs
+from shared.secret import Secret, redact
+
+SAS = "sv=2024-11-04&sp=r&sig=aB3%2BcD%2Fe%3D&se=2030"
+
+
+@pytest.mark.parametrize("form", ["{}", "{!r}", "{!s}"])
+def test_it_prints_as_stars(form: str) -> None:
+    secret = Secret("hunter22")
+    assert "***" in form.format(secret)
+    assert "hunter22" not in form.format(secret) + str([secret]) + str({"a": secret})
+
+
+def test_who_needs_it_gets_it() -> None:
+    assert Secret("hunter22").get_secret_value() == "hunter22"
+
+
+@pytest.mark.parametrize(
+    ("secret", "text"),
+    [
+        ("hunter22", "the password is hunter22."),
+        ("p@ss word", "postgresql://u:p%40ss%20word@h"),
+        ("a+b/c==", "sig=a%2Bb%2Fc%3D%3D"),
+        ("a+b/c==", "sig=a%2bb%2fc%3d%3d"),
+        ('quo"te', r'{"password": "quo\"te"}'),
+        (SAS, "GET /fs/file?sv=2024-11-04&sp=r&sig=aB3%2BcD%2Fe%3D HTTP/1.1"),
+        (SAS, "signature aB3+cD/e="),
+        ("AccountName=a;AccountKey=a2V5c2VjcmV0;X=1", "key a2V5c2VjcmV0"),
+        ("postgresql://u:hunter22@h/d", 'FATAL: "hunter22"'),
+        ("postgresql://h/d?password=hunter22&x=1", "hunter22"),
+        ("postgresql://u:p%40ss1@h/d", "p@ss1"),
+    ],
+)
+def test_a_text_is_rid_of_it_however_it_is_written(secret: str, text: str) -> None:
+    kept = Secret(secret)
+    shown = redact(text)
+    assert "***" in shown
+    assert not any(written in shown for written in kept.written)
+
+
+def test_the_rest_of_the_text_stays() -> None:
+    kept = Secret("hunter22")
+    assert redact("before hunter22 after") == "before *** after", kept
+
+
+def test_a_secret_that_is_gone_is_no_longer_looked_for() -> None:
+    kept = Secret("gone-secret")
+    assert redact("gone-secret") == "***"
+    del kept
+    assert redact("gone-secret") == "gone-secret"
+
+
+def test_two_of_the_same_are_both_known() -> None:
+    first, second = Secret("twice-the-same"), Secret("twice-the-same")
+    del first
+    assert redact("twice-the-same") == "***", second
+
+
+def test_a_copy_is_a_secret_too() -> None:
+    original = Secret("hunter22")
+    for other in (copy.copy(original), copy.deepcopy(original), pickle.loads(pickle.dumps(original))):  # noqa: S301
+        assert other == original
+        assert "hunter22" not in repr(other)
+
+
+def test_a_short_one_does_not_take_words_apart() -> None:
+    kept = Secret("a")
+    assert redact("a cat") == "a cat", kept
+
+
+@pytest.fixture
+def guarded() -> Iterator[None]:
+    before = logging.getLogRecordFactory()
+    guard_logs()
+    yield
+    logging.setLogRecordFactory(before)
+
+
+@pytest.mark.usefixtures("guarded")
+def test_no_log_record_holds_it(caplog: pytest.LogCaptureFixture) -> None:
+    kept = Secret("hunter22")
+    log = logging.getLogger("urllib3.connectionpool")
+    caplog.set_level("DEBUG")
+    log.debug('%s "GET /x?p=%s"', "host", quote("hunter22"))
+    log.debug("hunter22 as it stands, with a lone %")
+    log.debug("%s", {"password": "hunter22"})
+    log.debug("%d", "hunter22 does not fit")
+    try:
+        try:
+            raise ValueError("hunter22")  # noqa: TRY301 - the cause
+        except ValueError as exc:
+            raise RuntimeError("after it") from exc
+    except RuntimeError:
+        log.exception("failed")
+    assert "hunter22" not in caplog.text, kept
+    assert caplog.text.count("***") >= 5
+    assert "after it" in caplog.text
+
+
+@pytest.mark.usefixtures("guarded")
+def test_other_records_are_left_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("x")
+    log.warning("%s and %s", "one", 2)
+    assert caplog.records[0].args == ("one", 2)
+    try:
+        raise ValueError("plain")  # noqa: TRY301 - is looked at
+    except ValueError:
+        log.exception("failed")
+    assert caplog.records[1].exc_info is not None
+
+
+@pytest.mark.usefixtures("guarded")
+def test_guarding_twice_is_guarding_once() -> None:
+    once = logging.getLogRecordFactory()
+    guard_logs()
+    assert logging.getLogRecordFactory() is once
