@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from shared.database.endpoint import Endpoint, find_endpoint
 from shared.errors import TargetNotAllowed
+from shared.lake.allowed_accounts import refuse_other_accounts
 from shared.names import QualifiedName
 from shared.request import RestoreRequest
 from shared.settings import Settings
@@ -27,6 +28,7 @@ def open_doors(request: RestoreRequest, settings: Settings) -> Endpoint:
         TargetNotAllowed: the table, or the one that staging is made like, is not listed.
         RestoreError: as `find_endpoint`.
     """
+    refuse_other_accounts(request.archive, settings)
     if settings.allowed_targets is not None:
         _refuse_table(request.target_table, settings.allowed_targets, "destination.target_table")
         _refuse_table(request.staging_like, settings.allowed_targets, "destination.create_staging_like")

@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -21,6 +22,7 @@ from shared.connection_uri import SslMode, check_hosts, read_connection_uri
 from shared.csv_options import CsvOptions
 from shared.errors import RequestError
 from shared.lake.adls_url import ArchiveLocation, parse_adls_url
+from shared.lake.csv_head import MOST_COLUMNS
 from shared.names import QualifiedName, check_name, parse_qualified_name
 from shared.secret import Secret
 
@@ -57,9 +59,6 @@ def _cagg_names(value: Any) -> Any:
         parse_qualified_name(name)
     return tuple(value)
 
-
-# PostgreSQL's limit (MaxHeapAttributeNumber): https://www.postgresql.org/docs/current/limits.html
-MOST_COLUMNS = 1600
 
 TableName = Annotated[str, AfterValidator(_qualified_name)]
 ColumnName = Annotated[str, AfterValidator(check_name)]
@@ -159,7 +158,10 @@ class Copy(_Section):
     on_error: Literal["stop", "skip"] = "stop"
     max_rejected_rows: WholeNumber | None = Field(None, ge=0)
     expected_rows: WholeNumber | None = Field(None, ge=0)
-    expected_sha256: Annotated[str, AfterValidator(_sha256)] | None = None
+    expected_sha256: (
+        Annotated[str, AfterValidator(_sha256), WithJsonSchema({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})]
+        | None
+    ) = None
 
     @model_validator(mode="after")
     def _headerless(self) -> Copy:
@@ -190,7 +192,9 @@ class RestoreRequest(_Section):
     """One request: which archive, into which table, how. `docs/request.md` describes each field."""
 
     # Read as text, kept as what the text says.
-    archive: Annotated[ArchiveLocation, BeforeValidator(_archive_location)] = Field(alias="adls_url")
+    archive: Annotated[
+        ArchiveLocation, BeforeValidator(_archive_location), WithJsonSchema({"type": "string", "minLength": 1})
+    ] = Field(alias="adls_url")
     pg: Pg = Pg()
     destination: Destination = Destination()
     timescaledb: Timescaledb = Timescaledb()

@@ -45,6 +45,10 @@ class LibpqVariables:
     sslrootcert: str | None = None
     options: str | None = None
 
+    def __repr__(self) -> str:
+        """Name no value: a password that was put into the wrong setting is one, too."""
+        return "LibpqVariables(...)"
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -21,6 +21,15 @@ _TIME_KINDS: dict[str, TimeKind] = {
     "integer": "integer",
     "bigint": "integer",
 }
+# The same types for a cast: what the catalogue says is looked up, and never becomes SQL by itself.
+_TIME_SQL: dict[str, sql.SQL] = {
+    "timestamp with time zone": sql.SQL("timestamp with time zone"),
+    "timestamp without time zone": sql.SQL("timestamp without time zone"),
+    "date": sql.SQL("date"),
+    "smallint": sql.SQL("smallint"),
+    "integer": sql.SQL("integer"),
+    "bigint": sql.SQL("bigint"),
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,11 @@ class Table:
     def time_kind(self) -> TimeKind | None:
         """Kind of the time column; None where a day cannot be found in its type (a uuid, an own type)."""
         return None if self.time_type is None else _TIME_KINDS.get(self.time_type)
+
+    @property
+    def time_sql(self) -> sql.SQL:
+        """The time column's type for SQL, where a day can be found in it."""
+        return _TIME_SQL[self.time_type or ""]
 
     @property
     def identifier(self) -> sql.Identifier:

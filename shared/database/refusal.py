@@ -20,6 +20,7 @@ import psycopg2
 from psycopg2 import _psycopg
 from psycopg2.extensions import POLL_OK, POLL_READ
 
+from shared.database.missing_right import MissingRight, lacks
 from shared.database.sqlstate import error_for_sqlstate
 from shared.errors import ConnectionOptionRejected, DatabaseAccessDenied, DatabaseUnreachable, Fault, RestoreError
 from shared.secret import redact
@@ -33,6 +34,9 @@ _SQLSTATE_AT_END = re.compile(r":\s+([0-9A-Z]{5})\s*\Z")
 
 # Class 22 and 42704: a parameter (`options=-c ...`) that does not exist, or a value that it does not take.
 _BAD_SETTING = ("22", "42704")
+
+# insufficient_privilege: CONNECT on the database (CheckMyDatabase in src/backend/utils/init/postinit.c).
+_NO_RIGHT = "42501"
 
 
 def refusal_to_error(parameters: dict[str, Any], refusal: psycopg2.Error) -> RestoreError:
@@ -59,6 +63,12 @@ def refusal_to_error(parameters: dict[str, Any], refusal: psycopg2.Error) -> Res
             "the server does not take a setting of the connection",
             details=[Fault("ConnectionOptionRejected", "see the SQLSTATE", info=(("sqlstate", sqlstate),))],
         )
+    if sqlstate == _NO_RIGHT:
+        error = lacks([MissingRight(parameters.get("user", ""), "CONNECT", f"database {parameters['dbname']}")])
+        if parameters.get("options"):
+            # The server asks for CONNECT first, and then whether the role may change such a setting.
+            error.message += ", or may not change a setting of options"
+        return error
     return error_for_sqlstate(sqlstate, f"the server refused the connection: {text}")
 
 

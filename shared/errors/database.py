@@ -34,7 +34,7 @@ class DatabasePermissionDenied(DatabaseError):
     code = "DatabasePermissionDenied"
     status = 403
     default_target = "pg.user"
-    default_hint = "grant the role what docs/errors.md lists under this code"
+    default_hint = "docs/security.md lists the rights that a restore takes, as SQL"
 
 
 class ConnectionOptionRejected(DatabaseError):

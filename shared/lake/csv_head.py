@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MIB = 1024 * 1024
+# The widest table there is: MaxHeapAttributeNumber, https://www.postgresql.org/docs/current/limits.html
+MOST_COLUMNS = 1600
+# As many names of 63 characters, each quoted, with room to spare.
+_MOST_HEADER_BYTES = 256 * 1024
 _PIECE_BYTES = 16 * 1024
 _BOM = codecs.BOM_UTF8
 
@@ -113,12 +117,15 @@ def read_header(file: IO[bytes], dialect: CsvDialect) -> list[str]:
 
     Raises:
         HeaderMissing: the file is empty.
-        HeaderInvalid: the record cannot be read, or a name is empty or occurs twice.
+        HeaderInvalid: the record cannot be read, is longer than 256 KiB, names more than 1,600 columns, or a name is
+            empty or occurs twice.
     """
-    records = read_records(file, dialect, 1)
+    records = read_records(file, dialect, 1, limit_bytes=_MOST_HEADER_BYTES)
     if not records:
         raise HeaderMissing("the file is empty: it has no header line")
     names = records[0]
+    if len(names) > MOST_COLUMNS:
+        raise HeaderInvalid(f"the header names {len(names)} columns, and no table has more than {MOST_COLUMNS}")
     if "" in names:
         raise HeaderInvalid(f"the header names no column at position {names.index('') + 1}")
     repeated = [name for name, times in Counter(names).items() if times > 1]
