@@ -26,7 +26,7 @@ FOR_LIBPQ = {
 }
 ALL = {
     **FOR_LIBPQ,
-    **{key: NAMES[key] for key in ("a statement", "a placeholder", "braces", "a line break", "letters", "63 bytes")},
+    **{key: NAMES[key] for key in ("a statement", "placeholders", "braces", "line breaks", "letters", "63 bytes")},
 }
 each_name = pytest.mark.parametrize("name", ALL.values(), ids=ALL)
 PASSWORD = "only-for-tests"
