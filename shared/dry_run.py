@@ -117,7 +117,7 @@ def _problems(
     if expected is not None and rows != expected:
         yield {"code": "RowCountMismatch", "message": f"the archive holds {rows} rows, expected_rows is {expected}"}
     if existing is not None and existing.rows and request.destination.existing_rows == "error":
-        yield {"code": "WindowNotEmpty", "message": f"the table already holds {existing.describe()}"}
+        yield {"code": "WindowNotEmpty", "message": f"the table already holds {existing.rows} rows of the day"}
     if request.copy_.on_error == "skip" and not is_supported(cursor.connection):
         yield {"code": "OnErrorNotSupported", "message": "copy.on_error takes PostgreSQL 17 or newer"}
     needed = [right for right in missing if right.is_needed]

@@ -112,7 +112,7 @@ class Report:
         """Take down what the request asks for, as far as it is known before anything is done."""
         self.archive_url, self.day = request.archive.url, request.archive.day
         self.target_table, self.mode = str(request.target_table), request.destination.mode
-        self.database = request.pg.database or request.archive.database
+        self.database = request.pg.parameters.get("dbname", request.archive.database)
 
     def begin_load(self) -> None:
         """Forget what a load noted that was rolled back and is begun anew."""

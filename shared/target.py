@@ -17,6 +17,7 @@ from shared.database.permissions import can_read
 from shared.database.window import Window, day_window, units_per_second_of
 from shared.errors import WindowUnknown
 from shared.lake.csv_head import read_records
+from shared.names import shown_name
 from shared.report import Report
 from shared.request import RestoreRequest
 
@@ -76,7 +77,10 @@ def find_target(
     if request.staging_like != request.target_table:
         like = find_table(cursor, request.staging_like, target="destination.create_staging_like")
     plan = plan_columns(names, table.columns, options=options, staging=destination.mode == "staging")
-    report.columns_loaded, report.columns_ignored = plan.loaded, plan.ignored
+    report.columns_loaded = plan.loaded
+    report.columns_ignored = tuple(
+        shown_name(name, place) for place, name in enumerate(names, 1) if name in plan.ignored
+    )
     report.columns_defaulted = plan.defaulted
     window = _window(request, table, names, file)
     if window is None:

@@ -110,7 +110,7 @@ def find_table(
 
     Raises:
         TableNotFound: there is no such table.
-        TargetNotATable: the name is that of a view or of something else.
+        TargetNotATable: the name is that of a view, of a chunk or of something else.
         UnknownColumn: `time_column` is no time column of the table.
         DatabaseInRestoreMode: see `find_timescaledb`.
     """
@@ -129,6 +129,8 @@ def find_table(
     table = Table(oid, schema_oid, str(name.schema), name.name, columns, find_timescaledb(cursor))
     if table.timescaledb is not None:
         table = _as_hypertable(cursor, table)
+        if table.hypertable_id is None:
+            _refuse_chunk(cursor, table, target)
     if table.hypertable_id is None and time_column is None:
         time_column = _only_time_column(table)
     return table if time_column is None else _with_time_column(table, time_column)
@@ -184,6 +186,20 @@ def _columns(cursor: Cursor, oid: int) -> tuple[Column, ...]:
         (oid,),
     )
     return tuple(Column(*row) for row in cursor.fetchall())
+
+
+def _refuse_chunk(cursor: Cursor, table: Table, target: str) -> None:
+    """Refuse a chunk by its own name: the guard of the day would be missed."""
+    cursor.execute(
+        "SELECT h.schema_name, h.table_name FROM pg_catalog.pg_inherits i"
+        " JOIN pg_catalog.pg_class p ON p.oid = i.inhparent JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace"
+        " JOIN _timescaledb_catalog.hypertable h ON h.schema_name = n.nspname AND h.table_name = p.relname"
+        " WHERE i.inhrelid = %s",
+        (table.oid,),
+    )
+    row = cursor.fetchone()
+    if row is not None:
+        raise TargetNotATable(f"{table} is a chunk of {row[0]}.{row[1]}", target=target, hint="name the hypertable")
 
 
 def _as_hypertable(cursor: Cursor, table: Table) -> Table:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 # The widest table there is: MaxHeapAttributeNumber, https://www.postgresql.org/docs/current/limits.html
 MOST_COLUMNS = 1600
+# In a message.
+_MOST_POSITIONS = 10
 # As many names of 63 characters, each quoted, with room to spare.
 _MOST_HEADER_BYTES = 256 * 1024
 _PIECE_BYTES = 16 * 1024
@@ -128,9 +130,11 @@ def read_header(file: IO[bytes], dialect: CsvDialect) -> list[str]:
         raise HeaderInvalid(f"the header names {len(names)} columns, and no table has more than {MOST_COLUMNS}")
     if "" in names:
         raise HeaderInvalid(f"the header names no column at position {names.index('') + 1}")
-    repeated = [name for name, times in Counter(names).items() if times > 1]
+    # Names are not repeated here: what is taken for a header may be a row.
+    times = Counter(names)
+    repeated = [str(place) for place, name in enumerate(names, 1) if times[name] > 1]
     if repeated:
-        raise HeaderInvalid("the header names a column twice: " + ", ".join(map(repr, repeated)))
+        raise HeaderInvalid(f"the header names a column twice, at positions {', '.join(repeated[:_MOST_POSITIONS])}")
     return names
 
 

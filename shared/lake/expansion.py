@@ -19,6 +19,24 @@ MIB = 1024 * 1024
 _PIECE_BYTES = 64 * 1024
 # A file of blanks, or the one long beginning of an ordinary file, is no bomb.
 _FREE_BYTES = 16 * MIB
+# Headers and trailers.
+_SMALL_BYTES = 4096
+
+
+def refuse_stored(size: int, *, max_bytes: int) -> None:
+    """Refuse an archive that is larger than what may come out of it.
+
+    What gzip cannot make smaller it makes larger, by much less than an eighth; more is padding, or empty members.
+
+    Args:
+        size: of the stored file, in bytes.
+        max_bytes: how many bytes may come out (setting `CSV_MAX_BYTES`).
+
+    Raises:
+        ArchiveTooLarge: it is.
+    """
+    if size > max_bytes + max_bytes // 8 + _SMALL_BYTES:
+        raise ArchiveTooLarge(f"the archive itself has {size} bytes, and CSV_MAX_BYTES allows {max_bytes}")
 
 
 def gunzip_within(chunks: Iterable[bytes], *, max_bytes: int, max_expansion: int) -> Iterator[bytes]:

@@ -123,6 +123,7 @@ def watch(
     caplog.set_level("DEBUG")
     monkeypatch.setenv("PGPASSWORD", CANARIES["own_password"])
     monkeypatch.setenv("PGHOST", "settings.invalid")
+    monkeypatch.setenv("PG_ALLOWED_HOSTS", f"settings.invalid,db.example,{site.database.pg['host']}")
     monkeypatch.setenv("PGUSER", "somebody")
     return Watch(site, monkeypatch, caplog, capfd)
 

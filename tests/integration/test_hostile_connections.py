@@ -18,7 +18,6 @@ CSV = csv_of(("time", "v"), [("2025-01-01 01:00Z", "a")])
 FOR_LIBPQ = {
     "keywords": "x host=127.0.0.2 user=postgres",
     "a quoted keyword": "x' host='127.0.0.2",
-    "a URI": "postgresql://postgres@127.0.0.2/x",
     "a query": "x?host=127.0.0.2&sslmode=disable#y",
     "userinfo": "x@127.0.0.2:1/y",
     "an equals sign": "host=127.0.0.2",
@@ -26,8 +25,10 @@ FOR_LIBPQ = {
 }
 ALL = {
     **FOR_LIBPQ,
-    **{key: NAMES[key] for key in ("a statement", "placeholders", "braces", "line breaks", "letters", "63 bytes")},
+    **{key: NAMES[key] for key in ("a statement", "placeholders", "braces", "letters", "63 bytes")},
 }
+# A URI, or a forged line of a log: neither is ever the name of a role or a database.
+REFUSED = ["postgresql://postgres@127.0.0.2/x", NAMES["line breaks"], "a\x1b[31m"]
 each_name = pytest.mark.parametrize("name", ALL.values(), ids=ALL)
 PASSWORD = "only-for-tests"
 
@@ -114,11 +115,23 @@ def test_a_database_in_a_uri_and_in_the_path(site: Site, other_database: str) ->
     user = quote(pg["user"]) + (f":{quote(pg['password'], safe='')}" if pg["password"] else "")
     uri = f"postgresql://{user}@{pg['host']}:{pg['port']}/{quote(other_database, safe='')}?sslmode=prefer"
     answer = site.restore(site.archive("t", CSV), pg={"connection_uri": uri})
+    if "@" in other_database:
+        # It would be the end of a password that was not escaped.
+        assert answer.code == "InvalidRequest"
+        return
     assert (answer.body["status"], answer.body["database"]) == ("ok", other_database), answer.body
     path = f"backups/{other_database}/{site.database.schema}.t.2025-01-01.csv.gz"
     answer = site.restore(site.storage.url(path), dry_run=True)
     # Nothing is stored there: the path was read, or refused.
     assert answer.code in {"ArchiveNotFound", "InvalidArchiveUrl"}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("field", ["user", "database"])
+def test_what_is_no_name_at_all(site: Site, field: str, name: str) -> None:
+    answer = site.restore(site.archive("t", CSV), pg=site.database.pg | {field: name})
+    assert (answer.code, answer.body["error"]["details"][0]["target"]) == ("InvalidRequest", f"pg.{field}")
+    assert name not in str(answer.body)
 
 
 @each_name

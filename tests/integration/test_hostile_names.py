@@ -106,7 +106,9 @@ def test_columns_by_their_map(site: Site, name: str) -> None:
     assert loaded(send(site, csv_of(None, ROWS), destination=append, copy=headerless)) == 2
     drifted = csv_of(("time", name, f"{name}?" * 9), [(*row, "x") for row in ROWS])
     answer = send(site, drifted, destination=append | {"mode": "staging"})
-    assert (loaded(answer), answer.body["columns_ignored"]) == (2, [f"{name}?" * 9])
+    # What goes over several lines may be rows, and is not repeated.
+    ignored = "column 3" if "\n" in name else f"{name}?" * 9
+    assert (loaded(answer), answer.body["columns_ignored"]) == (2, [ignored])
     assert values(site.database, "t", name) == ["a", "a", "a", "b", "b", "b"]
 
 
