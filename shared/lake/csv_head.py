@@ -134,7 +134,10 @@ def read_header(file: IO[bytes], dialect: CsvDialect) -> list[str]:
     times = Counter(names)
     repeated = [str(place) for place, name in enumerate(names, 1) if times[name] > 1]
     if repeated:
-        raise HeaderInvalid(f"the header names a column twice, at positions {', '.join(repeated[:_MOST_POSITIONS])}")
+        raise HeaderInvalid(
+            f"the header names a column twice, at positions {', '.join(repeated[:_MOST_POSITIONS])}",
+            hint="if the file has no header, set copy.csv_options.HEADER to false and name copy.columns",
+        )
     return names
 
 

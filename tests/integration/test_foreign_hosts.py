@@ -170,3 +170,41 @@ def test_a_bare_path_is_held_against_the_list_too(
     assert (answer.status, answer.code) == (403, "StorageAccountNotAllowed")
     assert azure.connections == []
     assert not database_listener.was_visited()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"PG_ALLOWED_HOSTS": "db.example.com"},
+        {"PG_ALLOWED_HOSTS": "127.0.0.1:1"},
+        {"PGHOST": "db.example.com"},
+        {"PGHOST": "127.0.0.1", "PGPORT": "1"},
+        {"PG_ALLOWED_DATABASES": "other"},
+        {"ALLOWED_TARGETS": "other.*"},
+        {"PG_AUTH": "entra"},
+    ],
+)
+@pytest.mark.parametrize("form", ["host", "uri", "several"])
+def test_a_server_that_is_not_listed_is_not_connected_to(
+    site: Site,
+    database_listener: Listener,
+    managed_identity: ManagedIdentity,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    form: str,
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    # A password in the request would be the way in.
+    password = None if "PG_AUTH" in settings else "hunter2"
+    port = database_listener.port
+    forms: dict[str, dict[str, Any]] = {
+        "host": {"host": LOOPBACK, "port": port, "user": "restore", "password": password},
+        "uri": {"connection_uri": f"postgresql://restore{':hunter2' if password else ''}@{LOOPBACK}:{port}/d"},
+        "several": {"host": f"{LOOPBACK},localhost", "port": port, "user": "restore", "password": password},
+    }
+    answer = site.post({"adls_url": site.archive("t", b"time,v\n"), "pg": forms[form]})
+    assert (answer.status, str(answer.code)[-10:]) == (403, "NotAllowed")
+    assert not database_listener.was_visited()
+    assert managed_identity.tokens_given == []
+    assert "hunter2" not in str(answer)

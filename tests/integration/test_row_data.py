@@ -87,7 +87,7 @@ def test_a_value_that_is_read_as_a_name(site: Site, caplog: pytest.LogCaptureFix
 def test_a_row_that_is_taken_for_a_header(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """A file without a header, and a dialect in which several rows are one."""
     site.database.hypertable("t", COLUMNS)
-    headerless = site.archive("t", f"2025-01-01,{VALUE},1,1\n".encode())
+    headerless = site.archive("t", f"2025-01-01,{VALUE},1,2\n".encode())
     merged = site.archive("t", f"time,v|2025-01-01,{VALUE}\n2025-01-02,{VALUE}|x\n".encode(), day="2025-01-02")
     dialect = {"csv_options": {"QUOTE": "|", "DELIMITER": ","}}
     for url, copy in ((headerless, {}), (headerless, {"columns": ["time"]}), (merged, dialect)):

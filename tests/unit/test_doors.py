@@ -1,4 +1,4 @@
-"""Which tables a request may name. That nothing is connected to before, tests/integration/test_foreign_hosts.py shows."""
+"""Which tables a request may name. That nothing is connected to before is shown by test_foreign_hosts.py."""
 
 from __future__ import annotations
 

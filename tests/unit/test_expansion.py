@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared.errors import ArchiveTooLarge, ArchiveTruncated
-from shared.lake.expansion import gunzip_within
+from shared.lake.expansion import gunzip_within, refuse_stored
 
 MIB = 1024 * 1024
 
@@ -89,3 +89,13 @@ def test_what_is_read_so_far_counts_and_not_what_comes_later() -> None:
 def test_other_faults_of_a_file_pass_through() -> None:
     with pytest.raises(ArchiveTruncated):
         list(unpacked(gzip.compress(b"rows")[:-1]))
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB, 5 * MIB + 3])
+def test_an_archive_of_what_gzip_makes_larger_may_be_stored(size: int) -> None:
+    refuse_stored(len(gzip.compress(os.urandom(size))), max_bytes=size)
+
+
+def test_an_archive_that_is_mostly_padding_may_not() -> None:
+    with pytest.raises(ArchiveTooLarge, match="CSV_MAX_BYTES"):
+        refuse_stored(2 * MIB, max_bytes=MIB)
