@@ -38,7 +38,14 @@ class Source(TypedDict):
     path: str
     etag: str
     compressed_bytes: int
-    csv_bytes: int
+    csv_bytes: int | None
+
+
+class CopyOutcome(TypedDict):
+    """How the rows got in."""
+
+    transfer: Literal["spool", "stream"]
+    waited_seconds: float
 
 
 class Outcomes(TypedDict, total=False):
@@ -160,6 +167,7 @@ class Answer(Occasional):
     rows_loaded: int | None
     verification: CountedRows | None
     source: Source
+    copy: CopyOutcome | None
     edition: str | None
     timescaledb_version: str | None
     timescaledb: Outcomes

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import IO
 
 from shared.answer import CaggWindow, PlannedCagg, PlannedChunk, Problem
+from shared.csv_source import CsvSource
 from shared.database.cagg_plan import PlannedRefresh, caggs_available, plan_refresh
 from shared.database.chunk_catalog import chunks_inside
 from shared.database.connection import Cursor
@@ -17,7 +17,7 @@ from shared.database.permissions import can_read, find_missing, to_refresh
 from shared.database.rejects import is_supported
 from shared.database.verification import Count, count_window
 from shared.database.window import iso
-from shared.lake.csv_count import count_rows
+from shared.lake.csv_count import rows_of
 from shared.report import Report, failure
 from shared.request import RestoreRequest
 from shared.rights import missing_rights
@@ -30,7 +30,7 @@ def examine(
     request: RestoreRequest,
     settings: Settings,
     names: Sequence[str],
-    file: IO[bytes],
+    csv: CsvSource,
     report: Report,
 ) -> None:
     """Find out what a restore would do, and fill it into the report.
@@ -42,7 +42,7 @@ def examine(
         request: what would be restored, and how.
         settings: the function app's.
         names: the file's columns, under the table's names.
-        file: the CSV.
+        csv: the archive, unpacked.
         report: gets `dry_run`.
 
     Raises:
@@ -50,7 +50,8 @@ def examine(
     """
     options = request.copy_.csv_options
     with report.clock.stage("count"):
-        rows = count_rows(file, options.dialect, has_header=options.has_header)
+        csv.read_through()
+        rows = rows_of(csv.records or 0, has_header=options.has_header)
     with report.clock.stage("inspect"):
         begin_session(
             cursor,
@@ -58,7 +59,7 @@ def examine(
             lock_timeout_seconds=settings.pg_lock_timeout_seconds,
             statement_timeout_seconds=settings.pg_statement_timeout_seconds,
         )
-        target = find_target(cursor, request, names, file, report)
+        target = find_target(cursor, request, names, csv.head, report)
         existing: Count | None = None
         if target.window is not None and can_read(cursor, target.table):
             existing = count_window(cursor, target.table, target.window)

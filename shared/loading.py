@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shared.csv_source import CsvSource
 from shared.database.chunk_catalog import Chunk, chunks_inside, chunks_overlapping
 from shared.database.chunks import decompress
 from shared.database.connection import Cursor
@@ -18,7 +19,6 @@ from shared.database.steps import ChunkStep, summary
 from shared.database.verification import Count, count_window
 from shared.database.window import Window
 from shared.errors import Fault, TargetLocked, WindowNotEmpty
-from shared.lake.spool import SpooledCsv
 from shared.proof import Proof
 from shared.report import Report
 from shared.request import RestoreRequest
@@ -51,7 +51,7 @@ class DayLoad:
     """The load of one day, in as many transactions as it takes to find the target standing still."""
 
     def __init__(
-        self, request: RestoreRequest, settings: Settings, names: Sequence[str], csv: SpooledCsv, report: Report
+        self, request: RestoreRequest, settings: Settings, names: Sequence[str], csv: CsvSource, report: Report
     ) -> None:
         self._request = request
         self._settings = settings
@@ -149,7 +149,7 @@ class DayLoad:
             load,
             self._request,
             target,
-            self._csv.file,
+            self._csv,
             report,
             proof,
             show_row_data=self._settings.show_row_data,
@@ -168,7 +168,7 @@ class DayLoad:
         return True
 
     def _find(self, cursor: Cursor) -> Target:
-        return find_target(cursor, self._request, self._names, self._csv.file, self._report)
+        return find_target(cursor, self._request, self._names, self._csv.head, self._report)
 
     def _go_on(self, before: Count) -> bool:
         """Say whether the day may be loaded although it is not empty."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from psycopg2 import sql
 
+from shared.csv_source import CsvSource
 from shared.database.chunk_catalog import Chunk
 from shared.database.connection import Cursor
 from shared.database.hypertable import has_insert_triggers, has_unique_index
@@ -18,8 +19,7 @@ from shared.database.verification import (
 )
 from shared.database.window import Window
 from shared.errors import Fault, VerificationFailed, WindowNotEmpty
-from shared.lake.csv_count import count_rows
-from shared.lake.spool import SpooledCsv
+from shared.lake.csv_count import rows_of
 from shared.report import Report, Verification
 from shared.request import RestoreRequest
 from shared.target import Target
@@ -29,7 +29,7 @@ class Proof:
     """What is counted around a load. Nothing of it is done where the request says `verify: false`."""
 
     def __init__(
-        self, request: RestoreRequest, target: Target, before: Count | None, csv: SpooledCsv, report: Report
+        self, request: RestoreRequest, target: Target, before: Count | None, csv: CsvSource, report: Report
     ) -> None:
         self._request = request
         self._target = target
@@ -100,7 +100,7 @@ class Proof:
     def _compare_with_archive(self, cursor: Cursor) -> None:
         """Refuse a load that took fewer rows than the archive holds. COPY does not count what a trigger drops."""
         options, report = self._request.copy_.csv_options, self._report
-        records = count_rows(self._csv.file, options.dialect, has_header=options.has_header)
+        records = rows_of(self._csv.records or 0, has_header=options.has_header)
         if report.rows_read != records and not self._ends_at_marker(cursor, records):
             self._refuse(f"the archive holds {records} rows, but PostgreSQL took {report.rows_read}", records)
         if report.rows_skipped and not has_unique_index(cursor, self._target.table):
@@ -108,9 +108,11 @@ class Proof:
 
     def _ends_at_marker(self, cursor: Cursor, records: int) -> bool:
         r"""Whether the one missing row is a line `\.` at the file's end, which PostgreSQL before 18 leaves out."""
-        self._csv.file.seek(max(self._csv.size - 8, 0))
-        ends = self._csv.file.read().replace(b"\r", b"\n").rstrip(b"\n").endswith(b"\n\\.")
-        return ends and self._report.rows_read == records - 1 and cursor.connection.server_version < 180000  # noqa: PLR2004
+        return (
+            self._csv.ends_with_marker is True
+            and self._report.rows_read == records - 1
+            and cursor.connection.server_version < 180000  # noqa: PLR2004
+        )
 
     def _refuse(self, message: str, records: int) -> None:
         facts = {"rows_in_archive": records, "rows_loaded": self._report.rows_loaded}

@@ -12,6 +12,7 @@ from shared.answer import (
     CaggOutcome,
     CaggWindow,
     ChunkOutcome,
+    CopyOutcome,
     CountedRows,
     DateWindow,
     ErrorAnswer,
@@ -84,6 +85,8 @@ class Report:
     etag: str | None = None
     compressed_bytes: int | None = None
     csv_bytes: int | None = None
+    transfer: Literal["spool", "stream"] | None = None
+    waited_seconds: float | None = None
     database: str | None = None
     target_table: str | None = None
     day: date | None = None
@@ -117,7 +120,7 @@ class Report:
     def begin_load(self) -> None:
         """Forget what a load noted that was rolled back and is begun anew."""
         self.rows_loaded = self.rows_inserted = self.rows_skipped = self.rows_removed = None
-        self.removed_by = self.rejected = self.verification = None
+        self.removed_by = self.rejected = self.verification = self.waited_seconds = None
         self.chunks, self.warnings = [], []
 
     @property
@@ -183,8 +186,9 @@ class Report:
                 "path": _known(self.archive_url),
                 "etag": _known(self.etag),
                 "compressed_bytes": _known(self.compressed_bytes),
-                "csv_bytes": _known(self.csv_bytes),
+                "csv_bytes": self.csv_bytes,
             },
+            "copy": self._copy(),
             "edition": self.edition,
             "timescaledb_version": self.timescaledb_version,
             "timescaledb": self.options,
@@ -207,6 +211,11 @@ class Report:
             answer |= {"dry_run": self.dry_run}
         return answer
 
+    def _copy(self) -> CopyOutcome | None:
+        if self.waited_seconds is None:
+            return None
+        return {"transfer": _known(self.transfer), "waited_seconds": round(self.waited_seconds, 3)}
+
     def log_line(self, error: RestoreError | None = None) -> str:
         """Return the one line that the log keeps of this restore: `key=value`, text in JSON's quotes."""
         facts: dict[str, Any] = {
@@ -225,6 +234,8 @@ class Report:
             "rows_after": None if self.verification is None else self.verification.after.rows,
             "compressed_bytes": self.compressed_bytes,
             "csv_bytes": self.csv_bytes,
+            "transfer": self.transfer,
+            "waited_s": None if self.waited_seconds is None else round(self.waited_seconds, 3),
             "edition": self.edition,
             "timescaledb": self.timescaledb_version,
             "failed_in": None if error is None else self.clock.current,

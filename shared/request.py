@@ -160,6 +160,7 @@ class Copy(_Section):
     columns: tuple[FileColumnName, ...] | None = Field(None, min_length=1, max_length=MOST_COLUMNS)
     column_map: Mapping[FileColumnName, ColumnName] = {}
     synchronous_commit_off: bool = True
+    transfer: Literal["auto", "spool", "stream"] = "auto"
     on_error: Literal["stop", "skip"] = "stop"
     max_rejected_rows: WholeNumber | None = Field(None, ge=0)
     expected_rows: WholeNumber | None = Field(None, ge=0)

@@ -6,12 +6,13 @@ This is the only file that opens a transaction. Each step's own rules are where 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import IO, TypeAlias
 
 from shared.after_commit import after_commit
+from shared.csv_source import CsvSource
 from shared.database.column_plan import file_columns
 from shared.database.commit_outcome import find_out
 from shared.database.connection import (
@@ -28,11 +29,12 @@ from shared.database.guard import only_restore
 from shared.database.load import make_commit_durable
 from shared.doors import open_doors
 from shared.dry_run import examine
-from shared.lake.archive import open_archive
+from shared.lake.archive import Archive, open_archive
 from shared.lake.checksum import checked
 from shared.lake.csv_head import read_header
+from shared.lake.csv_stream import StreamedCsv
 from shared.lake.expansion import gunzip_within, refuse_stored
-from shared.lake.spool import SpooledCsv, spooled_csv
+from shared.lake.spool import spooled_csv
 from shared.loading import DayLoad, Loaded
 from shared.report import Report
 from shared.request import RestoreRequest
@@ -57,7 +59,7 @@ def restore(request: RestoreRequest, settings: Settings, report: Report) -> None
     endpoint = open_doors(request, settings)
     report.database = endpoint.database
     try:
-        with _whole_csv(request, settings, report) as csv:
+        with _unpacked(request, settings, report) as csv:
             _restore(request, settings, endpoint, csv, report)
     except Exception as exc:
         if not report.is_committed:
@@ -67,8 +69,8 @@ def restore(request: RestoreRequest, settings: Settings, report: Report) -> None
         report.warn("AfterCommitFailed", f"the rows are in, but what comes after failed: {type(exc).__name__}")
 
 
-def _restore(request: RestoreRequest, settings: Settings, endpoint: Endpoint, csv: SpooledCsv, report: Report) -> None:
-    names = _file_columns(request, csv.file)
+def _restore(request: RestoreRequest, settings: Settings, endpoint: Endpoint, csv: CsvSource, report: Report) -> None:
+    names = _file_columns(request, csv.head)
     limits = Limits(settings.pg_connect_timeout_seconds, settings.pg_statement_timeout_seconds)
     connect_again = partial(connect, endpoint, limits)
     with ExitStack() as stack:
@@ -76,7 +78,7 @@ def _restore(request: RestoreRequest, settings: Settings, endpoint: Endpoint, cs
             connection = stack.enter_context(connect_again())
         if request.dry_run:
             with transaction(connection, "REPEATABLE READ READ ONLY") as work:
-                examine(work.cursor, request, settings, names, csv.file, report)
+                examine(work.cursor, request, settings, names, csv, report)
             return
 
         with report.clock.stage("connect"):
@@ -101,23 +103,37 @@ def _restore(request: RestoreRequest, settings: Settings, endpoint: Endpoint, cs
 
 
 @contextmanager
-def _whole_csv(request: RestoreRequest, settings: Settings, report: Report) -> Iterator[SpooledCsv]:
-    """Fetch and unpack the archive. It is known to be whole before the database hears of it."""
+def _unpacked(request: RestoreRequest, settings: Settings, report: Report) -> Iterator[CsvSource]:
+    """Unpack the archive: to the temporary disk, and whole before the database hears of it; or as it is read."""
+    copy = request.copy_
     with ExitStack() as stack:
-        with report.clock.stage("download"), open_archive(request.archive, settings) as archive:
+        with report.clock.stage("download"), ExitStack() as download:
+            archive = download.enter_context(open_archive(request.archive, settings))
             report.etag, report.compressed_bytes = archive.etag, archive.size
             refuse_stored(archive.size, max_bytes=settings.csv_max_bytes)
-            stored = checked(archive.chunks(), sha256=request.copy_.expected_sha256, md5=archive.content_md5)
-            plain = gunzip_within(stored, max_bytes=settings.csv_max_bytes, max_expansion=settings.csv_max_expansion)
-            csv = stack.enter_context(
-                spooled_csv(
-                    plain,
-                    max_memory_bytes=settings.spool_max_memory_bytes,
-                    dialect=request.copy_.csv_options.dialect,
+            unpack = partial(_unpack, archive, request, settings)
+            csv: CsvSource
+            if copy.transfer == "stream" or (
+                copy.transfer == "auto" and archive.size > settings.spool_max_archive_bytes
+            ):
+                report.transfer = "stream"
+                csv = StreamedCsv(unpack, copy.csv_options.dialect)
+                stack.push(download.pop_all())
+            else:
+                report.transfer = "spool"
+                csv = stack.enter_context(
+                    spooled_csv(
+                        unpack(), max_memory_bytes=settings.spool_max_memory_bytes, dialect=copy.csv_options.dialect
+                    )
                 )
-            )
-            report.csv_bytes = csv.size
+                report.csv_bytes = csv.size
         yield csv
+        report.csv_bytes = csv.size
+
+
+def _unpack(archive: Archive, request: RestoreRequest, settings: Settings) -> Generator[bytes, None, None]:
+    stored = checked(archive.chunks(), sha256=request.copy_.expected_sha256, md5=archive.content_md5)
+    return gunzip_within(stored, max_bytes=settings.csv_max_bytes, max_expansion=settings.csv_max_expansion)
 
 
 def _file_columns(request: RestoreRequest, file: IO[bytes]) -> tuple[str, ...]:

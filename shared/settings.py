@@ -73,6 +73,8 @@ class Settings:
         csv_max_bytes: how large an unpacked archive may be.
         csv_max_expansion: how many times the size of its archive a CSV may have.
         spool_max_memory_bytes: how much unpacked CSV is held in memory before it goes to the temporary disk.
+        spool_max_archive_bytes: how large an archive may be to be unpacked to the temporary disk; a larger one is
+            streamed, unless the request says otherwise.
         libpq: what libpq's own variables say.
         pg_auth: how the function proves to PostgreSQL who it is, where the request does not say; None: by password.
         pg_entra_scope: what a token for PostgreSQL is asked for; None: by the host's cloud.
@@ -95,6 +97,7 @@ class Settings:
     csv_max_bytes: int = 20 * 1024 * MIB
     csv_max_expansion: int = 200
     spool_max_memory_bytes: int = 100 * MIB
+    spool_max_archive_bytes: int = 64 * MIB
     libpq: LibpqVariables = field(default_factory=LibpqVariables)
     pg_auth: PgAuth | None = None
     pg_entra_scope: str | None = None
@@ -144,6 +147,9 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         csv_max_bytes=number("CSV_MAX_BYTES", default.csv_max_bytes, maximum=_MOST_BYTES),
         csv_max_expansion=number("CSV_MAX_EXPANSION", default.csv_max_expansion, maximum=_MOST_EXPANSION),
         spool_max_memory_bytes=number("SPOOL_MAX_MEMORY_BYTES", default.spool_max_memory_bytes, maximum=_MOST_BYTES),
+        spool_max_archive_bytes=number(
+            "SPOOL_MAX_ARCHIVE_BYTES", default.spool_max_archive_bytes, minimum=0, maximum=_MOST_BYTES
+        ),
         libpq=LibpqVariables(
             host=text("PGHOST"),
             hostaddr=text("PGHOSTADDR"),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import IO
-
+from shared.csv_source import CsvSource
 from shared.database.connection import Cursor
 from shared.database.load import Rejectable, copy_into, copy_into_staging, insert_staged, make_staging
 from shared.errors import RowCountMismatch
-from shared.lake.csv_count import count_rows
-from shared.lake.csv_head import bom_length
+from shared.lake.csv_count import rows_of
 from shared.proof import Proof
 from shared.report import Report
 from shared.request import RestoreRequest
@@ -19,7 +17,7 @@ def transfer(
     cursor: Cursor,
     request: RestoreRequest,
     target: Target,
-    file: IO[bytes],
+    csv: CsvSource,
     report: Report,
     proof: Proof,
     *,
@@ -31,7 +29,7 @@ def transfer(
         cursor: in the load's transaction.
         request: what is restored, and how.
         target: where the rows go.
-        file: the CSV.
+        csv: the archive, unpacked.
         report: is told how many rows went which way.
         proof: looks at what is staged.
         show_row_data: whether an error may hold values of the row.
@@ -40,31 +38,31 @@ def transfer(
         RestoreError: PostgreSQL refused a row, or the rows are not those that were promised.
     """
     clock, options, plan = report.clock, request.copy_.csv_options, target.plan
-    file.seek(bom_length(file, options.dialect))
     if request.destination.mode == "direct":
-        with clock.stage("copy"):
+        with clock.stage("copy"), csv.opened() as reader:
             report.rows_loaded = copy_into(
-                cursor, target.table.identifier, plan.file_columns, options, file, show_row_data=show_row_data
+                cursor, target.table.identifier, plan.file_columns, options, reader, show_row_data=show_row_data
             )
+            report.waited_seconds = reader.waited_seconds
         _check_expected(request, report)
         return
     may_reject = None
     if request.copy_.max_rejected_rows is not None:
         may_reject = Rejectable(
-            count_rows(file, options.dialect, has_header=options.has_header), request.copy_.max_rejected_rows
+            lambda: rows_of(csv.records or 0, has_header=options.has_header), request.copy_.max_rejected_rows
         )
-        file.seek(bom_length(file, options.dialect))
-    with clock.stage("copy"):
+    with clock.stage("copy"), csv.opened() as reader:
         staging = make_staging(cursor, target.table, target.like, plan.file_columns, report.request_id.replace("-", ""))
         copied = copy_into_staging(
             cursor,
             staging,
             options,
-            file,
+            reader,
             has_timescaledb=target.table.timescaledb is not None,
             may_reject=may_reject,
             show_row_data=show_row_data,
         )
+        report.waited_seconds = reader.waited_seconds
     report.rows_loaded, report.rejected = copied.rows, copied.rejected
     if copied.rejected is not None and copied.rejected.rows:
         report.warn("RowsRejected", f"{copied.rejected.rows} rows could not be parsed and were left out")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import IO
 
 import psycopg2
 from psycopg2 import sql
 
 from shared.csv_options import CsvOptions
+from shared.csv_source import CopyReader
 from shared.database.connection import DEAD_CLIENT_SETTINGS, Cursor
 from shared.database.copy_sql import copy_statement, create_staging, drop_table, insert_from_staging
 from shared.database.hypertable import Table
@@ -66,7 +66,7 @@ def copy_into(
     table: sql.Identifier,
     columns: Sequence[str],
     options: CsvOptions,
-    file: IO[bytes],
+    reader: CopyReader,
     renamed: Mapping[str, str] | None = None,
     *,
     skip_errors: bool = False,
@@ -79,7 +79,7 @@ def copy_into(
         table: what is copied into.
         columns: the file's columns under the table's names, in the file's order.
         options: the request's csv options.
-        file: the CSV, positioned at its first byte after a byte order mark.
+        reader: the CSV, from its first byte after a byte order mark.
         renamed: for columns that the options name otherwise than the table does.
         skip_errors: leave out rows that cannot be parsed, with a NOTICE for each.
         show_row_data: whether an error may hold values of the row.
@@ -91,28 +91,24 @@ def copy_into(
         DataRejected: PostgreSQL refused a row; the detail holds the CSV line and the column.
         CsvOptionRejected: this server does not know an option.
         DatabaseError: any other refusal.
+        ArchiveError: the archive is not whole. It is known only when the reader gets there.
     """
     try:
         statement = copy_statement(table, columns, options, renamed, skip_errors=skip_errors)
-        cursor.copy_expert(statement, _ReadOnly(file), _COPY_BLOCK_BYTES)
+        cursor.copy_expert(statement, reader, _COPY_BLOCK_BYTES)
     except psycopg2.Error as exc:
+        if (error := reader.take_error()) is not None:
+            # psycopg2 ended the COPY for it, with an error of its own: "COPY from stdin failed".
+            raise error from exc
         raise rejected_row(exc, relation=table.strings[-1], columns=columns, show_row_data=show_row_data) from exc
     return cursor.rowcount
 
 
-class _ReadOnly:
-    """A file that cannot be written: a server that answers COPY FROM as if it were COPY TO would fill it."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.read = file.read
-        self.readline = file.readline  # psycopg2 looks for both
-
-
 @dataclass(frozen=True)
 class Rejectable:
-    """How many rows may be left out (`most`) of how many that the file holds (`records`)."""
+    """How many rows may be left out (`most`) of how many that the file holds (`rows`, known once it was read)."""
 
-    records: int
+    rows: Callable[[], int]
     most: int
 
 
@@ -168,7 +164,7 @@ def copy_into_staging(
     cursor: Cursor,
     staging: Staging,
     options: CsvOptions,
-    file: IO[bytes],
+    reader: CopyReader,
     *,
     has_timescaledb: bool,
     may_reject: Rejectable | None,
@@ -180,7 +176,7 @@ def copy_into_staging(
         cursor: in the load's transaction.
         staging: the table.
         options: the request's csv options.
-        file: the CSV, positioned at its first byte after a byte order mark.
+        reader: the CSV, from its first byte after a byte order mark.
         has_timescaledb: whether `timescaledb.restoring` exists.
         may_reject: which rows that PostgreSQL cannot parse may be left out; None: every one is an error.
         show_row_data: whether an error may hold values of the row.
@@ -197,7 +193,7 @@ def copy_into_staging(
             staging.identifier,
             staging.columns,
             options,
-            file,
+            reader,
             staging.renamed,
             show_row_data=show_row_data,
         )
@@ -205,7 +201,7 @@ def copy_into_staging(
             return Copied(copy(), None)
         with collect_rejects(cursor) as rejects:
             rows = copy(skip_errors=True)
-    return Copied(rows, rejects.checked(may_reject.records - rows, may_reject.most))
+    return Copied(rows, rejects.checked(may_reject.rows() - rows, may_reject.most))
 
 
 @contextmanager

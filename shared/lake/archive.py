@@ -7,9 +7,13 @@ that is overwritten meanwhile is an error and never a mixture of both.
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
@@ -25,15 +29,20 @@ from shared.errors import (
     StorageAccessDenied,
     StorageUnreachable,
 )
+from shared.lake.service_client import RANGE_BYTES
 from shared.lake.storage_account import open_client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
-    from azure.storage.filedatalake import StorageStreamDownloader
+    from azure.storage.filedatalake import DataLakeFileClient, StorageStreamDownloader
 
     from shared.lake.adls_url import ArchiveLocation
     from shared.settings import Settings
+
+# A few ranges at once hide the time that each takes to begin; 16 MiB wait at most.
+_RANGES_AT_ONCE = 3
+_RANGES_AHEAD = 4
 
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
 _REQUEST_TIMEOUT, _PRECONDITION_FAILED, _TOO_MANY_REQUESTS, _SERVER_ERROR = 408, 412, 429, 500
@@ -48,16 +57,25 @@ class Archive:
         content_md5: of the stored bytes, as whoever uploaded them noted it; None where nobody did.
     """
 
-    def __init__(self, location: ArchiveLocation, download: StorageStreamDownloader) -> None:
+    def __init__(
+        self,
+        location: ArchiveLocation,
+        client: DataLakeFileClient,
+        download: StorageStreamDownloader,
+        pool: ThreadPoolExecutor,
+    ) -> None:
         self.etag: str = download.properties.etag
         self.size: int = download.size
         content_md5 = download.properties.content_settings.content_md5
         self.content_md5: bytes | None = bytes(content_md5) if content_md5 else None
         self._location = location
-        self._download = download
+        self._client = client
+        self._pool = pool
+        # What came with the first answer. It is kept, since a file may be read twice.
+        self.first = b"".join(islice(download.chunks(), 1))
 
-    def chunks(self) -> Iterator[bytes]:
-        """Read the file from its beginning.
+    def chunks(self) -> Generator[bytes, None, None]:
+        """Read the file from its beginning, and fetch the next ranges meanwhile.
 
         Yields:
             The stored bytes in order, at most 4 MiB at a time.
@@ -68,13 +86,42 @@ class Archive:
                 storage ended the file early without an error of its own.
         """
         delivered = 0
-        with _translated(self._location):
-            for chunk in self._download.chunks():
-                delivered += len(chunk)
-                yield chunk
+        for chunk in self._parts():
+            delivered += len(chunk)
+            yield chunk
         # https://github.com/Azure/azure-sdk-for-python/issues/16723
         if delivered != self.size:
             raise StorageUnreachable(f"storage delivered {delivered} of the {self.size} bytes of {self._location.url}")
+
+    def _parts(self) -> Iterator[bytes]:
+        if self.first:
+            yield self.first
+        starts = iter(range(len(self.first), self.size, RANGE_BYTES))
+        waiting = deque(self._pool.submit(self._fetch, start) for start in islice(starts, _RANGES_AHEAD))
+        try:
+            while waiting:
+                part = waiting.popleft().result()
+                # Before this one is worked on, so that the pool has something to do meanwhile.
+                waiting += [self._pool.submit(self._fetch, start) for start in islice(starts, 1)]
+                yield part
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _fetch(self, start: int) -> bytes:
+        length = min(RANGE_BYTES, self.size - start)
+        with _translated(self._location):
+            part = self._client.download_file(
+                start,
+                length,
+                etag=self.etag,
+                match_condition=MatchConditions.IfNotModified,
+                decompress=False,
+                max_concurrency=1,
+            ).readall()
+        if len(part) != length:
+            raise StorageUnreachable(f"storage delivered {len(part)} of {length} bytes of {self._location.url}")
+        return part
 
 
 @contextmanager
@@ -97,13 +144,17 @@ def open_archive(location: ArchiveLocation, settings: Settings) -> Iterator[Arch
     """
     with open_client(location, settings) as client:
         with _translated(location):
-            # One connection: the ranges come in order, and no more than one is in memory.
             download = client.download_file(decompress=False, max_concurrency=1)
-        # With a hierarchical namespace a folder can be read: as an empty file with this metadata.
-        # https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues
-        if (download.properties.metadata or {}).get("hdi_isfolder") == "true":
-            raise ArchiveNotFound(f"{location.url} is a folder, not a file")
-        yield Archive(location, download)
+            # With a hierarchical namespace a folder can be read: as an empty file with this metadata.
+            # https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues
+            if (download.properties.metadata or {}).get("hdi_isfolder") == "true":
+                raise ArchiveNotFound(f"{location.url} is a folder, not a file")
+            pool = ThreadPoolExecutor(_RANGES_AT_ONCE, thread_name_prefix="download")
+            archive = Archive(location, client, download, pool)
+        try:
+            yield archive
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

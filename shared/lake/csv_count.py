@@ -1,57 +1,107 @@
-"""Counts the records of a whole CSV without a database, as COPY would."""
+"""Counts the records of a CSV without a database, as COPY would: of a file, or of blocks as they pass."""
 
 from __future__ import annotations
 
+import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import IO
 
-from shared.lake.csv_head import CsvDialect, bom_length
-from shared.lake.end_marker import Quotes, utf8_blocks
+from shared.lake.csv_head import CsvDialect
+from shared.lake.end_marker import Quotes, to_utf8
+
+_BLOCK_BYTES = 1024 * 1024
+_TAIL_BYTES = 8
 
 
 def count_rows(file: IO[bytes], dialect: CsvDialect, *, has_header: bool) -> int:
     """Count the rows of a file: its records without the header. The position is 0 afterwards."""
-    return max(count_records(file, dialect) - (1 if has_header else 0), 0)
+    return rows_of(count_records(file, dialect), has_header=has_header)
+
+
+def rows_of(records: int, *, has_header: bool) -> int:
+    """Leave the header out of a count of records."""
+    return max(records - (1 if has_header else 0), 0)
 
 
 def count_records(file: IO[bytes], dialect: CsvDialect) -> int:
-    r"""Count the records of a file, its header included.
-
-    A record ends at a line end outside quotes. `\r\n` is one line end; a file of bare carriage returns is told by
-    having no line feed outside quotes.
-
-    Args:
-        file: the CSV; its position is 0 afterwards.
-        dialect: how it is written.
-
-    Returns:
-        How many records, the last one also where it has no line end.
-    """
-    outside = _outside_quotes if dialect.quote == dialect.escape else _outside_escaped_quotes
-    feeds = returns = 0
-    last = b"\n"
+    """Count the records of a file, its header included. The position is 0 before and afterwards."""
+    counter = RecordCounter(dialect)
     try:
-        file.seek(bom_length(file, dialect))
-        for text, end in outside(utf8_blocks(file, dialect), dialect):
-            feeds += text.count(b"\n")
-            returns += text.count(b"\r")
-            last = end
+        file.seek(0)
+        while block := file.read(_BLOCK_BYTES):
+            counter.see(block)
     finally:
         file.seek(0)
-    ends = feeds or returns
-    return ends + (last not in (b"\n", b"\r"))
+    return counter.records
 
 
-def _outside_quotes(blocks: Iterator[bytes], dialect: CsvDialect) -> Iterator[tuple[bytes, bytes]]:
-    """Leave out what is inside quotes. Yield the rest of each block, and the block's last byte.
+class RecordCounter:
+    r"""Counts the records of a CSV while its blocks pass, the header included.
 
-    A doubled quote inside a field closes and opens again, which comes to the same.
+    A record ends at a line end outside quotes. `\r\n` is one line end; a file of bare carriage returns is told by
+    having no line feed outside quotes. The last record counts also where it has no line end.
+
+    Args:
+        dialect: how the CSV is written.
     """
+
+    def __init__(self, dialect: CsvDialect) -> None:
+        self._feeds = self._returns = 0
+        # A byte order mark is no record, even where nothing follows it.
+        self._start: bytes | None = b""
+        self._last = b"\n"
+        self._tail = b"\n"
+        self._outside = _paired(dialect) if dialect.quote == dialect.escape else _escaped(dialect)
+        self._convert = to_utf8(dialect)
+
+    def see(self, block: bytes) -> None:
+        """Take in the next block.
+
+        Args:
+            block: bytes of the file in its own encoding, cut anywhere.
+        """
+        if self._convert is not None:
+            block = self._convert(block)
+        elif self._start is not None:
+            block = self._without_mark(self._start + block)
+        if not block:
+            return
+        text = self._outside(block)
+        self._feeds += text.count(b"\n")
+        self._returns += text.count(b"\r")
+        self._last = block[-1:]
+        self._tail = (self._tail + block[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+
+    def _without_mark(self, start: bytes) -> bytes:
+        mark = codecs.BOM_UTF8
+        if len(start) < len(mark) and mark.startswith(start):
+            self._start = start
+            return b""
+        self._start = None
+        return start.removeprefix(mark)
+
+    @property
+    def ends_with_marker(self) -> bool:
+        r"""Whether the last line is `\.`, which PostgreSQL before 18 takes for the end."""
+        return self._tail.replace(b"\r", b"\n").rstrip(b"\n").endswith(b"\n\\.")
+
+    @property
+    def records(self) -> int:
+        """How many there were, if no further block comes."""
+        # What looked like the beginning of a mark was a record's.
+        last = self._last if not self._start else self._start[-1:]
+        return (self._feeds or self._returns) + (last not in (b"\n", b"\r"))
+
+
+def _paired(dialect: CsvDialect) -> Callable[[bytes], bytes]:
+    """Leave out what is inside quotes. A doubled quote closes and opens again, which comes to the same."""
     quote = dialect.quote.encode()
     pair = re.compile(rb"%b[^%b]*%b" % ((re.escape(quote),) * 3))
     is_open = False
-    for block in blocks:
+
+    def outside(block: bytes) -> bytes:
+        nonlocal is_open
         text = block
         if is_open:
             _, closing, text = block.partition(quote)
@@ -60,15 +110,23 @@ def _outside_quotes(blocks: Iterator[bytes], dialect: CsvDialect) -> Iterator[tu
             # Of an odd number of quotes the last one stays, and opens what the next block goes on with.
             text, opening, _ = pair.sub(b"", text).partition(quote)
             is_open = bool(opening)
-        yield text, block[-1:]
+        return text
+
+    return outside
 
 
-def _outside_escaped_quotes(blocks: Iterator[bytes], dialect: CsvDialect) -> Iterator[tuple[bytes, bytes]]:
-    """As `_outside_quotes`, where another character than the quote escapes it: piece by piece."""
+def _escaped(dialect: CsvDialect) -> Callable[[bytes], bytes]:
+    """As `_paired`, where another character than the quote escapes it: piece by piece."""
     quotes, quote = Quotes(dialect), dialect.quote.encode()
-    for block in blocks:
+
+    def outside(block: bytes) -> bytes:
+        kept = []
         for number, piece in enumerate(block.split(quote)):
             if number:
                 quotes.pass_over(quote)
-            yield (piece if quotes.closed else b""), block[-1:]
+            if quotes.closed:
+                kept.append(piece)
             quotes.pass_over(piece)
+        return b"".join(kept)
+
+    return outside

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import codecs
 import re
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from shared.errors import EndOfDataMarker
-from shared.lake.csv_head import CsvDialect, bom_length, python_codec
+from shared.lake.csv_head import CsvDialect, python_codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-_BLOCK_BYTES = 1024 * 1024
 # It begins with plain bytes, for which re has a fast search; what stands before it is looked at afterwards.
 _CANDIDATE = re.compile(rb"\\\.(?=[\r\n])")
 # COPY is given the file without its byte order mark, so what follows one may be the start of a line too.
@@ -54,25 +53,20 @@ class MarkerWatch:
         self._tail = (self._tail + block)[-_LOOK_AHEAD:]
 
 
-def refuse_end_marker(file: IO[bytes], dialect: CsvDialect) -> None:
+def refuse_end_marker(blocks: Iterator[bytes], dialect: CsvDialect) -> None:
     r"""Refuse a file that PostgreSQL before 18 would read only in part.
 
     Inside quotes `\.` is data. As the file's very last line it hides no row.
 
     Args:
-        file: the CSV; its position is 0 afterwards.
+        blocks: the CSV without its byte order mark, cut anywhere.
         dialect: how it is written.
 
     Raises:
         EndOfDataMarker: rows follow such a line; `target` stays the archive, the message names the line.
         HeaderInvalid: the encoding is unknown here.
     """
-    start = bom_length(file, dialect)
-    try:
-        file.seek(start)
-        line = _find_end_marker(utf8_blocks(file, dialect), dialect)
-    finally:
-        file.seek(0)
+    line = _find_end_marker(_in_utf8(blocks, dialect), dialect)
     if line is not None:
         raise EndOfDataMarker(rf"line {line} of the file is \. alone, and rows follow it")
 
@@ -146,19 +140,19 @@ class Quotes:
             self.closed = match.group() == self._quote
 
 
-def utf8_blocks(file: IO[bytes], dialect: CsvDialect) -> Iterator[bytes]:
-    """Read the rest of a file as UTF-8.
+def to_utf8(dialect: CsvDialect) -> Callable[[bytes], bytes] | None:
+    """Make what converts the blocks of a file; None where it is UTF-8 already.
 
-    Args:
-        file: the CSV, positioned where to begin.
-        dialect: its encoding.
-
-    Yields:
-        Blocks of bytes, cut anywhere.
+    In Shift JIS and its like a quote can be the second half of a letter. PostgreSQL looks at the text after it was
+    converted. What cannot be converted is COPY's to refuse, which it does before any row is loaded.
     """
-    # In Shift JIS and its like a quote can be the second half of a letter. PostgreSQL looks at the text after
-    # it was converted. What cannot be converted is COPY's to refuse, which it does before any row is loaded.
-    decoder = codecs.getincrementaldecoder(python_codec(dialect.encoding))("replace")
-    convert = python_codec(dialect.encoding) != "utf_8"
-    while block := file.read(_BLOCK_BYTES):
-        yield decoder.decode(block).encode("utf-8") if convert else block
+    codec = python_codec(dialect.encoding)
+    if codec == "utf_8":
+        return None
+    decoder = codecs.getincrementaldecoder(codec)("replace")
+    return lambda block: decoder.decode(block).encode("utf-8")
+
+
+def _in_utf8(blocks: Iterator[bytes], dialect: CsvDialect) -> Iterator[bytes]:
+    convert = to_utf8(dialect)
+    return blocks if convert is None else map(convert, blocks)

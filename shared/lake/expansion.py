@@ -12,7 +12,7 @@ from shared.errors import ArchiveTooLarge
 from shared.lake.gunzip import gunzip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
 MIB = 1024 * 1024
 # At DEFLATE's highest ratio, 1032 (https://zlib.net/zlib_tech.html), a piece gives 64 MiB.
@@ -39,7 +39,7 @@ def refuse_stored(size: int, *, max_bytes: int) -> None:
         raise ArchiveTooLarge(f"the archive itself has {size} bytes, and CSV_MAX_BYTES allows {max_bytes}")
 
 
-def gunzip_within(chunks: Iterable[bytes], *, max_bytes: int, max_expansion: int) -> Iterator[bytes]:
+def gunzip_within(chunks: Iterable[bytes], *, max_bytes: int, max_expansion: int) -> Generator[bytes, None, None]:
     """Unpack a gzip file up to a limit. No byte beyond it is handed out.
 
     Args:

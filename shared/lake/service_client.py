@@ -18,6 +18,8 @@ from azure.core.pipeline import PipelineResponse
 from azure.storage.filedatalake import DataLakeServiceClient
 
 MIB = 1024 * 1024
+# How much of a file one request asks for.
+RANGE_BYTES = 4 * MIB
 
 _PARTIAL_CONTENT, _TOO_MANY_REQUESTS = 206, 429
 _ASKED = re.compile(r"bytes=(\d+)-(\d+)")
@@ -56,8 +58,8 @@ OPTIONS: dict[str, Any] = {
     # Storage never redirects; a token or a signature must not follow whoever does.
     "permit_redirects": False,
     "raw_response_hook": _check_answer,
-    "max_single_get_size": 4 * MIB,
-    "max_chunk_get_size": 4 * MIB,
+    "max_single_get_size": RANGE_BYTES,
+    "max_chunk_get_size": RANGE_BYTES,
 }
 
 _MOST_CLIENTS = 16

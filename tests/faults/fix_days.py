@@ -15,15 +15,21 @@ import pytest
 
 from tests.faults.fix_aftermath import Aftermath
 from tests.faults.fix_http_fault import Fault, FaultyStorage
+from tests.faults.fix_scene import COPIES
 from tests.integration.fix_site import DAY, Answer, Site
 
 MIB = 1024 * 1024
 COLUMNS = "time timestamptz NOT NULL, v text NOT NULL, PRIMARY KEY (time)"
 NEIGHBOURS = "('2024-12-31 23:59:59.999999Z', 'before'), ('2025-01-02 00:00Z', 'after')"
-WAYS: dict[str, dict[str, Any]] = {
+_DESTINATIONS: dict[str, dict[str, Any]] = {
     "direct": {"mode": "direct"},
     "staging": {"mode": "staging"},
     "replace": {"mode": "direct", "on_existing": "replace"},
+}
+WAYS: dict[str, dict[str, Any]] = {
+    f"{name}_{copy}": {"destination": destination, "copy": COPIES[copy]}
+    for name, destination in _DESTINATIONS.items()
+    for copy in COPIES
 }
 
 
@@ -60,7 +66,7 @@ class Days:
         database = self.site.database
         database.hypertable(table, COLUMNS)
         database.execute(f"INSERT INTO {{s}}.{table} VALUES {NEIGHBOURS}")
-        if way == "replace":
+        if WAYS[way]["destination"].get("on_existing") == "replace":
             database.execute(f"INSERT INTO {{s}}.{table} VALUES ('2025-01-01 12:00Z', 'the old day')")
         self.ways[table] = way
         self.site.stored(table, large_archive())
@@ -73,7 +79,7 @@ class Days:
 
     def restore(self, table: str) -> Answer:
         path = f"backups/{self.site.database.name}/{self.file_name(table)}"
-        return self.site.restore(self.site.storage.url(path), destination=WAYS[self.ways[table]])
+        return self.site.restore(self.site.storage.url(path), **WAYS[self.ways[table]])
 
     def restore_all(self) -> dict[str, Answer]:
         """Send one request for each table, all at once."""

@@ -27,11 +27,22 @@ SECOND_GATE = 1_000_002
 PATIENCE_SECONDS = 20
 
 # The second of both replaced days shares its chunk with its neighbours: the day is deleted, not truncated.
-CASES = {
+_DESTINATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "direct": ({"mode": "direct"}, "1 day"),
     "staging": ({"mode": "staging"}, "1 day"),
     "direct-replace": ({"mode": "direct", "on_existing": "replace"}, "1 day"),
     "staging-replace": ({"mode": "staging", "on_existing": "replace"}, "7 days"),
+}
+# The plain way of each step of the COPY, and the fast one.
+COPIES: dict[str, dict[str, Any]] = {
+    "plain": {"transfer": "spool"},
+    "fast": {"transfer": "stream"},
+}
+# Name of a case -> what the request says of the destination and of the COPY, and how long a chunk is.
+CASES = {
+    f"{name}-{copy}": (destination, COPIES[copy], interval)
+    for name, (destination, interval) in _DESTINATIONS.items()
+    for copy in COPIES
 }
 
 
@@ -66,6 +77,7 @@ class Scene:
 
     site: Site
     destination: dict[str, Any]
+    copy: dict[str, Any]
     spool: Path
     interval: str = "1 day"
     rows: int = 20
@@ -114,7 +126,8 @@ class Scene:
 
     def body(self) -> dict[str, Any]:
         """Return the request; the same one every time."""
-        return {"adls_url": self.url, "pg": self.site.database.pg, "destination": self.destination} | self.request
+        pg = self.site.database.pg
+        return {"adls_url": self.url, "pg": pg, "destination": self.destination, "copy": self.copy} | self.request
 
     def send(self) -> Answer:
         return self.site.post(self.body())
@@ -190,19 +203,19 @@ def make_scene(
     spool.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(spool))
     monkeypatch.setenv("SPOOL_MAX_MEMORY_BYTES", "1")
-    destination, interval = CASES[case]
-    scene = Scene(site, dict(destination), spool, interval)
+    destination, copy, interval = CASES[case]
+    scene = Scene(site, dict(destination), dict(copy), spool, interval)
     scene.prepare(tablespace=tablespace)
     return scene
 
 
 @pytest.fixture(params=CASES)
 def scene(request: pytest.FixtureRequest, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    """Both modes, and both with `replace`."""
+    """Both modes, both with `replace`, and each the plain and the fast way."""
     return make_scene(site, request.param, tmp_path / "spool", monkeypatch)
 
 
-@pytest.fixture(params=["direct", "staging-replace"])
+@pytest.fixture(params=["direct-plain", "direct-fast", "staging-replace-fast"])
 def brief_scene(request: pytest.FixtureRequest, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    """Two of the four, for what takes seconds."""
+    """Some of them, for what takes seconds."""
     return make_scene(site, request.param, tmp_path / "spool", monkeypatch)

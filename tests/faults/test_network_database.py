@@ -105,7 +105,7 @@ def test_the_server_looks_for_dead_clients_on_both_sessions(
 ) -> None:
     """A client whose machine is gone says nothing. The system's own timer would keep its locks for two hours."""
     monkeypatch.setenv("PG_STATEMENT_TIMEOUT_SECONDS", "60")
-    scene = make_scene(own_server.site, "direct", tmp_path / "spool", monkeypatch)
+    scene = make_scene(own_server.site, "direct-fast", tmp_path / "spool", monkeypatch)
     with gate(scene) as let_go:
         call = scene.start()
         scene.wait_until_locked_out()

@@ -20,7 +20,8 @@ def test_killed_in_the_middle_of_a_restore(scene: Scene, moment: str) -> None:
         process = stack.enter_context(function_process(scene.body(), TMPDIR=str(scene.spool)))
         scene.wait_until_locked_out()
         files = [str(link.readlink()) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
-        assert any(name.startswith(str(scene.spool)) and name.endswith("(deleted)") for name in files), files
+        spools = [name for name in files if name.startswith(str(scene.spool)) and name.endswith("(deleted)")]
+        assert bool(spools) == (scene.copy["transfer"] == "spool"), files
         if moment == "lock":
             process.kill()
             process.wait()

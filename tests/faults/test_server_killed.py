@@ -40,7 +40,7 @@ def test_nothing_is_lost_after_the_200(
     own_server: OwnServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_off_for_the_role: bool
 ) -> None:
     """Ten times each: the crash comes when the COMMIT's answer is on its way, before the caller has its 200."""
-    scene = make_scene(own_server.site, "direct", tmp_path / "spool", monkeypatch)
+    scene = make_scene(own_server.site, "direct-fast", tmp_path / "spool", monkeypatch)
     if is_off_for_the_role:
         scene.site.database.execute("ALTER ROLE postgres SET synchronous_commit = off")
     proxy = own_server.proxy()

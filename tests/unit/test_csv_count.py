@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.lake import end_marker
+from shared.lake import csv_count
 from shared.lake.csv_count import count_records, count_rows
 from shared.lake.csv_head import CsvDialect
 
@@ -37,7 +37,7 @@ def model(text: str, dialect: CsvDialect) -> int:
 @given(text=st.lists(FIELDS, max_size=6).map("".join), block=st.integers(1, 7))
 def test_it_counts_as_the_model_does_however_the_file_is_cut(dialect: CsvDialect, text: str, block: int) -> None:
     # The size of a block is no rule of counting; only small ones reach every seam.
-    with mock.patch.object(end_marker, "_BLOCK_BYTES", block):
+    with mock.patch.object(csv_count, "_BLOCK_BYTES", block):
         assert count_records(io.BytesIO(text.encode()), dialect) == model(text, dialect)
 
 
