@@ -39,7 +39,8 @@ _INDEXES = """
             WHERE a.attrelid = c.oid AND a.attstattarget >= 0 ORDER BY a.attnum) AS statistics,
         i.indisvalid AND i.indisready AND i.indislive AS is_valid, i.indisexclusion AS is_exclusion,
         i.indisclustered AS is_clustered, i.indisreplident AS is_replica_identity,
-        EXISTS (SELECT FROM pg_catalog.pg_stats p WHERE p.schemaname = n.nspname AND p.tablename = c.relname) AS has_statistics,
+        EXISTS (SELECT FROM pg_catalog.pg_stats p WHERE p.schemaname = n.nspname AND p.tablename = c.relname)
+            AS has_statistics,
         ARRAY(SELECT DISTINCT pg_catalog.concat_ws(' ', d.deptype, o.type, o.identity) FROM pg_catalog.pg_depend d,
             pg_catalog.pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) o
             WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
