@@ -53,7 +53,7 @@ def rename_statements(before: Iterable[ChunkIndex], now: Iterable[ChunkIndex]) -
     """
     columns = {index.name: index.columns for index in now}
     for index in before:
-        pairs = enumerate(zip(columns.get(index.name, index.columns), index.columns, strict=True))
+        pairs = enumerate(zip(columns.get(index.name, index.columns), index.columns, strict=False))
         differing = [(f"_restore_{number}", new, old) for number, (new, old) in pairs if new != old]
         yield from [_rename(index, new, between) for between, new, _ in differing]
         yield from [_rename(index, between, old) for between, _, old in differing]

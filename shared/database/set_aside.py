@@ -201,7 +201,7 @@ def _undone(cursor: Cursor) -> Iterator[None]:
 @contextmanager
 def _setting(cursor: Cursor, settings: Mapping[str, str]) -> Iterator[None]:
     """Change settings of the transaction for the body. An error in it leaves them: it ends the transaction as well."""
-    cursor.execute("SELECT n, pg_catalog.current_setting(n) FROM pg_catalog.unnest(%s) n", (list(settings),))
+    cursor.execute("SELECT n, pg_catalog.current_setting(n) FROM pg_catalog.unnest(%s::text[]) n", (list(settings),))
     before = dict(cursor.fetchall())
     _set(cursor, settings)
     yield
@@ -210,6 +210,7 @@ def _setting(cursor: Cursor, settings: Mapping[str, str]) -> Iterator[None]:
 
 def _set(cursor: Cursor, settings: Mapping[str, str]) -> None:
     cursor.execute(
-        "SELECT pg_catalog.set_config(n, v, true) FROM pg_catalog.unnest(%s::text[], %s::text[]) s(n, v)",
+        "SELECT pg_catalog.set_config(n, v, true)"
+        " FROM ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[])) s(n, v)",
         (list(settings), list(settings.values())),
     )
