@@ -137,8 +137,6 @@ def _reasons(index: ChunkIndex, timescaledb: TimescaleDB) -> Iterator[tuple[str,
         yield "TimescaleDBVersion", f"TimescaleDB {timescaledb.version} lists the chunk's indexes in a catalogue"
     if index.constraint is not None:
         yield from _constraint_reasons(index.constraint, timescaledb)
-        if index.constraint.name != index.name:
-            yield "OtherName", "its constraint has another name"
     if index.is_exclusion:
         yield "ExclusionConstraint", "it belongs to an exclusion constraint"
     if not index.is_valid:

@@ -11,10 +11,11 @@ from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatever psycopg2 calls it
 
-# Counts of pages and rows, which CREATE INDEX brings up to date as VACUUM does, and what names a file or an age.
+# Counts of pages and rows, which CREATE INDEX brings up to date as VACUUM does; what names a file or an age; and sizes,
+# since an index that is built in one go is smaller.
 VOLATILE = {
     *("relfilenode", "relpages", "reltuples", "relallvisible", "relallfrozen", "relfrozenxid", "relminmxid"),
-    *("creation_time", "chunk_creation_time"),
+    *("creation_time", "chunk_creation_time", "uncompressed_index_size"),
 }
 
 # The table's row types, its TOAST table and its index, and whatever hangs on any of them by its number.
@@ -80,7 +81,8 @@ def _rows(cursor: Cursor, numbers: list[int]) -> Iterator[tuple[str, dict[str, A
     cursor.execute(
         "SELECT relnamespace::regnamespace || '.' || quote_ident(relname) FROM pg_class WHERE relkind IN ('r', 'v')"
         " AND relnamespace::regnamespace::text IN ('_timescaledb_catalog', 'timescaledb_information')"
-        " AND relname NOT IN ('jobs', 'job_errors', 'job_history', 'job_stats', 'metadata', 'telemetry_event')"
+        # What is counted while a server runs, and what its jobs do meanwhile.
+        " AND relname !~ '^(job|stat_|metadata|telemetry)'"
     )
     for (source,) in cursor.fetchall():
         cursor.execute(f"SELECT to_jsonb(c) FROM {source} c")

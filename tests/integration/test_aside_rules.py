@@ -1,0 +1,213 @@
+"""What keeps an index where it is, each reason by a table that has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psycopg2
+import pytest
+
+from tests.integration.fix_chunk import Day, plain_name
+
+ROW = "INSERT INTO {s}.t VALUES ('2025-01-01', 1, 1, 'a')"
+
+
+def kept(day: Day) -> dict[str | None, str]:
+    """The code for each index that is kept, by its name on the hypertable; None is all of them."""
+    plan = day.plan()
+    codes = {one.index and plain_name(one.index): one.code for one in plan.kept}
+    names = {plain_name(index.name) for index in plan.shape.indexes}
+    aside = {plain_name(index.name) for index in plan.aside}
+    assert aside == (set() if None in codes else names - codes.keys())
+    return codes
+
+
+def of_version(day: Day, expected: dict[str | None, str], *constraints: str) -> dict[str | None, str]:
+    """What is expected where the version allows all, as the version of this server has it."""
+    if day.database.version < (2, 22) and None not in expected:
+        return dict.fromkeys([plain_name(index.name) for index in day.plan().shape.indexes], "TimescaleDBVersion")
+    if day.database.version < (2, 28) and None not in expected:
+        return expected | dict.fromkeys(constraints, "TimescaleDBVersion")
+    return expected
+
+
+def test_nothing_is_kept_without_a_reason(bare: Day) -> None:
+    with bare.transaction():
+        bare.execute(ROW)
+        assert kept(bare) == of_version(bare, {}, "t_pkey")
+
+
+def test_a_chunk_that_others_can_see(bare: Day) -> None:
+    bare.execute(ROW)
+    with bare.transaction():
+        assert kept(bare) == {None: "NotOwnChunk"}
+        bare.execute(ROW.replace("1, 1", "2, 1"))
+        assert kept(bare) == {None: "NotOwnChunk"}
+        bare.execute(f"TRUNCATE {bare.chunk}")
+        assert kept(bare) == of_version(bare, {}, "t_pkey")
+
+
+@pytest.mark.community
+@pytest.mark.parametrize("bare", ["community_database"], indirect=True)
+def test_a_compressed_chunk(bare: Day) -> None:
+    bare.execute("ALTER TABLE {s}.t SET (timescaledb.compress, timescaledb.compress_segmentby = 'd')")
+    with bare.transaction():
+        bare.execute(ROW)
+        bare.execute(f"SELECT public.compress_chunk('{bare.chunk}')")
+        assert kept(bare) == {None: "ChunkCompressed"}
+
+
+@contextmanager
+def as_role(day: Day, role: str) -> Iterator[Day]:
+    """Do as a role that is no superuser."""
+    pg = day.database.pg | {"user": role, "password": "only-for-tests", "dbname": day.database.name}
+    with closing(psycopg2.connect(**pg)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            yield Day(day.database, cursor)
+
+
+def test_what_the_role_must_be_allowed(bare: Day) -> None:
+    """PostgreSQL asks for CREATE on the schema in which an index is made, of the table's owner as well."""
+    writer, owner = (str(bare.database.role("GRANT USAGE ON SCHEMA {s}")["user"]) for _ in range(2))
+    bare.execute(f"GRANT SELECT, INSERT ON {{s}}.t TO {writer}; ALTER TABLE {{s}}.t OWNER TO {owner}")
+    for role, expected in ((writer, "MissingOwnership"), (owner, "MissingCreate")):
+        with as_role(bare, role) as day, day.transaction():
+            day.execute(ROW)
+            assert kept(day) == {None: expected}
+            day.load(aside=True, statements=[])
+    bare.execute(f"GRANT CREATE ON SCHEMA _timescaledb_internal TO {owner}")
+    with as_role(bare, owner) as day, day.transaction("COMMIT"):
+        day.load(aside=True, statements=[ROW, ROW.replace("1, 1", "2, 1")])
+        assert kept(day) == of_version(day, {}, "t_pkey")
+    assert bare.value("SELECT count(*) FROM {s}.t") == 2
+
+
+def test_a_tablespace_that_the_role_may_not_use(bare: Day) -> None:
+    name = f"restore_{bare.database.schema}"
+    owner = bare.database.role("GRANT USAGE ON SCHEMA {s}", "GRANT CREATE ON SCHEMA _timescaledb_internal")["user"]
+    bare.execute("SET allow_in_place_tablespaces = on")
+    bare.execute(f"CREATE TABLESPACE {name} LOCATION ''")
+    try:
+        bare.execute(f"CREATE INDEX apart ON {{s}}.t (v) TABLESPACE {name}; ALTER TABLE {{s}}.t OWNER TO {owner}")
+        with as_role(bare, str(owner)) as day, day.transaction():
+            day.execute(ROW)
+            assert kept(day) == of_version(day, {"apart": "MissingCreate"}, "t_pkey")
+    finally:
+        bare.execute("DROP TABLE {s}.t CASCADE")
+        bare.execute(f"DROP TABLESPACE {name}")
+
+
+def test_event_triggers(bare: Day) -> None:
+    name = bare.database.schema
+    bare.execute(
+        "CREATE FUNCTION {s}.note() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
+        f" CREATE EVENT TRIGGER {name} ON ddl_command_end EXECUTE FUNCTION {{s}}.note()"
+    )
+    with bare.transaction():
+        bare.execute(ROW)
+        assert kept(bare) == {None: "EventTrigger"}
+        bare.execute(f"ALTER EVENT TRIGGER {name} DISABLE")
+        assert kept(bare) == of_version(bare, {}, "t_pkey")
+
+
+@pytest.mark.parametrize(
+    ("trigger", "expected"),
+    [
+        ("BEFORE INSERT ON {s}.t FOR EACH ROW", {None: "Trigger"}),
+        ("AFTER INSERT OR UPDATE ON {s}.t FOR EACH STATEMENT", {None: "Trigger"}),
+        ("AFTER UPDATE OR DELETE ON {s}.t FOR EACH ROW", {}),
+    ],
+)
+def test_triggers(bare: Day, trigger: str, expected: dict[str | None, str]) -> None:
+    bare.execute("CREATE FUNCTION {s}.pass() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END'")
+    bare.execute(f"CREATE TRIGGER own {trigger} EXECUTE FUNCTION {{s}}.pass()")
+    with bare.transaction():
+        bare.execute(ROW)
+        assert kept(bare) == of_version(bare, expected, "t_pkey")
+
+
+@pytest.mark.parametrize(("when", "expected"), [("DEFERRED", {None: "DeferredConstraint"}), ("IMMEDIATE", {})])
+def test_foreign_keys_of_the_table(bare: Day, when: str, expected: dict[str | None, str]) -> None:
+    bare.execute(
+        "CREATE TABLE {s}.devices (d int PRIMARY KEY); INSERT INTO {s}.devices VALUES (1); ALTER TABLE {s}.t"
+        f" ADD FOREIGN KEY (d) REFERENCES {{s}}.devices DEFERRABLE INITIALLY {when}"
+    )
+    with bare.transaction("COMMIT"):
+        bare.load(aside=True, statements=[ROW])
+        assert kept(bare) == of_version(bare, expected, "t_pkey")
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "constraint"),
+    [
+        ("ALTER TABLE {s}.t ADD CONSTRAINT x EXCLUDE USING btree (time WITH =, v WITH =)", "ExclusionConstraint", True),
+        ("ALTER TABLE {s}.t ADD CONSTRAINT x UNIQUE (time, v) DEFERRABLE", "DeferrableConstraint", True),
+        (
+            "CREATE EXTENSION IF NOT EXISTS bloom SCHEMA public; CREATE INDEX x ON {s}.t USING bloom (d)",
+            "AccessMethod",
+            0,
+        ),
+        (
+            "CREATE UNIQUE INDEX x ON {s}.t (d, time); ALTER TABLE {s}.t REPLICA IDENTITY USING INDEX x",
+            "ReplicaIdentity",
+            False,
+        ),
+    ],
+)
+def test_indexes_of_the_table(bare: Day, statement: str, code: str, constraint: bool) -> None:
+    bare.execute(statement)
+    with bare.transaction():
+        bare.execute(ROW)
+        assert kept(bare) == of_version(bare, {"x": code}, "t_pkey", *(["x"] if constraint else []))
+
+
+@pytest.mark.parametrize(
+    ("statement", "name", "code"),
+    [
+        ("UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{time}'::regclass", "t_time_idx", "InvalidIndex"),
+        ("ALTER INDEX {time} DEPENDS ON EXTENSION timescaledb", "t_time_idx", "Dependency"),
+        ("CREATE VIEW {s}.v AS SELECT time, d, v FROM {chunk} GROUP BY time, d", "t_pkey", "DependedOn"),
+        ("CREATE TABLE {s}.o (x timestamptz, y int, FOREIGN KEY (x, y) REFERENCES {chunk})", "t_pkey", "DependedOn"),
+        ("CREATE TABLE {s}.o (x timestamptz, y int, FOREIGN KEY (x, y) REFERENCES {s}.t)", "t_pkey", "DependedOn"),
+    ],
+)
+def test_indexes_of_the_chunk(bare: Day, statement: str, name: str, code: str) -> None:
+    with bare.transaction():
+        bare.execute(ROW)
+        time = f"{bare.schema}.{bare.name_of('t_time_idx')}"
+        bare.execute(statement.replace("{time}", time).replace("{chunk}", bare.chunk))
+        assert kept(bare) == of_version(bare, {name: code}, "t_pkey")
+
+
+def test_statistics_of_an_expression(bare: Day) -> None:
+    bare.execute("CREATE INDEX x ON {s}.t ((v * 2)); CREATE INDEX y ON {s}.t (v)")
+    bare.execute(ROW)
+    bare.execute("ANALYZE {s}.t")
+    with bare.transaction():
+        bare.execute(f"TRUNCATE {bare.chunk}")
+        assert kept(bare) == of_version(bare, {"x": "Statistics"}, "t_pkey")
+
+
+def test_an_index_that_could_not_be_built_again(bare: Day) -> None:
+    bare.execute("""
+        CREATE FUNCTION {s}.fails(float8) RETURNS float8 IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+            IF current_setting('test.fails', true) = 'on' THEN RAISE 'on purpose'; END IF; RETURN $1; END $$;
+        CREATE INDEX x ON {s}.t ({s}.fails(v))
+    """)
+    with bare.transaction():
+        bare.execute(ROW)
+        bare.execute("SET LOCAL test.fails = on")
+        assert kept(bare) == of_version(bare, {"x": "NotRepeatable"}, "t_pkey")
+
+
+def test_twins_stay_together(bare: Day) -> None:
+    """For TimescaleDB the first of two equal indexes is the one, so their order must not change."""
+    bare.execute(ROW)
+    bare.execute("CREATE UNIQUE INDEX x ON {s}.t (d, time); CREATE UNIQUE INDEX y ON {s}.t (d, time)")
+    bare.execute("ALTER TABLE {s}.t REPLICA IDENTITY USING INDEX y")
+    with bare.transaction():
+        bare.execute(f"TRUNCATE {bare.chunk}")
+        expected: dict[str | None, str] = {"x": "ReplicaIdentity", "y": "Twin"}
+        assert kept(bare) == of_version(bare, expected, "t_pkey")
