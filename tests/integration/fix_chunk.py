@@ -103,11 +103,11 @@ class Day:
         statements: Sequence[str] = (ONE_ROW, THE_REST),
         emptied: bool = False,
         build: Build | None = None,
-    ) -> str:
-        """Load the day in the open transaction, and return the chunk's name as SQL.
+    ) -> set[str]:
+        """Load the day in the open transaction, and return why indexes were kept: the codes.
 
         Args:
-            aside: whether indexes are set aside. The chunks that each statement makes are handed over before the next.
+            aside: whether indexes are set aside. The chunks that a statement makes are handed over before the next.
             statements: bring the rows.
             emptied: whether the chunk is there already, and is truncated.
             build: how the indexes are built.
@@ -122,7 +122,7 @@ class Day:
             if aside:
                 indexes.take([chunk for chunk in self.chunks if chunk not in before])
         indexes.put_back()
-        return self.chunk
+        return {one.code for plan in indexes.plans for one in plan.kept}
 
     def plan(self) -> Plan:
         """Decide about the last chunk."""

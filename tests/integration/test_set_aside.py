@@ -8,7 +8,8 @@ from contextlib import nullcontext
 import psycopg2.errors
 import pytest
 
-from shared.database.set_aside import Build
+from shared.database.set_aside import Build, IndexesAside
+from shared.errors import InternalError
 from tests.integration.catalogue import rolled_back, snapshot
 from tests.integration.fix_chunk import ONE_ROW, THE_REST, Day, plain_name
 
@@ -20,7 +21,7 @@ def compare(day: Day, *, after: str = "", emptied: bool = False) -> Counter[str]
     seen = []
     for aside in (False, True):
         with rolled_back(day.cursor):
-            day.load(aside=aside, emptied=emptied)
+            assert day.load(aside=aside, emptied=emptied) <= {"TimescaleDBVersion"}
             if after:
                 day.execute(after.replace("{chunk}", day.chunk))
             day.execute("SET LOCAL enable_seqscan = off; SELECT * FROM {s}.t ORDER BY 1, 2")
@@ -190,7 +191,7 @@ def test_several_chunks(bare: Day, chunk_interval: str) -> None:
     seen = []
     for aside in (False, True):
         with rolled_back(bare.cursor):
-            bare.load(aside=aside, statements=rows)
+            assert bare.load(aside=aside, statements=rows) <= {"TimescaleDBVersion"}
             lines: Counter[str] = Counter()
             for chunk in bare.chunks:
                 lines += snapshot(bare.cursor, f'"{chunk.schema}"."{chunk.name}"')
@@ -219,6 +220,9 @@ def test_the_settings_of_the_transaction_stay(bare: Day) -> None:
         before = [bare.value(f"SHOW {name}") for name in settings]
         bare.load(aside=True, statements=[ONE_ROW_OF_BARE], build=Build(64, 0))
         assert [bare.value(f"SHOW {name}") for name in settings] == before
+        p = f"{bare.schema}.{bare.name_of('p')}"
+    predicate = "SELECT pg_get_expr(indpred, indrelid) FROM pg_index WHERE indexrelid = "
+    assert bare.value(f"{predicate}'{p}'::regclass") == bare.value(f"{predicate}'{{s}}.p'::regclass")
 
 
 def test_the_builds_have_the_memory_and_the_workers_that_they_were_given(bare: Day) -> None:
@@ -233,3 +237,15 @@ def test_the_builds_have_the_memory_and_the_workers_that_they_were_given(bare: D
     for build, raises in ((Build(77, 0), nullcontext()), (Build(), pytest.raises(psycopg2.errors.RaiseException))):
         with raises, bare.transaction():
             bare.load(aside=True, statements=[ONE_ROW_OF_BARE, "SET LOCAL test.looks = on"], build=build)
+
+
+def test_a_chunk_that_changed_meanwhile_is_noticed(bare: Day) -> None:
+    if bare.database.version < (2, 22):
+        pytest.skip("nothing is set aside before 2.22")
+    with bare.transaction():
+        indexes = IndexesAside(bare.cursor, bare.table)
+        bare.execute(ONE_ROW_OF_BARE)
+        indexes.take(bare.chunks)
+        bare.execute(f"ALTER TABLE {bare.chunk} SET (autovacuum_enabled = off)")
+        with pytest.raises(InternalError):
+            indexes.put_back()
