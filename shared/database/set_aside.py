@@ -20,7 +20,7 @@ from shared.database.chunk_indexes import DEPARSE_SETTINGS, ChunkIndex, ChunkSha
 from shared.database.connection import Cursor
 from shared.database.hypertable import Table
 from shared.database.index_sql import drop_statement, make_statements, rename_statements
-from shared.database.optional import optional_step
+from shared.database.optional import attempt_in_savepoint
 from shared.errors import InternalError
 
 
@@ -145,13 +145,14 @@ class IndexesAside:
 
 
 def _rehearse(cursor: Cursor, plan: Plan) -> bool:
-    """Drop and make again, say whether all is as before, and take it back."""
-    is_same = False
-    with optional_step(cursor) as step:
+    """Drop and make again, and say whether all is as before."""
+
+    def once(cursor: Cursor) -> bool:
         set_aside(cursor, plan)
-        is_same = _make(cursor, plan)
-        step.undo()
-    return is_same
+        return _make(cursor, plan)
+
+    is_same, _ = attempt_in_savepoint(cursor, once)
+    return is_same is True
 
 
 def _make(cursor: Cursor, plan: Plan) -> bool:
