@@ -49,7 +49,7 @@ def chunk_rule(cursor: Cursor, chunk: int, hypertable: int) -> Kept | None:
     """
     # Each in brackets: one question to the server, however far away it is.
     question = sql.SQL("SELECT {}").format(
-        sql.SQL(", ").join(sql.SQL("({})").format(sql.SQL(statement)) for _, _, statement in _CHUNK_RULES)
+        sql.SQL(", ").join(sql.SQL("({})").format(statement) for _, _, statement in _CHUNK_RULES)
     )
     cursor.execute(question, {"chunk": chunk, "hypertable": hypertable})
     (applies,) = cursor.fetchall()
@@ -61,50 +61,61 @@ _CHUNK_RULES = (
     (
         "NotOwnChunk",
         "the chunk was neither made nor emptied by this transaction",
-        """SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND relation = %(chunk)s
+        sql.SQL(
+            """SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND relation = %(chunk)s
             AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-            AND pid = pg_catalog.pg_backend_pid() AND mode = 'AccessExclusiveLock' AND granted)""",
+            AND pid = pg_catalog.pg_backend_pid() AND mode = 'AccessExclusiveLock' AND granted)"""
+        ),
     ),
     (
         "ChunkCompressed",
         "the chunk is compressed",
-        """SELECT coalesce(bool_or(i.is_compressed), false) FROM timescaledb_information.chunks i
+        sql.SQL(
+            """SELECT coalesce(bool_or(i.is_compressed), false) FROM timescaledb_information.chunks i
             JOIN pg_catalog.pg_namespace n ON n.nspname = i.chunk_schema
             JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = i.chunk_name
-            WHERE c.oid = %(chunk)s""",
+            WHERE c.oid = %(chunk)s"""
+        ),
     ),
     (
         "MissingOwnership",
         "the role does not own the hypertable",
-        "SELECT NOT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = %(chunk)s",
+        sql.SQL("SELECT NOT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = %(chunk)s"),
     ),
     (
         "MissingCreate",
         "the role lacks the right CREATE on the schema of the chunks, which CREATE INDEX takes",
-        """SELECT NOT pg_catalog.has_schema_privilege(relnamespace, 'USAGE')
+        sql.SQL(
+            """SELECT NOT pg_catalog.has_schema_privilege(relnamespace, 'USAGE')
             OR NOT pg_catalog.has_schema_privilege(relnamespace, 'CREATE')
-            FROM pg_catalog.pg_class WHERE oid = %(chunk)s""",
+            FROM pg_catalog.pg_class WHERE oid = %(chunk)s"""
+        ),
     ),
     (
         "EventTrigger",
         "an event trigger of the database would see the indexes go and come",
-        """SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger t WHERE t.evtenabled <> 'D' AND t.evtevent <> 'login'
+        sql.SQL(
+            """SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger t
+            WHERE t.evtenabled <> 'D' AND t.evtevent <> 'login'
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
                 WHERE d.classid = 'pg_catalog.pg_event_trigger'::regclass AND d.objid = t.oid AND d.deptype = 'e'
-                AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND e.extname IN ('timescaledb', 'pgaudit')))""",
+                AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND e.extname IN ('timescaledb', 'pgaudit')))"""
+        ),
     ),
     (
         "Trigger",
         "a trigger of the table runs while rows are copied, and may rely on its indexes",
-        """SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid IN (%(chunk)s, %(hypertable)s)
+        sql.SQL(
+            """SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid IN (%(chunk)s, %(hypertable)s)
             AND NOT tgisinternal AND tgtype & 4 = 4
-            AND tgname NOT IN ('ts_insert_blocker', 'ts_cagg_invalidation_trigger'))""",
+            AND tgname NOT IN ('ts_insert_blocker', 'ts_cagg_invalidation_trigger'))"""
+        ),
     ),
     (
         # ALTER TABLE is refused while events of theirs wait (55006).
         "DeferredConstraint",
         "a constraint of the table is checked at the end of the transaction only",
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = %(chunk)s AND tginitdeferred)",
+        sql.SQL("SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = %(chunk)s AND tginitdeferred)"),
     ),
 )
 

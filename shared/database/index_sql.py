@@ -28,10 +28,11 @@ def make_statements(table: sql.Identifier, index: ChunkIndex) -> Iterator[sql.Co
     """
     constraint = index.constraint
     if constraint is None:
-        yield sql.SQL(index.definition)
+        yield sql.SQL(index.definition)  # lint-sql: pg_get_indexdef wrote it
     else:
         name = sql.Identifier(constraint.name)
-        add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(table, name, sql.SQL(constraint.definition))
+        definition = sql.SQL(constraint.definition)  # lint-sql: pg_get_constraintdef wrote it
+        add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(table, name, definition)
         yield sql.SQL(" ").join([add, _storage(index.options)]) if index.options else add
         if constraint.comment is not None:
             yield sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(name, table, sql.Literal(constraint.comment))
