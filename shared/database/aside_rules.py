@@ -21,6 +21,9 @@ _INDEXES_SINCE = (2, 22)
 # From 2.28 on none lists its constraints either; before, `ALTER TABLE chunk DROP CONSTRAINT` is refused with 0A000.
 _CONSTRAINTS_SINCE = (2, 28)
 
+# Each index is built once to try it. In a few MiB that takes less time than a look into the catalogue.
+_MOST_BYTES = 4 * 1024 * 1024
+
 _METHODS = ("btree", "hash", "gin", "gist", "spgist", "brin")
 
 
@@ -66,6 +69,11 @@ _CHUNK_RULES = (
             AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
             AND pid = pg_catalog.pg_backend_pid() AND mode = 'AccessExclusiveLock' AND granted)"""
         ),
+    ),
+    (
+        "ChunkNotEmpty",
+        "the chunk already holds more than a few rows, dead ones included",
+        sql.SQL("SELECT pg_catalog.pg_relation_size(%(chunk)s) > {}").format(sql.Literal(_MOST_BYTES)),
     ),
     (
         "ChunkCompressed",
@@ -160,6 +168,9 @@ def _reasons(index: ChunkIndex, timescaledb: TimescaleDB) -> Iterator[tuple[str,
     yield from _dependency_reasons(index)
     if index.has_statistics:
         yield "Statistics", "it has statistics of its expressions"
+    if index.calls:
+        # From 17 on CREATE INDEX sets a search_path of its own: what an INSERT finds may not be found in it.
+        yield "FunctionBySearchPath", f"{index.calls[0]} looks for names by the search_path"
     if not index.may_use_tablespace:
         yield "MissingCreate", f"the role lacks the right CREATE on the tablespace {index.tablespace}"
 

@@ -7,6 +7,7 @@ qualified, and with the same formats of constants each time (`DEPARSE_SETTINGS`)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from psycopg2 import sql
@@ -38,7 +39,7 @@ _INDEXES = """
         ARRAY(SELECT ARRAY[a.attnum::int, a.attstattarget::int] FROM pg_catalog.pg_attribute a
             WHERE a.attrelid = c.oid AND a.attstattarget >= 0 ORDER BY a.attnum) AS statistics,
         i.indisvalid AND i.indisready AND i.indislive AS is_valid, i.indisexclusion AS is_exclusion,
-        i.indisclustered AS is_clustered, i.indisreplident AS is_replica_identity,
+        i.indisunique AS is_unique, i.indisclustered AS is_clustered, i.indisreplident AS is_replica_identity,
         EXISTS (SELECT FROM pg_catalog.pg_stats p WHERE p.schemaname = n.nspname AND p.tablename = c.relname)
             AS has_statistics,
         ARRAY(SELECT DISTINCT pg_catalog.concat_ws(' ', d.deptype, o.type, o.identity) FROM pg_catalog.pg_depend d,
@@ -50,6 +51,22 @@ _INDEXES = """
             WHERE (d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
                 OR d.refclassid = 'pg_catalog.pg_constraint'::regclass AND d.refobjid = k.oid)
                 AND NOT (d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid) ORDER BY 1) AS dependents,
+        ARRAY(SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc p
+            JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+            WHERE l.lanname NOT IN ('internal', 'c') AND pg_catalog.to_jsonb(p) ->> 'prosqlbody' IS NULL
+            AND NOT EXISTS (
+                SELECT FROM pg_catalog.unnest(p.proconfig) s WHERE pg_catalog.starts_with(s, 'search_path=')
+            ) AND p.oid IN (
+                SELECT pg_catalog.unnest(ARRAY[o.oprcode::oid, s.amproc::oid,
+                    CASE d.refclassid WHEN 'pg_catalog.pg_proc'::regclass THEN d.refobjid END])
+                FROM pg_catalog.pg_depend d
+                LEFT JOIN pg_catalog.pg_operator o
+                    ON d.refclassid = 'pg_catalog.pg_operator'::regclass AND o.oid = d.refobjid
+                LEFT JOIN pg_catalog.pg_opclass m
+                    ON d.refclassid = 'pg_catalog.pg_opclass'::regclass AND m.oid = d.refobjid
+                LEFT JOIN pg_catalog.pg_amproc s ON s.amprocfamily = m.opcfamily
+                WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
+            ) ORDER BY 1) AS calls,
         ARRAY[
             (to_jsonb(c) - ARRAY['oid', 'relfilenode', 'relpages', 'reltuples', 'relallvisible', 'relallfrozen'])::text,
             (to_jsonb(i) - ARRAY['indexrelid', 'indexprs', 'indpred'])::text,
@@ -110,11 +127,13 @@ class ChunkIndex:
         statistics: number and statistics target of the columns that were given one.
         is_valid: whether it is complete and in use.
         is_exclusion: whether it rejects rows by more than equality: EXCLUDE, or a key WITHOUT OVERLAPS.
+        is_unique: whether it rejects rows of an equal key.
         is_clustered: whether CLUSTER goes by it.
         is_replica_identity: whether it was named as the chunk's replica identity.
         has_statistics: whether ANALYZE has left statistics of its expressions.
         depends_on: what it and its constraint depend on: the kind of dependency, and the object.
         dependents: what depends on it or its constraint.
+        calls: functions that it calls and that look for names when they run, by the path that is set then.
         rows: all that the catalogue says of it.
     """
 
@@ -132,11 +151,13 @@ class ChunkIndex:
     statistics: tuple[tuple[int, int], ...]
     is_valid: bool
     is_exclusion: bool
+    is_unique: bool
     is_clustered: bool
     is_replica_identity: bool
     has_statistics: bool
     depends_on: tuple[str, ...]
     dependents: tuple[str, ...]
+    calls: tuple[str, ...]
     rows: tuple[str | None, ...]
 
     @property
@@ -161,11 +182,11 @@ class ChunkShape:
     table: tuple[str, ...]
 
     def equals(self, other: ChunkShape) -> bool:
-        """Whether both are the same but for the order of the indexes."""
-        return self.table == other.table and self._by_name() == other._by_name()
+        """Whether both are the same, but for the order of indexes that nobody takes for each other."""
+        return self.table == other.table and self._by_key() == other._by_key()
 
-    def _by_name(self) -> dict[str, ChunkIndex]:
-        return {index.name: index for index in self.indexes}
+    def _by_key(self) -> dict[str, list[ChunkIndex]]:
+        return {key: list(twins) for key, twins in groupby(sorted(self.indexes, key=_key), key=_key)}
 
 
 def chunk_shape(cursor: Cursor, chunk: Chunk) -> ChunkShape:
@@ -186,6 +207,10 @@ def chunk_shape(cursor: Cursor, chunk: Chunk) -> ChunkShape:
     indexes = tuple(_index(dict(zip(names, row, strict=True))) for row in cursor.fetchall())
     cursor.execute(_TABLE, {"oid": oid})
     return ChunkShape(oid, indexes, tuple(line for (line,) in cursor.fetchall()))
+
+
+def _key(index: ChunkIndex) -> str:
+    return index.key
 
 
 def _index(row: dict[str, Any]) -> ChunkIndex:

@@ -136,9 +136,7 @@ def plain_name(name: str) -> str:
 
 def make_day(database: Database, columns: str = COLUMNS, indexes: str = INDEXES) -> Iterator[Day]:
     database.execute("CREATE TYPE {s}.mood AS ENUM ('a', 'b')")
-    database.execute(
-        "CREATE FUNCTION {s}.f(text) RETURNS text IMMUTABLE STRICT LANGUAGE sql AS 'SELECT pg_catalog.lower($1)'"
-    )
+    database.execute("CREATE FUNCTION {s}.f(text) RETURNS text IMMUTABLE STRICT LANGUAGE sql RETURN lower($1)")
     database.hypertable("t", columns)
     if indexes:
         database.execute(indexes)

@@ -232,7 +232,7 @@ def test_the_builds_have_the_memory_and_the_workers_that_they_were_given(bare: D
     if bare.database.version < (2, 22):
         pytest.skip("nothing is set aside before 2.22")
     bare.execute("""
-        CREATE FUNCTION {s}.look(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+        CREATE FUNCTION {s}.look(text) RETURNS text IMMUTABLE LANGUAGE plpgsql SET search_path = '' AS $$ BEGIN
             IF current_setting('test.looks', true) = 'on' AND (current_setting('maintenance_work_mem') <> '77MB'
                 OR current_setting('max_parallel_maintenance_workers') <> '0') THEN RAISE 'not as given'; END IF;
             RETURN $1; END $$; CREATE INDEX ON {s}.t ({s}.look(w))
