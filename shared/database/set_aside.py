@@ -54,7 +54,7 @@ class Build:
     workers: int | None = None
 
 
-def decide(cursor: Cursor, table: Table, chunk: Chunk) -> Plan:
+def decide(cursor: Cursor, table: Table, chunk: Chunk, *, skips_conflicts: bool = False) -> Plan:
     """Decide which of a chunk's indexes are set aside. Changes nothing.
 
     What the rules let pass is rehearsed: dropped and made again on the chunk, which is empty or nearly so. Where the
@@ -64,6 +64,7 @@ def decide(cursor: Cursor, table: Table, chunk: Chunk) -> Plan:
         cursor: in the load's transaction, which made or emptied the chunk.
         table: the hypertable.
         chunk: the chunk.
+        skips_conflicts: whether the rows come by ON CONFLICT DO NOTHING.
     """
     if table.timescaledb is None:
         raise InternalError(f"{table} is no hypertable")
@@ -74,12 +75,12 @@ def decide(cursor: Cursor, table: Table, chunk: Chunk) -> Plan:
             return Plan(chunk, shape, (), (general,))
         unrepeatable: set[str] = set()
         while True:
-            kept = index_rules(shape, table.timescaledb, unrepeatable)
+            kept = index_rules(shape, table.timescaledb, unrepeatable, skips_conflicts=skips_conflicts)
             names = {one.index for one in kept}
             plan = Plan(chunk, shape, tuple(index for index in shape.indexes if index.name not in names), tuple(kept))
             if not plan.aside or _rehearse(cursor, plan):
                 return plan
-            alone = {index.name for index in plan.aside if not _rehearse(cursor, replace(plan, aside=(index,)))}
+            alone = {index.name for index in plan.aside if not _rehearse(cursor, _with_twins(plan, index))}
             unrepeatable |= alone or {index.name for index in plan.aside}
 
 
@@ -117,12 +118,21 @@ class IndexesAside:
 
     Attributes:
         plans: what was decided for each chunk, in the order in which they came.
+
+    Args:
+        cursor: in the load's transaction.
+        table: the hypertable.
+        build: how indexes are built.
+        skips_conflicts: whether the rows come by ON CONFLICT DO NOTHING.
     """
 
-    def __init__(self, cursor: Cursor, table: Table, build: Build | None = None) -> None:
+    def __init__(
+        self, cursor: Cursor, table: Table, build: Build | None = None, *, skips_conflicts: bool = False
+    ) -> None:
         self._cursor = cursor
         self._table = table
         self._build = build
+        self._skips_conflicts = skips_conflicts
         self.plans: list[Plan] = []
 
     def take(self, chunks: Sequence[Chunk]) -> None:
@@ -134,7 +144,7 @@ class IndexesAside:
         known = {str(plan.chunk) for plan in self.plans}
         for chunk in chunks:
             if str(chunk) not in known:
-                plan = decide(self._cursor, self._table, chunk)
+                plan = decide(self._cursor, self._table, chunk, skips_conflicts=self._skips_conflicts)
                 set_aside(self._cursor, plan)
                 self.plans.append(plan)
 
@@ -142,6 +152,11 @@ class IndexesAside:
         """Put all indexes back. Raises what the function `put_back` raises."""
         for plan in self.plans:
             put_back(self._cursor, plan, self._build)
+
+
+def _with_twins(plan: Plan, index: ChunkIndex) -> Plan:
+    """Leave nothing in the plan but an index and those that come in its order."""
+    return replace(plan, aside=tuple(other for other in plan.aside if other.key == index.key))
 
 
 def _rehearse(cursor: Cursor, plan: Plan) -> bool:

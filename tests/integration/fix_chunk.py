@@ -91,6 +91,15 @@ class Day:
         """The schema of the last chunk, as SQL."""
         return self.chunk.partition(".")[0]
 
+    @property
+    def indexes(self) -> list[str]:
+        """The names of the last chunk's indexes, in the order in which they were made."""
+        self.execute(
+            "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+            f" WHERE i.indrelid = '{self.chunk}'::regclass ORDER BY c.oid"
+        )
+        return [plain_name(name) for (name,) in self.cursor.fetchall()]
+
     def name_of(self, name: str) -> str:
         """The name of the last chunk's index by its name on the hypertable, as SQL without the schema."""
         names = [index.name for index in self.plan().shape.indexes if plain_name(index.name) == name]
@@ -103,6 +112,7 @@ class Day:
         statements: Sequence[str] = (ONE_ROW, THE_REST),
         emptied: bool = False,
         build: Build | None = None,
+        skips_conflicts: bool = False,
     ) -> set[str]:
         """Load the day in the open transaction, and return why indexes were kept: the codes.
 
@@ -111,8 +121,9 @@ class Day:
             statements: bring the rows.
             emptied: whether the chunk is there already, and is truncated.
             build: how the indexes are built.
+            skips_conflicts: whether the statements skip conflicts.
         """
-        indexes = IndexesAside(self.cursor, self.table, build)
+        indexes = IndexesAside(self.cursor, self.table, build, skips_conflicts=skips_conflicts)
         before = self.chunks
         if emptied:
             self.execute(f"TRUNCATE {self.chunk}")
@@ -136,7 +147,11 @@ def plain_name(name: str) -> str:
 
 def make_day(database: Database, columns: str = COLUMNS, indexes: str = INDEXES) -> Iterator[Day]:
     database.execute("CREATE TYPE {s}.mood AS ENUM ('a', 'b')")
-    database.execute("CREATE FUNCTION {s}.f(text) RETURNS text IMMUTABLE STRICT LANGUAGE sql RETURN lower($1)")
+    # TimescaleDB makes a chunk's index of what is left of a function that can be inlined.
+    database.execute(
+        "CREATE FUNCTION {s}.f(text) RETURNS text IMMUTABLE STRICT LANGUAGE plpgsql SET search_path = ''"
+        " AS 'BEGIN RETURN lower($1); END'"
+    )
     database.hypertable("t", columns)
     if indexes:
         database.execute(indexes)

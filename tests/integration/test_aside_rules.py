@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 
 import psycopg2
 import pytest
@@ -44,6 +44,16 @@ def test_a_chunk_that_others_can_see(bare: Day) -> None:
         assert kept(bare) == {None: "NotOwnChunk"}
         bare.execute(ROW.replace("1, 1", "2, 1"))
         assert kept(bare) == {None: "NotOwnChunk"}
+        bare.execute(f"TRUNCATE {bare.chunk}")
+        assert kept(bare) == of_version(bare, {}, "t_pkey")
+
+
+def test_a_chunk_that_was_not_emptied(bare: Day) -> None:
+    """Whatever locked it: the rows that a DELETE leaves take the time of each build."""
+    bare.execute("INSERT INTO {s}.t SELECT '2025-01-01', i, i, repeat('x', 200) FROM generate_series(1, 20000) i")
+    with bare.transaction():
+        bare.execute(f"LOCK {bare.chunk}; DELETE FROM {{s}}.t")
+        assert kept(bare) == {None: "ChunkNotEmpty"}
         bare.execute(f"TRUNCATE {bare.chunk}")
         assert kept(bare) == of_version(bare, {}, "t_pkey")
 
@@ -247,6 +257,34 @@ def test_a_function_that_finds_names_by_the_search_path(bare: Day, kind: str, in
             assert kept(bare) == of_version(bare, {"x": "FunctionBySearchPath"} if is_kept else {}, "t_pkey")
     finally:
         bare.execute("RESET search_path")
+
+
+def test_a_key_without_overlaps(bare: Day) -> None:
+    if bare.database.connection.server_version < 180000:
+        pytest.skip("PostgreSQL 18 brought it")
+    bare.execute(
+        "CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public;"
+        " ALTER TABLE {s}.t ADD s tstzrange DEFAULT 'empty'::tstzrange + tstzrange('2025-01-01', '2025-01-02');"
+        " ALTER TABLE {s}.t ADD CONSTRAINT x UNIQUE (time, v, s WITHOUT OVERLAPS)"
+    )
+    with bare.transaction():
+        bare.execute(ROW)
+        assert kept(bare) == of_version(bare, {"x": "ExclusionConstraint"}, "t_pkey", "x")
+
+
+def test_unique_indexes_where_conflicts_are_skipped(bare: Day) -> None:
+    """Without its unique index a chunk takes every row, and the index could not be built again."""
+    bare.execute("CREATE UNIQUE INDEX u ON {s}.t (d, time) WHERE d > 0")
+    again = ROW + " ON CONFLICT DO NOTHING"
+    version = bare.database.version
+    # From then on the primary key goes as well.
+    refused = pytest.raises(psycopg2.errors.UniqueViolation) if version >= (2, 28) else nullcontext()
+    with refused, bare.transaction():
+        bare.load(aside=True, statements=[ROW, again])
+    with bare.transaction():
+        codes = bare.load(aside=True, statements=[ROW, again], skips_conflicts=True)
+        assert ("TimescaleDBVersion" in codes, "ConflictsSkipped" in codes) == (version < (2, 28), version >= (2, 22))
+        assert bare.value("SELECT count(*) FROM {s}.t") == 1
 
 
 def test_twins_stay_together(bare: Day) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import nullcontext
+from dataclasses import replace
 
 import psycopg2.errors
 import pytest
@@ -139,14 +140,9 @@ def test_what_takes_a_transaction_of_its_own(full: Day) -> None:
     check_trees(full)
     assert full.value("SELECT count(*) FROM {s}.t") == 501
     full.execute("DROP INDEX {s}.u; ALTER TABLE {s}.t DROP CONSTRAINT pk")
-    assert not {"pk", "u"} & set(indexes_of(full))
+    assert not {"pk", "u"} & set(full.indexes)
     full.execute("SELECT public.drop_chunks('{s}.t', '2026-01-01'::timestamptz)")
     assert full.chunks == ()
-
-
-def indexes_of(day: Day) -> list[str]:
-    day.execute(f"SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = '{day.chunk}'::regclass")
-    return [plain_name(name.partition(".")[2].strip('"')) for (name,) in day.cursor.fetchall()]
 
 
 def check_trees(day: Day) -> None:
@@ -240,6 +236,34 @@ def test_the_builds_have_the_memory_and_the_workers_that_they_were_given(bare: D
     for build, raises in ((Build(77, 0), nullcontext()), (Build(), pytest.raises(psycopg2.errors.RaiseException))):
         with raises, bare.transaction():
             bare.load(aside=True, statements=[ONE_ROW_OF_BARE, "SET LOCAL test.looks = on"], build=build)
+
+
+def test_others_may_write_to_the_table_meanwhile(bare: Day) -> None:
+    """What is done to the chunk's indexes takes no lock on the hypertable that an INSERT does not take."""
+    held = []
+    for aside in (False, True):
+        with bare.transaction():
+            assert bare.load(aside=aside, statements=[ONE_ROW_OF_BARE]) <= {"TimescaleDBVersion"}
+            bare.execute(
+                "SELECT relation::regclass::text, mode FROM pg_locks WHERE pid = pg_backend_pid() AND relation IN"
+                " (SELECT '{s}.t'::regclass UNION SELECT indexrelid FROM pg_index WHERE indrelid = '{s}.t'::regclass)"
+            )
+            held.append({lock for lock in bare.cursor.fetchall() if lock[1] != "AccessShareLock"})
+    assert held[0] == held[1] != set()
+
+
+def test_twins_come_back_in_their_order(bare: Day) -> None:
+    bare.execute(ONE_ROW_OF_BARE)
+    bare.execute("CREATE INDEX y ON {s}.t (v); CREATE INDEX x ON {s}.t (v)")
+    before = bare.indexes
+    assert before[-2:] == ["y", "x"]
+    with bare.transaction():
+        bare.execute(f"TRUNCATE {bare.chunk}")
+        shape = bare.plan().shape
+        *rest, y, x = shape.indexes
+        assert not replace(shape, indexes=(*rest, x, y)).equals(shape)
+        assert bare.load(aside=True, statements=[ONE_ROW_OF_BARE], emptied=True) <= {"TimescaleDBVersion"}
+        assert bare.indexes[-2:] == ["y", "x"]
 
 
 def test_a_chunk_that_changed_meanwhile_is_noticed(bare: Day) -> None:
