@@ -6,7 +6,7 @@ it was gone. Whatever is unusual is a reason to keep it: the plain way is slower
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from psycopg2 import sql
 from shared.database.chunk_indexes import ChunkIndex, ChunkShape, Constraint
 from shared.database.connection import Cursor
 from shared.database.extension import TimescaleDB
+from shared.database.hypertable import Table
 
 # From 2.22 on no catalogue of TimescaleDB lists the indexes of a chunk; a dropped one would be left there before.
 _INDEXES_SINCE = (2, 22)
@@ -50,54 +51,48 @@ def chunk_rule(cursor: Cursor, chunk: int, hypertable: int) -> Kept | None:
         chunk: the chunk's number in the catalogue.
         hypertable: the hypertable's.
     """
+    return _first(cursor, _CHUNK_RULES, chunk, hypertable)
+
+
+def table_rule(cursor: Cursor, table: Table) -> Kept | None:
+    """Say why nothing may be set aside for any chunk of a hypertable, or None. It need not have a chunk yet.
+
+    To be asked before the first record is copied by itself: each COPY runs the triggers of its statement.
+
+    Args:
+        cursor: in the load's transaction.
+        table: the hypertable.
+    """
+    if table.timescaledb is None or table.hypertable_id is None:
+        return Kept(None, "NotAHypertable", "the table is no hypertable")
+    if not table.timescaledb.at_least(*_INDEXES_SINCE):
+        return Kept(None, *_listed(table.timescaledb))
+    return _first(cursor, _TABLE_RULES, table.oid, table.oid)
+
+
+def _first(
+    cursor: Cursor, rules: Sequence[tuple[str, str, sql.Composable]], chunk: int, hypertable: int
+) -> Kept | None:
+    """Ask each rule, and return the first that applies."""
     # Each in brackets: one question to the server, however far away it is.
     question = sql.SQL("SELECT {}").format(
-        sql.SQL(", ").join(sql.SQL("({})").format(statement) for _, _, statement in _CHUNK_RULES)
+        sql.SQL(", ").join(sql.SQL("({})").format(statement) for _, _, statement in rules)
     )
     cursor.execute(question, {"chunk": chunk, "hypertable": hypertable})
     (applies,) = cursor.fetchall()
-    return next((Kept(None, rule[0], rule[1]) for rule, yes in zip(_CHUNK_RULES, applies, strict=True) if yes), None)
+    return next((Kept(None, rule[0], rule[1]) for rule, yes in zip(rules, applies, strict=True) if yes), None)
+
+
+def _listed(timescaledb: TimescaleDB) -> tuple[str, str]:
+    return "TimescaleDBVersion", f"TimescaleDB {timescaledb.version} lists the chunk's indexes in a catalogue"
 
 
 # Each asks whether it applies. Triggers of TimescaleDB itself use no index of the chunk.
-_CHUNK_RULES = (
-    (
-        "NotOwnChunk",
-        "the chunk was neither made nor emptied by this transaction",
-        sql.SQL(
-            """SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND relation = %(chunk)s
-            AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-            AND pid = pg_catalog.pg_backend_pid() AND mode = 'AccessExclusiveLock' AND granted)"""
-        ),
-    ),
-    (
-        "ChunkNotEmpty",
-        "the chunk already holds more than a few rows, dead ones included",
-        sql.SQL("SELECT pg_catalog.pg_relation_size(%(chunk)s) > {}").format(sql.Literal(_MOST_BYTES)),
-    ),
-    (
-        "ChunkCompressed",
-        "the chunk is compressed",
-        sql.SQL(
-            """SELECT coalesce(bool_or(i.is_compressed), false) FROM timescaledb_information.chunks i
-            JOIN pg_catalog.pg_namespace n ON n.nspname = i.chunk_schema
-            JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = i.chunk_name
-            WHERE c.oid = %(chunk)s"""
-        ),
-    ),
+_TABLE_RULES = (
     (
         "MissingOwnership",
         "the role does not own the hypertable",
         sql.SQL("SELECT NOT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = %(chunk)s"),
-    ),
-    (
-        "MissingCreate",
-        "the role lacks the right CREATE on the schema of the chunks, which CREATE INDEX takes",
-        sql.SQL(
-            """SELECT NOT pg_catalog.has_schema_privilege(relnamespace, 'USAGE')
-            OR NOT pg_catalog.has_schema_privilege(relnamespace, 'CREATE')
-            FROM pg_catalog.pg_class WHERE oid = %(chunk)s"""
-        ),
     ),
     (
         "EventTrigger",
@@ -124,6 +119,42 @@ _CHUNK_RULES = (
         "DeferredConstraint",
         "a constraint of the table is checked at the end of the transaction only",
         sql.SQL("SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = %(chunk)s AND tginitdeferred)"),
+    ),
+)
+_CHUNK_RULES = (
+    (
+        "NotOwnChunk",
+        "the chunk was neither made nor emptied by this transaction",
+        sql.SQL(
+            """SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND relation = %(chunk)s
+            AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+            AND pid = pg_catalog.pg_backend_pid() AND mode = 'AccessExclusiveLock' AND granted)"""
+        ),
+    ),
+    (
+        "ChunkNotEmpty",
+        "the chunk already holds more than a few rows, dead ones included",
+        sql.SQL("SELECT pg_catalog.pg_relation_size(%(chunk)s) > {}").format(sql.Literal(_MOST_BYTES)),
+    ),
+    (
+        "ChunkCompressed",
+        "the chunk is compressed",
+        sql.SQL(
+            """SELECT coalesce(bool_or(i.is_compressed), false) FROM timescaledb_information.chunks i
+            JOIN pg_catalog.pg_namespace n ON n.nspname = i.chunk_schema
+            JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = i.chunk_name
+            WHERE c.oid = %(chunk)s"""
+        ),
+    ),
+    *_TABLE_RULES,
+    (
+        "MissingCreate",
+        "the role lacks the right CREATE on the schema of the chunks, which CREATE INDEX takes",
+        sql.SQL(
+            """SELECT NOT pg_catalog.has_schema_privilege(relnamespace, 'USAGE')
+            OR NOT pg_catalog.has_schema_privilege(relnamespace, 'CREATE')
+            FROM pg_catalog.pg_class WHERE oid = %(chunk)s"""
+        ),
     ),
 )
 
@@ -159,7 +190,7 @@ def index_rules(
 
 def _reasons(index: ChunkIndex, timescaledb: TimescaleDB) -> Iterator[tuple[str, str]]:
     if not timescaledb.at_least(*_INDEXES_SINCE):
-        yield "TimescaleDBVersion", f"TimescaleDB {timescaledb.version} lists the chunk's indexes in a catalogue"
+        yield _listed(timescaledb)
     if index.constraint is not None:
         yield from _constraint_reasons(index.constraint, timescaledb)
     if index.is_exclusion:

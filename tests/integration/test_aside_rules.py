@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 
 import psycopg2
 import pytest
 
+from shared.database.aside_rules import table_rule
 from tests.integration.fix_chunk import Day, plain_name
 
 ROW = "INSERT INTO {s}.t VALUES ('2025-01-01', 1, 1, 'a')"
@@ -286,6 +288,32 @@ def test_unique_indexes_where_conflicts_are_skipped(bare: Day) -> None:
         codes = bare.load(aside=True, statements=[ROW, again], skips_conflicts=True)
         assert ("TimescaleDBVersion" in codes, "ConflictsSkipped" in codes) == (version < (2, 28), version >= (2, 22))
         assert bare.value("SELECT count(*) FROM {s}.t") == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("SELECT", None),
+        ("CREATE TRIGGER own AFTER INSERT ON {s}.t FOR EACH STATEMENT EXECUTE FUNCTION {s}.pass()", "Trigger"),
+        ("ALTER TABLE {s}.t ADD UNIQUE (time, v) DEFERRABLE INITIALLY DEFERRED", "DeferredConstraint"),
+    ],
+)
+def test_what_is_known_before_there_is_a_chunk(bare: Day, statement: str, code: str | None) -> None:
+    bare.execute("CREATE FUNCTION {s}.pass() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END'")
+    bare.execute(statement)
+    found = table_rule(bare.cursor, bare.table)
+    assert (found and found.code) == ("TimescaleDBVersion" if bare.database.version < (2, 22) else code)
+
+
+def test_what_is_known_of_other_tables_and_roles(bare: Day) -> None:
+    writer = str(bare.database.role("GRANT USAGE ON SCHEMA {s}")["user"])
+    with as_role(bare, writer) as day:
+        found = table_rule(day.cursor, day.table)
+        assert found is not None
+        assert found.code == ("TimescaleDBVersion" if bare.database.version < (2, 22) else "MissingOwnership")
+    found = table_rule(bare.cursor, replace(bare.table, hypertable_id=None))
+    assert found is not None
+    assert found.code == "NotAHypertable"
 
 
 def test_twins_stay_together(bare: Day) -> None:
