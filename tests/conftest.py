@@ -5,6 +5,7 @@ pytest_plugins = [
     "tests.integration.fix_identity",
     "tests.integration.fix_azure",
     "tests.integration.fix_site",
+    "tests.integration.fix_fresh",
     "tests.faults.fix_aftermath",
     "tests.faults.fix_http_fault",
     "tests.faults.fix_scene",

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from shared.errors import RestoreError
 
 Outcome: TypeAlias = Literal["done", "failed", "not available", "nothing to do", "not requested"]
-ChunkAction: TypeAlias = Literal["create", "decompress", "recompress"]
+ChunkAction: TypeAlias = Literal["create", "compress", "decompress", "recompress"]
 
 
 @dataclass(frozen=True)

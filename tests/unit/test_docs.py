@@ -71,7 +71,7 @@ def full_report() -> Report:
     report.options |= {"decompress_window": "failed", "recompress_window": "failed", "refresh_caggs": "failed"}
     report.add_chunk_steps([ChunkStep("c", "create", "done")])
     report.add_chunk_steps(
-        [ChunkStep("c", "decompress", "failed", error), ChunkStep("c", "recompress", "failed", error)]
+        [ChunkStep("c", action, "failed", error) for action in ("compress", "decompress", "recompress")]
     )
     report.add_cagg_steps([CaggStep("a", "failed", ("1", "2"), error, (("1", "2"),))])
     for stage in in_sources(r'\bstage\("(\w+)"\)'):

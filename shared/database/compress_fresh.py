@@ -1,0 +1,214 @@
+"""Compresses chunks in the transaction that made them. Community edition.
+
+A chunk that is to end compressed needs no index over its rows: they are copied without, compressed, and the indexes are
+built over what is left, which is nothing. That takes less than half of the server's time (docs/performance.md).
+
+A unique index that is built on the empty row part says nothing of the rows that are packed by then. So the packed rows
+are asked for a key that stands twice. They are in order, which makes that cheap. If there is one, the chunk is unpacked
+by a savepoint, and building the index over its rows raises PostgreSQL's own error. TimescaleDB asks in the same way
+where a unique index is created on a compressed chunk, but not for a constraint (run on 2.29.2: a key that stood twice
+got past ADD PRIMARY KEY).
+
+Only a chunk that is this transaction's own: where `compress_chunk` goes by an index, it reads what the transaction's
+snapshot shows, and empties the row part of more (read: compress_chunk in tsl/src/compression/compression.c).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from psycopg2 import sql
+
+from shared.database.chunk_catalog import Chunk
+from shared.database.connection import Cursor
+from shared.database.extension import TimescaleDB
+from shared.database.hypertable import Table
+from shared.database.optional import attempt_in_savepoint, optional_step
+from shared.database.permissions import explained, to_compress
+from shared.database.steps import ChunkStep
+
+# From 2.22 on the compressed part's filters of other columns follow the indexes of the hypertable (read:
+# compression_setting_sparse_index_get_default in tsl/src/compression/create.c). Before, they follow those of the chunk
+# (build_columndefs), and a chunk without its indexes would get none.
+_FILTERS_OF_HYPERTABLE_SINCE = (2, 22)
+
+# `compress_chunk` sorts in maintenance_work_mem, and reads what it sorted once. Small runs that stay in the processor's
+# cache, merged from temporary files, took 0.7 of the time of 64 MB, and 0.6 of that of 256 MB (docs/performance.md).
+_SORT_MEMORY = "8MB"
+
+# `indnullsnotdistinct` is PostgreSQL 15's. A key is plain where GROUP BY and the index agree on what is equal: columns
+# alone, with their own collation and the type's own order, and every row.
+_KEYS = """
+    SELECT k.columns, k.nullable, coalesce((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false),
+        i.indisunique AND NOT i.indisexclusion AND i.indpred IS NULL AND i.indexprs IS NULL AND m.amname = 'btree'
+            AND k.is_plain
+    FROM pg_catalog.pg_index i
+        JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid JOIN pg_catalog.pg_am m ON m.oid = x.relam
+        CROSS JOIN LATERAL (
+            SELECT coalesce(array_agg(a.attname::text ORDER BY p), '{}') AS columns,
+                coalesce(array_agg(a.attname::text ORDER BY p) FILTER (WHERE NOT a.attnotnull), '{}') AS nullable,
+                coalesce(bool_and(o.opcdefault AND i.indcollation[p] = a.attcollation), false) AS is_plain
+            FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) p
+                JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[p]
+                JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[p]
+        ) k
+    WHERE i.indrelid = %s AND (i.indisunique OR i.indisexclusion) AND i.indisvalid
+"""
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What must not stand twice in a table.
+
+    Attributes:
+        columns: the key's columns, in order.
+        nullable: those of them that may be NULL.
+        nulls_are_equal: whether two NULLs are the same key.
+        is_plain: whether a query can tell what the index would.
+    """
+
+    columns: tuple[str, ...]
+    nullable: tuple[str, ...] = field(compare=False)
+    nulls_are_equal: bool
+    is_plain: bool
+
+
+def compress_fresh(
+    cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk], put_back: Callable[[], None]
+) -> list[ChunkStep]:
+    """Compress chunks and put their indexes back, in the cheapest order that proves the keys.
+
+    A chunk whose keys a query can prove is compressed first. The others are compressed after their indexes were built.
+    Each is compressed in a savepoint: if that fails, the load goes on with the chunk as it is.
+
+    Args:
+        cursor: in the load's transaction, after its rows were counted: what finds rows by `xmin` finds none that are
+            packed.
+        timescaledb: the extension, community edition.
+        table: the hypertable.
+        chunks: those that this very transaction made. One that another transaction made as well is left alone.
+        put_back: puts the indexes back that were set aside. It is called once, and what it raises is raised.
+
+    Returns:
+        A step for each chunk, in the order of `chunks`: failed where the database refused it, and "not available" where
+        TimescaleDB would merge it into another chunk or it is not this transaction's own.
+    """
+    if _merges(cursor, table):
+        put_back()
+        return [_step(chunk, available=False) for chunk in chunks]
+    attempt = partial(_attempt, cursor, timescaledb, table)
+    early = {chunk: attempt(chunk) for chunk in chunks if _goes_first(cursor, timescaledb, table, chunk)}
+    put_back()
+    # One that was undone for a key that stands twice is none of the steps: `put_back` has raised for it.
+    late = {chunk: attempt(chunk) for chunk in chunks if early.get(chunk) is None}
+    return [early.get(chunk) or late[chunk] or _step(chunk, available=False) for chunk in chunks]
+
+
+def _goes_first(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chunk) -> bool:
+    """Whether the chunk can be compressed before its indexes are there."""
+    return timescaledb.at_least(*_FILTERS_OF_HYPERTABLE_SINCE) and all(
+        key.is_plain for key in _unguarded(cursor, table, chunk)
+    )
+
+
+def _merges(cursor: Cursor, table: Table) -> bool:
+    """Whether a chunk may be merged into the one before it, which others use (`compress_chunk_time_interval`)."""
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM _timescaledb_catalog.dimension"
+        " WHERE hypertable_id = %s AND compress_interval_length IS NOT NULL)",
+        (table.hypertable_id,),
+    )
+    return cursor.fetchone() == (True,)
+
+
+def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chunk) -> ChunkStep | None:
+    """Compress one chunk; None where it was left as it is, or undone."""
+    keys = _unguarded(cursor, table, chunk)
+    if not _is_own(cursor, chunk) or not all(key.is_plain for key in keys):
+        return None
+    name = sql.Identifier(chunk.schema, chunk.name)
+    with optional_step(cursor) as step:
+        before = _count(cursor, name)
+        if not _compress(cursor, timescaledb, name) or _count(cursor, name) != before:
+            step.undo()
+        if any(_stands_twice(cursor, name, key) for key in keys):
+            step.undo()
+    if step.error is not None:
+        rights = to_compress(table, timescaledb)
+        return ChunkStep(
+            str(chunk), "compress", "failed", explained(step.error, partial(attempt_in_savepoint, cursor), rights)
+        )
+    return None if step.was_undone else _step(chunk, available=True)
+
+
+def _compress(cursor: Cursor, timescaledb: TimescaleDB, chunk: sql.Identifier) -> bool:
+    """Compress a chunk, and say whether it is still the same one."""
+    cursor.execute("SELECT pg_catalog.current_setting('maintenance_work_mem')")
+    ((memory,),) = cursor.fetchall()
+    cursor.execute("SELECT pg_catalog.set_config('maintenance_work_mem', %s, true)", (_SORT_MEMORY,))
+    cursor.execute(
+        sql.SQL("SELECT {}({}::regclass, if_not_compressed => true) = {}::regclass").format(
+            timescaledb.function("compress_chunk"), *[sql.Literal(chunk.as_string(cursor))] * 2
+        )
+    )
+    is_same = cursor.fetchone() == (True,)
+    cursor.execute("SELECT pg_catalog.set_config('maintenance_work_mem', %s, true)", (memory,))
+    return is_same
+
+
+def _step(chunk: Chunk, *, available: bool) -> ChunkStep:
+    return ChunkStep(str(chunk), "compress", "done" if available else "not available")
+
+
+def _is_own(cursor: Cursor, chunk: Chunk) -> bool:
+    """Whether the chunk is visible and locked as CREATE TABLE locks it, until the transaction ends."""
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND relation = %s"
+        " AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
+        " AND pid = pg_catalog.pg_backend_pid() AND mode = 'AccessExclusiveLock' AND granted)",
+        (_oid(cursor, chunk),),
+    )
+    return cursor.fetchone() == (True,)
+
+
+def _unguarded(cursor: Cursor, table: Table, chunk: Chunk) -> list[_Key]:
+    """List the hypertable's keys that no index of the chunk guards."""
+    missing = Counter(_keys(cursor, table.oid)) - Counter(_keys(cursor, _oid(cursor, chunk)))
+    return list(missing)
+
+
+def _keys(cursor: Cursor, oid: int | None) -> list[_Key]:
+    cursor.execute(_KEYS, (oid,))
+    return [_Key(tuple(columns), tuple(nullable), *rest) for columns, nullable, *rest in cursor.fetchall()]
+
+
+def _oid(cursor: Cursor, chunk: Chunk) -> int | None:
+    cursor.execute(
+        "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = %s AND c.relname = %s",
+        (chunk.schema, chunk.name),
+    )
+    row = cursor.fetchone()
+    return None if row is None else row[0]
+
+
+def _stands_twice(cursor: Cursor, chunk: sql.Identifier, key: _Key) -> bool:
+    ignored = () if key.nulls_are_equal else key.nullable
+    is_given = sql.SQL("{} IS NOT NULL")
+    cursor.execute(
+        sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {} GROUP BY {} HAVING count(*) > 1)").format(
+            chunk,
+            sql.SQL(" AND ").join([sql.SQL("true"), *(is_given.format(sql.Identifier(name)) for name in ignored)]),
+            sql.SQL(", ").join(map(sql.Identifier, key.columns)),
+        )
+    )
+    return cursor.fetchone() == (True,)
+
+
+def _count(cursor: Cursor, chunk: sql.Identifier) -> int:
+    cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(chunk))
+    ((rows,),) = cursor.fetchall()
+    return int(rows)

@@ -1,0 +1,65 @@
+"""The choice between decompressing a chunk and copying beside its packed rows."""
+
+from __future__ import annotations
+
+import pytest
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatever psycopg2 calls it
+
+from shared.database.chunk_catalog import Chunk, all_chunks
+from shared.database.hypertable import find_table
+from shared.database.unpack_choice import beside_is_cheaper, packed_bytes
+from shared.names import QualifiedName
+from tests.integration.fix_database import Database
+
+ROWS = (
+    "INSERT INTO {s}.\"t.%\" SELECT t, 'd', 1"
+    " FROM generate_series('2025-01-0@'::timestamptz, '2025-01-0@ 23:59', '1 min') t"
+)
+
+
+@pytest.mark.parametrize(
+    ("packed", "new", "day_is_empty", "beside"),
+    [
+        (None, 1, True, True),
+        (None, 10**12, False, True),
+        (0, 1, True, False),
+        (50, 100, True, False),
+        (51, 100, True, True),
+        (100, 100, False, False),
+        (101, 100, False, True),
+        (1, 0, False, True),
+    ],
+)
+def test_many_new_rows_are_worth_a_decompression(
+    packed: int | None, new: int, *, day_is_empty: bool, beside: bool
+) -> None:
+    assert beside_is_cheaper(packed, new, day_is_empty=day_is_empty) is beside
+
+
+@pytest.mark.community
+def test_the_size_is_that_of_the_rows_before_they_were_packed(community_database: Database) -> None:
+    database = community_database
+    database.hypertable('"t.%"', "time timestamptz NOT NULL, device text, v int")
+    database.execute("ALTER TABLE {s}.\"t.%\" SET (timescaledb.compress, timescaledb.compress_segmentby = 'device')")
+    for day in (1, 2, 3):
+        database.execute(ROWS.replace("@", str(day)))
+    with database.connection.cursor() as cursor:
+        chunks = _chunks(cursor, database)
+        sizes = [database.value("SELECT pg_table_size(%s)", str(chunk)) for chunk in chunks]
+        assert _packed(cursor, database, chunks[:2]) is None
+        for chunk in chunks[:2]:
+            database.execute(f"SELECT public.compress_chunk('{chunk}')")
+        assert _packed(cursor, database, chunks[:2]) == pytest.approx(sum(sizes[:2]), rel=0.2)
+        assert _packed(cursor, database, chunks) is None
+        assert _packed(cursor, database, ()) == 0
+
+
+def _chunks(cursor: Cursor, database: Database) -> tuple[Chunk, ...]:
+    table = find_table(cursor, QualifiedName(schema=database.schema, name="t.%"))
+    return all_chunks(cursor, table)
+
+
+def _packed(cursor: Cursor, database: Database, chunks: tuple[Chunk, ...]) -> int | None:
+    table = find_table(cursor, QualifiedName(schema=database.schema, name="t.%"))
+    assert table.timescaledb is not None
+    return packed_bytes(cursor, table.timescaledb, table, chunks)
