@@ -21,23 +21,29 @@ PAD = 32
 
 
 class Text:
-    """A block of CSV with room around it.
+    """A block of CSV with room around it. One after the other is held in the same memory.
 
     Attributes:
-        data: the bytes, `PAD` other ones before and after them. Every position counts from its beginning.
+        data: the bytes, `PAD` or more other ones before and after them. Every position counts from its beginning.
         words: at each position the eight bytes from there on as a number, the first byte its lowest.
+        body: the bytes without the room around them.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self.data: Bytes = np.zeros(len(data) + 2 * PAD, np.uint8)
-        self.body[:] = np.frombuffer(data, np.uint8)
+    def __init__(self) -> None:
+        self._hold(0)
+        self.body = self.data[PAD:PAD]
+
+    def _hold(self, size: int) -> None:
+        self.data: Bytes = np.zeros(size + 2 * PAD, np.uint8)
         # Little-endian wherever it runs: the order of the bytes is part of the arithmetic.
         self.words: Words = np.ndarray((self.data.size - 7,), np.dtype("<u8"), self.data, 0, (1,))
 
-    @property
-    def body(self) -> Bytes:
-        """The bytes without the room around them."""
-        return self.data[PAD:-PAD]
+    def take(self, data: bytes) -> None:
+        """Hold another block. Cells of the one before are void."""
+        if len(data) + 2 * PAD > self.data.size:
+            self._hold(len(data) + len(data) // 8)
+        self.body = self.data[PAD : PAD + len(data)]
+        self.body[:] = np.frombuffer(data, np.uint8)
 
     def get(self, start: int, end: int) -> bytes:
         """Return the bytes between two positions."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shared.binary.cells import Cells, Flags, demand
 from shared.binary.decimals import floats, numerics
 from shared.binary.plan import Kind, NotExact, kind_of
-from shared.binary.rows import HEADER, TRAILER, Encoded, Fixed, Varying, alike, put_together
+from shared.binary.rows import HEADER, TRAILER, Encoded, Fixed, RowWriter, Varying, alike
 from shared.binary.split import Format, Grid, Splitter
 from shared.binary.times import dates, timestamps
 from shared.binary.whole_numbers import whole_numbers
@@ -21,7 +21,7 @@ from shared.csv_options import CsvOptions
 from shared.database.hypertable import Column
 
 # As much is encoded at once: enough that numpy's arrays are long, and little enough for the processor's cache.
-BLOCK_BYTES = 1024 * 1024
+BLOCK_BYTES = 768 * 1024
 # A record that is longer than this is left to the text way.
 _MOST_RECORD_BYTES = 16 * 1024 * 1024
 
@@ -77,6 +77,7 @@ class BinaryRows:
         with_dots = any(kind in _WITH_DOTS for _, kind in self._columns)
         self._form = Format.of(options, len(columns), with_dots=with_dots)
         self._splitter = Splitter(self._form)
+        self._writer = RowWriter()
         self._skips_header = options.has_header
 
     def encode(self, blocks: Iterable[bytes]) -> Generator[bytes, None, None]:
@@ -128,7 +129,7 @@ class BinaryRows:
         self.rows += grid.rows
         if not grid.rows:
             return b""
-        return put_together(grid.rows, [self._column(grid, number) for number in range(len(self._columns))])
+        return self._writer.write(grid.rows, [self._column(grid, number) for number in range(len(self._columns))])
 
     def _column(self, grid: Grid, number: int) -> Encoded:
         name, kind = self._columns[number]

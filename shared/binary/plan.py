@@ -60,8 +60,7 @@ def kind_of(type_sql: str) -> Kind | None:
     """Say how a type is written in binary.
 
     Args:
-        type_sql: as PostgreSQL's `format_type` writes it. Types of the user's own have other names: their schema
-            before them or, where they are called like one of these, too.
+        type_sql: as PostgreSQL's `format_type` writes it.
 
     Returns:
         None where it is not proved that both forms agree: arrays, enums, domains, intervals and everything else.
@@ -75,8 +74,7 @@ def why_not(
     """Say what speaks against the binary way, before the file is looked at.
 
     Args:
-        columns: of the target, in the file's order; the session's `search_path` must begin with pg_catalog, or
-            not name it, so that `type_sql` means PostgreSQL's own type.
+        columns: of the target, in the file's order.
         options: the request's.
         server_encoding: of the database, PostgreSQL's name.
         csv_bytes: about how long the file is, unpacked; None where that does not matter.
@@ -88,8 +86,10 @@ def why_not(
         return "numpy is not installed"
     if csv_bytes is not None and csv_bytes < FEWEST_BYTES:
         return "the file is small"
-    unproved = [f'"{column.name}" is of type {column.type_sql}' for column in columns if not kind_of(column.type_sql)]
-    return unproved[0] if unproved else _against_options(len(columns), options, server_encoding)
+    for column in columns:
+        if not column.is_builtin or kind_of(column.type_sql) is None:
+            return f'"{column.name}" is of type {column.type_sql}'
+    return _against_options(len(columns), options, server_encoding)
 
 
 def _against_options(columns: int, options: CsvOptions, server_encoding: str) -> str | None:

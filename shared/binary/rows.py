@@ -62,26 +62,35 @@ class Varying:
 Encoded: TypeAlias = Fixed | Varying
 
 
-def put_together(rows: int, columns: Sequence[Encoded]) -> bytes:
-    """Write rows.
+class RowWriter:
+    """Writes rows, time after time in the same memory."""
 
-    Args:
-        rows: how many.
-        columns: all of their columns.
-    """
-    starts, total = _starts(rows, columns)
-    writer = _Writer(np.empty(total, np.uint8), starts)
-    writer.add(np.full(rows, len(columns), ">i2"))
-    for column in columns:
-        if isinstance(column, Varying):
-            writer.add_varying(column)
-        elif column.present is None:
-            writer.add(np.full(rows, column.values.itemsize, ">i4"))
-            writer.add(column.values)
-        else:
-            writer.add_nullable(column.values, column.present)
-    writer.flush()
-    return writer.out.tobytes()
+    def __init__(self) -> None:
+        self._memory: Bytes = np.empty(0, np.uint8)
+
+    def write(self, rows: int, columns: Sequence[Encoded]) -> bytes:
+        """Write rows.
+
+        Args:
+            rows: how many.
+            columns: all of their columns.
+        """
+        starts, total = _starts(rows, columns)
+        if total > self._memory.size:
+            self._memory = np.empty(total + total // 8, np.uint8)
+        out = self._memory[:total]
+        place = _Place(out, starts)
+        place.add(np.full(rows, len(columns), ">i2"))
+        for column in columns:
+            if isinstance(column, Varying):
+                place.add_varying(column)
+            elif column.present is None:
+                place.add(np.full(rows, column.values.itemsize, ">i4"))
+                place.add(column.values)
+            else:
+                place.add_nullable(column.values, column.present)
+        place.flush()
+        return out.tobytes()
 
 
 def _starts(rows: int, columns: Sequence[Encoded]) -> tuple[Positions, int]:
@@ -96,11 +105,11 @@ def _starts(rows: int, columns: Sequence[Encoded]) -> tuple[Positions, int]:
     return ends - length, int(ends[-1])
 
 
-class _Writer:
-    """Writes column after column to where each row has got."""
+class _Place:
+    """Where each row has got to. Column after column is written there."""
 
     def __init__(self, out: Bytes, at: Positions) -> None:
-        self.out = out
+        self._out = out
         self._at = at
         # What has one length in all rows waits, to be written at once with what follows it.
         self._waiting: list[NDArray[Any]] = []
@@ -121,7 +130,7 @@ class _Writer:
         self._waiting = []
 
     def _put(self, at: Positions, values: NDArray[Any]) -> None:
-        _anywhere(self.out, values.itemsize)[at] = values.view(f"V{values.itemsize}")
+        _anywhere(self._out, values.itemsize)[at] = values.view(f"V{values.itemsize}")
 
     def add_nullable(self, values: NDArray[Any], present: Flags) -> None:
         """Write values to the rows that have one, and NULL to the others."""
@@ -147,9 +156,9 @@ class _Writer:
             self._put(at, np.frombuffer(column.prefix, np.uint8))
             at = at + len(column.prefix)
         if cells.doubled is None:
-            _copy(cells.text.data, cells.start, self.out, at, cells.length)
+            _copy(cells.text.data, cells.start, self._out, at, cells.length)
         else:
-            _copy_in_parts(cells, cells.doubled, self.out, at)
+            _copy_in_parts(cells, cells.doubled, self._out, at)
         self._at = self._at + np.maximum(length, 0)
 
 

@@ -59,6 +59,7 @@ class Splitter:
 
     def __init__(self, form: Format) -> None:
         self._form = form
+        self._text = Text()
         self.line_end = b""
 
     def split(self, data: bytes) -> tuple[Grid, int] | None:
@@ -68,14 +69,14 @@ class Splitter:
             data: of the file, from the beginning of a record on.
 
         Returns:
-            The records' cells, and how many bytes they take; None where no record is whole.
+            The records' cells, until the next call, and how many bytes they take; None where no record is whole.
 
         Raises:
             NotExact: COPY might split it otherwise.
         """
         demand(holds=b"\0" not in data, what="a byte is zero")
-        text = Text(data)
-        marks = _Marks(text.body, self._form, data)
+        self._text.take(data)
+        marks = _Marks(self._text.body, self._form, data)
         cut = marks.cut()
         if not cut:
             return None
@@ -85,7 +86,7 @@ class Splitter:
         if self._form.escape != self._form.quote and marks.has_quotes:
             plain = not doubled.any() and data.find(self._form.escape, 0, cut) < 0
             demand(holds=plain, what="quotes and escapes meet")
-        return Grid(text, marks, ends, self._form.columns, doubled), cut
+        return Grid(self._text, marks, ends, self._form.columns, doubled), cut
 
 
 class _Marks:
@@ -101,9 +102,10 @@ class _Marks:
         self._form = form
         self._body = body
         found = body == form.delimiter
+        one = np.empty_like(found)
         for byte in (_FEED, _RETURN, form.quote, *([_DOT] if form.with_dots else [])):
             if byte in data:
-                found |= body == byte
+                found |= np.equal(body, byte, out=one)
         self.at: Positions = np.flatnonzero(found)
         self.byte: Bytes = body[self.at]
         self.has_quotes = form.quote in data
@@ -112,7 +114,6 @@ class _Marks:
             is_quote = self.byte == form.quote
             # How many quotes there are up to each mark. The count may run over: odd and even stay.
             is_end &= (np.cumsum(is_quote, dtype=np.uint8) & 1) == 0
-            is_end &= ~is_quote
             self._quotes: Positions = np.flatnonzero(is_quote)
         self._ends: Positions = np.flatnonzero(is_end)
 
