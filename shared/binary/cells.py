@@ -98,6 +98,11 @@ class Cells:
         return [self.text.get(start, end) for start, end in zip(self.start.tolist(), self.end.tolist(), strict=True)]
 
 
+def most_of(values: Positions) -> int:
+    """Return the largest of some numbers that are not negative; 0 of none."""
+    return int(np.max(values, initial=0))
+
+
 def demand(*, holds: bool, what: str) -> None:
     """Raise NotExact unless it holds. `what` must not show the data: it may reach the server's log."""
     if not holds:

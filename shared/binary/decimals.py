@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.binary.cells import Cells, Flags, Positions, demand
+from shared.binary.cells import Cells, Flags, Positions, demand, most_of
 from shared.binary.digits import POWERS, WORD, Digits
 from shared.binary.whole_numbers import without_sign
 
@@ -130,10 +130,10 @@ def numerics(cells: Cells) -> NDArray[Any]:
     demand(holds=bool((cells.length > 0).all()), what="not a plain numeric")
     cells, negative = without_sign(cells)
     whole, fraction, well_formed = _parts(cells)
-    longest = max(int(whole.max()), int(fraction.max()))
+    longest = max(most_of(whole), most_of(fraction))
     demand(holds=bool(well_formed.all()) and longest <= _MOST_NUMERIC_DIGITS, what="not a plain numeric")
     digits = Digits(cells.text, whole.size)
-    words_before = -(-int(whole.max()) // WORD)
+    words_before = -(-most_of(whole) // WORD)
     places = range(0, longest, WORD)
     # Eight digits make two of base 10,000.
     eights = [
@@ -143,7 +143,7 @@ def numerics(cells: Cells) -> NDArray[Any]:
         ),
         *(
             digits.from_(cells.dot + 1 + place, np.clip(fraction - place, 0, WORD))
-            for place in places[: -(-int(fraction.max()) // WORD)]
+            for place in places[: -(-most_of(fraction) // WORD)]
         ),
     ]
     demand(holds=not digits.bad.any(), what="not a plain numeric")

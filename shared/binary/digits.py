@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.binary.cells import Positions, Text, Words
+from shared.binary.cells import Positions, Text, Words, most_of
 
 WORD = 8
 _ZEROS = 0x3030303030303030
@@ -63,7 +63,7 @@ class Digits:
     def whole(self, end: Positions, length: Positions) -> Words:
         """Read up to 19 digits before a position; a number of 20 digits need not fit."""
         total = self.before(end, np.minimum(length, WORD))
-        for done in range(WORD, int(length.max(initial=0)), WORD):
+        for done in range(WORD, most_of(length), WORD):
             longer = np.flatnonzero(length > done)
             rest = np.minimum(length[longer] - done, WORD)
             part = Digits(self._text, longer.size)

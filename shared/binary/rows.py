@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.binary.cells import Bytes, Cells, DoubledQuotes, Flags, Positions
+from shared.binary.cells import Bytes, Cells, DoubledQuotes, Flags, Positions, most_of
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
@@ -188,7 +188,7 @@ def _copy(source: Bytes, start: Positions, target: Bytes, at: Positions, length:
         read, write = _anywhere(source, size), _anywhere(target, size)
         write[go + last] = read[come + last]
         done = 0
-        while last.size and int(last.max()) > done:
+        while most_of(last) > done:
             more = last > done
             come, go, last = come[more], go[more], last[more]
             write[go + done] = read[come + done]

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.binary.cells import Cells, Flags, Words, demand
+from shared.binary.cells import Cells, Flags, Words, demand, most_of
 from shared.binary.digits import FIRST, POWERS, WORD, Digits
 
 # Of numpy.int64, and see `Words`.
@@ -153,7 +153,7 @@ def _unzoned(cells: Cells) -> Numbers:
     days = fields.date(middle)
     whole: Numbers = days * 86_400 + ((hours * 60 + minutes) * 60 + seconds).view(np.int64)
     length = cells.length
-    fraction = _microseconds(cells, fields, last >> 24 & 0xFF) if int(length.max()) > _TO_SECONDS else 0
+    fraction = _microseconds(cells, fields, last >> 24 & 0xFF) if most_of(length) > _TO_SECONDS else 0
     demand(holds=not fields.bad.any(), what="not a plain timestamp")
     return whole * _SECOND + fraction
 
@@ -169,7 +169,7 @@ def _microseconds(cells: Cells, fields: _Fields, dot: Words) -> Numbers:
     fields.bad |= digits.bad
     # PostgreSQL rounds to six digits. Of zeros there is nothing to round.
     fields.demand(eighth % POWERS[2] == 0)
-    if int(length.max()) > WORD:
+    if most_of(length) > WORD:
         fields.demand((length <= WORD) | (cells.text.data[start + WORD] == _ZERO))
     millionths: Numbers = (eighth // POWERS[2]).view(np.int64)
     return millionths

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.binary.cells import Cells, Flags, demand
+from shared.binary.cells import Cells, Flags, demand, most_of
 from shared.binary.digits import Digits
 
 _MINUS = b"-"[0]
@@ -34,7 +34,7 @@ def whole_numbers(cells: Cells, kind: Literal["smallint", "integer", "bigint"]) 
     demand(holds=bool((cells.length > 0).all()), what=f"not a plain {kind}")
     cells, negative = without_sign(cells)
     length = cells.length
-    plausible = bool((length > 0).all()) and int(length.max()) <= _MOST_DIGITS
+    plausible = bool((length > 0).all()) and most_of(length) <= _MOST_DIGITS
     demand(holds=plausible, what=f"not a plain {kind}")
     digits = Digits(cells.text, length.size)
     number = digits.whole(cells.end, length)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.binary.cells import Cells, Flags, Words, demand
+from shared.binary.cells import Cells, Flags, Words, demand, most_of
 from shared.binary.digits import FIRST
 
 # What PostgreSQL writes first; then what others do. `boolin` takes more.
@@ -31,7 +31,7 @@ def booleans(cells: Cells) -> NDArray[Any]:
         NotExact: a cell is another word than these.
     """
     length = cells.length
-    demand(holds=int(length.max()) <= _LONGEST, what="not a plain boolean")
+    demand(holds=most_of(length) <= _LONGEST, what="not a plain boolean")
     words = cells.text.words[cells.start] & FIRST[length]
     true = _is_one_of(words, _TRUE)
     demand(holds=bool((true | _is_one_of(words, _FALSE)).all()), what="not a plain boolean")
