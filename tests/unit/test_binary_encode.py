@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from datetime import date, timedelta
 from fractions import Fraction
@@ -122,6 +123,39 @@ def test_the_beginning_shows_an_obstacle() -> None:
     assert first_obstacle(columns, CsvOptions(), b"c0,c1\n1,2025-01-01\n2,01/02/2025") is None
     assert first_obstacle(columns, CsvOptions(), b"c0,c1\n1,2025-01-01\n2,01/02/2025\n") == "not a plain date"
     assert first_obstacle(columns, CsvOptions(), b"c0,c1") is None
+
+
+# A value of each type, and what else may stand in its place.
+GRAMMARS = {
+    "integer": (b"12345678", rb"-?[0-9]+"),
+    "bigint": (b"1034567890123456789", rb"-?[0-9]+"),
+    "double precision": (b"1234.56789012345678", rb"-?[0-9]+(\.[0-9]+)?"),
+    "numeric": (b"12345.678901234", rb"-?[0-9]+(\.[0-9]+)?"),
+    "date": (b"2011-11-11", rb"[0-9]{4}-(0[1-9]|1[012])-(0[1-9]|1[0-9]|2[0-9])"),
+    "timestamp with time zone": (
+        b"2011-11-11 11:11:11.111111+11:11",
+        rb"[0-9]{4}-(0[1-9]|1[012])-(0[1-9]|[12][0-9])[ T]([01][0-9]|2[0-3])(:[0-5][0-9]){2}"
+        rb"\.[0-9]{6}[+-](0[0-9]|1[0-5]):[0-5][0-9]",
+    ),
+    "uuid": (b"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
+    "boolean": (b"true", rb"[tT]rue"),
+}
+
+
+@pytest.mark.parametrize("type_", GRAMMARS)
+def test_no_byte_is_taken_for_another_one(type_: str) -> None:
+    value, grammar = GRAMMARS[type_]
+    columns, options = columns_of([type_, "boolean"]), CsvOptions(header=False)
+    taken, allowed = set(), set()
+    for place in {*range(0, len(value), 3), len(value) - 1}:
+        for byte in set(range(256)) - set(b',"'):
+            changed = value[:place] + bytes([byte]) + value[place + 1 :]
+            if in_binary(columns, options, [changed + b",t\n"]) is not None:
+                taken.add(changed)
+            if re.fullmatch(grammar, changed):
+                allowed.add(changed)
+    assert taken == allowed
+    assert value in taken
 
 
 def test_days_of_the_calendar() -> None:
