@@ -125,17 +125,17 @@ def test_the_beginning_shows_an_obstacle() -> None:
     assert first_obstacle(columns, CsvOptions(), b"c0,c1") is None
 
 
+DATE = rb"[0-9]{4}-(0[1-9]|1[012])-(0[1-9]|[12][0-9])"
 # A value of each type, and what else may stand in its place.
 GRAMMARS = {
     "integer": (b"12345678", rb"-?[0-9]+"),
     "bigint": (b"1034567890123456789", rb"-?[0-9]+"),
     "double precision": (b"1234.56789012345678", rb"-?[0-9]+(\.[0-9]+)?"),
     "numeric": (b"12345.678901234", rb"-?[0-9]+(\.[0-9]+)?"),
-    "date": (b"2011-11-11", rb"[0-9]{4}-(0[1-9]|1[012])-(0[1-9]|1[0-9]|2[0-9])"),
+    "date": (b"2011-11-11", DATE),
     "timestamp with time zone": (
         b"2011-11-11 11:11:11.111111+11:11",
-        rb"[0-9]{4}-(0[1-9]|1[012])-(0[1-9]|[12][0-9])[ T]([01][0-9]|2[0-3])(:[0-5][0-9]){2}"
-        rb"\.[0-9]{6}[+-](0[0-9]|1[0-5]):[0-5][0-9]",
+        DATE + rb"[ T]([01][0-9]|2[0-3])(:[0-5][0-9]){2}\.[0-9]{6}[+-](0[0-9]|1[0-5]):[0-5][0-9]",
     ),
     "uuid": (b"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
     "boolean": (b"true", rb"[tT]rue"),
