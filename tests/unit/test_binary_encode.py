@@ -108,6 +108,43 @@ def test_what_is_left_to_the_text_way(data: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (CsvOptions(header=False), row(None, b"") + row(b"", None)),
+        (CsvOptions(header=False, force_null=("*",)), row(None, None) * 2),
+        (CsvOptions(header=False, force_not_null=("*",)), row(b"", b"") * 2),
+        (CsvOptions(header=False, force_null=("*",), force_not_null=("*",)), row(b"", None) + row(None, b"")),
+        (CsvOptions(header=False, force_null=("c1",)), row(None, None) + row(b"", None)),
+        (CsvOptions(header=False, force_not_null=("c0",)), row(b"", b"") + row(b"", None)),
+        (CsvOptions(header=False, null="NULL"), row(b"", b"") * 2),
+    ],
+)
+def test_what_is_null(options: CsvOptions, expected: bytes) -> None:
+    assert binary(["text", "text"], ',""', '"",', options=options) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "goes"),
+    [
+        (b'"a",\\b\n', False),
+        (b'"a\\b",c\n', False),
+        (b'"a""b",c\n', False),
+        (b'"",c\n', True),
+        (b'"a,",c\n', True),
+        (b"a,\\b\n", True),
+    ],
+)
+def test_quotes_and_another_escape(data: bytes, goes: bool) -> None:
+    options = CsvOptions(header=False, escape="\\")
+    assert (in_binary(columns_of(["text", "text"]), options, [data]) is not None) == goes
+
+
+@pytest.mark.parametrize("data", [b"a,b\r\nc,d\re\n", b"a,b\r\nc,d\r", b"a,b\nc,\rd\n", b"a,b\rc,d\n", b"a,b\r"])
+def test_a_carriage_return_alone(data: bytes) -> None:
+    assert in_binary(columns_of(["text", "text"]), CsvOptions(header=False), [data]) is None
+
+
 def test_a_header_that_is_not_utf8() -> None:
     assert in_binary(columns_of(["text", "text"]), CsvOptions(), [b"c0,\xff\n"]) is None
 
