@@ -198,19 +198,19 @@ class Grid:
             number: of the column, from 0.
             with_dots: whether the cells' first full stops are wanted.
         """
-        marks, before, until = self._marks, self._before[number], self._until[number]
+        marks, before = self._marks, self._before[number]
         end = self._end[number]
         start = self._end[number - 1] + 1 if number else self._begin
         if not marks.has_quotes and not with_dots:
             return Cells(self._text, start, end, end), np.zeros(self.rows, np.bool_)
-        # The next mark is the cell's opening quote, its first full stop, or what ends it.
+        # The next mark is the cell's opening quote, its first full stop, or what ends it, which is no full stop.
         inside = before + 1
         byte = marks.byte[inside]
         quoted = marks.is_quote(byte)
         if quoted.any():
             start, end, inside = start + quoted, end - quoted, inside + quoted
             byte = marks.byte[inside]
-        dot = np.where((byte == _DOT) & (inside < until), marks.at[inside] + PAD, end) if with_dots else end
+        dot = np.where(byte == _DOT, marks.at[inside] + PAD, end) if with_dots else end
         return Cells(self._text, start, end, dot, self._doubled_in(number)), quoted
 
     def _doubled_in(self, column: int) -> DoubledQuotes | None:

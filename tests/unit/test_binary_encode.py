@@ -179,6 +179,14 @@ GRAMMARS = {
 }
 
 
+@pytest.mark.parametrize("zones", [("", "+02"), ("+02", ""), ("+02", "-09:30"), ("Z", "+00")])
+def test_zones_may_differ_from_row_to_row(zones: tuple[str, str]) -> None:
+    ahead = {"+02": 2 * 3_600, "-09:30": -34_200}
+    expected = [struct.pack(">q", -ahead.get(zone, 0) * 1_000_000) for zone in zones]
+    times = [f"2000-01-01 00:00:00{zone}" for zone in zones]
+    assert last_values("timestamp with time zone", 8, *times) == expected
+
+
 @pytest.mark.parametrize("type_", GRAMMARS)
 def test_no_byte_is_taken_for_another_one(type_: str) -> None:
     value, grammar = GRAMMARS[type_]
