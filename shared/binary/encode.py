@@ -20,8 +20,9 @@ from shared.binary.words import booleans, uuids
 from shared.csv_options import CsvOptions
 from shared.database.hypertable import Column
 
-# As much is encoded at once: enough that numpy's arrays are long, and little enough for the processor's cache.
-BLOCK_BYTES = 768 * 1024
+# As much is encoded at once: enough that numpy's arrays are long. Half of it takes 5 % more CPU, twice as much gains
+# nothing and needs 17 MB more.
+BLOCK_BYTES = 1536 * 1024
 # A record that is longer than this is left to the text way.
 _MOST_RECORD_BYTES = 16 * 1024 * 1024
 

@@ -43,8 +43,9 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"text|character varying(\(\d+\))?|character\(\d+\)|bpchar|json", "text"),
     (r"jsonb", "jsonb"),
 )
-# With less than this the plain COPY is done before the libraries are loaded and a second thread runs.
-FEWEST_BYTES = 16 * 1024 * 1024
+# Where binary begins to gain, unpacked: numpy's import and the first block cost what the server saves on about 18 MiB
+# where the encoder has a core to itself, on about 33 MiB where it shares one (docs/performance_binary.md).
+FEWEST_BYTES = 32 * 1024 * 1024
 
 _UTF8_NAMES = frozenset({"utf8", "unicode"})
 

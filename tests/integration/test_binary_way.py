@@ -255,7 +255,7 @@ def test_a_connection_that_breaks_is_not_for_the_text_way(database: Database) ->
 
 def against(cursor: Cursor, database: Database, data: bytes, **changed: bool) -> str | None:
     table = table_of(cursor, database)
-    with spool(gzip.compress(data)) as csv:
+    with spool(gzip.compress(data, 1)) as csv:
         reason = obstacle(cursor, columns_of_file(names_in(csv), table, table), OPTIONS, csv, **changed)
         assert csv.head.tell() == 0
     return reason
