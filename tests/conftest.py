@@ -2,6 +2,7 @@ pytest_plugins = [
     "tests.integration.fix_storage",
     "tests.integration.fix_database",
     "tests.integration.fix_chunk",
+    "tests.integration.fix_binary",
     "tests.integration.fix_identity",
     "tests.integration.fix_azure",
     "tests.integration.fix_site",

@@ -40,11 +40,13 @@ class Column:
         name: its name.
         type_sql: its type as SQL, as PostgreSQL's `format_type` writes it.
         is_generated: PostgreSQL computes it and takes no value.
+        is_builtin: its type is PostgreSQL's own, and none of the same name in another schema.
     """
 
     name: str
     type_sql: str = "text"
     is_generated: bool = False
+    is_builtin: bool = True
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,8 @@ def has_insert_triggers(cursor: Cursor, table: Table) -> bool:
 
 def _columns(cursor: Cursor, oid: int) -> tuple[Column, ...]:
     cursor.execute(
-        "SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attgenerated <> ''"
+        # Numbers below 16,384 are given by initdb alone: FirstNormalObjectId in src/include/access/transam.h.
+        "SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attgenerated <> '', atttypid < 16384"
         " FROM pg_catalog.pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
         (oid,),
     )

@@ -1,0 +1,108 @@
+"""What may go binary, and what speaks against it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.binary.plan import FEWEST_BYTES, kind_of, why_not
+from shared.csv_options import CsvOptions
+from shared.database.hypertable import Column
+from tests.binary_values import TYPES
+
+COLUMNS = [Column("time", "timestamp with time zone"), Column("value", "double precision")]
+
+
+@pytest.mark.parametrize("type_sql", TYPES)
+def test_types_that_were_proved(type_sql: str) -> None:
+    assert kind_of(type_sql) is not None
+
+
+@pytest.mark.parametrize(
+    "type_sql",
+    [
+        "integer[]",
+        "interval",
+        "interval day to second(3)",
+        "time without time zone",
+        "timestamp(3) with time zone[]",
+        '"char"',
+        "character",
+        '"integer"',
+        "public.text",
+        "citext",
+        "bytea",
+        "inet",
+        "money",
+        "oid",
+        "bit(3)",
+        "int4",
+        "text ",
+        "mood",
+        "numeric(10)",
+        "",
+    ],
+)
+def test_types_that_were_not(type_sql: str) -> None:
+    assert kind_of(type_sql) is None
+
+
+def test_nothing_speaks_against_it() -> None:
+    options = CsvOptions(delimiter=";", quote="'", escape="\\", null="NULL", encoding="utf-8", force_null=("*",))
+    assert why_not(COLUMNS, options, server_encoding="UTF8", csv_bytes=FEWEST_BYTES) is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "server", "size", "reason"),
+    [
+        ([*COLUMNS, Column("span", "interval")], CsvOptions(), "UTF8", None, '"span" is of type interval'),
+        ([Column("id", "uuid", is_builtin=False), *COLUMNS], CsvOptions(), "UTF8", None, '"id" is of type uuid'),
+        (COLUMNS[:1], CsvOptions(), "UTF8", None, "the file has one column only"),
+        (COLUMNS, CsvOptions(encoding="LATIN1"), "UTF8", None, "the encoding LATIN1 is not UTF8"),
+        (COLUMNS, CsvOptions(), "SQL_ASCII", None, "the encoding SQL_ASCII is not UTF8"),
+        (COLUMNS, CsvOptions(default="D"), "UTF8", None, "DEFAULT is given"),
+        (COLUMNS, CsvOptions(delimiter="."), "UTF8", None, "the DELIMITER is a backslash or a full stop"),
+        (COLUMNS, CsvOptions(delimiter="\\"), "UTF8", None, "the DELIMITER is a backslash or a full stop"),
+        (COLUMNS, CsvOptions(), "UTF8", FEWEST_BYTES - 1, "the file is small"),
+    ],
+)
+def test_what_speaks_against_it(
+    columns: list[Column], options: CsvOptions, server: str, size: int | None, reason: str
+) -> None:
+    assert why_not(columns, options, server_encoding=server, csv_bytes=size) == reason
+
+
+def asked_without_numpy(code: str, tmp_path: Path) -> str:
+    """Run Python with all packages but numpy."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for folder in map(Path, sys.path):
+        for entry in folder.iterdir() if folder.name == "site-packages" else ():
+            if not entry.name.startswith("numpy") and not (packages / entry.name).exists():
+                (packages / entry.name).symlink_to(entry)
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        env=os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{packages}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_without_numpy_the_text_way_is_left(tmp_path: Path) -> None:
+    code = (
+        "from shared.binary.plan import why_not; from shared.csv_options import CsvOptions\n"
+        "print(why_not([], CsvOptions(), server_encoding='UTF8'))"
+    )
+    assert asked_without_numpy(code, tmp_path) == "numpy is not installed\n"
+
+
+def test_numpy_is_not_loaded_before_it_is_used() -> None:
+    code = "import shared.binary.plan, sys; print('numpy' in sys.modules)"
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert asked.stdout == "False\n"
