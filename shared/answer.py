@@ -41,10 +41,22 @@ class Source(TypedDict):
     csv_bytes: int | None
 
 
+class KeptIndex(TypedDict):
+    """An index that was maintained row by row, or all of them where `index` is null."""
+
+    index: str | None
+    code: str
+    reason: str
+
+
 class CopyOutcome(TypedDict):
     """How the rows got in."""
 
     transfer: Literal["spool", "stream"]
+    format: Literal["text", "binary"]
+    text_because: str | None
+    indexes_set_aside: list[str]
+    indexes_kept: list[KeptIndex]
     waited_seconds: float
 
 
@@ -53,6 +65,7 @@ class Outcomes(TypedDict, total=False):
 
     decompress_window: Outcome
     recompress_window: Outcome
+    compress_new_chunks: Outcome
     refresh_caggs: Outcome
 
 

@@ -138,6 +138,11 @@ class CsvOptions(BaseModel):
         return self.header is not False
 
     @property
+    def without_header(self) -> CsvOptions:
+        """The same, for what follows the header."""
+        return self.model_copy(update={"header": False})
+
+    @property
     def dialect(self) -> CsvDialect:
         """What of it decides where a field and a record end."""
         return CsvDialect(

@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import IO, Protocol
 
 MIB = 1024 * 1024
@@ -45,6 +46,14 @@ class CsvSource(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class FirstRow:
+    """A row that was copied by itself: how many bytes after the byte order mark (`size`), and how many rows."""
+
+    size: int
+    rows: int
+
+
 class CopyReader(io.RawIOBase):
     """What `copy_expert` reads from. It keeps the error that ended it: psycopg2 puts one of its own in its place.
 
@@ -77,6 +86,11 @@ class CopyReader(io.RawIOBase):
             return self._block
         start, self._position = self._position, min(self._position + size, len(self._block))
         return self._block[start : self._position]
+
+    def skip(self, size: int) -> None:
+        """Leave the next bytes out."""
+        while size and (piece := self.read(size)):
+            size -= len(piece)
 
     def take_error(self) -> BaseException | None:
         """Return what ended the blocks, once: an error that is kept keeps all that it went through."""

@@ -97,7 +97,9 @@ def _chunks(cursor: Cursor, request: RestoreRequest, target: Target, existing: C
     for chunk in target.chunks:
         would = ["truncate, or delete its rows" if chunk in whole else "delete the day's rows"] if replaces else []
         if target.compression is not None and chunk.is_compressed:
-            if request.timescaledb.decompress_window:
+            if request.timescaledb.decompress_window == "auto" and not replaces:
+                would.append("decompress, or take the rows beside the compressed ones")
+            elif request.timescaledb.decompress_window or replaces:
                 would.append("decompress")
             if request.timescaledb.recompress_window:
                 would.append("recompress")

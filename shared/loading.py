@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shared.begin_anew import BeginAnew
 from shared.csv_source import CsvSource
+from shared.database.aside_rules import Kept
 from shared.database.chunk_catalog import Chunk, chunks_inside, chunks_overlapping
 from shared.database.chunks import decompress
+from shared.database.compress_fresh import compress_fresh
 from shared.database.connection import Cursor
 from shared.database.guard import Guard
 from shared.database.hypertable import has_unique_index
@@ -15,19 +18,24 @@ from shared.database.load import begin_session
 from shared.database.permissions import can_read
 from shared.database.replace import delete_day, truncate
 from shared.database.reservation import nobody_else, reserve, reserve_whole
+from shared.database.set_aside import Build
 from shared.database.steps import ChunkStep, summary
+from shared.database.unpack_choice import beside_is_cheaper, packed_bytes
 from shared.database.verification import Count, count_window
 from shared.database.window import Window
 from shared.errors import Fault, TargetLocked, WindowNotEmpty
+from shared.index_choice import DayIndexes
 from shared.proof import Proof
 from shared.report import Report
 from shared.request import RestoreRequest
 from shared.rights import missing_rights, refuse_missing
 from shared.settings import Settings
 from shared.target import Target, find_target
-from shared.transfer import transfer
+from shared.transfer import Transfer
 
 _ATTEMPTS = 4
+# What a day's CSV has of bytes for each stored one, where it was not unpacked yet.
+_USUAL_EXPANSION = 3.5
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,10 @@ class DayLoad:
         self._may_truncate = True
         self._ahead: Target | None = None
         self._truncated: tuple[Chunk, ...] = ()
+        # What a former attempt has shown.
+        self._text_because: str | None = None
+        self._keep: Kept | None = None
+        self._copies_beside = False
 
     def prepare(self, load: Cursor, guard: Guard) -> bool:
         """Look at the target on the guard's connection, and lock on the load's what is not to change.
@@ -95,6 +107,7 @@ class DayLoad:
                     whole = chunks_inside(looking, target.table, target.window)
                 goes_on = self._go_on(before)
                 if goes_on:
+                    self._copies_beside = self._is_cheaper_beside(looking, target, before)
                     refuse_missing(missing_rights(looking, self._request, target, None if seen is None else seen.rows))
             if not goes_on:
                 return False
@@ -145,20 +158,54 @@ class DayLoad:
                 self._warn_of_duplicates(load, target, before)
         self._make_room(load, target, before)
         proof = Proof(self._request, target, before, self._csv, report)
-        transfer(
+        try:
+            indexes = self._fill(load, target, proof)
+            if report.rows_removed and not report.rows_loaded:
+                report.warn("ReplacedByNothing", f"{report.rows_removed} rows were removed, and the archive holds none")
+            with clock.stage("verify"):
+                span, written = proof.check(load)
+            made = self._report_made(load, target)
+            self._finish_chunks(load, target, made, indexes)
+        except BeginAnew as exc:
+            # Not one of the attempts to find the target standing still. Each reason comes once.
+            self._attempt -= 1
+            self._text_because = self._text_because or exc.text
+            self._keep = self._keep or exc.keep
+            return None
+        return Loaded(target, span, self._chunks_to_compress(target, written), proof)
+
+    def _fill(self, load: Cursor, target: Target, proof: Proof) -> DayIndexes:
+        settings = self._settings
+        build = Build(settings.pg_index_memory_mib, settings.pg_index_workers)
+        with self._report.clock.stage("index"):
+            indexes = DayIndexes(load, self._request, target, self._truncated, build, self._keep, self._report)
+        transfer = Transfer(
             load,
             self._request,
             target,
             self._csv,
-            report,
-            proof,
-            show_row_data=self._settings.show_row_data,
+            self._report,
+            indexes,
+            self._text_because,
+            show_row_data=settings.show_row_data,
         )
-        if report.rows_removed and not report.rows_loaded:
-            report.warn("ReplacedByNothing", f"{report.rows_removed} rows were removed, and the archive holds none")
-        with clock.stage("verify"):
-            span, written = proof.check(load)
-        return Loaded(target, span, self._chunks_to_compress(load, target, written), proof)
+        transfer.run(proof)
+        return indexes
+
+    def _finish_chunks(self, load: Cursor, target: Target, made: Sequence[Chunk], indexes: DayIndexes) -> None:
+        """Compress the chunks that the load made, where that is wished, and put the indexes back."""
+        clock, report, extension = self._report.clock, self._report, target.compression
+        wishes = self._request.timescaledb.compress_new_chunks
+        steps: list[ChunkStep] = []
+        if wishes and extension is not None and made:
+            with clock.stage("compress"):
+                steps = compress_fresh(load, extension, target.table, made, indexes.put_back)
+            report.add_chunk_steps(steps)
+        else:
+            with clock.stage("index"):
+                indexes.put_back()
+        is_able = extension is not None and target.window is not None
+        report.options["compress_new_chunks"] = summary(steps, requested=wishes, available=is_able)
 
     def may_commit(self, guard: Guard, load: Cursor) -> bool:
         """Look once more whether anybody would see a hole; if so, the next attempt deletes in place of truncating."""
@@ -194,7 +241,18 @@ class DayLoad:
 
     def _unpacks(self, *, has_rows: bool) -> bool:
         """Whether compressed chunks are decompressed: on request, and always before rows are deleted."""
-        return self._request.timescaledb.decompress_window or (self._policy == "replace" and has_rows)
+        if self._policy == "replace" and has_rows:
+            return True
+        return bool(self._request.timescaledb.decompress_window) and not self._copies_beside
+
+    def _is_cheaper_beside(self, looking: Cursor, target: Target, before: Count) -> bool:
+        """Whether the rows go beside those that are compressed, where the request leaves the choice."""
+        extension, chunks = target.compression, target.compressed
+        if self._request.timescaledb.decompress_window != "auto" or extension is None or not chunks:
+            return False
+        size = self._csv.size or int((self._report.compressed_bytes or 0) * _USUAL_EXPANSION)
+        packed = packed_bytes(looking, extension, target.table, chunks)
+        return beside_is_cheaper(packed, size, day_is_empty=not before.rows)
 
     def _make_room(self, cursor: Cursor, target: Target, before: Count | None) -> None:
         """Decompress the chunks over the day, and remove its rows where they are to be replaced."""
@@ -222,11 +280,17 @@ class DayLoad:
         report.rows_removed = before.rows
         report.removed_by = "truncate" if self._truncated and not deleted else "delete"
 
-    def _chunks_to_compress(self, cursor: Cursor, target: Target, written: Sequence[Chunk]) -> tuple[Chunk, ...]:
-        """Report the chunks that the load made for the day, and name those that are to be compressed again."""
+    def _report_made(self, cursor: Cursor, target: Target) -> tuple[Chunk, ...]:
+        """Report the chunks that the load made for the day."""
+        if target.window is None:
+            return ()
         known = {str(chunk) for chunk in target.chunks}
-        if target.window is not None:
-            after = chunks_overlapping(cursor, target.table, target.window)
-            made = [ChunkStep(str(chunk), "create", "done") for chunk in after if str(chunk) not in known]
-            self._report.add_chunk_steps(made)
+        after = chunks_overlapping(cursor, target.table, target.window)
+        made = tuple(chunk for chunk in after if str(chunk) not in known)
+        self._report.add_chunk_steps([ChunkStep(str(chunk), "create", "done") for chunk in made])
+        return made
+
+    def _chunks_to_compress(self, target: Target, written: Sequence[Chunk]) -> tuple[Chunk, ...]:
+        """Name the chunks that are to be compressed again."""
+        known = {str(chunk) for chunk in target.chunks}
         return (*target.compressed, *(c for c in written if c.is_compressed and str(c) not in known))

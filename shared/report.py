@@ -23,6 +23,7 @@ from shared.answer import (
     Outcomes,
     Plan,
 )
+from shared.database.aside_rules import Kept
 from shared.database.rejects import Rejected
 from shared.database.steps import CaggStep, ChunkStep
 from shared.database.verification import Count
@@ -87,6 +88,10 @@ class Report:
     csv_bytes: int | None = None
     transfer: Literal["spool", "stream"] | None = None
     waited_seconds: float | None = None
+    format: Literal["text", "binary"] | None = None
+    text_because: str | None = None
+    indexes_set_aside: tuple[str, ...] = ()
+    indexes_kept: tuple[Kept, ...] = ()
     database: str | None = None
     target_table: str | None = None
     day: date | None = None
@@ -121,6 +126,7 @@ class Report:
         """Forget what a load noted that was rolled back and is begun anew."""
         self.rows_loaded = self.rows_inserted = self.rows_skipped = self.rows_removed = None
         self.removed_by = self.rejected = self.verification = self.waited_seconds = None
+        self.indexes_set_aside = self.indexes_kept = ()
         self.chunks, self.warnings = [], []
 
     @property
@@ -214,7 +220,14 @@ class Report:
     def _copy(self) -> CopyOutcome | None:
         if self.waited_seconds is None:
             return None
-        return {"transfer": _known(self.transfer), "waited_seconds": round(self.waited_seconds, 3)}
+        return {
+            "transfer": _known(self.transfer),
+            "format": _known(self.format),
+            "text_because": self.text_because,
+            "indexes_set_aside": list(self.indexes_set_aside),
+            "indexes_kept": [{"index": one.index, "code": one.code, "reason": one.reason} for one in self.indexes_kept],
+            "waited_seconds": round(self.waited_seconds, 3),
+        }
 
     def log_line(self, error: RestoreError | None = None) -> str:
         """Return the one line that the log keeps of this restore: `key=value`, text in JSON's quotes."""
@@ -235,6 +248,8 @@ class Report:
             "compressed_bytes": self.compressed_bytes,
             "csv_bytes": self.csv_bytes,
             "transfer": self.transfer,
+            "format": self.format,
+            "indexes_set_aside": None if self.waited_seconds is None else len(self.indexes_set_aside),
             "waited_s": None if self.waited_seconds is None else round(self.waited_seconds, 3),
             "edition": self.edition,
             "timescaledb": self.timescaledb_version,

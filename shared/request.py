@@ -12,8 +12,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -48,6 +51,13 @@ def _sha256(value: str) -> str:
     if not re.fullmatch("[0-9a-fA-F]{64}", value):
         raise ValueError("must be 64 hexadecimal digits")
     return value.lower()
+
+
+def _flag_or_auto(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return handler(value)
+    except ValidationError as exc:
+        raise ValueError('must be true, false or "auto"') from exc
 
 
 def _cagg_names(value: Any) -> Any:
@@ -148,8 +158,9 @@ class Destination(_Section):
 class Timescaledb(_Section):
     """What is done about compression and continuous aggregates, best effort."""
 
-    decompress_window: bool = True
+    decompress_window: Annotated[bool | Literal["auto"], WrapValidator(_flag_or_auto)] = True
     recompress_window: bool = True
+    compress_new_chunks: bool = False
     refresh_caggs: Annotated[Literal["all"] | tuple[str, ...], BeforeValidator(_cagg_names)] = ()
 
 
@@ -161,6 +172,8 @@ class Copy(_Section):
     column_map: Mapping[FileColumnName, ColumnName] = {}
     synchronous_commit_off: bool = True
     transfer: Literal["auto", "spool", "stream"] = "auto"
+    format: Literal["auto", "text", "binary"] = "auto"
+    indexes: Literal["auto", "keep"] = "auto"
     on_error: Literal["stop", "skip"] = "stop"
     max_rejected_rows: WholeNumber | None = Field(None, ge=0)
     expected_rows: WholeNumber | None = Field(None, ge=0)

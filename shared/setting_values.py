@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypeVar
 
 from shared.errors import ConfigurationError
 from shared.secret import Secret
 
 PgAuth = Literal["password", "entra"]
+N = TypeVar("N", int, int | None)
 
 _MOST_DIGITS = 15
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}(?:\.[a-z0-9.]+)?(?:/[a-z0-9$-]{3,63})?", re.ASCII)
 _HOST = re.compile(r"[a-z0-9._-]+(?::[0-9]{1,5})?|\[?[0-9a-f:.]+\]?|\[[0-9a-f:.]+\]:[0-9]{1,5}|/.*", re.ASCII)
 
 
-def whole_number(name: str, text: str | None, *, default: int, minimum: int, maximum: int) -> int:
+def whole_number(name: str, text: str | None, *, default: N, minimum: int, maximum: int) -> int | N:
     """Read a whole number.
 
     Args:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from shared.errors import ConfigurationError
 from shared.secret import Secret
-from shared.setting_values import PgAuth, accounts, flag, hosts, names, pg_auth, secret, targets, whole_number
+from shared.setting_values import N, PgAuth, accounts, flag, hosts, names, pg_auth, secret, targets, whole_number
 
 MIB = 1024 * 1024
 
@@ -17,6 +17,9 @@ _MOST_BYTES = 1024 * 1024 * MIB
 _MOST_SECONDS = 86_400
 # DEFLATE itself ends at 1032: https://zlib.net/zlib_tech.html
 _MOST_EXPANSION = 1032
+_MOST_INDEX_MEMORY_MIB = 1024 * 1024
+# MAX_PARALLEL_WORKER_LIMIT in PostgreSQL's src/include/postmaster/bgworker_internals.h
+_MOST_INDEX_WORKERS = 1024
 _STRICTER = {
     "PGCHANNELBINDING": "channel_binding",
     "PGREQUIREAUTH": "require_auth",
@@ -86,6 +89,8 @@ class Settings:
         pg_lock_timeout_seconds: how long a restore waits for a lock that another session holds.
         pg_statement_timeout_seconds: how long one statement of a restore may take, and so how long a restore can
             keep others from its chunks.
+        pg_index_memory_mib: what the build of one index may use (`maintenance_work_mem`), in MiB; None: the server's.
+        pg_index_workers: how many parallel workers help it (`max_parallel_maintenance_workers`); None: the server's.
         allowed_targets: `schema.table` with `*` and `?`, the only tables that are written.
         show_row_data: whether answers and logs may hold values of rows.
     """
@@ -108,6 +113,8 @@ class Settings:
     pg_connect_timeout_seconds: int = 15
     pg_lock_timeout_seconds: int = 30
     pg_statement_timeout_seconds: int = 1800
+    pg_index_memory_mib: int | None = None
+    pg_index_workers: int | None = None
     allowed_targets: tuple[str, ...] | None = None
     show_row_data: bool = False
 
@@ -133,7 +140,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     def text(name: str) -> str | None:
         return environ.get(name) or None
 
-    def number(name: str, default: int, minimum: int = 1, maximum: int = _MOST_SECONDS) -> int:
+    def number(name: str, default: N, minimum: int = 1, maximum: int = _MOST_SECONDS) -> int | N:
         return whole_number(name, text(name), default=default, minimum=minimum, maximum=maximum)
 
     if text("PGSERVICE"):
@@ -170,6 +177,8 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         pg_connect_timeout_seconds=number("PG_CONNECT_TIMEOUT_SECONDS", default.pg_connect_timeout_seconds, minimum=2),
         pg_lock_timeout_seconds=number("PG_LOCK_TIMEOUT_SECONDS", default.pg_lock_timeout_seconds),
         pg_statement_timeout_seconds=number("PG_STATEMENT_TIMEOUT_SECONDS", default.pg_statement_timeout_seconds),
+        pg_index_memory_mib=number("PG_INDEX_MEMORY_MIB", None, maximum=_MOST_INDEX_MEMORY_MIB),
+        pg_index_workers=number("PG_INDEX_WORKERS", None, minimum=0, maximum=_MOST_INDEX_WORKERS),
         allowed_targets=targets("ALLOWED_TARGETS", environ.get("ALLOWED_TARGETS")),
         show_row_data=flag("SHOW_ROW_DATA", text("SHOW_ROW_DATA")),
     )

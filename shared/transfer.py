@@ -2,79 +2,190 @@
 
 from __future__ import annotations
 
-from shared.csv_source import CsvSource
+from dataclasses import dataclass
+from functools import partial
+
+from shared.begin_anew import BeginAnew
+from shared.binary.way import TextDecides, columns_of_file, copy_in_binary, obstacle
+from shared.csv_source import CopyReader, CsvSource, FirstRow
+from shared.database.aside_rules import Kept
 from shared.database.connection import Cursor
-from shared.database.load import Rejectable, copy_into, copy_into_staging, insert_staged, make_staging
-from shared.errors import RowCountMismatch
+from shared.database.load import (
+    Copied,
+    Rejectable,
+    Staging,
+    copy_into,
+    copy_into_staging,
+    drop_staging,
+    first_staged,
+    insert_staged,
+    make_staging,
+)
+from shared.errors import DataRejected, RowCountMismatch
+from shared.index_choice import DayIndexes
 from shared.lake.csv_count import rows_of
+from shared.lake.csv_head import bom_length
+from shared.lake.first_row import first_row_length
 from shared.proof import Proof
 from shared.report import Report
 from shared.request import RestoreRequest
 from shared.target import Target
 
 
-def transfer(
-    cursor: Cursor,
-    request: RestoreRequest,
-    target: Target,
-    csv: CsvSource,
-    report: Report,
-    proof: Proof,
-    *,
-    show_row_data: bool,
-) -> None:
-    """Bring the rows into the target.
+@dataclass(frozen=True)
+class Transfer:
+    """One attempt to bring the rows in.
 
-    Args:
+    Attributes:
         cursor: in the load's transaction.
         request: what is restored, and how.
         target: where the rows go.
         csv: the archive, unpacked.
         report: is told how many rows went which way.
-        proof: looks at what is staged.
+        indexes: of the chunks that the rows go into.
+        text_because: why the file is copied as text, where a former attempt has shown that.
         show_row_data: whether an error may hold values of the row.
-
-    Raises:
-        RestoreError: PostgreSQL refused a row, or the rows are not those that were promised.
     """
-    clock, options, plan = report.clock, request.copy_.csv_options, target.plan
-    if request.destination.mode == "direct":
-        with clock.stage("copy"), csv.opened() as reader:
-            report.rows_loaded = copy_into(
-                cursor, target.table.identifier, plan.file_columns, options, reader, show_row_data=show_row_data
+
+    cursor: Cursor
+    request: RestoreRequest
+    target: Target
+    csv: CsvSource
+    report: Report
+    indexes: DayIndexes
+    text_because: str | None
+    show_row_data: bool
+
+    def run(self, proof: Proof) -> None:
+        """Bring the rows into the target.
+
+        Args:
+            proof: looks at what is staged.
+
+        Raises:
+            BeginAnew: the transaction is to be rolled back, and the rows are to come in a plainer way.
+            RestoreError: PostgreSQL refused a row, or the rows are not those that were promised.
+        """
+        why_text = self.text_because or self._why_text()
+        self.report.format, self.report.text_because = ("binary", None) if why_text is None else ("text", why_text)
+        try:
+            if self.request.destination.mode == "direct":
+                with self.report.clock.stage("copy"):
+                    self._copy_direct()
+                self._check_expected()
+            else:
+                self._by_staging(proof)
+        except TextDecides as exc:
+            keep = Kept(None, "RowRefused", "a row was refused") if exc.is_refusal else None
+            raise BeginAnew(text=exc.reason, keep=keep) from exc
+        except DataRejected as exc:
+            if not self.indexes.are_aside:
+                raise
+            # Only with all indexes in place it is the very row, line and message that PostgreSQL would name.
+            raise BeginAnew(keep=Kept(None, "RowRefused", "a row was refused")) from exc
+
+    def _why_text(self) -> str | None:
+        """Say why the file is copied as text, as far as it shows before; None where it goes binary."""
+        copy = self.request.copy_
+        if copy.format == "text":
+            return "the request asks for it"
+        if copy.on_error == "skip":
+            return "rows may be left out"
+        columns = columns_of_file(self.target.plan.file_columns, self.target.table, self.target.like)
+        return obstacle(self.cursor, columns, copy.csv_options, self.csv, even_if_small=copy.format == "binary")
+
+    def _copy_direct(self) -> None:
+        first = self._copy_first_row() if self.indexes.wants_first_row else None
+        table, names, options = self.target.table, self.target.plan.file_columns, self.request.copy_.csv_options
+        if self.report.format == "binary":
+            columns = columns_of_file(names, table, table)
+            taken = copy_in_binary(self.cursor, table.identifier, columns, options, self.csv, first=first)
+            rows, self.report.waited_seconds = taken.rows, taken.waited_seconds
+        else:
+            with self.csv.opened() as reader:
+                if first is not None:
+                    reader.skip(first.size)
+                    options = options.without_header
+                rows = copy_into(
+                    self.cursor, table.identifier, names, options, reader, show_row_data=self.show_row_data
+                )
+                self.report.waited_seconds = reader.waited_seconds
+        self.report.rows_loaded = rows + (0 if first is None else first.rows)
+
+    def _copy_first_row(self) -> FirstRow | None:
+        """Copy the header and one row, so that the chunk is there. None where nothing was copied."""
+        options, file = self.request.copy_.csv_options, self.csv.head
+        size = first_row_length(file, options.dialect, has_header=options.has_header)
+        if size is None:
+            self.indexes.look()
+            return None
+        file.seek(bom_length(file, options.dialect))
+        reader = CopyReader(iter([file.read(size)]))
+        file.seek(0)
+        names = self.target.plan.file_columns
+        rows = copy_into(
+            self.cursor, self.target.table.identifier, names, options, reader, show_row_data=self.show_row_data
+        )
+        self.indexes.look()
+        return FirstRow(size, rows)
+
+    def _by_staging(self, proof: Proof) -> None:
+        clock, report, target = self.report.clock, self.report, self.target
+        with clock.stage("copy"):
+            token = report.request_id.replace("-", "")
+            staging = make_staging(self.cursor, target.table, target.like, target.plan.file_columns, token)
+            copied = self._copy_staged(staging)
+        report.rows_loaded, report.rejected = copied.rows, copied.rejected
+        if copied.rejected is not None and copied.rejected.rows:
+            report.warn("RowsRejected", f"{copied.rejected.rows} rows could not be parsed and were left out")
+        self._check_expected()
+        with clock.stage("verify"):
+            proof.check_staged(self.cursor, staging.identifier)
+        with clock.stage("insert"):
+            report.rows_inserted = self._insert(staging)
+            report.rows_skipped = report.rows_loaded - report.rows_inserted
+            drop_staging(self.cursor, staging)
+
+    def _copy_staged(self, staging: Staging) -> Copied:
+        options, target = self.request.copy_.csv_options, self.target
+        if self.report.format == "binary":
+            columns = columns_of_file(target.plan.file_columns, target.table, target.like)
+            taken = copy_in_binary(self.cursor, staging.identifier, columns, options, self.csv, staging.columns)
+            self.report.waited_seconds = taken.waited_seconds
+            return Copied(taken.rows, None)
+        most = self.request.copy_.max_rejected_rows
+        with self.csv.opened() as reader:
+            copied = copy_into_staging(
+                self.cursor,
+                staging,
+                options,
+                reader,
+                has_timescaledb=target.table.timescaledb is not None,
+                may_reject=None if most is None else Rejectable(self._rows_in_archive, most),
+                show_row_data=self.show_row_data,
             )
-            report.waited_seconds = reader.waited_seconds
-        _check_expected(request, report)
-        return
-    may_reject = None
-    if request.copy_.max_rejected_rows is not None:
-        may_reject = Rejectable(
-            lambda: rows_of(csv.records or 0, has_header=options.has_header), request.copy_.max_rejected_rows
-        )
-    with clock.stage("copy"), csv.opened() as reader:
-        staging = make_staging(cursor, target.table, target.like, plan.file_columns, report.request_id.replace("-", ""))
-        copied = copy_into_staging(
-            cursor,
-            staging,
-            options,
-            reader,
-            has_timescaledb=target.table.timescaledb is not None,
-            may_reject=may_reject,
-            show_row_data=show_row_data,
-        )
-        report.waited_seconds = reader.waited_seconds
-    report.rows_loaded, report.rejected = copied.rows, copied.rejected
-    if copied.rejected is not None and copied.rejected.rows:
-        report.warn("RowsRejected", f"{copied.rejected.rows} rows could not be parsed and were left out")
-    _check_expected(request, report)
-    with clock.stage("verify"):
-        proof.check_staged(cursor, staging.identifier)
-    with clock.stage("insert"):
-        report.rows_inserted = insert_staged(cursor, target.table, staging, plan.loaded, show_row_data=show_row_data)
-        report.rows_skipped = report.rows_loaded - report.rows_inserted
+            self.report.waited_seconds = reader.waited_seconds
+        return copied
 
+    def _insert(self, staging: Staging) -> int:
+        """Take the staged rows over; those in conflict are skipped.
 
-def _check_expected(request: RestoreRequest, report: Report) -> None:
-    expected = request.copy_.expected_rows
-    if expected is not None and report.rows_read != expected:
-        raise RowCountMismatch(f"the archive holds {report.rows_read} rows, but expected_rows is {expected}")
+        While indexes are set aside, nothing would be found in conflict. Then no row is skipped, and if one should
+        have been, the index cannot be built: that begins the load anew.
+        """
+        columns, table, show = self.target.plan.loaded, self.target.table, self.show_row_data
+        insert = partial(insert_staged, self.cursor, table, staging, columns, show_row_data=show)
+        rows, first = 0, None
+        if self.indexes.wants_first_row:
+            first = first_staged(self.cursor, staging)
+            rows = 0 if first is None else insert(only=first)
+            self.indexes.look()
+        return rows + insert(but=first, skips_conflicts=not self.indexes.are_aside)
+
+    def _rows_in_archive(self) -> int:
+        return rows_of(self.csv.records or 0, has_header=self.request.copy_.csv_options.has_header)
+
+    def _check_expected(self) -> None:
+        expected = self.request.copy_.expected_rows
+        if expected is not None and self.report.rows_read != expected:
+            raise RowCountMismatch(f"the archive holds {self.report.rows_read} rows, but expected_rows is {expected}")

@@ -15,7 +15,7 @@ from psycopg2 import sql
 
 from shared.binary.plan import NotExact, why_not
 from shared.csv_options import CsvOptions
-from shared.csv_source import MIB, CopyReader, CsvSource
+from shared.csv_source import MIB, CopyReader, CsvSource, FirstRow
 from shared.database.connection import Cursor
 from shared.database.hypertable import Column, Table
 from shared.database.sqlstate import rejected_row
@@ -40,11 +40,13 @@ class TextDecides(Exception):
 
     Attributes:
         reason: for the answer and the log. It holds nothing of the data.
+        is_refusal: whether it was the server that did not take a row; else, whether it would was not seen.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, is_refusal: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.is_refusal = is_refusal
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def copy_in_binary(
     options: CsvOptions,
     csv: CsvSource,
     into: Sequence[str] | None = None,
+    first: FirstRow | None = None,
 ) -> Taken:
     """COPY the file into a table, where `obstacle` found none.
 
@@ -125,9 +128,10 @@ def copy_in_binary(
         options: the request's csv options.
         csv: the file.
         into: where each column goes, if the table names it otherwise.
+        first: the row that was copied before, and is left out.
 
     Returns:
-        What PostgreSQL took: as many rows as the file holds.
+        What PostgreSQL took: as many rows as the file holds, but for the first one.
 
     Raises:
         TextDecides: the transaction is to be rolled back, and the file to be copied as text.
@@ -138,24 +142,25 @@ def copy_in_binary(
 
     names = into or [column.name for column in columns]
     statement = _COPY.format(table, sql.SQL(", ").join(map(sql.Identifier, names)))
-    rows = BinaryRows(columns, options)
+    rows = BinaryRows(columns, options if first is None else options.without_header)
     with (
         csv.opened() as plain,
-        read_ahead(rows.encode(_blocks(plain)), most_bytes=_AHEAD_BYTES, name="encode") as encoded,
+        read_ahead(rows.encode(_blocks(plain, first)), most_bytes=_AHEAD_BYTES, name="encode") as encoded,
     ):
         reader = CopyReader(encoded)
         try:
             cursor.copy_expert(statement, reader, _COPY_BLOCK_BYTES)
         except psycopg2.Error as exc:
             raise _reason(exc, reader.take_error(), table, names) from exc
-    in_archive = rows_of(csv.records or 0, has_header=options.has_header)
+    in_archive = rows_of(csv.records or 0, has_header=options.has_header) - (0 if first is None else first.rows)
     if not cursor.rowcount == rows.rows == in_archive:
         # A trigger left rows out, or the file's records are counted in another way: the text way is judged by its own.
         raise TextDecides(f"of {in_archive} rows {rows.rows} were encoded, and {cursor.rowcount} taken")
     return Taken(rows.rows, reader.waited_seconds)
 
 
-def _blocks(reader: CopyReader) -> Iterator[bytes]:
+def _blocks(reader: CopyReader, first: FirstRow | None) -> Iterator[bytes]:
+    reader.skip(0 if first is None else first.size)
     return iter(partial(reader.read, MIB), b"")
 
 
@@ -170,5 +175,5 @@ def _reason(
         return cause
     error = rejected_row(exc, relation=table.strings[-1], columns=names)
     if isinstance(error, DataRejected):
-        return TextDecides(f"the server refused a row with SQLSTATE {exc.pgcode}")
+        return TextDecides(f"the server refused a row with SQLSTATE {exc.pgcode}", is_refusal=True)
     return error

@@ -86,13 +86,39 @@ def create_staging(
     return sql.SQL("; ").join(statements)
 
 
-def insert_from_staging(table: sql.Identifier, staging: sql.Identifier, columns: Sequence[str]) -> sql.Composed:
+def insert_from_staging(
+    table: sql.Identifier,
+    staging: sql.Identifier,
+    columns: Sequence[str],
+    *,
+    only: str | None = None,
+    but: str | None = None,
+    skips_conflicts: bool = True,
+) -> sql.Composed:
     """Write the INSERT that takes over what the table does not hold yet.
 
     OVERRIDING SYSTEM VALUE: an archived row keeps the number that an identity column gave it, as COPY would.
+
+    Args:
+        table: what is inserted into.
+        staging: the staging table.
+        columns: of both.
+        only: the one row that is taken, by its `ctid`.
+        but: the one row that is not.
+        skips_conflicts: leave out rows that conflict with others; else they are an error.
     """
-    return sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} ON CONFLICT DO NOTHING").format(
-        table, _list(columns), _list(columns), staging
+    chosen: sql.Composable = sql.SQL("")
+    if only is not None:
+        chosen = sql.SQL(" WHERE ctid = {}::tid").format(sql.Literal(only))
+    elif but is not None:
+        chosen = sql.SQL(" WHERE ctid <> {}::tid").format(sql.Literal(but))
+    return sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {}{}{}").format(
+        table,
+        _list(columns),
+        _list(columns),
+        staging,
+        chosen,
+        sql.SQL(" ON CONFLICT DO NOTHING" if skips_conflicts else ""),
     )
 
 

@@ -222,17 +222,52 @@ def _restoring(cursor: Cursor) -> Iterator[None]:
 
 
 def insert_staged(
-    cursor: Cursor, target: Table, staging: Staging, columns: Sequence[str], *, show_row_data: bool
+    cursor: Cursor,
+    target: Table,
+    staging: Staging,
+    columns: Sequence[str],
+    *,
+    only: str | None = None,
+    but: str | None = None,
+    skips_conflicts: bool = True,
+    show_row_data: bool,
 ) -> int:
-    """Take the staged rows over into the target, skip those in conflict, and drop the staging table.
+    """Take staged rows over into the target.
+
+    Args:
+        cursor: in the load's transaction.
+        target: the table.
+        staging: where they are.
+        columns: of both.
+        only: the one row that is taken, by its `ctid`; None: all.
+        but: the one row that is not.
+        skips_conflicts: leave out rows in conflict; else they are an error.
+        show_row_data: whether an error may hold values of the row.
 
     Returns:
         How many rows the target took.
+
+    Raises:
+        DataRejected: the target refused a row.
+        DatabaseError: any other refusal.
     """
+    statement = insert_from_staging(
+        target.identifier, staging.identifier, columns, only=only, but=but, skips_conflicts=skips_conflicts
+    )
     try:
-        cursor.execute(insert_from_staging(target.identifier, staging.identifier, columns))
+        cursor.execute(statement)
     except psycopg2.Error as exc:
         raise rejected_row(exc, relation=target.name, columns=columns, show_row_data=show_row_data) from exc
-    inserted = cursor.rowcount
+    return cursor.rowcount
+
+
+def first_staged(cursor: Cursor, staging: Staging) -> str | None:
+    """Name one staged row by its `ctid`; None where there is none."""
+    cursor.execute(sql.SQL("SELECT ctid::text FROM {} LIMIT 1").format(staging.identifier))
+    row = cursor.fetchone()
+    return None if row is None else row[0]
+
+
+def drop_staging(cursor: Cursor, staging: Staging) -> None:
+    """Drop the staging table."""
     cursor.execute(drop_table(staging.identifier))
-    return inserted

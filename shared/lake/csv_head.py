@@ -101,7 +101,7 @@ def read_records(file: IO[bytes], dialect: CsvDialect, count: int, *, limit_byte
     start = bom_length(file, dialect)
     try:
         file.seek(start)
-        lines = _split_lines(_characters(file, dialect), dialect, limit_bytes)
+        lines = _split_lines(characters(file, dialect), dialect, limit_bytes)
         return [_split_fields(line, dialect) for line in islice(lines, count)]
     finally:
         file.seek(0)
@@ -149,7 +149,8 @@ def _plain(encoding: str) -> str:
 _CODECS = {_plain(name): codec for name, codec in encodings.items()}
 
 
-def _characters(file: IO[bytes], dialect: CsvDialect) -> Iterator[str]:
+def characters(file: IO[bytes], dialect: CsvDialect) -> Iterator[str]:
+    """Decode a file from where it stands. Raises HeaderInvalid where the bytes are none of the encoding."""
     codec = python_codec(dialect.encoding)
     decoder = codecs.getincrementaldecoder(codec)("strict")
     done = False
@@ -165,8 +166,8 @@ def _characters(file: IO[bytes], dialect: CsvDialect) -> Iterator[str]:
         yield from text
 
 
-class _Quotes:
-    """Whether a character stands inside quotes, as CopyReadLineText counts them."""
+class Quotes:
+    """Whether a character stands inside quotes (`open`), as CopyReadLineText counts them."""
 
     def __init__(self, dialect: CsvDialect) -> None:
         self.open = False
@@ -176,6 +177,7 @@ class _Quotes:
         self._escaped = False
 
     def see(self, character: str) -> None:
+        """Take in the next character of the file."""
         if self.open and character == self._escape:
             self._escaped = not self._escaped
             return
@@ -184,12 +186,12 @@ class _Quotes:
         self._escaped = False
 
 
-def _split_lines(characters: Iterator[str], dialect: CsvDialect, limit_bytes: int) -> Iterator[str]:
-    quotes = _Quotes(dialect)
+def _split_lines(text: Iterator[str], dialect: CsvDialect, limit_bytes: int) -> Iterator[str]:
+    quotes = Quotes(dialect)
     line_end = ""  # unknown until the first line decides it
     line: list[str] = []
     size = 0
-    while character := next(characters, ""):
+    while character := next(text, ""):
         quotes.see(character)
         if quotes.open or character not in "\r\n":
             line.append(character)
@@ -198,11 +200,11 @@ def _split_lines(characters: Iterator[str], dialect: CsvDialect, limit_bytes: in
                 raise HeaderInvalid(f"a record at the file's beginning is longer than {limit_bytes} bytes")
             continue
         if character == "\r" and line_end != "\r":
-            following = next(characters, "")
+            following = next(text, "")
             if following == "\n":
                 character = "\r\n"
             else:
-                characters = chain(following, characters)
+                text = chain(following, text)
         line_end = line_end or character
         if character != line_end:
             raise HeaderInvalid("the file's first records end in different line ends, one of them unquoted")

@@ -35,8 +35,8 @@ _DESTINATIONS: dict[str, tuple[dict[str, Any], str]] = {
 }
 # The plain way of each step of the COPY, and the fast one.
 COPIES: dict[str, dict[str, Any]] = {
-    "plain": {"transfer": "spool"},
-    "fast": {"transfer": "stream"},
+    "plain": {"transfer": "spool", "format": "text", "indexes": "keep"},
+    "fast": {"transfer": "stream", "format": "binary", "indexes": "auto"},
 }
 # Name of a case -> what the request says of the destination and of the COPY, and how long a chunk is.
 CASES = {

@@ -27,6 +27,8 @@ from tests.integration.fix_storage import read
 from tools.config import LOOPBACK
 
 MIB = 1024 * 1024
+# Two ranges: the second one is alone on its connection.
+FILE_BYTES = 7 * MIB
 KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="
 PATH = "db/s.t.2025-01-01.csv.gz"
 
@@ -142,7 +144,7 @@ def azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Azure]:
 @pytest.fixture
 def lake(azure: Azure) -> Azure:
     """Azure with one file of three ranges, which every account has."""
-    azure.files[f"/fs1/{PATH}"] = b"x" * (9 * MIB)
+    azure.files[f"/fs1/{PATH}"] = b"x" * FILE_BYTES
     return azure
 
 

@@ -133,7 +133,8 @@ def test_an_empty_day(site: Site) -> None:
 def test_a_plain_table(site: Site) -> None:
     site.database.execute("CREATE TABLE {s}.plain (time timestamptz, v int)")
     answer = site.restore(
-        site.archive("plain", b"time,v\n2025-01-01,1\n"), timescaledb={"refresh_caggs": ["one", "two.three"]}
+        site.archive("plain", b"time,v\n2025-01-01,1\n"),
+        timescaledb={"refresh_caggs": ["one", "two.three"], "compress_new_chunks": True},
     )
     assert answer.body["status"] == "ok"
     assert set(answer.body["timescaledb"].values()) == {"not available"}

@@ -12,7 +12,7 @@ from shared.clouds import CLOUDS, Cloud
 from shared.errors import ConfigurationError, RestoreError, StorageAccessDenied
 from shared.secret import Secret
 from shared.settings import Settings
-from tests.integration.fix_azure import KEY, MIB, PATH, Azure, by_key, read_lake
+from tests.integration.fix_azure import FILE_BYTES, KEY, PATH, Azure, by_key, read_lake
 from tests.integration.fix_identity import ManagedIdentity, forget_identity, serving
 from tools.config import LOOPBACK
 
@@ -38,7 +38,7 @@ OF_AZURITE = by_key(more=f"BlobEndpoint=http://{LOOPBACK}:1/account")
 def test_the_identity_reads_what_the_connection_string_does_not_name(
     lake: Azure, managed_identity: ManagedIdentity, host: str, settings: Settings
 ) -> None:
-    assert read_lake(host, settings) == 9 * MIB
+    assert read_lake(host, settings) == FILE_BYTES
     blob = host.replace(".dfs.", ".blob.")
     assert {(seen.host, seen.authorization) for seen in lake.requests} == {(blob, f"Bearer {managed_identity.token}")}
     assert lake.connections == [f"{blob}:443"]

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from shared.answer import Facts, Plan
 from shared.csv_options import OPTION_NAMES, CsvOptions
+from shared.database.aside_rules import Kept
 from shared.database.rejects import Rejected
 from shared.database.steps import CaggStep, ChunkStep
 from shared.database.verification import Count
@@ -61,7 +62,8 @@ def full_report() -> Report:
     error = ArchiveNotFound("x")
     url = "abfss://lake@account.dfs.core.windows.net/d/s.t.2025-01-01.csv.gz"
     report = Report("id", rows_loaded=3, rows_inserted=2, rows_skipped=1, compressed_bytes=1, csv_bytes=1)
-    report.transfer, report.waited_seconds = "stream", 0.1
+    report.transfer, report.format, report.waited_seconds = "stream", "text", 0.1
+    report.indexes_kept = (Kept("i", "c", "r"),)
     report.describe(RestoreRequest.model_validate({"adls_url": url}))
     report.edition, report.timescaledb_version = "community", "2.29.2"
     report.rows_removed, report.removed_by, report.rejected = 1, "delete", Rejected(1, (2,))
@@ -69,6 +71,7 @@ def full_report() -> Report:
     planned = in_sources(r"report\.dry_run = \{\n(.*?)\n    \}", re.DOTALL)
     report.dry_run = cast("Plan", dict.fromkeys(re.findall(r'^        "(\w+)":', planned[0], re.MULTILINE)))
     report.options |= {"decompress_window": "failed", "recompress_window": "failed", "refresh_caggs": "failed"}
+    report.options["compress_new_chunks"] = "done"
     report.add_chunk_steps([ChunkStep("c", "create", "done")])
     report.add_chunk_steps(
         [ChunkStep("c", action, "failed", error) for action in ("compress", "decompress", "recompress")]
@@ -157,6 +160,13 @@ def paths(value: Any, prefix: str = "") -> Iterator[str]:
 def test_every_field_of_the_answer() -> None:
     answer = full_report().answer()
     assert set(rows(section("answer.md", "200"))) == set(paths(answer))
+
+
+def test_every_reason_to_keep_an_index() -> None:
+    codes = in_sources(r'\bKept\(\s*(?:None|[\w.]+), "(\w+)"')
+    rules = (ROOT / "shared" / "database" / "aside_rules.py").read_text()
+    codes += re.findall(r'^ +(?:yield |return |reasons\.append\(\()?"([A-Z]\w+)",', rules, re.MULTILINE)
+    assert set(rows(section("answer.md", "indexes_kept"))) == set(codes)
 
 
 def test_every_field_of_an_error() -> None:

@@ -1,0 +1,19 @@
+"""A load that is to be rolled back and begun anew, in a plainer way."""
+
+from __future__ import annotations
+
+from shared.database.aside_rules import Kept
+
+
+class BeginAnew(Exception):
+    """What was tried does not hold for these rows. The plainer way decides what is accepted, and says what is refused.
+
+    Attributes:
+        text: why the file is to be copied as text; None where it may stay as it was.
+        keep: why the indexes are to be kept while rows come; None likewise.
+    """
+
+    def __init__(self, *, text: str | None = None, keep: Kept | None = None) -> None:
+        super().__init__(text, keep)
+        self.text = text
+        self.keep = keep

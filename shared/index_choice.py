@@ -1,0 +1,114 @@
+"""When the indexes of the day's chunks are set aside: for chunks that the load itself makes or has emptied.
+
+TimescaleDB makes a chunk when its first row comes, and only then are there indexes to set aside. So where the day has
+no chunk yet, its first row goes in by itself, and the others after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psycopg2
+
+from shared.begin_anew import BeginAnew
+from shared.database.aside_rules import Kept, table_rule
+from shared.database.chunk_catalog import Chunk, chunks_overlapping
+from shared.database.connection import Cursor
+from shared.database.set_aside import Build, IndexesAside
+from shared.database.sqlstate import database_error
+from shared.errors import DataRejected, InternalError
+from shared.report import Report
+from shared.request import RestoreRequest
+from shared.target import Target
+
+
+class DayIndexes:
+    """The indexes of the day's chunks, for the time in which one load fills them.
+
+    Attributes:
+        wants_first_row: whether a single row is to be brought in first, and `look` to be called after it.
+        are_aside: whether any index is set aside at this moment.
+    """
+
+    def __init__(
+        self,
+        cursor: Cursor,
+        request: RestoreRequest,
+        target: Target,
+        emptied: Sequence[Chunk],
+        build: Build,
+        keep: Kept | None,
+        report: Report,
+    ) -> None:
+        """Decide what can be decided before the first row, and set the indexes of emptied chunks aside.
+
+        Args:
+            cursor: in the load's transaction.
+            request: whether it may be done at all.
+            target: as it was before the load.
+            emptied: the chunks over the day that this transaction has truncated.
+            build: how indexes are built.
+            keep: why not, where a former attempt has shown that.
+            report: is told what becomes of each index.
+        """
+        self._cursor = cursor
+        self._target = target
+        self._report = report
+        self._aside = IndexesAside(cursor, target.table, build)
+        self._build = build
+        self.are_aside = False
+        self.wants_first_row = False
+        reason = Kept(None, "Requested", "the request asks for it") if request.copy_.indexes == "keep" else keep
+        reason = reason or _rule(cursor, target, emptied)
+        if reason is not None:
+            self._report.indexes_kept = (reason,)
+        elif emptied:
+            self._take(emptied)
+        else:
+            self.wants_first_row = True
+
+    def look(self) -> None:
+        """Set the indexes of the chunks aside that the first row has made."""
+        self.wants_first_row = False
+        window = self._target.window
+        made = () if window is None else chunks_overlapping(self._cursor, self._target.table, window)
+        if made:
+            self._take(made)
+        else:
+            self._report.indexes_kept = (Kept(None, "NoChunk", "the archive's first row made no chunk for the day"),)
+
+    def _take(self, chunks: Sequence[Chunk]) -> None:
+        self._aside.take(chunks)
+        plans = self._aside.plans
+        self._report.indexes_set_aside = tuple(index.name for plan in plans for index in plan.aside)
+        self._report.indexes_kept = tuple(kept for plan in plans for kept in plan.kept)
+        self.are_aside = bool(self._report.indexes_set_aside)
+
+    def put_back(self) -> None:
+        """Put the indexes back.
+
+        Raises:
+            BeginAnew: a row does not fit into one of them, which only COPY tells by its line; or
+                something of them would be different.
+            DatabaseError: the database refuses for another reason.
+        """
+        try:
+            self._aside.put_back()
+        except psycopg2.Error as exc:
+            error = database_error(exc)
+            if not isinstance(error, DataRejected):
+                raise error from exc
+            reason = f"an index could not be built over the rows (SQLSTATE {exc.pgcode})"
+            raise BeginAnew(keep=Kept(None, "RowsDoNotFit", reason)) from exc
+        except InternalError as exc:
+            reason = "made again, an index would not have been the same"
+            raise BeginAnew(keep=Kept(None, "NotRepeatable", reason)) from exc
+        self.are_aside = False
+
+
+def _rule(cursor: Cursor, target: Target, emptied: Sequence[Chunk]) -> Kept | None:
+    if target.window is None:
+        return Kept(None, "NoDay", "the day is not known in the table's time column")
+    if set(target.chunks) != set(emptied):
+        return Kept(None, "NotOwnChunk", "a chunk over the day was there before, and holds rows or may hold some")
+    return table_rule(cursor, target.table)

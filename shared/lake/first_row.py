@@ -1,0 +1,58 @@
+"""Where the first row of a CSV ends, so that it can be copied by itself."""
+
+from __future__ import annotations
+
+from typing import IO
+
+from shared.errors import HeaderInvalid
+from shared.lake.csv_head import MIB, CsvDialect, Quotes, bom_length, characters, python_codec
+
+
+def first_row_length(file: IO[bytes], dialect: CsvDialect, *, has_header: bool) -> int | None:
+    r"""Measure the file's beginning up to the end of its first row, the header included.
+
+    Args:
+        file: the CSV; its position is 0 afterwards.
+        dialect: how it is written.
+        has_header: whether a header comes before the first row.
+
+    Returns:
+        Bytes after the byte order mark; None where nothing follows the first row within a MiB, or where that cannot be
+        said with certainty: a lone `\r` as line end, a record that cannot be read, an encoding that is written in more
+        than one way.
+    """
+    start = bom_length(file, dialect)
+    try:
+        file.seek(start)
+        text = _records(file, dialect, 2 if has_header else 1)
+        if text is None:
+            return None
+        length = len(text.encode(python_codec(dialect.encoding)))
+        file.seek(start)
+        beginning = file.read(length + 1)
+        # Decoded and encoded again it must be the same, and something must follow.
+        is_same = beginning[:length] == text.encode(python_codec(dialect.encoding))
+        return length if is_same and len(beginning) > length else None
+    except (HeaderInvalid, UnicodeError):
+        return None
+    finally:
+        file.seek(0)
+
+
+def _records(file: IO[bytes], dialect: CsvDialect, count: int) -> str | None:
+    quotes = Quotes(dialect)
+    text: list[str] = []
+    before = ""
+    for character in characters(file, dialect):
+        quotes.see(character)
+        text.append(character)
+        if not quotes.open and before == "\r" and character != "\n":
+            return None
+        before = "" if quotes.open else character
+        if character == "\n" and not quotes.open:
+            count -= 1
+            if not count:
+                return "".join(text)
+        if len(text) > MIB:
+            return None
+    return None
