@@ -1,0 +1,164 @@
+"""How time, memory and disk grow, as an SVG drawn by hand: lines and their axes need no library. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+from benchmarks.cases import CASES
+from benchmarks.config import MILLION
+from benchmarks.figures import spread
+from benchmarks.results import Result, Series, of_case, servers
+from benchmarks.targets import MIB
+
+# Okabe and Ito's colours, which people tell apart who see few of them; beyond eight they are dashed.
+_COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#7A7A7A")
+_PLOTTED = ("psql", "floor", "default", "stream", "binary", "staging", "psql-staging", "recipe", "parallel-2")
+_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _GAP = 300, 220, 52, 34, 44, 30
+_LEGEND_LINE, _LEGEND_COLUMNS = 20, 3
+_STEPS = (1.0, 2.0, 5.0)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A way on one panel: `points` are rows and a value above zero, or zero on a scale that is not logarithmic."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture: its title names the unit."""
+
+    title: str
+    lines: tuple[Line, ...]
+    is_logarithmic: bool = False
+
+
+def panels(results: Sequence[Result]) -> list[list[Panel]]:
+    """Return three panels for each server: seconds, memory and disk of the first case's ways."""
+    found = of_case(results, CASES[0].name)
+    return [
+        [
+            Panel(f"{title}: seconds", _lines(found[server], _seconds), is_logarithmic=True),
+            Panel("peak memory, MiB", _lines(found[server], lambda one: _mib(one, "memory_bytes"))),
+            Panel("peak temporary disk, MiB", _lines(found[server], lambda one: _mib(one, "disk_bytes"))),
+        ]
+        for server, title in servers(results)
+        if server in found
+    ]
+
+
+def draw(rows: Sequence[Sequence[Panel]]) -> str:
+    """Return the SVG of panels in rows, with one legend above them."""
+    names = [
+        name for name in _PLOTTED if any(line.name == name for row in rows for panel in row for line in panel.lines)
+    ]
+    legend = _LEGEND_LINE * math.ceil(len(names) / _LEGEND_COLUMNS) + 12
+    width = 3 * (_LEFT + _WIDTH + _GAP)
+    height = legend + len(rows) * (_TOP + _HEIGHT + _BOTTOM)
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="#FFFFFF"/>',
+        *_legend(names, width),
+    ]
+    for number, row in enumerate(rows):
+        for column, panel in enumerate(row):
+            x = _LEFT + column * (_LEFT + _WIDTH + _GAP)
+            y = legend + _TOP + number * (_TOP + _HEIGHT + _BOTTOM)
+            parts += [f'<g transform="translate({x},{y})">', *_panel(panel), "</g>"]
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def ticks(low: float, high: float, *, is_logarithmic: bool) -> list[float]:
+    """Return round values that enclose a range; on a scale that is not logarithmic, from zero on."""
+    if is_logarithmic:
+        powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
+        values = [step * 10.0**power for power in powers for step in _STEPS]
+        first = max(value for value in values if value <= low * 1.0001)
+        last = min(value for value in values if value >= high / 1.0001)
+        chosen = [value for value in values if first <= value <= last]
+        # A range of one value would have no width.
+        return chosen if len(chosen) > 1 else [first, values[values.index(first) + 1]]
+    rough = max(high, 1) / 4
+    step = min(s * 10.0**p for p in range(-1, 12) for s in _STEPS if s * 10.0**p >= rough)
+    return [number * step for number in range(math.ceil(max(high, 1) / step) + 1)]
+
+
+def _lines(found: Sequence[Result], value: Callable[[Series], float | None]) -> tuple[Line, ...]:
+    made = []
+    for name in _PLOTTED:
+        points = [
+            (float(result.rows), seen)
+            for result in found
+            if (series := result.timed(name)) is not None and (seen := value(series)) is not None
+        ]
+        if points:
+            made.append(Line(name, tuple(points)))
+    return tuple(made)
+
+
+def _seconds(series: Series) -> float:
+    return spread(series.seconds).middle
+
+
+def _mib(series: Series, name: str) -> float | None:
+    value = series.most(name)
+    return None if value is None else value / MIB
+
+
+def _legend(names: Sequence[str], width: int) -> Iterator[str]:
+    titles = {way.name: way.title for way in CASES[0].ways}
+    for number, name in enumerate(names):
+        x = 20 + number % _LEGEND_COLUMNS * (width - 20) / _LEGEND_COLUMNS
+        y = 18 + number // _LEGEND_COLUMNS * _LEGEND_LINE
+        yield f'<path d="M{x:.0f},{y} h24" {_stroke(name)}/>'
+        yield f'<text x="{x + 30:.0f}" y="{y + 4}">{escape(titles.get(name, name))}</text>'
+
+
+def _stroke(name: str) -> str:
+    number = _PLOTTED.index(name)
+    dashes = ' stroke-dasharray="5 3"' if number >= len(_COLOURS) else ""
+    return f'stroke="{_COLOURS[number % len(_COLOURS)]}" stroke-width="2" fill="none"{dashes}'
+
+
+def _panel(panel: Panel) -> Iterator[str]:
+    yield f'<text x="0" y="-12" font-weight="bold">{escape(panel.title)}</text>'
+    yield f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="none" stroke="#999999"/>'
+    points = [point for line in panel.lines for point in line.points]
+    if not points:
+        yield f'<text x="{_WIDTH / 2:.0f}" y="{_HEIGHT / 2:.0f}" text-anchor="middle">not measured</text>'
+        return
+    sizes = sorted({rows for rows, _ in points})
+    values = [value for _, value in points]
+    marks = ticks(min(values), max(values), is_logarithmic=panel.is_logarithmic)
+
+    def x(rows: float) -> float:
+        if len(sizes) == 1:
+            return _WIDTH / 2
+        margin = 14
+        share = math.log(rows / sizes[0]) / math.log(sizes[-1] / sizes[0])
+        return margin + share * (_WIDTH - 2 * margin)
+
+    def y(value: float) -> float:
+        if panel.is_logarithmic:
+            return _HEIGHT * (1 - math.log(value / marks[0]) / math.log(marks[-1] / marks[0]))
+        return _HEIGHT * (1 - value / marks[-1])
+
+    for mark in marks:
+        yield f'<path d="M0,{y(mark):.1f} h{_WIDTH}" stroke="#E4E4E4"/>'
+        yield f'<text x="-6" y="{y(mark) + 4:.1f}" text-anchor="end">{mark:g}</text>'
+    for rows in sizes:
+        yield f'<path d="M{x(rows):.1f},{_HEIGHT} v5" stroke="#999999"/>'
+        yield f'<text x="{x(rows):.1f}" y="{_HEIGHT + 18}" text-anchor="middle">{rows / MILLION:g}</text>'
+    yield f'<text x="{_WIDTH / 2:.0f}" y="{_HEIGHT + 34}" text-anchor="middle">million rows</text>'
+    for line in panel.lines:
+        path = " L".join(f"{x(rows):.1f},{y(value):.1f}" for rows, value in line.points)
+        yield f'<path d="M{path}" {_stroke(line.name)}/>'
+        colour = _COLOURS[_PLOTTED.index(line.name) % len(_COLOURS)]
+        for rows, value in line.points:
+            yield f'<circle cx="{x(rows):.1f}" cy="{y(value):.1f}" r="3" fill="{colour}"/>'
