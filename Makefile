@@ -4,11 +4,12 @@
 #   HOST_PORT=7071  PG_PORT=15432 (forky: 15433)  AZURITE_PORT=11000 (and the two above it)
 #   RESTORE_TEST_DSN, RESTORE_TEST_COMMUNITY_DSN, RESTORE_TEST_STORAGE: servers of your own
 #   ARGS                more arguments for pytest
+#   BENCH_SIZES=0.3,1   what make bench measures; docs/performance.md has its other variables
 PY := .work/venv/bin/python
 # Named, since ruff would enter .work/ where the folder is no git repository.
-SOURCES := RestoreChunk shared tools tests $(wildcard benchmarks/*.py)
+SOURCES := RestoreChunk shared tools tests benchmarks
 
-.PHONY: help demo serve test test-unit lint format up down clean venv machine
+.PHONY: help demo serve test test-unit lint format bench bench-docs up down clean venv machine
 
 help:
 	@echo "make demo       restore a generated day through the HTTP endpoint and show the rows"
@@ -16,6 +17,7 @@ help:
 	@echo "make test       ruff, mypy and the whole test suite; make test PG=forky for PostgreSQL 18"
 	@echo "make test-unit  the tests that need no server"
 	@echo "make lint       ruff and mypy;  make format  lets ruff rewrite"
+	@echo "make bench      time a restore beside its rivals;  make bench-docs  puts the figures into the docs"
 	@echo "make up / down  start / stop TimescaleDB and Azurite"
 	@echo "make clean      stop them and remove all that was made"
 
@@ -41,6 +43,13 @@ lint: venv
 format: venv
 	@$(PY) -m ruff check --fix $(SOURCES)
 	@$(PY) -m ruff format $(SOURCES)
+
+# It brings servers of its own, with settings of its own.
+bench: machine
+	@$(PY) -m benchmarks run
+
+bench-docs: venv
+	@$(PY) -m benchmarks docs
 
 up: machine
 	@$(PY) -m tools.services up

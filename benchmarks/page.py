@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.config import BENCH
-from benchmarks.plot import draw, panels
+from benchmarks.plot import draw, rows
 from benchmarks.report import all_figures, conditions, growth_table, targets_table
 from benchmarks.results import Result
 from benchmarks.targets import judge
@@ -54,7 +54,7 @@ def write_report(results: Sequence[Result]) -> None:
     text = "\n\n".join(f"## {name.capitalize()}\n\n{part}" for name, part in parts.items())
     BENCH.mkdir(parents=True, exist_ok=True)
     (BENCH / "report.md").write_text(text + "\n")
-    (BENCH / PICTURE).write_text(draw(panels(results)))
+    (BENCH / PICTURE).write_text(draw(rows(results)))
     print(f"\n{text}\n\n-- {_shown(BENCH / 'report.md')} and {PICTURE}; make bench-docs puts them into the docs")
 
 
@@ -67,7 +67,7 @@ def write_docs(results: Sequence[Result]) -> None:
     if not results:
         raise ToolError("nothing was measured yet; run make bench")
     PAGE.write_text(splice(PAGE.read_text(), sections(results)))
-    PAGE.with_name(PICTURE).write_text(draw(panels(results)))
+    PAGE.with_name(PICTURE).write_text(draw(rows(results)))
     print(f"-- {_shown(PAGE)} and {PICTURE}")
 
 

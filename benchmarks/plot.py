@@ -16,8 +16,8 @@ from benchmarks.targets import MIB
 # Okabe and Ito's colours, which people tell apart who see few of them; beyond eight they are dashed.
 _COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#7A7A7A")
 _PLOTTED = ("psql", "floor", "default", "stream", "binary", "staging", "psql-staging", "recipe", "parallel-2")
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _GAP = 300, 220, 52, 34, 44, 30
-_LEGEND_LINE, _LEGEND_COLUMNS = 20, 3
+_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _GAP = 300, 220, 52, 52, 44, 30
+_LEGEND_LINE, _LEGEND_COLUMNS = 20, 2
 _STEPS = (1.0, 2.0, 5.0)
 
 
@@ -38,38 +38,49 @@ class Panel:
     is_logarithmic: bool = False
 
 
-def panels(results: Sequence[Result]) -> list[list[Panel]]:
-    """Return three panels for each server: seconds, memory and disk of the first case's ways."""
+@dataclass(frozen=True)
+class Row:
+    """The panels of one server."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+def rows(results: Sequence[Result]) -> list[Row]:
+    """Return a row of three panels for each server: seconds, memory and disk of the first case's ways."""
     found = of_case(results, CASES[0].name)
     return [
-        [
-            Panel(f"{title}: seconds", _lines(found[server], _seconds), is_logarithmic=True),
-            Panel("peak memory, MiB", _lines(found[server], lambda one: _mib(one, "memory_bytes"))),
-            Panel("peak temporary disk, MiB", _lines(found[server], lambda one: _mib(one, "disk_bytes"))),
-        ]
+        Row(
+            title,
+            (
+                Panel("seconds", _lines(found[server], _seconds), is_logarithmic=True),
+                Panel("peak memory, MiB", _lines(found[server], lambda one: _mib(one, "memory_bytes"))),
+                Panel("peak temporary disk, MiB", _lines(found[server], lambda one: _mib(one, "disk_bytes"))),
+            ),
+        )
         for server, title in servers(results)
         if server in found
     ]
 
 
-def draw(rows: Sequence[Sequence[Panel]]) -> str:
-    """Return the SVG of panels in rows, with one legend above them."""
-    names = [
-        name for name in _PLOTTED if any(line.name == name for row in rows for panel in row for line in panel.lines)
-    ]
+def draw(drawn: Sequence[Row]) -> str:
+    """Return the SVG of the rows, with one legend above them."""
+    used = {line.name for row in drawn for panel in row.panels for line in panel.lines}
+    names = [name for name in _PLOTTED if name in used]
     legend = _LEGEND_LINE * math.ceil(len(names) / _LEGEND_COLUMNS) + 12
     width = 3 * (_LEFT + _WIDTH + _GAP)
-    height = legend + len(rows) * (_TOP + _HEIGHT + _BOTTOM)
+    height = legend + len(drawn) * (_TOP + _HEIGHT + _BOTTOM)
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="#FFFFFF"/>',
         *_legend(names, width),
     ]
-    for number, row in enumerate(rows):
-        for column, panel in enumerate(row):
+    for number, row in enumerate(drawn):
+        y = legend + _TOP + number * (_TOP + _HEIGHT + _BOTTOM)
+        parts.append(f'<text x="{_LEFT}" y="{y - 30}" font-weight="bold">{escape(row.title)}</text>')
+        for column, panel in enumerate(row.panels):
             x = _LEFT + column * (_LEFT + _WIDTH + _GAP)
-            y = legend + _TOP + number * (_TOP + _HEIGHT + _BOTTOM)
             parts += [f'<g transform="translate({x},{y})">', *_panel(panel), "</g>"]
     return "\n".join([*parts, "</svg>", ""])
 
@@ -84,7 +95,7 @@ def ticks(low: float, high: float, *, is_logarithmic: bool) -> list[float]:
         chosen = [value for value in values if first <= value <= last]
         # A range of one value would have no width.
         return chosen if len(chosen) > 1 else [first, values[values.index(first) + 1]]
-    rough = max(high, 1) / 4
+    rough = max(high, 1) / 5
     step = min(s * 10.0**p for p in range(-1, 12) for s in _STEPS if s * 10.0**p >= rough)
     return [number * step for number in range(math.ceil(max(high, 1) / step) + 1)]
 
@@ -127,7 +138,7 @@ def _stroke(name: str) -> str:
 
 
 def _panel(panel: Panel) -> Iterator[str]:
-    yield f'<text x="0" y="-12" font-weight="bold">{escape(panel.title)}</text>'
+    yield f'<text x="0" y="-10">{escape(panel.title)}</text>'
     yield f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="none" stroke="#999999"/>'
     points = [point for line in panel.lines for point in line.points]
     if not points:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psycopg2
 
-from tools.process import children, command_line
+from benchmarks.backends import Backends, server_of
 
 _TICK_SECONDS = 0.02
 # A query costs the server more than a look into /proc.
@@ -69,7 +69,7 @@ class Probe:
         self.pid = pid
         self._folder = folder
         self._admin_dsn = admin_dsn
-        self._backends = _Backends(database)
+        self._backends = Backends(database)
         self._disk = self._memory = 0
         self._cpu_before = self._cpu_after = self._copy_cpu = self._copy_wall = 0.0
         self._looks = self._starved = 0
@@ -117,7 +117,7 @@ class Probe:
         with closing(psycopg2.connect(self._admin_dsn, connect_timeout=10)) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
-                self._backends.server_pid = _parent(connection.info.backend_pid)
+                self._backends.server_pid = server_of(connection.info.backend_pid)
                 before, tick = time.monotonic(), 0
                 self._backends.look(before)
                 self._cpu_before = self._cpu_after = self._process_cpu()
@@ -160,61 +160,6 @@ def watching(folder: Path, admin_dsn: str, database: str, pid: int | None = None
         probe.stop()
 
 
-class _Backends:
-    """Time of the backends of one database. The title of a backend's process says what it does."""
-
-    def __init__(self, database: str) -> None:
-        # postgres: role database host(port) COMMAND
-        self._client = re.compile(rf"^postgres: .* {re.escape(database)} \S+ (\w.*)$")
-        self._worker = re.compile(r"^postgres: .*parallel worker for PID (\d+)")
-        self._ours: set[int] = set()
-        self._first: dict[int, int] = {}
-        self._spent: dict[int, int] = {}
-        self._copying: dict[int, tuple[float, int, int]] = {}
-        self._looks = 0
-        self.server_pid: int | None = None
-        self.copy_seconds = self.copy_busy = self.copy_ready = 0.0
-
-    @property
-    def seconds(self) -> float | None:
-        """CPU seconds of all of them since the first look, or None where they cannot be seen."""
-        if self.server_pid is None:
-            return None
-        return sum(spent - self._first[pid] for pid, spent in self._spent.items()) / 1e9
-
-    def look(self, now: float) -> list[int]:
-        """Add what happened since the last look, and return the backends that are in a COPY."""
-        copying: dict[int, tuple[float, int, int]] = {}
-        for pid in children(self.server_pid) if self.server_pid else ():
-            command = self._command(pid)
-            scheduled = None if command is None else _scheduled(pid)
-            if scheduled is None:
-                continue
-            # Who was there before the run has done other things; who came later, nothing else.
-            self._first.setdefault(pid, 0 if self._looks else scheduled[0])
-            self._spent[pid] = scheduled[0]
-            if command == "COPY":
-                copying[pid] = (now, *scheduled)
-        for pid, (_, busy, ready) in copying.items():
-            if pid in self._copying:
-                then, busy_before, ready_before = self._copying[pid]
-                self.copy_seconds += now - then
-                self.copy_busy += (busy - busy_before) / 1e9
-                self.copy_ready += (ready - ready_before) / 1e9
-        self._copying = copying
-        self._looks += 1
-        return list(copying)
-
-    def _command(self, pid: int) -> str | None:
-        title = " ".join(command_line(pid)).rstrip()
-        client = self._client.match(title)
-        if client:
-            self._ours.add(pid)
-            return client[1]
-        worker = self._worker.match(title)
-        return "worker" if worker and int(worker[1]) in self._ours else None
-
-
 def peak_memory(pid: int) -> int | None:
     """Return a process's VmHWM in bytes, or None where it has ended."""
     with suppress(OSError):
@@ -245,25 +190,9 @@ def _add(found: dict[tuple[int, int], int], path: Path) -> None:
     found[stat.st_dev, stat.st_ino] = stat.st_size
 
 
-def _parent(pid: int) -> int | None:
-    """Return the parent of a process that is a PostgreSQL of this machine."""
-    with suppress(OSError):
-        if any("postgres" in part for part in command_line(pid)[:1]):
-            return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return None
-
-
 def _cpu_seconds(pid: int) -> float:
     with suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         # utime and stime: the 14th and 15th of proc(5), which counts from the pid on.
         return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
     return 0.0
-
-
-def _scheduled(pid: int) -> tuple[int, int] | None:
-    """Return for how long a process of one thread had a core, and wanted one in vain; nanoseconds."""
-    with suppress(OSError, ValueError):
-        busy, ready, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
-        return int(busy), int(ready)
-    return None

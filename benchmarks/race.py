@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -166,11 +167,8 @@ def ways_of(case: Case, config: BenchConfig, rows: int) -> list[Way]:
 
 
 def _commit(root: Path) -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=root,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    return done.stdout.strip() or "unknown"
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+    command = [git, "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip() or "unknown"
