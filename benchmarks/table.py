@@ -14,7 +14,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 
 from benchmarks.cases import PLAIN, TARGET, Case, Way
 from benchmarks.day import Day
-from benchmarks.server import Facts, Server, describe
+from benchmarks.server import SETTINGS, Facts, Server, describe
 from tools.config import ToolError
 
 DATABASE = "restore_chunk_bench"
@@ -163,6 +163,9 @@ def bench_database(server: Server) -> Iterator[Bench]:
             # Not from template1: TimescaleDB's launcher looks into that one now and then, and nobody may meanwhile.
             cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
             try:
+                # A server that a DSN names has settings of its own; this one decides how fast indexes are built.
+                memory = sql.Literal(SETTINGS["maintenance_work_mem"])
+                cursor.execute(sql.SQL("ALTER DATABASE {} SET maintenance_work_mem = {}").format(name, memory))
                 with closing(psycopg2.connect(dsn, options="-c client_min_messages=error")) as connection:
                     connection.autocommit = True
                     with connection.cursor() as setup:

@@ -75,6 +75,8 @@ TARGETS = (
     Target("primary key before 2.28, as it comes", "key", _ANY, "times as fast", 1, "psql", before=(2, 28)),
     Target("staging", "key", ("staging",), "times as fast", 1.5, "psql-staging"),
     Target("day that ends compressed", "compressed", _ANY, "times as fast", 2, "psql"),
+    Target("day beside compressed rows, ends compressed", "beside", _ANY, "times as fast", 2, "psql"),
+    Target("compressed day replaced, ends compressed", "compressed-replace", _ANY, "times as fast", 2, "psql"),
     Target("memory, stream, text", "key", ("stream",), "MiB", 150),
     Target("memory, stream, binary", "key", ("binary",), "MiB", 250),
     Target("temporary disk, stream, text", "key", ("stream",), "temporary bytes", 0),

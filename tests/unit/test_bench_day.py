@@ -14,6 +14,8 @@ MIDNIGHT = datetime.fromisoformat(DAY).replace(tzinfo=timezone.utc)
 def test_the_same_day_is_the_same_bytes(tmp_path: Path) -> None:
     first, second = make_day(tmp_path / "a", 5000), make_day(tmp_path / "b", 5000)
     assert first.path.read_bytes() == second.path.read_bytes()
+    # The header holds no time: the next second would be other bytes.
+    assert first.path.read_bytes()[4:8] == bytes(4)
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["day-5000.csv.gz", "day-5000.json"]
 
 
