@@ -81,10 +81,10 @@ TARGETS = (
     Target("memory, stream, binary", "key", ("binary",), "MiB", 250),
     Target("temporary disk, stream, text", "key", ("stream",), "temporary bytes", 0),
     Target("temporary disk, stream, binary", "key", ("binary",), "temporary bytes", 0),
-    Target("time, stream, text", "key", ("stream",), "time growth", 1.2),
-    Target("time, stream, binary", "key", ("binary",), "time growth", 1.2),
-    Target("memory, stream, text", "key", ("stream",), "memory growth", 1.1),
-    Target("memory, stream, binary", "key", ("binary",), "memory growth", 1.1),
+    Target("growth of time, stream, text", "key", ("stream",), "time growth", 1.2),
+    Target("growth of time, stream, binary", "key", ("binary",), "time growth", 1.2),
+    Target("growth of memory, stream, text", "key", ("stream",), "memory growth", 1.1),
+    Target("growth of memory, stream, binary", "key", ("binary",), "memory growth", 1.1),
 )
 
 

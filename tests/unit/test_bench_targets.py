@@ -9,8 +9,8 @@ from benchmarks.targets import TARGETS, Judgement, judge
 from tests.unit.fix_bench import result, series
 
 
-def judged(title: str, *results: Result, measure: str | None = None) -> Judgement:
-    (found,) = [one for one in judge(results) if one.target.title == title and measure in (None, one.target.measure)]
+def judged(title: str, *results: Result) -> Judgement:
+    (found,) = [one for one in judge(results) if one.target.title == title]
     return found
 
 
@@ -92,7 +92,7 @@ def test_each_server_is_judged_by_itself() -> None:
 def test_memory_is_the_most_of_all_runs_and_sizes() -> None:
     small = result({"stream": series(1, memory=140)}, rows=300_000)
     big = result({"stream": series(1, memory=151)}, rows=3_000_000)
-    found = judged("memory, stream, text", small, big, measure="MiB")
+    found = judged("memory, stream, text", small, big)
     assert (found.figure, found.verdict) == (Spread(151, 140, 151), "missed by 1%; the runs lie on both sides")
 
 
@@ -110,13 +110,13 @@ def test_growth_is_from_one_million_rows_on() -> None:
         result({"stream": series(4, memory=100)}, rows=1_000_000),
         result({"stream": series(50, 40, 44, memory=120)}, rows=10_000_000),
     ]
-    time = judged("time, stream, text", *results, measure="time growth")
+    time = judged("growth of time, stream, text", *results)
     assert time.figure is not None
     assert (time.figure.middle, time.figure.low, time.figure.high) == pytest.approx((1.1, 1.0, 1.25))
     assert (time.sizes, time.verdict) == ((1_000_000, 10_000_000), "met; the runs lie on both sides")
-    memory = judged("memory, stream, text", *results, measure="memory growth")
+    memory = judged("growth of memory, stream, text", *results)
     assert memory.verdict == "missed by 9%"
-    alone = judged("time, stream, text", results[0], measure="time growth")
+    alone = judged("growth of time, stream, text", results[0])
     assert alone.verdict == "needs two sizes"
 
 
