@@ -14,6 +14,7 @@ from benchmarks.archive import open_lake
 from benchmarks.cases import CASES, Case, Way
 from benchmarks.config import free_port, load_bench_config
 from benchmarks.day import make_day
+from benchmarks.function import running_function
 from benchmarks.race import Race
 from benchmarks.server import running_server
 from benchmarks.table import WrongDataError, bench_database, other_rows
@@ -64,6 +65,8 @@ def test_the_ways_are_timed_in_turns_and_checked(race: Race) -> None:
 def test_each_case_begins_and_ends_as_it_says(race: Race, case: Case) -> None:
     result = replace(race, case=case).run([case.ways[0], way(case, "default")], 1)
     assert all(len(series.runs) == 1 for series in result.ways.values()), result.ways
+    # Only a day that was there can be taken away.
+    assert ("removed_by" in result.ways["default"].runs[0].answer) is (case.state == "the day")
 
 
 def test_a_way_that_fails_is_told_and_the_others_go_on(race: Race) -> None:
@@ -84,6 +87,13 @@ def test_wrong_data_ends_the_benchmark(race: Race) -> None:
     for wrong in (nothing, half, bare):
         with pytest.raises(WrongDataError, match=wrong.name):
             race.run([wrong], 1)
+
+
+def test_the_function_has_a_temporary_folder_of_its_own(race: Race) -> None:
+    with running_function(race.root, way(KEY, "default"), race.lake, race.host_port) as host:
+        assert f"TMPDIR={host.folder}" in Path(f"/proc/{host.pid}/environ").read_text().split("\0")
+        assert host.folder.is_dir()
+    assert not host.folder.exists()
 
 
 def test_a_missing_rival_is_no_failure(race: Race, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
