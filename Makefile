@@ -5,18 +5,25 @@
 #   RESTORE_TEST_DSN, RESTORE_TEST_COMMUNITY_DSN, RESTORE_TEST_STORAGE: servers of your own
 #   ARGS                more arguments for pytest
 #   BENCH_SIZES=0.3,1   what make bench measures; docs/performance.md has its other variables
+#   AUDIT=strict        fail where no advisory service can be reached;  UPGRADE=1: newer versions in the lock files
 PY := .work/venv/bin/python
 # Named, since ruff would enter .work/ where the folder is no git repository.
 SOURCES := RestoreChunk shared tools tests benchmarks
 
-.PHONY: help demo serve test test-unit lint format bench bench-docs up down clean venv machine
+# For every Python from the oldest on, and without setup scripts, which would be run to see what they need.
+LOCK := uv pip compile --quiet --native-tls --universal --python-version 3.10 --only-binary :all: --generate-hashes \
+  --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+.PHONY: help demo serve test test-unit lint audit format lock openapi bench bench-docs up down clean venv machine
 
 help:
 	@echo "make demo       restore a generated day through the HTTP endpoint and show the rows"
 	@echo "make serve      leave the function running on port 7071, with a curl line to paste"
 	@echo "make test       ruff, mypy and the whole test suite; make test PG=forky for PostgreSQL 18"
 	@echo "make test-unit  the tests that need no server"
-	@echo "make lint       ruff and mypy;  make format  lets ruff rewrite"
+	@echo "make lint       ruff, mypy, the rule for SQL, pip-audit;  make format  lets ruff rewrite"
+	@echo "make lock       write requirements.lock and requirements-dev.lock anew; UPGRADE=1 for newer versions"
+	@echo "make openapi    write docs/openapi.json and docs/openapi-2.0.json anew"
 	@echo "make bench      time a restore beside its rivals;  make bench-docs  puts the figures into the docs"
 	@echo "make up / down  start / stop TimescaleDB and Azurite"
 	@echo "make clean      stop them and remove all that was made"
@@ -39,10 +46,23 @@ lint: venv
 	@$(PY) -m ruff check $(SOURCES)
 	@$(PY) -m ruff format --check $(SOURCES)
 	@$(PY) -m mypy
+	@$(PY) -m tools.lint_sql
+	@$(PY) -m tools.audit
+
+audit: venv
+	@$(PY) -m tools.audit
 
 format: venv
 	@$(PY) -m ruff check --fix $(SOURCES)
 	@$(PY) -m ruff format $(SOURCES)
+
+# The second holds all of the first, so that tests run on what is deployed.
+lock: venv
+	@$(PY) -m $(LOCK) requirements.txt --output-file requirements.lock
+	@$(PY) -m $(LOCK) requirements-dev.txt --constraint requirements.lock --output-file requirements-dev.lock
+
+openapi: venv
+	@$(PY) -m tools.openapi
 
 # It brings servers of its own, with settings of its own.
 bench: machine

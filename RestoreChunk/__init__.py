@@ -8,9 +8,10 @@ import uuid
 
 import azure.functions as func
 
+from shared.answer import Answer, ErrorAnswer
 from shared.errors import InternalError, RestoreError
 from shared.log_guard import guard_logs
-from shared.report import Json, Report, error_answer
+from shared.report import Report, error_answer
 from shared.request_json import parse_request
 from shared.restore import restore
 from shared.settings import load_settings
@@ -57,7 +58,7 @@ def _failed(report: Report, error: RestoreError) -> func.HttpResponse:
     return _json(error.status, error_answer(error, report.request_id), report.request_id, error.code)
 
 
-def _json(status: int, body: Json, request_id: str, error_code: str | None = None) -> func.HttpResponse:
+def _json(status: int, body: Answer | ErrorAnswer, request_id: str, error_code: str | None = None) -> func.HttpResponse:
     headers = {"x-ms-request-id": request_id}
     if error_code is not None:
         headers["x-ms-error-code"] = error_code

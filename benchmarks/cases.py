@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from psycopg2 import sql
+
 # What the target holds before the day is put into it.
 State = Literal["empty", "other rows", "the day"]
 # Who puts the day in: the function, psql, the user's old recipe, timescaledb-parallel-copy.
@@ -68,7 +70,7 @@ class Case:
 
     name: str
     title: str
-    indexes: tuple[str, ...]
+    indexes: tuple[sql.SQL, ...]
     ways: tuple[Way, ...]
     state: State = "empty"
     is_compressed: bool = False
@@ -84,13 +86,16 @@ def _parallel(workers: int) -> Way:
     return Way(f"parallel-{workers}", title, "parallel-copy", workers=workers, is_atomic=False, most_rows=3_000_000)
 
 
-_KEY = ("ALTER TABLE {table} ADD PRIMARY KEY (device_id, time)", "CREATE INDEX ON {table} (time DESC)")
-_UNIQUE = ("CREATE UNIQUE INDEX ON {table} (device_id, time)", "CREATE INDEX ON {table} (time DESC)")
+_KEY = (
+    sql.SQL("ALTER TABLE {table} ADD PRIMARY KEY (device_id, time)"),
+    sql.SQL("CREATE INDEX ON {table} (time DESC)"),
+)
+_UNIQUE = (sql.SQL("CREATE UNIQUE INDEX ON {table} (device_id, time)"), sql.SQL("CREATE INDEX ON {table} (time DESC)"))
 _FIVE = (
     *_KEY,
-    "CREATE INDEX ON {table} (status, time DESC)",
-    "CREATE INDEX ON {table} (temperature)",
-    "CREATE INDEX ON {table} (message, time DESC)",
+    sql.SQL("CREATE INDEX ON {table} (status, time DESC)"),
+    sql.SQL("CREATE INDEX ON {table} (temperature)"),
+    sql.SQL("CREATE INDEX ON {table} (message, time DESC)"),
 )
 
 _BY_PSQL = r"zcat | psql \copy"

@@ -19,46 +19,47 @@ from tools.config import ToolError
 
 DATABASE = "restore_chunk_bench"
 
-_COLUMNS = """
-    time timestamptz NOT NULL,
-    device_id integer NOT NULL,
-    counter bigint,
-    temperature double precision,
-    humidity double precision,
-    pressure double precision,
-    status integer,
-    message text
-"""
-_TABLE = sql.SQL("CREATE TABLE {table} (" + _COLUMNS + ")")
-_HYPERTABLE = """
+_TABLE = sql.SQL("""
+    CREATE TABLE {table} (
+        time timestamptz NOT NULL,
+        device_id integer NOT NULL,
+        counter bigint,
+        temperature double precision,
+        humidity double precision,
+        pressure double precision,
+        status integer,
+        message text
+    )
+""")
+_HYPERTABLE = sql.SQL("""
     SELECT create_hypertable(
         'silver.telemetry', by_range('time', interval '1 day'), create_default_indexes => false
     )
-"""
-_COLUMNSTORE = """
+""")
+_COLUMNSTORE = sql.SQL("""
     ALTER TABLE silver.telemetry SET (
         timescaledb.compress, timescaledb.compress_segmentby = 'device_id', timescaledb.compress_orderby = 'time'
     )
-"""
+""")
 # Of devices that the archive does not know, and with sums of zero.
-_OTHER_ROWS = """
+_OTHER_ROWS = sql.SQL("""
     INSERT INTO silver.telemetry
     SELECT timestamptz '2025-01-01 00:00Z' + n * interval '24 hours' / (%(rows)s + 1), 1000000 + n %% 100,
         0, 0, n %% 1000, 1000, 0, 'row number ' || n
     FROM generate_series(1, %(rows)s) n
-"""
-_LOOK = (
+""")
+_LOOK = sql.SQL(
     "SELECT count(*), coalesce(sum(counter), 0)::text, coalesce(sum(round(temperature * 1000)), 0)::text FROM {table}"
 )
-_PLAIN_INDEXES = "SELECT count(*) FROM pg_index WHERE indisvalid AND indrelid = 'silver.plain'::regclass"
-_CHUNK_INDEXES = """
+_PLAIN_INDEXES = sql.SQL("SELECT count(*) FROM pg_index WHERE indisvalid AND indrelid = 'silver.plain'::regclass")
+_CHUNK_INDEXES = sql.SQL("""
     SELECT count(*) FROM pg_index WHERE indisvalid AND indrelid IN (SELECT c FROM show_chunks('silver.telemetry') c)
-"""
+""")
 # Bit 1: compressed; bit 8: with rows beside (chunk.h of TimescaleDB).
-_UNCOMPRESSED = """
+_UNCOMPRESSED = sql.SQL("""
     SELECT count(*) FROM _timescaledb_catalog.chunk c JOIN _timescaledb_catalog.hypertable h ON h.id = c.hypertable_id
     WHERE h.table_name = 'telemetry' AND c.status <> 1
-"""
+""")
 
 
 class WrongDataError(ToolError):
@@ -75,8 +76,8 @@ class Bench:
 
     def prepare(self, case: Case, day: Day) -> None:
         """Make the tables afresh, in the state that the case begins with, and write all of it to disk."""
-        self._run("DROP SCHEMA IF EXISTS silver CASCADE")
-        self._run("CREATE SCHEMA silver")
+        self._run(sql.SQL("DROP SCHEMA IF EXISTS silver CASCADE"))
+        self._run(sql.SQL("CREATE SCHEMA silver"))
         for name in (TARGET, PLAIN):
             self._run(_TABLE.format(table=sql.Identifier(*name)))
         self._run(_HYPERTABLE)
@@ -87,17 +88,14 @@ class Bench:
         elif case.state == "the day":
             self._load(day)
         for statement in case.indexes:
-            self._run(sql.SQL(statement).format(table=sql.Identifier(*TARGET)))
+            self._run(statement.format(table=sql.Identifier(*TARGET)))
         if case.is_compressed and case.state != "empty":
-            self._run("SELECT compress_chunk(c) FROM show_chunks('silver.telemetry') c")
-        self._run("CHECKPOINT")
+            self._run(sql.SQL("SELECT compress_chunk(c) FROM show_chunks('silver.telemetry') c"))
+        self._run(sql.SQL("CHECKPOINT"))
 
     def index_statements(self, case: Case) -> list[str]:
         """Return the SQL that gives `silver.plain` the indexes of the case."""
-        return [
-            sql.SQL(statement).format(table=sql.Identifier(*PLAIN)).as_string(self.connection)
-            for statement in case.indexes
-        ]
+        return [statement.format(table=sql.Identifier(*PLAIN)).as_string(self.connection) for statement in case.indexes]
 
     def check(self, case: Case, way: Way, day: Day) -> bool:
         """Compare the table with the archive, and its indexes with those that it is to have.
@@ -110,7 +108,7 @@ class Bench:
         """
         table = PLAIN if way.builds_indexes else TARGET
         rows = day.rows + (other_rows(day) if case.state == "other rows" else 0)
-        found = self._fetch(sql.SQL(_LOOK).format(table=sql.Identifier(*table)))
+        found = self._fetch(_LOOK.format(table=sql.Identifier(*table)))
         expected = (rows, day.counters, day.millidegrees)
         if tuple(int(value) for value in found) != expected:
             raise WrongDataError(f"{case.name}, {way.name}: rows and sums are {found}, the archive has {expected}")
@@ -123,11 +121,11 @@ class Bench:
         with gzip.open(day.path) as plain, self.connection.cursor() as cursor:
             cursor.copy_expert("COPY silver.telemetry FROM STDIN WITH (FORMAT csv, HEADER)", plain, 1 << 20)
 
-    def _run(self, statement: str | sql.Composable, values: dict[str, Any] | None = None) -> None:
+    def _run(self, statement: sql.Composable, values: dict[str, Any] | None = None) -> None:
         with self.connection.cursor() as cursor:
             cursor.execute(statement, values)
 
-    def _fetch(self, statement: str | sql.Composable) -> tuple[Any, ...]:
+    def _fetch(self, statement: sql.Composable) -> tuple[Any, ...]:
         with self.connection.cursor() as cursor:
             cursor.execute(statement)
             row = cursor.fetchone()

@@ -35,7 +35,7 @@ def after_commit(
         chunk_steps: list[ChunkStep] = []
         with report.clock.stage("recompress"):
             if wishes.recompress_window and extension is not None:
-                chunk_steps = recompress(connection, extension, loaded.compressed)
+                chunk_steps = recompress(connection, extension, table, loaded.compressed)
         cagg_steps: list[CaggStep] = []
         with report.clock.stage("refresh"):
             if wishes.refresh_caggs:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -42,10 +43,14 @@ _SETTINGS = {
 }
 _OPTION = re.compile(r"-c\s*([a-z_]+)=([A-Za-z0-9_.,:/+-]*)", re.ASCII | re.IGNORECASE)
 
-# Not with a dot at its end: it is the same host then, and no allow list would know it.
+# Not with a dot at its end: it is the same host then, and no allow list would know it. And no number in the place of an
+# address: libpq would read 2 as 0.0.0.2.
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?", re.ASCII)
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII | re.IGNORECASE)
 _SOCKET = re.compile(r"[/@][^\x00-\x1f\x7f,]+")
 _MOST_PORT = 65535
+_MOST_HOSTS = 8
+_MOST_CHARACTERS = 8192
 
 
 def check_hosts(text: str) -> str:
@@ -57,9 +62,32 @@ def check_hosts(text: str) -> str:
     Raises:
         ValueError: one of them is neither a name nor an address nor a path.
     """
-    if not all(_is_host(host) for host in text.split(",")):
+    hosts = text.split(",", _MOST_HOSTS)
+    if len(hosts) > _MOST_HOSTS:
+        raise ValueError(f"must name {_MOST_HOSTS} hosts at most")
+    if not all(_is_host(host) for host in hosts):
         raise ValueError("must be a host name, an address, or several with commas between them")
     return text
+
+
+def check_login(text: str) -> str:
+    """Return the name of a role or a database, unless it is too long or holds what no such name holds.
+
+    A URI or a part of one that got there would be repeated in answers and logs, and a line break would forge a line.
+
+    Raises:
+        ValueError: it is none.
+    """
+    check_name(text)
+    if "://" in text or any(unicodedata.category(character) == "Cc" for character in text):
+        raise ValueError("must be a name, without :// and control characters")
+    return text
+
+
+def _database(text: str) -> None:
+    # A slash in a password that is not escaped makes the rest of it, and the host, the database.
+    if "@" in check_login(text):
+        raise ValueError("holds an @; in a password, / is written %2F")
 
 
 def is_socket(host: str) -> bool:
@@ -69,9 +97,12 @@ def is_socket(host: str) -> bool:
 
 def _is_host(text: str) -> bool:
     try:
-        ipaddress.ip_address(text)
+        # With a zone, %eth0, libpq may look up a name: it ends like whatever it wants to.
+        ipaddress.ip_address(text if "%" not in text else "")
     except ValueError:
-        return (_SOCKET if is_socket(text) else _NAME).fullmatch(text) is not None
+        if is_socket(text):
+            return _SOCKET.fullmatch(text) is not None
+        return _NAME.fullmatch(text) is not None and not _NUMBER.fullmatch(text.rpartition(".")[2])
     return True
 
 
@@ -87,6 +118,8 @@ def read_connection_uri(text: str) -> dict[str, str]:
     Raises:
         ValueError: it is no such URI, or it sets what a request may not set. Neither repeats a value.
     """
+    if len(text) > _MOST_CHARACTERS:
+        raise ValueError(f"must have {_MOST_CHARACTERS} characters at most")
     if not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("must begin with postgresql:// or postgres://")
     try:
@@ -146,9 +179,9 @@ def _one_of(*values: str) -> Callable[[str], None]:
 _CHECKS: Mapping[str, Callable[[str], Any]] = {
     "host": check_hosts,
     "port": _ports,
-    "user": check_name,
+    "user": check_login,
     "password": _anything,
-    "dbname": check_name,
+    "dbname": _database,
     "sslmode": _one_of(*get_args(SslMode)),
     "sslrootcert": _one_of("system"),
     "sslnegotiation": _one_of("postgres", "direct"),

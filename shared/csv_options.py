@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from psycopg2.extensions import encodings
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
 
 from shared.lake.csv_head import CsvDialect
 
@@ -63,9 +63,14 @@ def _no_doubles(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-OneByte = Annotated[str, AfterValidator(_one_byte)]
+OneByte = Annotated[str, AfterValidator(_one_byte), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1})]
 Marker = Annotated[str, AfterValidator(_no_line_break)]
-ColumnNames = Annotated[tuple[str, ...], BeforeValidator(_column_names), AfterValidator(_no_doubles)]
+ColumnNames = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_column_names),
+    AfterValidator(_no_doubles),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 
 
 class CsvOptions(BaseModel):
@@ -86,7 +91,11 @@ class CsvOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    header: Annotated[bool | Literal["match"], BeforeValidator(_header)] = True
+    header: Annotated[
+        bool | Literal["match"],
+        BeforeValidator(_header),
+        WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "enum": ["true", "false", "match"]}]}),
+    ] = True
     delimiter: OneByte = ","
     null: Marker = ""
     quote: OneByte = '"'

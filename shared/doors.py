@@ -7,9 +7,13 @@ from collections.abc import Sequence
 
 from shared.database.endpoint import Endpoint, find_endpoint
 from shared.errors import TargetNotAllowed
+from shared.lake.allowed_accounts import refuse_other_accounts
 from shared.names import QualifiedName
 from shared.request import RestoreRequest
 from shared.settings import Settings
+
+# PostgreSQL keeps names with pg_ for itself, TimescaleDB its catalogue, its chunks and their compressed parts.
+_INTERNAL = ("pg_", "information_schema", "_timescaledb_", "timescaledb_")
 
 
 def open_doors(request: RestoreRequest, settings: Settings) -> Endpoint:
@@ -24,9 +28,17 @@ def open_doors(request: RestoreRequest, settings: Settings) -> Endpoint:
 
     Raises:
         StorageAccountNotAllowed: the archive is elsewhere.
-        TargetNotAllowed: the table, or the one that staging is made like, is not listed.
+        TargetNotAllowed: the table, or the one that staging is made like, is not listed, or is the server's own.
         RestoreError: as `find_endpoint`.
     """
+    refuse_other_accounts(request.archive, settings)
+    for table, target in (
+        (request.target_table, "destination.target_table"),
+        (request.staging_like, "destination.create_staging_like"),
+    ):
+        if (table.schema or "").startswith(_INTERNAL):
+            # Rows in a compressed chunk's own table, or in a catalogue, are rows that nobody put there.
+            raise TargetNotAllowed(f"the schema {table.schema} is the server's own", target=target)
     if settings.allowed_targets is not None:
         _refuse_table(request.target_table, settings.allowed_targets, "destination.target_table")
         _refuse_table(request.staging_like, settings.allowed_targets, "destination.create_staging_like")

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import IO, Any
+from typing import IO
 
+from shared.answer import CaggWindow, PlannedCagg, PlannedChunk, Problem
 from shared.database.cagg_plan import PlannedRefresh, caggs_available, plan_refresh
 from shared.database.chunk_catalog import chunks_inside
 from shared.database.connection import Cursor
 from shared.database.load import begin_session
+from shared.database.missing_right import MissingRight, lacks
 from shared.database.optional import attempt_in_savepoint
-from shared.database.permissions import MissingRight, missing_for_refresh, missing_rights
+from shared.database.permissions import can_read, find_missing, to_refresh
 from shared.database.rejects import is_supported
 from shared.database.verification import Count, count_window
 from shared.database.window import iso
 from shared.lake.csv_count import count_rows
-from shared.report import Report
+from shared.report import Report, failure
 from shared.request import RestoreRequest
+from shared.rights import missing_rights
 from shared.settings import Settings
 from shared.target import Target, find_target
 
@@ -57,11 +60,12 @@ def examine(
         )
         target = find_target(cursor, request, names, file, report)
         existing: Count | None = None
-        missing = _missing(cursor, request, target)
-        if target.window is not None and not any(right.right in {"SELECT", "USAGE"} for right in missing):
+        if target.window is not None and can_read(cursor, target.table):
             existing = count_window(cursor, target.table, target.window)
+        missing = missing_rights(cursor, request, target, None if existing is None else existing.rows)
         planned = _planned(cursor, request, target)
-        missing += missing_for_refresh(cursor, planned)
+        if target.table.timescaledb is not None:
+            missing += find_missing(cursor, to_refresh(planned, target.table.timescaledb))
     report.dry_run = {
         "rows_in_archive": rows,
         "rows_existing": None if existing is None else existing.rows,
@@ -75,19 +79,6 @@ def examine(
     }
 
 
-def _missing(cursor: Cursor, request: RestoreRequest, target: Target) -> list[MissingRight]:
-    destination = request.destination
-    return missing_rights(
-        cursor,
-        target.table,
-        staging=destination.mode == "staging",
-        # LIKE wants to read the table, too.
-        reads=destination.mode == "staging" or request.verify or destination.existing_rows != "append",
-        deletes=destination.existing_rows == "replace",
-        decompresses=bool(target.compressed) and request.timescaledb.decompress_window,
-    )
-
-
 def _planned(cursor: Cursor, request: RestoreRequest, target: Target) -> list[PlannedRefresh]:
     wished = request.timescaledb.refresh_caggs
     if not wished or target.window is None or not caggs_available(target.table):
@@ -95,13 +86,13 @@ def _planned(cursor: Cursor, request: RestoreRequest, target: Target) -> list[Pl
     return plan_refresh(partial(attempt_in_savepoint, cursor), target.table, target.window, wished)
 
 
-def _chunks(cursor: Cursor, request: RestoreRequest, target: Target, existing: Count | None) -> list[dict[str, Any]]:
+def _chunks(cursor: Cursor, request: RestoreRequest, target: Target, existing: Count | None) -> list[PlannedChunk]:
     """Say for each chunk over the day what its state is and what would be done to it."""
     replaces = request.destination.existing_rows == "replace" and existing is not None and existing.rows > 0
     whole = set()
     if replaces and target.window is not None:
         whole = set(chunks_inside(cursor, target.table, target.window))
-    chunks = []
+    chunks: list[PlannedChunk] = []
     for chunk in target.chunks:
         would = ["truncate, or delete its rows" if chunk in whole else "delete the day's rows"] if replaces else []
         if target.compression is not None and chunk.is_compressed:
@@ -113,23 +104,24 @@ def _chunks(cursor: Cursor, request: RestoreRequest, target: Target, existing: C
     return chunks
 
 
-def _cagg(plan: PlannedRefresh) -> dict[str, Any]:
-    window = None if plan.window is None else {"start": iso(plan.window.lower), "end": iso(plan.window.upper)}
-    error = {} if plan.error is None else {"error": {"code": plan.error.code, "message": plan.error.message}}
-    return {"name": plan.name, "window": window} | error
+def _cagg(plan: PlannedRefresh) -> PlannedCagg:
+    window = None if plan.window is None else CaggWindow(start=iso(plan.window.lower), end=iso(plan.window.upper))
+    return {"name": plan.name, "window": window, **failure(plan.error)}
 
 
 def _problems(
     cursor: Cursor, request: RestoreRequest, rows: int, existing: Count | None, missing: Sequence[MissingRight]
-) -> Iterator[dict[str, str]]:
+) -> Iterator[Problem]:
     """Name the errors that the restore would answer with, as far as they can be known without writing."""
     expected = request.copy_.expected_rows
     if expected is not None and rows != expected:
         yield {"code": "RowCountMismatch", "message": f"the archive holds {rows} rows, expected_rows is {expected}"}
     if existing is not None and existing.rows and request.destination.existing_rows == "error":
-        yield {"code": "WindowNotEmpty", "message": f"the table already holds {existing.describe()}"}
+        yield {"code": "WindowNotEmpty", "message": f"the table already holds {existing.rows} rows of the day"}
     if request.copy_.on_error == "skip" and not is_supported(cursor.connection):
         yield {"code": "OnErrorNotSupported", "message": "copy.on_error takes PostgreSQL 17 or newer"}
-    needed = [f"{right.right} on {right.target}" for right in missing if right.is_needed]
-    if needed:
-        yield {"code": "DatabasePermissionDenied", "message": "the role lacks " + ", ".join(needed)}
+    needed = [right for right in missing if right.is_needed]
+    skips = existing is not None and existing.rows and request.destination.existing_rows == "skip"
+    if needed and not skips:
+        denied = lacks(needed)
+        yield {"code": denied.code, "message": denied.message}

@@ -11,6 +11,7 @@ from shared.database.connection import Cursor
 from shared.database.guard import Guard
 from shared.database.hypertable import has_unique_index
 from shared.database.load import begin_session
+from shared.database.permissions import can_read
 from shared.database.replace import delete_day, truncate
 from shared.database.reservation import nobody_else, reserve, reserve_whole
 from shared.database.steps import ChunkStep, summary
@@ -21,6 +22,7 @@ from shared.lake.spool import SpooledCsv
 from shared.proof import Proof
 from shared.report import Report
 from shared.request import RestoreRequest
+from shared.rights import missing_rights, refuse_missing
 from shared.settings import Settings
 from shared.target import Target, find_target
 from shared.transfer import transfer
@@ -87,10 +89,14 @@ class DayLoad:
                 # A look waits for locks as well. The limits end with it.
                 self._begin_session(looking)
                 self._ahead = target = self._find(looking)
-                if target.window is not None and self._policy != "append":
-                    before = count_window(looking, target.table, target.window)
+                seen: Count | None = None
+                if target.window is not None and self._policy != "append" and can_read(looking, target.table):
+                    before = seen = count_window(looking, target.table, target.window)
                     whole = chunks_inside(looking, target.table, target.window)
-            if not self._go_on(before):
+                goes_on = self._go_on(before)
+                if goes_on:
+                    refuse_missing(missing_rights(looking, self._request, target, None if seen is None else seen.rows))
+            if not goes_on:
                 return False
             self._reserve(load, guard, target, whole, has_rows=before.rows > 0)
             guard.cover(load)
@@ -139,7 +145,15 @@ class DayLoad:
                 self._warn_of_duplicates(load, target, before)
         self._make_room(load, target, before)
         proof = Proof(self._request, target, before, self._csv, report)
-        transfer(load, self._request, target, self._csv.file, report, proof)
+        transfer(
+            load,
+            self._request,
+            target,
+            self._csv.file,
+            report,
+            proof,
+            show_row_data=self._settings.show_row_data,
+        )
         if report.rows_removed and not report.rows_loaded:
             report.warn("ReplacedByNothing", f"{report.rows_removed} rows were removed, and the archive holds none")
         with clock.stage("verify"):
@@ -194,7 +208,7 @@ class DayLoad:
         steps: list[ChunkStep] = []
         with clock.stage("decompress"):
             if extension is not None and unpacks:
-                steps = decompress(cursor, extension, target.compressed)
+                steps = decompress(cursor, extension, target.table, target.compressed)
         report.add_chunk_steps(steps)
         is_able = extension is not None and target.window is not None
         report.options["decompress_window"] = summary(steps, requested=unpacks, available=is_able)

@@ -63,5 +63,15 @@ def check_name(text: str) -> str:
     return text
 
 
+def shown_name(name: str, place: int) -> str:
+    """Name a column of a file, unless it goes over several lines: then it is rather a piece of the file's rows.
+
+    Args:
+        name: as the header has it.
+        place: its position, the first is 1.
+    """
+    return f"column {place}" if "\n" in name or "\r" in name else name
+
+
 def _unquote(quoted: str | None, plain: str | None) -> str | None:
     return plain if quoted is None else quoted.replace('""', '"')

@@ -5,17 +5,32 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, Literal, TypeVar, cast
 
+from shared.answer import (
+    Answer,
+    CaggOutcome,
+    CaggWindow,
+    ChunkOutcome,
+    CountedRows,
+    DateWindow,
+    ErrorAnswer,
+    ErrorDetail,
+    Facts,
+    Failure,
+    Occasional,
+    Outcomes,
+    Plan,
+)
 from shared.database.rejects import Rejected
-from shared.database.steps import CaggStep, ChunkStep, Outcome
+from shared.database.steps import CaggStep, ChunkStep
 from shared.database.verification import Count
 from shared.database.window import day_bounds, iso
-from shared.errors import InternalError, RestoreError
+from shared.errors import Fault, InternalError, RestoreError
 from shared.request import RestoreRequest
 from shared.stopwatch import Stopwatch
 
-Json = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,7 +57,7 @@ class Verification:
     rows_loaded: int
     outside: Count
 
-    def answer(self) -> Json:
+    def answer(self) -> CountedRows:
         """Return its part of the answer; the times are those of the day's rows and of the rows outside."""
         first = [time for time in (self.after.first, self.outside.first) if time is not None]
         last = [time for time in (self.after.last, self.outside.last) if time is not None]
@@ -72,7 +87,7 @@ class Report:
     database: str | None = None
     target_table: str | None = None
     day: date | None = None
-    mode: str | None = None
+    mode: Literal["direct", "staging"] | None = None
     edition: str | None = None
     timescaledb_version: str | None = None
     columns_loaded: tuple[str, ...] = ()
@@ -82,22 +97,22 @@ class Report:
     rows_inserted: int | None = None
     rows_skipped: int | None = None
     rows_removed: int | None = None
-    removed_by: str | None = None
+    removed_by: Literal["truncate", "delete"] | None = None
     rejected: Rejected | None = None
     verification: Verification | None = None
-    dry_run: Json | None = None
+    dry_run: Plan | None = None
     is_skipped: bool = False
     is_committed: bool = False
     chunks: list[ChunkStep] = field(default_factory=list)
     caggs: list[CaggStep] = field(default_factory=list)
-    options: dict[str, Outcome] = field(default_factory=dict)
+    options: Outcomes = field(default_factory=Outcomes)
     warnings: list[Notice] = field(default_factory=list)
 
     def describe(self, request: RestoreRequest) -> None:
         """Take down what the request asks for, as far as it is known before anything is done."""
         self.archive_url, self.day = request.archive.url, request.archive.day
         self.target_table, self.mode = str(request.target_table), request.destination.mode
-        self.database = request.pg.database or request.archive.database
+        self.database = request.pg.parameters.get("dbname", request.archive.database)
 
     def begin_load(self) -> None:
         """Forget what a load noted that was rolled back and is begun anew."""
@@ -142,7 +157,7 @@ class Report:
                 )
 
     @property
-    def status(self) -> str:
+    def status(self) -> Literal["ok", "ok_with_warnings", "skipped", "dry_run"]:
         """`ok`; `ok_with_warnings` where a best-effort step failed; `skipped`, `dry_run`: nothing was written."""
         if self.dry_run is not None:
             return "dry_run"
@@ -150,34 +165,25 @@ class Report:
             return "skipped"
         return "ok_with_warnings" if self.warnings else "ok"
 
-    def answer(self) -> Json:
+    def answer(self) -> Answer:
         """Return the body of a 200."""
-        answer: Json = {
+        return {
             "status": self.status,
-            "database": self.database,
-            "target_table": self.target_table,
-            "date_window": _date_window(self.day),
-            "mode": self.mode,
+            "database": _known(self.database),
+            "target_table": _known(self.target_table),
+            "date_window": _date_window(_known(self.day)),
+            "mode": _known(self.mode),
             "columns_loaded": list(self.columns_loaded),
             "columns_ignored": list(self.columns_ignored),
             "columns_defaulted": list(self.columns_defaulted),
             "rows_loaded": self.rows_loaded,
-        }
-        if self.rows_inserted is not None:
-            answer |= {"rows_inserted": self.rows_inserted, "rows_skipped": self.rows_skipped}
-        if self.rows_removed is not None:
-            answer |= {"rows_removed": self.rows_removed, "removed_by": self.removed_by}
-        if self.rejected is not None:
-            answer |= {"rows_rejected": self.rejected.rows, "rejected_lines": list(self.rejected.lines)}
-        if self.dry_run is not None:
-            answer |= {"dry_run": self.dry_run}
-        return answer | {
+            **self._occasional(),
             "verification": None if self.verification is None else self.verification.answer(),
             "source": {
-                "path": self.archive_url,
-                "etag": self.etag,
-                "compressed_bytes": self.compressed_bytes,
-                "csv_bytes": self.csv_bytes,
+                "path": _known(self.archive_url),
+                "etag": _known(self.etag),
+                "compressed_bytes": _known(self.compressed_bytes),
+                "csv_bytes": _known(self.csv_bytes),
             },
             "edition": self.edition,
             "timescaledb_version": self.timescaledb_version,
@@ -189,9 +195,21 @@ class Report:
             "request_id": self.request_id,
         }
 
+    def _occasional(self) -> Occasional:
+        answer: Occasional = {}
+        if self.rows_inserted is not None:
+            answer |= {"rows_inserted": self.rows_inserted, "rows_skipped": _known(self.rows_skipped)}
+        if self.rows_removed is not None:
+            answer |= {"rows_removed": self.rows_removed, "removed_by": _known(self.removed_by)}
+        if self.rejected is not None:
+            answer |= {"rows_rejected": self.rejected.rows, "rejected_lines": list(self.rejected.lines)}
+        if self.dry_run is not None:
+            answer |= {"dry_run": self.dry_run}
+        return answer
+
     def log_line(self, error: RestoreError | None = None) -> str:
         """Return the one line that the log keeps of this restore: `key=value`, text in JSON's quotes."""
-        facts: Json = {
+        facts: dict[str, Any] = {
             "request_id": self.request_id,
             "outcome": self.status if error is None else error.code,
             "archive": self.archive_url,
@@ -218,7 +236,7 @@ class Report:
         return "restore " + " ".join(f"{name}={_logged(value)}" for name, value in facts.items() if value is not None)
 
 
-def error_answer(error: RestoreError, request_id: str) -> Json:
+def error_answer(error: RestoreError, request_id: str) -> ErrorAnswer:
     """Return the body of an error, in the shape of Azure's REST API guidelines."""
     ours = isinstance(error, InternalError)
     return {
@@ -230,32 +248,40 @@ def error_answer(error: RestoreError, request_id: str) -> Json:
             "target": error.target,
             "hint": error.hint,
             "retryable": error.retryable,
-            "details": [
-                {"code": fault.code, "message": fault.message, "target": fault.target, **dict(fault.info)}
-                for fault in error.details
-            ],
+            "details": [_detail(fault) for fault in error.details],
         },
         "request_id": request_id,
     }
 
 
-def _date_window(day: date | None) -> Json | None:
-    if day is None:
-        return None
+def _known(fact: T | None) -> T:
+    # Noted by every restore that ends well. Nothing may fail after the commit, so this does not look: the tests
+    # compare each answer with its schema.
+    return cast("T", fact)
+
+
+def _detail(fault: Fault) -> ErrorDetail:
+    # Whoever raised the error has put the facts together by name, which no type follows; the tests do.
+    facts = cast("Facts", dict(fault.info))
+    return {"code": fault.code, "message": fault.message, "target": fault.target, **facts}
+
+
+def _date_window(day: date) -> DateWindow:
     begin, end = day_bounds(day)
     return {"start": iso(begin), "end": iso(end)}
 
 
-def _chunk(step: ChunkStep) -> Json:
-    return {"name": step.chunk, "action": step.action, "outcome": step.outcome} | _error(step.error)
+def _chunk(step: ChunkStep) -> ChunkOutcome:
+    return {"name": step.chunk, "action": step.action, "outcome": step.outcome, **failure(step.error)}
 
 
-def _cagg(step: CaggStep) -> Json:
-    window = None if step.window is None else {"start": step.window[0], "end": step.window[1]}
-    return {"name": step.cagg, "window": window, "outcome": step.outcome} | _error(step.error)
+def _cagg(step: CaggStep) -> CaggOutcome:
+    window = None if step.window is None else CaggWindow(start=step.window[0], end=step.window[1])
+    return {"name": step.cagg, "window": window, "outcome": step.outcome, **failure(step.error)}
 
 
-def _error(error: RestoreError | None) -> Json:
+def failure(error: RestoreError | None) -> Failure:
+    """Return the part of a step's answer that says why it failed, or nothing."""
     return {} if error is None else {"error": {"code": error.code, "message": error.message}}
 
 

@@ -13,14 +13,16 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from shared.connection_uri import SslMode, check_hosts, read_connection_uri
+from shared.connection_uri import SslMode, check_hosts, check_login, read_connection_uri
 from shared.csv_options import CsvOptions
 from shared.errors import RequestError
 from shared.lake.adls_url import ArchiveLocation, parse_adls_url
+from shared.lake.csv_head import MOST_COLUMNS
 from shared.names import QualifiedName, check_name, parse_qualified_name
 from shared.secret import Secret
 
@@ -53,13 +55,15 @@ def _cagg_names(value: Any) -> Any:
         return "all"
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise ValueError('must be "all" or a list of names')
+    if len(value) > MOST_CAGGS:
+        raise ValueError(f"must name {MOST_CAGGS} aggregates at most")
     for name in value:
         parse_qualified_name(name)
     return tuple(value)
 
 
-# PostgreSQL's limit (MaxHeapAttributeNumber): https://www.postgresql.org/docs/current/limits.html
-MOST_COLUMNS = 1600
+# An answer of 4 MB is the most that Data Factory takes.
+MOST_CAGGS = 1000
 
 TableName = Annotated[str, AfterValidator(_qualified_name)]
 ColumnName = Annotated[str, AfterValidator(check_name)]
@@ -77,12 +81,12 @@ class Pg(_Section):
 
     host: Annotated[str, AfterValidator(check_hosts)] | None = None
     port: WholeNumber | None = Field(None, ge=1, le=65535)
-    user: Annotated[str, AfterValidator(check_name)] | None = None
-    password: Secret | None = None
+    user: Annotated[str, AfterValidator(check_login)] | None = None
+    password: Annotated[Secret, Field(max_length=8192)] | None = None
     auth: Literal["password", "entra"] | None = None
     sslmode: SslMode | None = None
-    database: Annotated[str, AfterValidator(check_name)] | None = None
-    connection_uri: Annotated[Secret, AfterValidator(_connection_uri)] | None = None
+    database: Annotated[str, AfterValidator(check_login)] | None = None
+    connection_uri: Annotated[Secret, AfterValidator(_connection_uri), Field(max_length=8192)] | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Pg:
@@ -159,7 +163,10 @@ class Copy(_Section):
     on_error: Literal["stop", "skip"] = "stop"
     max_rejected_rows: WholeNumber | None = Field(None, ge=0)
     expected_rows: WholeNumber | None = Field(None, ge=0)
-    expected_sha256: Annotated[str, AfterValidator(_sha256)] | None = None
+    expected_sha256: (
+        Annotated[str, AfterValidator(_sha256), WithJsonSchema({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})]
+        | None
+    ) = None
 
     @model_validator(mode="after")
     def _headerless(self) -> Copy:
@@ -190,7 +197,9 @@ class RestoreRequest(_Section):
     """One request: which archive, into which table, how. `docs/request.md` describes each field."""
 
     # Read as text, kept as what the text says.
-    archive: Annotated[ArchiveLocation, BeforeValidator(_archive_location)] = Field(alias="adls_url")
+    archive: Annotated[
+        ArchiveLocation, BeforeValidator(_archive_location), WithJsonSchema({"type": "string", "minLength": 1})
+    ] = Field(alias="adls_url")
     pg: Pg = Pg()
     destination: Destination = Destination()
     timescaledb: Timescaledb = Timescaledb()

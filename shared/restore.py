@@ -31,7 +31,7 @@ from shared.dry_run import examine
 from shared.lake.archive import open_archive
 from shared.lake.checksum import checked
 from shared.lake.csv_head import read_header
-from shared.lake.gunzip import gunzip
+from shared.lake.expansion import gunzip_within, refuse_stored
 from shared.lake.spool import SpooledCsv, spooled_csv
 from shared.loading import DayLoad, Loaded
 from shared.report import Report
@@ -106,10 +106,12 @@ def _whole_csv(request: RestoreRequest, settings: Settings, report: Report) -> I
     with ExitStack() as stack:
         with report.clock.stage("download"), open_archive(request.archive, settings) as archive:
             report.etag, report.compressed_bytes = archive.etag, archive.size
+            refuse_stored(archive.size, max_bytes=settings.csv_max_bytes)
             stored = checked(archive.chunks(), sha256=request.copy_.expected_sha256, md5=archive.content_md5)
+            plain = gunzip_within(stored, max_bytes=settings.csv_max_bytes, max_expansion=settings.csv_max_expansion)
             csv = stack.enter_context(
                 spooled_csv(
-                    gunzip(stored),
+                    plain,
                     max_memory_bytes=settings.spool_max_memory_bytes,
                     dialect=request.copy_.csv_options.dialect,
                 )

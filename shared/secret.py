@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import islice
 from urllib.parse import quote, unquote, unquote_plus
 from weakref import WeakValueDictionary
 
@@ -18,18 +21,20 @@ from pydantic import SecretStr
 
 SHOWN = "***"
 
+# Of a message that a server wrote, in characters.
+_LONGEST_MESSAGE = 1000
+
 # Shorter ones would take letters out of every word, and so tell what they are.
 _SHORTEST = 4
+_MOST_INNER = 10
 
 # Where a secret holds more than itself: a SAS, a connection string, a connection URI.
-_INNER = (
-    re.compile(r"(?:^|[?&;])(?:sig|accountkey|sharedaccesssignature|password|sslpassword)=([^&;]+)", re.IGNORECASE),
-    re.compile(r"^[a-z]+://[^/@]*?:(.*)@", re.IGNORECASE | re.DOTALL),
-    re.compile(r"^[a-z]+://[^/@:]*:([^@]*)@", re.IGNORECASE),
-)
+_NAMED = re.compile(r"(?:^|[?&;])(?:sig|accountkey|sharedaccesssignature|password|sslpassword)=([^&;]+)", re.IGNORECASE)
 
 _live: WeakValueDictionary[int, Secret] = WeakValueDictionary()
-_lock = threading.Lock()
+# Reentrant: the garbage collector may run in the middle of it, and what it collects may log, which comes back here.
+_lock = threading.RLock()
+_shown: ContextVar[tuple[Secret, ...]] = ContextVar("shown_to_server", default=())
 
 
 class Secret(SecretStr):
@@ -52,17 +57,47 @@ class Secret(SecretStr):
 
 
 def redact(text: str) -> str:
-    """Take every secret that is alive out of a text."""
+    """Take every secret that is alive out of a text. For logs: to a caller it would tell which guess is a secret."""
     with _lock:
-        found = {written for secret in _live.values() for written in secret.written}
+        alive = list(_live.values())
+    return _without(alive, text)
+
+
+@contextmanager
+def shown_to_server(secret: Secret | None) -> Iterator[None]:
+    """Note that a server is shown a secret while the body runs: its messages may repeat it."""
+    token = _shown.set((*_shown.get(), *(() if secret is None else (secret,))))
+    try:
+        yield
+    finally:
+        _shown.reset(token)
+
+
+def redact_from_server(text: str) -> str:
+    """Take out of a server's text what it was shown, and cut it short: a server may say anything, of any length."""
+    text = _without(_shown.get(), text)
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]} ..."
+
+
+def _without(secrets: Iterable[Secret], text: str) -> str:
+    found = {written for secret in secrets for written in secret.written}
     for written in sorted(found, key=len, reverse=True):
         text = text.replace(written, SHOWN)
     return text
 
 
+def _inner(value: str) -> Iterator[str]:
+    """Find the secrets inside a secret."""
+    yield from (found[1] for found in islice(_NAMED.finditer(value), _MOST_INNER))
+    _, is_url, rest = value.partition("://")
+    if is_url:
+        # Up to the last @ and up to the first one: a password may hold one that was not escaped.
+        for who in (rest.rpartition("@")[0], rest.partition("@")[0]):
+            yield who.partition(":")[2]
+
+
 def _ways_to_write(value: str) -> Iterator[str]:
-    inner = [match for pattern in _INNER for match in pattern.findall(value)]
-    for text in {value, *inner}:
+    for text in {value, *_inner(value)}:
         plain = {text, unquote(text), unquote_plus(text)}
         # As a URL has it, in upper and lower case, and as JSON and Python's repr have it.
         escaped = {quote(one, safe=safe) for one in plain for safe in ("", "/")}

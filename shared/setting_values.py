@@ -77,7 +77,7 @@ def names(
 
     Raises:
         ConfigurationError: an item is not of its kind, or there is none: an allow list that was emptied by mistake must
-            not allow everything, and one that allows nothing is a mistake too.
+            not allow everything, and one that allows nothing is a mistake too. So an empty setting is no missing one.
     """
     if text is None:
         return None
@@ -95,7 +95,9 @@ def accounts(name: str, text: str | None) -> tuple[str, ...] | None:
 
 def hosts(name: str, text: str | None) -> tuple[str, ...] | None:
     """Read hosts of PostgreSQL: `host` or `host:port`."""
-    return names(name, text and text.lower(), lambda item: _HOST.fullmatch(item) is not None, "<host> or <host>:<port>")
+    found = names(name, text, lambda item: _HOST.fullmatch(item.lower()) is not None, "<host> or <host>:<port>")
+    # Names are the same in upper and lower case, folders are not.
+    return found and tuple(item if item.startswith("/") else item.lower() for item in found)
 
 
 def targets(name: str, text: str | None) -> tuple[str, ...] | None:

@@ -17,6 +17,13 @@ _MOST_BYTES = 1024 * 1024 * MIB
 _MOST_SECONDS = 86_400
 # DEFLATE itself ends at 1032: https://zlib.net/zlib_tech.html
 _MOST_EXPANSION = 1032
+_STRICTER = {
+    "PGCHANNELBINDING": "channel_binding",
+    "PGREQUIREAUTH": "require_auth",
+    "PGSSLMINPROTOCOLVERSION": "ssl_min_protocol_version",
+    "PGSSLNEGOTIATION": "sslnegotiation",
+    "PGTARGETSESSIONATTRS": "target_session_attrs",
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class LibpqVariables:
         sslmode: `PGSSLMODE`.
         sslrootcert: `PGSSLROOTCERT`, path of a file.
         options: `PGOPTIONS`.
+        others: what else is stricter by the operator's will, by libpq's keywords; a request does not change it.
     """
 
     host: str | None = None
@@ -44,6 +52,11 @@ class LibpqVariables:
     sslmode: str | None = None
     sslrootcert: str | None = None
     options: str | None = None
+    others: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Name no value: a password that was put into the wrong setting is one, too."""
+        return "LibpqVariables(...)"
 
 
 @dataclass(frozen=True)
@@ -127,7 +140,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         adls_account_url_default=text("ADLS_ACCOUNT_URL_DEFAULT"),
         adls_filesystem_default=text("ADLS_FILESYSTEM_DEFAULT"),
         adls_connection_string=secret(text("ADLS_CONNECTION_STRING")),
-        adls_allowed_accounts=accounts("ADLS_ALLOWED_ACCOUNTS", text("ADLS_ALLOWED_ACCOUNTS")),
+        adls_allowed_accounts=accounts("ADLS_ALLOWED_ACCOUNTS", environ.get("ADLS_ALLOWED_ACCOUNTS")),
         csv_max_bytes=number("CSV_MAX_BYTES", default.csv_max_bytes, maximum=_MOST_BYTES),
         csv_max_expansion=number("CSV_MAX_EXPANSION", default.csv_max_expansion, maximum=_MOST_EXPANSION),
         spool_max_memory_bytes=number("SPOOL_MAX_MEMORY_BYTES", default.spool_max_memory_bytes, maximum=_MOST_BYTES),
@@ -140,16 +153,17 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             sslmode=text("PGSSLMODE"),
             sslrootcert=text("PGSSLROOTCERT"),
             options=text("PGOPTIONS"),
+            others={keyword: value for name, keyword in _STRICTER.items() if (value := text(name))},
         ),
         pg_auth=pg_auth("PG_AUTH", text("PG_AUTH")),
         pg_entra_scope=text("PG_ENTRA_SCOPE"),
-        pg_allowed_hosts=hosts("PG_ALLOWED_HOSTS", text("PG_ALLOWED_HOSTS")),
-        pg_allowed_databases=names("PG_ALLOWED_DATABASES", text("PG_ALLOWED_DATABASES")),
+        pg_allowed_hosts=hosts("PG_ALLOWED_HOSTS", environ.get("PG_ALLOWED_HOSTS")),
+        pg_allowed_databases=names("PG_ALLOWED_DATABASES", environ.get("PG_ALLOWED_DATABASES")),
         pg_allow_unix_sockets=flag("PG_ALLOW_UNIX_SOCKETS", text("PG_ALLOW_UNIX_SOCKETS")),
         pg_allow_insecure_sslmode=flag("PG_ALLOW_INSECURE_SSLMODE", text("PG_ALLOW_INSECURE_SSLMODE")),
         pg_connect_timeout_seconds=number("PG_CONNECT_TIMEOUT_SECONDS", default.pg_connect_timeout_seconds, minimum=2),
         pg_lock_timeout_seconds=number("PG_LOCK_TIMEOUT_SECONDS", default.pg_lock_timeout_seconds),
         pg_statement_timeout_seconds=number("PG_STATEMENT_TIMEOUT_SECONDS", default.pg_statement_timeout_seconds),
-        allowed_targets=targets("ALLOWED_TARGETS", text("ALLOWED_TARGETS")),
+        allowed_targets=targets("ALLOWED_TARGETS", environ.get("ALLOWED_TARGETS")),
         show_row_data=flag("SHOW_ROW_DATA", text("SHOW_ROW_DATA")),
     )

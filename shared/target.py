@@ -13,9 +13,11 @@ from shared.database.column_plan import ColumnPlan, plan_columns
 from shared.database.connection import Cursor
 from shared.database.extension import TimescaleDB
 from shared.database.hypertable import Table, find_table
+from shared.database.permissions import can_read
 from shared.database.window import Window, day_window, units_per_second_of
 from shared.errors import WindowUnknown
 from shared.lake.csv_head import read_records
+from shared.names import shown_name
 from shared.report import Report
 from shared.request import RestoreRequest
 
@@ -75,7 +77,10 @@ def find_target(
     if request.staging_like != request.target_table:
         like = find_table(cursor, request.staging_like, target="destination.create_staging_like")
     plan = plan_columns(names, table.columns, options=options, staging=destination.mode == "staging")
-    report.columns_loaded, report.columns_ignored = plan.loaded, plan.ignored
+    report.columns_loaded = plan.loaded
+    report.columns_ignored = tuple(
+        shown_name(name, place) for place, name in enumerate(names, 1) if name in plan.ignored
+    )
     report.columns_defaulted = plan.defaulted
     window = _window(request, table, names, file)
     if window is None:
@@ -110,8 +115,9 @@ def _window(request: RestoreRequest, table: Table, names: Sequence[str], file: I
 
 def _do_without_window(cursor: Cursor, request: RestoreRequest, table: Table, report: Report) -> None:
     policy = request.destination.existing_rows
-    # Where nothing is there, the default has nothing to refuse.
-    if policy in ("skip", "replace") or (policy == "error" and not _is_empty(cursor, table)):
+    # Where nothing is there, the default has nothing to refuse. A role that may not look is refused for that.
+    is_used = policy == "error" and can_read(cursor, table) and not _is_empty(cursor, table)
+    if policy in ("skip", "replace") or is_used:
         raise WindowUnknown(
             f"on_existing {policy} needs the day's rows, and {table} has no time column in which they can be found"
         )

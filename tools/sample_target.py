@@ -81,25 +81,25 @@ def prepare_table(dsn: str) -> str:
     Returns:
         The connection string of the demo's database.
     """
-    exists, _ = _query(dsn, "SELECT FROM pg_database WHERE datname = %(name)s", {"name": DATABASE})
+    exists, _ = _query(dsn, sql.SQL("SELECT FROM pg_database WHERE datname = %(name)s"), {"name": DATABASE})
     if not exists:
         # Not from template1: TimescaleDB's launcher looks into that one now and then, and nobody may meanwhile.
         _query(dsn, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(DATABASE)))
     demo_dsn = make_dsn(dsn, dbname=DATABASE)
-    _query(demo_dsn, _CREATE)
-    _query(demo_dsn, _DELETE, _BOUNDS)
+    _query(demo_dsn, sql.SQL(_CREATE))
+    _query(demo_dsn, sql.SQL(_DELETE), _BOUNDS)
     return demo_dsn
 
 
 def count_rows(demo_dsn: str) -> int:
     """Return how many rows the day has in the hypertable."""
-    rows, _ = _query(demo_dsn, _COUNT, _BOUNDS)
+    rows, _ = _query(demo_dsn, sql.SQL(_COUNT), _BOUNDS)
     return int(rows[0][0])
 
 
 def first_rows(demo_dsn: str) -> str:
     """Return a SELECT as a person would write it, and below it what it gives."""
-    rows, names = _query(demo_dsn, _SAMPLE, _BOUNDS)
+    rows, names = _query(demo_dsn, sql.SQL(_SAMPLE), _BOUNDS)
     shown = [names, *([_shown(value) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in shown) for column in range(len(names))]
     lines = (" | ".join(map(str.ljust, row, widths)).rstrip() for row in shown)
@@ -111,7 +111,7 @@ def _shown(value: Any) -> str:
 
 
 def _query(
-    dsn: str, statement: str | sql.Composable, values: Mapping[str, str] | None = None
+    dsn: str, statement: sql.Composable, values: Mapping[str, str] | None = None
 ) -> tuple[list[tuple[Any, ...]], list[str]]:
     """Run one statement; return its rows and the names of its columns."""
     with closing(psycopg2.connect(dsn, connect_timeout=10)) as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from psycopg2 import sql
@@ -12,6 +13,7 @@ from shared.database.connection import Connection, Cursor
 from shared.database.extension import TimescaleDB
 from shared.database.hypertable import Table
 from shared.database.optional import attempt_after_commit
+from shared.database.permissions import explained, to_refresh
 from shared.database.steps import CaggStep
 from shared.database.window import Window, iso
 
@@ -33,11 +35,13 @@ def refresh(connection: Connection, table: Table, day: Window | None, chosen: Ch
     if not caggs_available(table) or extension is None or day is None:
         return [CaggStep(name, "not available") for name in ([] if chosen == "all" else chosen)]
     steps = []
-    for planned in plan_refresh(partial(attempt_after_commit, connection), table, day, chosen):
+    attempt = partial(attempt_after_commit, connection)
+    for planned in plan_refresh(attempt, table, day, chosen):
         if planned.cagg is None or planned.window is None:
-            steps.append(CaggStep(planned.name, "failed", error=planned.error))
+            step = CaggStep(planned.name, "failed", error=planned.error)
         else:
-            steps.append(_refresh_one(connection, table, extension, planned.cagg, planned.window, day))
+            step = _refresh_one(connection, table, extension, planned.cagg, planned.window, day)
+        steps.append(replace(step, error=explained(step.error, attempt, to_refresh([planned], extension))))
     return steps
 
 
@@ -47,7 +51,7 @@ def _refresh_one(
     def call(cursor: Cursor) -> tuple[tuple[str, str], ...]:
         gaps = gaps_in(cursor, table, window, day)
         # The column's own type: an int column's aggregate refuses bigint bounds.
-        type_ = sql.SQL(table.time_type or "")
+        type_ = table.time_sql
         name = sql.Identifier(str(cagg.name.schema), cagg.name.name).as_string(cursor)
         cursor.execute(
             sql.SQL("CALL {}({}::regclass, {}::{}, {}::{})").format(

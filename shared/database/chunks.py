@@ -7,38 +7,50 @@ they wait in its uncompressed part), which is why these steps may fail without f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
 
 from psycopg2 import sql
 
 from shared.database.chunk_catalog import Chunk
 from shared.database.connection import Connection, Cursor
 from shared.database.extension import TimescaleDB
-from shared.database.optional import attempt_after_commit, attempt_in_savepoint
+from shared.database.hypertable import Table
+from shared.database.optional import Attempt, attempt_after_commit, attempt_in_savepoint
+from shared.database.permissions import Check, explained, to_compress
 from shared.database.steps import ChunkStep
 
 
-def decompress(cursor: Cursor, timescaledb: TimescaleDB, chunks: Sequence[Chunk]) -> list[ChunkStep]:
+def decompress(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk]) -> list[ChunkStep]:
     """Decompress chunks in the load's transaction, each in a savepoint of its own.
 
     Each takes ACCESS EXCLUSIVE on its chunk until the transaction ends.
     """
-    function = timescaledb.function("decompress_chunk")
-    steps = []
-    for chunk in chunks:
-        _, error = attempt_in_savepoint(cursor, partial(_call, function, "if_compressed", chunk))
-        steps.append(ChunkStep(str(chunk), "decompress", "failed" if error else "done", error))
-    return steps
+    call = partial(_call, timescaledb.function("decompress_chunk"), "if_compressed")
+    return _step("decompress", partial(attempt_in_savepoint, cursor), call, to_compress(table, timescaledb), chunks)
 
 
-def recompress(connection: Connection, timescaledb: TimescaleDB, chunks: Sequence[Chunk]) -> list[ChunkStep]:
+def recompress(
+    connection: Connection, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk]
+) -> list[ChunkStep]:
     """Compress chunks again after the commit, each in a transaction of its own."""
-    function = timescaledb.function("compress_chunk")
+    call = partial(_call, timescaledb.function("compress_chunk"), "if_not_compressed")
+    attempt = partial(attempt_after_commit, connection)
+    return _step("recompress", attempt, call, to_compress(table, timescaledb), chunks)
+
+
+def _step(
+    action: Literal["decompress", "recompress"],
+    attempt: Attempt,
+    call: Callable[[Chunk, Cursor], None],
+    rights: Sequence[Check],
+    chunks: Sequence[Chunk],
+) -> list[ChunkStep]:
     steps = []
     for chunk in chunks:
-        _, error = attempt_after_commit(connection, partial(_call, function, "if_not_compressed", chunk))
-        steps.append(ChunkStep(str(chunk), "recompress", "failed" if error else "done", error))
+        _, error = attempt(partial(call, chunk))
+        steps.append(ChunkStep(str(chunk), action, "failed" if error else "done", explained(error, attempt, rights)))
     return steps
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shared.csv_options import CsvOptions
 from shared.database.hypertable import Column
 from shared.errors import Fault, HeaderMismatch, UnknownColumn
+from shared.names import shown_name
 from shared.request import Copy
+
+# In a message, and with a guess at what was meant.
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,12 @@ def file_columns(header: Sequence[str] | None, copy: Copy) -> tuple[str, ...]:
     names = tuple(header if header is not None else copy.columns or ())
     if header is not None and copy.columns is not None and tuple(copy.columns) != names:
         raise HeaderMismatch(
-            f"copy.columns names {_join(copy.columns)}, but the file's header is {_join(names)}",
-            target="copy.columns",
+            f"copy.columns names {_join(copy.columns)}, but {_header(names, copy.columns)}", target="copy.columns"
         )
     missing = [name for name in copy.column_map if name not in names]
     if missing:
         raise UnknownColumn(
-            f"copy.column_map names {_join(missing)}, but the file's columns are {_join(names)}",
+            f"copy.column_map names {_join(missing)}, but {_header(names, copy.column_map)}",
             target="copy.column_map",
             hint="the left side of column_map is the name in the file, the right side the column of the table",
         )
@@ -86,11 +89,20 @@ def plan_columns(
         )
     _check_forced(names, options)
     ignored = tuple(name for name in names if name not in writable)
-    if ignored and (not staging or len(ignored) == len(names)):
-        faults = [Fault("UnknownColumn", _why_not(name, table_columns), name) for name in ignored]
+    if ignored and not {column.name for column in table_columns} & set(names):
+        # Not one name in common: this may well be a row, and values of rows are not repeated.
         raise UnknownColumn(
-            f"the table does not take {_join(ignored)} of the file's columns",
-            target=ignored[0],
+            f"none of the file's {len(names)} columns is one of the table's",
+            target="copy.columns" if options.header is False else "copy.csv_options.HEADER",
+            hint="if the file has no header, set copy.csv_options.HEADER to false and name copy.columns;"
+            " if its names are others, copy.column_map says which is which",
+        )
+    if ignored and (not staging or len(ignored) == len(names)):
+        shown = [shown_name(name, place) for place, name in enumerate(names, 1) if name in ignored]
+        faults = [Fault("UnknownColumn", _why_not(name, table_columns), name) for name in shown[:_MOST_NAMED]]
+        raise UnknownColumn(
+            f"the table does not take {_join(shown)} of the file's columns",
+            target=shown[0],
             details=faults,
         )
     return ColumnPlan(
@@ -120,7 +132,14 @@ def _why_not(name: str, table_columns: Sequence[Column]) -> str:
     return f'the table has no column "{name}"' + (f'; did you mean "{near}"?' if near else "")
 
 
+def _header(names: Sequence[str], expected: Iterable[str]) -> str:
+    """Say what the header is, unless nothing in it was expected: then it may be a row."""
+    if set(names) & set(expected):
+        return f"the file's header is {_join([shown_name(name, place) for place, name in enumerate(names, 1)])}"
+    return f"none of them is in the file's header of {len(names)} columns"
+
+
 def _join(names: Sequence[str]) -> str:
     """Name columns in a message, the first ten of them."""
-    shown = ", ".join(f'"{name}"' for name in names[:10])
-    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"  # noqa: PLR2004
+    shown = ", ".join(f'"{name}"' for name in names[:_MOST_NAMED])
+    return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more"

@@ -23,6 +23,7 @@ from shared.database.server_run import ServerRun, server_run
 from shared.database.sqlstate import database_error
 from shared.database.watchdog import LimitedCursor, limited_connection
 from shared.errors import InternalError
+from shared.secret import Secret, shown_to_server
 
 Connection = psycopg2.extensions.connection
 Cursor = psycopg2.extensions.cursor
@@ -87,23 +88,29 @@ def connect(endpoint: Endpoint, limits: Limits) -> Iterator[Connection]:
         DatabaseAccessDenied: wrong user or password, or this client is not let in.
         DatabaseNotFound: the server has no such database.
     """
+    # Held as long as the connection: it stays known as a secret.
+    password = password_of(endpoint)
+    with shown_to_server(password), closing(_open(endpoint, password, limits)) as connection:
+        connection.autocommit = True
+        try:
+            yield connection
+        except psycopg2.Error as exc:
+            raise database_error(exc) from exc
+
+
+def _open(endpoint: Endpoint, password: Secret | None, limits: Limits) -> Connection:
     # psycopg2 quotes the values; nothing is pasted together here.
-    parameters = endpoint.with_password(password_of(endpoint)) | _PARAMETERS
+    parameters = endpoint.with_password(password) | _PARAMETERS
     parameters["connect_timeout"] = limits.connect_seconds
     try:
-        connection = psycopg2.connect(
+        connection: Connection = psycopg2.connect(
             **parameters,
             connection_factory=limited_connection(limits.statement_seconds + _GRACE_SECONDS),
             cursor_factory=LimitedCursor,
         )
     except psycopg2.Error as exc:
         raise refusal_to_error(parameters, exc) from exc
-    with closing(connection):
-        connection.autocommit = True
-        try:
-            yield connection
-        except psycopg2.Error as exc:
-            raise database_error(exc) from exc
+    return connection
 
 
 class Transaction:
@@ -140,7 +147,7 @@ class Transaction:
                 raise CommitInterruptedError("" if row is None else row[0], run) from exc
             raise
         if self.cursor.statusmessage != "COMMIT":
-            raise InternalError(f"the server answered COMMIT with {self.cursor.statusmessage}")
+            raise InternalError(f"the server answered COMMIT with {self.cursor.statusmessage!r:.100}")
         return True
 
 

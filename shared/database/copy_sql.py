@@ -34,27 +34,28 @@ def copy_statement(
             hypertable, where it loads them with other values: measured on 2.29.2 and 2.31.0).
     """
     names = renamed or {}
-    given: list[tuple[str, sql.Composable]] = [
-        ("FORMAT", sql.SQL("csv")),
-        ("HEADER", sql.SQL("true" if options.has_header else "false")),
-        ("DELIMITER", sql.Literal(options.delimiter)),
-        ("NULL", sql.Literal(options.null)),
-        ("QUOTE", sql.Literal(options.quote)),
-        ("ESCAPE", sql.Literal(options.escape or options.quote)),
-        ("ENCODING", sql.Literal(options.encoding)),
+    given: list[sql.Composable] = [
+        sql.SQL("FORMAT csv"),
+        sql.SQL("HEADER true" if options.has_header else "HEADER false"),
+        sql.SQL("DELIMITER {}").format(sql.Literal(options.delimiter)),
+        sql.SQL("NULL {}").format(sql.Literal(options.null)),
+        sql.SQL("QUOTE {}").format(sql.Literal(options.quote)),
+        sql.SQL("ESCAPE {}").format(sql.Literal(options.escape or options.quote)),
+        sql.SQL("ENCODING {}").format(sql.Literal(options.encoding)),
     ]
-    for option, chosen in (("FORCE_NULL", options.force_null), ("FORCE_NOT_NULL", options.force_not_null)):
+    force_null, force_not_null = sql.SQL("FORCE_NULL ({})"), sql.SQL("FORCE_NOT_NULL ({})")
+    for option, chosen in ((force_null, options.force_null), (force_not_null, options.force_not_null)):
         forced = columns if chosen == ("*",) else [names.get(name, name) for name in chosen]
         if forced:
-            given.append((option, sql.SQL("({})").format(_list(forced))))
+            given.append(option.format(_list(forced)))
     if options.default is not None:
-        given.append(("DEFAULT", sql.Literal(options.default)))
+        given.append(sql.SQL("DEFAULT {}").format(sql.Literal(options.default)))
     if skip_errors:
-        given += [("ON_ERROR", sql.SQL("ignore")), ("LOG_VERBOSITY", sql.SQL("verbose"))]
+        given.append(sql.SQL("ON_ERROR ignore, LOG_VERBOSITY verbose"))
     return sql.SQL("COPY {} ({}) FROM STDIN WITH ({})").format(
         table,
         _list(columns),
-        sql.SQL(", ").join(sql.SQL(option + " {}").format(value) for option, value in given),
+        sql.SQL(", ").join(given),
     )
 
 
@@ -74,10 +75,10 @@ def create_staging(
         added: columns that `like` lacks, with their type as PostgreSQL's `format_type` writes it: the one text
             here that becomes SQL, and it comes from the catalogue.
     """
-    changes = [
-        *(sql.SQL("ALTER COLUMN {} DROP NOT NULL").format(sql.Identifier(name)) for name in generated),
-        *(sql.SQL("ADD COLUMN {} {}").format(sql.Identifier(name), sql.SQL(type_)) for name, type_ in added.items()),
-    ]
+    changes = [sql.SQL("ALTER COLUMN {} DROP NOT NULL").format(sql.Identifier(name)) for name in generated]
+    for name, type_ in added.items():
+        as_sql = sql.SQL(type_)  # lint-sql: the catalogue's own, which format_type has quoted
+        changes.append(sql.SQL("ADD COLUMN {} {}").format(sql.Identifier(name), as_sql))
     create = sql.SQL("CREATE UNLOGGED TABLE {} (LIKE {} INCLUDING ALL EXCLUDING INDEXES EXCLUDING GENERATED)")
     statements = [create.format(staging, like)]
     if changes:

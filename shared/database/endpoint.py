@@ -90,7 +90,10 @@ def find_endpoint(pg: Pg, settings: Settings, *, database: str) -> Endpoint:
         raise DatabaseNotAllowed(f"the database {database} is not one that this function may write to")
     sslmode = _sslmode(given, servers, settings, auth)
     parameters = {
+        # Kerberos is no way in here, and would be tried for whoever asks.
+        "require_auth": "!gss,!sspi",
         **{keyword: value for keyword, value in given.items() if keyword != "password"},
+        **own.others,
         "dbname": database,
         "host": ",".join(servers.hosts),
         "port": ",".join(port for _, port in servers.pairs),
@@ -98,19 +101,25 @@ def find_endpoint(pg: Pg, settings: Settings, *, database: str) -> Endpoint:
         "sslmode": sslmode,
         # Kerberos in place of TLS would pass every sslmode.
         "gssencmode": "disable",
-        # The operator's own are not undone by a request's.
-        "options": " ".join(filter(None, (own.options, given.get("options")))),
+        # The last one counts: the operator's own are not undone by a request's.
+        "options": " ".join(filter(None, (given.get("options"), own.options))),
     }
+    trusted = servers.is_trusted(settings)
+    if not trusted:
+        # The function's client certificate says who it is; that is nobody else's to know.
+        parameters["sslcertmode"] = "disable"
     if own.user and "user" not in given:
         parameters["user"] = own.user
     if sslmode.startswith("verify-"):
         parameters["sslrootcert"] = _roots(own)
-    elif "sslrootcert" in given:
+    if parameters.get("sslnegotiation") == "direct" and _SSL_MODES.index(sslmode) < _LEAST_SSL_MODE:
+        raise SslModeNotAllowed("sslnegotiation=direct takes sslmode require or stricter")
+    if "sslrootcert" in given and not sslmode.startswith("verify-"):
         raise SslModeNotAllowed("sslrootcert=system takes sslmode=verify-full")
     return Endpoint(
         parameters,
         auth,
-        _password(given, servers, settings) if auth == "password" else None,
+        _password(given, own if trusted else None) if auth == "password" else None,
         settings.pg_entra_scope or cloud.postgres_scope,
         cloud,
     )
@@ -132,12 +141,11 @@ def _cloud_of_token(servers: Servers, settings: Settings) -> Cloud:
     return next(iter([*found, *asked]), PUBLIC)
 
 
-def _password(given: Mapping[str, str], servers: Servers, settings: Settings) -> Secret | None:
+def _password(given: Mapping[str, str], own: LibpqVariables | None) -> Secret | None:
     if given.get("password"):
         return Secret(given["password"])
     # A request must not be able to send it to a server of its own.
-    trusted = servers.is_own or (settings.pg_allowed_hosts is not None and servers.is_listed(settings.pg_allowed_hosts))
-    return settings.libpq.password if trusted else None
+    return None if own is None else own.password
 
 
 def _sslmode(given: Mapping[str, str], servers: Servers, settings: Settings, auth: PgAuth) -> str:

@@ -21,6 +21,15 @@ _TIME_KINDS: dict[str, TimeKind] = {
     "integer": "integer",
     "bigint": "integer",
 }
+# The same types for a cast: what the catalogue says is looked up, and never becomes SQL by itself.
+_TIME_SQL: dict[str, sql.SQL] = {
+    "timestamp with time zone": sql.SQL("timestamp with time zone"),
+    "timestamp without time zone": sql.SQL("timestamp without time zone"),
+    "date": sql.SQL("date"),
+    "smallint": sql.SQL("smallint"),
+    "integer": sql.SQL("integer"),
+    "bigint": sql.SQL("bigint"),
+}
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,11 @@ class Table:
         return None if self.time_type is None else _TIME_KINDS.get(self.time_type)
 
     @property
+    def time_sql(self) -> sql.SQL:
+        """The time column's type for SQL, where a day can be found in it."""
+        return _TIME_SQL[self.time_type or ""]
+
+    @property
     def identifier(self) -> sql.Identifier:
         """The name for SQL, quoted."""
         return sql.Identifier(self.schema, self.name)
@@ -96,7 +110,7 @@ def find_table(
 
     Raises:
         TableNotFound: there is no such table.
-        TargetNotATable: the name is that of a view or of something else.
+        TargetNotATable: the name is that of a view, of a chunk or of something else.
         UnknownColumn: `time_column` is no time column of the table.
         DatabaseInRestoreMode: see `find_timescaledb`.
     """
@@ -115,6 +129,8 @@ def find_table(
     table = Table(oid, schema_oid, str(name.schema), name.name, columns, find_timescaledb(cursor))
     if table.timescaledb is not None:
         table = _as_hypertable(cursor, table)
+        if table.hypertable_id is None:
+            _refuse_chunk(cursor, table, target)
     if table.hypertable_id is None and time_column is None:
         time_column = _only_time_column(table)
     return table if time_column is None else _with_time_column(table, time_column)
@@ -170,6 +186,20 @@ def _columns(cursor: Cursor, oid: int) -> tuple[Column, ...]:
         (oid,),
     )
     return tuple(Column(*row) for row in cursor.fetchall())
+
+
+def _refuse_chunk(cursor: Cursor, table: Table, target: str) -> None:
+    """Refuse a chunk by its own name: the guard of the day would be missed."""
+    cursor.execute(
+        "SELECT h.schema_name, h.table_name FROM pg_catalog.pg_inherits i"
+        " JOIN pg_catalog.pg_class p ON p.oid = i.inhparent JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace"
+        " JOIN _timescaledb_catalog.hypertable h ON h.schema_name = n.nspname AND h.table_name = p.relname"
+        " WHERE i.inhrelid = %s",
+        (table.oid,),
+    )
+    row = cursor.fetchone()
+    if row is not None:
+        raise TargetNotATable(f"{table} is a chunk of {row[0]}.{row[1]}", target=target, hint="name the hypertable")
 
 
 def _as_hypertable(cursor: Cursor, table: Table) -> Table:

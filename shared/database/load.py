@@ -94,10 +94,18 @@ def copy_into(
     """
     try:
         statement = copy_statement(table, columns, options, renamed, skip_errors=skip_errors)
-        cursor.copy_expert(statement, file, _COPY_BLOCK_BYTES)
+        cursor.copy_expert(statement, _ReadOnly(file), _COPY_BLOCK_BYTES)
     except psycopg2.Error as exc:
         raise rejected_row(exc, relation=table.strings[-1], columns=columns, show_row_data=show_row_data) from exc
     return cursor.rowcount
+
+
+class _ReadOnly:
+    """A file that cannot be written: a server that answers COPY FROM as if it were COPY TO would fill it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.read = file.read
+        self.readline = file.readline  # psycopg2 looks for both
 
 
 @dataclass(frozen=True)

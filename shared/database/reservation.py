@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 from psycopg2 import sql
 
@@ -99,7 +100,13 @@ def nobody_else(guard: Cursor, load: Cursor) -> bool:
         time.sleep(_POLL_SECONDS)
 
 
-def _lock(load: Cursor, names: Sequence[sql.Identifier], mode: str, *, wait: bool = True) -> None:
+def _lock(
+    load: Cursor,
+    names: Sequence[sql.Identifier],
+    mode: Literal["ROW EXCLUSIVE", "ACCESS EXCLUSIVE"],
+    *,
+    wait: bool = True,
+) -> None:
     # ONLY: a hypertable has thousands of chunks, and the locks of a server are counted.
     statement = sql.SQL("LOCK TABLE {} IN {} MODE{}").format(
         sql.SQL(", ").join(sql.SQL("ONLY {}").format(name) for name in names),

@@ -41,8 +41,8 @@ class Servers:
             raise missing_field("pg.port", "there must be one port, or one for each host") from None
         self.hosts = [host for host, _ in self.pairs]
         self.is_own = set(self.pairs) <= set(known)
-        # PGHOSTADDR says where PGHOST is, and nothing of any other host.
-        self.hostaddr = (own.hostaddr or "") if self.is_own else ""
+        # PGHOSTADDR says where PGHOST is, one by one, and nothing of any other host.
+        self.hostaddr = (own.hostaddr or "") if self.pairs == known else ""
 
     @property
     def is_here(self) -> bool:
@@ -54,6 +54,10 @@ class Servers:
         """Whether an allow list names every one of them."""
         known = set(listed or ())
         return all(not known.isdisjoint(_written(host, port)) for host, port in self.pairs)
+
+    def is_trusted(self, settings: Settings) -> bool:
+        """Whether they may see what is the function's own: its password, its certificate."""
+        return self.is_own or (settings.pg_allowed_hosts is not None and self.is_listed(settings.pg_allowed_hosts))
 
     def refuse_unlisted(self, settings: Settings) -> None:
         """Refuse what the settings do not allow to connect to.
@@ -68,6 +72,9 @@ class Servers:
             )
         if settings.pg_allowed_hosts is not None and not self.is_listed(settings.pg_allowed_hosts):
             raise DatabaseHostNotAllowed("the host is not one that this function may connect to")
+        if settings.pg_allowed_hosts is None and settings.libpq.host is not None and not self.is_own:
+            # Rows are worth as much as a password: without a list, the settings' server is the only one.
+            raise DatabaseHostNotAllowed("the setting PGHOST names the server; another one takes PG_ALLOWED_HOSTS")
 
 
 def _pairs(hosts: str, ports: str | None) -> list[tuple[str, str]]:
@@ -88,7 +95,10 @@ def _own_pairs(own: LibpqVariables) -> list[tuple[str, str]]:
 
 def _written(host: str, port: str) -> set[str]:
     """Every way in which an allow list may write a host."""
-    return {host, f"{host}:{port}", f"[{host}]", f"[{host}]:{port}"}
+    if ":" in host:
+        # An address: without brackets nobody could tell its last part from a port.
+        return {host, f"[{host}]", f"[{host}]:{port}"}
+    return {host, f"{host}:{port}"}
 
 
 def _is_loopback(host: str) -> bool:

@@ -31,7 +31,7 @@ from shared.errors import (
     TargetLocked,
     UnknownColumn,
 )
-from shared.secret import redact
+from shared.secret import redact_from_server
 
 # A code of five characters goes before its class of two.
 _ERRORS: dict[str, type[RestoreError]] = {
@@ -62,6 +62,18 @@ _ERRORS: dict[str, type[RestoreError]] = {
 
 # Internal error, system error, foreign data, configuration file: nothing that a row can be blamed for.
 _SERVERS_OWN = ("XX", "58", "F0", "HV")
+
+# Syntax errors and names that are not there.
+_OF_NAMES = ("42", "3F")
+
+
+# What PostgreSQL says under these names objects and reasons, and no value of a row.
+_WITHOUT_VALUES = (
+    *("08", "0A", "23", "25", "28", "3D", "40", "53", "54", "55", "57", *_SERVERS_OWN),
+    errorcodes.BAD_COPY_FILE_FORMAT,
+    errorcodes.INSUFFICIENT_PRIVILEGE,
+    errorcodes.DATATYPE_MISMATCH,
+)
 
 
 def error_for_sqlstate(sqlstate: str, message: str, facts: dict[str, Any] | None = None) -> RestoreError:
@@ -101,11 +113,15 @@ def rejected_row(
     column = exc.diag.column_name or column
     facts = {"line": line, "column": column, "constraint": exc.diag.constraint_name}
     if show_row_data:
-        message, is_hidden = redact(exc.diag.message_primary or message), False
-        facts |= {"server_detail": exc.diag.message_detail, "server_context": exc.diag.context}
+        message, is_hidden = redact_from_server(exc.diag.message_primary or message), False
+        said = {"server_detail": exc.diag.message_detail, "server_context": exc.diag.context}
+        facts |= {name: None if text is None else redact_from_server(text) for name, text in said.items()}
     known = {name: fact for name, fact in facts.items() if fact is not None}
     error = error_for_sqlstate(exc.pgcode, message, known)
-    if isinstance(error, DatabaseFailed) and not exc.pgcode.startswith(_SERVERS_OWN):
+    is_of_a_function = isinstance(error, DatabaseFailed) and not exc.pgcode.startswith(_SERVERS_OWN)
+    # "No such table" about a value that is read as a table's name, or about what a trigger does.
+    is_of_a_value = line is not None and exc.pgcode.startswith(_OF_NAMES) and exc.pgcode != "42501"
+    if is_of_a_function or is_of_a_value:
         # A trigger or a function of the user's that raises a SQLSTATE of its own.
         error = DataRejected(message, details=[Fault(DataRejected.code, message, info=error.details[0].info)])
     if isinstance(error, DataRejected):
@@ -122,15 +138,15 @@ def rejected_row(
 def message_without_rows(exc: psycopg2.Error) -> str:
     """Return the server's message where it holds no value of a row, and otherwise what its SQLSTATE is called.
 
-    A message is not asked whether it holds one: it is in the server's language. PostgreSQL's own of class 22 repeat the
-    value that they complain of, but for those of COPY's format; whatever a function of a user's raises, or runs into in
-    a statement that it made, may hold anything. DETAIL and CONTEXT are never in it.
+    A message is not asked whether it holds one: it is in the server's language. Those of some SQLSTATEs never do;
+    others repeat the value that they complain of (classes 22 and 42, where a value is read as a number or as the name
+    of a table), and whatever a function of a user's raises, or runs into in a statement that it made, may hold
+    anything. DETAIL and CONTEXT are never in it.
     """
     sqlstate, source = exc.pgcode or "", exc.diag.source_file or ""
     is_of_a_function = source.startswith("pl") or exc.diag.internal_query is not None
-    may_hold_rows = sqlstate.startswith("22") and sqlstate != errorcodes.BAD_COPY_FILE_FORMAT
-    if exc.diag.message_primary and not is_of_a_function and not may_hold_rows and sqlstate[:2] != "P0":
-        return redact(exc.diag.message_primary)
+    if exc.diag.message_primary and not is_of_a_function and sqlstate.startswith(_WITHOUT_VALUES):
+        return redact_from_server(exc.diag.message_primary)
     try:
         return str(errorcodes.lookup(sqlstate)).lower().replace("_", " ")
     except KeyError:

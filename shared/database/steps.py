@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 from shared.errors import RestoreError
 
 Outcome: TypeAlias = Literal["done", "failed", "not available", "nothing to do", "not requested"]
+ChunkAction: TypeAlias = Literal["create", "decompress", "recompress"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class ChunkStep:
     """Something that was done to a chunk."""
 
     chunk: str
-    action: Literal["create", "decompress", "recompress"]
+    action: ChunkAction
     outcome: Outcome
     error: RestoreError | None = None
 

@@ -48,7 +48,7 @@ def count_window(cursor: Cursor, table: Table, window: Window) -> Count:
 def count_staged_outside(cursor: Cursor, table: Table, staging: sql.Identifier, window: Window) -> Count:
     """Count the staged rows that are outside the day. A row without a time is none of them: the target decides."""
     # What the staging table is made like may have another type there than the target.
-    time = sql.SQL("{}::{}").format(_time(table), sql.SQL(table.time_type or ""))
+    time = sql.SQL("{}::{}").format(_time(table), table.time_sql)
     condition = _within(sql.Identifier("t"), window)
     cursor.execute(
         sql.SQL(
@@ -181,10 +181,11 @@ def _within(time: sql.Identifier, window: Window) -> sql.Composed:
 
 def _bounds(window: Window) -> dict[str, sql.Composable]:
     """Write the first and last time, brought to what Python can hold: no infinity, no year 0 or 10000."""
+    bounds = {"first": sql.SQL("min(t)"), "last": sql.SQL("max(t)")}
     if window.kind == "integer":
-        return {"first": sql.SQL("min(t)"), "last": sql.SQL("max(t)")}
-    held = "CASE WHEN count(*) > 0 THEN least(greatest({}, '0001-01-02'), '9999-12-30') END"
-    return {name: sql.SQL(held).format(sql.SQL(which)) for name, which in (("first", "min(t)"), ("last", "max(t)"))}
+        return {**bounds}
+    held = sql.SQL("CASE WHEN count(*) > 0 THEN least(greatest({}, '0001-01-02'), '9999-12-30') END")
+    return {name: held.format(bound) for name, bound in bounds.items()}
 
 
 def _time(table: Table) -> sql.Identifier:

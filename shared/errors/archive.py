@@ -20,7 +20,7 @@ class ArchiveNotFound(ArchiveError):
 
 
 class StorageAccessDenied(ArchiveError):
-    """The storage account refused the function's identity."""
+    """The storage account refused the function's identity, or the SAS of the URL."""
 
     code = "StorageAccessDenied"
     status = 403

@@ -16,7 +16,10 @@ class DatabaseUnreachable(DatabaseError):
     status = 503
     retryable = True
     default_target = "pg"
-    default_hint = "try again; if it stays, check pg.host, pg.port, pg.sslmode, the firewall and the server's state"
+    default_hint = (
+        "try again; if it stays, check pg.host, pg.port, the firewall and the server's state; where the message speaks"
+        " of SSL, a certificate or authentication, check pg.sslmode, PGSSLROOTCERT and PGREQUIREAUTH"
+    )
 
 
 class DatabaseAccessDenied(DatabaseError):
@@ -34,7 +37,7 @@ class DatabasePermissionDenied(DatabaseError):
     code = "DatabasePermissionDenied"
     status = 403
     default_target = "pg.user"
-    default_hint = "grant the role what docs/errors.md lists under this code"
+    default_hint = "docs/security.md lists the rights that a restore takes, as SQL"
 
 
 class ConnectionOptionRejected(DatabaseError):

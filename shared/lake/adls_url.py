@@ -7,21 +7,16 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, unquote_to_bytes
 
 from dateutil.parser import isoparse
 
 from shared.errors import ConfigurationError, InvalidArchiveUrl, StorageHostNotAllowed
+from shared.lake.sas import split_sas
+from shared.lake.storage_host import StorageHost, parse_storage_host
+from shared.secret import Secret
 
-# Exactly Microsoft's two host forms. A bearer token is sent to this host, so nothing looser will do.
-# https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-endpoints
-_HOST = re.compile(
-    r"(?P<account>[a-z0-9]{3,24})"
-    r"(?:\.(?:dfs|blob)\.core\.windows\.net|\.(?P<zone>z[0-9]{2})\.(?:dfs|blob)\.storage\.azure\.net)"
-    r"(?::443)?",
-    re.ASCII,
-)
 # https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
 _FILESYSTEM = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*|\$root|\$web", re.ASCII)
 _PATH_CHARACTERS = 1024
@@ -39,30 +34,40 @@ class ArchiveLocation:
     """Where one archived day is stored, and what its name says.
 
     Attributes:
-        account: name of the storage account.
-        account_url: `https://<account>.dfs.core.windows.net`, in lower case, without a final slash.
+        host: the storage account.
         filesystem: file system (container) in the account.
         path: path inside the file system, percent-encoding decoded.
         database: database that the day belongs to.
         schema: schema of the table.
         table: name of the table; it may hold dots.
         day: the UTC day that the archive holds.
+        sas: what this file is read with, and nothing else is; None: the function's own credentials. Secret. Which file
+            it is does not depend on it.
     """
 
-    account: str
-    account_url: str
+    host: StorageHost
     filesystem: str
     path: str
     database: str
     schema: str
     table: str
     day: dt.date
+    sas: Secret | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def account(self) -> str:
+        """Name of the storage account."""
+        return self.host.account
+
+    @property
+    def account_url(self) -> str:
+        """`https://<account>.dfs.core.windows.net`, or that of its cloud or zone; lower case, no final slash."""
+        return f"https://{self.host.name('dfs')}"
 
     @property
     def url(self) -> str:
         """The canonical `abfss://` form, percent-encoded, for answers and logs. It holds no secret."""
-        host = self.account_url.removeprefix("https://")
-        return f"abfss://{self.filesystem}@{host}/{quote(self.path, safe='/')}"
+        return f"abfss://{self.filesystem}@{self.host.name('dfs')}/{quote(self.path, safe='/')}"
 
 
 def parse_adls_url(
@@ -72,9 +77,9 @@ def parse_adls_url(
 
     The forms are `abfss://<fs>@<host>/<path>`, `https://<host>/<fs>/<path>` and a bare `<path>`, which may
     begin with one slash. `abfs://` is taken too: the file is read over TLS all the same. The host is
-    `<account>.dfs.core.windows.net`, the same with `.blob.`, or the DNS zone form
+    `<account>.dfs.core.windows.net` or that of another cloud, the same with `.blob.`, or the DNS zone form
     `<account>.z<nn>.dfs.storage.azure.net`. Percent-encoding is decoded once, in every form; a `?`, `#`, `%`
-    or backslash that belongs to a name must be percent-encoded.
+    or backslash that belongs to a name must be percent-encoded. A SAS may follow as the query.
 
     Args:
         text: the URL or path as the caller sent it.
@@ -82,17 +87,19 @@ def parse_adls_url(
         default_filesystem: file system of a bare path (setting `ADLS_FILESYSTEM_DEFAULT`).
 
     Returns:
-        The location. `parse_adls_url(location.url)` gives the same one.
+        The location. `parse_adls_url(location.url)` gives the same one, without its SAS.
 
     Raises:
-        InvalidArchiveUrl: the text is none of the forms, or its path is none of the two layouts.
+        InvalidArchiveUrl: the text is none of the forms, its path is none of the two layouts, or its query is no SAS.
         StorageHostNotAllowed: the host is not exactly a storage endpoint.
         ConfigurationError: a bare path is resolved against a setting that cannot be read.
     """
+    # The query comes off first: whatever else is wrong, nothing after this line sees a signature.
+    text, sas = split_sas(text)
     _check_characters(text)
     scheme, separator, rest = text.partition("://")
     if not separator or "/" in scheme:
-        account, account_url = _default_account(default_account_url)
+        account = _default_account(default_account_url)
         filesystem = _default_filesystem(default_filesystem)
         path = _decode(text.removeprefix("/"))
     elif scheme.lower() in {"abfss", "abfs"}:
@@ -100,11 +107,11 @@ def parse_adls_url(
         encoded, at, host = authority.partition("@")
         if not at:
             raise InvalidArchiveUrl("an abfss:// adls_url needs the form <filesystem>@<host>")
-        account, account_url = _check_host(host)
+        account = _check_host(host)
         filesystem, path = _decode(encoded), _decode(rest)
     elif scheme.lower() == "https":
         host, _, rest = rest.partition("/")
-        account, account_url = _check_host(host)
+        account = _check_host(host)
         filesystem, _, path = _decode(rest).partition("/")
     else:
         raise InvalidArchiveUrl("adls_url must begin with abfss:// or https://, or be a bare path")
@@ -114,17 +121,10 @@ def parse_adls_url(
             hint="a file system is named by 3 to 63 lower-case letters, digits and single dashes",
         )
     database, schema, table, day = _read_path(path)
-    return ArchiveLocation(account, account_url, filesystem, path, database, schema, table, day)
+    return ArchiveLocation(account, filesystem, path, database, schema, table, day, sas)
 
 
 def _check_characters(text: str) -> None:
-    # The query comes first: whatever else is wrong, nothing after this line sees a SAS signature.
-    if "?" in text or "#" in text:
-        raise InvalidArchiveUrl(
-            "adls_url must hold no query and no fragment",
-            hint="leave out ? and what follows it: the function reads with its own identity, not with a SAS;"
-            " a ? or # in a name is written %3F or %23",
-        )
     if "\\" in text:
         raise InvalidArchiveUrl(
             "adls_url must hold no backslash",
@@ -134,32 +134,27 @@ def _check_characters(text: str) -> None:
         raise InvalidArchiveUrl("adls_url must hold no control character")
 
 
-def _check_host(host: str) -> tuple[str, str]:
-    # Not str.lower() before the match: it turns some non-ASCII letters (the Kelvin sign) into ASCII ones.
-    match = _HOST.fullmatch(host.lower()) if host.isascii() else None
-    if match is None:
+def _check_host(host: str) -> StorageHost:
+    account = parse_storage_host(host)
+    if account is None:
         raise StorageHostNotAllowed("the host of adls_url is not a storage endpoint of Azure")
-    account, zone = match["account"], match["zone"]
-    suffix = f"{zone}.dfs.storage.azure.net" if zone else "dfs.core.windows.net"
-    return account, f"https://{account}.{suffix}"
+    return account
 
 
-def _default_account(url: str | None) -> tuple[str, str]:
+def _default_account(url: str | None) -> StorageHost:
     if not url:
         raise InvalidArchiveUrl(
             "adls_url is a bare path and no default account is set",
             hint="send a full abfss:// URL, or set ADLS_ACCOUNT_URL_DEFAULT and ADLS_FILESYSTEM_DEFAULT",
         )
     scheme, _, rest = url.partition("://")
-    try:
-        if scheme.lower() == "https":
-            return _check_host(rest.removesuffix("/"))
-    except StorageHostNotAllowed:
-        pass
-    raise ConfigurationError(
-        "the setting ADLS_ACCOUNT_URL_DEFAULT must be https://<account>.dfs.core.windows.net",
-        target="ADLS_ACCOUNT_URL_DEFAULT",
-    )
+    account = parse_storage_host(rest.removesuffix("/")) if scheme.lower() == "https" else None
+    if account is None:
+        raise ConfigurationError(
+            "the setting ADLS_ACCOUNT_URL_DEFAULT must be https://<account>.dfs.core.windows.net",
+            target="ADLS_ACCOUNT_URL_DEFAULT",
+        )
+    return account
 
 
 def _default_filesystem(name: str | None) -> str:

@@ -90,7 +90,7 @@ def open_archive(location: ArchiveLocation, settings: Settings) -> Iterator[Arch
 
     Raises:
         ArchiveNotFound: no such file system or file, or the path is a folder.
-        StorageAccessDenied: no identity, or one that may not read.
+        StorageAccessDenied: no identity, or one that may not read; or the SAS of the URL is refused.
         StorageUnreachable: no answer within about a minute, or an answer that says "busy".
         ArchiveNotReadable: the file is there but storage does not hand it out.
         ConfigurationError: the setting ADLS_CONNECTION_STRING cannot be read.
@@ -152,5 +152,11 @@ def _denied(status: int | None, shown: str, location: ArchiveLocation) -> Storag
         return StorageAccessDenied(
             "the function has no identity to read the storage account with",
             hint="give the function app a managed identity, or set ADLS_CONNECTION_STRING for this account",
+        )
+    if location.sas is not None:
+        return StorageAccessDenied(
+            f"the account {location.account} refused the SAS in adls_url{shown}",
+            hint="make a new SAS for this file with the permission r (read): this one has expired, does not hold yet,"
+            " is for another file, permission or address, or its key was changed",
         )
     return StorageAccessDenied(f"the account {location.account} refused the function's identity{shown}")

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MIB = 1024 * 1024
+# The widest table there is: MaxHeapAttributeNumber, https://www.postgresql.org/docs/current/limits.html
+MOST_COLUMNS = 1600
+# In a message.
+_MOST_POSITIONS = 10
+# As many names of 63 characters, each quoted, with room to spare.
+_MOST_HEADER_BYTES = 256 * 1024
 _PIECE_BYTES = 16 * 1024
 _BOM = codecs.BOM_UTF8
 
@@ -113,17 +119,25 @@ def read_header(file: IO[bytes], dialect: CsvDialect) -> list[str]:
 
     Raises:
         HeaderMissing: the file is empty.
-        HeaderInvalid: the record cannot be read, or a name is empty or occurs twice.
+        HeaderInvalid: the record cannot be read, is longer than 256 KiB, names more than 1,600 columns, or a name is
+            empty or occurs twice.
     """
-    records = read_records(file, dialect, 1)
+    records = read_records(file, dialect, 1, limit_bytes=_MOST_HEADER_BYTES)
     if not records:
         raise HeaderMissing("the file is empty: it has no header line")
     names = records[0]
+    if len(names) > MOST_COLUMNS:
+        raise HeaderInvalid(f"the header names {len(names)} columns, and no table has more than {MOST_COLUMNS}")
     if "" in names:
         raise HeaderInvalid(f"the header names no column at position {names.index('') + 1}")
-    repeated = [name for name, times in Counter(names).items() if times > 1]
+    # Names are not repeated here: what is taken for a header may be a row.
+    times = Counter(names)
+    repeated = [str(place) for place, name in enumerate(names, 1) if times[name] > 1]
     if repeated:
-        raise HeaderInvalid("the header names a column twice: " + ", ".join(map(repr, repeated)))
+        raise HeaderInvalid(
+            f"the header names a column twice, at positions {', '.join(repeated[:_MOST_POSITIONS])}",
+            hint="if the file has no header, set copy.csv_options.HEADER to false and name copy.columns",
+        )
     return names
 
 

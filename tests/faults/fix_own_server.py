@@ -13,9 +13,9 @@ import pytest
 
 from tests.faults.fix_proxy import Proxy
 from tests.integration.fix_database import Database
+from tests.integration.fix_host import free_port
 from tests.integration.fix_site import Site, _site
 from tests.integration.fix_storage import Storage
-from tests.integration.test_host import free_port
 from tools.config import load_config
 from tools.postgres import Postgres
 from tools.rootfs import RootFs

@@ -58,7 +58,8 @@ def probe(aftermath: Aftermath, kind: str, body: dict[str, Any]) -> dict[str, An
     ran = subprocess.run(
         python,
         cwd=ROOT,
-        env=os.environ | {"SPOOL_MAX_MEMORY_BYTES": "100000"},
+        # Nothing but the disk stops a gzip bomb here: 1032 times is what DEFLATE can do.
+        env=os.environ | {"SPOOL_MAX_MEMORY_BYTES": "100000", "CSV_MAX_EXPANSION": "1032"},
         capture_output=True,
         text=True,
         check=False,

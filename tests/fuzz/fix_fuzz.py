@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from RestoreChunk import main
+from tests.fix_contract import check_answer
 from tests.integration.fix_site import Answer, Site
 
 # A hang is caught by this; it is far above what a restore of some rows takes on a loaded machine.
@@ -41,6 +42,7 @@ class Target:
         response = main(func.HttpRequest(method="POST", url="/api/restore", body=encoded))
         text = response.get_body().decode("utf-8")
         answer = Answer(response.status_code, json.loads(text), dict(response.headers))
+        check_answer(answer.status, answer.headers, answer.body)
         # 500 is our own bug; any other 5xx says that a server or the disk failed.
         assert answer.status != 500, (answer.body, self._caplog.text)
         assert (answer.status == 200) == (answer.body["status"] in {"ok", "ok_with_warnings", "skipped", "dry_run"})

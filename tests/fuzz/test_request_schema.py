@@ -76,9 +76,6 @@ def test_what_the_schema_allows_is_answered(target: Target, base: dict[str, Any]
 def fields(schema: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     """Walk the schema's fields, those of the sections included."""
     for name, item in resolved(schema)["properties"].items():
-        if name == "adls_url":
-            yield (*path, name), {"type": "string"}
-            continue
         yield (*path, name), item
         if "properties" in resolved(item):
             yield from fields(item, (*path, name))
@@ -100,9 +97,6 @@ WRONG: dict[str, Any] = {
 
 FIELDS = dict(fields(SCHEMA))
 
-# One column may be written without a list around it, as in COPY itself.
-LENIENT = {(("copy", "csv_options", name), "string") for name in ("force_null", "force_not_null")}
-
 
 def wrong_types() -> list[tuple[tuple[str, ...], str]]:
     """Pair each field with what it is not. In an object or a list that may be one, the members are wrong."""
@@ -110,7 +104,7 @@ def wrong_types() -> list[tuple[tuple[str, ...], str]]:
         (path, kind)
         for path, schema in FIELDS.items()
         for kind in WRONG
-        if (kind not in types(schema) or kind in {"array", "object"}) and (path, kind) not in LENIENT
+        if kind not in types(schema) or kind in {"array", "object"}
     ] + [(path, "string") for path, schema in FIELDS.items() if "enum" in json.dumps(schema)]
 
 

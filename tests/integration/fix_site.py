@@ -6,12 +6,14 @@ import gzip
 import json
 import os
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import azure.functions as func
 import pytest
 
 from RestoreChunk import main
+from tests.fix_contract import check_answer, request_faults
 from tests.integration.fix_database import Database
 from tests.integration.fix_storage import Storage
 
@@ -51,7 +53,11 @@ class Site:
         encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
         response = main(func.HttpRequest(method="POST", url="/api/restore", body=encoded))
         assert response.mimetype == "application/json"
-        return Answer(response.status_code, json.loads(response.get_body()), dict(response.headers))
+        answer = Answer(response.status_code, json.loads(response.get_body()), dict(response.headers))
+        check_answer(answer.status, answer.headers, answer.body)
+        # What is restored was a request that the document allows; bytes are a test of the JSON itself.
+        assert answer.status != HTTPStatus.OK or isinstance(body, bytes) or not request_faults(body)
+        return answer
 
 
 def _site(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database) -> Site:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import uuid
@@ -10,8 +11,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-from azure.storage.blob import BlobServiceClient, ContentSettings
+from azure.storage.blob import BlobSasPermissions, BlobServiceClient, ContentSettings, generate_blob_sas
 
+from shared.errors import RestoreError
+from shared.lake import service_client
+from shared.lake.adls_url import parse_adls_url
+from shared.lake.archive import open_archive
 from shared.secret import Secret
 from shared.settings import Settings
 
@@ -31,6 +36,22 @@ class Storage:
     @property
     def settings(self) -> Settings:
         return Settings(adls_connection_string=Secret(self.connection_string))
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """What the connection string says, by name."""
+        return dict(part.split("=", 1) for part in self.connection_string.split(";") if part)
+
+    def sas(self, path: str, permission: str = "r", *, minutes: int = 10) -> str:
+        """Sign one file, for so many minutes from now on."""
+        return generate_blob_sas(
+            self.account,
+            self.filesystem,
+            path,
+            account_key=self.parts["AccountKey"],
+            permission=BlobSasPermissions.from_string(permission),
+            expiry=dt.datetime.now(dt.timezone.utc) + dt.timedelta(minutes=minutes),
+        )
 
     def url(self, path: str) -> str:
         return f"abfss://{self.filesystem}@{self.account}.dfs.core.windows.net/{quote(path)}"
@@ -70,3 +91,26 @@ def storage() -> Iterator[Storage]:
             connection_string,
         )
         service.delete_container(filesystem)
+
+
+def read(url: str, settings: Settings) -> bytes:
+    """Read a whole archive."""
+    with open_archive(parse_adls_url(url), settings) as archive:
+        return b"".join(archive.chunks())
+
+
+def refused(url: str, settings: Settings) -> RestoreError:
+    """Fail to read an archive, and return why."""
+    with pytest.raises(RestoreError) as caught:
+        read(url, settings)
+    return caught.value
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give an account up after a second of silence, without pauses."""
+    for name, value in {"initial_backoff": 0, "increment_base": 0, "read_timeout": 1}.items():
+        monkeypatch.setitem(service_client.OPTIONS, name, value)
+    service_client.forget_clients()
+    yield
+    service_client.forget_clients()

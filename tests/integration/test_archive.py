@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import dataclasses
 import gc
 import gzip
 import os
 import re
-import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
@@ -17,16 +15,16 @@ from shared.errors import (
     ArchiveChanged,
     ArchiveNotFound,
     ArchiveNotReadable,
-    ConfigurationError,
     RestoreError,
     StorageAccessDenied,
     StorageUnreachable,
 )
-from shared.lake import storage_account
-from shared.lake.adls_url import ArchiveLocation, parse_adls_url
+from shared.lake.adls_url import parse_adls_url
 from shared.lake.archive import open_archive
 from shared.secret import Secret
 from shared.settings import Settings
+from tests.integration.fix_host import free_port
+from tests.integration.fix_storage import read, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,17 +43,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning
 def _collect_the_sdks_connections() -> Iterator[None]:
     yield
     gc.collect()
-
-
-def read(url: str, settings: Settings) -> bytes:
-    with open_archive(parse_adls_url(url), settings) as archive:
-        return b"".join(archive.chunks())
-
-
-def refused(url: str, settings: Settings) -> RestoreError:
-    with pytest.raises(RestoreError) as caught:
-        read(url, settings)
-    return caught.value
 
 
 # --- what is read --------------------------------------------------------------------------------------------
@@ -174,7 +161,7 @@ def test_a_wrong_key_is_access_denied_and_stays_unnamed(storage: Storage) -> Non
 @pytest.mark.usefixtures("quick_retries")
 def test_a_sas_connection_string_reads_and_its_signature_shows_nowhere(storage: Storage) -> None:
     url = storage.put(PATH, b"signed")
-    parts = dict(p.split("=", 1) for p in (storage.connection_string).split(";") if p)
+    parts = storage.parts
     signature = generate_container_sas(
         storage.account,
         storage.filesystem,
@@ -194,18 +181,6 @@ def test_a_sas_connection_string_reads_and_its_signature_shows_nowhere(storage: 
 
 
 # --- storage that does not answer, or answers wrongly ------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
-
-
-@pytest.fixture
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"initial_backoff": 0, "increment_base": 0, "read_timeout": 1}.items():
-        monkeypatch.setitem(storage_account._TRANSPORT, name, value)
 
 
 class _Answer(BaseHTTPRequestHandler):
@@ -283,101 +258,3 @@ def test_an_account_that_nobody_serves_is_unreachable() -> None:
     error = refused(f"abfss://fs1@account.dfs.core.windows.net/{PATH}", settings)
     assert isinstance(error, StorageUnreachable)
     assert error.retryable
-
-
-# --- who reads ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("quick_retries")
-def test_another_account_is_read_with_the_own_identity_and_never_with_the_key(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The managed identity of App Service is asked over this endpoint; that it refuses shows that it was asked.
-    asked = threading.Event()
-
-    class Refuse(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.set()
-            self.send_response(400)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
-            pass
-
-    for name in [name for name in os.environ if name.startswith(("AZURE_", "MSI_", "IDENTITY_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PATH", "/nonexistent")  # no `az` of the developer answers instead
-    storage_account._make_credential.cache_clear()
-    with HTTPServer(("127.0.0.1", 0), Refuse) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{server.server_port}/token")
-        monkeypatch.setenv("IDENTITY_HEADER", "x")
-        error = refused(f"abfss://fs1@otheraccount.dfs.core.windows.net/{PATH}", storage.settings)
-        server.shutdown()
-        thread.join()
-    storage_account._make_credential.cache_clear()
-    assert asked.is_set()
-    assert isinstance(error, StorageAccessDenied)
-    assert error.message == "the function has no identity to read the storage account with"
-
-
-def test_the_credential_is_made_once_by_many_threads() -> None:
-    storage_account._make_credential.cache_clear()
-    made: list[object] = []
-    threads = [threading.Thread(target=lambda: made.append(storage_account._credential())) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(made) == 8
-    assert len(set(map(id, made))) == 1
-
-
-LOCATION = parse_adls_url(f"abfss://fs1@devstoreaccount1.dfs.core.windows.net/{PATH}")
-
-
-@pytest.mark.parametrize(
-    ("connection_string", "location", "endpoint"),
-    [
-        ("UseDevelopmentStorage=true", LOCATION, "http://127.0.0.1:10000/devstoreaccount1/fs1/"),
-        (
-            f"AccountName=acct;AccountKey={KEY};EndpointSuffix=core.windows.net;DefaultEndpointsProtocol=https;",
-            dataclasses.replace(LOCATION, account="acct", account_url="https://acct.dfs.core.windows.net"),
-            "https://acct.dfs.core.windows.net/fs1/",
-        ),
-        (
-            "BlobEndpoint=https://acct.blob.core.windows.net/;SharedAccessSignature=sv=1&sig=abc",
-            dataclasses.replace(LOCATION, account="acct", account_url="https://acct.dfs.core.windows.net"),
-            "https://acct.dfs.core.windows.net/fs1/",
-        ),
-    ],
-)
-def test_the_connection_string_is_used_for_the_account_that_it_names(
-    connection_string: str, location: ArchiveLocation, endpoint: str
-) -> None:
-    with storage_account.open_client(location, Settings(adls_connection_string=Secret(connection_string))) as client:
-        assert client.url.startswith(endpoint)
-        assert not hasattr(client.credential, "get_token")
-
-
-@pytest.mark.parametrize(
-    "connection_string",
-    [
-        "secret",
-        "AccountName=devstoreaccount1;secret",
-        "AccountKey=secret;BlobEndpoint=http://x/",
-        "AccountName=devstoreaccount1;AccountKey=secret!",
-        "UseDevelopmentStorage=secret",
-        "AccountName=devstoreaccount1;AccountKey=c2VjcmV0;BlobEndpoint=secret",
-        "AccountName=devstoreaccount1;AccountKey=c2VjcmV0;BlobEndpoint=",
-        ";;",
-    ],
-)
-def test_a_broken_connection_string_is_our_configuration_and_stays_secret(connection_string: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        storage_account.open_client(LOCATION, Settings(adls_connection_string=Secret(connection_string)))
-    assert caught.value.target == "ADLS_CONNECTION_STRING"
-    assert "secret" not in str(caught.value)
-    assert caught.value.__cause__ is None

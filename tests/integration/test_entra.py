@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from shared.clouds import PUBLIC
+from tests.integration.fix_host import free_port
 from tests.integration.fix_identity import ManagedIdentity, forget_identity
 from tests.integration.fix_tls import TlsSite
-from tests.integration.test_host import free_port
 
 # As long as a real one, and of the same letters.
 TOKEN = "eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9." + "Zm9vYmFy" * 200 + ".c2lnbmF0dXJl-_"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import socket
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from shared.database.load import _ReadOnly
 from tests.integration.fix_site import Site
 
 CSV = b"time,v\n2025-01-01 00:00Z,1\n2025-01-01 01:00Z,2\n"
@@ -181,6 +183,31 @@ def test_a_role_without_rights(site: Site) -> None:
     # Staging makes a table in the target's schema.
     assert site.restore(url, pg=role, destination={"mode": "staging"}).code == "DatabasePermissionDenied"
     assert site.database.value("SELECT count(*) FROM {s}.t") == 0
+
+
+def test_a_chunk_by_its_own_name(site: Site) -> None:
+    """In a schema of its own, where it looks like any table: the day's guard would be missed."""
+    site.database.execute("CREATE TABLE {s}.t (" + TABLE + ")")
+    site.database.execute(
+        "SELECT public.create_hypertable('{s}.t', 'time', associated_schema_name => %s,"
+        " associated_table_prefix => 'piece')",
+        site.database.schema,
+    )
+    assert site.restore(site.archive("t", CSV)).status == 200
+    chunk = site.database.value(
+        "SELECT chunk_name FROM timescaledb_information.chunks WHERE chunk_schema = %s", site.database.schema
+    )
+    answer = site.restore(site.archive(chunk, CSV))
+    assert (answer.status, answer.code) == (422, "TargetNotATable")
+    assert answer.body["error"]["hint"] == "name the hypertable"
+
+
+def test_a_server_that_sends_where_it_should_take_fills_no_file(site: Site) -> None:
+    """COPY TO in answer to a COPY FROM: psycopg2 would write into whatever can be written."""
+    file = io.BytesIO(b"1\n")
+    with site.database.connection.cursor() as cursor, pytest.raises(AttributeError, match="write"):
+        cursor.copy_expert("COPY (SELECT 2) TO STDOUT", _ReadOnly(file))
+    assert file.getvalue() == b"1\n"
 
 
 def test_a_read_only_role(site: Site) -> None:

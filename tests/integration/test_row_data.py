@@ -72,6 +72,33 @@ def test_a_bad_value(
     assert "7731" not in said(answer, caplog)
 
 
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+@pytest.mark.parametrize("kind", ["tsquery", "regclass", "regtype", "regrole", "regproc", "regnamespace", "aclitem"])
+def test_a_value_that_is_read_as_a_name(site: Site, caplog: pytest.LogCaptureFixture, mode: str, kind: str) -> None:
+    """PostgreSQL says "no such table" of it, and repeats it."""
+    site.database.execute(f"CREATE TABLE {{s}}.t (time timestamptz, v {kind})")
+    url = site.archive("t", f"time,v\n2025-01-01,{VALUE} x\n".encode())
+    answer = site.restore(url, destination={"mode": mode, "on_existing": "append"})
+    assert (answer.status, answer.code) == (422, "DataRejected")
+    assert answer.body["error"]["details"][0]["line"] == 2
+    assert "7731" not in said(answer, caplog)
+
+
+def test_a_row_that_is_taken_for_a_header(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """A file without a header, and a dialect in which several rows are one."""
+    site.database.hypertable("t", COLUMNS)
+    headerless = site.archive("t", f"2025-01-01,{VALUE},1,2\n".encode())
+    merged = site.archive("t", f"time,v|2025-01-01,{VALUE}\n2025-01-02,{VALUE}|x\n".encode(), day="2025-01-02")
+    dialect = {"csv_options": {"QUOTE": "|", "DELIMITER": ","}}
+    for url, copy in ((headerless, {}), (headerless, {"columns": ["time"]}), (merged, dialect)):
+        for mode in ("direct", "staging"):
+            answer = site.restore(url, destination={"mode": mode}, copy=copy, dry_run=True)
+            assert VALUE not in said(answer, caplog), (mode, answer.body)
+    answer = site.restore(headerless)
+    assert (answer.status, answer.code) == (422, "UnknownColumn")
+    assert "HEADER" in answer.body["error"]["hint"]
+
+
 def test_a_duplicate(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.database.hypertable("t", COLUMNS + ", UNIQUE (time, v)")
     row = f"2025-01-01,{VALUE},1,1"

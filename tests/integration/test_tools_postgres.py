@@ -9,7 +9,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from tests.integration.test_host import free_port
+from tests.integration.fix_host import free_port
 from tools.config import load_config
 from tools.postgres import Postgres
 from tools.rootfs import RootFs

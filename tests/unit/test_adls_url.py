@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.clouds import CHINA, GOVERNMENT, PUBLIC, Cloud
 from shared.errors import ConfigurationError, InvalidArchiveUrl, RestoreError, StorageHostNotAllowed
 from shared.lake.adls_url import ArchiveLocation, parse_adls_url
+from shared.lake.storage_host import StorageHost
 
 FILE = "silver.telemetry.2025-01-01.csv.gz"
 PATH = f"backups/weavix/{FILE}"
 ACCOUNT_URL = "https://account.dfs.core.windows.net"
 LOCATION = ArchiveLocation(
-    account="account",
-    account_url=ACCOUNT_URL,
+    host=StorageHost("account", PUBLIC),
     filesystem="fs1",
     path=PATH,
     database="weavix",
@@ -71,6 +72,31 @@ def test_a_dns_zone_endpoint_keeps_its_zone() -> None:
     assert location.url == f"abfss://fs1@account.z07.dfs.storage.azure.net/{PATH}"
 
 
+@pytest.mark.parametrize("service", ["dfs", "blob"])
+@pytest.mark.parametrize(
+    ("suffix", "cloud"),
+    [("core.windows.net", PUBLIC), ("core.usgovcloudapi.net", GOVERNMENT), ("core.chinacloudapi.cn", CHINA)],
+)
+def test_the_host_tells_the_cloud(suffix: str, cloud: Cloud, service: str) -> None:
+    for text in (f"https://Account.{service}.{suffix}/fs1/{PATH}", f"abfss://fs1@account.{service}.{suffix}/{PATH}"):
+        location = bare(text)
+        assert location.host == StorageHost("account", cloud)
+        assert location.account_url == f"https://account.dfs.{suffix}"
+        assert location.url == f"abfss://fs1@account.dfs.{suffix}/{PATH}"
+        assert parse_adls_url(location.url) == location
+
+
+def test_the_default_account_may_be_in_another_cloud() -> None:
+    url = "https://account.dfs.core.chinacloudapi.cn"
+    assert parse_adls_url(PATH, default_account_url=url, default_filesystem="fs1").host.cloud == CHINA
+
+
+def test_accounts_of_one_name_in_different_places_are_different() -> None:
+    suffixes = ["dfs.core.windows.net", "dfs.core.usgovcloudapi.net", "dfs.core.chinacloudapi.cn"]
+    zones = ["z07.dfs.storage.azure.net", "z08.dfs.storage.azure.net"]
+    assert len({bare(f"https://account.{host}/fs1/{PATH}") for host in (*suffixes, *zones)}) == 5
+
+
 @pytest.mark.parametrize("name", ["$root", "$web", "a1b", "a-b-c", "0" * 63])
 def test_file_system_names_of_azure_are_taken(name: str) -> None:
     assert parse_adls_url(f"https://account.dfs.core.windows.net/{name}/{PATH}").filesystem == name
@@ -112,7 +138,19 @@ def test_other_file_system_names_are_refused(name: str) -> None:
         f"{'a' * 25}.dfs.core.windows.net",
         ".dfs.core.windows.net",
         "account.file.core.windows.net",
-        "account.dfs.core.chinacloudapi.cn",
+        "account.dfs.core.chinacloudapi.cn.evil.example",
+        "account.dfs.core.usgovcloudapi.net.evil.example",
+        "account.dfs.core.usgovcloudapi.com",
+        "account.dfs.core.usgovcloudapixnet",
+        "account.dfs.core.chinacloudapi.cn.",
+        "account.dfs.core.windows.net..",
+        "account.dfs.core.cloudapi.de",
+        "account.z01.dfs.core.usgovcloudapi.net",
+        "account.z01.dfs.storage.usgovcloudapi.net",
+        "evil@account.dfs.core.windows.net",
+        "account.dfs.core.windows.net%40evil.example",
+        "account.dfs.core.windows.net%2f.evil.example",
+        "account.dfs.core.windows.net%00.evil.example",
         "account.z1.dfs.storage.azure.net",
         "account.z123.dfs.storage.azure.net",
         "account.dfs.storage.azure.net",
@@ -120,6 +158,12 @@ def test_other_file_system_names_are_refused(name: str) -> None:
         "127.0.0.1",
         "[::1]",
         "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "127.1",
+        "127.0.0.1:443",
+        "[::ffff:127.0.0.1]:443",
+        "[fe80::1%25eth0]",
         "localhost",
         "169.254.169.254",
         "",
@@ -128,7 +172,13 @@ def test_other_file_system_names_are_refused(name: str) -> None:
         "account .dfs.core.windows.net",
         "acc\N{CYRILLIC SMALL LETTER O}unt.dfs.core.windows.net",
         "account.dfs.core.windows\N{IDEOGRAPHIC FULL STOP}net",
+        "account.dfs.core.windows\N{FULLWIDTH FULL STOP}net",
+        "account.dfs.core.windows\N{HALFWIDTH IDEOGRAPHIC FULL STOP}net",
         "account.dfs.core.windows.net\N{FULLWIDTH SOLIDUS}",
+        "\N{FULLWIDTH LATIN SMALL LETTER A}ccount.dfs.core.windows.net",
+        "account.dfs.core.w\N{LATIN SMALL LETTER DOTLESS I}ndows.net",
+        "acco\N{SOFT HYPHEN}unt.dfs.core.windows.net",
+        "account.dfs.core.windows.net\N{ZERO WIDTH SPACE}",
         "bloc\N{KELVIN SIGN}.blob.core.windows.net",
         "account\N{ARABIC-INDIC DIGIT ONE}.dfs.core.windows.net",
     ],
@@ -146,7 +196,15 @@ def test_only_an_exact_storage_host_gets_a_token(host: str) -> None:
         f"https:\\\\account.dfs.core.windows.net\\fs1\\{FILE}",
         f"https://account.dfs.core.windows.net\\@evil.example/fs1/{PATH}",
         f"https://evil.example\\.dfs.core.windows.net/fs1/{PATH}",
+        f"https://evil.example\\@account.dfs.core.windows.net/fs1/{PATH}",
+        f"abfss://fs1@evil.example\\@account.dfs.core.windows.net/{PATH}",
         f"https://account.dfs.core.windows.net\t/fs1/{PATH}",
+        f"https://account.dfs.core.windows.net\r\n/fs1/{PATH}",
+        f"ht\ttps://account.dfs.core.windows.net/fs1/{PATH}",
+        f"abfss://fs1@\taccount.dfs.core.windows.net/{PATH}",
+        f"abfss://fs1@evil.example\n@account.dfs.core.windows.net/{PATH}",
+        f"https:\t//account.dfs.core.windows.net/fs1/{PATH}",
+        f"https:/\n/account.dfs.core.windows.net/fs1/{PATH}",
         f"https://account.dfs.core.\nwindows.net/fs1/{PATH}",
         f"https://account.dfs.core.windows.net\0/fs1/{PATH}",
         f"http://account.dfs.core.windows.net/fs1/{PATH}",
@@ -166,12 +224,48 @@ def test_what_only_looks_like_a_url_is_refused(text: str) -> None:
     assert isinstance(fault(text), InvalidArchiveUrl)
 
 
-@pytest.mark.parametrize("suffix", ["?sv=2024&sig=hunter2", "#hunter2", "?", "#"])
+FORMS = [f"https://account.dfs.core.windows.net/fs1/{PATH}", f"abfss://fs1@account.blob.core.windows.net/{PATH}", PATH]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_sas_comes_off_every_form_and_shows_nowhere(form: str) -> None:
+    sas = "sv=2024-11-04&sr=b&sp=r&se=2099-01-01T00%3A00%3A00Z&sig=hunter2%2Bx%3D"
+    location = bare(f"{form}?{sas}")
+    assert location.sas is not None
+    assert location.sas.get_secret_value() == sas
+    # Which file it is does not depend on who may read it.
+    assert location == LOCATION
+    assert location.url == LOCATION.url
+    assert "hunter2" not in f"{location!r} {location} {location.url} {location.account_url} {location.sas!r}"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_without_a_query_there_is_no_sas(form: str) -> None:
+    assert bare(form).sas is None
+
+
+@pytest.mark.parametrize("suffix", ["?snapshot=hunter2", "?sv=2024&sig=hunter2#x", "#hunter2", "?", "#"])
 @pytest.mark.parametrize("start", ["https://evil.example/", "abfss://fs1@account.dfs.core.windows.net/", ""])
-def test_a_query_is_refused_and_never_repeated(start: str, suffix: str) -> None:
+def test_another_query_is_refused_and_never_repeated(start: str, suffix: str) -> None:
     error = fault(f"{start}{PATH}{suffix}")
     assert isinstance(error, InvalidArchiveUrl)
-    assert "query" in error.message
+    assert ("fragment" if "#" in suffix else "query") in error.message
+    assert "hunter2" not in f"{error} {error.hint} {error.__cause__}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"https://evil.example/fs1/{PATH}?sv=2024&sig=hunter2",
+        "https://account.dfs.core.windows.net/fs1/db/s.t.2025-02-30.csv.gz?sv=2024&sig=hunter2",
+        f"ftp://account.dfs.core.windows.net/fs1/{PATH}?sv=2024&sig=hunter2",
+        f"https://account.dfs.core.windows.net?sv=2024&sig=hunter2@evil.example/fs1/{PATH}",
+        "https://account.dfs.core.windows.net?sv=2024&sig=hunter2",
+    ],
+)
+def test_what_else_is_wrong_with_a_url_does_not_repeat_its_sas(text: str) -> None:
+    error = fault(text)
+    assert isinstance(error, (InvalidArchiveUrl, StorageHostNotAllowed))
     assert "hunter2" not in f"{error} {error.hint} {error.__cause__}"
 
 
@@ -320,7 +414,7 @@ def test_hostile_names_survive_the_way_there_and_back(
 url_text = st.text() | st.lists(
     st.sampled_from(
         ["abfss://", "https://", "fs1", "@", "account", ".dfs.core.windows.net", "/", "%2f", "%", "?", "#", "..", ".",
-         "db", "s.t", ".2025-01-01", ".csv.gz", ":", "443", "\\", " ", "\0", "é", "://"]
+         "db", "s.t", ".2025-01-01", ".csv.gz", ":", "443", "\\", " ", "\0", "é", "://", "sv=1&sig=x"]
     ),
     max_size=14,
 ).map("".join)  # fmt: skip
@@ -336,3 +430,4 @@ def test_any_text_gives_a_location_or_an_error_of_ours(
         return
     assert location.account_url == ACCOUNT_URL
     assert parse_adls_url(location.url) == location
+    assert "?" not in location.url

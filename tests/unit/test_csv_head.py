@@ -153,13 +153,29 @@ def test_an_empty_file_has_no_header(data: bytes) -> None:
         (b"\n", "the header names no column at position 1"),
         (b"a,,b\n", "the header names no column at position 2"),
         (b'a,""\n', "the header names no column at position 2"),
-        (b"a,b,a,c,b\n", "the header names a column twice: 'a', 'b'"),
+        (b"a,b,a,c,b\n", "the header names a column twice, at positions 1, 2, 3, 5"),
     ],
 )
 def test_a_header_without_a_name_or_with_one_twice_is_invalid(data: bytes, message: str) -> None:
     with pytest.raises(HeaderInvalid) as caught:
         header(data)
     assert caught.value.message == message
+
+
+def test_a_header_may_have_as_many_columns_as_a_table() -> None:
+    names = [f"c{number}" for number in range(1600)]
+    assert header(",".join(names).encode() + b"\n") == names
+    with pytest.raises(HeaderInvalid) as caught:
+        header(",".join([*names, "one more"]).encode() + b"\n")
+    assert caught.value.message == "the header names 1601 columns, and no table has more than 1600"
+
+
+def test_a_header_may_be_256_kib_long_and_rows_longer() -> None:
+    name = "x" * 256 * 1024
+    assert header(name.encode() + b"\n") == [name]
+    with pytest.raises(HeaderInvalid, match="longer than 262144 bytes"):
+        header(name.encode() + b"x\n")
+    assert read_records(io.BytesIO(name.encode() + b"xx\n"), DEFAULT, 1) == [[name + "xx"]]
 
 
 def test_names_that_differ_in_case_are_two() -> None:

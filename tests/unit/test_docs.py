@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from shared.answer import Facts, Plan
 from shared.csv_options import OPTION_NAMES, CsvOptions
 from shared.database.rejects import Rejected
 from shared.database.steps import CaggStep, ChunkStep
@@ -20,28 +21,15 @@ from shared.errors import ArchiveNotFound, Fault, InvalidRequest, RestoreError
 from shared.report import Report, Verification, error_answer
 from shared.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
 from shared.settings import load_settings
+from tools.pages import rows, section
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "examples" / "README.md", *DOCS.glob("*.md")])
 SOURCES = sorted((ROOT / "shared").rglob("*.py"))
 SECTIONS: dict[str, type[BaseModel]] = {"pg": Pg, "destination": Destination, "timescaledb": Timescaledb, "copy": Copy}
 
 AZURE_EXPRESSION = re.compile(r"@\{.*?\}(?=\.csv\.gz)")
-
-
-def section(page: str, heading: str) -> str:
-    text = (DOCS / page).read_text()
-    found = re.search(rf"^(#+) {re.escape(heading)}\n(.*?)(?=^#{{1,2}} |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert found is not None, f"{page} has no heading {heading}"
-    return found[2]
-
-
-def rows(text: str) -> dict[str, list[str]]:
-    """The rows of all tables whose first cell is one name in backticks, by that name."""
-    found = re.findall(r"^\| `([^`]+)` \| (.*) \|$", text, re.MULTILINE)
-    assert len(dict(found)) == len(found), "a name has two rows"
-    return {name: rest.split(" | ") for name, rest in found}
 
 
 def in_sources(pattern: str, flags: int = 0) -> list[str]:
@@ -78,7 +66,7 @@ def full_report() -> Report:
     report.rows_removed, report.removed_by, report.rejected = 1, "delete", Rejected(1, (2,))
     report.verification = Verification(1, Count(2), 1, Count(0))
     planned = in_sources(r"report\.dry_run = \{\n(.*?)\n    \}", re.DOTALL)
-    report.dry_run = dict.fromkeys(re.findall(r'^        "(\w+)":', planned[0], re.MULTILINE))
+    report.dry_run = cast("Plan", dict.fromkeys(re.findall(r'^        "(\w+)":', planned[0], re.MULTILINE)))
     report.options |= {"decompress_window": "failed", "recompress_window": "failed", "refresh_caggs": "failed"}
     report.add_chunk_steps([ChunkStep("c", "create", "done")])
     report.add_chunk_steps(
@@ -171,11 +159,8 @@ def test_every_field_of_the_answer() -> None:
 
 
 def test_every_field_of_an_error() -> None:
-    # What is put into a detail beside code, message and target, by way of `facts` or at once.
-    given = in_sources(r"\b(?:facts|known) = \{(.*?)\}", re.DOTALL)
-    facts = set(re.findall(r'"(\w+)":', " ".join(given)) + in_sources(r'(?<=[(\s]\()"(\w+)", (?:rows|list|before)'))
-    assert {"line", "sqlstate", "rows", "lines", "rows_added"} <= facts
-    fault = Fault("a", "b", "c", tuple(dict.fromkeys(facts, 1).items()))
+    # The tests of restores find those that are put into a detail but not into this type.
+    fault = Fault("a", "b", "c", tuple(dict.fromkeys(Facts.__annotations__, 1).items()))
     body = error_answer(InvalidRequest("x", details=[fault]), "id")
     assert set(rows(section("answer.md", "Errors"))) == set(paths(body))
 

@@ -22,6 +22,8 @@ from shared.secret import Secret
 from shared.settings import LibpqVariables, Settings
 
 OWN = LibpqVariables(host="db.example.com", user="restore", password=Secret("own-password"))
+# With a server of its own a function goes to no other, unless a list says so.
+FREE = dataclasses.replace(OWN, host=None)
 AZURE = "server.postgres.database.azure.com"
 
 
@@ -44,13 +46,14 @@ def test_the_settings_alone_are_enough() -> None:
         "password": "own-password",
         "sslmode": "require",
         "gssencmode": "disable",
+        "require_auth": "!gss,!sspi",
         "options": "",
     }
 
 
 def test_the_request_goes_before_the_settings() -> None:
     pg = {"host": "other.example", "port": 6432, "user": "somebody", "password": "theirs", "database": "elsewhere"}
-    found = endpoint(pg, own(port="1", sslmode="prefer"), pg_allow_insecure_sslmode=True)
+    found = endpoint(pg, own(host=None, port="1", sslmode="prefer"), pg_allow_insecure_sslmode=True)
     given = found.with_password(found.password)
     assert {name: given[name] for name in ("host", "port", "user", "password", "dbname", "sslmode")} == {
         "host": "other.example",
@@ -64,7 +67,7 @@ def test_the_request_goes_before_the_settings() -> None:
 
 def test_a_uri_says_the_same_as_the_parts() -> None:
     uri = "postgresql://somebody:the%40irs@Other.Example:6432/elsewhere?sslmode=verify-full&application_name=x"
-    found = endpoint({"connection_uri": uri})
+    found = endpoint({"connection_uri": uri}, FREE)
     given = found.with_password(found.password)
     assert (given["host"], given["port"], given["user"]) == ("other.example", "6432", "somebody")
     assert (given["password"], given["dbname"], given["sslmode"]) == ("the@irs", "elsewhere", "verify-full")
@@ -92,18 +95,22 @@ def test_without_any_host_there_is_no_server() -> None:
         {"connection_uri": "postgresql://db.example.com/weavix?host=evil.example"},
     ],
 )
-def test_another_server_never_sees_the_functions_own_password(pg: dict[str, Any]) -> None:
-    found = endpoint(pg)
+def test_another_server_never_sees_what_is_the_functions_own(pg: dict[str, Any]) -> None:
+    with pytest.raises(DatabaseHostNotAllowed, match="PGHOST"):
+        endpoint(pg)
+    found = endpoint(pg, FREE)
     given = found.with_password(found.password)
     # An empty one keeps libpq from PGPASSWORD, and the file from ~/.pgpass.
-    assert (given["password"], given["passfile"]) == ("", "/dev/null/none")
+    assert (given["password"], given["passfile"], given["sslcertmode"]) == ("", "/dev/null/none", "disable")
 
 
 @pytest.mark.parametrize(
     "pg", [{}, {"host": "DB.example.com"}, {"port": 5432}, {"connection_uri": "postgresql://db.example.com:5432/x"}]
 )
 def test_the_settings_server_sees_it_however_it_is_named(pg: dict[str, Any]) -> None:
-    assert endpoint(pg).password == OWN.password
+    found = endpoint(pg)
+    assert found.password == OWN.password
+    assert "sslcertmode" not in found.parameters
 
 
 @pytest.mark.parametrize("listed", ["replica.example", "replica.example:6432"])
@@ -115,7 +122,11 @@ def test_a_listed_host_sees_it_too(listed: str) -> None:
 def test_the_address_of_the_settings_is_that_of_their_host_alone() -> None:
     libpq = own(hostaddr="10.0.0.5")
     assert endpoint({}, libpq).parameters["hostaddr"] == "10.0.0.5"
-    assert endpoint({"host": "evil.example"}, libpq).parameters["hostaddr"] == ""
+    assert endpoint({"host": "evil.example"}, libpq, pg_allowed_hosts=("evil.example",)).parameters["hostaddr"] == ""
+    several = own(host="a.example,b.example", hostaddr="10.0.0.5,10.0.0.6")
+    assert endpoint({}, several).parameters["hostaddr"] == "10.0.0.5,10.0.0.6"
+    for other in ("b.example,a.example", "b.example"):
+        assert endpoint({"host": other}, several).parameters["hostaddr"] == ""
 
 
 @pytest.mark.parametrize(
@@ -126,12 +137,11 @@ def test_the_address_of_the_settings_is_that_of_their_host_alone() -> None:
         ("db.example.com", {"host": "db.example.com,evil.example"}),
         ("db.example.com:5432", {"host": "db.example.com", "port": 5433}),
         ("db.example.com", {"host": "10.0.0.1"}),
-        ("10.0.0.1", {"host": "010.0.0.1"}),
-        ("10.0.0.1", {"host": "167772161"}),
         ("other.example", {}),
         ("db.example.com", {"connection_uri": "postgresql://evil.example/d"}),
         ("db.example.com", {"connection_uri": "postgresql://db.example.com,evil.example/d"}),
         ("::1", {"host": "::2"}),
+        ("fd00::1:5432", {"host": "fd00::1"}),
     ],
 )
 def test_an_allow_list_lets_nothing_else_through(listed: str, pg: dict[str, Any]) -> None:
@@ -163,14 +173,14 @@ def test_databases_are_listed_too() -> None:
 @pytest.mark.parametrize("host", ["/var/run/postgresql", "@socket", "db.example.com,/tmp"])
 def test_a_socket_takes_a_setting(host: str) -> None:
     with pytest.raises(DatabaseHostNotAllowed, match="unix socket"):
-        endpoint({"host": host})
-    assert endpoint({"host": host}, pg_allow_unix_sockets=True).parameters["host"] == host
+        endpoint({"host": host}, FREE)
+    assert endpoint({"host": host}, FREE, pg_allow_unix_sockets=True).parameters["host"] == host
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "::1", "localhost,127.0.0.1"])
 def test_this_machine_may_do_without_tls(host: str) -> None:
-    assert endpoint({"host": host}).parameters["sslmode"] == "prefer"
-    assert endpoint({"host": host, "sslmode": "disable"}).parameters["sslmode"] == "disable"
+    assert endpoint({"host": host}, FREE).parameters["sslmode"] == "prefer"
+    assert endpoint({"host": host, "sslmode": "disable"}, FREE).parameters["sslmode"] == "disable"
 
 
 @pytest.mark.parametrize(
@@ -179,8 +189,8 @@ def test_this_machine_may_do_without_tls(host: str) -> None:
 @pytest.mark.parametrize("sslmode", ["disable", "allow", "prefer"])
 def test_no_other_machine_may(host: str, sslmode: str) -> None:
     with pytest.raises(SslModeNotAllowed):
-        endpoint({"host": host, "sslmode": sslmode})
-    found = endpoint({"host": host, "sslmode": sslmode}, pg_allow_insecure_sslmode=True)
+        endpoint({"host": host, "sslmode": sslmode}, FREE)
+    found = endpoint({"host": host, "sslmode": sslmode}, FREE, pg_allow_insecure_sslmode=True)
     assert found.parameters["sslmode"] == sslmode
 
 
@@ -237,17 +247,23 @@ def test_roots_without_a_look_at_them_are_refused() -> None:
         endpoint({"connection_uri": "postgresql://db.example.com/d?sslrootcert=system&sslmode=require"})
 
 
-def test_options_of_a_request_stand_behind_the_operators() -> None:
-    pg = {"connection_uri": "postgresql://db.example.com/d?options=-c%20work_mem%3D64MB"}
-    assert endpoint(pg, own(options="-c role=loader")).parameters["options"] == "-c role=loader -c work_mem=64MB"
+def test_a_request_does_not_undo_what_the_operator_set() -> None:
+    uri = "postgresql://db.example.com/d?options=-c%20work_mem%3D64MB&require_auth=password&channel_binding=prefer"
+    found = endpoint({"connection_uri": uri}, own(options="-c work_mem=4MB")).parameters
+    # The server takes the last one.
+    assert found["options"] == "-c work_mem=64MB -c work_mem=4MB"
+    assert (found["require_auth"], found["channel_binding"]) == ("password", "prefer")
+    strict = {"require_auth": "scram-sha-256", "channel_binding": "require"}
+    found = endpoint({"connection_uri": uri}, own(others=strict)).parameters
+    assert {name: found[name] for name in strict} == strict
 
 
 def test_hosts_and_ports_go_in_pairs() -> None:
     pg = {"connection_uri": "postgresql://a.example:1,b.example:2/d"}
-    assert endpoint(pg).parameters["port"] == "1,2"
-    assert endpoint({"host": "a.example,b.example", "port": 7}).parameters["port"] == "7,7"
+    assert endpoint(pg, FREE).parameters["port"] == "1,2"
+    assert endpoint({"host": "a.example,b.example", "port": 7}, FREE).parameters["port"] == "7,7"
     with pytest.raises(InvalidRequest, match="one for each host"):
-        endpoint({"connection_uri": "postgresql:///d?host=a,b,c&port=1,2"})
+        endpoint({"connection_uri": "postgresql:///d?host=a,b,c&port=1,2"}, FREE)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +276,7 @@ def test_hosts_and_ports_go_in_pairs() -> None:
     ],
 )
 def test_a_token_is_asked_for_in_the_hosts_cloud(host: str, cloud: object) -> None:
-    found = endpoint({"auth": "entra", "host": host, "user": "identity"})
+    found = endpoint({"auth": "entra", "host": host, "user": "identity"}, FREE)
     assert (found.auth, found.cloud, found.password) == ("entra", cloud, None)
     assert found.scope == found.cloud.postgres_scope
     assert found.parameters["sslmode"] == "require"
@@ -281,7 +297,7 @@ def test_a_token_is_asked_for_in_the_hosts_cloud(host: str, cloud: object) -> No
 )
 def test_a_token_goes_nowhere_else(host: str) -> None:
     with pytest.raises(DatabaseHostNotAllowed):
-        endpoint({"auth": "entra", "host": host, "user": "identity"})
+        endpoint({"auth": "entra", "host": host, "user": "identity"}, FREE)
 
 
 def test_a_token_goes_to_a_listed_host_but_never_in_the_clear() -> None:

@@ -3,13 +3,16 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
 
 from shared.log_guard import guard_logs
-from shared.secret import Secret, redact
+from shared.secret import Secret, redact, redact_from_server, shown_to_server
 
 SAS = "sv=2024-11-04&sp=r&sig=aB3%2BcD%2Fe%3D&se=2030"
 
@@ -46,6 +49,24 @@ def test_a_text_is_rid_of_it_however_it_is_written(secret: str, text: str) -> No
     shown = redact(text)
     assert "***" in shown
     assert not any(written in shown for written in kept.written)
+
+
+@pytest.mark.parametrize("text", ["a://" + ":" * 500_000, "a://" + "@" * 500_000, "&sig=" * 100_000, ":" * 500_000])
+def test_a_long_one_is_taken_apart_at_once(text: str) -> None:
+    """By the clock of the process: what was quadratic took hours."""
+    began = time.process_time()
+    kept = Secret(text)
+    assert time.process_time() - began < 5, kept
+
+
+def test_of_a_servers_text_only_what_it_was_shown_is_taken_out() -> None:
+    """Else a server could try guesses, and read off the answer which of them is somebody's secret."""
+    kept, shown = Secret("somebodys-password"), Secret("shown-password")
+    text = "is it somebodys-password or shown-password?"
+    with shown_to_server(shown):
+        assert redact_from_server(text) == "is it somebodys-password or ***?"
+    assert redact_from_server(text) == text, kept
+    assert len(redact_from_server("x" * 50_000_000)) < 1100
 
 
 def test_the_rest_of_the_text_stays() -> None:
@@ -105,6 +126,31 @@ def test_no_log_record_holds_it(caplog: pytest.LogCaptureFixture) -> None:
     assert "hunter22" not in caplog.text, kept
     assert caplog.text.count("***") >= 5
     assert "after it" in caplog.text
+
+
+def test_a_record_that_the_garbage_collector_makes_does_not_wait_for_itself() -> None:
+    """It runs wherever something is allocated, and what it collects may log: in the middle of another record."""
+    script = """
+import gc, logging
+from shared.log_guard import guard_logs
+from shared.secret import Secret, redact
+
+class Loop:
+    def __init__(self): self.me = self
+    def __del__(self): logging.getLogger("collected").warning("it was never awaited")
+
+logging.basicConfig(level="ERROR")
+guard_logs()
+kept = [Secret(f"a-secret-{number}") for number in range(50)]
+gc.set_threshold(7)
+for _ in range(300):
+    Loop()
+    redact("text")
+    Secret("another")
+print("done")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "done\n", done.stderr
 
 
 @pytest.mark.usefixtures("guarded")

@@ -47,6 +47,16 @@ def test_every_variable_reaches_its_setting() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "name", ["ADLS_ALLOWED_ACCOUNTS", "ALLOWED_TARGETS", "PG_ALLOWED_DATABASES", "PG_ALLOWED_HOSTS"]
+)
+@pytest.mark.parametrize("value", ["", " ", ",", " , "])
+def test_a_list_that_was_emptied_allows_nothing_rather_than_everything(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings({name: value})
+    assert caught.value.target == name
+
+
 def test_100_mib_of_memory_by_default() -> None:
     assert load_settings({}).spool_max_memory_bytes == 100 * MIB == 104_857_600
 

@@ -1,0 +1,156 @@
+"""A stand-in for Azure's HTTPS endpoints, on loopback: a proxy that answers in the place of every host.
+
+The SDK connects to a real host name through it and checks a real certificate, so what it asks for, of whom, and with
+which credential is seen as Azure would see it. Nothing leaves the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import trustme
+
+from shared.clouds import CLOUDS
+from shared.lake.service_client import forget_clients
+from shared.secret import Secret
+from shared.settings import Settings
+from tests.integration.fix_identity import serving
+from tests.integration.fix_storage import read
+from tools.config import LOOPBACK
+
+MIB = 1024 * 1024
+KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="
+PATH = "db/s.t.2025-01-01.csv.gz"
+
+_NAMES = [
+    *(f"*.blob.{cloud.storage_suffix}" for cloud in CLOUDS),
+    *(cloud.authority for cloud in CLOUDS),
+    "*.z07.blob.storage.azure.net",
+]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request."""
+
+    host: str
+    target: str
+    authorization: str | None
+
+
+@dataclass
+class Azure:
+    """What is stored, and what was asked for.
+
+    Attributes:
+        files: stored bytes by path, as it stands in the URL without its query; the same in every account.
+        connections: `host:port` of each TCP connection, in order.
+        requests: those to storage, in order.
+    """
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    connections: list[str] = field(default_factory=list)
+    requests: list[Seen] = field(default_factory=list)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, azure: Azure, tls: ssl.SSLContext) -> None:
+        super().__init__((LOOPBACK, 0), _Handler)
+        self.azure, self.tls = azure, tls
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Keep quiet: a client may hang up when it has what it wants."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+    host = ""
+
+    def do_CONNECT(self) -> None:
+        self.host = self.path
+        self.server.azure.connections.append(self.host)
+        self.send_response(200)
+        self.end_headers()
+        self.connection = self.server.tls.wrap_socket(self.connection, server_side=True)
+        self.rfile = self.connection.makefile("rb")
+        self.wfile = self.connection.makefile("wb", 0)
+        self.close_connection = False
+
+    def do_GET(self) -> None:
+        seen = Seen(self.host.removesuffix(":443"), self.path, self.headers["Authorization"])
+        self.server.azure.requests.append(seen)
+        data = self.server.azure.files.get(urlsplit(self.path).path)
+        if data is None:
+            self._answer(404, [("x-ms-error-code", "BlobNotFound")], b"")
+            return
+        first, last = map(int, re.findall(r"\d+", self.headers["x-ms-range"]))
+        part = data[first : last + 1]
+        content_range = f"bytes {first}-{first + len(part) - 1}/{len(data)}"
+        self._answer(206, [("ETag", '"0x1"'), ("Content-Range", content_range)], part)
+
+    def do_POST(self) -> None:
+        """Refuse what an authority is asked for."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(400, [("Content-Type", "application/json")], json.dumps({"error": "invalid_client"}).encode())
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def finish(self) -> None:
+        super().finish()
+        self.connection.close()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
+        pass
+
+
+@pytest.fixture
+def azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Azure]:
+    """Stand in for Azure. What is on loopback already is reached as ever."""
+    authority, roots = trustme.CA(), tmp_path / "azure.pem"
+    authority.cert_pem.write_to_path(roots)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*_NAMES).configure_cert(tls)
+    state = Azure()
+    forget_clients()
+    with serving(_Server(state, tls)) as server:
+        for name in ("HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, f"http://{LOOPBACK}:{server.server_port}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, LOOPBACK)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(roots))
+        yield state
+        forget_clients()
+
+
+@pytest.fixture
+def lake(azure: Azure) -> Azure:
+    """Azure with one file of three ranges, which every account has."""
+    azure.files[f"/fs1/{PATH}"] = b"x" * (9 * MIB)
+    return azure
+
+
+def read_lake(host: str, settings: Settings | None = None, query: str = "") -> int:
+    """Read that file, and return its length."""
+    return len(read(f"abfss://fs1@{host}/{PATH}{query}", settings or Settings()))
+
+
+def by_key(key: str = KEY, more: str = "") -> Settings:
+    """Settings with the key of one account."""
+    return Settings(adls_connection_string=Secret(f"AccountName=account;AccountKey={key};{more}"))

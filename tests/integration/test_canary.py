@@ -1,0 +1,368 @@
+"""Canary secrets in every place of a request and of the settings, through every success and every failure.
+
+Whatever the function says is searched for them: the answer and its headers, the log of every logger at DEBUG (those of
+the SDK, of urllib3 and of msal too), tracebacks, standard output and error, and what objects say of themselves.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import azure.functions as func
+import pytest
+from azure.storage.blob import BlobSasPermissions, generate_blob_sas
+
+from RestoreChunk import main
+from shared.errors import RestoreError
+from shared.request_json import parse_request
+from shared.settings import load_settings
+from tests.integration.fix_host import free_port
+from tests.integration.fix_identity import ManagedIdentity
+from tests.integration.fix_site import DAY, Site
+from tests.unit.test_docs import errors
+
+CANARIES = {
+    "password": "canary-password-Zq8",
+    "uri": "canary-uri-pass%40Zq8",
+    "query": "canary-query-Zq8",
+    "host": "canary-host-Zq8",
+    "field": "canary-field-Zq8",
+    "userinfo": "canary-userinfo-Zq8",
+    "fragment": "canary-fragment-Zq8",
+    "signature": "canary%2Bsignature%3DZq8",
+    "own_password": "canary-own-password-Zq8",
+    "token": "canary-token-Zq8",
+    "key": "Y2FuYXJ5LWtleS1acTg=",
+    "setting": "canary-setting-Zq8",
+    "row": "canary-row-Zq8",
+}
+# What gives one of them away, however it is written.
+TRACES = ("zq8", CANARIES["key"].lower(), "y2fuyxj5")
+
+HEADER = b"time,v,n\n"
+GOOD = HEADER + b"2025-01-01 00:00:00+00,a,1\n"
+TABLE = "time timestamptz NOT NULL, v text, n int CHECK (n > 0), UNIQUE (time, v)"
+# Not to be had in a second from here; tests/faults drives them, and their messages hold what these hold.
+ELSEWHERE = {
+    "ArchiveChanged",
+    "ArchiveNotReadable",
+    "CaggNotFound",
+    "CommitOutcomeUnknown",
+    "CsvOptionRejected",
+    "DatabaseDiskFull",
+    "DatabaseFailed",
+    "OnErrorNotSupported",
+    "RestoreInProgress",
+    "TemporaryDiskFull",
+}
+
+
+@dataclass
+class Watch:
+    """Sends requests, and looks at all that is said meanwhile."""
+
+    site: Site
+    monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture
+    capfd: pytest.CaptureFixture[str]
+    codes: set[str] = field(default_factory=set)
+
+    def send(self, body: Any, **settings: str) -> str:
+        """Send one request under more settings; return the error's code or the answer's status."""
+        encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
+        with self.monkeypatch.context() as environment:
+            for name, value in settings.items():
+                environment.setenv(name, value)
+            response = main(func.HttpRequest(method="POST", url="/api/restore", body=encoded))
+            said = [response.get_body().decode(), repr(dict(response.headers)), self.caplog.text]
+            said += [record.getMessage() for record in self.caplog.records]
+            said += [*self.capfd.readouterr(), *_reprs(encoded)]
+        self.caplog.clear()
+        answer = json.loads(response.get_body())
+        code = str(answer.get("error", {}).get("code") or answer["status"])
+        self.codes.add(code)
+        for text in said:
+            found = next((trace for trace in TRACES if trace in text.lower()), None)
+            assert found is None, f"{code}: {found} in {text[max(text.lower().find(str(found)) - 200, 0) :][:400]}"
+        return code
+
+    def table(self, name: str, definition: str = TABLE) -> None:
+        self.site.database.hypertable(name, definition)
+
+
+def _reprs(body: bytes) -> Iterator[str]:
+    """What the objects say of themselves, in a debugger or in somebody's f-string."""
+    try:
+        settings = load_settings()
+        request = parse_request(body, default_account_url=settings.adls_account_url_default, default_filesystem="fs1")
+    except RestoreError as error:
+        yield f"{error!r} {error} {error.details!r}"
+    else:
+        yield f"{settings!r} {settings.libpq!r} {request!r} {request} {request.archive!r} {request.pg.model_dump()!r}"
+        yield request.model_dump_json(exclude={"archive"})
+
+
+@pytest.fixture
+def watch(
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> Watch:
+    for name in ("azure", "azure.core", "azure.identity", "msal", "urllib3", "restore_chunk"):
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.DEBUG)
+        logging.getLogger(name).manager._clear_cache()  # type: ignore[attr-defined]
+    caplog.set_level("DEBUG")
+    monkeypatch.setenv("PGPASSWORD", CANARIES["own_password"])
+    monkeypatch.setenv("PGHOST", "settings.invalid")
+    monkeypatch.setenv("PG_ALLOWED_HOSTS", f"settings.invalid,db.example,{site.database.pg['host']}")
+    monkeypatch.setenv("PGUSER", "somebody")
+    return Watch(site, monkeypatch, caplog, capfd)
+
+
+@pytest.fixture
+def pg(site: Site) -> dict[str, Any]:
+    """A role whose password is a canary, by its parts."""
+    pg = site.database.role("GRANT USAGE, CREATE ON SCHEMA {s}", "GRANT pg_read_all_data, pg_write_all_data")
+    site.database.execute(f"ALTER ROLE {pg['user']} PASSWORD '{CANARIES['password']}'")
+    return pg | {"password": CANARIES["password"]}
+
+
+def signed(site: Site, url: str, **changes: Any) -> str:
+    """Put a real SAS behind a URL; its signature is the canary."""
+    path = url.partition(".net/")[2]
+    named = dict(part.split("=", 1) for part in site.storage.connection_string.split(";") if part)
+    terms: dict[str, Any] = {
+        "permission": BlobSasPermissions(read=True),
+        "expiry": dt.datetime.now(dt.timezone.utc) + dt.timedelta(hours=1),
+    } | changes
+    token = generate_blob_sas(
+        site.storage.account, site.storage.filesystem, path, account_key=named["AccountKey"], **terms
+    )
+    return f"{url}?{token}"
+
+
+def refused(pg: dict[str, Any]) -> Iterator[tuple[Any, str, dict[str, str]]]:
+    """Requests that are refused before anything is connected to, and the code of each."""
+    url = "abfss://archive@account.dfs.core.windows.net/b/d/s.t.2025-01-01.csv.gz"
+    uri = f"postgresql://u:{CANARIES['uri']}@db.example/d"
+    key = f"DefaultEndpointsProtocol=https;AccountName=other;AccountKey={CANARIES['key']}"
+
+    def says(code: str, change: dict[str, Any] | None = None, **settings: str) -> tuple[Any, str, dict[str, str]]:
+        return {"adls_url": url, "pg": pg} | (change or {}), code, settings
+
+    yield json.dumps({"pg": pg}).encode()[:-1], "InvalidJson", {}
+    yield b'{"a": "canary-\xff-Zq8"}', "InvalidJson", {}
+    yield json.dumps([CANARIES["field"]]).encode(), "InvalidJson", {}
+    yield b'{"pg": 1, "pg": "canary-Zq8"}', "InvalidJson", {}
+    yield says("RequestTooLarge", {"pg": {"password": CANARIES["password"] * 100_000}})
+    for faulty in (
+        {"password": {"a": CANARIES["field"]}},
+        {"password": [CANARIES["field"]]},
+        {"password": CANARIES["password"] + "\0"},
+        {"port": CANARIES["field"]},
+        {"sslmode": CANARIES["field"]},
+        {"auth": CANARIES["field"]},
+        {"auth": "entra", "password": CANARIES["password"]},
+        {"host": f"u:{CANARIES['host']}@db.example"},
+        {"host": f"postgresql://u:{CANARIES['host']}@db.example/d"},
+        {"connection_uri": uri, "password": CANARIES["password"]},
+        {"connection_uri": f"{uri}?sslkey={CANARIES['query']}&sslpassword={CANARIES['query']}"},
+        {"connection_uri": f"{uri}?options=-c%20role%3D{CANARIES['query']}"},
+        {"connection_uri": f"{uri}?{CANARIES['query']}=1"},
+        {"connection_uri": f"postgresql://u:p@{CANARIES['query']}@db.example/d"},
+        {"connection_uri": f"postgresql://u:%zz{CANARIES['query']}@db.example/d"},
+        {"connection_uri": f"host=h password={CANARIES['query']}"},
+        {"database": CANARIES["field"] * 9},
+    ):
+        yield says("InvalidRequest", {"pg": faulty})
+    for elsewhere in ("destination", "timescaledb", "copy"):
+        yield says("InvalidRequest", {elsewhere: CANARIES["field"]})
+    yield says("InvalidRequest", {"copy": {"expected_sha256": CANARIES["field"], "csv_options": CANARIES["field"]}})
+    for lake, code in (
+        (f"{url}#{CANARIES['fragment']}", "InvalidArchiveUrl"),
+        (f"{url}?sig={CANARIES['signature']}", "InvalidArchiveUrl"),
+        (f"{url}?sv=2024-11-04&sig={CANARIES['signature']}&comp={CANARIES['query']}", "InvalidArchiveUrl"),
+        (f"ftp://u:{CANARIES['userinfo']}@account.dfs.core.windows.net/fs1/d/s.t.{DAY}.csv.gz", "InvalidArchiveUrl"),
+        (f"https://u:{CANARIES['userinfo']}@account.dfs.core.windows.net/fs1/x", "StorageHostNotAllowed"),
+        (f"abfss://u:{CANARIES['userinfo']}@account.dfs.core.windows.net/x", "InvalidArchiveUrl"),
+        (f"https://{CANARIES['host']}.evil.example/fs1/x?sig={CANARIES['signature']}", "InvalidArchiveUrl"),
+        (f"https://{CANARIES['host']}.evil.example/fs1/x", "StorageHostNotAllowed"),
+    ):
+        yield says(code, {"adls_url": lake})
+    own = {"pg": {"connection_uri": uri}}
+    sas = {"adls_url": f"{url}?sv=2024-11-04&sp=r&sig={CANARIES['signature']}"}
+    yield says("StorageAccountNotAllowed", own | sas, ADLS_ALLOWED_ACCOUNTS="other")
+    yield says("DatabaseHostNotAllowed", own | sas, PG_ALLOWED_HOSTS="other.example")
+    yield says("DatabaseNotAllowed", own | sas, PG_ALLOWED_DATABASES="other")
+    yield says("TargetNotAllowed", own | sas, ALLOWED_TARGETS="other.*")
+    yield says("SslModeNotAllowed", {"pg": {"connection_uri": f"{uri}?sslmode=disable"}} | sas)
+    for name in ("PG_AUTH", "PG_LOCK_TIMEOUT_SECONDS", "SHOW_ROW_DATA", "PGSSLMODE", "PGSERVICE", "CSV_MAX_BYTES"):
+        yield says("InvalidConfiguration", {"pg": {}}, **{name: CANARIES["setting"]})
+    yield says("InvalidConfiguration", {"pg": {}}, PGHOST=f"u:{CANARIES['setting']}@h")
+    for broken in (f"AccountKey={CANARIES['setting']}", CANARIES["setting"], key + "%%"):
+        yield says("InvalidConfiguration", {}, ADLS_CONNECTION_STRING=broken)
+
+
+def test_requests_that_are_refused_at_once(watch: Watch, pg: dict[str, Any]) -> None:
+    for body, code, settings in refused(pg | {"database": "postgres"}):
+        assert watch.send(body, **settings) == code, body
+
+
+def _uri(site: Site, pg: dict[str, Any]) -> str:
+    who = f"{pg['user']}:{pg['password']}@{pg['host']}:{pg['port']}"
+    return f"postgresql://{who}/{site.database.name}?sslmode=prefer"
+
+
+def _day(site: Site, role: dict[str, Any], table: str, csv: bytes, **request: Any) -> dict[str, Any]:
+    return {"adls_url": signed(site, site.archive(table, csv)), "pg": role} | request
+
+
+def restores(watch: Watch, pg: dict[str, Any]) -> Iterator[tuple[Any, str]]:
+    """Requests that reach storage or the server, and what comes of each."""
+    site, row = watch.site, CANARIES["row"].encode()
+    bad = HEADER + b"2025-01-01 00:00:00+00," + row + b",1\n"
+
+    day = partial(_day, site, pg)
+
+    def stored(table: str, data: bytes, **request: Any) -> dict[str, Any]:
+        return {"adls_url": signed(site, site.stored(table, data)), "pg": pg} | request
+
+    uri = _uri(site, pg)
+    watch.table("t")
+    yield day("t", bad), "ok"
+    yield day("t", bad), "WindowNotEmpty"
+    yield day("t", bad, destination={"on_existing": "skip"}), "skipped"
+    yield day("t", bad, destination={"on_existing": "replace"}), "ok"
+    yield day("t", bad, destination={"mode": "staging"}), "ok"
+    yield day("t", bad, destination={"on_existing": "append"}), "DataRejected"
+    yield day("t", bad, dry_run=True), "dry_run"
+    yield day("t", bad, pg={"connection_uri": uri}, dry_run=True), "dry_run"
+    staging = {"destination": {"mode": "staging"}}
+    watch.table("u")
+    for direct in ({}, staging):
+        yield day("u", HEADER + b"2025-01-01,v," + row + b"\n", **direct), "DataRejected"
+        yield day("u", HEADER + row + b",v,1\n", **direct), "DataRejected"
+        yield day("u", HEADER + b"2025-01-01," + row + b",-1\n", **direct), "DataRejected"
+    skip = staging | {"copy": {"on_error": "skip", "max_rejected_rows": 0}}
+    yield day("u", HEADER + b"2025-01-01,v," + row + b"\n", **skip), "TooManyRejectedRows"
+    yield day("u", HEADER + b"2026-01-01," + row + b",1\n"), "RowsOutsideWindow"
+    yield day("u", GOOD, copy={"expected_rows": 7}), "RowCountMismatch"
+    yield day("u", GOOD, copy={"expected_sha256": "0" * 64}), "ArchiveChecksumMismatch"
+    yield day("u", b""), "HeaderMissing"
+    yield day("u", b"time,time\n"), "HeaderInvalid"
+    yield day("u", GOOD, copy={"columns": ["time"]}), "HeaderMismatch"
+    yield day("u", GOOD, copy={"column_map": {"v": "x"}}), "UnknownColumn"
+    yield day("u", HEADER + b"\\.\n" + bad), "EndOfDataMarker"
+    yield stored("u", b"no gzip " + row), "ArchiveNotGzip"
+    yield stored("u", gzip.compress(bad)[:-3]), "ArchiveTruncated"
+    yield stored("u", gzip.compress(bad) + row), "ArchiveCorrupt"
+    yield stored("u", gzip.compress(b"\0" * 40_000_000)), "ArchiveTooLarge"
+    yield day("nowhere", GOOD), "TableNotFound"
+    site.database.execute("CREATE VIEW {s}.view AS SELECT 1")
+    yield day("view", GOOD), "TargetNotATable"
+    site.database.execute("CREATE TABLE {s}.plain (v text)")
+    yield day("plain", b"v\n" + row + b"\n", destination={"on_existing": "replace"}), "WindowUnknown"
+    site.database.execute("CREATE TABLE {s}.odd (time timestamptz, v text, n text)")
+    like = {"mode": "staging", "create_staging_like": f"{site.database.schema}.odd"}
+    yield day("u", HEADER + b"2025-01-01," + row + b",1\n", destination=like), "StagingTypeMismatch"
+    site.database.execute("CREATE FUNCTION {s}.drop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    watch.table("dropping")
+    site.database.execute("CREATE TRIGGER x BEFORE INSERT ON {s}.dropping FOR EACH ROW EXECUTE FUNCTION {s}.drop()")
+    yield day("dropping", bad), "VerificationFailed"
+
+
+def restores_that_meet_the_server(watch: Watch, pg: dict[str, Any]) -> Iterator[tuple[Any, str]]:
+    """Requests that are refused on the way: by storage, at the connect, for a right."""
+    site, uri = watch.site, _uri(watch.site, pg)
+    url = site.archive("t", GOOD)
+    yield {"adls_url": signed(site, url), "pg": pg | {"database": "nowhere"}}, "DatabaseNotFound"
+    yield {"adls_url": signed(site, url) + "0", "pg": pg}, "StorageAccessDenied"
+    past = dt.datetime.now(dt.timezone.utc) - dt.timedelta(hours=1)
+    yield {"adls_url": signed(site, url, expiry=past), "pg": pg}, "StorageAccessDenied"
+    yield {"adls_url": signed(site, url.replace(".t.", ".gone.")), "pg": pg}, "ArchiveNotFound"
+
+    def day(**change: Any) -> dict[str, Any]:
+        return {"adls_url": signed(site, url), "pg": pg | change, "destination": {"on_existing": "append"}}
+
+    yield day(user="nobody_such"), "DatabaseAccessDenied"
+    yield day(port=free_port()), "DatabaseUnreachable"
+    yield day() | {"pg": {"connection_uri": uri + "&options=-c%20work_mem%3Dx"}}, "ConnectionOptionRejected"
+    site.database.execute(f"ALTER ROLE {pg['user']} SET default_transaction_read_only = on")
+    yield day(), "DatabaseReadOnly"
+    site.database.execute(f"ALTER ROLE {pg['user']} RESET default_transaction_read_only")
+    site.database.execute(f"REVOKE pg_write_all_data FROM {pg['user']}")
+    yield day(), "DatabasePermissionDenied"
+
+
+def test_every_success_and_every_failure(watch: Watch, pg: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for body, code in chain(restores(watch, pg), restores_that_meet_the_server(watch, pg)):
+        assert watch.send(body) == code, body
+    day = {"adls_url": watch.site.archive("t", GOOD), "pg": pg}
+    # The account's own key, for a server that is not there.
+    broken = f"AccountName={watch.site.storage.account};AccountKey={CANARIES['key']}"
+    closed = f"{broken};BlobEndpoint=http://127.0.0.1:{free_port()}/{watch.site.storage.account}"
+    assert watch.send(day, ADLS_CONNECTION_STRING=closed) == "StorageUnreachable"
+    real = watch.site.storage.connection_string.partition("BlobEndpoint=")[2]
+    assert watch.send(day, ADLS_CONNECTION_STRING=f"{broken};BlobEndpoint={real}") == "StorageAccessDenied"
+    # A bug of ours that quotes whatever it has in hand.
+    spilt = " ".join(CANARIES[name] for name in ("password", "own_password"))
+
+    def spill(*_: Any, **__: Any) -> None:
+        raise RuntimeError(f"{spilt} {pg} {closed}") from ValueError(closed)
+
+    monkeypatch.setattr("shared.restore.open_doors", spill)
+    assert watch.send(day, ADLS_CONNECTION_STRING=closed) == "InternalError"
+    # Those of the other tests here.
+    seen = watch.codes | {code for _, code, _ in refused(pg)}
+    locked = {"DatabaseInRestoreMode", "OperationNotSupported", "StatementCanceled", "TargetLocked"}
+    assert {kind.code for kind in errors()} - seen - locked == ELSEWHERE
+
+
+def test_a_locked_table_and_one_with_row_security(
+    watch: Watch, pg: dict[str, Any], in_restore_mode: Callable[[], None]
+) -> None:
+    site, bad = watch.site, HEADER + b"2025-01-01 00:00:00+00," + CANARIES["row"].encode() + b",1\n"
+    watch.table("t")
+    day = {"adls_url": signed(site, site.archive("t", bad)), "pg": pg}
+    with site.database.connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        site.database.execute("LOCK {s}.t")
+        assert watch.send(day, PG_LOCK_TIMEOUT_SECONDS="1") == "TargetLocked"
+        assert watch.send(day, PG_STATEMENT_TIMEOUT_SECONDS="1") == "StatementCanceled"
+        cursor.execute("ROLLBACK")
+    site.database.execute("ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY")
+    assert watch.send(day) in {"OperationNotSupported", "DatabaseFailed"}
+    in_restore_mode()
+    assert watch.send(day) == "DatabaseInRestoreMode"
+
+
+@pytest.fixture
+def in_restore_mode(site: Site) -> Iterator[Callable[[], None]]:
+    yield lambda: site.database.execute(f"ALTER DATABASE {site.database.name} SET timescaledb.restoring = on")
+    site.database.execute(f"ALTER DATABASE {site.database.name} RESET timescaledb.restoring")
+
+
+def test_tokens(watch: Watch, managed_identity: ManagedIdentity) -> None:
+    """For storage, that an account refuses or that nobody can be reached with, and for a server that is listed."""
+    managed_identity.token = CANARIES["token"]
+    port = free_port()
+    watch.monkeypatch.setenv("PG_ALLOWED_HOSTS", f"127.0.0.1:{port}")
+    watch.table("t")
+    request = {
+        "adls_url": watch.site.archive("t", GOOD),
+        "pg": {"auth": "entra", "host": "127.0.0.1", "port": port, "user": "identity"},
+    }
+    assert watch.send(request) == "DatabaseUnreachable"
+    assert managed_identity.tokens_given
+    managed_identity.is_refusing = True
+    managed_identity.token = CANARIES["token"]
+    assert watch.send(request) in {"DatabaseUnreachable", "DatabaseAccessDenied"}

@@ -1,0 +1,115 @@
+"""The SQL of docs/security.md, run: a role with exactly these rights restores, and one that lacks any is told which."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.fix_rights import (
+    APPEND,
+    DIRECT,
+    REPLACE,
+    STAGING,
+    WITHOUT_ID,
+    Mode,
+    blocks,
+    nothing_for_everybody,
+    set_up,
+)
+from tests.integration.fix_site import Site
+
+BY_STAGING = {"mode": "staging"}
+MODES = [
+    Mode("direct", DIRECT),
+    Mode("plain table", DIRECT, is_plain=True),
+    Mode("append", DIRECT, {"destination": APPEND}, has_rows=True),
+    Mode("unverified", ("Always",), {"destination": APPEND, "verify": False}, has_rows=True),
+    Mode("skip", DIRECT, {"destination": {"on_existing": "skip"}}),
+    Mode("staging", STAGING, {"destination": BY_STAGING}),
+    Mode("staging into a plain table", STAGING, {"destination": BY_STAGING}, is_plain=True),
+    Mode("staging unverified", ("Always", "For staging"), {"destination": BY_STAGING, "verify": False}),
+    Mode("replace", (*DIRECT, "For replace", "For a quick replace"), {"destination": REPLACE}, has_rows=True),
+    Mode("replace by delete", (*DIRECT, "For replace"), {"destination": REPLACE}, has_rows=True),
+    Mode("replace by staging", (*STAGING, "For replace"), {"destination": REPLACE | BY_STAGING}, has_rows=True),
+    Mode("serial", (*DIRECT, "For a serial column"), csv=WITHOUT_ID),
+    Mode("serial by staging", (*STAGING, "For a serial column"), {"destination": BY_STAGING}, csv=WITHOUT_ID),
+]
+each_mode = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+each_right = pytest.mark.parametrize(
+    ("mode", "right", "on"),
+    [
+        pytest.param(mode, *right, id=f"{mode.name}: {' on '.join(right)}")
+        for mode in MODES
+        for right in mode.single_rights()
+    ],
+)
+
+
+@pytest.fixture(autouse=True)
+def hardened(site: Site) -> Iterator[None]:
+    with nothing_for_everybody(site.database):
+        yield
+
+
+def test_every_block_of_the_page_is_run() -> None:
+    run = {heading for mode in MODES for heading in mode.headings}
+    # That one takes the community edition: test_rights_of_owners.py.
+    assert set(blocks()) - run == {"For compression and aggregates"}
+
+
+@each_mode
+def test_exactly_these_rights_are_enough(site: Site, mode: Mode) -> None:
+    scene = set_up(site, mode)
+    plan = scene.restore(dry_run=True).body["dry_run"]
+    assert [right for right in plan["permissions_missing"] if right["needed"]] == plan["problems"] == []
+    body = scene.restore().body
+    assert (body["status"], body["rows_loaded"]) == ("ok", 2), body
+    replaced = mode.request.get("destination", {}).get("on_existing") == "replace"
+    assert scene.rows() == (2 if replaced or not mode.has_rows else 3)
+    assert body.get("removed_by") == (("truncate" if mode.name == "replace" else "delete") if replaced else None)
+
+
+@each_right
+def test_each_right_that_is_missing_is_named_before_anything_is_written(
+    site: Site, mode: Mode, right: str, on: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = set_up(site, mode)
+    before = scene.rows()
+    scene.run(f"REVOKE {right} ON {on} FROM restore")
+    target = scene.here(re.sub(r"^[A-Z]+ ", lambda kind: kind[0].lower(), on))
+    lacks = f"the role {scene.role} lacks {right} on {target}"
+
+    answer = scene.restore()
+    assert (answer.status, answer.code) == (403, "DatabasePermissionDenied"), answer.body
+    error = answer.body["error"]
+    assert error["message"] == lacks
+    facts = {"role": scene.role, "right": right, "target": target, "message": lacks, "code": answer.code}
+    assert error["details"] == [facts]
+    assert "docs/security.md" in error["hint"]
+    # The look at the table, before the first lock; CONNECT is asked even earlier.
+    assert f"failed_in={'connect' if right == 'CONNECT' else 'inspect'}" in caplog.text
+    assert scene.rows() == before
+
+    plan = scene.restore(dry_run=True).body
+    if right == "CONNECT":
+        assert plan["error"]["message"] == lacks
+    else:
+        assert {"right": right, "on": target, "needed": True} in plan["dry_run"]["permissions_missing"]
+        assert plan["dry_run"]["problems"] == [{"code": "DatabasePermissionDenied", "message": lacks}]
+
+
+def test_all_that_is_missing_is_named_at_once(site: Site) -> None:
+    scene = set_up(site, MODES[0])
+    scene.run("REVOKE ALL ON silver.telemetry FROM restore", "REVOKE ALL ON SCHEMA silver FROM restore")
+    error = scene.restore(destination=REPLACE | BY_STAGING).body["error"]
+    assert {detail["right"] for detail in error["details"]} == {"USAGE", "CREATE", "SELECT", "INSERT", "DELETE"}
+    assert len(error["details"]) == 5
+    assert all(f"{detail['right']} on {detail['target']}" in error["message"] for detail in error["details"])
+
+
+def test_a_dry_run_names_what_would_be_quicker(site: Site) -> None:
+    scene = set_up(site, next(mode for mode in MODES if mode.name == "replace by delete"))
+    plan = scene.restore(dry_run=True).body["dry_run"]
+    assert plan["permissions_missing"] == [{"right": "TRUNCATE", "on": scene.here("silver.telemetry"), "needed": False}]

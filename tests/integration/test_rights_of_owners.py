@@ -1,0 +1,99 @@
+"""Compression and aggregates, which are their owner's alone: by membership, and the warnings without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.fix_rights import (
+    APPEND,
+    COLUMNS,
+    DIRECT,
+    REPLACE,
+    Mode,
+    RightsScene,
+    grants,
+    nothing_for_everybody,
+)
+from tests.integration.fix_site import Site
+
+pytestmark = pytest.mark.community
+
+OWNER = "For compression and aggregates"
+ALL_CAGGS = {"refresh_caggs": "all"}
+
+
+@pytest.fixture(autouse=True)
+def hardened(community: Site) -> Iterator[None]:
+    with nothing_for_everybody(community.database):
+        yield
+
+
+@pytest.fixture
+def scene(community: Site) -> RightsScene:
+    """Make a compressed day and an aggregate that belong to an owner, and a role that has nothing."""
+    database = community.database
+    database.hypertable("telemetry", COLUMNS)
+    database.execute("ALTER TABLE {s}.telemetry SET (timescaledb.compress)")
+    database.execute("INSERT INTO {s}.telemetry VALUES (7, '2025-01-01 05:00Z', 7)")
+    database.execute("SELECT public.compress_chunk(c) FROM public.show_chunks('{s}.telemetry') c")
+    database.execute(
+        "CREATE MATERIALIZED VIEW {s}.daily WITH (timescaledb.continuous, timescaledb.materialized_only = true) AS"
+        " SELECT public.time_bucket('1 day', time) AS bucket, sum(v) AS total FROM {s}.telemetry"
+        " GROUP BY 1 WITH NO DATA"
+    )
+    scene = RightsScene(community, Mode("", ()), database.role())
+    scene.give_to_an_owner()
+    scene.run("ALTER MATERIALIZED VIEW silver.daily OWNER TO telemetry_owner")
+    return scene
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+@pytest.mark.parametrize("policy", [APPEND, REPLACE], ids=["append", "replace"])
+def test_membership_in_the_owner_is_enough(scene: RightsScene, mode: str, policy: dict[str, str]) -> None:
+    """Beside it only what is on the database and on the schema."""
+    wanted = [*grants("Always"), *(grants("For staging") if mode == "staging" else ()), *grants(OWNER)]
+    scene.run(*(grant for grant in wanted if " ON silver.telemetry " not in grant))
+    destination = {"mode": mode} | policy
+    plan = scene.restore(dry_run=True, destination=destination, timescaledb=ALL_CAGGS).body["dry_run"]
+    assert plan["permissions_missing"] == []
+    body = scene.restore(destination=destination, timescaledb=ALL_CAGGS).body
+    assert (body["status"], set(body["timescaledb"].values())) == ("ok", {"done"}), body
+    assert scene.rows() == (3 if policy == APPEND else 2)
+    assert scene.site.database.value("SELECT total FROM {s}.daily") == (10 if policy == APPEND else 3)
+
+
+def test_without_it_each_warning_names_what_is_lacking(scene: RightsScene) -> None:
+    scene.run(*grants(*DIRECT))
+    request = {"destination": APPEND, "timescaledb": ALL_CAGGS}
+    plan = scene.restore(dry_run=True, **request).body["dry_run"]
+    on = [scene.here(name) for name in ("silver.telemetry", "silver.daily")]
+    assert plan["permissions_missing"] == [{"right": "ownership", "on": name, "needed": False} for name in on]
+    assert plan["problems"] == []
+    body = scene.restore(**request).body
+    told = {warning["code"]: warning["message"] for warning in body["warnings"]}
+    table, cagg = (f"the role {scene.role} lacks ownership of {name}" for name in on)
+    assert set(told) == {"DecompressFailed", "RecompressFailed", "RefreshFailed"}
+    assert all(table in told[code] for code in ("DecompressFailed", "RecompressFailed"))
+    assert cagg in told["RefreshFailed"]
+    assert [step["error"]["message"] for step in body["chunks"]] == [table] * 2
+    assert scene.rows() == 3
+
+
+def test_replace_on_a_compressed_chunk_by_somebody_else_than_its_owner(scene: RightsScene) -> None:
+    scene.run(*grants(*DIRECT, "For replace"))
+    body = scene.restore(destination=REPLACE).body
+    assert (body["rows_removed"], body["removed_by"], scene.rows()) == (1, "delete", 2)
+
+
+def test_the_schema_of_the_extensions_functions(scene: RightsScene) -> None:
+    scene.run(*grants(*DIRECT), *grants(OWNER), "REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+    try:
+        body = scene.restore(destination=APPEND).body
+        assert all(f"the role {scene.role} lacks USAGE on schema public" in w["message"] for w in body["warnings"])
+        assert len(body["warnings"]) == 2
+        scene.run("GRANT USAGE ON SCHEMA public TO restore")
+        assert scene.restore(destination=APPEND).body["status"] == "ok"
+    finally:
+        scene.run("GRANT USAGE ON SCHEMA public TO PUBLIC")

@@ -1,0 +1,133 @@
+"""The request and the answers as JSON schemas (draft 2020-12), made of the models that the function itself uses.
+
+What a field means comes from the tables in docs/request.md and docs/answer.md, so that it is written once. The schemas
+keep to what importers read that know OpenAPI 3.0 only: `enum` in place of `const`, no `type` that is a list, no keyword
+beside a `$ref`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from shared.answer import Answer, ErrorAnswer
+from shared.request import RestoreRequest
+from tools.pages import meanings, rows, section
+
+Schema = dict[str, Any]
+
+PLACE = "#/components/schemas/"
+REQUEST, ANSWER, ERROR = "RestoreRequest", "Answer", "ErrorAnswer"
+
+# Pydantic leaves its own names where a number may be null as well.
+_LIMITS = {"ge": "minimum", "le": "maximum"}
+# Of no use to a caller: a name that repeats the key, and a default that says "left out" once more.
+_NOISE = {"title", "default"}
+
+
+def make_schemas() -> dict[str, Schema]:
+    """Return every schema by name, with `$ref`s into an OpenAPI document."""
+    models: list[tuple[str, Any, TypeAdapter[Any]]] = [
+        (REQUEST, "validation", TypeAdapter(RestoreRequest)),
+        (ANSWER, "serialization", TypeAdapter(Answer)),
+        (ERROR, "serialization", TypeAdapter(ErrorAnswer)),
+    ]
+    _, made = TypeAdapter.json_schemas(models, ref_template=PLACE + "{model}")
+    schemas = {name: _plain(schema) for name, schema in made["$defs"].items()}
+    _in_upper_case(schemas["CsvOptions"])
+    for name in _reachable(schemas, REQUEST):
+        _allow_null(schemas[name])
+    request = meanings("request.md", "All fields") | meanings("request.md", "copy.csv_options")
+    _describe(schemas, schemas[REQUEST], request)
+    answer = _with_units("200")
+    _name_stages(schemas[ANSWER], answer)
+    _describe(schemas, schemas[ANSWER], answer)
+    _describe(schemas, schemas[ERROR], _with_units("Errors"))
+    return dict(sorted(schemas.items()))
+
+
+def references(schema: Any) -> Iterator[str]:
+    """Yield the names of the schemas that a schema refers to."""
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            yield schema["$ref"].removeprefix(PLACE)
+        for item in schema.values():
+            yield from references(item)
+    elif isinstance(schema, list):
+        for item in schema:
+            yield from references(item)
+
+
+def _reachable(schemas: Mapping[str, Schema], name: str) -> set[str]:
+    return {name}.union(*(_reachable(schemas, inner) for inner in references(schemas[name])))
+
+
+def _plain(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_plain(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain: Schema = {}
+    key: str
+    for key, value in schema.items():
+        if key == "properties":
+            # What is always there comes first.
+            names = sorted(value, key=lambda name: name not in schema.get("required", ()))
+            plain[key] = {name: _plain(value[name]) for name in names}
+        elif key == "anyOf":
+            # A default belongs to the whole; pydantic before 2.11 leaves another field's at a shared part.
+            plain[key] = [{name: item for name, item in _plain(part).items() if name != "default"} for part in value]
+        elif key == "const":
+            plain["enum"] = [value]
+        elif key == "description":
+            # The first paragraph of a docstring; the others speak of Python's side.
+            plain[key] = " ".join(value.partition("\n\n")[0].split())
+        elif key not in _NOISE or (key == "default" and value is not None and not isinstance(value, dict)):
+            plain[_LIMITS.get(key, key)] = _plain(value)
+    if "$ref" in plain:
+        return {"$ref": plain["$ref"]}
+    return plain
+
+
+def _in_upper_case(csv_options: Schema) -> None:
+    csv_options["properties"] = {name.upper(): item for name, item in csv_options["properties"].items()}
+    csv_options["description"] += " The function takes the names, and the words of HEADER, in any case."
+
+
+def _allow_null(schema: Schema) -> None:
+    """Let each field be null that may be left out: to the function it is the same."""
+    for name, item in schema.get("properties", {}).items():
+        options = item.get("anyOf", [item])
+        if name in schema.get("required", ()) or {"type": "null"} in options:
+            continue
+        default = {"default": item.pop("default")} if "default" in item else {}
+        schema["properties"][name] = {"anyOf": [*options, {"type": "null"}], **default}
+
+
+def _describe(schemas: Mapping[str, Schema], schema: Schema, meaning: Mapping[str, str], path: str = "") -> None:
+    """Put the words of a table to the fields, all the way down. A schema in two places keeps the first one's."""
+    for name, item in schema.get("properties", {}).items():
+        if f"{path}{name}" in meaning and "$ref" not in item:
+            item.setdefault("description", meaning[f"{path}{name}"])
+        below = f"{path}{name}[]." if item.get("type") == "array" else f"{path}{name}."
+        _describe(schemas, item, meaning, below)
+        for inner in references(item):
+            _describe(schemas, schemas[inner], meaning, below)
+
+
+def _with_units(heading: str) -> dict[str, str]:
+    kinds = {name: cells[0] for name, cells in rows(section("answer.md", heading)).items()}
+    return {
+        name: f"{text} ({kinds[name]})" if kinds[name] in {"seconds", "bytes"} else text
+        for name, text in meanings("answer.md", heading).items()
+    }
+
+
+def _name_stages(answer: Schema, meaning: Mapping[str, str]) -> None:
+    """Name the keys of `timings`: to the code they are the stages that a restore went through."""
+    timings = answer["properties"]["timings"]
+    seconds = timings.pop("additionalProperties")
+    stages = [name.removeprefix("timings.") for name in meaning if name.startswith("timings.")]
+    timings |= {"properties": {stage: dict(seconds) for stage in stages}, "required": ["total"]}
