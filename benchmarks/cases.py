@@ -133,7 +133,7 @@ _STREAM_BINARY = {"copy": {"transfer": "stream", "format": "binary"}}
 _STAGED = {"destination": {"mode": "staging"}}
 _REPLACED = {"destination": {"on_existing": "replace"}}
 _APPENDED = {"destination": {"on_existing": "append"}}
-_RECOMPRESSED = {"timescaledb": {"recompress_window": True}}
+_RECOMPRESSED = {"timescaledb": {"compress_new_chunks": True}}
 
 _DEFAULT = _function("default", "as it comes")
 _SPOOL = _function("spool", "spool, text", {"copy": {"transfer": "spool", "format": "text"}})
