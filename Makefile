@@ -4,7 +4,7 @@
 #   HOST_PORT=7071  PG_PORT=15432 (forky: 15433)  AZURITE_PORT=11000 (and the two above it)
 #   RESTORE_TEST_DSN, RESTORE_TEST_COMMUNITY_DSN, RESTORE_TEST_STORAGE: servers of your own
 #   ARGS                more arguments for pytest
-#   BENCH_SIZES=0.3,1   what make bench measures; docs/performance.md has its other variables
+#   BENCH_PLAN=docs     what make bench measures; docs/performance.md has its other variables
 #   AUDIT=strict        fail where no advisory service can be reached;  UPGRADE=1: newer versions in the lock files
 PY := .work/venv/bin/python
 # Named, since ruff would enter .work/ where the folder is no git repository.

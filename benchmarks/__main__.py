@@ -14,10 +14,10 @@ from benchmarks.archive import Lake, open_lake
 from benchmarks.config import BENCH, BenchConfig, load_bench_config
 from benchmarks.day import make_day
 from benchmarks.page import write_docs, write_report
-from benchmarks.race import Race, chosen, ways_of
-from benchmarks.results import Result, load, save
+from benchmarks.race import Race, chosen, unfinished, ways_of
+from benchmarks.results import Result, kept, load, save
 from benchmarks.server import Server, running_server
-from benchmarks.table import bench_database
+from benchmarks.table import Bench, bench_database
 from tools.config import Config, ToolError, load_config, run_tool
 
 
@@ -39,39 +39,45 @@ def main() -> None:
 
 
 def measure() -> None:
-    """Measure what the variables ask for, keep it, and print the report over all that was kept."""
+    """Measure what the variables ask for, keep each run, and print the report over all that was kept."""
     config, tools = load_bench_config(), load_config()
     failures: list[str] = []
     results: list[Result] = []
     with open_lake(tools, os.environ) as lake:
-        for rows in config.sizes:
-            print(f"-- a day of {rows:,} rows", flush=True)
-            lake.upload(make_day(BENCH, rows))
         for name in config.servers:
-            with running_server(config, name) as server:
-                results += _on_server(config, tools, server, lake, failures)
-    # A part of the ways has nothing to be compared with, and would take the place of the whole.
-    write_report(results if config.ways else load())
+            if not config.steps_on(name):
+                print(f"-- the plan has nothing for the server {name}", flush=True)
+                continue
+            with running_server(config, name) as server, bench_database(server) as bench:
+                print(f"-- {bench.facts.title}", flush=True)
+                results += _on_server(config, tools, server, bench, lake, failures)
+    write_report(load() if config.is_kept else results)
     if failures:
         raise ToolError("\n".join(["some ways failed:", *failures]))
 
 
-def _on_server(config: BenchConfig, tools: Config, server: Server, lake: Lake, failures: list[str]) -> list[Result]:
+def _on_server(
+    config: BenchConfig, tools: Config, server: Server, bench: Bench, lake: Lake, failures: list[str]
+) -> list[Result]:
     results = []
-    with bench_database(server) as bench:
-        print(f"-- {bench.facts.title}", flush=True)
-        for rows in config.sizes:
-            day = make_day(BENCH, rows)
-            for number, case in enumerate(chosen(config, bench.facts.edition)):
-                ways = ways_of(case, config, rows)
+    is_warm = False
+    for step in config.steps_on(server.name):
+        for rows in step.sizes:
+            for case in chosen(step, bench.facts.edition):
+                ways = ways_of(case, step, rows)
+                if not ways:
+                    continue
+                day = make_day(BENCH, rows)
+                lake.upload(day)
                 race = Race(server, bench, lake, case, day, config.root, tools.host_port, failures)
-                if rows == config.sizes[0] and number == 0:
+                known = None if config.is_fresh or not config.is_kept else kept(server.name, case.name, rows)
+                if known is not None and not known.goes_on(race.begin()):
+                    known = None
+                if not is_warm and unfinished(ways, step.runs, known):
                     # The server's first load makes files that the later ones use again. It does not count.
                     race.run(ways[:1], 1)
-                if ways:
-                    results.append(race.run(ways, config.runs))
-                    if not config.ways:
-                        save(results[-1])
+                    is_warm = True
+                results.append(race.run(ways, step.runs, known, save if config.is_kept else None))
     return results
 
 

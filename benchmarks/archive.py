@@ -42,9 +42,12 @@ class Lake:
         return f"abfss://{self.filesystem}@{self.account}.dfs.core.windows.net/{self.path(day)}"
 
     def upload(self, day: Day) -> None:
-        """Put a day into the account."""
-        with BlobServiceClient.from_connection_string(self.storage) as service, day.path.open("rb") as stored:
-            service.get_blob_client(self.filesystem, self.path(day)).upload_blob(stored, overwrite=True)
+        """Put a day into the account, where it is not there yet."""
+        with BlobServiceClient.from_connection_string(self.storage) as service:
+            blob = service.get_blob_client(self.filesystem, self.path(day))
+            if not blob.exists():
+                with day.path.open("rb") as stored:
+                    blob.upload_blob(stored)
 
 
 @contextmanager

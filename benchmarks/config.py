@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from benchmarks.cases import CASES
+from benchmarks.plan import ALL_SIZES, MILLION, PLANS, Step
 from tools.config import LOOPBACK, REPOSITORY, SUITES, WORK, ToolError, check_port_free
 
 BENCH = WORK / "bench"
-MILLION = 1_000_000
-ALL_SIZES = ("0.3", "1", "3", "10")
-_DEFAULT_SIZES = ALL_SIZES[:2]
+_DEFAULT_SIZES = "0.3,1"
 _MOST_ROWS = 100 * MILLION
 # A server of somebody else is reached by the DSN in the variable.
 FOREIGN_SERVERS = {"community": "RESTORE_TEST_COMMUNITY_DSN", "given": "RESTORE_TEST_DSN"}
+_OF_A_STEP = ("BENCH_SIZES", "BENCH_RUNS", "BENCH_CASES", "BENCH_WAYS")
 
 
 @dataclass(frozen=True)
@@ -26,32 +27,71 @@ class BenchConfig:
     """The variables of `make bench`, checked.
 
     Attributes:
-        sizes: rows of the days, smallest first. Variable `BENCH_SIZES`, in millions, or `all`.
-        runs: how often each way is timed. Variable `BENCH_RUNS`.
+        steps: what is measured. `BENCH_PLAN` names them; else `BENCH_SIZES` in millions or `all`, `BENCH_RUNS`,
+            `BENCH_CASES` and `BENCH_WAYS` make a step; else it is the plan `usual`.
         servers: Debian suites, `community` and `given`. Variable `BENCH_SERVERS`, else `PG`.
-        cases: names of the cases to run; all of them where empty. Variable `BENCH_CASES`.
-        ways: names of the ways to run; all of them where empty. Variable `BENCH_WAYS`.
+        is_kept: whether the figures are kept. Those of some ways of one's own choice are not: they would stand
+            beside others of another hour.
+        is_fresh: whether figures of the same code are measured anew. Variable `BENCH_FRESH`.
         pg_port: TCP port of the benchmark's own servers. Variable `BENCH_PG_PORT`.
         root: the function app that is measured; another commit's work tree, for instance. Variable `BENCH_ROOT`.
     """
 
-    sizes: tuple[int, ...]
-    runs: int
+    steps: tuple[Step, ...]
     servers: tuple[str, ...]
-    cases: tuple[str, ...]
-    ways: tuple[str, ...]
+    is_kept: bool
+    is_fresh: bool
     pg_port: int
     root: Path
+
+    def steps_on(self, server: str) -> list[Step]:
+        """Return what is measured on a server."""
+        return [step for step in self.steps if not step.servers or server in step.servers]
 
 
 def load_bench_config(environ: Mapping[str, str] = os.environ) -> BenchConfig:
     """Read the variables.
 
     Raises:
-        ToolError: a size, a number or a server that is none.
+        ToolError: a plan, size, number, case or server that is none, or a plan beside what makes one.
     """
-    text = environ.get("BENCH_SIZES") or ",".join(_DEFAULT_SIZES)
-    sizes = tuple(sorted({_rows(part) for part in (ALL_SIZES if text == "all" else _parts(text))}))
+    return BenchConfig(
+        steps=_steps(environ),
+        servers=_servers(environ),
+        is_kept=not environ.get("BENCH_WAYS"),
+        is_fresh=bool(environ.get("BENCH_FRESH")),
+        pg_port=_number(environ, "BENCH_PG_PORT", 15442, most=65535),
+        root=Path(environ.get("BENCH_ROOT") or REPOSITORY).resolve(),
+    )
+
+
+def _steps(environ: Mapping[str, str]) -> tuple[Step, ...]:
+    own = [name for name in _OF_A_STEP if environ.get(name)]
+    plan = environ.get("BENCH_PLAN") or ("" if own else "usual")
+    if plan and own:
+        raise ToolError(f"BENCH_PLAN={plan} says itself what is measured; leave out {', '.join(own)}")
+    if plan:
+        if plan not in PLANS:
+            raise ToolError(f"the plan {plan} of BENCH_PLAN is not known; choose among: {', '.join(PLANS)}")
+        return PLANS[plan]
+    text = environ.get("BENCH_SIZES") or _DEFAULT_SIZES
+    cases, known = tuple(_parts(environ.get("BENCH_CASES", ""))), [case.name for case in CASES]
+    for case in cases:
+        if case not in known:
+            raise ToolError(f"the case {case} of BENCH_CASES is not known; choose among: {', '.join(known)}")
+    return (
+        Step(
+            sizes=ALL_SIZES
+            if text == "all"
+            else tuple(sorted({_rows(part) for part in _parts(text)})) or ALL_SIZES[:2],
+            runs=_number(environ, "BENCH_RUNS", 3, most=99),
+            cases=cases,
+            ways=tuple(_parts(environ.get("BENCH_WAYS", ""))),
+        ),
+    )
+
+
+def _servers(environ: Mapping[str, str]) -> tuple[str, ...]:
     suites = (environ["PG"],) if environ.get("PG") else SUITES
     given = ("community",) if environ.get(FOREIGN_SERVERS["community"]) else ()
     servers = tuple(_parts(environ.get("BENCH_SERVERS") or ",".join((*suites, *given))))
@@ -62,15 +102,7 @@ def load_bench_config(environ: Mapping[str, str] = os.environ) -> BenchConfig:
         variable = FOREIGN_SERVERS.get(server)
         if variable and not environ.get(variable):
             raise ToolError(f"the server {server} of BENCH_SERVERS needs its DSN in {variable}")
-    return BenchConfig(
-        sizes=sizes,
-        runs=_number(environ, "BENCH_RUNS", 3, most=99),
-        servers=servers,
-        cases=tuple(_parts(environ.get("BENCH_CASES", ""))),
-        ways=tuple(_parts(environ.get("BENCH_WAYS", ""))),
-        pg_port=_number(environ, "BENCH_PG_PORT", 15442, most=65535),
-        root=Path(environ.get("BENCH_ROOT") or REPOSITORY).resolve(),
-    )
+    return servers
 
 
 @contextmanager

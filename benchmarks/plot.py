@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from benchmarks.cases import CASES
-from benchmarks.config import MILLION
 from benchmarks.figures import spread
+from benchmarks.plan import MILLION
 from benchmarks.results import Result, Series, of_case, servers
 from benchmarks.targets import MIB
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from benchmarks.archive import Lake
 from benchmarks.cases import CASES, Case, Way
-from benchmarks.config import BenchConfig, own_folder
+from benchmarks.code import commit_of, digest
+from benchmarks.config import own_folder
 from benchmarks.day import Day
 from benchmarks.function import Host, NotAvailableError, request_body, running_function
+from benchmarks.plan import Step
 from benchmarks.probe import watching
 from benchmarks.results import Result, Run, Series
 from benchmarks.rivals import PARALLEL_COPY, make_rival, running_rival
@@ -53,33 +53,8 @@ class Race:
     host_port: int
     failures: list[str] = field(default_factory=list)
 
-    def run(self, ways: Sequence[Way], rounds: int) -> Result:
-        """Time the ways in turns.
-
-        Raises:
-            WrongDataError: a run left other data than the archive's.
-        """
-        when = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        runs: dict[str, list[Run]] = {way.name: [] for way in ways}
-        missing: dict[str, str] = {}
-        with ExitStack() as stack:
-            hosts = {
-                way.name: stack.enter_context(running_function(self.root, way, self.lake, self.host_port))
-                for way in ways
-                if way.program == "function"
-            }
-            for turn in range(rounds):
-                for way in ways:
-                    if way.name not in missing:
-                        outcome = self._turn(way, hosts.get(way.name))
-                        if isinstance(outcome, Run):
-                            runs[way.name].append(outcome)
-                        else:
-                            missing[way.name] = outcome
-                        self._tell(way, f"round {turn + 1} of {rounds}", outcome)
-        series = {
-            way.name: Series([], missing[way.name]) if way.name in missing else Series(runs[way.name]) for way in ways
-        }
+    def begin(self) -> Result:
+        """Return a result without figures."""
         return Result(
             server=self.server.name,
             title=self.bench.facts.title,
@@ -90,10 +65,54 @@ class Race:
             rows=self.day.rows,
             csv_bytes=self.day.csv_bytes,
             gzip_bytes=self.day.gzip_bytes,
-            when=when,
-            commit=_commit(self.root),
-            ways=series,
+            when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            commit=commit_of(self.root),
+            ways={},
+            code=digest(self.root),
         )
+
+    def run(
+        self,
+        ways: Sequence[Way],
+        rounds: int,
+        known: Result | None = None,
+        keep: Callable[[Result], None] | None = None,
+    ) -> Result:
+        """Time the ways in turns.
+
+        Args:
+            ways: which.
+            rounds: how many runs each of them is to have.
+            known: figures that stand already. A way goes on from its runs; one that has none is tried again.
+            keep: told the result after each run, so that nothing is lost where the next one is interrupted.
+
+        Returns:
+            All that is known now.
+
+        Raises:
+            WrongDataError: a run left other data than the archive's.
+        """
+        result = known or self.begin()
+        left = unfinished(ways, rounds, result)
+        with ExitStack() as stack:
+            hosts = {
+                way.name: stack.enter_context(running_function(self.root, way, self.lake, self.host_port))
+                for way in left
+                if way.program == "function"
+            }
+            for turn in range(rounds):
+                for way in [way for way in left if len(_series(result, way).runs) <= turn]:
+                    outcome = self._turn(way, hosts.get(way.name))
+                    self._tell(way, f"round {turn + 1} of {rounds}", outcome)
+                    if isinstance(outcome, Run):
+                        series = Series([*_series(result, way).runs, outcome])
+                    else:
+                        series = Series([], outcome)
+                        left.remove(way)
+                    result = replace(result, ways={**result.ways, way.name: series})
+                    if keep:
+                        keep(result)
+        return result
 
     def _turn(self, way: Way, host: Host | None) -> Run | str:
         """Run a way once from the case's begin, and return the run or why there is none."""
@@ -141,34 +160,26 @@ class Race:
         print(f"   {self.case.name:<18} {self.day.rows:>10,} rows  {where}  {way.name:<14}{said}", flush=True)
 
 
-def chosen(config: BenchConfig, edition: str) -> Iterator[Case]:
-    """Yield the cases that are asked for and that an edition can run.
+def unfinished(ways: Sequence[Way], rounds: int, known: Result | None) -> list[Way]:
+    """Return the ways that lack runs, those that could not be timed included."""
+    return [way for way in ways if known is None or len(_series(known, way).runs) < rounds]
 
-    Raises:
-        ToolError: a case is asked for that does not exist.
-    """
-    known = [case.name for case in CASES]
-    for name in config.cases:
-        if name not in known:
-            raise ToolError(f"the case {name} of BENCH_CASES is not known; choose among: {', '.join(known)}")
+
+def _series(result: Result, way: Way) -> Series:
+    return result.ways.get(way.name, Series())
+
+
+def chosen(step: Step, edition: str) -> Iterator[Case]:
+    """Yield the cases of a step that an edition can run."""
     for case in CASES:
-        is_asked = not config.cases or case.name in config.cases
-        if is_asked and not (case.is_compressed and edition != "community"):
+        if (not step.cases or case.name in step.cases) and not (case.is_compressed and edition != "community"):
             yield case
 
 
-def ways_of(case: Case, config: BenchConfig, rows: int) -> list[Way]:
-    """Return the ways of a case that are asked for and that a size is not too large for."""
+def ways_of(case: Case, step: Step, rows: int) -> list[Way]:
+    """Return the ways of a case that belong to a step and that a size is not too large for."""
     return [
         way
         for way in case.ways
-        if rows <= min(way.most_rows, case.most_rows) and (not config.ways or way.name in config.ways)
+        if rows <= min(way.most_rows, case.most_rows) and (not step.ways or way.name in step.ways)
     ]
-
-
-def _commit(root: Path) -> str:
-    git = shutil.which("git")
-    if git is None:
-        return "unknown"
-    command = [git, "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip() or "unknown"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.cases import CASES, Case
-from benchmarks.config import MILLION
 from benchmarks.figures import Spread, ratios, spread
+from benchmarks.plan import MILLION
 from benchmarks.results import Result, Series, of_case, servers
 from benchmarks.targets import MIB, Judgement, Measure
 
@@ -83,11 +83,11 @@ def conditions(results: Sequence[Result]) -> str:
     """Return how it was measured: when, of which commit, and with which settings."""
     if not results:
         return "Nothing was measured yet."
-    commits = sorted({result.commit for result in results})
+    commits, codes = sorted({result.commit for result in results}), {result.code for result in results}
     days = sorted({result.when[:10] for result in results})
     lines = [
         f"Measured {' to '.join(dict.fromkeys((days[0], days[-1])))}, commit {', '.join(commits)}."
-        + (" **The figures are of different commits.**" if len(commits) > 1 else ""),
+        + (" **The figures are of different code.**" if len(codes) > 1 else ""),
         "",
     ]
     for server, title in servers(results):

@@ -71,8 +71,9 @@ class Result:
         csv_bytes: its size as unpacked.
         gzip_bytes: its size as stored.
         when: begin of the measurement, ISO 8601.
-        commit: of this repository.
+        commit: of the work tree that was measured.
         ways: by name.
+        code: digest of what was measured, and of what measured it; empty where it is not known.
     """
 
     server: str
@@ -87,6 +88,7 @@ class Result:
     when: str
     commit: str
     ways: Mapping[str, Series]
+    code: str = ""
 
     def timed(self, name: str) -> Series | None:
         """Return the series of a way that was timed."""
@@ -99,19 +101,36 @@ class Result:
         major, minor = self.version.split(".")[:2]
         return int(major), int(minor)
 
+    def goes_on(self, other: Result) -> bool:
+        """Say whether the runs of another result may stand beside these: the same code on the same server."""
+        return bool(self.code) and all(
+            getattr(self, name) == getattr(other, name)
+            for name in ("code", "title", "settings", "cores", "case", "rows", "csv_bytes")
+        )
+
 
 def save(result: Result, folder: Path = RESULTS) -> None:
     """Keep a result in place of an earlier one of the same server, case and size."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{result.server}-{result.case}-{result.rows}.json"
+    path = _path(result.server, result.case, result.rows, folder)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(asdict(result), indent=1) + "\n")
     partial.replace(path)
 
 
+def kept(server: str, case: str, rows: int, folder: Path = RESULTS) -> Result | None:
+    """Return the result of a server, case and size, or None where there is none."""
+    path = _path(server, case, rows, folder)
+    return _result(json.loads(path.read_text())) if path.exists() else None
+
+
 def load(folder: Path = RESULTS) -> list[Result]:
     """Return every result that was kept."""
     return [_result(json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))]
+
+
+def _path(server: str, case: str, rows: int, folder: Path) -> Path:
+    return folder / f"{server}-{case}-{rows}.json"
 
 
 def _result(known: Mapping[str, Any]) -> Result:

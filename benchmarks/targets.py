@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.config import MILLION
 from benchmarks.figures import Spread, ratios, spread
+from benchmarks.plan import MILLION
 from benchmarks.results import Result, Series, of_case
 
 MIB = 1 << 20

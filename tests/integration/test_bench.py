@@ -15,7 +15,8 @@ from benchmarks.cases import CASES, Case, Way
 from benchmarks.config import free_port, load_bench_config
 from benchmarks.day import make_day
 from benchmarks.function import running_function
-from benchmarks.race import Race
+from benchmarks.race import Race, unfinished
+from benchmarks.results import Result
 from benchmarks.server import running_server
 from benchmarks.table import WrongDataError, bench_database, other_rows
 from benchmarks.targets import MIB
@@ -76,6 +77,31 @@ def test_a_way_that_fails_is_told_and_the_others_go_on(race: Race) -> None:
     assert len(result.ways["psql"].runs) == 2
     (failure,) = mine.failures
     assert "division by zero" in failure
+
+
+def test_an_interrupted_race_goes_on(race: Race) -> None:
+    ways = [way(KEY, "psql"), way(KEY, "default"), UNKNOWN]
+    told: list[Result] = []
+
+    def interrupt(result: Result) -> None:
+        told.append(result)
+        if len(told) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        race.run(ways, 2, keep=interrupt)
+    left = told[-1]
+    assert [len(left.ways[one.name].runs) for one in ways] == [2, 1, 0]
+    whole = race.run(ways, 2, left, told.append)
+    # What was measured stands, one run is added, and what could not be timed is tried again.
+    assert whole.ways["psql"] == left.ways["psql"]
+    assert whole.ways["default"].runs[0] == left.ways["default"].runs[0]
+    assert [len(whole.ways[one.name].runs) for one in ways] == [2, 2, 0]
+    assert len(told) == 6
+    assert unfinished(ways, 2, whole) == [UNKNOWN]
+    more = race.run([way(KEY, "floor")], 1, whole)
+    assert set(more.ways) == {"psql", "default", "unknown", "floor"}
+    assert more.goes_on(race.begin())
 
 
 def test_wrong_data_ends_the_benchmark(race: Race) -> None:

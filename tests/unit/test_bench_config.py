@@ -4,19 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.config import load_bench_config
-from tools.config import REPOSITORY, ToolError
+from benchmarks.cases import CASES
+from benchmarks.config import FOREIGN_SERVERS, load_bench_config
+from benchmarks.plan import PLANS, Step
+from benchmarks.race import chosen, ways_of
+from tools.config import REPOSITORY, SUITES, ToolError
 
 
 def test_defaults() -> None:
     config = load_bench_config({})
-    assert (config.sizes, config.runs, config.servers) == ((300_000, 1_000_000), 3, ("trixie", "forky"))
-    assert (config.cases, config.ways, config.root) == ((), (), REPOSITORY)
+    assert (config.steps, config.servers, config.root) == (PLANS["usual"], ("trixie", "forky"), REPOSITORY)
+    assert (config.is_kept, config.is_fresh) == (True, False)
 
 
-def test_all_sizes_and_a_community_server() -> None:
+def test_all_sizes_are_everything() -> None:
     config = load_bench_config({"BENCH_SIZES": "all", "PG": "forky", "RESTORE_TEST_COMMUNITY_DSN": "host=x"})
-    assert config.sizes == (300_000, 1_000_000, 3_000_000, 10_000_000)
+    assert config.steps == (Step((300_000, 1_000_000, 3_000_000, 10_000_000)),)
     assert config.servers == ("forky", "community")
 
 
@@ -28,13 +31,43 @@ def test_every_variable() -> None:
         "RESTORE_TEST_DSN": "host=x",
         "BENCH_CASES": "key, five",
         "BENCH_WAYS": "psql",
+        "BENCH_FRESH": "1",
         "BENCH_PG_PORT": "1234",
         "BENCH_ROOT": "/tmp",  # noqa: S108 - only named
     }
     config = load_bench_config(environ)
-    assert config.sizes == (50_000, 3_000_000)
-    assert (config.runs, config.pg_port, config.root) == (5, 1234, Path("/tmp"))  # noqa: S108
-    assert (config.servers, config.cases, config.ways) == (("given", "trixie"), ("key", "five"), ("psql",))
+    assert config.steps == (Step((50_000, 3_000_000), 5, ("key", "five"), ("psql",)),)
+    assert (config.servers, config.pg_port, config.root) == (("given", "trixie"), 1234, Path("/tmp"))  # noqa: S108
+    assert (config.is_kept, config.is_fresh) == (False, True)
+
+
+@pytest.mark.parametrize("name", ["BENCH_SIZES", "BENCH_RUNS", "BENCH_CASES"])
+def test_any_choice_makes_a_step_of_its_own(name: str) -> None:
+    value = {"BENCH_SIZES": "1", "BENCH_RUNS": "1", "BENCH_CASES": "five"}[name]
+    (step,) = load_bench_config({name: value}).steps
+    assert step.sizes == ((1_000_000,) if name == "BENCH_SIZES" else (300_000, 1_000_000))
+    assert (step.runs, step.cases) == (1 if name == "BENCH_RUNS" else 3, ("five",) if name == "BENCH_CASES" else ())
+
+
+def test_a_plan_by_its_name() -> None:
+    config = load_bench_config({"BENCH_PLAN": "docs", "RESTORE_TEST_COMMUNITY_DSN": "host=x"})
+    assert config.steps == PLANS["docs"]
+    assert {server for server in config.servers if config.steps_on(server)} == {"trixie", "forky", "community"}
+    assert all("forky" in step.servers for step in config.steps_on("forky"))
+    assert load_bench_config({"PG": "forky"}).steps_on("forky") == list(PLANS["usual"])
+
+
+@pytest.mark.parametrize("step", [step for steps in PLANS.values() for step in steps], ids=str)
+def test_a_plan_names_what_there_is(step: Step) -> None:
+    cases = {case.name: case for case in CASES}
+    assert set(step.cases) <= set(cases)
+    assert set(step.servers) <= {*SUITES, *FOREIGN_SERVERS}
+    assert list(step.sizes) == sorted(step.sizes)
+    ways = {way.name for case in chosen(step, "community") for rows in step.sizes for way in ways_of(case, step, rows)}
+    assert set(step.ways) <= ways
+    # Each case has something to be compared with.
+    for case in chosen(step, "community"):
+        assert all(case.ways[0] in ways_of(case, step, rows) for rows in step.sizes if rows <= case.most_rows)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +77,8 @@ def test_every_variable() -> None:
         ("BENCH_SIZES", "0.0000001", "BENCH_SIZES=0.0000001 is no size"),
         ("BENCH_SIZES", "NaN", "BENCH_SIZES=NaN is no size"),
         ("BENCH_SIZES", "1e9", "BENCH_SIZES=1e9 is no size"),
+        ("BENCH_PLAN", "holiday", "the plan holiday of BENCH_PLAN is not known; choose among: usual, docs"),
+        ("BENCH_CASES", "key,lock", "the case lock of BENCH_CASES is not known; choose among: key,"),
         ("BENCH_RUNS", "0", "BENCH_RUNS=0 is not a number from 1 to 99"),
         ("BENCH_RUNS", "٣", "BENCH_RUNS=٣ is not a number"),
         ("BENCH_SERVERS", "oracle", "the server oracle of BENCH_SERVERS is not known"),
@@ -54,3 +89,8 @@ def test_every_variable() -> None:
 def test_a_wrong_variable_is_named(name: str, value: str, message: str) -> None:
     with pytest.raises(ToolError, match=message):
         load_bench_config({name: value})
+
+
+def test_a_plan_and_a_choice_contradict_each_other() -> None:
+    with pytest.raises(ToolError, match="BENCH_PLAN=docs says itself what is measured; leave out BENCH_RUNS"):
+        load_bench_config({"BENCH_PLAN": "docs", "BENCH_RUNS": "1"})

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ from benchmarks.function import unknown_fields
 from benchmarks.page import PAGE, sections, splice, write_docs
 from benchmarks.plot import Line, Panel, Row, draw, rows, ticks
 from benchmarks.report import all_figures, conditions, growth_table, targets_table
-from benchmarks.results import Result, Series, load, save
+from benchmarks.results import Result, Series, kept, load, save
 from benchmarks.targets import judge
 from tests.unit.fix_bench import result, series
 from tools.config import ToolError
@@ -67,10 +69,14 @@ def test_growth_shows_the_ways_whose_memory_is_known() -> None:
     ]
 
 
-def test_figures_of_different_commits_are_told() -> None:
+def test_figures_of_different_code_are_told() -> None:
     assert conditions([]) == "Nothing was measured yet."
     one = result({"psql": (1,)})
-    other = Result(**{**vars(one), "commit": "def", "when": "2026-02-03T00:00:00+00:00"})
+    other = replace(one, commit="def", when="2026-02-03T00:00:00+00:00")
+    assert conditions([one, other]) == conditions([one]).replace(
+        "02, commit abc.", "02 to 2026-02-03, commit abc, def."
+    )
+    other = replace(other, code="another")
     assert conditions([one]).startswith("Measured 2026-01-02, commit abc.\n")
     assert conditions([one, other]).startswith("Measured 2026-01-02 to 2026-02-03, commit abc, def. **")
 
@@ -87,6 +93,17 @@ def test_results_are_kept_and_replaced(tmp_path: Path) -> None:
     big, small, none = load(tmp_path)
     assert [big, small] == some()[:2]
     assert none.ways["psql"].seconds == [3]
+    assert kept("forky", "none", 1_000_000, tmp_path) == none
+    assert kept("forky", "none", 300_000, tmp_path) is None
+
+
+def test_only_figures_of_the_same_code_and_server_go_on() -> None:
+    known = replace(result({"psql": (1,)}), code="a")
+    assert known.goes_on(replace(known, when="later", commit="another", ways={}))
+    changes: list[dict[str, Any]] = [{"code": "b"}, {"title": "another"}, {"settings": {}}, {"rows": 1}, {"cores": 64}]
+    assert not any(known.goes_on(replace(known, **change)) for change in changes)
+    # Nobody knows of what code it is.
+    assert not replace(known, code="").goes_on(replace(known, code=""))
 
 
 def test_the_page_takes_the_report_between_its_markers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
