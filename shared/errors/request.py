@@ -48,7 +48,9 @@ class StorageHostNotAllowed(RequestError):
 
     code = "StorageHostNotAllowed"
     default_target = "adls_url"
-    default_hint = "the host must be <account>.dfs.core.windows.net or <account>.blob.core.windows.net"
+    default_hint = (
+        "the host must be <account>.dfs.core.windows.net, the same with .blob., or that of Azure Government or China"
+    )
 
 
 class NotAllowed(RequestError):
