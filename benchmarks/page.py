@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from benchmarks.busy import busy_section
 from benchmarks.config import BENCH
 from benchmarks.plot import draw, rows
 from benchmarks.report import all_figures, conditions, growth_table, targets_table
 from benchmarks.results import Result
+from benchmarks.summary import summary
 from benchmarks.targets import judge
 from tools.config import REPOSITORY, ToolError
 
 PAGE = REPOSITORY / "docs" / "performance.md"
+README = REPOSITORY / "README.md"
 PICTURE = "performance.svg"
 
 
@@ -25,6 +28,7 @@ def sections(results: Sequence[Result]) -> dict[str, str]:
         "targets": targets_table(judge(results)),
         # Within the part, since a page without figures has no picture.
         "growth": f"![Seconds, memory and temporary disk by rows]({PICTURE})\n\n{growth_table(results)}",
+        "busy": busy_section(results),
         "figures": all_figures(results),
     }
 
@@ -59,16 +63,17 @@ def write_report(results: Sequence[Result]) -> None:
 
 
 def write_docs(results: Sequence[Result]) -> None:
-    """Put the report into docs/performance.md, and its picture beside it.
+    """Put the report into docs/performance.md, its picture beside it, and its sentences into the README.
 
     Raises:
-        ToolError: nothing was measured, or the page lacks a marker.
+        ToolError: nothing was measured, or a page lacks a marker.
     """
     if not results:
         raise ToolError("nothing was measured yet; run make bench")
     PAGE.write_text(splice(PAGE.read_text(), sections(results)))
     PAGE.with_name(PICTURE).write_text(draw(rows(results)))
-    print(f"-- {_shown(PAGE)} and {PICTURE}")
+    README.write_text(splice(README.read_text(), {"summary": summary(results, judge(results))}))
+    print(f"-- {_shown(PAGE)}, {PICTURE} and {_shown(README)}")
 
 
 def _shown(path: Path) -> str:

@@ -18,7 +18,7 @@ _UNITS: dict[Measure, str] = {
     "time growth": " times as long",
     "memory growth": " times as much",
 }
-_NOTHING = "-"
+NOTHING = "-"
 
 
 def targets_table(judgements: Iterable[Judgement]) -> str:
@@ -27,18 +27,18 @@ def targets_table(judgements: Iterable[Judgement]) -> str:
         (
             judgement.target.title,
             judgement.server,
-            " and ".join(_millions(rows) for rows in dict.fromkeys((*judgement.sizes[:1], *judgement.sizes[-1:])))
-            or _NOTHING,
-            judgement.way or _NOTHING,
+            " and ".join(millions(rows) for rows in dict.fromkeys((*judgement.sizes[:1], *judgement.sizes[-1:])))
+            or NOTHING,
+            judgement.way or NOTHING,
             judgement.target.bound_text,
-            _figure(judgement.figure, judgement.target.measure),
-            _NOTHING if judgement.by_cpu is None else f"{judgement.by_cpu:.2f}",
+            _figure(judgement),
+            NOTHING if judgement.by_cpu is None else f"{judgement.by_cpu:.2f}",
             judgement.verdict,
         )
         for judgement in judgements
     ]
     header = ("", "server", "rows, millions", "way", "target", "measured (least - most)", "by the server's CPU", "")
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def growth_table(results: Sequence[Result]) -> str:
@@ -47,7 +47,7 @@ def growth_table(results: Sequence[Result]) -> str:
         (
             result.title,
             _title(case, name),
-            _millions(result.rows),
+            millions(result.rows),
             f"{spread(series.seconds).middle / result.rows * MILLION:.2f}",
             _whole(series.most("memory_bytes"), MIB),
             _whole(series.most("disk_bytes"), MIB),
@@ -66,7 +66,7 @@ def growth_table(results: Sequence[Result]) -> str:
         "peak memory, MiB",
         "peak temporary disk, MiB",
     )
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def all_figures(results: Sequence[Result]) -> str:
@@ -108,7 +108,7 @@ def _case_table(case: Case, found: Sequence[Result]) -> str:
         _title(case, name): series.missing for result in found for name, series in result.ways.items() if series.missing
     }
     notes = "; ".join(f"{title} ({why})" for title, why in missing.items())
-    return _table(header, rows) + (f"\n\nNot timed: {notes}." if notes else "")
+    return table(header, rows) + (f"\n\nNot timed: {notes}." if notes else "")
 
 
 def _case_rows(case: Case, result: Result) -> Iterator[tuple[str, ...]]:
@@ -118,19 +118,20 @@ def _case_rows(case: Case, result: Result) -> Iterator[tuple[str, ...]]:
         if series is None:
             continue
         yield (
-            _millions(result.rows),
+            millions(result.rows),
             way.title,
             _spread(spread(series.seconds), 2),
-            _spread(ratios(first.seconds, series.seconds), 2) if first else _NOTHING,
+            _spread(ratios(first.seconds, series.seconds), 2) if first else NOTHING,
             _whole(series.most("memory_bytes"), MIB),
             _whole(series.most("disk_bytes"), MIB),
-            *(_number(series, name) for name in ("server_seconds", "process_seconds")),
-            *(_share(series, name) for name in ("backend_busy", "backend_ready", "backend_starved")),
-            _number(series, "process_busy"),
+            *(number(series, name) for name in ("server_seconds", "process_seconds")),
+            *(share(series, name) for name in ("backend_busy", "backend_ready", "backend_starved")),
+            number(series, "process_busy"),
         )
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *([_cell(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
 
@@ -147,7 +148,8 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _millions(rows: int) -> str:
+def millions(rows: int) -> str:
+    """Return a count of rows in millions."""
     return f"{rows / MILLION:g}"
 
 
@@ -155,23 +157,25 @@ def _spread(figure: Spread, digits: int) -> str:
     return f"{figure.middle:.{digits}f} ({figure.low:.{digits}f} - {figure.high:.{digits}f})"
 
 
-def _figure(figure: Spread | None, measure: Measure) -> str:
+def _figure(judgement: Judgement) -> str:
+    figure, measure = judgement.figure, judgement.target.measure
     if figure is None:
-        return _NOTHING
-    if measure in ("MiB", "temporary bytes"):
-        return f"{figure.middle:.0f}{_UNITS[measure]}"
-    return f"{figure.middle:.2f}{_UNITS[measure]} ({figure.low:.2f} - {figure.high:.2f})"
+        return NOTHING
+    said = f"{judgement.figure_text}{_UNITS[measure]}"
+    return said if measure in ("MiB", "temporary bytes") else f"{said} ({figure.low:.2f} - {figure.high:.2f})"
 
 
 def _whole(value: float | None, unit: int) -> str:
-    return _NOTHING if value is None else f"{value / unit:.0f}"
+    return NOTHING if value is None else f"{value / unit:.0f}"
 
 
-def _share(series: Series, name: str) -> str:
+def share(series: Series, name: str) -> str:
+    """Return the median of a field of `Observed` as a percentage."""
     seen = series.usual(name)
-    return _NOTHING if seen is None else f"{seen.middle:.0%}"
+    return NOTHING if seen is None else f"{seen.middle:.0%}"
 
 
-def _number(series: Series, name: str) -> str:
+def number(series: Series, name: str) -> str:
+    """Return the median of a field of `Observed` with two digits."""
     seen = series.usual(name)
-    return _NOTHING if seen is None else f"{seen.middle:.2f}"
+    return NOTHING if seen is None else f"{seen.middle:.2f}"

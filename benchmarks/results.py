@@ -51,6 +51,13 @@ class Series:
         seen = self._seen(name)
         return spread(seen) if seen else None
 
+    @property
+    def waited(self) -> Spread | None:
+        """How many seconds COPY waited for its next block, as the function's answers say; None where none does."""
+        told = (run.answer.get("copy") or {} for run in self.runs)
+        seen = [copy["waited_seconds"] for copy in told if "waited_seconds" in copy]
+        return spread(seen) if seen else None
+
     def _seen(self, name: str) -> list[float]:
         values = (getattr(run.observed, name) for run in self.runs)
         return [value for value in values if value is not None]

@@ -122,6 +122,14 @@ class Judgement:
         return self.figure.middle <= self.target.bound
 
     @property
+    def figure_text(self) -> str:
+        """The median, without its unit, as every page shows it; empty where there is none."""
+        if self.figure is None:
+            return ""
+        is_whole = self.target.measure in ("MiB", "temporary bytes")
+        return f"{self.figure.middle:.{0 if is_whole else 2}f}"
+
+    @property
     def verdict(self) -> str:
         """The judgement for a person."""
         figure, bound = self.figure, self.target.bound

@@ -15,15 +15,23 @@ def series(
     disk: float | None = None,
     cpu: float | None = None,
     ready: float | None = None,
+    busy: float | None = None,
+    copying: float | None = None,
+    cores: float | None = None,
+    waited: float | None = None,
 ) -> Series:
-    """Runs of so many seconds; memory and disk are MiB, the rest as in `Observed`."""
+    """Runs of so many seconds; memory and disk are MiB, `waited` is the answer's, the rest as in `Observed`."""
     observed = Observed(
         memory_bytes=None if memory is None else int(memory * MIB),
         disk_bytes=None if disk is None else int(disk * MIB),
         server_seconds=cpu,
         backend_ready=ready,
+        backend_busy=busy,
+        copy_seconds=copying,
+        process_busy=cores,
     )
-    return Series([Run(one, observed) for one in seconds])
+    answer = {} if waited is None else {"copy": {"transfer": "stream", "waited_seconds": waited}}
+    return Series([Run(one, observed, answer) for one in seconds])
 
 
 def result(

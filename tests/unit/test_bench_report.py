@@ -11,10 +11,11 @@ import pytest
 from benchmarks import page
 from benchmarks.cases import Way
 from benchmarks.function import unknown_fields
-from benchmarks.page import PAGE, sections, splice, write_docs
+from benchmarks.page import PAGE, README, sections, splice, write_docs
 from benchmarks.plot import Line, Panel, Row, draw, rows, ticks
 from benchmarks.report import all_figures, conditions, growth_table, targets_table
 from benchmarks.results import Result, Series, kept, load, save
+from benchmarks.summary import summary
 from benchmarks.targets import judge
 from tests.unit.fix_bench import result, series
 from tools.config import ToolError
@@ -107,9 +108,11 @@ def test_only_figures_of_the_same_code_and_server_go_on() -> None:
 
 
 def test_the_page_takes_the_report_between_its_markers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy = tmp_path / "performance.md"
+    copy, readme = tmp_path / "performance.md", tmp_path / "README.md"
     copy.write_text(PAGE.read_text())
+    readme.write_text(README.read_text())
     monkeypatch.setattr(page, "PAGE", copy)
+    monkeypatch.setattr(page, "README", readme)
     monkeypatch.setattr(page, "_shown", str)
     write_docs(some())
     once = copy.read_text()
@@ -117,6 +120,7 @@ def test_the_page_takes_the_report_between_its_markers(tmp_path: Path, monkeypat
     assert copy.read_text() == once
     assert all(part in once for part in sections(some()).values())
     assert (tmp_path / "performance.svg").exists()
+    assert f"\n\n{summary(some(), judge(some()))}\n\n<!-- bench end -->" in readme.read_text()
     with pytest.raises(ToolError, match="nothing was measured"):
         write_docs([])
 
