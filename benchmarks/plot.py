@@ -13,8 +13,12 @@ from benchmarks.plan import MILLION
 from benchmarks.results import Result, Series, of_case, servers
 from benchmarks.targets import MIB
 
-# Okabe and Ito's colours, which people tell apart who see few of them; beyond eight they are dashed.
-_COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#7A7A7A")
+# Okabe and Ito's colours, which people tell apart who see few of them, and a ninth. All of them show on white, and
+# the picture brings its white along, so that a dark page changes nothing.
+_COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#7A7A7A", "#882255")
+# A line that lies upon others lets them show through.
+_DASHES = ("", "9 9", "5 13", "3 15")
+_NEAR_PIXELS = 2.5
 _PLOTTED = ("psql", "floor", "default", "stream", "binary", "staging", "psql-staging", "recipe", "parallel-2")
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _GAP = 300, 220, 52, 52, 44, 30
 _LEGEND_LINE, _LEGEND_COLUMNS = 20, 2
@@ -53,8 +57,8 @@ def rows(results: Sequence[Result]) -> list[Row]:
         Row(
             title,
             (
-                Panel("seconds", _lines(found[server], _seconds), is_logarithmic=True),
-                Panel("peak memory, MiB", _lines(found[server], lambda one: _mib(one, "memory_bytes"))),
+                Panel("seconds (both scales logarithmic)", _lines(found[server], _seconds), is_logarithmic=True),
+                Panel("peak memory of the process, MiB", _lines(found[server], lambda one: _mib(one, "memory_bytes"))),
                 Panel("peak temporary disk, MiB", _lines(found[server], lambda one: _mib(one, "disk_bytes"))),
             ),
         )
@@ -72,7 +76,8 @@ def draw(drawn: Sequence[Row]) -> str:
     height = legend + len(drawn) * (_TOP + _HEIGHT + _BOTTOM)
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12" role="img">',
+        "<title>Seconds, memory and temporary disk by rows</title>",
         f'<rect width="{width}" height="{height}" fill="#FFFFFF"/>',
         *_legend(names, width),
     ]
@@ -131,10 +136,14 @@ def _legend(names: Sequence[str], width: int) -> Iterator[str]:
         yield f'<text x="{x + 30:.0f}" y="{y + 4}">{escape(titles.get(name, name))}</text>'
 
 
-def _stroke(name: str) -> str:
-    number = _PLOTTED.index(name)
-    dashes = ' stroke-dasharray="5 3"' if number >= len(_COLOURS) else ""
-    return f'stroke="{_COLOURS[number % len(_COLOURS)]}" stroke-width="2" fill="none"{dashes}'
+def _stroke(name: str, above: int = 0) -> str:
+    dashes = f' stroke-dasharray="{_DASHES[min(above, len(_DASHES) - 1)]}"' if above else ""
+    return f'stroke="{_COLOURS[_PLOTTED.index(name)]}" stroke-width="2" fill="none"{dashes}'
+
+
+def _upon(points: Sequence[tuple[float, float]], drawn: Sequence[Sequence[tuple[float, float]]]) -> int:
+    """Return how many of the lines that were drawn cannot be told from this one; all are in pixels."""
+    return sum(all(any(math.dist(one, other) < _NEAR_PIXELS for other in line) for one in points) for line in drawn)
 
 
 def _panel(panel: Panel) -> Iterator[str]:
@@ -167,9 +176,13 @@ def _panel(panel: Panel) -> Iterator[str]:
         yield f'<path d="M{x(rows):.1f},{_HEIGHT} v5" stroke="#999999"/>'
         yield f'<text x="{x(rows):.1f}" y="{_HEIGHT + 18}" text-anchor="middle">{rows / MILLION:g}</text>'
     yield f'<text x="{_WIDTH / 2:.0f}" y="{_HEIGHT + 34}" text-anchor="middle">million rows</text>'
+    drawn: list[list[tuple[float, float]]] = []
     for line in panel.lines:
-        path = " L".join(f"{x(rows):.1f},{y(value):.1f}" for rows, value in line.points)
-        yield f'<path d="M{path}" {_stroke(line.name)}/>'
-        colour = _COLOURS[_PLOTTED.index(line.name) % len(_COLOURS)]
-        for rows, value in line.points:
-            yield f'<circle cx="{x(rows):.1f}" cy="{y(value):.1f}" r="3" fill="{colour}"/>'
+        pixels = [(x(rows), y(value)) for rows, value in line.points]
+        above = _upon(pixels, drawn)
+        drawn.append(pixels)
+        path = " L".join(f"{right:.1f},{down:.1f}" for right, down in pixels)
+        yield f'<path d="M{path}" {_stroke(line.name, above)}/>'
+        for right, down in pixels:
+            radius, colour = max(3.5 - above, 1), _COLOURS[_PLOTTED.index(line.name)]
+            yield f'<circle cx="{right:.1f}" cy="{down:.1f}" r="{radius}" fill="{colour}"/>'

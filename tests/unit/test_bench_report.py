@@ -178,6 +178,17 @@ def test_the_picture_is_an_svg_with_every_point_inside() -> None:
     assert {"server", "a < b & c", "not measured", "0.3", "10", "zcat | psql \\copy"} <= set(texts)
 
 
+def test_lines_that_lie_upon_each_other_all_show() -> None:
+    names = ("default", "stream", "staging", "psql", "floor")
+    flat = [Line(name, ((3e5, 0), (1e6, 0))) for name in names[:3]]
+    apart = [Line("psql", ((3e5, 0), (1e6, 50))), Line("floor", ((1e6, 50.5),))]
+    root = ET.fromstring(draw([Row("server", (Panel("disk", (*flat, *apart)),))]))  # noqa: S314 - our own
+    (panel,) = root.iter(f"{SVG}g")
+    drawn = [path.attrib for path in panel.iter(f"{SVG}path") if path.attrib.get("stroke-width") == "2"]
+    assert [line.get("stroke-dasharray") for line in drawn] == [None, "9 9", "5 13", None, "9 9"]
+    assert len({line["stroke"] for line in drawn}) == len(names)
+
+
 def refused(*faults: tuple[str, str], code: str = "InvalidRequest") -> dict[str, object]:
     details = [{"code": fault, "target": target} for fault, target in faults]
     return {"error": {"code": code, "details": details}}
