@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.report import millions
@@ -83,27 +83,31 @@ def summary(results: Sequence[Result], judgements: Sequence[Judgement]) -> str:
         title, known = judgement.target.title, chosen.get(judgement.target.title)
         if judgement.figure is not None and (known is None or ranks[known.server] < ranks[judgement.server]):
             chosen[title] = judgement
-    lines = [line for sentence in _SENTENCES for line in _lines(sentence, chosen)]
-    if not lines:
+    if not chosen:
         return "Nothing was measured yet."
     cores = sorted({result.cores for result in results})
-    return "\n".join([f"Medians of runs in turns, on {' and '.join(map(str, cores))} cores:", "", *lines])
+    lines = [f"Medians of runs in turns, on {' and '.join(map(str, cores))} cores."]
+    for server in sorted({judgement.server for judgement in chosen.values()}, key=ranks.__getitem__, reverse=True):
+        here = {title: judgement for title, judgement in chosen.items() if judgement.server == server}
+        told = [line for sentence in _SENTENCES for line in _lines(sentence, here)]
+        if told:
+            lines += ["", f"{server}:", "", *told]
+    return "\n".join(lines)
 
 
-def _lines(sentence: _Sentence, chosen: dict[str, Judgement]) -> Iterator[str]:
-    """Yield the sentence for each server and size that its figures are of."""
-    by_place: dict[str, list[str]] = {}
+def _lines(sentence: _Sentence, here: Mapping[str, Judgement]) -> Iterator[str]:
+    """Yield the sentence for each size that its figures are of."""
+    by_size: dict[str, list[str]] = {}
     for title, text in sentence.parts:
-        judgement = chosen.get(title)
+        judgement = here.get(title)
         if judgement is not None:
-            by_place.setdefault(_place(judgement), []).append(_said(judgement, text))
-    for place, said in by_place.items():
-        yield f"- {sentence.subject} ({place}): {', '.join(said)}."
+            by_size.setdefault(_size(judgement), []).append(_said(judgement, text))
+    for size, said in by_size.items():
+        yield f"- {sentence.subject} ({size}): {', '.join(said)}."
 
 
-def _place(judgement: Judgement) -> str:
-    sizes = " to ".join(millions(rows) for rows in dict.fromkeys((judgement.sizes[0], judgement.sizes[-1])))
-    return f"{sizes} million rows, {judgement.server}"
+def _size(judgement: Judgement) -> str:
+    return f"{' to '.join(millions(rows) for rows in sorted({judgement.sizes[0], judgement.sizes[-1]}))} million rows"
 
 
 def _said(judgement: Judgement, text: str) -> str:

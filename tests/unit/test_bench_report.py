@@ -38,12 +38,13 @@ def some() -> list[Result]:
 
 
 def test_targets_stand_beside_the_figures() -> None:
-    header, rule, *rows = cells(targets_table(judge(some())))
+    known = result({"psql": series(8, 9, 7, cpu=6), "spool": series(4, 4.5, 3.5, cpu=3)})
+    header, rule, *rows = cells(targets_table(judge([known])))
     assert all(len(row) == len(header) for row in (rule, *rows))
     (row,) = [row for row in rows if row[0] == "fresh day, text, against psql"]
     assert row[2:] == [
         "1",
-        "default",
+        "spool",
         "at least 2.2 times as fast",
         "2.00 times as fast (2.00 - 2.00)",
         "2.00",

@@ -59,9 +59,20 @@ def test_the_largest_size_counts_at_which_both_were_timed() -> None:
     assert (found.sizes, found.figure) == ((1_000_000,), Spread(4.4, 4.4, 4.4))
 
 
+def test_several_runs_say_more_than_one_of_a_larger_day() -> None:
+    often = result({"psql": (40, 40, 40), "stream": (10, 10, 10)}, rows=3_000_000)
+    once = result({"psql": (50, 50, 50), "stream": (10,)}, rows=10_000_000)
+    assert judged("fresh day, text, against psql", often, once).sizes == (3_000_000,)
+    twice = result({"psql": (40, 40), "stream": (10, 10)}, rows=3_000_000)
+    assert judged("fresh day, text, against psql", twice, once).sizes == (10_000_000,)
+
+
 def test_the_first_way_that_was_timed_stands_for_ours() -> None:
-    known = result({"psql": (10,), "stream": "not available: copy.transfer", "default": (5,)})
-    assert judged("fresh day, text, against psql", known).way == "default"
+    known = result({"psql": (10,), "stream": "failed", "spool": (5,), "default": (1,)})
+    assert judged("fresh day, text, against psql", known).way == "spool"
+    # What the function chooses by itself may be binary.
+    alone = result({"psql": (10,), "default": (1,)})
+    assert judged("fresh day, text, against psql", alone).verdict == "not measured"
 
 
 def test_what_was_not_timed_says_why() -> None:
