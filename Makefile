@@ -4,16 +4,17 @@
 #   HOST_PORT=7071  PG_PORT=15432 (forky: 15433)  AZURITE_PORT=11000 (and the two above it)
 #   RESTORE_TEST_DSN, RESTORE_TEST_COMMUNITY_DSN, RESTORE_TEST_STORAGE: servers of your own
 #   ARGS                more arguments for pytest
+#   BENCH_PLAN=docs     what make bench measures; docs/performance.md has its other variables
 #   AUDIT=strict        fail where no advisory service can be reached;  UPGRADE=1: newer versions in the lock files
 PY := .work/venv/bin/python
 # Named, since ruff would enter .work/ where the folder is no git repository.
-SOURCES := RestoreChunk shared tools tests $(wildcard benchmarks/*.py)
+SOURCES := RestoreChunk shared tools tests benchmarks
 
 # For every Python from the oldest on, and without setup scripts, which would be run to see what they need.
 LOCK := uv pip compile --quiet --native-tls --universal --python-version 3.10 --only-binary :all: --generate-hashes \
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo serve test test-unit lint audit format lock openapi up down clean venv machine
+.PHONY: help demo serve test test-unit lint audit format lock openapi bench bench-docs up down clean venv machine
 
 help:
 	@echo "make demo       restore a generated day through the HTTP endpoint and show the rows"
@@ -23,6 +24,7 @@ help:
 	@echo "make lint       ruff, mypy, the rule for SQL, pip-audit;  make format  lets ruff rewrite"
 	@echo "make lock       write requirements.lock and requirements-dev.lock anew; UPGRADE=1 for newer versions"
 	@echo "make openapi    write docs/openapi.json and docs/openapi-2.0.json anew"
+	@echo "make bench      time a restore beside its rivals;  make bench-docs  puts the figures into the docs"
 	@echo "make up / down  start / stop TimescaleDB and Azurite"
 	@echo "make clean      stop them and remove all that was made"
 
@@ -61,6 +63,13 @@ lock: venv
 
 openapi: venv
 	@$(PY) -m tools.openapi
+
+# It brings servers of its own, with settings of its own.
+bench: machine
+	@$(PY) -m benchmarks run
+
+bench-docs: venv
+	@$(PY) -m benchmarks docs
 
 up: machine
 	@$(PY) -m tools.services up

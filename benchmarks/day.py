@@ -1,0 +1,104 @@
+"""One generated day of measurements, written as an exporter writes it: ordered by time. No server is needed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+DAY = "2025-01-01"
+COLUMNS = ("time", "device_id", "counter", "temperature", "humidity", "pressure", "status", "message")
+DEVICES = 1000
+
+_DAY_MICROSECONDS = 86_400_000_000
+_LINES_A_WRITE = 20_000
+# An odd step visits every device before it comes back to one.
+_DEVICE_STEP = 617
+# Knuth's MMIX generator; its high bits are good enough for figures that only must not compress too well.
+_FACTOR, _ADDEND, _MASK = 6364136223846793005, 1442695040888963407, (1 << 64) - 1
+# An unquoted empty field is NULL, `""` is an empty string.
+_MESSAGES = (
+    *("", '""', "ok", "battery low: 18 days left", "cover opened", "link restored", "calibrated by hand"),
+    *("sensor warmed up after the night", "value out of range", "firmware 4.2.1 started without a fault"),
+    *('"moved, then placed back"', '"said ""hello"" again"', "no answer from the gateway for 30 s"),
+    *("synchronised with the time server", "Grüße aus der Halle 7", "温度 ✓ within limits"),
+)
+
+
+@dataclass(frozen=True)
+class Day:
+    """An archive, and what a target must hold after it was put back.
+
+    Attributes:
+        path: the gzipped CSV file, with a header.
+        rows: rows of it.
+        csv_bytes: its size as unpacked.
+        gzip_bytes: its size as stored.
+        counters: the sum of the column `counter`.
+        millidegrees: the sum of the column `temperature`, times 1000.
+    """
+
+    path: Path
+    rows: int
+    csv_bytes: int
+    gzip_bytes: int
+    counters: int
+    millidegrees: int
+
+
+def make_day(folder: Path, rows: int) -> Day:
+    """Return the day with so many rows, writing it where it is missing; the same bytes every time."""
+    path, facts = folder / f"day-{rows}.csv.gz", folder / f"day-{rows}.json"
+    if not facts.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        day = _write(path, rows)
+        facts.write_text(json.dumps(asdict(day) | {"path": path.name}))
+    known = json.loads(facts.read_text())
+    return Day(**known | {"path": path})
+
+
+def lines(rows: int) -> Iterator[tuple[str, int, int]]:
+    """Generate the rows as CSV lines, in order of time, no two at the same one.
+
+    Args:
+        rows: how many; at most 86,400,000,000.
+
+    Yields:
+        The line, its counter, and its temperature in thousandths of a degree.
+    """
+    chance = 42
+    for row in range(rows):
+        second, micro = divmod(row * _DAY_MICROSECONDS // rows, 1_000_000)
+        minute, second = divmod(second, 60)
+        hour, minute = divmod(minute, 60)
+        chance = (chance * _FACTOR + _ADDEND) & _MASK
+        counter = chance >> 38
+        temperature = 15_000 + (chance >> 24) % 12_000
+        line = (
+            f"{DAY} {hour:02}:{minute:02}:{second:02}.{micro:06}+00,{row * _DEVICE_STEP % DEVICES},{counter},"
+            f"{temperature // 1000}.{temperature % 1000:03},{(chance >> 12) % 100_000 / 1000},"
+            f"{990 + (chance >> 18) % 40_000 / 1000},{chance >> 62},{_MESSAGES[chance >> 56 & 15]}\n"
+        )
+        yield line, counter, temperature
+
+
+def _write(path: Path, rows: int) -> Day:
+    partial = path.with_suffix(".partial")
+    counters = millidegrees = 0
+    made = lines(rows)
+    with (
+        partial.open("wb") as stored,
+        # Neither the time nor the file's name goes into the gzip header.
+        gzip.GzipFile(filename="", fileobj=stored, mode="wb", compresslevel=6, mtime=0) as packed,
+    ):
+        packed.write((",".join(COLUMNS) + "\n").encode())
+        while block := list(islice(made, _LINES_A_WRITE)):
+            packed.write("".join(line for line, _, _ in block).encode())
+            counters += sum(counter for _, counter, _ in block)
+            millidegrees += sum(temperature for _, _, temperature in block)
+        csv_bytes = packed.tell()
+    partial.replace(path)
+    return Day(path, rows, csv_bytes, path.stat().st_size, counters, millidegrees)

@@ -1,0 +1,128 @@
+"""The servers of the benchmark: Debian's, started with settings of their own, and those that a DSN names."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, whatever psycopg2 calls it
+from psycopg2.extensions import make_dsn, parse_dsn
+
+from benchmarks.config import FOREIGN_SERVERS, BenchConfig
+from tools.config import SUITES, ToolError
+from tools.postgres import Postgres
+from tools.rootfs import RootFs
+
+# The same for every way. No checkpoint and no autovacuum begins in the middle of a run; the benchmark makes a
+# checkpoint before each. Without TLS, which would cost each way the same.
+SETTINGS = {
+    "shared_buffers": "512MB",
+    "maintenance_work_mem": "256MB",
+    "max_wal_size": "8GB",
+    "min_wal_size": "2GB",
+    "checkpoint_timeout": "1h",
+    "autovacuum": "off",
+    "ssl": "off",
+}
+_SHOWN = (*SETTINGS, "max_parallel_maintenance_workers", "fsync", "wal_level")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs.
+
+    Attributes:
+        name: as in `BENCH_SERVERS`.
+        dsn: superuser's connection string of a database that exists.
+        psql: the command that starts psql, without its arguments.
+    """
+
+    name: str
+    dsn: str
+    psql: tuple[str, ...]
+
+    def database_dsn(self, database: str) -> str:
+        """Return the connection string of another database of the server."""
+        return make_dsn(self.dsn, dbname=database)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a server is.
+
+    Attributes:
+        postgres: PostgreSQL's version, `17.6` for instance.
+        timescaledb: the version of the extension.
+        edition: `apache` or `community`.
+        settings: those that bear on speed.
+    """
+
+    postgres: str
+    timescaledb: str
+    edition: str
+    settings: Mapping[str, str]
+
+    @property
+    def title(self) -> str:
+        """The server for a person."""
+        return f"PostgreSQL {self.postgres.partition('.')[0]} / TimescaleDB {self.timescaledb} {self.edition}"
+
+
+@contextmanager
+def running_server(config: BenchConfig, name: str) -> Iterator[Server]:
+    """Start a server of Debian's and remove it at the end, or use one that a DSN names.
+
+    Raises:
+        ToolError: a program is missing, a port is taken, or the server does not start.
+    """
+    if name in FOREIGN_SERVERS:
+        yield Server(name, os.environ[FOREIGN_SERVERS[name]], _any_psql())
+        return
+    root = RootFs(name)
+    root.build()
+    postgres = Postgres(root, "bench", config.pg_port, port_variable="BENCH_PG_PORT", settings=SETTINGS)
+    # Of a run that was killed, on another port or with other settings.
+    postgres.remove()
+    try:
+        postgres.start()
+        yield Server(name, postgres.dsn, _psql_of(root))
+    finally:
+        postgres.remove()
+
+
+def describe(connection: Connection) -> Facts:
+    """Ask a server what it is, in a database that has TimescaleDB: only there it knows its licence."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('timescaledb.license')")
+        (licence,) = cursor.fetchone() or ("",)
+        cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
+        (timescaledb,) = cursor.fetchone() or ("",)
+        cursor.execute("SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)", (list(_SHOWN),))
+        settings = dict(cursor.fetchall())
+    postgres = connection.info.parameter_status("server_version") or "?"
+    return Facts(postgres.split()[0], timescaledb, "community" if licence == "timescale" else "apache", settings)
+
+
+def psql_environment(dsn: str) -> dict[str, str]:
+    """Return the environment in which psql and its like reach a database, and nothing else of the caller's."""
+    variables = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+    variables["sslmode"] = "PGSSLMODE"
+    given = {variables[key]: str(value) for key, value in parse_dsn(dsn).items() if key in variables}
+    return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **given}
+
+
+def _psql_of(root: RootFs) -> tuple[str, ...]:
+    return tuple(root.command(f"{root.bin}/psql"))
+
+
+def _any_psql() -> tuple[str, ...]:
+    found = shutil.which("psql")
+    if found:
+        return (found,)
+    for suite in SUITES:
+        if RootFs(suite).path.exists():
+            return _psql_of(RootFs(suite))
+    raise ToolError("psql is not installed; apt install postgresql-client, or run make up once")

@@ -1,0 +1,132 @@
+"""The benchmark itself, on a day that takes no time: what it times is right, and what is wrong ends it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.archive import open_lake
+from benchmarks.cases import CASES, Case, Way
+from benchmarks.config import free_port, load_bench_config
+from benchmarks.day import make_day
+from benchmarks.function import running_function
+from benchmarks.race import Race, unfinished
+from benchmarks.results import Result
+from benchmarks.server import running_server
+from benchmarks.table import WrongDataError, bench_database, other_rows
+from benchmarks.targets import MIB
+from tools.config import ToolError, load_config
+
+KEY = next(case for case in CASES if case.name == "key")
+UNKNOWN = Way("unknown", "of tomorrow", "function", {"copy": {"no_such_field": 1}})
+BROKEN = Way("broken", "psql with an error", "psql", script=("SELECT 1 / 0",))
+
+
+@pytest.fixture(scope="module")
+def race(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Race]:
+    if not os.environ.get("RESTORE_TEST_DSN") or not os.environ.get("RESTORE_TEST_STORAGE"):
+        pytest.skip("RESTORE_TEST_DSN or RESTORE_TEST_STORAGE is not set")
+    with ExitStack() as stack:
+        config = load_bench_config(os.environ | {"BENCH_SERVERS": "given"})
+        try:
+            server = stack.enter_context(running_server(config, "given"))
+        except ToolError as exc:
+            pytest.skip(str(exc))
+        lake = stack.enter_context(open_lake(load_config(), os.environ))
+        day = make_day(tmp_path_factory.mktemp("day"), 2000)
+        lake.upload(day)
+        bench = stack.enter_context(bench_database(server))
+        yield Race(server, bench, lake, KEY, day, config.root, free_port(17071))
+
+
+def way(case: Case, name: str) -> Way:
+    return next(one for one in case.ways if one.name == name)
+
+
+def test_the_ways_are_timed_in_turns_and_checked(race: Race) -> None:
+    names = ("psql", "floor", "default", "staging", "psql-staging", "recipe")
+    result = race.run([*(way(KEY, name) for name in names), UNKNOWN], 2)
+    assert {name for name, series in result.ways.items() if series.runs} == set(names)
+    assert all(len(result.ways[name].runs) == 2 for name in names)
+    assert result.ways["unknown"].missing == "not available: copy.no_such_field"
+    memory = result.ways["default"].most("memory_bytes")
+    assert memory is not None
+    assert 30 * MIB < memory < 500 * MIB
+    assert result.ways["default"].runs[0].answer["timings"]["total"] > 0
+    assert (result.rows, result.case, race.failures) == (2000, "key", [])
+    assert result.title.startswith("PostgreSQL ")
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.is_compressed], ids=lambda case: case.name)
+def test_each_case_begins_and_ends_as_it_says(race: Race, case: Case) -> None:
+    result = replace(race, case=case).run([case.ways[0], way(case, "default")], 1)
+    assert all(len(series.runs) == 1 for series in result.ways.values()), result.ways
+    # Only a day that was there can be taken away.
+    assert ("removed_by" in result.ways["default"].runs[0].answer) is (case.state == "the day")
+
+
+def test_a_way_that_fails_is_told_and_the_others_go_on(race: Race) -> None:
+    mine = replace(race, failures=[])
+    result = mine.run([BROKEN, way(KEY, "psql")], 2)
+    assert result.ways["broken"].missing == "failed"
+    assert len(result.ways["psql"].runs) == 2
+    (failure,) = mine.failures
+    assert "division by zero" in failure
+
+
+def test_an_interrupted_race_goes_on(race: Race) -> None:
+    ways = [way(KEY, "psql"), way(KEY, "default"), UNKNOWN]
+    told: list[Result] = []
+
+    def interrupt(result: Result) -> None:
+        told.append(result)
+        if len(told) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        race.run(ways, 2, keep=interrupt)
+    left = told[-1]
+    assert [len(left.ways[one.name].runs) for one in ways] == [2, 1, 0]
+    whole = race.run(ways, 2, left, told.append)
+    # What was measured stands, one run is added, and what could not be timed is tried again.
+    assert whole.ways["psql"] == left.ways["psql"]
+    assert whole.ways["default"].runs[0] == left.ways["default"].runs[0]
+    assert [len(whole.ways[one.name].runs) for one in ways] == [2, 2, 0]
+    assert len(told) == 6
+    assert unfinished(ways, 2, whole) == [UNKNOWN]
+    more = race.run([way(KEY, "floor")], 1, whole)
+    assert set(more.ways) == {"psql", "default", "unknown", "floor"}
+    assert more.goes_on(race.begin())
+
+
+def test_wrong_data_ends_the_benchmark(race: Race) -> None:
+    nothing = Way("nothing", "loads another table", "psql", script=way(KEY, "floor").script)
+    half = Way(
+        "half", "changes a value", "psql", script=(*KEY.ways[0].script, "UPDATE silver.telemetry SET counter = 0")
+    )
+    bare = Way("bare", "drops an index", "psql", script=(*KEY.ways[0].script, "DROP INDEX silver.telemetry_time_idx"))
+    for wrong in (nothing, half, bare):
+        with pytest.raises(WrongDataError, match=wrong.name):
+            race.run([wrong], 1)
+
+
+def test_the_function_has_a_temporary_folder_of_its_own(race: Race) -> None:
+    with running_function(race.root, way(KEY, "default"), race.lake, race.host_port) as host:
+        assert f"TMPDIR={host.folder}" in Path(f"/proc/{host.pid}/environ").read_text().split("\0")
+        assert host.folder.is_dir()
+    assert not host.folder.exists()
+
+
+def test_a_missing_rival_is_no_failure(race: Race, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = race.run([way(KEY, "parallel-2")], 1)
+    assert result.ways["parallel-2"].missing == "timescaledb-parallel-copy is not on the PATH"
+
+
+def test_other_rows_are_a_tenth(race: Race) -> None:
+    assert other_rows(race.day) == 200
