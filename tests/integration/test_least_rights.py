@@ -15,6 +15,7 @@ from tests.integration.fix_rights import (
     WITHOUT_ID,
     Mode,
     blocks,
+    grants,
     nothing_for_everybody,
     set_up,
 )
@@ -56,7 +57,21 @@ def hardened(site: Site) -> Iterator[None]:
 def test_every_block_of_the_page_is_run() -> None:
     run = {heading for mode in MODES for heading in mode.headings}
     # That one takes the community edition: test_rights_of_owners.py.
-    assert set(blocks()) - run == {"For compression and aggregates"}
+    assert set(blocks()) - run == {"For compression and aggregates", "For indexes set aside"}
+
+
+def test_an_owner_with_one_right_more_sets_indexes_aside(site: Site) -> None:
+    scene = set_up(site, MODES[0])
+    scene.give_to_an_owner()
+    scene.run(*grants("For compression and aggregates"))
+    kept = scene.restore().body["copy"]
+    code = "MissingCreate" if site.database.version >= (2, 22) else "TimescaleDBVersion"
+    assert (kept["indexes_set_aside"], [one["code"] for one in kept["indexes_kept"]]) == ([], [code])
+    scene.run(*grants("For indexes set aside"), "DELETE FROM silver.telemetry")
+    site.database.execute("SELECT public.drop_chunks('{s}.telemetry', older_than => timestamptz '2100-01-01')")
+    fast = scene.restore().body
+    assert fast["status"] == "ok", fast
+    assert bool(fast["copy"]["indexes_set_aside"]) == (site.database.version >= (2, 22))
 
 
 @each_mode
