@@ -18,8 +18,8 @@ def first_row_length(file: IO[bytes], dialect: CsvDialect, *, has_header: bool) 
 
     Returns:
         Bytes after the byte order mark; None where nothing follows the first row within a MiB, or where that cannot be
-        said with certainty: a lone `\r` as line end, a record that cannot be read, an encoding that is written in more
-        than one way.
+        said with certainty: a lone `\r` as line end or different ones, a record that cannot be read, an encoding that
+        is written in more than one way.
     """
     start = bom_length(file, dialect)
     try:
@@ -40,19 +40,28 @@ def first_row_length(file: IO[bytes], dialect: CsvDialect, *, has_header: bool) 
 
 
 def _records(file: IO[bytes], dialect: CsvDialect, count: int) -> str | None:
+    """Return the text of so many records, where the one after them has the same line end.
+
+    COPY takes the line end of its first line for that of all, so a file that comes in two parts must have one alone.
+    """
     quotes = Quotes(dialect)
     text: list[str] = []
+    ends: list[tuple[str, int]] = []
     before = ""
     for character in characters(file, dialect):
         quotes.see(character)
         text.append(character)
-        if not quotes.open and before == "\r" and character != "\n":
+        if before == "\r" and character != "\n":
             return None
-        before = "" if quotes.open else character
         if character == "\n" and not quotes.open:
-            count -= 1
-            if not count:
-                return "".join(text)
+            ends.append(("\r\n" if before == "\r" else "\n", len(text)))
+            if len(ends) > count:
+                before = character
+                break
+        before = "" if quotes.open else character
         if len(text) > MIB:
             return None
-    return None
+    # The last line needs no end.
+    if len(ends) < count or before == "\r" or len({end for end, _ in ends}) > 1:
+        return None
+    return "".join(text[: ends[count - 1][1]])
