@@ -16,7 +16,7 @@ from shared.database.chunk_catalog import Chunk, chunks_overlapping
 from shared.database.connection import Cursor
 from shared.database.set_aside import Build, IndexesAside
 from shared.database.sqlstate import database_error
-from shared.errors import DataRejected, InternalError
+from shared.errors import DatabaseUnreachable, InternalError, StatementCanceled, TargetLocked
 from shared.report import Report
 from shared.request import RestoreRequest
 from shared.target import Target
@@ -28,6 +28,7 @@ class DayIndexes:
     Attributes:
         wants_first_row: whether a single row is to be brought in first, and `look` to be called after it.
         are_aside: whether any index is set aside at this moment.
+        has_split: whether the rows come in two parts or without indexes: then an error names no line, or another one.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class DayIndexes:
         self._build = build
         self.are_aside = False
         self.wants_first_row = False
+        self.has_split = False
         reason = Kept(None, "Requested", "the request asks for it") if request.copy_.indexes == "keep" else keep
         reason = reason or _rule(cursor, target, emptied)
         if reason is not None:
@@ -70,19 +72,31 @@ class DayIndexes:
     def look(self) -> None:
         """Set the indexes of the chunks aside that the first row has made."""
         self.wants_first_row = False
+        self.has_split = True
         window = self._target.window
         made = () if window is None else chunks_overlapping(self._cursor, self._target.table, window)
         if made:
             self._take(made)
         else:
-            self._report.indexes_kept = (Kept(None, "NoChunk", "the archive's first row made no chunk for the day"),)
+            self._report.indexes_kept = (
+                Kept(None, "NoChunk", "the first row could not go in by itself, or made no chunk for the day"),
+            )
 
     def _take(self, chunks: Sequence[Chunk]) -> None:
+        self.has_split = True
         self._aside.take(chunks)
         plans = self._aside.plans
         self._report.indexes_set_aside = tuple(index.name for plan in plans for index in plan.aside)
         self._report.indexes_kept = tuple(kept for plan in plans for kept in plan.kept)
         self.are_aside = bool(self._report.indexes_set_aside)
+
+    def note_later(self, made: Sequence[Chunk]) -> None:
+        """Tell of the chunks that were made after the first row, and had their indexes all the time."""
+        known = {str(plan.chunk) for plan in self._aside.plans}
+        later = [chunk for chunk in made if str(chunk) not in known]
+        if known and later:
+            reason = f"{len(later)} chunks were made after the first row"
+            self._report.indexes_kept = (*self._report.indexes_kept, Kept(None, "LaterChunk", reason))
 
     def put_back(self) -> None:
         """Put the indexes back.
@@ -96,10 +110,11 @@ class DayIndexes:
             self._aside.put_back()
         except psycopg2.Error as exc:
             error = database_error(exc)
-            if not isinstance(error, DataRejected):
+            if isinstance(error, (DatabaseUnreachable, StatementCanceled, TargetLocked)):
                 raise error from exc
+            # A row, a function of an index's, or no room to sort in: the plain way needs none, and says what is wrong.
             reason = f"an index could not be built over the rows (SQLSTATE {exc.pgcode})"
-            raise BeginAnew(keep=Kept(None, "RowsDoNotFit", reason)) from exc
+            raise BeginAnew(keep=Kept(None, "BuildFailed", reason)) from exc
         except InternalError as exc:
             reason = "made again, an index would not have been the same"
             raise BeginAnew(keep=Kept(None, "NotRepeatable", reason)) from exc

@@ -34,8 +34,6 @@ from shared.target import Target, find_target
 from shared.transfer import Transfer
 
 _ATTEMPTS = 4
-# What a day's CSV has of bytes for each stored one, where it was not unpacked yet.
-_USUAL_EXPANSION = 3.5
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,8 @@ class DayLoad:
                 self._begin_session(looking)
                 self._ahead = target = self._find(looking)
                 seen: Count | None = None
-                if target.window is not None and self._policy != "append" and can_read(looking, target.table):
+                counts = self._policy != "append" or self._request.timescaledb.decompress_window == "auto"
+                if target.window is not None and counts and can_read(looking, target.table):
                     before = seen = count_window(looking, target.table, target.window)
                     whole = chunks_inside(looking, target.table, target.window)
                 goes_on = self._go_on(before)
@@ -195,6 +194,7 @@ class DayLoad:
     def _finish_chunks(self, load: Cursor, target: Target, made: Sequence[Chunk], indexes: DayIndexes) -> None:
         """Compress the chunks that the load made, where that is wished, and put the indexes back."""
         clock, report, extension = self._report.clock, self._report, target.compression
+        indexes.note_later(made)
         wishes = self._request.timescaledb.compress_new_chunks
         steps: list[ChunkStep] = []
         if wishes and extension is not None and made:
@@ -250,9 +250,8 @@ class DayLoad:
         extension, chunks = target.compression, target.compressed
         if self._request.timescaledb.decompress_window != "auto" or extension is None or not chunks:
             return False
-        size = self._csv.size or int((self._report.compressed_bytes or 0) * _USUAL_EXPANSION)
         packed = packed_bytes(looking, extension, target.table, chunks)
-        return beside_is_cheaper(packed, size, day_is_empty=not before.rows)
+        return beside_is_cheaper(packed, self._report.probable_csv_bytes, day_is_empty=not before.rows)
 
     def _make_room(self, cursor: Cursor, target: Target, before: Count | None) -> None:
         """Decompress the chunks over the day, and remove its rows where they are to be replaced."""
@@ -269,7 +268,9 @@ class DayLoad:
                 steps = decompress(cursor, extension, target.table, target.compressed)
         report.add_chunk_steps(steps)
         is_able = extension is not None and target.window is not None
-        report.options["decompress_window"] = summary(steps, requested=unpacks, available=is_able)
+        report.options["decompress_window"] = summary(
+            steps, requested=unpacks or self._copies_beside, available=is_able
+        )
         if not replaces or target.window is None or before is None:
             return
         with clock.stage("replace"):

@@ -34,6 +34,9 @@ from shared.stopwatch import Stopwatch
 
 T = TypeVar("T")
 
+# What a day's CSV has of bytes for each stored one.
+_USUAL_EXPANSION = 3.5
+
 
 @dataclass(frozen=True)
 class Notice:
@@ -127,7 +130,13 @@ class Report:
         self.rows_loaded = self.rows_inserted = self.rows_skipped = self.rows_removed = None
         self.removed_by = self.rejected = self.verification = self.waited_seconds = None
         self.indexes_set_aside = self.indexes_kept = ()
+        self.format = self.text_because = None
         self.chunks, self.warnings = [], []
+
+    @property
+    def probable_csv_bytes(self) -> int:
+        """How long the CSV is: about, as long as it was not read to its end."""
+        return self.csv_bytes or int((self.compressed_bytes or 0) * _USUAL_EXPANSION)
 
     @property
     def rows_read(self) -> int:

@@ -1,4 +1,4 @@
-"""One restore, from top to bottom: fetch the archive whole, load it in one transaction, then look after the rest.
+"""One restore, from top to bottom: unpack the archive, load it in one transaction, then look after the rest.
 
 This is the only file that opens a transaction. Each step's own rules are where it is imported from.
 """

@@ -21,7 +21,7 @@ from shared.database.load import (
     insert_staged,
     make_staging,
 )
-from shared.errors import DataRejected, RowCountMismatch
+from shared.errors import DatabaseFailed, DataRejected, OperationNotSupported, RowCountMismatch
 from shared.index_choice import DayIndexes
 from shared.lake.csv_count import rows_of
 from shared.lake.csv_head import bom_length
@@ -78,8 +78,8 @@ class Transfer:
         except TextDecides as exc:
             keep = Kept(None, "RowRefused", "a row was refused") if exc.is_refusal else None
             raise BeginAnew(text=exc.reason, keep=keep) from exc
-        except DataRejected as exc:
-            if not self.indexes.are_aside:
+        except (DataRejected, OperationNotSupported, DatabaseFailed) as exc:
+            if not self.indexes.has_split:
                 raise
             # Only with all indexes in place it is the very row, line and message that PostgreSQL would name.
             raise BeginAnew(keep=Kept(None, "RowRefused", "a row was refused")) from exc
@@ -92,7 +92,8 @@ class Transfer:
         if copy.on_error == "skip":
             return "rows may be left out"
         columns = columns_of_file(self.target.plan.file_columns, self.target.table, self.target.like)
-        return obstacle(self.cursor, columns, copy.csv_options, self.csv, even_if_small=copy.format == "binary")
+        size = None if copy.format == "binary" else self.report.probable_csv_bytes
+        return obstacle(self.cursor, columns, copy.csv_options, self.csv, csv_bytes=size)
 
     def _copy_direct(self) -> None:
         first = self._copy_first_row() if self.indexes.wants_first_row else None

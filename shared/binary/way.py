@@ -73,7 +73,7 @@ def columns_of_file(names: Sequence[str], table: Table, like: Table) -> tuple[Co
 
 
 def obstacle(
-    cursor: Cursor, columns: Sequence[Column], options: CsvOptions, csv: CsvSource, *, even_if_small: bool = False
+    cursor: Cursor, columns: Sequence[Column], options: CsvOptions, csv: CsvSource, *, csv_bytes: int | None
 ) -> str | None:
     """Say what speaks against the binary way, as far as it shows before the first row is written.
 
@@ -82,7 +82,7 @@ def obstacle(
         columns: as `columns_of_file` gives them.
         options: the request's csv options.
         csv: the file, of which the beginning is tried.
-        even_if_small: go binary where the file is too small to gain by it.
+        csv_bytes: how long it is, about; None: go binary even where it is too short to gain by it.
 
     Returns:
         The reason, or None where nothing does.
@@ -95,7 +95,7 @@ def obstacle(
         columns,
         options,
         server_encoding=status("server_encoding") or "unknown",
-        csv_bytes=None if even_if_small else csv.size,
+        csv_bytes=csv_bytes,
     )
     if reason is not None:
         return reason

@@ -159,23 +159,17 @@ _CHUNK_RULES = (
 )
 
 
-def index_rules(
-    shape: ChunkShape, timescaledb: TimescaleDB, unrepeatable: AbstractSet[str], *, skips_conflicts: bool = False
-) -> list[Kept]:
+def index_rules(shape: ChunkShape, timescaledb: TimescaleDB, unrepeatable: AbstractSet[str]) -> list[Kept]:
     """List the indexes that may not be set aside, each with the first reason found.
 
     Args:
         shape: the chunk.
         timescaledb: the extension.
         unrepeatable: names of indexes that were found to differ when made again.
-        skips_conflicts: whether rows come by ON CONFLICT DO NOTHING, which skips what a unique index rejects. Where it
-            is gone, nothing is skipped, and it cannot be built again.
     """
     kept = {}
     for index in shape.indexes:
         reasons = list(_reasons(index, timescaledb))
-        if skips_conflicts and index.is_unique:
-            reasons.append(("ConflictsSkipped", "rows that it rejects are to be skipped"))
         if index.name in unrepeatable:
             reasons.append(("NotRepeatable", "made again it would not be the same"))
         if reasons:

@@ -39,7 +39,7 @@ _INDEXES = """
         ARRAY(SELECT ARRAY[a.attnum::int, a.attstattarget::int] FROM pg_catalog.pg_attribute a
             WHERE a.attrelid = c.oid AND a.attstattarget >= 0 ORDER BY a.attnum) AS statistics,
         i.indisvalid AND i.indisready AND i.indislive AS is_valid, i.indisexclusion AS is_exclusion,
-        i.indisunique AS is_unique, i.indisclustered AS is_clustered, i.indisreplident AS is_replica_identity,
+        i.indisclustered AS is_clustered, i.indisreplident AS is_replica_identity,
         EXISTS (SELECT FROM pg_catalog.pg_stats p WHERE p.schemaname = n.nspname AND p.tablename = c.relname)
             AS has_statistics,
         ARRAY(SELECT DISTINCT pg_catalog.concat_ws(' ', d.deptype, o.type, o.identity) FROM pg_catalog.pg_depend d,
@@ -127,7 +127,6 @@ class ChunkIndex:
         statistics: number and statistics target of the columns that were given one.
         is_valid: whether it is complete and in use.
         is_exclusion: whether it rejects rows by more than equality: EXCLUDE, or a key WITHOUT OVERLAPS.
-        is_unique: whether it rejects rows of an equal key.
         is_clustered: whether CLUSTER goes by it.
         is_replica_identity: whether it was named as the chunk's replica identity.
         has_statistics: whether ANALYZE has left statistics of its expressions.
@@ -151,7 +150,6 @@ class ChunkIndex:
     statistics: tuple[tuple[int, int], ...]
     is_valid: bool
     is_exclusion: bool
-    is_unique: bool
     is_clustered: bool
     is_replica_identity: bool
     has_statistics: bool

@@ -54,7 +54,7 @@ class Build:
     workers: int | None = None
 
 
-def decide(cursor: Cursor, table: Table, chunk: Chunk, *, skips_conflicts: bool = False) -> Plan:
+def decide(cursor: Cursor, table: Table, chunk: Chunk) -> Plan:
     """Decide which of a chunk's indexes are set aside. Changes nothing.
 
     What the rules let pass is rehearsed: dropped and made again on the chunk, which is empty or nearly so. Where the
@@ -64,7 +64,6 @@ def decide(cursor: Cursor, table: Table, chunk: Chunk, *, skips_conflicts: bool 
         cursor: in the load's transaction, which made or emptied the chunk.
         table: the hypertable.
         chunk: the chunk.
-        skips_conflicts: whether the rows come by ON CONFLICT DO NOTHING.
     """
     if table.timescaledb is None:
         raise InternalError(f"{table} is no hypertable")
@@ -75,7 +74,7 @@ def decide(cursor: Cursor, table: Table, chunk: Chunk, *, skips_conflicts: bool 
             return Plan(chunk, shape, (), (general,))
         unrepeatable: set[str] = set()
         while True:
-            kept = index_rules(shape, table.timescaledb, unrepeatable, skips_conflicts=skips_conflicts)
+            kept = index_rules(shape, table.timescaledb, unrepeatable)
             names = {one.index for one in kept}
             plan = Plan(chunk, shape, tuple(index for index in shape.indexes if index.name not in names), tuple(kept))
             if not plan.aside or _rehearse(cursor, plan):
@@ -123,16 +122,12 @@ class IndexesAside:
         cursor: in the load's transaction.
         table: the hypertable.
         build: how indexes are built.
-        skips_conflicts: whether the rows come by ON CONFLICT DO NOTHING.
     """
 
-    def __init__(
-        self, cursor: Cursor, table: Table, build: Build | None = None, *, skips_conflicts: bool = False
-    ) -> None:
+    def __init__(self, cursor: Cursor, table: Table, build: Build | None = None) -> None:
         self._cursor = cursor
         self._table = table
         self._build = build
-        self._skips_conflicts = skips_conflicts
         self.plans: list[Plan] = []
 
     def take(self, chunks: Sequence[Chunk]) -> None:
@@ -144,7 +139,7 @@ class IndexesAside:
         known = {str(plan.chunk) for plan in self.plans}
         for chunk in chunks:
             if str(chunk) not in known:
-                plan = decide(self._cursor, self._table, chunk, skips_conflicts=self._skips_conflicts)
+                plan = decide(self._cursor, self._table, chunk)
                 set_aside(self._cursor, plan)
                 self.plans.append(plan)
 

@@ -7,6 +7,9 @@ from typing import IO
 from shared.errors import HeaderInvalid
 from shared.lake.csv_head import MIB, CsvDialect, Quotes, bom_length, characters, python_codec
 
+# The longest that PostgreSQL's encodings have. The head of a streamed file is twice as long as what is looked at here.
+_MOST_BYTES_OF_A_CHARACTER = 4
+
 
 def first_row_length(file: IO[bytes], dialect: CsvDialect, *, has_header: bool) -> int | None:
     r"""Measure the file's beginning up to the end of its first row, the header included.
@@ -48,6 +51,7 @@ def _records(file: IO[bytes], dialect: CsvDialect, count: int) -> str | None:
     text: list[str] = []
     ends: list[tuple[str, int]] = []
     before = ""
+    size = 0
     for character in characters(file, dialect):
         quotes.see(character)
         text.append(character)
@@ -59,7 +63,8 @@ def _records(file: IO[bytes], dialect: CsvDialect, count: int) -> str | None:
                 before = character
                 break
         before = "" if quotes.open else character
-        if len(text) > MIB:
+        size += 1 if character.isascii() else _MOST_BYTES_OF_A_CHARACTER
+        if size > MIB:
             return None
     # The last line needs no end.
     if len(ends) < count or before == "\r" or len({end for end, _ in ends}) > 1:

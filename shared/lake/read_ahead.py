@@ -12,11 +12,7 @@ T = TypeVar("T", bound="bytes | memoryview")
 
 
 class ReadAhead(Generic[T]):
-    """The items of an iterator, made in another thread.
-
-    Attributes:
-        waited_seconds: is not kept here; whoever takes the items knows how long it waited.
-    """
+    """The items of an iterator, made in another thread."""
 
     def __init__(self, items: Generator[T, None, None], *, most_bytes: int, name: str) -> None:
         self._items = items

@@ -112,7 +112,6 @@ class Day:
         statements: Sequence[str] = (ONE_ROW, THE_REST),
         emptied: bool = False,
         build: Build | None = None,
-        skips_conflicts: bool = False,
     ) -> set[str]:
         """Load the day in the open transaction, and return why indexes were kept: the codes.
 
@@ -121,9 +120,8 @@ class Day:
             statements: bring the rows.
             emptied: whether the chunk is there already, and is truncated.
             build: how the indexes are built.
-            skips_conflicts: whether the statements skip conflicts.
         """
-        indexes = IndexesAside(self.cursor, self.table, build, skips_conflicts=skips_conflicts)
+        indexes = IndexesAside(self.cursor, self.table, build)
         before = self.chunks
         if emptied:
             self.execute(f"TRUNCATE {self.chunk}")

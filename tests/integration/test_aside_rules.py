@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import psycopg2
@@ -273,21 +273,6 @@ def test_a_key_without_overlaps(bare: Day) -> None:
     with bare.transaction():
         bare.execute(ROW)
         assert kept(bare) == of_version(bare, {"x": "ExclusionConstraint"}, "t_pkey", "x")
-
-
-def test_unique_indexes_where_conflicts_are_skipped(bare: Day) -> None:
-    """Without its unique index a chunk takes every row, and the index could not be built again."""
-    bare.execute("CREATE UNIQUE INDEX u ON {s}.t (d, time) WHERE d > 0")
-    again = ROW + " ON CONFLICT DO NOTHING"
-    version = bare.database.version
-    # From then on the primary key goes as well.
-    refused = pytest.raises(psycopg2.errors.UniqueViolation) if version >= (2, 28) else nullcontext()
-    with refused, bare.transaction():
-        bare.load(aside=True, statements=[ROW, again])
-    with bare.transaction():
-        codes = bare.load(aside=True, statements=[ROW, again], skips_conflicts=True)
-        assert ("TimescaleDBVersion" in codes, "ConflictsSkipped" in codes) == (version < (2, 28), version >= (2, 22))
-        assert bare.value("SELECT count(*) FROM {s}.t") == 1
 
 
 @pytest.mark.parametrize(

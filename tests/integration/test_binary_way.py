@@ -87,7 +87,7 @@ def names_in(csv: CsvSource) -> list[str]:
 def copy(cursor: Cursor, database: Database, csv: CsvSource, name: str = "t") -> Taken:
     table = table_of(cursor, database, name)
     columns = columns_of_file(names_in(csv), table, table)
-    assert obstacle(cursor, columns, OPTIONS, csv, even_if_small=True) is None
+    assert obstacle(cursor, columns, OPTIONS, csv, csv_bytes=None) is None
     return copy_in_binary(cursor, table.identifier, columns, OPTIONS, csv)
 
 
@@ -253,10 +253,10 @@ def test_a_connection_that_breaks_is_not_for_the_text_way(database: Database) ->
     other.close()
 
 
-def against(cursor: Cursor, database: Database, data: bytes, **changed: bool) -> str | None:
+def against(cursor: Cursor, database: Database, data: bytes, csv_bytes: int | None = 0) -> str | None:
     table = table_of(cursor, database)
     with spool(gzip.compress(data, 1)) as csv:
-        reason = obstacle(cursor, columns_of_file(names_in(csv), table, table), OPTIONS, csv, **changed)
+        reason = obstacle(cursor, columns_of_file(names_in(csv), table, table), OPTIONS, csv, csv_bytes=csv_bytes)
         assert csv.head.tell() == 0
     return reason
 
@@ -264,18 +264,19 @@ def against(cursor: Cursor, database: Database, data: bytes, **changed: bool) ->
 def test_obstacles_that_show_before_anything_is_written(database: Database, cursor: Cursor) -> None:
     database.hypertable("t", COLUMNS)
     assert against(cursor, database, HEADER + LINES[0]) == "the file is small"
-    assert against(cursor, database, HEADER + LINES[0], even_if_small=True) is None
-    assert against(cursor, database, HEADER + b"".join(LINES) * (FEWEST_BYTES // 2_000_000)) is None
+    assert against(cursor, database, HEADER + LINES[0], csv_bytes=None) is None
+    assert against(cursor, database, HEADER + LINES[0], csv_bytes=FEWEST_BYTES - 1) == "the file is small"
+    assert against(cursor, database, HEADER + LINES[0], csv_bytes=FEWEST_BYTES) is None
     marked = b'\xef\xbb\xbf"time",device,value,note\n'
-    assert against(cursor, database, marked + LINES[0], even_if_small=True) is None
+    assert against(cursor, database, marked + LINES[0], csv_bytes=None) is None
     odd = HEADER + b"2025-01-01 00:00:00,1, 1,a\n"
-    assert against(cursor, database, odd, even_if_small=True) == "not a plain double precision"
+    assert against(cursor, database, odd, csv_bytes=None) == "not a plain double precision"
     for setting, value, reason in (
         ("timezone", "Europe/Vienna", "the session's TimeZone is not UTC"),
         ("client_encoding", "LATIN1", "the session's client_encoding is not UTF8"),
     ):
         cursor.execute(f"SET LOCAL {setting} = '{value}'")
-        assert against(cursor, database, HEADER + LINES[0], even_if_small=True) == reason
+        assert against(cursor, database, HEADER + LINES[0], csv_bytes=None) == reason
         cursor.execute(
             f"SET LOCAL {setting} = 'UTF8'" if setting == "client_encoding" else "SET LOCAL timezone = 'UTC'"
         )
@@ -291,7 +292,7 @@ def test_a_staging_table_takes_the_file_as_it_is(database: Database, cursor: Cur
     staging = make_staging(cursor, table, like, names, "0")
     options = CsvOptions(force_null=("more",))
     with spool(gzip.compress(b'time,device,value,more\nany time,9,0.5,""\n')) as csv:
-        assert obstacle(cursor, columns, options, csv, even_if_small=True) is None
+        assert obstacle(cursor, columns, options, csv, csv_bytes=None) is None
         copy_in_binary(cursor, staging.identifier, columns, options, csv, staging.columns)
     cursor.execute(f"SELECT time, device, value, {staging.columns[3]} FROM {database.schema}._restore_0")
     assert cursor.fetchall() == [("any time", 9, 0.5, None)]

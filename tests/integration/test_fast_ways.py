@@ -129,7 +129,10 @@ def test_chunks_of_an_hour(site: Site) -> None:
     make(site, interval="interval '1 hour'")
     make(site, "plain", interval="interval '1 hour'")
     assert site.restore(site.archive("plain", csv(ROWS)), copy=PLAIN).status == 200
-    assert set_aside(site, site.restore(site.archive("t", csv(ROWS)))) > 0
+    answer = site.restore(site.archive("t", csv(ROWS)))
+    assert set_aside(site, answer) > 0
+    if site.database.version >= (2, 28):
+        assert [one["code"] for one in answer.body["copy"]["indexes_kept"]] == ["LaterChunk"]
     assert difference(site.database, "t", "plain") == (0, 0)
     as_plain = [(text.replace("plain", "t"), *rest) for text, *rest in indexes(site.database, "plain")]
     assert sorted(as_plain) == indexes(site.database)
@@ -168,6 +171,40 @@ def test_a_first_row_that_is_refused(site: Site, format_: str) -> None:
     assert plain.body["error"]["details"][0]["line"] == 2
 
 
+@FORMATS
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE {s}.t DROP CONSTRAINT t_pkey; DROP INDEX {s}.t_note_idx; ALTER TABLE {s}.t ADD CHECK (v <> 300.5)",
+        "ALTER TABLE {s}.t ADD UNIQUE (time, device_id) DEFERRABLE; ALTER TABLE {s}.t ADD CHECK (v <> 300.5)",
+    ],
+    ids=["no index", "an index that stays"],
+)
+def test_the_line_where_the_first_row_came_by_itself(site: Site, format_: str, change: str) -> None:
+    make(site)
+    site.database.execute(change)
+    url = site.archive("t", csv(ROWS))
+    plain = site.restore(url, copy=PLAIN)
+    assert plain.body["error"]["details"][0]["line"] > 300
+    assert error_of(site.restore(url, copy={"format": format_})) == error_of(plain)
+
+
+def test_no_room_to_build_an_index(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plain way needs none."""
+    make(site)
+    monkeypatch.setenv("PG_INDEX_MEMORY_MIB", "1")
+    name = site.database.name
+    site.database.execute(f"ALTER DATABASE {name} SET temp_file_limit = '64kB'")
+    try:
+        rows = [f"2025-01-01 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}+00,{n},1,{n}" for n in range(80_000)]
+        answer = site.restore(site.archive("t", csv(rows)))
+    finally:
+        site.database.execute(f"ALTER DATABASE {name} RESET temp_file_limit")
+    assert (answer.status, answer.body["rows_loaded"]) == (200, 80_000)
+    expected = "BuildFailed" if site.database.version >= (2, 22) else "TimescaleDBVersion"
+    assert [one["code"] for one in answer.body["copy"]["indexes_kept"]] == [expected]
+
+
 def test_staging_skips_conflicts_of_the_file_with_itself(site: Site) -> None:
     """The index cannot be built over them, so the load is begun anew with all indexes in place."""
     make(site)
@@ -175,7 +212,7 @@ def test_staging_skips_conflicts_of_the_file_with_itself(site: Site) -> None:
     assert (answer.status, answer.body["rows_inserted"], answer.body["rows_skipped"]) == (200, len(ROWS), 5)
     codes = [one["code"] for one in answer.body["copy"]["indexes_kept"]]
     # Where the key stays, the second row is refused at once.
-    assert codes in (["RowsDoNotFit"], ["RowRefused"], ["TimescaleDBVersion"])
+    assert codes in (["BuildFailed"], ["RowRefused"], ["TimescaleDBVersion"])
 
 
 @FORMATS
@@ -302,6 +339,51 @@ def test_a_duplicate_in_a_day_that_is_to_end_compressed(community: Site) -> None
 
 
 @pytest.mark.community
+@pytest.mark.parametrize(
+    ("change", "row"),
+    [
+        ("SELECT", f"2025-01-01 23:59Z,9,1,{random.Random(2).randbytes(9000).hex()}"),  # noqa: S311
+        ("CREATE INDEX ON {s}.t ((1 / (v - 4000.5)))", "2025-01-01 23:59Z,9,4000.5,x"),
+    ],
+    ids=["too long for the index", "an expression that fails"],
+)
+def test_what_an_index_refuses_is_not_compressed(community: Site, change: str, row: str) -> None:
+    compressed(community)
+    community.database.execute(change)
+    url = community.archive("t", csv([*ROWS, row]))
+    plain = community.restore(url, copy=PLAIN)
+    assert plain.code == "DataRejected"
+    assert error_of(community.restore(url, timescaledb={"compress_new_chunks": True})) == error_of(plain)
+    good = community.restore(community.archive("t", csv(ROWS)), timescaledb={"compress_new_chunks": True})
+    assert good.body["timescaledb"]["compress_new_chunks"] == "done"
+    community.database.execute("SELECT public.decompress_chunk(c) FROM public.show_chunks('{s}.t') c")
+
+
+@pytest.mark.community
+@pytest.mark.parametrize("extra", [[], ROWS[:1]], ids=["good", "a duplicate"])
+def test_checks_that_wait_for_the_commit(community: Site, extra: list[str]) -> None:
+    compressed(community)
+    community.database.execute("ALTER TABLE {s}.t DROP CONSTRAINT t_pkey")
+    community.database.execute("ALTER TABLE {s}.t ADD UNIQUE (device_id, time) DEFERRABLE INITIALLY DEFERRED")
+    url = community.archive("t", csv([*ROWS, *extra]))
+    answer = community.restore(url, timescaledb={"compress_new_chunks": True})
+    assert (answer.status, answer.code) == ((422, "DataRejected") if extra else (200, None)), answer.body
+    assert community.database.value("SELECT count(*) FROM {s}.t") == (0 if extra else len(ROWS))
+
+
+@pytest.mark.community
+def test_a_reference_that_is_checked_at_the_commit(community: Site) -> None:
+    compressed(community)
+    community.database.execute("CREATE TABLE {s}.device (id int PRIMARY KEY)")
+    community.database.execute("INSERT INTO {s}.device SELECT generate_series(0, 9)")
+    community.database.execute(
+        "ALTER TABLE {s}.t ADD FOREIGN KEY (device_id) REFERENCES {s}.device DEFERRABLE INITIALLY DEFERRED"
+    )
+    answer = community.restore(community.archive("t", csv(ROWS)), timescaledb={"compress_new_chunks": True})
+    assert (answer.status, answer.body["timescaledb"]["compress_new_chunks"]) == (200, "done"), answer.body
+
+
+@pytest.mark.community
 @MODES
 @pytest.mark.parametrize(("packed", "unpacks"), [(3, True), (20_000, False)])
 def test_auto_decompresses_where_that_is_cheaper(community: Site, mode: str, packed: int, unpacks: bool) -> None:
@@ -319,6 +401,7 @@ def test_auto_decompresses_where_that_is_cheaper(community: Site, mode: str, pac
     assert answer.status == 200, answer.body
     actions = [step["action"] for step in answer.body["chunks"]]
     assert actions == (["decompress", "recompress"] if unpacks else ["recompress"])
+    assert answer.body["timescaledb"]["decompress_window"] == ("done" if unpacks else "nothing to do")
     assert answer.body["verification"]["rows_loaded"] == len(ROWS)
     assert community.database.value("SELECT count(*) FROM {s}.t") == len(ROWS) + packed
 
