@@ -41,8 +41,8 @@ _FILTERS_OF_HYPERTABLE_SINCE = (2, 22)
 # cache, merged from temporary files, took 0.7 of the time of 64 MB, and 0.6 of that of 256 MB (docs/performance.md).
 _SORT_MEMORY = "8MB"
 
-# An entry of a B-tree has 2,704 bytes at most (BTMaxItemSize in PostgreSQL's src/include/access/nbtree.h), and columns of
-# a fixed length take some of them.
+# An entry of a B-tree has 2,704 bytes at most (BTMaxItemSize in PostgreSQL's src/include/access/nbtree.h), and columns
+# of a fixed length take some of them.
 _SURELY_FITS_BYTES = 1500
 
 # `indnullsnotdistinct` is PostgreSQL 15's. A key is plain where GROUP BY and the index agree on what is equal: columns
