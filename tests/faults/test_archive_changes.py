@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import threading
 from typing import Any
 
 import pytest
@@ -64,9 +65,13 @@ def test_an_archive_that_is_overwritten_after_it_was_read(days: Days, way: str) 
     """What was read whole is restored whole, and the answer names the version."""
     path = days.add("t", way)
     first = blob(days, path).get_blob_properties().etag
-    days.storage.faults[days.file_name("t")] = Fault(
-        "call after", times=1, from_byte=8 * MIB, call=lambda: days.site.storage.put(path, SMALL)
-    )
+
+    def overwrite() -> None:
+        days.site.storage.put(path, SMALL)
+
+    # The two ranges after the first are asked for at once. When both are answered, the file was read whole.
+    both_read = threading.Barrier(2, overwrite, timeout=30)
+    days.storage.faults[days.file_name("t")] = Fault("call after", times=2, from_byte=4 * MIB, call=both_read.wait)
     answer = days.restore("t")
     assert (answer.status, answer.body["source"]["etag"]) == (200, first)
     days.assert_complete("t")
