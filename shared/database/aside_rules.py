@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from psycopg2 import sql
 
+from shared.database.chunk_catalog import IS_OWN
 from shared.database.chunk_indexes import ChunkIndex, ChunkShape, Constraint
 from shared.database.connection import Cursor
 from shared.database.extension import TimescaleDB
@@ -125,11 +126,7 @@ _CHUNK_RULES = (
     (
         "NotOwnChunk",
         "the chunk was neither made nor emptied by this transaction",
-        sql.SQL(
-            """SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND relation = %(chunk)s
-            AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-            AND pid = pg_catalog.pg_backend_pid() AND mode = 'AccessExclusiveLock' AND granted)"""
-        ),
+        sql.SQL("SELECT NOT {}").format(IS_OWN),
     ),
     (
         "ChunkNotEmpty",

@@ -10,6 +10,13 @@ from shared.database.connection import Cursor
 from shared.database.hypertable import Table
 from shared.database.window import Window
 
+# Whether this transaction has locked the chunk of the number `chunk` as only CREATE TABLE, TRUNCATE and their like do.
+IS_OWN = sql.SQL(
+    "EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND relation = %(chunk)s"
+    " AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
+    " AND pid = pg_catalog.pg_backend_pid() AND mode = 'AccessExclusiveLock' AND granted)"
+)
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -37,6 +44,17 @@ def chunks_overlapping(cursor: Cursor, table: Table, window: Window) -> tuple[Ch
 def chunks_inside(cursor: Cursor, table: Table, window: Window) -> tuple[Chunk, ...]:
     """List the chunks that lie wholly inside the window, oldest first."""
     return _chunks_where(cursor, table, sql.SQL("{start} >= {lower} AND {end} <= {upper}"), window)
+
+
+def chunk_oid(cursor: Cursor, chunk: Chunk) -> int | None:
+    """Ask for a chunk's number in the catalogue; None where this transaction does not see the chunk."""
+    cursor.execute(
+        "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = %s AND c.relname = %s",
+        (chunk.schema, chunk.name),
+    )
+    row = cursor.fetchone()
+    return None if row is None else row[0]
 
 
 def all_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:

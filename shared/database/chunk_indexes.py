@@ -12,8 +12,9 @@ from typing import Any
 
 from psycopg2 import sql
 
-from shared.database.chunk_catalog import Chunk
+from shared.database.chunk_catalog import Chunk, chunk_oid
 from shared.database.connection import Cursor
+from shared.errors import InternalError
 
 # As pg_dump sets them: what pg_get_indexdef and its like write is then read back as the same.
 DEPARSE_SETTINGS = {
@@ -192,14 +193,14 @@ def chunk_shape(cursor: Cursor, chunk: Chunk) -> ChunkShape:
 
     Args:
         cursor: in a transaction that has locked the chunk and has `DEPARSE_SETTINGS`.
-        chunk: it is there.
+        chunk: which one.
+
+    Raises:
+        InternalError: it is not there.
     """
-    cursor.execute(
-        "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = %s",
-        (chunk.schema, chunk.name),
-    )
-    ((oid,),) = cursor.fetchall()
+    oid = chunk_oid(cursor, chunk)
+    if oid is None:
+        raise InternalError(f"{chunk} is gone")
     cursor.execute(_INDEXES, (oid,))
     names = [column.name for column in cursor.description or ()]
     indexes = tuple(_index(dict(zip(names, row, strict=True))) for row in cursor.fetchall())

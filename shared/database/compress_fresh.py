@@ -24,10 +24,11 @@ from functools import partial
 
 from psycopg2 import sql
 
-from shared.database.chunk_catalog import Chunk
+from shared.database.chunk_catalog import IS_OWN, Chunk, chunk_oid
 from shared.database.connection import Cursor
 from shared.database.extension import TimescaleDB
 from shared.database.hypertable import Table
+from shared.database.local_settings import local_settings
 from shared.database.optional import attempt_in_savepoint, optional_step
 from shared.database.permissions import explained, to_compress
 from shared.database.steps import ChunkStep
@@ -163,7 +164,8 @@ def _merges(cursor: Cursor, table: Table) -> bool:
 def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chunk) -> ChunkStep | None:
     """Compress one chunk; None where it was left as it is, or undone."""
     keys = _unguarded(cursor, table, chunk)
-    if not _is_own(cursor, chunk) or not all(key.is_plain for key in keys):
+    cursor.execute(sql.SQL("SELECT {}").format(IS_OWN), {"chunk": chunk_oid(cursor, chunk)})
+    if cursor.fetchone() != (True,) or not all(key.is_plain for key in keys):
         return None
     name = sql.Identifier(chunk.schema, chunk.name)
     with optional_step(cursor) as step:
@@ -184,53 +186,28 @@ def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chun
 
 def _compress(cursor: Cursor, timescaledb: TimescaleDB, chunk: sql.Identifier) -> bool:
     """Compress a chunk, and say whether it is still the same one."""
-    cursor.execute("SELECT pg_catalog.current_setting('maintenance_work_mem')")
-    ((memory,),) = cursor.fetchall()
-    cursor.execute("SELECT pg_catalog.set_config('maintenance_work_mem', %s, true)", (_SORT_MEMORY,))
-    cursor.execute(
-        sql.SQL("SELECT {}({}::regclass, if_not_compressed => true) = {}::regclass").format(
-            timescaledb.function("compress_chunk"), *[sql.Literal(chunk.as_string(cursor))] * 2
+    with local_settings(cursor, {"maintenance_work_mem": _SORT_MEMORY}):
+        cursor.execute(
+            sql.SQL("SELECT {}({}::regclass, if_not_compressed => true) = {}::regclass").format(
+                timescaledb.function("compress_chunk"), *[sql.Literal(chunk.as_string(cursor))] * 2
+            )
         )
-    )
-    is_same = cursor.fetchone() == (True,)
-    cursor.execute("SELECT pg_catalog.set_config('maintenance_work_mem', %s, true)", (memory,))
-    return is_same
+        return cursor.fetchone() == (True,)
 
 
 def _step(chunk: Chunk, *, available: bool) -> ChunkStep:
     return ChunkStep(str(chunk), "compress", "done" if available else "not available")
 
 
-def _is_own(cursor: Cursor, chunk: Chunk) -> bool:
-    """Whether the chunk is visible and locked as CREATE TABLE locks it, until the transaction ends."""
-    cursor.execute(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND relation = %s"
-        " AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
-        " AND pid = pg_catalog.pg_backend_pid() AND mode = 'AccessExclusiveLock' AND granted)",
-        (_oid(cursor, chunk),),
-    )
-    return cursor.fetchone() == (True,)
-
-
 def _unguarded(cursor: Cursor, table: Table, chunk: Chunk) -> list[_Key]:
     """List the hypertable's keys that no index of the chunk guards."""
-    missing = Counter(_keys(cursor, table.oid)) - Counter(_keys(cursor, _oid(cursor, chunk)))
+    missing = Counter(_keys(cursor, table.oid)) - Counter(_keys(cursor, chunk_oid(cursor, chunk)))
     return list(missing)
 
 
 def _keys(cursor: Cursor, oid: int | None) -> list[_Key]:
     cursor.execute(_KEYS, (oid,))
     return [_Key(tuple(columns), tuple(nullable), *rest) for columns, nullable, *rest in cursor.fetchall()]
-
-
-def _oid(cursor: Cursor, chunk: Chunk) -> int | None:
-    cursor.execute(
-        "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = %s",
-        (chunk.schema, chunk.name),
-    )
-    row = cursor.fetchone()
-    return None if row is None else row[0]
 
 
 def _stands_twice(cursor: Cursor, chunk: sql.Identifier, key: _Key) -> bool:

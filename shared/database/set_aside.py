@@ -8,7 +8,7 @@ been anyhow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -20,6 +20,7 @@ from shared.database.chunk_indexes import DEPARSE_SETTINGS, ChunkIndex, ChunkSha
 from shared.database.connection import Cursor
 from shared.database.hypertable import Table
 from shared.database.index_sql import drop_statement, make_statements, rename_statements
+from shared.database.local_settings import local_settings, set_local
 from shared.database.optional import attempt_in_savepoint
 from shared.errors import InternalError
 
@@ -104,7 +105,7 @@ def put_back(cursor: Cursor, plan: Plan, build: Build | None = None) -> None:
     """
     if not plan.aside:
         return
-    with _setting(cursor, _build_settings(build or Build())):
+    with local_settings(cursor, _build_settings(build or Build())):
         if not _make(cursor, plan):
             raise InternalError(f"the indexes of {plan.chunk} are not what they were")
 
@@ -173,10 +174,10 @@ def _make(cursor: Cursor, plan: Plan) -> bool:
     # The definitions need pg_catalog first. A function in an expression finds the rest where it found it when rows were
     # inserted; PostgreSQL 17 and newer build indexes with a path of their own.
     settings = DEPARSE_SETTINGS | {"search_path": path, "default_tablespace": ""}
-    with _setting(cursor, settings):
+    with local_settings(cursor, settings):
         for index in plan.aside:
             # default_tablespace says where it goes. In the definition that would have to stand before a WHERE.
-            _set(cursor, {"default_tablespace": index.tablespace or ""})
+            set_local(cursor, {"default_tablespace": index.tablespace or ""})
             cursor.execute(sql.SQL("; ").join(make_statements(chunk, index)))
     made = _shape(cursor, plan.chunk)
     renames = list(rename_statements(plan.shape.indexes, made.indexes))
@@ -187,7 +188,7 @@ def _make(cursor: Cursor, plan: Plan) -> bool:
 
 
 def _shape(cursor: Cursor, chunk: Chunk) -> ChunkShape:
-    with _setting(cursor, DEPARSE_SETTINGS):
+    with local_settings(cursor, DEPARSE_SETTINGS):
         return chunk_shape(cursor, chunk)
 
 
@@ -207,21 +208,3 @@ def _undone(cursor: Cursor) -> Iterator[None]:
     yield
     cursor.execute("ROLLBACK TO SAVEPOINT decision")
     cursor.execute("RELEASE SAVEPOINT decision")
-
-
-@contextmanager
-def _setting(cursor: Cursor, settings: Mapping[str, str]) -> Iterator[None]:
-    """Change settings of the transaction for the body. An error in it leaves them: it ends the transaction as well."""
-    cursor.execute("SELECT n, pg_catalog.current_setting(n) FROM pg_catalog.unnest(%s::text[]) n", (list(settings),))
-    before = dict(cursor.fetchall())
-    _set(cursor, settings)
-    yield
-    _set(cursor, before)
-
-
-def _set(cursor: Cursor, settings: Mapping[str, str]) -> None:
-    cursor.execute(
-        "SELECT pg_catalog.set_config(n, v, true)"
-        " FROM ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[])) s(n, v)",
-        (list(settings), list(settings.values())),
-    )
