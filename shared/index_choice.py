@@ -28,7 +28,6 @@ class DayIndexes:
     Attributes:
         wants_first_row: whether a single row is to be brought in first, and `look` to be called after it.
         are_aside: whether any index is set aside at this moment.
-        has_split: whether the rows come in two parts or without indexes: then an error names no line, or another one.
     """
 
     def __init__(
@@ -56,10 +55,9 @@ class DayIndexes:
         self._target = target
         self._report = report
         self._aside = IndexesAside(cursor, target.table, build)
-        self._build = build
         self.are_aside = False
         self.wants_first_row = False
-        self.has_split = False
+        self._first_came = False
         reason = Kept(None, "Requested", "the request asks for it") if request.copy_.indexes == "keep" else keep
         reason = reason or _rule(cursor, target, emptied)
         if reason is not None:
@@ -69,10 +67,19 @@ class DayIndexes:
         else:
             self.wants_first_row = True
 
-    def look(self) -> None:
-        """Set the indexes of the chunks aside that the first row has made."""
+    @property
+    def names_another_line(self) -> bool:
+        """Whether the rows come in two parts or without indexes: then an error names no line, or another one."""
+        return self._first_came or self.are_aside
+
+    def look(self, *, first_came: bool) -> None:
+        """Set the indexes of the chunks aside that the first row has made.
+
+        Args:
+            first_came: whether there was such a row.
+        """
         self.wants_first_row = False
-        self.has_split = True
+        self._first_came = first_came
         window = self._target.window
         made = () if window is None else chunks_overlapping(self._cursor, self._target.table, window)
         if made:
@@ -83,7 +90,6 @@ class DayIndexes:
             )
 
     def _take(self, chunks: Sequence[Chunk]) -> None:
-        self.has_split = True
         self._aside.take(chunks)
         plans = self._aside.plans
         self._report.indexes_set_aside = tuple(index.name for plan in plans for index in plan.aside)

@@ -10,6 +10,7 @@ from shared.binary.way import TextDecides, columns_of_file, copy_in_binary, obst
 from shared.csv_source import CopyReader, CsvSource, FirstRow
 from shared.database.aside_rules import Kept
 from shared.database.connection import Cursor
+from shared.database.hypertable import Column
 from shared.database.load import (
     Copied,
     Rejectable,
@@ -79,7 +80,7 @@ class Transfer:
             keep = Kept(None, "RowRefused", "a row was refused") if exc.is_refusal else None
             raise BeginAnew(text=exc.reason, keep=keep) from exc
         except (DataRejected, OperationNotSupported, DatabaseFailed) as exc:
-            if not self.indexes.has_split:
+            if not self.indexes.names_another_line:
                 raise
             # Only with all indexes in place it is the very row, line and message that PostgreSQL would name.
             raise BeginAnew(keep=Kept(None, "RowRefused", "a row was refused")) from exc
@@ -91,16 +92,18 @@ class Transfer:
             return "the request asks for it"
         if copy.on_error == "skip":
             return "rows may be left out"
-        columns = columns_of_file(self.target.plan.file_columns, self.target.table, self.target.like)
         size = None if copy.format == "binary" else self.report.probable_csv_bytes
-        return obstacle(self.cursor, columns, copy.csv_options, self.csv, csv_bytes=size)
+        return obstacle(self.cursor, self._columns, copy.csv_options, self.csv, csv_bytes=size)
+
+    @property
+    def _columns(self) -> tuple[Column, ...]:
+        return columns_of_file(self.target.plan.file_columns, self.target.table, self.target.like)
 
     def _copy_direct(self) -> None:
         first = self._copy_first_row() if self.indexes.wants_first_row else None
         table, names, options = self.target.table, self.target.plan.file_columns, self.request.copy_.csv_options
         if self.report.format == "binary":
-            columns = columns_of_file(names, table, table)
-            taken = copy_in_binary(self.cursor, table.identifier, columns, options, self.csv, first=first)
+            taken = copy_in_binary(self.cursor, table.identifier, self._columns, options, self.csv, first=first)
             rows, self.report.waited_seconds = taken.rows, taken.waited_seconds
         else:
             with self.csv.opened() as reader:
@@ -118,7 +121,7 @@ class Transfer:
         options, file = self.request.copy_.csv_options, self.csv.head
         size = first_row_length(file, options.dialect, has_header=options.has_header)
         if size is None:
-            self.indexes.look()
+            self.indexes.look(first_came=False)
             return None
         file.seek(bom_length(file, options.dialect))
         reader = CopyReader(iter([file.read(size)]))
@@ -127,7 +130,7 @@ class Transfer:
         rows = copy_into(
             self.cursor, self.target.table.identifier, names, options, reader, show_row_data=self.show_row_data
         )
-        self.indexes.look()
+        self.indexes.look(first_came=True)
         return FirstRow(size, rows)
 
     def _by_staging(self, proof: Proof) -> None:
@@ -150,8 +153,7 @@ class Transfer:
     def _copy_staged(self, staging: Staging) -> Copied:
         options, target = self.request.copy_.csv_options, self.target
         if self.report.format == "binary":
-            columns = columns_of_file(target.plan.file_columns, target.table, target.like)
-            taken = copy_in_binary(self.cursor, staging.identifier, columns, options, self.csv, staging.columns)
+            taken = copy_in_binary(self.cursor, staging.identifier, self._columns, options, self.csv, staging.columns)
             self.report.waited_seconds = taken.waited_seconds
             return Copied(taken.rows, None)
         most = self.request.copy_.max_rejected_rows
@@ -180,7 +182,7 @@ class Transfer:
         if self.indexes.wants_first_row:
             first = first_staged(self.cursor, staging)
             rows = 0 if first is None else insert(only=first)
-            self.indexes.look()
+            self.indexes.look(first_came=first is not None)
         return rows + insert(but=first, skips_conflicts=not self.indexes.are_aside)
 
     def _rows_in_archive(self) -> int:

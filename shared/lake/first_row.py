@@ -30,12 +30,11 @@ def first_row_length(file: IO[bytes], dialect: CsvDialect, *, has_header: bool) 
         text = _records(file, dialect, 2 if has_header else 1)
         if text is None:
             return None
-        length = len(text.encode(python_codec(dialect.encoding)))
+        encoded = text.encode(python_codec(dialect.encoding))
         file.seek(start)
-        beginning = file.read(length + 1)
+        beginning = file.read(len(encoded) + 1)
         # Decoded and encoded again it must be the same, and something must follow.
-        is_same = beginning[:length] == text.encode(python_codec(dialect.encoding))
-        return length if is_same and len(beginning) > length else None
+        return len(encoded) if beginning.startswith(encoded) and beginning != encoded else None
     except (HeaderInvalid, UnicodeError):
         return None
     finally:
