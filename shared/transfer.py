@@ -67,7 +67,8 @@ class Transfer:
             BeginAnew: the transaction is to be rolled back, and the rows are to come in a plainer way.
             RestoreError: PostgreSQL refused a row, or the rows are not those that were promised.
         """
-        why_text = self.text_because or self._why_text()
+        with self.report.clock.stage("copy"):
+            why_text = self.text_because or self._why_text()
         self.report.format, self.report.text_because = ("binary", None) if why_text is None else ("text", why_text)
         try:
             if self.request.destination.mode == "direct":

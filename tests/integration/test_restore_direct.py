@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import time
+from typing import Any
 
 import pytest
 from psycopg2 import sql
 
+from shared import transfer
+from shared.binary.way import obstacle
 from tests.integration.fix_site import Site
 
 TELEMETRY = "time timestamptz NOT NULL, device text NOT NULL, value float8, PRIMARY KEY (device, time)"
@@ -42,6 +46,18 @@ def test_the_seconds_by_stage_add_up(site: Site) -> None:
     stages = {name: seconds for name, seconds in timings.items() if name != "total"}
     assert stages.keys() >= {"download", "connect", "inspect", "decompress", "copy", "commit", "recompress", "refresh"}
     assert sum(stages.values()) <= timings["total"] + 0.01
+
+
+def test_the_look_at_a_binary_copy_is_a_part_of_its_seconds(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow_obstacle(*args: Any, **options: Any) -> str | None:
+        time.sleep(0.3)
+        return obstacle(*args, **options)
+
+    monkeypatch.setattr(transfer, "obstacle", slow_obstacle)
+    site.database.hypertable("telemetry", TELEMETRY)
+    body = site.restore(site.archive("telemetry", CSV), copy={"format": "binary"}).body
+    assert body["copy"]["format"] == "binary"
+    assert body["timings"]["copy"] > 0.3
 
 
 @pytest.mark.parametrize("layout", ["{database}/{schema}.telemetry", "{database}/{schema}/telemetry"])
