@@ -9,9 +9,11 @@ import uuid
 import azure.functions as func
 
 from shared.answer import Answer, ErrorAnswer
+from shared.answer_body import error_answer, success_answer
 from shared.errors import InternalError, RestoreError
 from shared.log_guard import guard_logs
-from shared.report import Report, error_answer
+from shared.log_line import log_line
+from shared.report import Report
 from shared.request_json import parse_request
 from shared.restore import restore
 from shared.settings import load_settings
@@ -47,14 +49,14 @@ def main(req: func.HttpRequest) -> func.HttpResponse:
         return _failed(report, error)
     except Exception:  # noqa: BLE001 - the last line of defence: a caller gets JSON, whatever happened
         return _failed(report, InternalError("see the traceback under this request_id"))
-    _log.log(logging.WARNING if report.warnings else logging.INFO, "%s", report.log_line())
-    return _json(200, report.answer(), report.request_id)
+    _log.log(logging.WARNING if report.warnings else logging.INFO, "%s", log_line(report))
+    return _json(200, success_answer(report), report.request_id)
 
 
 def _failed(report: Report, error: RestoreError) -> func.HttpResponse:
     # What the caller can mend is a warning; what an operator must look at is an error.
     level = logging.ERROR if error.status >= 500 else logging.WARNING  # noqa: PLR2004 - HTTP's own border
-    _log.log(level, "%s", report.log_line(error), exc_info=isinstance(error, InternalError))
+    _log.log(level, "%s", log_line(report, error), exc_info=isinstance(error, InternalError))
     return _json(error.status, error_answer(error, report.request_id), report.request_id, error.code)
 
 

@@ -1,8 +1,8 @@
 """What the function answers, as types: the JSON of a 200 and that of an error. `docs/answer.md` describes each field.
 
-`report.py` builds these, and `tools/openapi.py` makes the schemas of `docs/openapi.json` of them. They are plain types:
-no schema and no validator is made when the function starts. Pydantic reads TypedDict from typing_extensions only before
-Python 3.12 (https://errors.pydantic.dev/latest/u/typed-dict-version).
+`answer_body.py` builds these, and `tools/openapi.py` makes the schemas of `docs/openapi.json` of them. They are plain
+types: no schema and no validator is made when the function starts. Pydantic reads TypedDict from typing_extensions only
+before Python 3.12 (https://errors.pydantic.dev/latest/u/typed-dict-version).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from shared.answer import CaggWindow, PlannedCagg, PlannedChunk, Problem
+from shared.answer_body import failure
 from shared.csv_source import CsvSource
 from shared.database.cagg_plan import PlannedRefresh, caggs_available, plan_refresh
 from shared.database.chunk_catalog import chunks_inside
@@ -18,7 +19,7 @@ from shared.database.rejects import is_supported
 from shared.database.verification import Count, count_window
 from shared.database.window import iso
 from shared.lake.csv_count import rows_of
-from shared.report import Report, failure
+from shared.report import Report
 from shared.request import RestoreRequest
 from shared.rights import missing_rights
 from shared.settings import Settings

@@ -13,13 +13,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from shared.answer import Facts, Plan
+from shared.answer_body import error_answer, success_answer
 from shared.csv_options import OPTION_NAMES, CsvOptions
 from shared.database.aside_rules import Kept
 from shared.database.rejects import Rejected
 from shared.database.steps import CaggStep, ChunkStep
 from shared.database.verification import Count
 from shared.errors import ArchiveNotFound, Fault, InvalidRequest, RestoreError
-from shared.report import Report, Verification, error_answer
+from shared.log_line import log_line
+from shared.report import Report, Verification
 from shared.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
 from shared.settings import load_settings
 from tools.pages import rows, section
@@ -158,7 +160,7 @@ def paths(value: Any, prefix: str = "") -> Iterator[str]:
 
 
 def test_every_field_of_the_answer() -> None:
-    answer = full_report().answer()
+    answer = success_answer(full_report())
     assert set(rows(section("answer.md", "200"))) == set(paths(answer))
 
 
@@ -180,7 +182,7 @@ def test_every_key_of_the_log_line() -> None:
     report = full_report()
     stages = {f"{stage}_s" for stage in report.clock.seconds()}
     report.clock.current = "copy"
-    line = re.sub(r'"(?:[^"\\]|\\.)*"', '""', report.log_line(ArchiveNotFound("x", details=[Fault("Code", "x", "y")])))
+    line = re.sub(r'"(?:[^"\\]|\\.)*"', '""', log_line(report, ArchiveNotFound("x", details=[Fault("Code", "x", "y")])))
     keys = set(re.findall(r"(\w+)=", line)) - stages
     assert set(rows(section("answer.md", "The log line"))) - {"<stage>_s"} == keys
 
@@ -190,7 +192,7 @@ def test_the_queries_read_the_log_line(table: str) -> None:
     report = full_report()
     report.target_table = table
     report.clock.current = "copy"
-    line = report.log_line(ArchiveNotFound("there is no file"))
+    line = log_line(report, ArchiveNotFound("there is no file"))
     queries = re.findall(r'extract\(@"((?:[^"]|"")+)", 1, message\)', (DOCS / "answer.md").read_text())
     found = [re.search(query.replace('""', '"'), line) for query in queries]
     assert len(found) > 5
