@@ -63,6 +63,10 @@ _ERRORS: dict[str, type[RestoreError]] = {
 # Internal error, system error, foreign data, configuration file: nothing that a row can be blamed for.
 _SERVERS_OWN = ("XX", "58", "F0", "HV")
 
+# Broken connections, deadlocks, no room, no lock, canceled, shut down: the line would be that of the part of the file,
+# or of the binary row, that was just under way.
+_OF_NO_ROW = ("08", "40", "53", "55P03", "57")
+
 # Syntax errors and names that are not there.
 _OF_NAMES = ("42", "3F")
 
@@ -109,7 +113,8 @@ def rejected_row(
         return database_error(exc)
     message = message_without_rows(exc)
     is_hidden = message != exc.diag.message_primary
-    line, column = _place(exc.diag.context or "", relation, columns)
+    has_place = not exc.pgcode.startswith(_OF_NO_ROW)
+    line, column = _place(exc.diag.context or "", relation, columns) if has_place else (None, None)
     column = exc.diag.column_name or column
     facts = {"line": line, "column": column, "constraint": exc.diag.constraint_name}
     if show_row_data:

@@ -219,8 +219,10 @@ def test_what_no_row_is_to_blame_for_is_not_for_the_text_way(database: Database,
     with stream(gzip.compress(HEADER + b"".join(LINES), 1)) as csv:
         cursor.execute("SAVEPOINT before_copy")
         make_trigger(database, body="PERFORM pg_cancel_backend(pg_backend_pid());")
-        with pytest.raises(StatementCanceled):
+        with pytest.raises(StatementCanceled) as caught:
             copy(cursor, database, csv)
+        # It would be the number of a binary row, and not of a line.
+        assert dict(caught.value.details[0].info) == {"sqlstate": "57014"}
         cursor.execute("ROLLBACK TO before_copy")
         # Rolled back with the rest.
         database.execute(
