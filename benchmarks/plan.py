@@ -46,6 +46,7 @@ PLANS: dict[str, tuple[Step, ...]] = {
         Step((_MIDDLE,), cases=("key",), ways=(*_ESSENTIAL, *_STAGED, "spool", "parallel-2"), servers=_FORKY),
         Step((_MIDDLE,), cases=("unique", "five", "holds", "replace"), ways=_SHORT, servers=_FORKY),
         Step((_LARGE,), cases=("key",), ways=(*_ESSENTIAL, "parallel-2"), servers=_FORKY),
+        Step((_LARGE,), cases=("five",), ways=_SHORT, servers=_FORKY),
         Step((_LARGEST,), cases=("key",), ways=("psql", "floor", "stream", "binary"), servers=_FORKY),
         Step((_SMALL,), cases=("key", "unique", "five", "holds"), ways=_SHORT, servers=_OTHERS),
         Step((_MIDDLE,), cases=("key",), ways=(*_ESSENTIAL, *_STAGED), servers=_OTHERS),
