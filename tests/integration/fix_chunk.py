@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing
 
 import pytest
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatever psycopg2 calls it
 
-from shared.database.chunk_catalog import Chunk, all_chunks
-from shared.database.hypertable import Table, find_table
 from shared.database.set_aside import Build, IndexesAside, Plan, decide
-from shared.names import QualifiedName
 from tests.integration.fix_database import Database
+from tests.integration.fix_hypertable import Hypertable
 
 # Names and values that SQL and psycopg2 could trip over; functions and types that are on nobody's search_path.
 COLUMNS = """
@@ -44,41 +40,10 @@ THE_REST = (
 )
 
 
-@dataclass(frozen=True)
-class Day:
+class Day(Hypertable):
     """A hypertable `t` of a schema, and its day."""
 
-    database: Database
-    cursor: Cursor
-
-    @contextmanager
-    def transaction(self, end: str = "ROLLBACK") -> Iterator[None]:
-        """Open a transaction as the load does."""
-        self.cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        try:
-            yield
-        except BaseException:
-            self.cursor.execute("ROLLBACK")
-            raise
-        self.cursor.execute(end)
-
-    def execute(self, statement: str) -> None:
-        """Run SQL; `{s}` in it is the schema."""
-        self.cursor.execute(self.database._in_schema(statement))
-
-    def value(self, statement: str) -> object:
-        """Run a query of one value."""
-        self.execute(statement)
-        ((value,),) = self.cursor.fetchall()
-        return value
-
-    @property
-    def table(self) -> Table:
-        return find_table(self.cursor, QualifiedName(schema=self.database.schema, name="t"))
-
-    @property
-    def chunks(self) -> tuple[Chunk, ...]:
-        return all_chunks(self.cursor, self.table)
+    table_name = "t"
 
     @property
     def chunk(self) -> str:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import pytest
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatever psycopg2 calls it
 
-from shared.database.chunk_catalog import Chunk, all_chunks
 from shared.database.compress_fresh import compress_fresh
-from shared.database.hypertable import Table, find_table
 from shared.database.steps import ChunkStep
-from shared.names import QualifiedName
 from tests.integration.fix_database import Database
+from tests.integration.fix_hypertable import Hypertable
 
 NAME = 'odd "t" 50%'
 T = '{s}."odd ""t"" 50%"'
@@ -26,39 +23,16 @@ ROWS = (
 
 
 @dataclass
-class Load:
+class Load(Hypertable):
     """A transaction that makes the day's chunk, and the statements that put its indexes back."""
 
-    database: Database
-    cursor: Cursor
+    table_name = NAME
     definitions: list[str] = field(default_factory=list)
     was_compressed: bool | None = None
 
     def execute(self, statement: str) -> None:
-        self.cursor.execute(self.database._in_schema(statement.replace("{t}", T)))
-
-    def value(self, statement: str) -> object:
-        self.execute(statement)
-        ((value,),) = self.cursor.fetchall()
-        return value
-
-    @property
-    def table(self) -> Table:
-        return find_table(self.cursor, QualifiedName(schema=self.database.schema, name=NAME))
-
-    @property
-    def chunks(self) -> tuple[Chunk, ...]:
-        return all_chunks(self.cursor, self.table)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        self.cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        try:
-            yield
-        except BaseException:
-            self.cursor.execute("ROLLBACK")
-            raise
-        self.cursor.execute("COMMIT")
+        """Run SQL; `{s}` in it is the schema, `{t}` the table."""
+        super().execute(statement.replace("{t}", T))
 
     def set_aside(self) -> None:
         """Drop the indexes of the only chunk."""
@@ -84,7 +58,7 @@ class Load:
 
     def day(self, *statements: str, prepare: Callable[[], None] | None = None) -> list[tuple[str, str]]:
         """Load the day into a chunk without indexes and compress it; say what the steps were."""
-        with self.transaction():
+        with self.transaction("COMMIT"):
             for statement in statements:
                 self.execute(statement)
             (prepare or self.set_aside)()

@@ -129,7 +129,7 @@ def test_the_compressed_part_is_the_same_as_by_hand(load: Load) -> None:
 
 def test_a_chunk_that_another_transaction_made_is_left_alone(load: Load) -> None:
     other = "INSERT INTO {t} SELECT '2025-01-01 05:00Z', 'other', i, i FROM generate_series(1, 60) i"
-    with closing(psycopg2.connect(load.database.connection.dsn)) as second, load.transaction():
+    with closing(psycopg2.connect(load.database.connection.dsn)) as second, load.transaction("COMMIT"):
         load.execute("SELECT count(*) FROM {t}")
         _run(second, load, other)
         load.execute(ROWS)
@@ -160,7 +160,7 @@ def test_a_chunk_that_was_there_before_is_left_alone(load: Load) -> None:
 
 
 def test_the_sort_takes_no_setting_away_from_the_indexes(load: Load) -> None:
-    with load.transaction():
+    with load.transaction("COMMIT"):
         load.execute("SET LOCAL maintenance_work_mem = '77MB'")
         load.execute(ROWS)
         load.compress()
@@ -181,7 +181,7 @@ def test_what_the_server_refuses_does_not_end_the_load(load: Load) -> None:
         own.autocommit = True
         with closing(own.cursor()) as cursor:
             limited = Load(load.database, cursor)
-            with limited.transaction():
+            with limited.transaction("COMMIT"):
                 limited.execute(ROWS)
                 (step,) = limited.compress()
     assert (step.action, step.outcome) == ("compress", "failed")
