@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import threading
-
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
 
 from shared.clouds import CHINA, CLOUDS, GOVERNMENT, PUBLIC
 from shared.identity import own_identity
 from tests.integration.fix_identity import ManagedIdentity
+from tests.integration.fix_threads import at_once
 
 SCOPE = "https://storage.azure.com/.default"
 RESOURCE = "https://storage.azure.com"
@@ -49,18 +48,7 @@ def test_a_user_assigned_identity_is_asked_for_by_its_client_id(
 
 
 def test_a_credential_is_made_once_by_many_threads(managed_identity: ManagedIdentity) -> None:
-    start, made = threading.Barrier(8), list[object]()
-
-    def make() -> None:
-        start.wait(10)
-        made.append(own_identity(PUBLIC))
-
-    threads = [threading.Thread(target=make) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(made) == 8
+    made = at_once(8, lambda: own_identity(PUBLIC))
     assert len(set(map(id, made))) == 1
     assert managed_identity.tokens_given == []
 

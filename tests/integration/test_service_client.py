@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from typing import Any
 
@@ -20,6 +19,7 @@ from shared.settings import Settings
 from tests.integration.fix_azure import FILE_BYTES, KEY, PATH, Azure, by_key, read_lake
 from tests.integration.fix_identity import ManagedIdentity
 from tests.integration.fix_storage import Storage, read, refused
+from tests.integration.fix_threads import at_once
 
 OTHER_KEY = "YW5vdGhlci1rZXktb2YtYS1zdG9yYWdlLWFjY291bnQ="
 PUBLIC = "account.dfs.core.windows.net"
@@ -35,19 +35,9 @@ def test_many_restores_share_one_connection_and_one_token(lake: Azure, managed_i
 
 def test_restores_in_parallel_share_the_pool(lake: Azure, managed_identity: ManagedIdentity) -> None:
     read_lake(PUBLIC)
-    at_once, sizes = threading.Barrier(6), list[int]()
-
-    def restore() -> None:
-        at_once.wait(10)
-        sizes.extend(read_lake(PUBLIC) for _ in range(3))
-
     for _ in range(2):
-        threads = [threading.Thread(target=restore) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert sizes == [FILE_BYTES] * 36
+        sizes = at_once(6, lambda: [read_lake(PUBLIC) for _ in range(3)])
+        assert sizes == [[FILE_BYTES] * 3] * 6
     # No more than read at the same time, in two rounds.
     assert len(lake.connections) <= 6
     assert len(managed_identity.tokens_given) == 1
@@ -55,7 +45,7 @@ def test_restores_in_parallel_share_the_pool(lake: Azure, managed_identity: Mana
 
 @pytest.mark.usefixtures("azure")
 def test_many_threads_make_one_client() -> None:
-    at_once, made, given = threading.Barrier(8), list[Any](), list[Any]()
+    made = list[Any]()
 
     def make() -> DataLakeServiceClient:
         # Long enough for the others to come, if nothing kept them.
@@ -64,15 +54,7 @@ def test_many_threads_make_one_client() -> None:
         made.append(client)
         return client
 
-    def ask() -> None:
-        at_once.wait(10)
-        given.append(service_client.kept_client("a key", make))
-
-    threads = [threading.Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    given = at_once(8, lambda: service_client.kept_client("a key", make))
     assert len(made) == 1
     assert given == made * 8
     # The first requests of several threads find the pool; they do not each make one.
