@@ -1,0 +1,169 @@
+"""When the indexes of a chunk are set aside, when they stay, and what the answer says of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.fix_fast_day import (
+    COLUMNS,
+    MODES,
+    PLAIN,
+    ROWS,
+    csv,
+    difference,
+    indexes,
+    kept,
+    make,
+    of_version,
+    set_aside,
+)
+from tests.integration.fix_site import Site
+
+
+@MODES
+@pytest.mark.parametrize("policy", ["append", "replace"])
+def test_a_chunk_that_others_use_keeps_its_indexes(site: Site, mode: str, policy: str) -> None:
+    make(site, interval="interval '7 days'")
+    site.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 23:59:59Z', 99, 1, 'was here')")
+    answer = site.restore(site.archive("t", csv(ROWS)), destination={"mode": mode, "on_existing": policy})
+    assert answer.status == 200, answer.body
+    assert answer.body["copy"]["indexes_set_aside"] == []
+    assert kept(answer) == ["NotOwnChunk"]
+
+
+def test_a_chunk_of_a_week(site: Site) -> None:
+    make(site, interval="interval '7 days'")
+    assert set_aside(site, site.restore(site.archive("t", csv(ROWS)))) > 0
+    assert len(indexes(site.database)) == 3
+
+
+def test_chunks_of_an_hour(site: Site) -> None:
+    """Only the first one is there in time; the others are right as well."""
+    make(site, interval="interval '1 hour'")
+    make(site, "plain", interval="interval '1 hour'")
+    assert site.restore(site.archive("plain", csv(ROWS)), copy=PLAIN).status == 200
+    answer = site.restore(site.archive("t", csv(ROWS)))
+    assert set_aside(site, answer) > 0
+    if site.database.version >= (2, 28):
+        assert kept(answer) == ["LaterChunk"]
+    assert difference(site.database, "t", "plain") == (0, 0)
+    as_plain = [(text.replace("plain", "t"), *rest) for text, *rest in indexes(site.database, "plain")]
+    assert sorted(as_plain) == indexes(site.database)
+
+
+def test_no_room_to_build_an_index(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plain way needs none."""
+    make(site)
+    monkeypatch.setenv("PG_INDEX_MEMORY_MIB", "1")
+    name = site.database.name
+    site.database.execute(f"ALTER DATABASE {name} SET temp_file_limit = '64kB'")
+    try:
+        rows = [f"2025-01-01 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}+00,{n},1,{n}" for n in range(80_000)]
+        answer = site.restore(site.archive("t", csv(rows)))
+    finally:
+        site.database.execute(f"ALTER DATABASE {name} RESET temp_file_limit")
+    assert (answer.status, answer.body["rows_loaded"]) == (200, 80_000)
+    assert kept(answer) == of_version(site, "BuildFailed")
+
+
+def test_staging_skips_conflicts_of_the_file_with_itself(site: Site) -> None:
+    """The index cannot be built over them, so the load is begun anew with all indexes in place."""
+    make(site)
+    answer = site.restore(site.archive("t", csv([*ROWS, *ROWS[:5]])), destination={"mode": "staging"})
+    assert (answer.status, answer.body["rows_inserted"], answer.body["rows_skipped"]) == (200, len(ROWS), 5)
+    codes = kept(answer)
+    # Where the key stays, the second row is refused at once.
+    assert codes in (["BuildFailed"], ["RowRefused"], ["TimescaleDBVersion"])
+
+
+def test_a_day_that_is_not_known_in_the_time_column(site: Site) -> None:
+    site.database.hypertable("t", "time bigint NOT NULL, v int", interval="10")
+    answer = site.restore(
+        site.archive("t", csv(["3,1", "4,2", "5,3"], "time,v")),
+        destination={"on_existing": "append", "rows_outside_window": "allow"},
+    )
+    assert (answer.status, answer.body["rows_loaded"], kept(answer)) == (200, 3, ["NoDay"])
+
+
+@MODES
+def test_a_day_that_begins_with_another_one(site: Site, mode: str) -> None:
+    make(site)
+    url = site.archive("t", csv(["2024-12-31 23:59Z,1,1,x", "2024-12-31 23:58Z,1,1,x"]))
+    answer = site.restore(url, destination={"mode": mode, "on_existing": "append", "rows_outside_window": "allow"})
+    assert (answer.status, answer.body["rows_loaded"]) == (200, 2)
+    assert kept(answer) == of_version(site, "NoChunk")
+
+
+def test_every_reason_is_told(site: Site) -> None:
+    make(site, interval="interval '1 hour'")
+    site.database.execute("ALTER TABLE {s}.t ADD UNIQUE (time, device_id) DEFERRABLE")
+    answer = site.restore(site.archive("t", csv(ROWS)))
+    assert answer.status == 200, answer.body
+    assert set(kept(answer)) >= set(of_version(site, "DeferrableConstraint", "LaterChunk"))
+
+
+def test_a_table_that_is_no_hypertable(site: Site) -> None:
+    site.database.execute(f"CREATE TABLE {{s}}.t ({COLUMNS})")
+    answer = site.restore(site.archive("t", csv(ROWS)), destination={"on_existing": "append"})
+    assert (answer.status, kept(answer)) == (200, ["NotAHypertable"])
+
+
+def test_an_index_that_would_not_be_the_same(site: Site) -> None:
+    """The chunk is not what it was before the rows came, here by what a check does. The plain way does not mind."""
+    make(site)
+    site.database.execute(
+        "CREATE FUNCTION {s}.f(v float8) RETURNS bool LANGUAGE plpgsql AS $$ DECLARE chunk regclass; BEGIN"
+        " IF v = 400.5 THEN SELECT c INTO chunk FROM public.show_chunks('{s}.t') c;"
+        " EXECUTE 'GRANT SELECT ON ' || chunk || ' TO public'; END IF; RETURN true; END $$"
+    )
+    site.database.execute("ALTER TABLE {s}.t ADD CHECK ({s}.f(v))")
+    answer = site.restore(site.archive("t", csv(ROWS)))
+    assert (answer.status, answer.body["rows_loaded"]) == (200, len(ROWS)), answer.body
+    assert kept(answer) == of_version(site, "NotRepeatable")
+    assert len(indexes(site.database)) == 3
+
+
+def test_a_build_that_takes_too_long_is_not_tried_in_another_way(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever set the limit would wait for it twice."""
+    if site.database.version < (2, 22):
+        pytest.skip("no index is built")
+    monkeypatch.setenv("PG_INDEX_MEMORY_MIB", "7")
+    monkeypatch.setenv("PG_STATEMENT_TIMEOUT_SECONDS", "2")
+    make(site)
+    site.database.execute(
+        "CREATE FUNCTION {s}.wait(v float8) RETURNS float8 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog"
+        " AS $$ BEGIN IF current_setting('maintenance_work_mem') = '7MB' THEN PERFORM pg_sleep(600); END IF;"
+        " RETURN v; END $$"
+    )
+    site.database.execute("CREATE INDEX ON {s}.t ({s}.wait(v))")
+    assert site.restore(site.archive("t", csv(ROWS))).code == "StatementCanceled"
+    assert site.database.value("SELECT count(*) FROM {s}.t") == 0
+
+
+def test_a_role_that_does_not_own_the_table(site: Site) -> None:
+    make(site)
+    role = site.database.role("GRANT USAGE ON SCHEMA {s}", "GRANT SELECT, INSERT ON {s}.t")
+    answer = site.restore(site.archive("t", csv(ROWS)), pg=role)
+    assert (answer.status, answer.body["copy"]["indexes_set_aside"]) == (200, [])
+    assert kept(answer) == of_version(site, "MissingOwnership")
+
+
+def test_the_memory_and_the_workers_of_the_settings(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    if site.database.version < (2, 22):
+        pytest.skip("no index is built")
+    monkeypatch.setenv("PG_INDEX_MEMORY_MIB", "7")
+    monkeypatch.setenv("PG_INDEX_WORKERS", "0")
+    make(site)
+    schema = site.database.schema
+    # A function in an index sees them, and a sequence keeps what it saw.
+    site.database.execute("CREATE SEQUENCE {s}.memory; CREATE SEQUENCE {s}.workers MINVALUE 0")
+    site.database.execute(
+        "CREATE FUNCTION {s}.look(v float8) RETURNS float8 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog"
+        f" AS $$ BEGIN PERFORM setval('{schema}.memory', pg_size_bytes(current_setting('maintenance_work_mem'))),"
+        f" setval('{schema}.workers', current_setting('max_parallel_maintenance_workers')::int);"
+        " RETURN v; END $$"
+    )
+    site.database.execute("CREATE INDEX ON {s}.t ({s}.look(v))")
+    assert site.restore(site.archive("t", csv(ROWS))).status == 200
+    assert site.database.value("SELECT last_value FROM {s}.memory") == 7 * 1024 * 1024
+    assert site.database.value("SELECT last_value FROM {s}.workers") == 0
