@@ -16,7 +16,8 @@ class CsvSource(Protocol):
     r"""A CSV that can be read again and again, from a temporary file or from the lake itself.
 
     Attributes:
-        head: its first part, seekable, with the header and the first row whole.
+        head: its first part, seekable: the header is whole, and the first row unless it is very long. Not to be read
+            while the CSV is opened: a spooled file has one position for both.
         records: how many it holds, the header included; None where nobody has read it to its end yet.
         size: its length in bytes; None likewise.
         ends_with_marker: whether its last line is `\.`; None likewise.

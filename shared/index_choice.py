@@ -6,6 +6,7 @@ no chunk yet, its first row goes in by itself, and the others after it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import psycopg2
@@ -15,11 +16,13 @@ from shared.database.aside_rules import Kept, table_rule
 from shared.database.chunk_catalog import Chunk, chunks_overlapping
 from shared.database.connection import Cursor
 from shared.database.set_aside import Build, IndexesAside
-from shared.database.sqlstate import database_error
-from shared.errors import DatabaseUnreachable, InternalError, StatementCanceled, TargetLocked
+from shared.database.sqlstate import INTERRUPTIONS, database_error
+from shared.errors import InternalError, TargetLocked
 from shared.report import Report
 from shared.request import RestoreRequest
 from shared.target import Target
+
+_log = logging.getLogger("restore_chunk")
 
 
 class DayIndexes:
@@ -116,12 +119,13 @@ class DayIndexes:
             self._aside.put_back()
         except psycopg2.Error as exc:
             error = database_error(exc)
-            if isinstance(error, (DatabaseUnreachable, StatementCanceled, TargetLocked)):
+            if isinstance(error, (*INTERRUPTIONS, TargetLocked)):
                 raise error from exc
             # A row, a function of an index's, or no room to sort in: the plain way needs none, and says what is wrong.
             reason = f"an index could not be built over the rows (SQLSTATE {exc.pgcode})"
             raise BeginAnew(keep=Kept(None, "BuildFailed", reason)) from exc
         except InternalError as exc:
+            _log.warning("an index was not the same when it was made again: %s", exc)
             reason = "made again, an index would not have been the same"
             raise BeginAnew(keep=Kept(None, "NotRepeatable", reason)) from exc
         self.are_aside = False

@@ -15,6 +15,7 @@ from shared.database.connection import Cursor
 from shared.database.guard import Guard
 from shared.database.hypertable import has_unique_index
 from shared.database.load import begin_session
+from shared.database.optional import attempt_in_savepoint
 from shared.database.permissions import can_read
 from shared.database.replace import delete_day, truncate
 from shared.database.reservation import nobody_else, reserve, reserve_whole
@@ -250,7 +251,8 @@ class DayLoad:
         extension, chunks = target.compression, target.compressed
         if self._request.timescaledb.decompress_window != "auto" or extension is None or not chunks:
             return False
-        packed = packed_bytes(looking, extension, target.table, chunks)
+        # Without the right to ask, there is none to decompress either.
+        packed, _ = attempt_in_savepoint(looking, lambda asking: packed_bytes(asking, extension, target.table, chunks))
         return beside_is_cheaper(packed, self._report.probable_csv_bytes, day_is_empty=not before.rows)
 
     def _make_room(self, cursor: Cursor, target: Target, before: Count | None) -> None:

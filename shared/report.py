@@ -47,7 +47,8 @@ class Verification:
 class Report:
     """What is known of one restore so far. `restore()` fills it in; whatever fails, the log line tells the rest.
 
-    Sizes are bytes, counts are rows. `rows_inserted` and `rows_skipped` exist in staging mode only.
+    Sizes are bytes, counts are rows; `loads` counts how often the load was begun. `rows_inserted` and `rows_skipped`
+    exist in staging mode only.
     """
 
     request_id: str
@@ -77,6 +78,7 @@ class Report:
     rows_removed: int | None = None
     removed_by: Literal["truncate", "delete"] | None = None
     rejected: Rejected | None = None
+    loads: int = 0
     verification: Verification | None = None
     dry_run: Plan | None = None
     is_skipped: bool = False
@@ -93,7 +95,8 @@ class Report:
         self.database = request.pg.parameters.get("dbname", request.archive.database)
 
     def begin_load(self) -> None:
-        """Forget what a load noted that was rolled back and is begun anew."""
+        """Count the load, and forget what one noted that was rolled back and is begun anew."""
+        self.loads += 1
         self.rows_loaded = self.rows_inserted = self.rows_skipped = self.rows_removed = None
         self.removed_by = self.rejected = self.verification = self.waited_seconds = None
         self.indexes_set_aside = self.indexes_kept = ()
@@ -122,11 +125,16 @@ class Report:
             self.warnings.append(notice)
 
     def add_chunk_steps(self, steps: list[ChunkStep]) -> None:
-        """Add what was done to chunks; a failure becomes a warning."""
+        """Add what was done to chunks; a failure becomes a warning, and so does a chunk that was left as it is."""
         self.chunks += steps
         for step in steps:
             if step.error is not None:
                 self.warn(f"{step.action.capitalize()}Failed", f"{step.chunk}: {step.error.message}")
+            elif step.outcome == "not available":
+                self.warn(
+                    f"{step.action.capitalize()}NotAvailable",
+                    f"{step.chunk} was left as it is: it would be merged into another chunk, or is not the load's own",
+                )
 
     def add_cagg_steps(self, steps: list[CaggStep]) -> None:
         """Add what was refreshed; a failure becomes a warning, and so do buckets that lack rows."""

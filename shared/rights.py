@@ -65,5 +65,5 @@ def _checks(request: RestoreRequest, target: Target, rows_existing: int | None) 
         yield from to_delete(table, has_chunks=bool(target.chunks))
     wishes = request.timescaledb
     compresses = deletes or bool(wishes.decompress_window) or wishes.recompress_window
-    if target.compression is not None and target.compressed and compresses:
+    if target.compression is not None and (wishes.compress_new_chunks or (target.compressed and compresses)):
         yield from to_compress(table, target.compression)

@@ -22,7 +22,8 @@ from shared.database.load import (
     insert_staged,
     make_staging,
 )
-from shared.errors import DatabaseFailed, DataRejected, OperationNotSupported, RowCountMismatch
+from shared.database.sqlstate import names_a_line
+from shared.errors import DatabaseFailed, DataRejected, OperationNotSupported, RestoreError, RowCountMismatch
 from shared.index_choice import DayIndexes
 from shared.lake.csv_count import rows_of
 from shared.lake.csv_head import bom_length
@@ -80,8 +81,9 @@ class Transfer:
         except TextDecides as exc:
             keep = Kept(None, "RowRefused", "a row was refused") if exc.is_refusal else None
             raise BeginAnew(text=exc.reason, keep=keep) from exc
-        except (DataRejected, OperationNotSupported, DatabaseFailed) as exc:
-            if not self.indexes.names_another_line:
+        except RestoreError as exc:
+            may_be_a_rows = isinstance(exc, (DataRejected, OperationNotSupported, DatabaseFailed)) or names_a_line(exc)
+            if not (may_be_a_rows and self.indexes.names_another_line):
                 raise
             # Only with all indexes in place it is the very row, line and message that PostgreSQL would name.
             raise BeginAnew(keep=Kept(None, "RowRefused", "a row was refused")) from exc

@@ -43,9 +43,9 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"text|character varying(\(\d+\))?|character\(\d+\)|bpchar|json", "text"),
     (r"jsonb", "jsonb"),
 )
-# Where binary begins to gain, unpacked: numpy's import and the first block cost what the server saves on about 18 MiB
-# where the encoder has a core to itself, on about 33 MiB where it shares one (docs/performance_binary.md).
-FEWEST_BYTES = 32 * 1024 * 1024
+# Where binary surely gains, unpacked: with numpy's import, both ways take equally long at about 9 MiB, and at 25 MiB
+# binary takes 0.85 of the time (docs/performance_binary.md).
+FEWEST_BYTES = 16 * 1024 * 1024
 
 _UTF8_NAMES = frozenset({"utf8", "unicode"})
 

@@ -18,7 +18,7 @@ from shared.csv_options import CsvOptions
 from shared.csv_source import MIB, CopyReader, CsvSource, FirstRow
 from shared.database.connection import Cursor
 from shared.database.hypertable import Column, Table
-from shared.database.sqlstate import rejected_row
+from shared.database.sqlstate import names_a_line, rejected_row
 from shared.errors import DataRejected
 from shared.lake.csv_count import rows_of
 from shared.lake.csv_head import bom_length
@@ -174,6 +174,7 @@ def _reason(
         # psycopg2 ended the COPY for it, with an error of its own: "COPY from stdin failed".
         return cause
     error = rejected_row(exc, relation=table.strings[-1], columns=names)
-    if isinstance(error, DataRejected):
+    if isinstance(error, DataRejected) or names_a_line(error):
+        # A line here would be the number of a binary row.
         return TextDecides(f"the server refused a row with SQLSTATE {exc.pgcode}", is_refusal=True)
     return error

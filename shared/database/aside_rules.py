@@ -168,7 +168,7 @@ def index_rules(shape: ChunkShape, timescaledb: TimescaleDB, unrepeatable: Abstr
     for index in shape.indexes:
         reasons = list(_reasons(index, timescaledb))
         if index.name in unrepeatable:
-            reasons.append(("NotRepeatable", "made again it would not be the same"))
+            reasons.append(("NotRepeatable", "it could not be made again as it was"))
         if reasons:
             kept[index.name] = Kept(index.name, *reasons[0])
     keys = {index.key for index in shape.indexes if index.name in kept}

@@ -10,7 +10,8 @@ from shared.database.connection import Cursor
 from shared.database.hypertable import Table
 from shared.database.window import Window
 
-# Whether this transaction has locked the chunk of the number `chunk` as only CREATE TABLE, TRUNCATE and their like do.
+# Whether this transaction has the chunk of the number `chunk` to itself, as after CREATE TABLE and TRUNCATE. LOCK and
+# decompress_chunk do so as well: that it was made or emptied is for the caller to know.
 IS_OWN = sql.SQL(
     "EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND relation = %(chunk)s"
     " AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"

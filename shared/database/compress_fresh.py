@@ -1,7 +1,8 @@
 """Compresses chunks in the transaction that made them. Community edition.
 
 A chunk that is to end compressed needs no index over its rows: they are copied without, compressed, and the indexes are
-built over what is left, which is nothing. That takes less than half of the server's time (docs/performance.md).
+built over what is left, which is nothing. That takes less than half of the server's time
+(docs/performance_community.md).
 
 Only where every index takes any value of its columns, since what an index would refuse is not seen then.
 
@@ -32,6 +33,7 @@ from shared.database.local_settings import local_settings
 from shared.database.optional import attempt_in_savepoint, optional_step
 from shared.database.permissions import explained, to_compress
 from shared.database.steps import ChunkStep
+from shared.errors import DatabaseFailed
 
 # From 2.22 on the compressed part's filters of other columns follow the indexes of the hypertable (read:
 # compression_setting_sparse_index_get_default in tsl/src/compression/create.c). Before, they follow those of the chunk
@@ -39,7 +41,8 @@ from shared.database.steps import ChunkStep
 _FILTERS_OF_HYPERTABLE_SINCE = (2, 22)
 
 # `compress_chunk` sorts in maintenance_work_mem, and reads what it sorted once. Small runs that stay in the processor's
-# cache, merged from temporary files, took 0.7 of the time of 64 MB, and 0.6 of that of 256 MB (docs/performance.md).
+# cache, merged from temporary files, took 0.7 of the time of 64 MB, and 0.6 of that of 256 MB
+# (docs/performance_community.md).
 _SORT_MEMORY = "8MB"
 
 # An entry of a B-tree has 2,704 bytes at most (BTMaxItemSize in PostgreSQL's src/include/access/nbtree.h), and columns
@@ -172,7 +175,11 @@ def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chun
         # `compress_chunk` empties the file that checks of the COMMIT would read (XX001; run on 2.29.2).
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         before = _count(cursor, name)
-        if not _compress(cursor, timescaledb, name) or _count(cursor, name) != before:
+        is_same = _compress(cursor, timescaledb, name)
+        if is_same and _count(cursor, name) != before:
+            # Raised in the savepoint, it undoes the step, and is its error.
+            step.fail(DatabaseFailed("compress_chunk changed the number of rows, and was undone"))
+        if not is_same:
             step.undo()
         if any(_stands_twice(cursor, name, key) for key in keys):
             step.undo()

@@ -46,7 +46,7 @@ def make_statements(table: sql.Identifier, index: ChunkIndex) -> Iterator[sql.Co
         yield sql.SQL("ALTER TABLE {} CLUSTER ON {}").format(table, sql.Identifier(index.name))
 
 
-def rename_statements(before: Iterable[ChunkIndex], now: Iterable[ChunkIndex]) -> Iterator[sql.Composed]:
+def column_rename_statements(before: Iterable[ChunkIndex], now: Iterable[ChunkIndex]) -> Iterator[sql.Composed]:
     """Write what gives the indexes' own columns the names that they had.
 
     A new index takes the names of the table's columns, and one of these may have been renamed since the old index was

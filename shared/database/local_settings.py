@@ -10,7 +10,10 @@ from shared.database.connection import Cursor
 
 @contextmanager
 def local_settings(cursor: Cursor, settings: Mapping[str, str]) -> Iterator[None]:
-    """Change settings of the transaction for the body. An error in it leaves them: it ends the transaction as well."""
+    """Change settings of the transaction for the body. An error in it leaves them.
+
+    It ends the transaction, or rolls back to a savepoint: both put the settings back.
+    """
     cursor.execute("SELECT n, pg_catalog.current_setting(n) FROM pg_catalog.unnest(%s::text[]) n", (list(settings),))
     before = dict(cursor.fetchall())
     set_local(cursor, settings)

@@ -34,6 +34,11 @@ class StepOutcome:
         """Take back what the step did, and end it."""
         raise _UndoneError
 
+    def fail(self, error: RestoreError) -> None:
+        """Take back what the step did, and end it with an error."""
+        self.error = error
+        raise _UndoneError
+
 
 class _UndoneError(Exception):
     """Ends an optional step that is to leave nothing behind."""

@@ -1,9 +1,9 @@
 """Sets a chunk's indexes aside while rows are copied into it, and puts them back as they were.
 
-To maintain its indexes row by row takes two thirds of a load (docs/performance.md). Inside one transaction they can be
-dropped and built again in one go, for a chunk that this very transaction made or emptied: nobody else can see it. A
-duplicate key then shows when its unique index is built (23505), and the transaction is rolled back as it would have
-been anyhow.
+To maintain its indexes row by row takes a third to two thirds of a load (docs/performance_indexes.md). Inside one
+transaction they can be dropped and built again in one go, for a chunk that this very transaction made or emptied:
+nobody else can see it. A duplicate key then shows when its unique index is built (23505), and the transaction is rolled
+back as it would have been anyhow.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from shared.database.chunk_catalog import Chunk
 from shared.database.chunk_indexes import DEPARSE_SETTINGS, ChunkIndex, ChunkShape, chunk_shape
 from shared.database.connection import Cursor
 from shared.database.hypertable import Table
-from shared.database.index_sql import drop_statement, make_statements, rename_statements
+from shared.database.index_sql import column_rename_statements, drop_statement, make_statements
 from shared.database.local_settings import local_settings, set_local
 from shared.database.optional import attempt_in_savepoint
+from shared.database.sqlstate import INTERRUPTIONS
 from shared.errors import InternalError
 
 
@@ -65,6 +66,9 @@ def decide(cursor: Cursor, table: Table, chunk: Chunk) -> Plan:
         cursor: in the load's transaction, which made or emptied the chunk.
         table: the hypertable.
         chunk: the chunk.
+
+    Raises:
+        StatementCanceled: the rehearsal was canceled, or took too long.
     """
     if table.timescaledb is None:
         raise InternalError(f"{table} is no hypertable")
@@ -162,7 +166,9 @@ def _rehearse(cursor: Cursor, plan: Plan) -> bool:
         set_aside(cursor, plan)
         return _make(cursor, plan)
 
-    is_same, _ = attempt_in_savepoint(cursor, once)
+    is_same, error = attempt_in_savepoint(cursor, once)
+    if isinstance(error, INTERRUPTIONS):
+        raise error
     return is_same is True
 
 
@@ -180,7 +186,7 @@ def _make(cursor: Cursor, plan: Plan) -> bool:
             set_local(cursor, {"default_tablespace": index.tablespace or ""})
             cursor.execute(sql.SQL("; ").join(make_statements(chunk, index)))
     made = _shape(cursor, plan.chunk)
-    renames = list(rename_statements(plan.shape.indexes, made.indexes))
+    renames = list(column_rename_statements(plan.shape.indexes, made.indexes))
     if renames:
         cursor.execute(sql.SQL("; ").join(renames))
         made = _shape(cursor, plan.chunk)

@@ -33,6 +33,9 @@ from shared.errors import (
 )
 from shared.secret import redact_from_server
 
+# What another way of loading would not spare: whoever waits is told at once.
+INTERRUPTIONS = (DatabaseUnreachable, StatementCanceled)
+
 # A code of five characters goes before its class of two.
 _ERRORS: dict[str, type[RestoreError]] = {
     "08": DatabaseUnreachable,  # connection exception
@@ -131,13 +134,21 @@ def rejected_row(
         error = DataRejected(message, details=[Fault(DataRejected.code, message, info=error.details[0].info)])
     if isinstance(error, DataRejected):
         if exc.pgcode == "23505":  # unique_violation
-            error.hint = 'rows of the archive are in the table already: use destination.mode "staging" to skip them'
+            error.hint = (
+                "rows of the archive are in the table already, or twice in the archive:"
+                ' use destination.mode "staging" to skip them'
+            )
         elif is_hidden:
             error.hint = f"{error.default_hint}; with the setting SHOW_ROW_DATA the server's own message is shown"
         where = "" if line is None else f"line {line}" + ("" if column is None else f", column {column}")
         error.message = f"{where}: {message}" if where else message
         error.target = where or None
     return error
+
+
+def names_a_line(error: RestoreError) -> bool:
+    """Whether the error says at which line of the CSV it came."""
+    return any(name == "line" for fault in error.details for name, _ in fault.info)
 
 
 def message_without_rows(exc: psycopg2.Error) -> str:

@@ -54,4 +54,7 @@ def summary(steps: list[ChunkStep] | list[CaggStep], *, requested: bool, availab
         return "not available"
     if not steps:
         return "nothing to do"
-    return "failed" if any(step.outcome == "failed" for step in steps) else "done"
+    # The worst of them, so that "done" means all.
+    outcomes = {step.outcome for step in steps}
+    worst: tuple[Outcome, ...] = ("failed", "not available")
+    return next((outcome for outcome in worst if outcome in outcomes), "done")

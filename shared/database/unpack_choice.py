@@ -32,7 +32,8 @@ def packed_bytes(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks:
     """
     cursor.execute(
         sql.SQL(
-            "SELECT coalesce(sum(before_compression_table_bytes), 0), count(before_compression_table_bytes)"
+            "SELECT coalesce(sum(before_compression_table_bytes + before_compression_toast_bytes), 0),"
+            " count(before_compression_table_bytes)"
             " FROM {}({}::regclass) WHERE (chunk_schema::text, chunk_name::text) IN ("
             "SELECT * FROM ROWS FROM (pg_catalog.unnest({}::text[]), pg_catalog.unnest({}::text[])) names)"
         ).format(
@@ -47,7 +48,7 @@ def packed_bytes(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks:
 
 
 def beside_is_cheaper(packed: int | None, new: int, *, day_is_empty: bool) -> bool:
-    """Choose by the sizes. The bounds were measured (docs/performance.md).
+    """Choose by the sizes. The bounds were measured (docs/performance_community.md).
 
     Args:
         packed: bytes of the rows that are packed, as `packed_bytes` tells.
@@ -59,5 +60,6 @@ def beside_is_cheaper(packed: int | None, new: int, *, day_is_empty: bool) -> bo
         Whether the new rows are to be copied beside the packed ones.
     """
     if packed is None:
+        # What it costs to decompress is not known then, and has no bound. To copy beside costs by the new rows alone.
         return True
-    return packed > new if not day_is_empty else packed * 2 > new
+    return packed * 2 > (new if day_is_empty else new * 3)

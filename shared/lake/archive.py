@@ -40,9 +40,10 @@ if TYPE_CHECKING:
     from shared.lake.adls_url import ArchiveLocation
     from shared.settings import Settings
 
-# A few ranges at once hide the time that each takes to begin; 16 MiB wait at most.
-_RANGES_AT_ONCE = 3
-_RANGES_AHEAD = 4
+# A few ranges at once hide the time that each takes to begin. 8 MiB wait at most, beside the first one, which is kept,
+# and the one that is worked on.
+_RANGES_AT_ONCE = 2
+_RANGES_AHEAD = 2
 
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
 _REQUEST_TIMEOUT, _PRECONDITION_FAILED, _TOO_MANY_REQUESTS, _SERVER_ERROR = 408, 412, 429, 500

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
 MIB = 1024 * 1024
-# Room for the longest header that is taken, and for a first row of as much again.
+# Twice as much as first_row.py looks at, and more than the longest header that is taken.
 _HEAD_BYTES = 2 * MIB
-_AHEAD_BYTES = 8 * MIB
+_AHEAD_BYTES = 4 * MIB
 
 
 class StreamedCsv:

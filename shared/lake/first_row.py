@@ -7,7 +7,7 @@ from typing import IO
 from shared.errors import HeaderInvalid
 from shared.lake.csv_head import MIB, CsvDialect, Quotes, bom_length, characters, python_codec
 
-# The longest that PostgreSQL's encodings have. The head of a streamed file is twice as long as what is looked at here.
+# The longest that PostgreSQL's encodings have.
 _MOST_BYTES_OF_A_CHARACTER = 4
 
 
@@ -63,6 +63,7 @@ def _records(file: IO[bytes], dialect: CsvDialect, count: int) -> str | None:
                 break
         before = "" if quotes.open else character
         size += 1 if character.isascii() else _MOST_BYTES_OF_A_CHARACTER
+        # The head of a streamed file is twice as long.
         if size > MIB:
             return None
     # The last line needs no end.

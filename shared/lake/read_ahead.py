@@ -54,10 +54,12 @@ class ReadAhead(Generic[T]):
         except BaseException as exc:  # noqa: BLE001 - it is raised again where the items are taken
             self._error = exc
         finally:
-            self._items.close()
-            with self._changed:
-                self._is_done = True
-                self._changed.notify_all()
+            try:
+                self._items.close()
+            finally:
+                with self._changed:
+                    self._is_done = True
+                    self._changed.notify_all()
 
     def stop(self) -> None:
         """Let the thread end, and wait until it has: it closes the iterator first."""

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.integration.fix_fast_day import FORMATS, MODES, PLAIN, ROWS, csv, error_of, indexes, make, set_aside
+from tests.integration.fix_fast_day import FORMATS, MODES, PLAIN, ROWS, check_set_aside, csv, error_of, indexes, make
 from tests.integration.fix_site import Site
 
 
@@ -24,7 +24,7 @@ def test_a_fresh_day_that_ends_compressed(community: Site, mode: str, format_: s
     answer = community.restore(
         url, destination={"mode": mode}, copy={"format": format_}, timescaledb={"compress_new_chunks": True}
     )
-    assert set_aside(community, answer) == 3
+    check_set_aside(community, answer)
     assert answer.body["status"] == "ok"
     assert answer.body["timescaledb"]["compress_new_chunks"] == "done"
     assert [step["action"] for step in answer.body["chunks"]] == ["create", "compress"]
@@ -32,6 +32,17 @@ def test_a_fresh_day_that_ends_compressed(community: Site, mode: str, format_: s
     assert community.database.fetch(query, community.database.schema) == [(True,)]
     assert community.database.value("SELECT count(*) FROM {s}.t") == len(ROWS)
     assert len(indexes(community.database)) == 3
+
+
+@pytest.mark.community
+def test_a_chunk_that_would_be_merged_is_not_called_compressed(community: Site) -> None:
+    compressed(community)
+    community.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress_chunk_time_interval = '2 days')")
+    answer = community.restore(community.archive("t", csv(ROWS)), timescaledb={"compress_new_chunks": True})
+    assert (answer.status, answer.body["rows_loaded"]) == (200, len(ROWS))
+    assert answer.body["timescaledb"]["compress_new_chunks"] == "not available"
+    assert [warning["code"] for warning in answer.body["warnings"]] == ["CompressNotAvailable"]
+    assert answer.body["status"] == "ok_with_warnings"
 
 
 @pytest.mark.community

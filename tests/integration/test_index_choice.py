@@ -9,13 +9,13 @@ from tests.integration.fix_fast_day import (
     MODES,
     PLAIN,
     ROWS,
+    check_set_aside,
     csv,
     difference,
     indexes,
     kept,
     make,
     of_version,
-    set_aside,
 )
 from tests.integration.fix_site import Site
 
@@ -33,7 +33,7 @@ def test_a_chunk_that_others_use_keeps_its_indexes(site: Site, mode: str, policy
 
 def test_a_chunk_of_a_week(site: Site) -> None:
     make(site, interval="interval '7 days'")
-    assert set_aside(site, site.restore(site.archive("t", csv(ROWS)))) > 0
+    check_set_aside(site, site.restore(site.archive("t", csv(ROWS))))
     assert len(indexes(site.database)) == 3
 
 
@@ -43,7 +43,7 @@ def test_chunks_of_an_hour(site: Site) -> None:
     make(site, "plain", interval="interval '1 hour'")
     assert site.restore(site.archive("plain", csv(ROWS)), copy=PLAIN).status == 200
     answer = site.restore(site.archive("t", csv(ROWS)))
-    assert set_aside(site, answer) > 0
+    check_set_aside(site, answer)
     if site.database.version >= (2, 28):
         assert kept(answer) == ["LaterChunk"]
     assert difference(site.database, "t", "plain") == (0, 0)
@@ -136,6 +136,22 @@ def test_a_build_that_takes_too_long_is_not_tried_in_another_way(site: Site, mon
         " RETURN v; END $$"
     )
     site.database.execute("CREATE INDEX ON {s}.t ({s}.wait(v))")
+    assert site.restore(site.archive("t", csv(ROWS))).code == "StatementCanceled"
+    assert site.database.value("SELECT count(*) FROM {s}.t") == 0
+
+
+def test_a_rehearsal_that_is_canceled(site: Site) -> None:
+    """Whoever cancels it means the restore, and not only this try."""
+    if site.database.version < (2, 22):
+        pytest.skip("nothing is rehearsed")
+    make(site)
+    # Dates are written so while an index is made again, and at no other time.
+    site.database.execute(
+        "CREATE FUNCTION {s}.stop(v float8) RETURNS float8 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog"
+        " AS $$ BEGIN IF current_setting('datestyle') = 'ISO, YMD' THEN"
+        " PERFORM pg_cancel_backend(pg_backend_pid()); PERFORM pg_sleep(10); END IF; RETURN v; END $$"
+    )
+    site.database.execute("CREATE INDEX ON {s}.t ({s}.stop(v))")
     assert site.restore(site.archive("t", csv(ROWS))).code == "StatementCanceled"
     assert site.database.value("SELECT count(*) FROM {s}.t") == 0
 

@@ -88,6 +88,26 @@ def test_replace_on_a_compressed_chunk_by_somebody_else_than_its_owner(scene: Ri
     assert (body["rows_removed"], body["removed_by"], scene.rows()) == (1, "delete", 2)
 
 
+def test_the_schema_where_the_request_leaves_the_choice(scene: RightsScene) -> None:
+    """How large the packed rows are cannot be asked either. The rows go beside them."""
+    scene.run(*grants(*DIRECT), *grants(OWNER), "REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+    try:
+        body = scene.restore(destination=APPEND, timescaledb={"decompress_window": "auto"}).body
+    finally:
+        scene.run("GRANT USAGE ON SCHEMA public TO PUBLIC")
+    assert [warning["code"] for warning in body["warnings"]] == ["RecompressFailed"]
+    assert (body["timescaledb"]["decompress_window"], scene.rows()) == ("nothing to do", 3)
+
+
+def test_new_chunks_that_the_role_may_not_compress(scene: RightsScene) -> None:
+    scene.run(*grants(*DIRECT), "SELECT public.drop_chunks('silver.telemetry', older_than => timestamptz '2100-01-01')")
+    request = {"destination": APPEND, "timescaledb": {"compress_new_chunks": True}}
+    plan = scene.restore(dry_run=True, **request).body["dry_run"]
+    missing = {"right": "ownership", "on": scene.here("silver.telemetry"), "needed": False}
+    assert plan["permissions_missing"] == [missing]
+    assert [warning["code"] for warning in scene.restore(**request).body["warnings"]] == ["CompressFailed"]
+
+
 def test_the_schema_of_the_extensions_functions(scene: RightsScene) -> None:
     scene.run(*grants(*DIRECT), *grants(OWNER), "REVOKE USAGE ON SCHEMA public FROM PUBLIC")
     try:

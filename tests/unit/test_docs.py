@@ -74,7 +74,7 @@ def full_report() -> Report:
     report.dry_run = cast("Plan", dict.fromkeys(re.findall(r'^        "(\w+)":', planned[0], re.MULTILINE)))
     report.options |= {"decompress_window": "failed", "recompress_window": "failed", "refresh_caggs": "failed"}
     report.options["compress_new_chunks"] = "done"
-    report.add_chunk_steps([ChunkStep("c", "create", "done")])
+    report.add_chunk_steps([ChunkStep("c", "create", "done"), ChunkStep("c", "compress", "not available")])
     report.add_chunk_steps(
         [ChunkStep("c", action, "failed", error) for action in ("compress", "decompress", "recompress")]
     )
