@@ -65,7 +65,7 @@ def full_report() -> Report:
     url = "abfss://lake@account.dfs.core.windows.net/d/s.t.2025-01-01.csv.gz"
     report = Report("id", rows_loaded=3, rows_inserted=2, rows_skipped=1, compressed_bytes=1, csv_bytes=1)
     report.transfer, report.format, report.waited_seconds = "stream", "text", 0.1
-    report.indexes_kept = (Kept("i", "c", "r"),)
+    report.indexes_kept, report.text_because, report.loads = (Kept("i", "c", "r"),), "r", 2
     report.describe(RestoreRequest.model_validate({"adls_url": url}))
     report.edition, report.timescaledb_version = "community", "2.29.2"
     report.rows_removed, report.removed_by, report.rejected = 1, "delete", Rejected(1, (2,))
