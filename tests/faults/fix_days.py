@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.faults.fix_aftermath import Aftermath
+from tests.faults.fix_copies import COPIES, check_way
 from tests.faults.fix_http_fault import Fault, FaultyStorage
-from tests.faults.fix_scene import COPIES
 from tests.integration.fix_site import DAY, Answer, Site
 
 MIB = 1024 * 1024
@@ -101,6 +101,7 @@ class Days:
         """Send all requests: each puts the whole day between the neighbours."""
         for table, answer in self.restore_all().items():
             assert (answer.status, answer.body["status"]) == (200, "ok"), (table, answer.body)
+            check_way(answer, WAYS[self.ways[table]]["copy"], self.site.database)
             self.assert_complete(table)
         self.aftermath.assert_nothing_left()
 

@@ -15,6 +15,7 @@ import pytest
 
 from shared.database.connection import APPLICATION_NAME
 from tests.faults.fix_aftermath import Aftermath
+from tests.faults.fix_copies import COPIES, MIXED_COPIES, check_way
 from tests.integration.fix_database import Database
 from tests.integration.fix_site import Answer, Site
 from tools.process import wait_until
@@ -33,17 +34,19 @@ _DESTINATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "direct-replace": ({"mode": "direct", "on_existing": "replace"}, "1 day"),
     "staging-replace": ({"mode": "staging", "on_existing": "replace"}, "7 days"),
 }
-# The plain way of each step of the COPY, and the fast one.
-COPIES: dict[str, dict[str, Any]] = {
-    "plain": {"transfer": "spool", "format": "text", "indexes": "keep"},
-    "fast": {"transfer": "stream", "format": "binary", "indexes": "auto"},
-}
-# Name of a case -> what the request says of the destination and of the COPY, and how long a chunk is.
-CASES = {
-    f"{name}-{copy}": (destination, COPIES[copy], interval)
-    for name, (destination, interval) in _DESTINATIONS.items()
-    for copy in COPIES
-}
+
+
+def _cases(copies: dict[str, dict[str, Any]]) -> dict[str, tuple[dict[str, Any], dict[str, Any], str]]:
+    """Give each case a name: what the request says of the destination and of the COPY, and how long a chunk is."""
+    return {
+        f"{name}-{copy}": (destination, way, interval)
+        for name, (destination, interval) in _DESTINATIONS.items()
+        for copy, way in copies.items()
+    }
+
+
+CASES = _cases(COPIES)
+_ALL_CASES = CASES | _cases(MIXED_COPIES)
 
 
 def session(database: Database) -> psycopg2.extensions.connection:
@@ -117,9 +120,10 @@ class Scene:
         half = self.rows // 2
         return [*range(half), GATE, SECOND_GATE, *range(half, self.rows)]
 
-    def csv(self) -> bytes:
+    def csv(self, day: int = 1) -> bytes:
+        """Return the archive of a day of January."""
         lines = (
-            f"2025-01-01 {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z,{number}"
+            f"2025-01-{day:02} {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z,{number}"
             for second, number in enumerate(self.numbers())
         )
         return "\n".join(["time,v", *lines, ""]).encode()
@@ -171,8 +175,9 @@ class Scene:
         self.check_nothing_left()
 
     def check_done(self, answer: Answer) -> None:
-        """The answer is 200, the day is complete, its neighbours are as they were, and nothing is left."""
+        """The answer is 200, the day came the way it was sent, its neighbours are as they were, and nothing is left."""
         assert answer.status == 200, answer.body
+        check_way(answer, self.copy, self.site.database)
         self.check_complete()
         self.check_nothing_left()
 
@@ -203,7 +208,7 @@ def make_scene(
     spool.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(spool))
     monkeypatch.setenv("SPOOL_MAX_MEMORY_BYTES", "1")
-    destination, copy, interval = CASES[case]
+    destination, copy, interval = _ALL_CASES[case]
     scene = Scene(site, dict(destination), dict(copy), spool, interval)
     scene.prepare(tablespace=tablespace)
     return scene
@@ -215,7 +220,7 @@ def scene(request: pytest.FixtureRequest, site: Site, tmp_path: Path, monkeypatc
     return make_scene(site, request.param, tmp_path / "spool", monkeypatch)
 
 
-@pytest.fixture(params=["direct-plain", "direct-fast", "staging-replace-fast"])
+@pytest.fixture(params=["direct-fast", "direct-text", "staging-replace-spooled"])
 def brief_scene(request: pytest.FixtureRequest, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    """Some of them, for what takes seconds."""
+    """Few of them, for what takes seconds, and other mixtures of the ways."""
     return make_scene(site, request.param, tmp_path / "spool", monkeypatch)

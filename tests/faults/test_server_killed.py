@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
 import pytest
 
+from tests.faults.fix_copies import check_way
 from tests.faults.fix_own_server import OwnServer
 from tests.faults.fix_proxy import Link, Proxy
 from tests.faults.fix_scene import CASES, Scene, gate, make_scene
@@ -35,31 +37,70 @@ def test_in_the_middle_of_the_copy(own_scene: Scene, own_server: OwnServer) -> N
     own_scene.check_repeat()
 
 
-@pytest.mark.parametrize("is_off_for_the_role", [False, True])
+@pytest.fixture(
+    params=[
+        {},
+        {"synchronous_commit": "off"},
+        # What one transaction makes is not in the WAL then: its files are on the disk before the COMMIT is.
+        {"wal_level": "minimal", "max_wal_senders": "0", "wal_skip_threshold": "0"},
+    ],
+    ids=["usual", "no waiting for the WAL", "minimal WAL"],
+)
+def careless_server(request: pytest.FixtureRequest, own_server: OwnServer) -> Iterator[OwnServer]:
+    """A server whose settings leave less on the disk."""
+    usual = dict(own_server.server.settings)
+    own_server.server.stop()
+    own_server.server.settings.update(request.param)
+    own_server.restart()
+    own_server.site.database.execute("CREATE EXTENSION amcheck SCHEMA public")
+    yield own_server
+    own_server.server.stop()
+    own_server.server.settings = usual
+
+
+@pytest.mark.parametrize("case", ["direct-fast", "direct-replace-fast"])
 def test_nothing_is_lost_after_the_200(
-    own_server: OwnServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_off_for_the_role: bool
+    careless_server: OwnServer, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten times each: the crash comes when the COMMIT's answer is on its way, before the caller has its 200."""
-    scene = make_scene(own_server.site, "direct-fast", tmp_path / "spool", monkeypatch)
-    if is_off_for_the_role:
-        scene.site.database.execute("ALTER ROLE postgres SET synchronous_commit = off")
-    proxy = own_server.proxy()
+    """Four times each: the crash comes when the COMMIT's answer is on its way, before the caller has its 200.
+
+    All of it is the transaction's own: the chunk, or the file that it has after a TRUNCATE, the rows and the indexes.
+    """
+    own = careless_server
+    scene = make_scene(own.site, case, tmp_path / "spool", monkeypatch)
+    scene.copy["synchronous_commit_off"] = True
+    expected = [number for _, number in scene.before]
+    proxy = own.proxy()
     try:
-        for day in range(3, 13):
-            csv = f"time,v\n2025-01-{day:02} 12:00Z,{day}\n".encode()
-            url = scene.site.archive("t", csv, day=f"2025-01-{day:02}")
-            proxy.when(b"COMMIT\0", lambda _: own_server.server.kill(), answers=True, hits=1)
-            pg = proxy.pg(scene.site)
-            request = {"adls_url": url, "pg": pg, "copy": {"synchronous_commit_off": True}}
+        for day in range(3, 7):
+            if scene.is_replace:
+                scene.site.database.execute("INSERT INTO {s}.t VALUES (%s, -5)", f"2025-01-{day:02} 23:00Z")
+            scene.url = scene.site.archive("t", scene.csv(day), day=f"2025-01-{day:02}")
+            scene.request["pg"] = proxy.pg(scene.site)
+            proxy.when(b"COMMIT\0", lambda _: own.server.kill(), answers=True, hits=1)
             # BEGIN and COMMIT of the guard are other statements: the first COMMIT is the load's.
-            assert scene.site.post(request).status == 200
-            assert not own_server.server.is_running()
-            scene.site = own_server.restart()
-            assert [v for _, v in scene.table()] == [-1, -2, *range(3, day + 1)]
+            answer = scene.send()
+            assert answer.status == 200, answer.body
+            assert not own.server.is_running()
+            scene.site = own.restart()
+            check_way(answer, scene.copy, scene.site.database)
+            expected += scene.numbers()
+            assert [number for _, number in scene.table()] == expected
+            check_trees(scene)
     finally:
         proxy.close()
-        scene.site.database.execute("ALTER ROLE postgres RESET synchronous_commit")
     scene.check_nothing_left()
+
+
+def check_trees(scene: Scene) -> None:
+    """Every index of every chunk holds every row, which PostgreSQL's own checker looks up."""
+    chunks = "format('%%I.%%I', chunk_schema, chunk_name)::regclass"
+    checked = scene.site.database.fetch(
+        f"SELECT public.bt_index_check(indexrelid, true) FROM timescaledb_information.chunks"
+        f" JOIN pg_index ON indrelid = {chunks} WHERE hypertable_schema = %s",
+        scene.site.database.schema,
+    )
+    assert len(checked) == scene.site.database.value("SELECT count(*) FROM public.show_chunks('{s}.t')")
 
 
 def test_a_crash_at_the_commit_is_told_from_a_commit(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -40,10 +41,12 @@ THE_REST = (
 )
 
 
+@dataclass
 class Day(Hypertable):
-    """A hypertable `t` of a schema, and its day."""
+    """A hypertable `t` of a schema, and its day. `plans` are those of the last load."""
 
     table_name = "t"
+    plans: list[Plan] = field(default_factory=list)
 
     @property
     def chunk(self) -> str:
@@ -96,7 +99,8 @@ class Day(Hypertable):
             if aside:
                 indexes.take([chunk for chunk in self.chunks if chunk not in before])
         indexes.put_back()
-        return {one.code for plan in indexes.plans for one in plan.kept}
+        self.plans = indexes.plans
+        return {one.code for plan in self.plans for one in plan.kept}
 
     def plan(self) -> Plan:
         """Decide about the last chunk."""

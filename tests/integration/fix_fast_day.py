@@ -50,6 +50,13 @@ def difference(database: Database, one: str, other: str) -> tuple[Any, ...]:
     return database.value(query.format(one, other)), database.value(query.format(other, one))
 
 
+def check_same(database: Database) -> None:
+    """Table `t` has the rows and the indexes of the table `plain`."""
+    assert difference(database, "t", "plain") == (0, 0)
+    as_plain = [(text.replace("plain", "t"), *rest) for text, *rest in indexes(database, "plain")]
+    assert sorted(as_plain) == indexes(database) != []
+
+
 def error_of(answer: Answer) -> str:
     """The error, without the number of the chunk."""
     return re.sub(r"\d+_", "", json.dumps(answer.body["error"]))

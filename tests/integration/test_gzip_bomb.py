@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,33 @@ def test_a_bomb_stops_early_and_leaves_nothing(aftermath: Aftermath, bomb: bytes
     assert (error["target"], error["retryable"]) == ("adls_url", False)
     assert "200 times its size that CSV_MAX_EXPANSION allows" in error["message"]
     assert written() - before < 64 * MIB
+    assert aftermath.rows("t") == [('("2025-01-01 00:00:00+00",before)',)]
+    aftermath.assert_nothing_left()
+
+
+@pytest.mark.parametrize(("mode", "format_"), [("direct", "binary"), ("staging", "text")])
+def test_a_bomb_that_is_streamed_is_rolled_back(aftermath: Aftermath, mode: str, format_: str) -> None:
+    """Its rows are good, and thousands are in when the limit is passed; those that they replace are gone by then."""
+    rows = b"2025-01-01 12:00:00+00,%s\n" % (b"x" * 1000) * 16_000
+    stored = gzip.compress(b"time,v\n") + gzip.compress(rows, compresslevel=9) * 16
+    assert len(stored) < MIB
+    database = aftermath.site.database
+    database.hypertable("t", "time timestamptz NOT NULL, v text")
+    database.execute("INSERT INTO {s}.t VALUES ('2025-01-01Z', 'before')")
+    tracemalloc.start()
+    try:
+        answer = aftermath.site.restore(
+            aftermath.site.stored("t", stored),
+            destination={"mode": mode, "on_existing": "replace"},
+            copy={"transfer": "stream", "format": format_},
+        )
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (answer.status, answer.code) == (422, "ArchiveTooLarge")
+    assert "200 times its size that CSV_MAX_EXPANSION allows" in answer.body["error"]["message"]
+    # It would unpack to 250 MiB.
+    assert peak < 64 * MIB
     assert aftermath.rows("t") == [('("2025-01-01 00:00:00+00",before)',)]
     aftermath.assert_nothing_left()
 

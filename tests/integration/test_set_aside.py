@@ -23,6 +23,8 @@ def compare(day: Day, *, after: str = "", emptied: bool = False) -> Counter[str]
     for aside in (False, True):
         with rolled_back(day.cursor):
             assert day.load(aside=aside, emptied=emptied) <= {"TimescaleDBVersion"}
+            # Otherwise both would be plain, and the same for that.
+            assert [bool(plan.aside) for plan in day.plans] == ([day.database.version >= (2, 22)] if aside else [])
             if after:
                 day.execute(after.replace("{chunk}", day.chunk))
             day.execute("SET LOCAL enable_seqscan = off; SELECT * FROM {s}.t ORDER BY 1, 2")

@@ -1,0 +1,32 @@
+"""The plain way of each step of the COPY, the fast one and mixtures, and whether a restore really went that way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.integration.fix_database import Database
+from tests.integration.fix_site import Answer
+
+COPIES: dict[str, dict[str, Any]] = {
+    "plain": {"transfer": "spool", "format": "text", "indexes": "keep"},
+    "fast": {"transfer": "stream", "format": "binary", "indexes": "auto"},
+}
+MIXED_COPIES: dict[str, dict[str, Any]] = {
+    "text": {"transfer": "stream", "format": "text", "indexes": "auto"},
+    "spooled": {"transfer": "spool", "format": "binary", "indexes": "keep"},
+}
+
+
+def check_way(answer: Answer, copy: dict[str, Any], database: Database) -> None:
+    """The rows came as they were asked for, and not in the plainer way that is taken where that fails.
+
+    Args:
+        answer: a 200, for a table whose only index is its key. Its chunk is the load's own unless rows were deleted.
+        copy: the request's.
+        database: whose version says whether a key may be set aside.
+    """
+    told = answer.body["copy"]
+    assert (told["transfer"], told["format"]) == (copy["transfer"], copy["format"]), told
+    is_own = answer.body.get("removed_by") != "delete"
+    is_aside = copy["indexes"] == "auto" and is_own and database.version >= (2, 28)
+    assert bool(told["indexes_set_aside"]) == is_aside, told
