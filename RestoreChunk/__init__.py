@@ -8,6 +8,7 @@ import uuid
 
 import azure.functions as func
 
+from shared.allocator import give_large_blocks_back
 from shared.answer import Answer, ErrorAnswer
 from shared.answer_body import error_answer, success_answer
 from shared.errors import InternalError, RestoreError
@@ -23,6 +24,7 @@ _log = logging.getLogger("restore_chunk")
 # The storage SDK logs every request and its headers at INFO.
 logging.getLogger("azure").setLevel(logging.WARNING)
 guard_logs()
+give_large_blocks_back()
 
 
 def main(req: func.HttpRequest) -> func.HttpResponse:

@@ -73,6 +73,7 @@ class DayLoad:
         # What a former attempt has shown.
         self._text_because: str | None = None
         self._keep: Kept | None = None
+        self._has_conflicts = False
         self._copies_beside = False
 
     def prepare(self, load: Cursor, guard: Guard) -> bool:
@@ -159,7 +160,7 @@ class DayLoad:
         self._make_room(load, target, before)
         proof = Proof(self._request, target, before, self._csv, report)
         try:
-            indexes = self._fill(load, target, proof)
+            indexes = self._fill(load, target, proof, self._may_conflict(before))
             if report.rows_removed and not report.rows_loaded:
                 report.warn("ReplacedByNothing", f"{report.rows_removed} rows were removed, and the archive holds none")
             with clock.stage("verify"):
@@ -171,10 +172,19 @@ class DayLoad:
             self._attempt -= 1
             self._text_because = self._text_because or exc.text
             self._keep = self._keep or exc.keep
+            self._has_conflicts = self._has_conflicts or exc.conflicts
             return None
         return Loaded(target, span, self._chunks_to_compress(target, written), proof)
 
-    def _fill(self, load: Cursor, target: Target, proof: Proof) -> DayIndexes:
+    def _may_conflict(self, before: Count | None) -> bool:
+        """Whether staged rows may be in conflict with rows of the day, or a former attempt has shown that any are.
+
+        Every unique index of a hypertable has the time in it, so in an empty day only rows of the file itself are left.
+        """
+        is_empty = before is not None and (before.rows == 0 or self._report.rows_removed is not None)
+        return self._has_conflicts or not is_empty
+
+    def _fill(self, load: Cursor, target: Target, proof: Proof, may_conflict: bool) -> DayIndexes:  # noqa: FBT001
         settings = self._settings
         build = Build(settings.pg_index_memory_mib, settings.pg_index_workers)
         with self._report.clock.stage("index"):
@@ -187,6 +197,7 @@ class DayLoad:
             self._report,
             indexes,
             self._text_because,
+            may_conflict=may_conflict,
             show_row_data=settings.show_row_data,
         )
         transfer.run(proof)

@@ -14,7 +14,6 @@ TYPES = (
     "bigint",
     "real",
     "double precision",
-    "numeric",
     "numeric(12,3)",
     "boolean",
     "date",
@@ -86,7 +85,6 @@ PLAIN: dict[str, st.SearchStrategy[str]] = {
     "bigint": _whole(64),
     "real": _floats(32),
     "double precision": _floats(64),
-    "numeric": _numerics,
     "numeric(12,3)": st.decimals(-(10**8), 10**8, places=3).map(str) | _numerics,
     "boolean": st.sampled_from(["t", "f", "true", "false", "True", "FALSE", "1", "0"]),
     "date": st.dates(date(1, 1, 1), date(9999, 12, 31)).map(date.isoformat) | _infinities,
@@ -155,6 +153,8 @@ _ODD_TIMES = [
 ]  # fmt: skip
 _ODD_WORDS = [
     "tr", "T", "yes", "on", "off", "no", "y", "n", " t", "tRue", "2", "00", "01", "fals", "{}", "{", '"', "[1, ]",
+    "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+    "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1 ", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd3\t0a11",
     "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}", "a0eebc999c0b4ef8bb6d6bb9bd380a11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1",
     "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1g", "a0eebc99_9c0b-4ef8-bb6d-6bb9bd380a11",
     "a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11", "abcdef", "abcde ", "  ",

@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
-from functools import partial
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.compute as pc
+from pgpq import ArrowToPostgresBinaryEncoder
+from pgpq.encoders import StringEncoderBuilder
+from pgpq.schema import Jsonb
 
-from shared.binary.cells import Cells, Flags, demand
-from shared.binary.decimals import floats, numerics
-from shared.binary.plan import Kind, NotExact, kind_of
-from shared.binary.rows import HEADER, TRAILER, Encoded, Fixed, RowWriter, Varying, alike
-from shared.binary.split import Format, Grid, Splitter
-from shared.binary.times import dates, timestamps
-from shared.binary.whole_numbers import whole_numbers
-from shared.binary.words import booleans, uuids
+from shared.binary.plan import NotExact, demand, kind_of
+from shared.binary.records import Cells, RecordReader
+from shared.binary.values import reader_of
 from shared.csv_options import CsvOptions
 from shared.database.hypertable import Column
 
-# As much is encoded at once: enough that numpy's arrays are long. Half of it takes 5 % more CPU, twice as much gains
-# nothing and needs 17 MB more.
-BLOCK_BYTES = 1536 * 1024
+# As much is encoded at once.
+BLOCK_BYTES = 1024 * 1024
 # A record that is longer than this is left to the text way.
 _MOST_RECORD_BYTES = 16 * 1024 * 1024
-
-_READERS: dict[Kind, Callable[[Cells], NDArray[Any]]] = {
-    "smallint": partial(whole_numbers, kind="smallint"),
-    "integer": partial(whole_numbers, kind="integer"),
-    "bigint": partial(whole_numbers, kind="bigint"),
-    "real": partial(floats, kind="real"),
-    "double precision": partial(floats, kind="double precision"),
-    "numeric": numerics,
-    "boolean": booleans,
-    "date": dates,
-    "timestamp": partial(timestamps, zoned=False),
-    "timestamptz": partial(timestamps, zoned=True),
-    "uuid": uuids,
-}
-# Those whose cells are taken apart at the full stop.
-_WITH_DOTS: frozenset[Kind | None] = frozenset({"real", "double precision", "numeric"})
-# The byte before the text of a jsonb is the version of this form: `jsonb_recv` in PostgreSQL's jsonb.c.
-_JSONB_VERSION = b"\x01"
 
 
 def first_obstacle(columns: Sequence[Column], options: CsvOptions, sample: bytes) -> str | None:
@@ -74,12 +52,23 @@ class BinaryRows:
     def __init__(self, columns: Sequence[Column], options: CsvOptions) -> None:
         self.rows = 0
         self._options = options
-        self._columns = [(column.name, kind_of(column.type_sql)) for column in columns]
-        with_dots = any(kind in _WITH_DOTS for _, kind in self._columns)
-        self._form = Format.of(options, len(columns), with_dots=with_dots)
-        self._splitter = Splitter(self._form)
-        self._writer = RowWriter()
-        self._skips_header = options.has_header
+        self._columns = columns
+        kinds = [kind_of(column.type_sql) for column in columns]
+        texts = [number for number, kind in enumerate(kinds) if kind in ("text", "jsonb")]
+        self._records = RecordReader(options, len(columns), texts)
+        self._readers = [
+            reader_of(kind, column.type_sql) for kind, column in zip(kinds, columns, strict=True) if kind is not None
+        ]
+        demand(holds=len(self._readers) == len(columns), what="a type that has no binary form here")
+        # The columns' own names may stand twice in a file, and say nothing to the server.
+        fields = [pa.field(f"c{number}", type_) for number, (type_, _) in enumerate(self._readers)]
+        self._schema = pa.schema(fields)
+        builders = {field.name: ArrowToPostgresBinaryEncoder.infer_encoder(field) for field in fields}
+        for kind, field in zip(kinds, fields, strict=True):
+            if kind == "jsonb":
+                builders[field.name] = StringEncoderBuilder.new_with_output(field, Jsonb())
+        self._encoder = ArrowToPostgresBinaryEncoder.new_with_encoders(self._schema, builders)
+        self._header = self._encoder.write_header()
 
     def encode(self, blocks: Iterable[bytes]) -> Generator[bytes, None, None]:
         """Turn the file into what `COPY ... FROM STDIN (FORMAT binary)` takes.
@@ -93,23 +82,23 @@ class BinaryRows:
         Raises:
             NotExact: something is not proved to be read as PostgreSQL reads it. What was sent is to be rolled back.
         """
-        yield HEADER
+        yield self._header
         rest = b""
-        for piece in _pieces(blocks):
-            encoded, rest = self.encode_whole_records(rest + piece)
+        for pieces in _in_size(blocks):
+            encoded, rest = self.encode_whole_records(b"".join([rest, *pieces]))
             demand(holds=len(rest) <= _MOST_RECORD_BYTES, what="a record is very long")
             if encoded:
                 yield encoded
         if rest:
             # The last line needs no end.
-            encoded, rest = self.encode_whole_records(rest + self._splitter.line_end)
+            encoded, rest = self.encode_whole_records(rest + self._records.line_end)
             demand(holds=not rest, what="the file ends inside quotes, or its only line has no end")
             if encoded:
                 yield encoded
-        yield TRAILER
+        yield self.end()
 
     def encode_whole_records(self, data: bytes) -> tuple[bytes, bytes]:
-        """Write the rows of the records that are whole, and return what is left with them.
+        """Write the rows of the records that are whole, as far as the encoder gives them away, and return what is left.
 
         Args:
             data: of the file, from the beginning of a record on.
@@ -117,52 +106,38 @@ class BinaryRows:
         Raises:
             NotExact: as `encode`.
         """
-        split = self._splitter.split(data)
-        if split is None:
-            return b"", data
-        grid, size = split
-        return self._rows(grid), data[size:]
+        cells, size = self._records.read(data)
+        return b"" if cells is None else self._rows(cells), data[size:]
 
-    def _rows(self, grid: Grid) -> bytes:
-        if self._skips_header:
-            self._skips_header = False
-            demand(holds=_is_utf8(grid.take_first()), what="the header is not UTF-8")
-        self.rows += grid.rows
-        if not grid.rows:
-            return b""
-        return self._writer.write(grid.rows, [self._column(grid, number) for number in range(len(self._columns))])
+    def end(self) -> bytes:
+        """Return what the encoder still holds of the rows, and the end of the file."""
+        return bytes(self._encoder.finish())
 
-    def _column(self, grid: Grid, number: int) -> Encoded:
-        name, kind = self._columns[number]
-        cells, quoted = grid.column(number, with_dots=kind in _WITH_DOTS)
-        null = self._is_null(name, cells, quoted)
-        present: Flags | None = None
-        if null.any():
-            present = ~null
-            cells = cells.pick(present)
-        if kind == "text":
-            values = alike(cells)
-            return Varying(cells, present) if values is None else Fixed(values, present)
-        if kind == "jsonb":
-            return Varying(cells, present, _JSONB_VERSION)
-        demand(holds=kind is not None, what="a type that has no binary form here")
-        demand(holds=cells.doubled is None, what=f"a quote in a {kind}")
-        if kind is None or not cells.start.size:
-            return Fixed(np.empty(0, "V1"), present)
-        return Fixed(_READERS[kind](cells), present)
+    def _rows(self, cells: Cells) -> bytes:
+        arrays = []
+        for column, values, (_, read) in zip(self._columns, cells.columns, self._readers, strict=True):
+            arrays.append(read(self._with_nulls(column.name, values)))
+        self.rows += cells.rows
+        batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        return bytes(self._encoder.write_batch(batch))
 
-    def _is_null(self, name: str, cells: Cells, quoted: Flags) -> Flags:
+    def _with_nulls(self, name: str, values: Any) -> Any:
         """Say which cells are NULL: as `NextCopyFrom` in PostgreSQL's copyfromparse.c decides it."""
-        is_marker = _equal(cells, self._form.null)
-        forces_not_null = name in self._options.force_not_null or self._options.force_not_null == ("*",)
-        forces_null = name in self._options.force_null or self._options.force_null == ("*",)
+        options, marker = self._options, self._options.null.encode()
+        forces_null = options.force_null == ("*",) or name in options.force_null
+        forces_not_null = options.force_not_null == ("*",) or name in options.force_not_null
+        if not (forces_null or forces_not_null):
+            return values
+        unquoted = values.is_null()
+        # What is the marker and yet no null stood in quotes.
+        quoted = pc.fill_null(pc.equal(values, pa.scalar(marker, pa.binary())), False)  # noqa: FBT003 - fills
         if forces_not_null:
-            return is_marker & quoted if forces_null else np.zeros(quoted.size, np.bool_)
-        return is_marker if forces_null else is_marker & ~quoted
+            values = pc.if_else(unquoted, pa.scalar(marker, pa.binary()), values)
+        return pc.if_else(quoted, pa.scalar(None, pa.binary()), values) if forces_null else values
 
 
-def _pieces(blocks: Iterable[bytes]) -> Generator[bytes, None, None]:
-    """Cut and join blocks, so that each but the last has about one size."""
+def _in_size(blocks: Iterable[bytes]) -> Generator[list[bytes], None, None]:
+    """Cut and put together blocks, so that all but the last have about one size."""
     waiting: list[bytes] = []
     size = 0
     for block in blocks:
@@ -170,27 +145,7 @@ def _pieces(blocks: Iterable[bytes]) -> Generator[bytes, None, None]:
             waiting.append(block[start : start + BLOCK_BYTES])
             size += len(waiting[-1])
             if size >= BLOCK_BYTES:
-                yield b"".join(waiting)
+                yield waiting
                 waiting, size = [], 0
     if waiting:
-        yield b"".join(waiting)
-
-
-def _equal(cells: Cells, value: bytes) -> Flags:
-    """Say which cells are this value."""
-    equal: Flags = cells.length == len(value)
-    if value and equal.any():
-        candidates = np.flatnonzero(equal)
-        start = cells.start[candidates]
-        for place, byte in enumerate(value):
-            equal[candidates] &= cells.text.data[start + place] == byte
-    return equal
-
-
-def _is_utf8(names: Iterable[bytes]) -> bool:
-    try:
-        for name in names:
-            name.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+        yield waiting

@@ -1,4 +1,4 @@
-"""What may go to the server in binary. Needs no numpy: it is asked before that is loaded."""
+"""What may go to the server in binary. Needs neither pyarrow nor pgpq: it is asked before they are loaded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"bigint", "bigint"),
     (r"real", "real"),
     (r"double precision", "double precision"),
-    (r"numeric(\(\d+,-?\d+\))?", "numeric"),
+    (r"numeric\(\d+,\d+\)", "numeric"),
     (r"boolean", "boolean"),
     (r"date", "date"),
     (r"timestamp(\(\d\))? without time zone", "timestamp"),
@@ -43,10 +43,12 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"text|character varying(\(\d+\))?|character\(\d+\)|bpchar|json", "text"),
     (r"jsonb", "jsonb"),
 )
-# Where binary surely gains, unpacked: with numpy's import, both ways take equally long at about 9 MiB, and at 25 MiB
-# binary takes 0.85 of the time (docs/performance_binary.md).
+# Where binary surely gains, unpacked, with the libraries' import (docs/performance_binary.md).
 FEWEST_BYTES = 16 * 1024 * 1024
 
+_LIBRARIES = ("pyarrow", "pgpq")
+# The digits that Arrow's decimal128 holds.
+_MOST_DIGITS = 38
 _UTF8_NAMES = frozenset({"utf8", "unicode"})
 
 
@@ -55,6 +57,17 @@ class NotExact(Exception):
 
     The message holds nothing of the data, since psycopg2 sends it to the server, whose log shows it.
     """
+
+
+def demand(*, holds: bool, what: str) -> None:
+    """Raise NotExact unless it holds. `what` must not show the data: it may reach the server's log."""
+    if not holds:
+        raise NotExact(what)
+
+
+def not_plain(kind: Kind) -> str:
+    """Say that a value is in a form that goes the text way."""
+    return f"not a plain {kind}"
 
 
 def kind_of(type_sql: str) -> Kind | None:
@@ -66,7 +79,22 @@ def kind_of(type_sql: str) -> Kind | None:
     Returns:
         None where it is not proved that both forms agree: arrays, enums, domains, intervals and everything else.
     """
-    return next((kind for pattern, kind in _KINDS if re.fullmatch(pattern, type_sql)), None)
+    kind = next((kind for pattern, kind in _KINDS if re.fullmatch(pattern, type_sql)), None)
+    return None if kind == "numeric" and not _fits(*precision_of(type_sql)) else kind
+
+
+def precision_of(type_sql: str) -> tuple[int, int]:
+    """Return how many digits a `numeric` has in all, and how many of them behind the point.
+
+    Args:
+        type_sql: `numeric(12,3)` for instance.
+    """
+    digits, behind = re.findall(r"\d+", type_sql)
+    return int(digits), int(behind)
+
+
+def _fits(digits: int, behind: int) -> bool:
+    return behind <= digits <= _MOST_DIGITS
 
 
 def why_not(
@@ -83,8 +111,9 @@ def why_not(
     Returns:
         The reason, or None where nothing does.
     """
-    if find_spec("numpy") is None:
-        return "numpy is not installed"
+    for library in _LIBRARIES:
+        if find_spec(library) is None:
+            return f"{library} is not installed"
     if csv_bytes is not None and csv_bytes < FEWEST_BYTES:
         return "the file is small"
     for column in columns:

@@ -100,9 +100,9 @@ def obstacle(
     if reason is not None:
         return reason
     try:
-        from shared.binary.encode import first_obstacle  # noqa: PLC0415 - numpy is loaded only where it is used
+        from shared.binary.encode import first_obstacle  # noqa: PLC0415 - pyarrow is loaded only where it is used
     except ImportError:
-        return "numpy cannot be loaded"
+        return "pyarrow or pgpq cannot be loaded"
     file = csv.head
     file.seek(bom_length(file, options.dialect))
     sample = file.read(_SAMPLE_BYTES)

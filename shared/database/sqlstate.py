@@ -72,6 +72,8 @@ _OF_NO_ROW = ("08", "40", "53", "55P03", "57")
 
 # Syntax errors and names that are not there.
 _OF_NAMES = ("42", "3F")
+# unique_violation, exclusion_violation
+_CONFLICTS = ("23505", "23P01")
 
 
 # What PostgreSQL says under these names objects and reasons, and no value of a row.
@@ -149,6 +151,12 @@ def rejected_row(
 def names_a_line(error: RestoreError) -> bool:
     """Whether the error says at which line of the CSV it came."""
     return any(name == "line" for fault in error.details for name, _ in fault.info)
+
+
+def is_conflict(error: RestoreError) -> bool:
+    """Whether the database refused a row for another one: a key that stands twice, or an exclusion."""
+    cause = error.__cause__
+    return isinstance(cause, psycopg2.Error) and cause.pgcode in _CONFLICTS
 
 
 def message_without_rows(exc: psycopg2.Error) -> str:

@@ -19,7 +19,7 @@ from azure.storage.filedatalake import DataLakeServiceClient
 
 MIB = 1024 * 1024
 # How much of a file one request asks for.
-RANGE_BYTES = 4 * MIB
+RANGE_BYTES = 5 * MIB
 
 _PARTIAL_CONTENT, _TOO_MANY_REQUESTS = 206, 429
 _ASKED = re.compile(r"bytes=(\d+)-(\d+)")

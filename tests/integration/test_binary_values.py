@@ -39,7 +39,7 @@ TABLE = """
         (random() * 1000 - 500)::numeric(10, 4) AS c6, gen_random_uuid() AS c7, date '2025-01-01' + i AS c8,
         timestamp '1999-12-31 23:59:59.999999' + i * interval '1 h' AS c9, (i % 1000)::smallint AS c10,
         jsonb_build_object('a', i, 'b', 'c "d"') AS c11, exp(random() * 600 - 300) AS c12,
-        (random() * random())::numeric AS c13, left('abcdef', i % 6)::character(5) AS c14,
+        (random() * random())::numeric(38, 30) AS c13, left('abcdef', i % 6)::character(5) AS c14,
         CASE i % 7 WHEN 0 THEN NULL WHEN 1 THEN '' WHEN 2 THEN E'said "hello",\\r\\ntwice' WHEN 3 THEN '\\.'
             WHEN 4 THEN '"' WHEN 5 THEN 'Größe 温度' ELSE repeat('x', i % 200) END AS c15
     FROM generate_series(1, 20000) i
@@ -101,11 +101,12 @@ MANY: dict[str, Callable[[Random], str]] = {
     "bigint": lambda chance: str(chance.getrandbits(63) >> chance.randrange(63)),
     "double precision": lambda chance: one_of(chance, any_double, near_half, decimal),
     "real": lambda chance: one_of(chance, any_real, lambda chance: decimal(chance, 7)),
-    "numeric": lambda chance: decimal(chance, 24),
-    "numeric(12,3)": lambda chance: decimal(chance, 9),
+    "numeric(38,19)": lambda chance: decimal(chance, 19),
+    "numeric(12,3)": lambda chance: f"{chance.randrange(-(10**11), 10**11) / 1000:.{chance.randint(0, 3)}f}",
     "date": lambda chance: any_time(chance)[:10],
     "timestamp without time zone": any_time,
-    "timestamp(3) with time zone": lambda chance: any_time(chance) + chance.choice(["", "Z", "+02", "-09:30"]),
+    "timestamp with time zone": any_time,
+    "timestamp(3) with time zone": lambda chance: any_time(chance) + chance.choice(["Z", "+02", "-09:30"]),
 }
 
 

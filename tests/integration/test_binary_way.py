@@ -136,25 +136,25 @@ def nothing(_: Database) -> None:
 @pytest.mark.parametrize(
     ("prepare", "line", "reason", "text_takes_it"),
     [
-        (nothing, b"2025-01-01 00:00:00.1234567+00,1,1,a", "not a plain timestamp", True),
-        (nothing, b"2025-01-01 00:00:00,+1,1,a", "not a plain integer", True),
-        (nothing, b"2025-01-01 00:00:00,1,one,a", "not a plain double precision", False),
-        (nothing, b"2025-01-01 00:00:00,1,1", "a record has too few or too many cells", False),
-        (nothing, b"2025-01-01 00:00:00,1,1," + b"x" * 41, "the server refused a row with SQLSTATE 22001", False),
-        (nothing, b"2025-01-01 00:00:00,1,1," + b"x" * 39 + b"  ", "", True),
-        (nothing, b"2025-01-01 00:00:00,1,1,\xff", "the server refused a row with SQLSTATE 22021", False),
+        (nothing, b"2025-01-01 00:00:00.1234567+00,1,1,a", "not a plain timestamptz", True),
+        (nothing, b"2025-01-01 00:00:00+00,+1,1,a", "not a plain integer", True),
+        (nothing, b"2025-01-01 00:00:00+00,1,one,a", "not a plain double precision", False),
+        (nothing, b"2025-01-01 00:00:00+00,1,1", "a record has too few or too many cells", False),
+        (nothing, b"2025-01-01 00:00:00+00,1,1," + b"x" * 41, "the server refused a row with SQLSTATE 22001", False),
+        (nothing, b"2025-01-01 00:00:00+00,1,1," + b"x" * 39 + b"  ", "", True),
+        (nothing, b"2025-01-01 00:00:00+00,1,1,\xff", "the server refused a row with SQLSTATE 22021", False),
         (nothing, b",1,1,a", "the server refused a row with SQLSTATE 23502", False),
         (make_unique, LINES[7].strip(), "the server refused a row with SQLSTATE 23505", False),
-        (make_check, b"2025-01-01 00:00:00,-1,1,a", "the server refused a row with SQLSTATE 23514", False),
+        (make_check, b"2025-01-01 00:00:00+00,-1,1,a", "the server refused a row with SQLSTATE 23514", False),
         (
             partial(make_trigger, body="IF NEW.device < 0 THEN RAISE 'no'; END IF;"),
-            b"2025-01-01 00:00:00,-1,1,a",
+            b"2025-01-01 00:00:00+00,-1,1,a",
             "the server refused a row with SQLSTATE P0001",
             False,
         ),
         (
             partial(make_trigger, body="IF NEW.device < 0 THEN RETURN NULL; END IF;"),
-            b"2025-01-01 00:00:00,-1,1,a",
+            b"2025-01-01 00:00:00+00,-1,1,a",
             "of 50001 rows 50001 were encoded, and 50000 taken",
             True,
         ),
@@ -271,7 +271,7 @@ def test_obstacles_that_show_before_anything_is_written(database: Database, curs
     assert against(cursor, database, HEADER + LINES[0], csv_bytes=FEWEST_BYTES) is None
     marked = b'\xef\xbb\xbf"time",device,value,note\n'
     assert against(cursor, database, marked + LINES[0], csv_bytes=None) is None
-    odd = HEADER + b"2025-01-01 00:00:00,1, 1,a\n"
+    odd = HEADER + b"2025-01-01 00:00:00+00,1, 1,a\n"
     assert against(cursor, database, odd, csv_bytes=None) == "not a plain double precision"
     for setting, value, reason in (
         ("timezone", "Europe/Vienna", "the session's TimeZone is not UTC"),

@@ -25,6 +25,29 @@ def test_rows_that_are_there_are_skipped_and_counted(site: Site) -> None:
     assert set(body["timings"]) >= {"copy", "insert"}
 
 
+UNIQUE = ("PRIMARY KEY (time)", "EXCLUDE USING btree (time WITH =)", "CHECK (v > 0)")
+
+
+@pytest.mark.parametrize("constraint", UNIQUE)
+@pytest.mark.parametrize("policy", ["append", "replace"])
+def test_an_empty_day_is_tried_without_a_look_for_conflicts(
+    site: Site, caplog: pytest.LogCaptureFixture, constraint: str, policy: str
+) -> None:
+    """Only where rows are in conflict all the same, the load is begun anew, and each row is looked at."""
+    site.database.hypertable("t", f"time timestamptz NOT NULL, v int, {constraint}")
+    if policy == "replace":
+        site.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 01:00Z', 99)")
+    destination = {**STAGING, "on_existing": policy}
+    url = site.archive("t", b"time,v\n2025-01-01 01:00Z,1\n2025-01-01 02:00Z,2\n2025-01-01 02:00Z,3\n")
+    with caplog.at_level("INFO", "restore_chunk"):
+        body = site.restore(url, destination=destination, copy={"indexes": "keep"}).body
+    has_key = not constraint.startswith("CHECK")
+    assert (body["rows_loaded"], body["rows_inserted"], body["rows_skipped"]) == ((3, 2, 1) if has_key else (3, 3, 0))
+    assert ("loads=2" in caplog.text) == has_key
+    assert site.database.fetch("SELECT v FROM {s}.t ORDER BY v") == [(1,), (2,)] + ([] if has_key else [(3,)])
+    assert left_behind(site) == []
+
+
 def test_a_file_and_a_table_that_have_drifted_apart(site: Site) -> None:
     site.database.hypertable("t", "time timestamptz NOT NULL, v int, added int NOT NULL DEFAULT 7")
     long_name = "dropped since, and " + "long " * 20

@@ -56,7 +56,7 @@ def test_the_same_wherever_the_file_is_cut(cut: int) -> None:
     # Two pieces at a time, as if a block ended there.
     first, rest = rows.encode_whole_records(TRICKY[:cut]) if cut else (b"", b"")
     second, rest = rows.encode_whole_records(rest + TRICKY[cut:] + b"\r\n")
-    assert (HEADER + first + second + TRAILER, rest, rows.rows) == (whole[0], b"", 5)
+    assert (HEADER + first + second + rows.end(), rest, rows.rows) == (whole[0], b"", 5)
 
 
 def test_a_file_longer_than_a_block() -> None:
@@ -83,7 +83,11 @@ def test_no_rows(data: bytes) -> None:
         "c0,c1\r\n1,secret\n",
         "c0,c1\r1,secret\r",
         'c0,c1\n1,sec"ret"\n',
-        'c0,c1\n1,"sec"ret\n',
+        'c0,c1\n1,"sec"r"et"\n',
+        'c0,c1\n1,sec""ret\n',
+        '"c0",c1\n1,"""sec"ret"\n',
+        "c0,c1\n\n1,secret\n",
+        "\ufeffc0,c1\n\ufeff1,secret\n",
         'c0,c1\n1,"secret\n',
         "c0,c1\n1,sec\0ret\n",
         "c0,c1\nsecret,1\n",
@@ -100,7 +104,7 @@ def test_no_rows(data: bytes) -> None:
 def test_what_is_left_to_the_text_way(data: str) -> None:
     rows = BinaryRows(columns_of(["integer", "text"]), CsvOptions())
     if data == "c0,c1\n1,secret":
-        assert list(rows.encode([data.encode()]))[-1] == TRAILER  # the last line needs no end
+        assert list(rows.encode([data.encode()]))[-1].endswith(TRAILER)  # the last line needs no end
         return
     with pytest.raises(NotExact) as caught:
         list(rows.encode([data.encode()]))
@@ -150,9 +154,9 @@ def test_a_header_that_is_not_utf8() -> None:
 
 
 def test_a_very_long_record() -> None:
-    blocks = [b'a,"', *([b"x" * BLOCK_BYTES] * 22), b'"\n']
+    blocks = [b'a,"', *([b"x" * BLOCK_BYTES] * 17), b'"\n']
     assert in_binary(columns_of(["text", "text"]), CsvOptions(header=False), blocks) is None
-    assert in_binary(columns_of(["text", "text"]), CsvOptions(header=False), [*blocks[:9], b'"\n']) is not None
+    assert in_binary(columns_of(["text", "text"]), CsvOptions(header=False), [*blocks[:8], b'"\n']) is not None
 
 
 def test_the_beginning_shows_an_obstacle() -> None:
@@ -167,8 +171,8 @@ DATE = rb"[0-9]{4}-(0[1-9]|1[012])-(0[1-9]|[12][0-9])"
 GRAMMARS = {
     "integer": (b"12345678", rb"-?[0-9]+"),
     "bigint": (b"1034567890123456789", rb"-?[0-9]+"),
-    "double precision": (b"1234.56789012345678", rb"-?[0-9]+(\.[0-9]+)?"),
-    "numeric": (b"12345.678901234", rb"-?[0-9]+(\.[0-9]+)?"),
+    "double precision": (b"1234.56789012345678", rb"[+-]?[0-9]+(\.[0-9]+)?"),
+    "numeric(15,9)": (b"12345.678901234", rb"-?[0-9]+(\.[0-9]+)?"),
     "date": (b"2011-11-11", DATE),
     "timestamp with time zone": (
         b"2011-11-11 11:11:11.111111+11:11",
@@ -179,7 +183,7 @@ GRAMMARS = {
 }
 
 
-@pytest.mark.parametrize("zones", [("", "+02"), ("+02", ""), ("+02", "-09:30"), ("Z", "+00")])
+@pytest.mark.parametrize("zones", [("", ""), ("+02", "-09:30"), ("Z", "+00"), ("-09:30", "Z")])
 def test_zones_may_differ_from_row_to_row(zones: tuple[str, str]) -> None:
     ahead = {"+02": 2 * 3_600, "-09:30": -34_200}
     expected = [struct.pack(">q", -ahead.get(zone, 0) * 1_000_000) for zone in zones]
@@ -227,21 +231,16 @@ def test_doubles_are_rounded_once() -> None:
 
 
 def nearest_real(value: Fraction) -> float:
-    """The nearest float of 24 bits, by exact arithmetic."""
+    """The nearest float of 24 bits, by exact arithmetic; of two that are as near, the even one."""
     near = struct.unpack(">i", struct.pack(">f", float(value)))[0]
-    reals: list[float] = [
-        struct.unpack(">f", struct.pack(">i", near + step))[0] for step in (-1, 0, 1) if near + step >= 0
-    ]
-    return min(reals, key=lambda real: abs(Fraction(real) - value))
+    reals: list[tuple[Fraction, int, float]] = []
+    for bits in range(max(near - 1, 0), near + 2):
+        real = struct.unpack(">f", struct.pack(">i", bits))[0]
+        reals.append((abs(Fraction(real) - value), bits % 2, real))
+    return min(reals)[2]
 
 
 def test_reals_are_rounded_once() -> None:
     chance = Random(2)  # noqa: S311
     values = [halves(chance, 23, range(-20, 40)) for _ in range(2_000)]
-    taken = [
-        value
-        for value in values
-        if in_binary(columns_of(["real"] * 2), CsvOptions(header=False), [f"{value},1\n".encode()])
-    ]
-    assert len(values) > len(taken) > len(values) // 2
-    assert last_values("real", 4, *taken) == [struct.pack(">f", nearest_real(Fraction(value))) for value in taken]
+    assert last_values("real", 4, *values) == [struct.pack(">f", nearest_real(Fraction(value))) for value in values]

@@ -43,7 +43,11 @@ def test_types_that_were_proved(type_sql: str) -> None:
         "int4",
         "text ",
         "mood",
+        "numeric",
         "numeric(10)",
+        "numeric(39,3)",
+        "numeric(3,4)",
+        "numeric(3,-4)",
         "",
     ],
 )
@@ -76,13 +80,13 @@ def test_what_speaks_against_it(
     assert why_not(columns, options, server_encoding=server, csv_bytes=size) == reason
 
 
-def asked_without_numpy(code: str, tmp_path: Path) -> str:
-    """Run Python with all packages but numpy."""
+def asked_without(library: str, code: str, tmp_path: Path) -> str:
+    """Run Python with all packages but one."""
     packages = tmp_path / "packages"
     packages.mkdir()
     for folder in map(Path, sys.path):
         for entry in folder.iterdir() if folder.name == "site-packages" else ():
-            if not entry.name.startswith("numpy") and not (packages / entry.name).exists():
+            if not entry.name.startswith(library) and not (packages / entry.name).exists():
                 (packages / entry.name).symlink_to(entry)
     root = Path(__file__).resolve().parents[2]
     return subprocess.run(
@@ -94,15 +98,16 @@ def asked_without_numpy(code: str, tmp_path: Path) -> str:
     ).stdout
 
 
-def test_without_numpy_the_text_way_is_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("library", ["pyarrow", "pgpq"])
+def test_without_a_library_the_text_way_is_left(tmp_path: Path, library: str) -> None:
     code = (
         "from shared.binary.plan import why_not; from shared.csv_options import CsvOptions\n"
         "print(why_not([], CsvOptions(), server_encoding='UTF8'))"
     )
-    assert asked_without_numpy(code, tmp_path) == "numpy is not installed\n"
+    assert asked_without(library, code, tmp_path) == f"{library} is not installed\n"
 
 
-def test_numpy_is_not_loaded_before_it_is_used() -> None:
-    code = "import shared.binary.plan, sys; print('numpy' in sys.modules)"
+def test_nothing_is_loaded_before_it_is_used() -> None:
+    code = "import RestoreChunk, sys; print({'pyarrow', 'pgpq', 'numpy'} & set(sys.modules))"
     asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert asked.stdout == "False\n"
+    assert asked.stdout == "set()\n"
