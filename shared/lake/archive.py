@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from shared.lake.adls_url import ArchiveLocation
     from shared.settings import Settings
 
-# A few ranges at once hide the time that each takes to begin. 8 MiB wait at most, beside the first one, which is kept,
+# A few ranges at once hide the time that each takes to begin. 10 MiB wait at most, beside the first one, which is kept,
 # and the one that is worked on.
 _RANGES_AT_ONCE = 2
 _RANGES_AHEAD = 2

@@ -18,7 +18,7 @@ from azure.core.pipeline import PipelineResponse
 from azure.storage.filedatalake import DataLakeServiceClient
 
 MIB = 1024 * 1024
-# How much of a file one request asks for.
+# How much of a file one request asks for. Azurite hashes every range of up to 4 MiB, asked or not.
 RANGE_BYTES = 5 * MIB
 
 _PARTIAL_CONTENT, _TOO_MANY_REQUESTS = 206, 429

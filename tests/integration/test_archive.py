@@ -21,6 +21,7 @@ from shared.errors import (
 )
 from shared.lake.adls_url import parse_adls_url
 from shared.lake.archive import open_archive
+from shared.lake.service_client import RANGE_BYTES
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.integration.fix_host import free_port
@@ -48,7 +49,7 @@ def _collect_the_sdks_connections() -> Iterator[None]:
 # --- what is read --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [0, 1, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1, 9 * MIB + 7])
+@pytest.mark.parametrize("size", [0, 1, RANGE_BYTES - 1, RANGE_BYTES, RANGE_BYTES + 1, 2 * RANGE_BYTES + 7])
 def test_all_stored_bytes_come_in_order_and_in_bounded_chunks(storage: Storage, size: int) -> None:
     data = os.urandom(size)
     url = storage.put(f"sizes/db/s.t{size}.2025-01-01.csv.gz", data)
@@ -58,7 +59,7 @@ def test_all_stored_bytes_come_in_order_and_in_bounded_chunks(storage: Storage, 
 
     assert b"".join(chunks) == data
     assert archive.size == size
-    assert max(map(len, chunks), default=0) <= 4 * MIB
+    assert max(map(len, chunks), default=0) <= RANGE_BYTES
 
 
 def test_the_etag_names_the_version(storage: Storage) -> None:
@@ -69,7 +70,7 @@ def test_the_etag_names_the_version(storage: Storage) -> None:
 
 
 def test_content_encoding_gzip_does_not_unpack_the_stored_bytes(storage: Storage) -> None:
-    data = gzip.compress(os.urandom(5 * MIB))
+    data = gzip.compress(os.urandom(RANGE_BYTES + MIB))
     url = storage.put("encoded/db/s.t.2025-01-01.csv.gz", data, content_encoding="gzip")
     assert read(url, storage.settings) == data
 
@@ -91,11 +92,11 @@ def test_the_https_form_reads_the_same_file(storage: Storage) -> None:
 
 def test_overwriting_in_mid_read_is_an_error_and_never_a_mixture(storage: Storage) -> None:
     path = "changing/db/s.t.2025-01-01.csv.gz"
-    url = storage.put(path, b"a" * (9 * MIB))
+    url = storage.put(path, b"a" * (2 * RANGE_BYTES + MIB))
     with open_archive(parse_adls_url(url), storage.settings) as archive:
         chunks = archive.chunks()
         assert set(next(chunks)) == {ord("a")}
-        storage.put(path, b"b" * (9 * MIB))
+        storage.put(path, b"b" * (2 * RANGE_BYTES + MIB))
         with pytest.raises(ArchiveChanged) as caught:
             list(chunks)
     assert caught.value.status == 409
@@ -103,7 +104,7 @@ def test_overwriting_in_mid_read_is_an_error_and_never_a_mixture(storage: Storag
 
 def test_deleting_in_mid_read_is_an_error(storage: Storage) -> None:
     path = "vanishing/db/s.t.2025-01-01.csv.gz"
-    url = storage.put(path, b"a" * (9 * MIB))
+    url = storage.put(path, b"a" * (2 * RANGE_BYTES + MIB))
     with open_archive(parse_adls_url(url), storage.settings) as archive:
         chunks = archive.chunks()
         next(chunks)

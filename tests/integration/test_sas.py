@@ -11,6 +11,7 @@ from azure.storage.blob import ContainerSasPermissions, ResourceTypes, generate_
 from shared.errors import ArchiveNotFound, StorageAccessDenied
 from shared.lake.adls_url import parse_adls_url
 from shared.lake.archive import open_archive
+from shared.lake.service_client import RANGE_BYTES
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.integration.fix_azure import Azure
@@ -36,11 +37,11 @@ def endpoint_alone(storage: Storage) -> Settings:
 
 def test_the_least_right_reads_the_file(storage: Storage) -> None:
     """Several ranges, in every form of the URL. The key beside it is wrong: it is not what reads."""
-    url = storage.put(PATH, b"r" * (9 * MIB))
+    url = storage.put(PATH, b"r" * (2 * RANGE_BYTES + MIB))
     sas = storage.sas(PATH)
     https = f"https://{storage.account}.blob.core.windows.net/{storage.filesystem}/{PATH}"
     for form in (url, https):
-        assert read(f"{form}?{sas}", endpoint_alone(storage)) == b"r" * (9 * MIB)
+        assert read(f"{form}?{sas}", endpoint_alone(storage)) == b"r" * (2 * RANGE_BYTES + MIB)
     assert isinstance(refused(url, endpoint_alone(storage)), StorageAccessDenied)
 
 
@@ -149,9 +150,9 @@ def test_nothing_but_the_sas_is_sent_and_it_is_sent_as_it_came(
     azure: Azure, managed_identity: ManagedIdentity, key: str | None
 ) -> None:
     """Neither the identity's token nor the key of this very account."""
-    azure.files[f"/fs1/{PATH}"] = b"x" * (5 * MIB)
+    azure.files[f"/fs1/{PATH}"] = b"x" * (RANGE_BYTES + MIB)
     settings = Settings(adls_connection_string=None if key is None else Secret(key))
-    assert read(f"abfss://fs1@account.dfs.core.windows.net/{PATH}?{SAS}", settings) == b"x" * (5 * MIB)
+    assert read(f"abfss://fs1@account.dfs.core.windows.net/{PATH}?{SAS}", settings) == b"x" * (RANGE_BYTES + MIB)
     assert {(seen.target, seen.authorization) for seen in azure.requests} == {(f"/fs1/{PATH}?{SAS}", None)}
     assert len(azure.requests) == 2
     assert managed_identity.tokens_given == []
