@@ -4,7 +4,7 @@ glibc gives a large block a mapping of its own, which goes back to the system wh
 freed raises the bound from which on that is so, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD): then the parts of an
 archive lie in the heaps of the threads that fetch them, between small blocks that stay, and the process keeps them.
 Bounds that are set stay where they are. Lower ones keep less memory and cost more: each page that comes back is
-cleared first.
+cleared first. Arrow has an allocator of its own.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ class DayLoad:
         self._make_room(load, target, before)
         proof = Proof(self._request, target, before, self._csv, report)
         try:
-            indexes = self._fill(load, target, proof, self._may_conflict(before))
+            indexes = self._fill(load, target, proof, self._may_conflict(target, before))
             if report.rows_removed and not report.rows_loaded:
                 report.warn("ReplacedByNothing", f"{report.rows_removed} rows were removed, and the archive holds none")
             with clock.stage("verify"):
@@ -176,13 +176,13 @@ class DayLoad:
             return None
         return Loaded(target, span, self._chunks_to_compress(target, written), proof)
 
-    def _may_conflict(self, before: Count | None) -> bool:
-        """Whether staged rows may be in conflict with rows of the day, or a former attempt has shown that any are.
+    def _may_conflict(self, target: Target, before: Count | None) -> bool:
+        """Whether staged rows may be in conflict with others, or a former attempt has shown that any are.
 
         Every unique index of a hypertable has the time in it, so in an empty day only rows of the file itself are left.
         """
         is_empty = before is not None and (before.rows == 0 or self._report.rows_removed is not None)
-        return self._has_conflicts or not is_empty
+        return self._has_conflicts or not is_empty or target.table.hypertable_id is None
 
     def _fill(self, load: Cursor, target: Target, proof: Proof, may_conflict: bool) -> DayIndexes:  # noqa: FBT001
         settings = self._settings

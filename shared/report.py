@@ -48,7 +48,7 @@ class Report:
     """What is known of one restore so far. `restore()` fills it in; whatever fails, the log line tells the rest.
 
     Sizes are bytes, counts are rows; `loads` counts how often the load was begun. `rows_inserted` and `rows_skipped`
-    exist in staging mode only.
+    exist in staging mode only, and `skips_conflicts` says whether rows in conflict were left out there.
     """
 
     request_id: str
@@ -75,6 +75,7 @@ class Report:
     rows_loaded: int | None = None
     rows_inserted: int | None = None
     rows_skipped: int | None = None
+    skips_conflicts: bool = False
     rows_removed: int | None = None
     removed_by: Literal["truncate", "delete"] | None = None
     rejected: Rejected | None = None

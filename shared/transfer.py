@@ -189,7 +189,7 @@ class Transfer:
             first = first_staged(self.cursor, staging)
             rows = 0 if first is None else insert(only=first)
             self.indexes.look(first_came=first is not None)
-        skips = self.may_conflict and not self.indexes.are_aside
+        skips = self.report.skips_conflicts = self.may_conflict and not self.indexes.are_aside
         try:
             return rows + insert(but=first, skips_conflicts=skips)
         except DataRejected as exc:

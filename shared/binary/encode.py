@@ -20,7 +20,7 @@ from shared.database.hypertable import Column
 # As much is encoded at once.
 BLOCK_BYTES = 1024 * 1024
 # A record that is longer than this is left to the text way.
-_MOST_RECORD_BYTES = 16 * 1024 * 1024
+_MOST_RECORD_BYTES = 4 * 1024 * 1024
 
 
 def first_obstacle(columns: Sequence[Column], options: CsvOptions, sample: bytes) -> str | None:

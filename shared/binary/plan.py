@@ -49,6 +49,8 @@ FEWEST_BYTES = 16 * 1024 * 1024
 _LIBRARIES = ("pyarrow", "pgpq")
 # The digits that Arrow's decimal128 holds.
 _MOST_DIGITS = 38
+# Arrow does not find one of 32 KiB and more.
+_LONGEST_NULL = 1024
 _UTF8_NAMES = frozenset({"utf8", "unicode"})
 
 
@@ -126,9 +128,11 @@ def _against_options(columns: int, options: CsvOptions, server_encoding: str) ->
     if columns < 2:  # noqa: PLR2004
         # An empty line is a row then, and a line \. is one or is the end, as the server's version has it.
         return "the file has one column only"
-    if options.delimiter in r"\.":
-        # Two cells then make this line.
-        return "the DELIMITER is a backslash or a full stop"
+    if options.delimiter in r"\." or options.quote == "\\":
+        # Two cells then make this line; or a quote and a full stop do, where PostgreSQL before 18 ends all the same.
+        return "the DELIMITER is a backslash or a full stop, or the QUOTE a backslash"
+    if len(options.null.encode()) > _LONGEST_NULL:
+        return "the NULL marker is very long"
     if options.default is not None:
         return "DEFAULT is given"
     encodings = {name: _plain(name) for name in (options.encoding, server_encoding)}

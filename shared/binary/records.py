@@ -3,12 +3,13 @@
 COPY's rules are those of `CopyReadLineText` and `CopyReadAttributesCSV` in PostgreSQL's
 src/backend/commands/copyfromparse.c. The splitting is done by Arrow's reader (cpp/src/arrow/csv/parser.cc), whose rules
 differ: to it a quote means something at a cell's beginning only, a lone carriage return ends a line, an empty line is a
-record, and a byte order mark is left out. So what it read is compared with the bytes, by sums that do not come out even
-where any of this happened.
+record, and a byte order mark at the beginning is left out. So there must be none, and what was read is compared with
+the bytes: lengths add up only where none of the others happened, since each of them makes the sum too large.
 """
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -24,6 +25,9 @@ from shared.csv_options import CsvOptions
 _OTHER_CELLS = "a record has too few or too many cells"
 _LONE_RETURN = "a carriage return stands alone"
 _MEETING = "quotes and escapes meet"
+_LONG_RECORD = "a record has very many lines"
+# Where quotes are looked for line by line. Each step takes about a microsecond.
+_MOST_STEPS = 20_000
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class RecordReader:
     Args:
         options: how the file is written.
         columns: how many a record has.
-        texts: which of them may hold a quote. In the others, one is to be refused by whoever reads their cells.
+        texts: which of them may hold a quotation mark. In the others, whoever reads their cells is to refuse one.
 
     Attributes:
         line_end: of the first record, and so of all; empty before it was seen.
@@ -66,7 +70,8 @@ class RecordReader:
             quoted_strings_can_be_null=False,
             null_values=[options.null],
         )
-        self._texts = texts
+        # Any other quote could stand in a number.
+        self._quotable = texts if options.quote in "\"'" else range(columns)
         self._skips_header = options.has_header
         self.line_end = b""
 
@@ -91,6 +96,7 @@ class RecordReader:
             self.line_end = b"\r\n" if _first_line(data, self._quote).endswith(b"\r\n") else b"\n"
         if begin == end:
             return None, end
+        demand(holds=not data.startswith(codecs.BOM_UTF8, begin), what="a block begins with a byte order mark")
         cells = self._cells(data, begin, end)
         self._compare(data, begin, end, quotes - data.count(self._quote, 0, begin), cells)
         return cells, end
@@ -103,10 +109,14 @@ class RecordReader:
         """
         end = data.rfind(b"\n") + 1
         quotes = data.count(self._quote, 0, end)
+        steps = 0
         while end and quotes % 2:
-            before = data.rfind(b"\n", 0, end - 1) + 1
-            quotes -= data.count(self._quote, before, end)
-            end = before
+            # All behind the last quote stands inside.
+            opening = data.rfind(self._quote, 0, end)
+            end = data.rfind(b"\n", 0, opening) + 1
+            quotes -= 1 + data.count(self._quote, end, opening)
+            steps += 1
+            demand(holds=steps < _MOST_STEPS, what=_LONG_RECORD)
         return end, quotes
 
     def _after_header(self, data: bytes) -> int:
@@ -143,7 +153,7 @@ class RecordReader:
     def _compare(self, data: bytes, begin: int, end: int, quotes: int, cells: Cells) -> None:
         """Demand that what was read is what stands there, in which there are so many quotes."""
         columns = cells.columns
-        inside = sum(data_of(columns[number]).count(self._quote) for number in self._texts) if quotes else 0
+        inside = sum(data_of(columns[number]).count(self._quote) for number in self._quotable) if quotes else 0
         # Each quote was taken for one of a pair around a cell, or before a quote that is meant, and left out.
         left_out = quotes - inside
         ends = cells.rows * (len(columns) - 1 + len(self.line_end))
@@ -174,9 +184,12 @@ def _first_line(data: bytes, quote: bytes) -> bytes:
     """Return the first line whose end stands outside quotes. There is one."""
     end = data.index(b"\n") + 1
     is_odd = data.count(quote, 0, end) % 2
+    steps = 0
     while is_odd:
         begin, end = end, data.index(b"\n", end) + 1
         is_odd ^= data.count(quote, begin, end) % 2
+        steps += 1
+        demand(holds=steps < _MOST_STEPS, what=_LONG_RECORD)
     return data[:end]
 
 

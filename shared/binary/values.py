@@ -1,7 +1,8 @@
 """The cells of one column as an Arrow array of its type, where Arrow's parsers provably read what PostgreSQL reads.
 
-Arrow takes less than PostgreSQL does, but for what is refused here: whole numbers in hexadecimal digits, `nan(1)`, and
-numbers that are too large or too small for their type (cpp/src/arrow/util/value_parsing.h). Times are in times.py.
+Arrow takes less than PostgreSQL does, but for what is refused here: whole numbers in hexadecimal digits, `nan(1)`,
+floats that are too large or too small for their type, and numerics that run over while they are read
+(cpp/src/arrow/util/value_parsing.h, cpp/src/arrow/util/decimal.cc). Times are in times.py.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _DIGITS = b"0123456789"
 _WORDS_OF_FLOATS = frozenset({b"NaN", b"Infinity", b"-Infinity"})
 _TRUE = (b"t", b"true", b"True", b"TRUE", b"1")
 _FALSE = (b"f", b"false", b"False", b"FALSE", b"0")
+_DIGITS_OF_128_BITS, _DIGITS_OF_256_BITS = 38, 76
 _HYPHENS = (8, 13, 18, 23)
 _UUID_LENGTH = 36
 
@@ -64,9 +66,19 @@ def _floats(cells: Any, type_: Any, kind: Kind) -> Any:
 
 
 def _decimals(cells: Any, type_: Any) -> Any:
+    what = not_plain("numeric")
+    demand(holds=not data_of(cells).translate(None, _DIGITS + b"-."), what=what)
+    # Arrow does not see where a number runs over: not while it reads digits, nor when it adds some behind the point.
+    most_digits = lengths(cells)[1] + type_.scale
+    if most_digits <= _DIGITS_OF_128_BITS:
+        return cast(cells, type_, "numeric")
+    demand(holds=most_digits <= _DIGITS_OF_256_BITS, what=what)
     # A digit behind the last one that is kept ends in NotExact, since PostgreSQL rounds.
-    demand(holds=not data_of(cells).translate(None, _DIGITS + b"-."), what=not_plain("numeric"))
-    return cast(cells, type_, "numeric")
+    long = cast(cells, pa.decimal256(_DIGITS_OF_256_BITS, type_.scale), "numeric")
+    try:
+        return long.cast(type_)
+    except pa.ArrowInvalid:
+        raise NotExact(what) from None
 
 
 def _booleans(cells: Any) -> Any:
@@ -76,16 +88,16 @@ def _booleans(cells: Any) -> Any:
 
 
 def _uuids(cells: Any) -> Any:
-    shortest, longest = lengths(cells)
-    demand(holds=shortest == longest == _UUID_LENGTH, what=not_plain("uuid"))
     data = data_of(cells)
+    demand(holds=lengths(cells) in ((_UUID_LENGTH, _UUID_LENGTH), (0, 0)), what=not_plain("uuid"))
+    demand(holds=bool(data) or cells.null_count == len(cells), what=not_plain("uuid"))
     count = len(data) // _UUID_LENGTH
     demand(holds=all(data[place::_UUID_LENGTH].count(b"-") == count for place in _HYPHENS), what=not_plain("uuid"))
     try:
         # It passes over white space, but then there are fewer digits.
         packed = bytes.fromhex(data.decode("ascii").replace("-", ""))
-    except ValueError as exc:
-        raise NotExact(not_plain("uuid")) from exc
+    except ValueError:
+        raise NotExact(not_plain("uuid")) from None
     demand(holds=len(packed) == count * 16, what=not_plain("uuid"))
     values = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), count, [None, pa.py_buffer(packed)])
     return values.take(_places_of_present(cells)) if cells.null_count else values
@@ -102,8 +114,8 @@ def _json(cells: Any) -> Any:
     try:
         # pgpq takes it for UTF-8 without a look.
         text.validate(full=True)
-    except pa.ArrowInvalid as exc:
-        raise NotExact("a jsonb is not UTF-8") from exc
+    except pa.ArrowInvalid:
+        raise NotExact("a jsonb is not UTF-8") from None
     return text
 
 

@@ -25,6 +25,18 @@ def test_rows_that_are_there_are_skipped_and_counted(site: Site) -> None:
     assert set(body["timings"]) >= {"copy", "insert"}
 
 
+def test_rows_that_a_trigger_drops_are_not_in_conflict(site: Site) -> None:
+    site.database.hypertable("t", "time timestamptz NOT NULL PRIMARY KEY, v int")
+    site.database.execute(
+        "CREATE FUNCTION {s}.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF NEW.v = 2 THEN RETURN NULL; END IF; RETURN NEW; END $$;"
+        "CREATE TRIGGER f BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.f()"
+    )
+    answer = site.restore(site.archive("t", b"time,v\n2025-01-01 01:00Z,1\n2025-01-01 02:00Z,2\n"), destination=STAGING)
+    assert (answer.status, answer.code) == (422, "VerificationFailed")
+    assert site.database.value("SELECT count(*) FROM {s}.t") == 0
+
+
 UNIQUE = ("PRIMARY KEY (time)", "EXCLUDE USING btree (time WITH =)", "CHECK (v > 0)")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from datetime import date, timedelta
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from random import Random
 
@@ -13,6 +14,7 @@ import pytest
 from shared.binary.encode import BLOCK_BYTES, BinaryRows, first_obstacle
 from shared.binary.plan import NotExact
 from shared.csv_options import CsvOptions
+from tests.binary_values import TYPES
 from tests.integration.fix_binary import columns_of, in_binary
 
 HEADER, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
@@ -87,7 +89,9 @@ def test_no_rows(data: bytes) -> None:
         'c0,c1\n1,sec""ret\n',
         '"c0",c1\n1,"""sec"ret"\n',
         "c0,c1\n\n1,secret\n",
-        "\ufeffc0,c1\n\ufeff1,secret\n",
+        "c0,c1\n\ufeff1,secret\n",
+        "c0,c1\r\n\ufeff1,secret\n2,b\n3,c\n4,d\r\n",
+        "c0,c1\r\n\ufeff1,secret\r2,b\n3,c\n",
         'c0,c1\n1,"secret\n',
         "c0,c1\n1,sec\0ret\n",
         "c0,c1\nsecret,1\n",
@@ -149,14 +153,22 @@ def test_a_carriage_return_alone(data: bytes) -> None:
     assert in_binary(columns_of(["text", "text"]), CsvOptions(header=False), [data]) is None
 
 
+def test_a_quote_that_is_a_digit() -> None:
+    """It could stand in a number, where no reader refuses it."""
+    options = CsvOptions(header=False, quote="1", delimiter=";", null="N")
+    assert in_binary(columns_of(["numeric(5,2)", "real"]), options, [b"\xef\xbb\xbfN;1111\nN;1115111\n"]) is None
+    assert in_binary(columns_of(["integer", "integer"]), options, [b"2;3\n213;4\n"]) is None
+    assert in_binary(columns_of(["integer", "integer"]), options, [b"2;3\n"]) is not None
+
+
 def test_a_header_that_is_not_utf8() -> None:
     assert in_binary(columns_of(["text", "text"]), CsvOptions(), [b"c0,\xff\n"]) is None
 
 
 def test_a_very_long_record() -> None:
-    blocks = [b'a,"', *([b"x" * BLOCK_BYTES] * 17), b'"\n']
+    blocks = [b'a,"', *([b"x" * BLOCK_BYTES] * 5), b'"\n']
     assert in_binary(columns_of(["text", "text"]), CsvOptions(header=False), blocks) is None
-    assert in_binary(columns_of(["text", "text"]), CsvOptions(header=False), [*blocks[:8], b'"\n']) is not None
+    assert in_binary(columns_of(["text", "text"]), CsvOptions(header=False), [*blocks[:4], b'"\n']) is not None
 
 
 def test_the_beginning_shows_an_obstacle() -> None:
@@ -228,6 +240,59 @@ def test_doubles_are_rounded_once() -> None:
     values = [halves(chance, 52, range(1, 60)) for _ in range(20_000)]
     expected = [struct.pack(">d", float(value)) for value in values]
     assert last_values("double precision", 8, *values) == expected
+
+
+def numeric_in(data: bytes) -> Decimal:
+    """The number that `numeric_recv` in PostgreSQL's numeric.c reads."""
+    count, weight, sign, _ = struct.unpack(">hhHh", data[:8])
+    digits = struct.unpack(f">{count}h", data[8 : 8 + 2 * count])
+    value = sum((digit * Decimal(10000) ** (weight - place) for place, digit in enumerate(digits)), Decimal(0))
+    return -value if sign else value
+
+
+def any_numeric(chance: Random) -> str:
+    digits = "".join(chance.choices("0009123456789", k=chance.randint(1, 60)))
+    point = chance.randint(1, len(digits))
+    behind = digits[point:] + chance.choice(["", "0" * chance.randint(0, 40)])
+    return chance.choice(["", "-"]) + digits[:point] + ("." + behind if behind else "")
+
+
+@pytest.mark.parametrize("size", ["12,6", "10,2", "38,20", "38,0", "38,38", "9,3"])
+def test_numerics_are_what_stands_there(size: str) -> None:
+    """Arrow alone reads some of these as 0 or anything: they run over, or have more digits than it has powers."""
+    chance = Random(size)  # noqa: S311
+    digits, behind = map(int, size.split(","))
+    odd = ["61.719999999999998863131622783839702606201171875", "7461829204576983144", "9" * 39, "9" * 400]
+    odd += ["340282366920938463463374607431768211457", "0.56802366030942596449210044781744241689103"]
+    odd += ["1e3", "1."]
+    taken = 0
+    with localcontext() as context:
+        context.prec = 500
+        for value in [*odd, *(any_numeric(chance) for _ in range(2_000))]:
+            columns = columns_of([f"numeric({size})", "boolean"])
+            encoded = in_binary(columns, CsvOptions(header=False), [f"{value},t\n".encode()])
+            if encoded is None:
+                continue
+            taken += 1
+            data = encoded[0][len(HEADER) + 6 : -len(TRAILER) - 5]
+            assert numeric_in(data) == Decimal(value), value
+            assert abs(Decimal(value)) < Decimal(10) ** (digits - behind)
+            assert Decimal(value) == round(Decimal(value), behind)
+    assert taken > 5
+
+
+@pytest.mark.parametrize("empty", [2, 3])
+@pytest.mark.parametrize("type_", sorted(set(TYPES) - {"json"}))
+def test_a_block_of_nulls(type_: str, empty: int) -> None:
+    assert binary([type_, "text"], *[",x"] * empty) == row(None, b"x") * empty
+
+
+@pytest.mark.parametrize("line", [b"\n", b'""\n', b'"\n"\n'])
+def test_a_record_of_very_many_lines(line: bytes) -> None:
+    data = b'a,"' + line * (1_500_000 // len(line)) + b'",b\n'
+    assert in_binary(columns_of(["text", "text", "text"]), CsvOptions(header=False), [data]) is None
+    with_header = in_binary(columns_of(["text", "text"]), CsvOptions(), [b'a,"' + line * 700_000 + b'"\n1,2\n'])
+    assert with_header is None
 
 
 def nearest_real(value: Fraction) -> float:

@@ -14,6 +14,7 @@ from shared.csv_options import CsvOptions
 from shared.database.hypertable import Column
 from tests.binary_values import TYPES
 
+MARKER = "the DELIMITER is a backslash or a full stop, or the QUOTE a backslash"
 COLUMNS = [Column("time", "timestamp with time zone"), Column("value", "double precision")]
 
 
@@ -69,8 +70,10 @@ def test_nothing_speaks_against_it() -> None:
         (COLUMNS, CsvOptions(encoding="LATIN1"), "UTF8", None, "the encoding LATIN1 is not UTF8"),
         (COLUMNS, CsvOptions(), "SQL_ASCII", None, "the encoding SQL_ASCII is not UTF8"),
         (COLUMNS, CsvOptions(default="D"), "UTF8", None, "DEFAULT is given"),
-        (COLUMNS, CsvOptions(delimiter="."), "UTF8", None, "the DELIMITER is a backslash or a full stop"),
-        (COLUMNS, CsvOptions(delimiter="\\"), "UTF8", None, "the DELIMITER is a backslash or a full stop"),
+        (COLUMNS, CsvOptions(delimiter="."), "UTF8", None, MARKER),
+        (COLUMNS, CsvOptions(delimiter="\\"), "UTF8", None, MARKER),
+        (COLUMNS, CsvOptions(quote="\\"), "UTF8", None, MARKER),
+        (COLUMNS, CsvOptions(null="x" * 1025), "UTF8", None, "the NULL marker is very long"),
         (COLUMNS, CsvOptions(), "UTF8", FEWEST_BYTES - 1, "the file is small"),
     ],
 )
