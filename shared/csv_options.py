@@ -27,16 +27,14 @@ OPTION_NAMES = (
 
 
 def _one_byte(value: str) -> str:
-    if len(value) != 1 or not value.isascii() or value in "\r\n\0":
-        raise ValueError("must be a single one-byte character, and no line break or zero byte")
+    if len(value) != 1 or not value.isascii() or value in "\r\n":
+        raise ValueError("must be a single one-byte character, and no line break")
     return value
 
 
-def _marker(value: str) -> str:
-    if set("\r\n\0") & set(value):
-        raise ValueError("must not hold a line break or a zero byte")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError("must not hold half of a character")
+def _no_line_break(value: str) -> str:
+    if "\r" in value or "\n" in value:
+        raise ValueError("must not hold a line break")
     return value
 
 
@@ -66,7 +64,7 @@ def _no_doubles(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 OneByte = Annotated[str, AfterValidator(_one_byte), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1})]
-Marker = Annotated[str, AfterValidator(_marker)]
+Marker = Annotated[str, AfterValidator(_no_line_break)]
 ColumnNames = Annotated[
     tuple[str, ...],
     BeforeValidator(_column_names),

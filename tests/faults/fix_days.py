@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from shared.lake.service_client import RANGE_BYTES
 from tests.faults.fix_aftermath import Aftermath
 from tests.faults.fix_copies import COPIES, check_way
 from tests.faults.fix_http_fault import Fault, FaultyStorage
 from tests.integration.fix_site import DAY, Answer, Site
 
-MIB = 1024 * 1024
 COLUMNS = "time timestamptz NOT NULL, v text NOT NULL, PRIMARY KEY (time)"
 NEIGHBOURS = "('2024-12-31 23:59:59.999999Z', 'before'), ('2025-01-02 00:00Z', 'after')"
 _DESTINATIONS: dict[str, dict[str, Any]] = {
@@ -35,15 +35,15 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @functools.cache
 def large_csv() -> bytes:
-    """Make a day whose archive is read in three ranges: 9.5 MiB, which gzip only wraps."""
-    rows = (f"2025-01-01 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}Z,{os.urandom(2500).hex()}" for n in range(2000))
+    """Make a day whose archive is read in three ranges: 11.9 MiB, which gzip only wraps."""
+    rows = (f"2025-01-01 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}Z,{os.urandom(3125).hex()}" for n in range(2000))
     return ("time,v\n" + "\n".join(rows) + "\n").encode()
 
 
 @functools.cache
 def large_archive() -> bytes:
     archive = gzip.compress(large_csv(), compresslevel=0)
-    assert 8 * MIB < len(archive) < 12 * MIB
+    assert 2 * RANGE_BYTES < len(archive) < 3 * RANGE_BYTES
     return archive
 
 

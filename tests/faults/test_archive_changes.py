@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.fix_days import MIB, WAYS, Days
+from shared.lake.service_client import RANGE_BYTES
+from tests.faults.fix_days import WAYS, Days
 from tests.faults.fix_http_fault import Fault
 from tests.integration.fix_site import Answer
 
@@ -25,7 +26,7 @@ def stored(days: Days, path: str) -> bytes:
     return bytes(blob(days, path).download_blob().readall())
 
 
-def in_mid_read(days: Days, way: str, call: Any, from_byte: int = 4 * MIB) -> str:
+def in_mid_read(days: Days, way: str, call: Any, from_byte: int = RANGE_BYTES) -> str:
     """Let `call` run with the archive's path before a later range is read."""
     path = ""
     path = days.add("t", way, Fault("call", times=1, from_byte=from_byte, call=lambda: call(path)))
@@ -37,7 +38,7 @@ def changed(answer: Answer) -> bool:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("from_byte", [4 * MIB, 8 * MIB], ids=["second range", "last range"])
+@pytest.mark.parametrize("from_byte", [RANGE_BYTES, 2 * RANGE_BYTES], ids=["second range", "last range"])
 def test_an_archive_that_is_overwritten_in_mid_read(days: Days, way: str, from_byte: int) -> None:
     """The other version is as long, and begins alike: only the ETag tells. It is the one that is restored next."""
 
@@ -71,7 +72,7 @@ def test_an_archive_that_is_overwritten_after_it_was_read(days: Days, way: str) 
 
     # The two ranges after the first are asked for at once. When both are answered, the file was read whole.
     both_read = threading.Barrier(2, overwrite, timeout=30)
-    days.storage.faults[days.file_name("t")] = Fault("call after", times=2, from_byte=4 * MIB, call=both_read.wait)
+    days.storage.faults[days.file_name("t")] = Fault("call after", times=2, from_byte=RANGE_BYTES, call=both_read.wait)
     answer = days.restore("t")
     assert (answer.status, answer.body["source"]["etag"]) == (200, first)
     days.assert_complete("t")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.fix_days import MIB, WAYS, Days
+from shared.lake.service_client import RANGE_BYTES
+from tests.faults.fix_days import WAYS, Days
 from tests.faults.fix_http_fault import Fault, Kind
 from tests.faults.test_storage_answers import unreachable
 
@@ -13,7 +14,7 @@ CUTS: list[Kind] = ["cut", "cut body", "end early", "short"]
 STALLS: list[Kind] = ["stall", "stall answer", "stall body"]
 
 # The first of the three ranges, the second and the last.
-RANGES = (0, 4 * MIB, 8 * MIB)
+RANGES = (0, RANGE_BYTES, 2 * RANGE_BYTES)
 
 # The SDK leaves the connection of an answer that it will retry to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.fix_days import MIB, WAYS, Days
+from shared.lake.service_client import RANGE_BYTES
+from tests.faults.fix_days import WAYS, Days
 from tests.faults.fix_http_fault import Fault
 from tests.integration.fix_site import Answer
 
@@ -23,7 +24,7 @@ def add_all(days: Days, times: int | None) -> None:
     """Make a table for each status, at the archive's beginning and in its middle."""
     ways = list(WAYS)
     for number, (status, code) in enumerate(STATUSES):
-        for place, from_byte in enumerate((0, 5 * MIB)):
+        for place, from_byte in enumerate((0, RANGE_BYTES + 1)):
             for repeat in range(2):
                 way = ways[(number + place + repeat) % len(ways)]
                 days.add(f"t{status}_{place}_{way}", way, Fault("status", (status, code), times, from_byte))
