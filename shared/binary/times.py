@@ -87,9 +87,8 @@ def _have_seconds(cells: Any) -> bool:
     def at(place: int) -> bytes:
         return heads[place::_TIME_LENGTH]
 
-    return at(4).count(b"-") == at(7).count(b"-") == at(13).count(b":") == at(16).count(b":") == count and not at(
-        10
-    ).translate(None, b" T")
+    is_separated = not at(10).translate(None, b" T")
+    return is_separated and at(4).count(b"-") == at(7).count(b"-") == at(13).count(b":") == at(16).count(b":") == count
 
 
 def _zones_are_known(cells: Any) -> bool:
