@@ -46,6 +46,7 @@ lint: venv
 	@$(PY) -m ruff check $(SOURCES)
 	@$(PY) -m ruff format --check $(SOURCES)
 	@$(PY) -m mypy
+	@.work/venv/bin/lint-imports >.work/logs/lint-imports.log || { cat .work/logs/lint-imports.log; exit 1; }
 	@$(PY) -m tools.lint_sql
 	@$(PY) -m tools.audit
 

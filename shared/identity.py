@@ -2,18 +2,72 @@
 
 `DefaultAzureCredential` asks for them in turn, and reads `AZURE_CLIENT_ID` for a user-assigned identity itself:
 https://learn.microsoft.com/python/api/azure-identity/azure.identity.defaultazurecredential
+
+Microsoft's clouds: which hosts are theirs, who signs tokens there, and for what.
+Endpoints: https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure and
+https://learn.microsoft.com/azure/china/resources-developer-guide. Authorities: `azure.identity.AzureAuthorityHosts`.
 """
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
+
+from shared.errors import DatabaseAccessDenied, DatabaseUnreachable
+from shared.secret import Secret
 
 if TYPE_CHECKING:
     from azure.identity import DefaultAzureCredential
 
-    from shared.clouds import Cloud
+
+@dataclass(frozen=True)
+class Cloud:
+    """One of the clouds.
+
+    Attributes:
+        storage_suffix: what the host of a storage account ends with, behind `.dfs.` or `.blob.`.
+        postgres_suffix: what the host of an Azure Database for PostgreSQL ends with.
+        postgres_scope: what a token for such a server is asked for.
+        authority: the host that signs tokens.
+    """
+
+    storage_suffix: str
+    postgres_suffix: str
+    postgres_scope: str
+    authority: str
+
+
+PUBLIC = Cloud(
+    storage_suffix="core.windows.net",
+    postgres_suffix="postgres.database.azure.com",
+    postgres_scope="https://ossrdbms-aad.database.windows.net/.default",
+    authority="login.microsoftonline.com",
+)
+GOVERNMENT = Cloud(
+    storage_suffix="core.usgovcloudapi.net",
+    postgres_suffix="postgres.database.usgovcloudapi.net",
+    postgres_scope="https://ossrdbms-aad.database.usgovcloudapi.net/.default",
+    authority="login.microsoftonline.us",
+)
+CHINA = Cloud(
+    storage_suffix="core.chinacloudapi.cn",
+    postgres_suffix="postgres.database.chinacloudapi.cn",
+    postgres_scope="https://ossrdbms-aad.database.chinacloudapi.cn/.default",
+    authority="login.chinacloudapi.cn",
+)
+CLOUDS = (PUBLIC, GOVERNMENT, CHINA)
+
+
+def cloud_of_postgres(host: str) -> Cloud | None:
+    """Name the cloud of an Azure Database for PostgreSQL; None where the host is none.
+
+    Args:
+        host: in lower case.
+    """
+    return next((cloud for cloud in CLOUDS if host.endswith(f".{cloud.postgres_suffix}")), None)
+
 
 _lock = threading.Lock()
 
@@ -29,6 +83,31 @@ def own_identity(cloud: Cloud) -> DefaultAzureCredential:
     """
     with _lock:
         return _make(cloud)
+
+
+def token_for_postgres(cloud: Cloud, scope: str) -> Secret:
+    """Return a token of the function's identity that is still good.
+
+    Args:
+        cloud: whose authority signs it.
+        scope: what it is asked for.
+
+    Raises:
+        DatabaseAccessDenied: the function has no identity, or it gets no token for PostgreSQL.
+        DatabaseUnreachable: the service that gives the tokens did not answer.
+    """
+    # Imported here: what holds SQL loads nothing of Azure's SDK.
+    from azure.core.exceptions import AzureError, ClientAuthenticationError  # noqa: PLC0415
+
+    try:
+        return Secret(own_identity(cloud).get_token(scope).token)
+    except ClientAuthenticationError as exc:
+        raise DatabaseAccessDenied(
+            "the function has no identity that gets a token for PostgreSQL",
+            hint="give the function app a managed identity; AZURE_CLIENT_ID names a user-assigned one",
+        ) from exc
+    except AzureError as exc:
+        raise DatabaseUnreachable("the service that gives tokens to the function's identity did not answer") from exc
 
 
 @cache

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from shared.answer import Answer, ErrorAnswer
-from shared.request import RestoreRequest
+from shared.model.answer import Answer, ErrorAnswer
+from shared.model.request import RestoreRequest
 from tools.pages import meanings, rows, section
 
 Schema = dict[str, Any]

@@ -1,1 +1,1 @@
-"""A CSV turned into PostgreSQL's binary COPY format, where that provably gives the same rows."""
+"""CSV -> PostgreSQL's binary COPY format, by Arrow and pgpq."""

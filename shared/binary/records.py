@@ -18,9 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
-from shared.binary.arrow import data_of, size_of
-from shared.binary.plan import NotExact, demand
-from shared.csv_options import CsvOptions
+from shared.binary.eligibility import NotExact, demand
+from shared.binary.values import data_of, size_of
+from shared.csvfile.options import CsvOptions
 
 _OTHER_CELLS = "a record has too few or too many cells"
 _LONE_RETURN = "a carriage return stands alone"

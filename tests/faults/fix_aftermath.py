@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from shared.database.connection import APPLICATION_NAME
+from shared.postgres.connect import APPLICATION_NAME
 from tests.integration.fix_site import Site
 
 PATIENCE_SECONDS = 10

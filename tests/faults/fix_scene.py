@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from shared.database.connection import APPLICATION_NAME
+from shared.postgres.connect import APPLICATION_NAME
 from tests.faults.fix_aftermath import Aftermath
 from tests.faults.fix_copies import COPIES, MIXED_COPIES, check_way
 from tests.integration.fix_database import Database

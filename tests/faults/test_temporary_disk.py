@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
+from shared.process import MIB
 from tests.faults.fix_aftermath import Aftermath
-from tests.unit.test_spool import can_mount
+from tests.unit.archive.test_unpacked import can_mount
 
 ROOT = Path(__file__).parents[2]
-MIB = 1024 * 1024
-
 # Restores twice: while the disk is full, and after it was made larger. Says what happened and what is left.
 PROBE = """
 import json, os, resource, shutil, subprocess, sys

@@ -18,15 +18,15 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 
-from shared.clouds import CLOUDS
-from shared.lake.service_client import forget_clients
+from shared.archive.client import forget_clients
+from shared.identity import CLOUDS
+from shared.process import MIB
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.integration.fix_identity import serving
 from tests.integration.fix_storage import read
 from tools.config import LOOPBACK
 
-MIB = 1024 * 1024
 # Two ranges: the second one is alone on its connection.
 FILE_BYTES = 7 * MIB
 KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="

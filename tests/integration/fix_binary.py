@@ -11,11 +11,11 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, whatever psycopg2 calls it
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from shared.binary.encode import BinaryRows
-from shared.binary.plan import NotExact, why_not
-from shared.csv_options import CsvOptions
-from shared.database.copy_sql import copy_statement
-from shared.database.hypertable import Column
+from shared.binary.eligibility import NotExact, why_not
+from shared.binary.encoder import BinaryRows
+from shared.csvfile.options import CsvOptions
+from shared.load.copy.text import copy_statement
+from shared.timescale.table import Column
 
 
 def columns_of(types: Sequence[str]) -> list[Column]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shared.database.set_aside import Build, IndexesAside, Plan, decide
+from shared.timescale.indexes.deferred import Build, IndexesAside, Plan, decide
 from tests.integration.fix_database import Database
 from tests.integration.fix_hypertable import Hypertable
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shared.database.compress_fresh import compress_fresh
-from shared.database.steps import ChunkStep
+from shared.model.results import ChunkStep
+from shared.timescale.compression import compress_fresh
 from tests.integration.fix_database import Database
 from tests.integration.fix_hypertable import Hypertable
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
+from shared.archive.client import RANGE_BYTES
+from shared.archive.download import open_archive
 from shared.errors import (
     ArchiveChanged,
     ArchiveNotFound,
@@ -19,9 +21,8 @@ from shared.errors import (
     StorageAccessDenied,
     StorageUnreachable,
 )
-from shared.lake.adls_url import parse_adls_url
-from shared.lake.archive import open_archive
-from shared.lake.service_client import RANGE_BYTES
+from shared.model.location import parse_adls_url
+from shared.process import MIB
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.integration.fix_host import free_port
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from tests.integration.fix_storage import Storage
 
-MIB = 1024 * 1024
 PATH = "backups/weavix/silver.telemetry.2025-01-01.csv.gz"
 KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="
 

@@ -13,12 +13,11 @@ import psycopg2
 import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatever psycopg2 calls it
 
-from shared.binary.plan import FEWEST_BYTES
-from shared.binary.way import Taken, TextDecides, columns_of_file, copy_in_binary, obstacle
-from shared.csv_options import CsvOptions
-from shared.csv_source import CsvSource
-from shared.database.hypertable import Table, find_table
-from shared.database.load import begin_session, copy_into, make_staging
+from shared.archive.gunzip import gunzip_within
+from shared.archive.unpacked import StreamedCsv, spooled_csv
+from shared.binary.eligibility import FEWEST_BYTES
+from shared.csvfile.options import CsvOptions
+from shared.csvfile.source import CsvSource
 from shared.errors import (
     ArchiveTruncated,
     DatabasePermissionDenied,
@@ -26,10 +25,12 @@ from shared.errors import (
     DataRejected,
     StatementCanceled,
 )
-from shared.lake.csv_stream import StreamedCsv
-from shared.lake.expansion import gunzip_within
-from shared.lake.spool import spooled_csv
+from shared.load.copy.binary import Taken, TextDecides, columns_of_file, copy_in_binary, obstacle
+from shared.load.copy.staging import make_staging
+from shared.load.copy.text import copy_into
 from shared.names import QualifiedName
+from shared.postgres.transaction import begin_session
+from shared.timescale.table import Table, find_table
 from tests.integration.fix_database import Database
 
 Open: TypeAlias = Callable[[bytes], AbstractContextManager[CsvSource]]

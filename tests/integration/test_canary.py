@@ -21,13 +21,13 @@ import pytest
 from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 
 from RestoreChunk import main
+from shared.api.parse import parse_request
 from shared.errors import RestoreError
-from shared.request_json import parse_request
 from shared.settings import load_settings
 from tests.integration.fix_host import free_port
 from tests.integration.fix_identity import ManagedIdentity
 from tests.integration.fix_site import DAY, Site
-from tests.unit.test_docs import errors
+from tests.unit.docs.test_docs import errors
 
 CANARIES = {
     "password": "canary-password-Zq8",
@@ -319,7 +319,7 @@ def test_every_success_and_every_failure(watch: Watch, pg: dict[str, Any], monke
     def spill(*_: Any, **__: Any) -> None:
         raise RuntimeError(f"{spilt} {pg} {closed}") from ValueError(closed)
 
-    monkeypatch.setattr("shared.restore.open_doors", spill)
+    monkeypatch.setattr("shared.restore.restore.open_doors", spill)
     assert watch.send(day, ADLS_CONNECTION_STRING=closed) == "InternalError"
     # Those of the other tests here.
     seen = watch.codes | {code for _, code, _ in refused(pg)}

@@ -9,11 +9,11 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, whatever psycopg2 calls it
 
-from shared.database import compress_fresh as compress_fresh_module
-from shared.database.chunk_catalog import Chunk, all_chunks
-from shared.database.compress_fresh import compress_fresh
-from shared.database.hypertable import find_table
 from shared.names import QualifiedName
+from shared.timescale import compression as compress_fresh_module
+from shared.timescale.chunks import Chunk, all_chunks
+from shared.timescale.compression import compress_fresh
+from shared.timescale.table import find_table
 from tests.integration.fix_fresh import NAME, ROWS, Load, T
 
 pytestmark = pytest.mark.community

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.process import MIB
 from tests.faults.fix_aftermath import Aftermath
-
-MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from psycopg2 import sql
 
-from shared import transfer
-from shared.binary.way import obstacle
+from shared.load.copy import rows as transfer
+from shared.load.copy.binary import obstacle
 from tests.integration.fix_site import Site
 
 TELEMETRY = "time timestamptz NOT NULL, device text NOT NULL, value float8, PRIMARY KEY (device, time)"

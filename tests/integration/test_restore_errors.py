@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shared.csv_source import CopyReader
+from shared.csvfile.source import CopyReader
 from tests.integration.fix_site import Site
 
 CSV = b"time,v\n2025-01-01 00:00Z,1\n2025-01-01 01:00Z,2\n"

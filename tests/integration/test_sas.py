@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 from azure.storage.blob import ContainerSasPermissions, ResourceTypes, generate_account_sas, generate_container_sas
 
+from shared.archive.client import RANGE_BYTES
+from shared.archive.download import open_archive
 from shared.errors import ArchiveNotFound, StorageAccessDenied
-from shared.lake.adls_url import parse_adls_url
-from shared.lake.archive import open_archive
-from shared.lake.service_client import RANGE_BYTES
+from shared.model.location import parse_adls_url
+from shared.process import MIB
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.integration.fix_azure import Azure
@@ -19,7 +20,6 @@ from tests.integration.fix_identity import ManagedIdentity
 from tests.integration.fix_site import Site
 from tests.integration.fix_storage import Storage, read, refused
 
-MIB = 1024 * 1024
 PATH = "backups/weavix/silver.telemetry.2025-01-01.csv.gz"
 WRONG_KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="
 SAS = "sv=2024-11-04&sr=b&sp=r&se=2099-01-01T00%3A00%3A00Z&sig=abc%2Bdef%2Fghi%3D"

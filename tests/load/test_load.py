@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from shared.database.connection import APPLICATION_NAME
-from shared.lake.service_client import forget_clients
+from shared.archive.client import forget_clients
+from shared.postgres.connect import APPLICATION_NAME
+from shared.process import MIB
 from tests.integration.fix_site import Answer, Site
 
 ROOT = Path(__file__).parents[2]
-MIB = 1024 * 1024
 DAYS = 200
 AT_ONCE = 8
 ROWS = 240
@@ -137,7 +137,7 @@ from itertools import chain
 from pathlib import Path
 import azure.functions as func
 from RestoreChunk import main
-from shared.lake.service_client import forget_clients
+from shared.archive.client import forget_clients
 
 bodies = json.loads(sys.stdin.read())
 WORKERS = len(bodies["good"])

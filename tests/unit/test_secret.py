@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from shared.log_guard import guard_logs
+from shared.log_redaction import guard_logs
 from shared.secret import Secret, redact, redact_from_server, shown_to_server
 
 SAS = "sv=2024-11-04&sp=r&sig=aB3%2BcD%2Fe%3D&se=2030"
@@ -132,7 +132,7 @@ def test_a_record_that_the_garbage_collector_makes_does_not_wait_for_itself() ->
     """It runs wherever something is allocated, and what it collects may log: in the middle of another record."""
     script = """
 import gc, io, logging
-from shared.log_guard import guard_logs
+from shared.log_redaction import guard_logs
 from shared.secret import Secret, redact
 
 class Loop:

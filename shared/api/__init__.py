@@ -1,0 +1,1 @@
+"""HTTP without Azure: the bytes of a request -> status, headers and body of its answer."""

@@ -1,0 +1,153 @@
+"""The JSON body of a request -> `RestoreRequest`. All faults are found at once, and no value is repeated in one."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from shared.csvfile.options import OPTION_NAMES
+from shared.errors import Fault, InvalidJson, InvalidRequest, RequestTooLarge
+from shared.model.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
+from shared.names import MAX_NAME_BYTES
+
+# Data Factory takes an answer of 4 MB at most, and a person reads fewer.
+_MOST_FAULTS = 100
+# 1,600 columns with names of 63 bytes, mapped, are a fifth of it.
+_MOST_BYTES = 1024 * 1024
+
+
+def parse_request(
+    body: bytes, *, default_account_url: str | None = None, default_filesystem: str | None = None
+) -> RestoreRequest:
+    """Read and check a request.
+
+    Args:
+        body: the HTTP body, JSON in UTF-8.
+        default_account_url: the account that a bare path belongs to.
+        default_filesystem: the file system that a bare path belongs to.
+
+    Returns:
+        The request, frozen.
+
+    Raises:
+        RequestTooLarge: the body has more than 1 MiB.
+        InvalidJson: the body is not one JSON object.
+        InvalidRequest: fields are unknown, missing or wrong; `details` names each of them, 100 at most.
+        InvalidArchiveUrl: nothing but `adls_url` is wrong.
+        StorageHostNotAllowed: the same, because of its host.
+        ConfigurationError: a bare path meets a default that cannot be read.
+    """
+    if len(body) > _MOST_BYTES:
+        raise RequestTooLarge(f"the body has {len(body)} bytes, more than {_MOST_BYTES}")
+    try:
+        document = _load_json(body)
+        faults = list(islice(_unstorable_text(document, ()), _MOST_FAULTS))
+    except RecursionError:
+        raise InvalidJson("the body is nested too deeply") from None
+    if faults:
+        raise InvalidRequest("the request holds text that cannot be stored", target=faults[0].target, details=faults)
+    try:
+        context = {"default_account_url": default_account_url, "default_filesystem": default_filesystem}
+        return RestoreRequest.model_validate(_without_nulls(document), context=context)
+    except ValidationError as exc:
+        errors = exc.errors(include_url=False, include_input=False)
+        if len(errors) == 1 and errors[0]["type"] == "adls_url":
+            raise errors[0]["ctx"]["error"] from None
+        faults = [_fault(error) for error in errors[:_MOST_FAULTS]]
+        count = "one field is" if len(errors) == 1 else f"{len(errors)} fields are"
+        raise InvalidRequest(f"{count} wrong", target=faults[0].target, details=faults) from None
+
+
+def _load_json(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except ValueError as exc:
+        # Only the place is told: the text around it may be a password.
+        place = f" at line {exc.lineno} column {exc.colno}" if isinstance(exc, json.JSONDecodeError) else ""
+        reason = str(exc) if isinstance(exc, _JsonRuleError) else "the body is not valid JSON"
+        raise InvalidJson(reason + place) from None
+    if not isinstance(document, dict):
+        raise InvalidJson("the body is JSON, but not an object")
+    return document
+
+
+class _JsonRuleError(ValueError):
+    """JSON that Python would read but that says two things, or nothing."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise _JsonRuleError("an object of the body holds the same name twice")
+    return dict(pairs)
+
+
+def _no_constant(_: str) -> Any:
+    raise _JsonRuleError("NaN and Infinity are not JSON")
+
+
+def _unstorable_text(value: Any, path: tuple[str | int, ...]) -> Iterator[Fault]:
+    """Find what neither PostgreSQL nor UTF-8 can hold: the character zero, and half of a surrogate pair."""
+    if isinstance(value, str):
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            yield Fault("InvalidValue", "must not hold U+0000 or half a surrogate pair", _target(path))
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _unstorable_text(name, path)
+            yield from _unstorable_text(item, (*path, name))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unstorable_text(item, (*path, index))
+
+
+def _without_nulls(document: dict[str, Any]) -> dict[str, Any]:
+    """Drop what is null, at the top and in each section: to callers that is the same as left out."""
+    return {
+        name: {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
+        for name, value in document.items()
+        if value is not None
+    }
+
+
+_PYDANTIC_CODES = {"extra_forbidden": "UnknownField", "missing": "MissingField"}
+
+
+def _fault(error: ErrorDetails) -> Fault:
+    code = _PYDANTIC_CODES.get(error["type"], "InvalidValue")
+    path = error["loc"]
+    if error["type"] == "adls_url":
+        return Fault(error["ctx"]["error"].code, error["msg"], _target(path))
+    in_csv_options = path[:2] == ("copy", "csv_options")
+    if in_csv_options and len(path) > 2:  # noqa: PLR2004 - behind the two names of the section
+        path = (*path[:2], str(path[2]).upper(), *path[3:])
+    if code == "UnknownField":
+        return Fault(code, "unknown field" + _did_you_mean(path, in_csv_options=in_csv_options), _target(path))
+    message = error["msg"].removeprefix("Value error, ")
+    return Fault(code, message[:1].lower() + message[1:], _target(path))
+
+
+def _did_you_mean(path: tuple[str | int, ...], *, in_csv_options: bool) -> str:
+    sections: dict[str | int, type[BaseModel]] = {
+        "pg": Pg,
+        "destination": Destination,
+        "timescaledb": Timescaledb,
+        "copy": Copy,
+    }
+    if in_csv_options:
+        known = list(OPTION_NAMES)
+    else:
+        model = RestoreRequest if len(path) == 1 else sections[path[0]]
+        known = [field.alias or name for name, field in model.model_fields.items()]
+    near = difflib.get_close_matches(str(path[-1]), known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
+
+
+def _target(path: tuple[str | int, ...]) -> str:
+    """Write a place in the request, cut short: an unknown name can be of any length, and hold any character."""
+    text = ".".join(str(part)[:MAX_NAME_BYTES] for part in path) or "body"
+    return text.encode("utf-8", "replace").decode("utf-8")

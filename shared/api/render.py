@@ -1,0 +1,143 @@
+"""What happened -> the body of an answer: that of a 200, and that of an error. No SQL, no I/O."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TypeVar, cast
+
+from shared.errors import Fault, InternalError, RestoreError
+from shared.model.answer import (
+    Answer,
+    CaggOutcome,
+    CaggWindow,
+    ChunkOutcome,
+    CopyOutcome,
+    CountedRows,
+    DateWindow,
+    ErrorAnswer,
+    ErrorDetail,
+    Facts,
+    Occasional,
+    failure,
+)
+from shared.model.report import Report, Verification
+from shared.model.results import CaggStep, ChunkStep
+from shared.model.window import day_bounds, iso
+
+T = TypeVar("T")
+
+
+def success_answer(report: Report) -> Answer:
+    """Return the body of a 200."""
+    return {
+        "status": report.status,
+        "database": _known(report.database),
+        "target_table": _known(report.target_table),
+        "date_window": _date_window(_known(report.day)),
+        "mode": _known(report.mode),
+        "columns_loaded": list(report.columns_loaded),
+        "columns_ignored": list(report.columns_ignored),
+        "columns_defaulted": list(report.columns_defaulted),
+        "rows_loaded": report.rows_loaded,
+        **_occasional(report),
+        "verification": None if report.verification is None else _counted(report.verification),
+        "source": {
+            "path": _known(report.archive_url),
+            "etag": _known(report.etag),
+            "compressed_bytes": _known(report.compressed_bytes),
+            "csv_bytes": report.csv_bytes,
+        },
+        "copy": _copy(report),
+        "edition": report.edition,
+        "timescaledb_version": report.timescaledb_version,
+        "timescaledb": report.options,
+        "chunks": [_chunk(step) for step in report.chunks],
+        "caggs": [_cagg(step) for step in report.caggs],
+        "warnings": [{"code": warning.code, "message": warning.message} for warning in report.warnings],
+        "timings": report.clock.seconds(),
+        "request_id": report.request_id,
+    }
+
+
+def error_answer(error: RestoreError, request_id: str) -> ErrorAnswer:
+    """Return the body of an error, in the shape of Azure's REST API guidelines."""
+    ours = isinstance(error, InternalError)
+    return {
+        "status": "error",
+        "error": {
+            "code": error.code,
+            # Our own bug is in the log, under the id; what it says may be anything.
+            "message": "an internal error; the log holds it under the request_id" if ours else error.message,
+            "target": error.target,
+            "hint": error.hint,
+            "retryable": error.retryable,
+            "details": [_detail(fault) for fault in error.details],
+        },
+        "request_id": request_id,
+    }
+
+
+def _known(fact: T | None) -> T:
+    # Noted by every restore that ends well. Nothing may fail after the commit, so this does not look: the tests
+    # compare each answer with its schema.
+    return cast("T", fact)
+
+
+def _occasional(report: Report) -> Occasional:
+    answer: Occasional = {}
+    if report.rows_inserted is not None:
+        answer |= {"rows_inserted": report.rows_inserted, "rows_skipped": _known(report.rows_skipped)}
+    if report.rows_removed is not None:
+        answer |= {"rows_removed": report.rows_removed, "removed_by": _known(report.removed_by)}
+    if report.rejected is not None:
+        answer |= {"rows_rejected": report.rejected.rows, "rejected_lines": list(report.rejected.lines)}
+    if report.dry_run is not None:
+        answer |= {"dry_run": report.dry_run}
+    return answer
+
+
+def _counted(verification: Verification) -> CountedRows:
+    """Return the proof's part of the answer; the times are those of the day's rows and of the rows outside."""
+    first = [time for time in (verification.after.first, verification.outside.first) if time is not None]
+    last = [time for time in (verification.after.last, verification.outside.last) if time is not None]
+    return {
+        "rows_before": verification.rows_before,
+        "rows_after": verification.after.rows,
+        "rows_loaded": verification.rows_loaded,
+        "rows_outside_window": verification.outside.rows,
+        "min_time": iso(min(first)) if first else None,
+        "max_time": iso(max(last)) if last else None,
+    }
+
+
+def _copy(report: Report) -> CopyOutcome | None:
+    if report.waited_seconds is None:
+        return None
+    return {
+        "transfer": _known(report.transfer),
+        "format": _known(report.format),
+        "text_because": report.text_because,
+        "indexes_set_aside": list(report.indexes_set_aside),
+        "indexes_kept": [{"index": one.index, "code": one.code, "reason": one.reason} for one in report.indexes_kept],
+        "waited_seconds": round(report.waited_seconds, 3),
+    }
+
+
+def _date_window(day: date) -> DateWindow:
+    begin, end = day_bounds(day)
+    return {"start": iso(begin), "end": iso(end)}
+
+
+def _chunk(step: ChunkStep) -> ChunkOutcome:
+    return {"name": step.chunk, "action": step.action, "outcome": step.outcome, **failure(step.error)}
+
+
+def _cagg(step: CaggStep) -> CaggOutcome:
+    window = None if step.window is None else CaggWindow(start=step.window[0], end=step.window[1])
+    return {"name": step.cagg, "window": window, "outcome": step.outcome, **failure(step.error)}
+
+
+def _detail(fault: Fault) -> ErrorDetail:
+    # Whoever raised the error has put the facts together by name, which no type follows; the tests do.
+    facts = cast("Facts", dict(fault.info))
+    return {"code": fault.code, "message": fault.message, "target": fault.target, **facts}

@@ -1,0 +1,1 @@
+"""The stored file: client, download, gunzip, and the CSV that comes out."""

@@ -1,0 +1,263 @@
+"""The SDK's client of one account: how patient it is, how much it reads at once, and how long it is kept.
+
+A client holds a pool of connections, each with a TLS handshake behind it, so one is kept for every account and
+credential.
+
+Who reads an account: the SAS of the URL, the connection string of this very account, or the function's own identity.
+The setting `ADLS_CONNECTION_STRING` says whose account it is for, and where its requests go:
+https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from azure.core.credentials import AzureSasCredential
+from azure.core.exceptions import HttpResponseError, ServiceResponseError
+from azure.core.pipeline import PipelineResponse
+from azure.storage.filedatalake import DataLakeFileClient, DataLakeServiceClient
+
+from shared.errors import ConfigurationError
+from shared.identity import CLOUDS, PUBLIC, own_identity
+from shared.model.location import ArchiveLocation, StorageHost, parse_storage_host
+from shared.process import MIB
+from shared.secret import Secret
+from shared.settings import Settings
+
+_SETTING = "ADLS_CONNECTION_STRING"
+# What the SDK itself takes UseDevelopmentStorage=true for.
+# https://learn.microsoft.com/azure/storage/common/storage-connect-azurite
+_DEVELOPMENT_ACCOUNT = "devstoreaccount1"
+_DEVELOPMENT_ENDPOINT = f"http://127.0.0.1:10000/{_DEVELOPMENT_ACCOUNT}"
+_ENDPOINT = re.compile(r"https?://", re.IGNORECASE)
+_ACCOUNT_OF_ENDPOINT = re.compile(r"https://([a-z0-9]{3,24})\.", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ConnectionString:
+    """What a connection string says, but for its key.
+
+    Attributes:
+        host: the account that it is for; None: one of a cloud that no `adls_url` can name.
+        endpoint: where the account is served, if it names a place of its own (Azurite, a private endpoint).
+    """
+
+    host: StorageHost | None
+    endpoint: str | None
+
+
+def read_connection_string(text: str) -> ConnectionString:
+    """Read a connection string.
+
+    Args:
+        text: `<name>=<value>` with `;` between.
+
+    Returns:
+        What it says. An account is of the cloud that its EndpointSuffix, or the host of its BlobEndpoint, says, else of
+        the public one.
+
+    Raises:
+        ConfigurationError: it cannot be read. Nothing of it is repeated.
+    """
+    parts = _parts(text)
+    if parts.get("USEDEVELOPMENTSTORAGE") == "true":
+        return ConnectionString(StorageHost(_DEVELOPMENT_ACCOUNT, PUBLIC), _DEVELOPMENT_ENDPOINT)
+    account, endpoint = parts.get("ACCOUNTNAME", "").lower(), parts.get("BLOBENDPOINT")
+    if endpoint is not None:
+        return ConnectionString(_host_of(endpoint, account), endpoint)
+    if not account:
+        raise broken("names no account")
+    suffix = parts.get("ENDPOINTSUFFIX", PUBLIC.storage_suffix).lower()
+    cloud = next((cloud for cloud in CLOUDS if cloud.storage_suffix == suffix), None)
+    return ConnectionString(None if cloud is None else StorageHost(account, cloud), None)
+
+
+def broken(what: str) -> ConfigurationError:
+    """Make the error of a connection string that cannot be read."""
+    return ConfigurationError(f"the setting {_SETTING} {what}", target=_SETTING)
+
+
+def _parts(text: str) -> dict[str, str]:
+    parts: dict[str, str] = {}
+    for part in filter(None, text.split(";")):
+        name, separator, value = part.partition("=")
+        if not separator:
+            raise broken("is not a list of <name>=<value> divided by ;")
+        parts[name.upper()] = value
+    if "ACCOUNTKEY" in parts:
+        try:
+            base64.b64decode(parts["ACCOUNTKEY"], validate=True)
+        except binascii.Error:
+            # From None: nothing about a key belongs into a log.
+            raise broken("holds an AccountKey that is not Base64") from None
+    return parts
+
+
+def _host_of(endpoint: str, account: str) -> StorageHost:
+    if not _ENDPOINT.match(endpoint):
+        raise broken("holds a BlobEndpoint that is not a URL")
+    try:
+        name = urlsplit(endpoint).hostname or ""
+    except ValueError:
+        raise broken("holds a BlobEndpoint that is not a URL") from None
+    host = parse_storage_host(name)
+    if host is not None:
+        return replace(host, account=account or host.account)
+    # The portal's connection string for a SAS names no account, only endpoints.
+    if not account:
+        match = _ACCOUNT_OF_ENDPOINT.match(endpoint)
+        if match is None:
+            raise broken("names no account")
+        account = match[1].lower()
+    return StorageHost(account, PUBLIC)
+
+
+# How much of a file one request asks for. Azurite hashes every range of up to 4 MiB, asked or not.
+RANGE_BYTES = 5 * MIB
+
+_PARTIAL_CONTENT, _TOO_MANY_REQUESTS = 206, 429
+_ASKED = re.compile(r"bytes=(\d+)-(\d+)")
+_TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
+
+
+def _check_answer(response: PipelineResponse[Any, Any]) -> None:
+    """Make errors of answers that the SDK hands on as they are; after an error it tries again.
+
+    It repeats a 5xx but no 429, and takes an answer with fewer bytes than it asked for, as long as Content-Length
+    agrees with it. Read from `is_retry` and `StorageRetryPolicy.send` of azure-storage-blob 12.31, and measured.
+    """
+    answer = response.http_response
+    if answer.status_code == _TOO_MANY_REQUESTS:
+        raise HttpResponseError(response=answer)
+    asked = _ASKED.fullmatch(response.http_request.headers.get("x-ms-range", ""))
+    total = _TOTAL.fullmatch(answer.headers.get("Content-Range", ""))
+    length = answer.headers.get("Content-Length", "")
+    if answer.status_code == _PARTIAL_CONTENT and asked and total and length.isdecimal():
+        expected = min(int(asked[2]) + 1, int(total[1])) - int(asked[1])
+        if int(length) != expected:
+            raise ServiceResponseError(f"storage answered with {length} bytes of {expected}")
+
+
+# Three attempts of 10 s to connect, or of 20 s of silence, with pauses of 2 s and 4 s: an account that does
+# not answer is given up after about a minute. The SDK's own defaults take several.
+# A file client takes all of this over from its service client: `DataLakeServiceClient.get_file_client` hands on the
+# pipeline with its policies and the configuration (azure-storage-file-datalake 12.26).
+OPTIONS: dict[str, Any] = {
+    "connection_timeout": 10,
+    "read_timeout": 20,
+    "retry_total": 2,
+    "initial_backoff": 0,
+    "increment_base": 2,
+    "random_jitter_range": 0,
+    # Storage never redirects; a token or a signature must not follow whoever does.
+    "permit_redirects": False,
+    "raw_response_hook": _check_answer,
+    "max_single_get_size": RANGE_BYTES,
+    "max_chunk_get_size": RANGE_BYTES,
+}
+
+_MOST_CLIENTS = 16
+# Azure's load balancers forget a connection that was silent for four minutes, and do not say so: the next request on it
+# would wait for all of its read timeout. https://learn.microsoft.com/azure/load-balancer/load-balancer-tcp-reset
+_IDLE_SECONDS = 180
+
+_kept: OrderedDict[Hashable, tuple[DataLakeServiceClient, float]] = OrderedDict()
+_lock = threading.Lock()
+
+
+def kept_client(key: Hashable, make: Callable[[], DataLakeServiceClient]) -> DataLakeServiceClient:
+    """Return the process's one client for a key.
+
+    The 16 that were used last are kept, each until nobody asked for it for three minutes. One that is dropped is not
+    closed, since it may be in use: its connections go with its last user.
+
+    Args:
+        key: what tells clients apart: the account and the whole credential. It is kept as long as the client, so that a
+            `Secret` in it stays known as one.
+        make: makes the client, with `OPTIONS`.
+    """
+    now = time.monotonic()
+    with _lock:
+        client, used_at = _kept.pop(key, (None, now))
+        if client is None or now - used_at > _IDLE_SECONDS:
+            client = make()
+            # Opens the transport, where one thread does it: else the first request does, unguarded, and two first
+            # requests would each make a pool.
+            client.__enter__()
+        _kept[key] = client, now
+        while len(_kept) > _MOST_CLIENTS:
+            _kept.popitem(last=False)
+    return client
+
+
+def forget_clients() -> None:
+    """Drop all clients that are kept."""
+    with _lock:
+        _kept.clear()
+
+
+@contextmanager
+def open_client(location: ArchiveLocation, settings: Settings) -> Iterator[DataLakeFileClient]:
+    """Make the client for one file. Nothing is sent yet.
+
+    Where the URL brought a SAS, the request carries it and nothing else: no key, and no token of the identity.
+
+    Args:
+        location: the file.
+        settings: holds the connection string, if there is one.
+
+    Yields:
+        A client that gives up an account that does not answer after about a minute, and that reads at most
+        4 MiB at a time.
+
+    Raises:
+        ConfigurationError: the connection string cannot be read.
+    """
+    secret = settings.adls_connection_string
+    connection = read_connection_string(secret.get_secret_value()) if secret is not None else None
+    is_named = connection is not None and connection.host == location.host
+    if location.sas is not None:
+        endpoint = connection.endpoint if connection is not None and is_named else None
+        # Not kept: it is for this file alone, and no secret of a request outlives it.
+        with _client_by_sas(endpoint or location.account_url, location.sas) as service:
+            yield service.get_file_client(location.filesystem, location.path)
+        return
+    if secret is not None and is_named:
+        key = secret
+        service = kept_client(("connection string", key), lambda: _client_by_connection_string(key))
+    else:
+        service = _client_by_identity(location)
+    yield service.get_file_client(location.filesystem, location.path)
+
+
+def _client_by_sas(endpoint: str, sas: Secret) -> DataLakeServiceClient:
+    try:
+        # As a credential the SAS is no part of the client's URL, which others may write down.
+        return DataLakeServiceClient(endpoint, AzureSasCredential(sas.get_secret_value()), **OPTIONS)
+    except ValueError:
+        raise broken("does not name an endpoint that can be used with a SAS") from None
+
+
+def _client_by_connection_string(text: Secret) -> DataLakeServiceClient:
+    try:
+        return DataLakeServiceClient.from_connection_string(text.get_secret_value(), **OPTIONS)
+    except ValueError:
+        # From None: the SDK's error may quote the endpoint, and with it a signature.
+        raise broken("does not name an endpoint that can be used") from None
+
+
+def _client_by_identity(location: ArchiveLocation) -> DataLakeServiceClient:
+    credential = own_identity(location.host.cloud)
+    return kept_client(
+        (location.account_url, credential), lambda: DataLakeServiceClient(location.account_url, credential, **OPTIONS)
+    )

@@ -1,0 +1,244 @@
+"""The archive's stored bytes, all of one version. Azure's errors become ours here. No gzip.
+
+The bytes are taken as they are stored: a blob with `Content-Encoding: gzip` would otherwise be unpacked by
+the SDK, range by range. Every range after the first asks for the ETag that the first one came with, so a file
+that is overwritten meanwhile is an error and never a mixture of both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceNotFoundError,
+)
+from azure.storage.filedatalake import DataLakeFileClient, StorageStreamDownloader
+
+from shared.archive.client import RANGE_BYTES, open_client
+from shared.errors import (
+    ArchiveChanged,
+    ArchiveChecksumMismatch,
+    ArchiveError,
+    ArchiveNotFound,
+    ArchiveNotReadable,
+    StorageAccessDenied,
+    StorageUnreachable,
+)
+from shared.model.location import ArchiveLocation
+from shared.settings import Settings
+
+
+def checked(chunks: Iterable[bytes], *, sha256: str | None, md5: bytes | None) -> Iterator[bytes]:
+    """Pass the bytes through, and refuse them at their end where they are others than promised.
+
+    Args:
+        chunks: the stored bytes.
+        sha256: what the caller expects, as 64 lower-case hexadecimal digits; None: nothing.
+        md5: the blob's Content-MD5, which whoever uploaded it may have set; None: it has none.
+
+    Yields:
+        The same bytes.
+
+    Raises:
+        ArchiveChecksumMismatch: one of the two does not agree.
+    """
+    promised = []
+    if sha256 is not None:
+        promised.append(("copy.expected_sha256", hashlib.sha256(), bytes.fromhex(sha256)))
+    if md5 is not None:
+        # No security rests on it: it finds damage.
+        promised.append(("adls_url", hashlib.md5(usedforsecurity=False), md5))
+    for chunk in chunks:
+        for _, digest, _ in promised:
+            digest.update(chunk)
+        yield chunk
+    for target, digest, expected in promised:
+        if digest.digest() != expected:
+            what = "its Content-MD5" if target == "adls_url" else "expected_sha256"
+            raise ArchiveChecksumMismatch(
+                f"the stored file's {digest.name} is {digest.hexdigest()}, but {what} says {expected.hex()}",
+                target=target,
+            )
+
+
+# A few ranges at once hide the time that each takes to begin. 10 MiB wait at most, beside the first one, which is kept,
+# and the one that is worked on.
+_RANGES_AT_ONCE = 2
+_RANGES_AHEAD = 2
+
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
+_REQUEST_TIMEOUT, _PRECONDITION_FAILED, _TOO_MANY_REQUESTS, _SERVER_ERROR = 408, 412, 429, 500
+
+
+class Archive:
+    """One version of one stored file.
+
+    Attributes:
+        etag: the version, as storage names it.
+        size: length of the stored (compressed) file in bytes.
+        content_md5: of the stored bytes, as whoever uploaded them noted it; None where nobody did.
+    """
+
+    def __init__(
+        self,
+        location: ArchiveLocation,
+        client: DataLakeFileClient,
+        download: StorageStreamDownloader,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self.etag: str = download.properties.etag
+        self.size: int = download.size
+        content_md5 = download.properties.content_settings.content_md5
+        self.content_md5: bytes | None = bytes(content_md5) if content_md5 else None
+        self._location = location
+        self._client = client
+        self._pool = pool
+        # What came with the first answer. It is kept, since a file may be read twice.
+        self.first = b"".join(islice(download.chunks(), 1))
+
+    def chunks(self) -> Generator[bytes, None, None]:
+        """Read the file from its beginning, and fetch the next ranges meanwhile.
+
+        Yields:
+            The stored bytes in order, at most 4 MiB at a time.
+
+        Raises:
+            ArchiveChanged: the file was overwritten or deleted since it was opened.
+            ArchiveError: as `open_archive`, at any point of the iteration; StorageUnreachable also where
+                storage ended the file early without an error of its own.
+        """
+        delivered = 0
+        for chunk in self._parts():
+            delivered += len(chunk)
+            yield chunk
+        # https://github.com/Azure/azure-sdk-for-python/issues/16723
+        if delivered != self.size:
+            raise StorageUnreachable(f"storage delivered {delivered} of the {self.size} bytes of {self._location.url}")
+
+    def _parts(self) -> Iterator[bytes]:
+        if self.first:
+            yield self.first
+        starts = iter(range(len(self.first), self.size, RANGE_BYTES))
+        waiting = deque(self._pool.submit(self._fetch, start) for start in islice(starts, _RANGES_AHEAD))
+        try:
+            while waiting:
+                part = waiting.popleft().result()
+                # Before this one is worked on, so that the pool has something to do meanwhile.
+                waiting += [self._pool.submit(self._fetch, start) for start in islice(starts, 1)]
+                yield part
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _fetch(self, start: int) -> bytes:
+        length = min(RANGE_BYTES, self.size - start)
+        with _translated(self._location):
+            part = self._client.download_file(
+                start,
+                length,
+                etag=self.etag,
+                match_condition=MatchConditions.IfNotModified,
+                decompress=False,
+                max_concurrency=1,
+            ).readall()
+        if len(part) != length:
+            raise StorageUnreachable(f"storage delivered {len(part)} of {length} bytes of {self._location.url}")
+        return part
+
+
+@contextmanager
+def open_archive(location: ArchiveLocation, settings: Settings) -> Iterator[Archive]:
+    """Open an archive; its first 4 MiB are fetched at once.
+
+    Args:
+        location: the file.
+        settings: how the account is read.
+
+    Yields:
+        The archive.
+
+    Raises:
+        ArchiveNotFound: no such file system or file, or the path is a folder.
+        StorageAccessDenied: no identity, or one that may not read; or the SAS of the URL is refused.
+        StorageUnreachable: no answer within about a minute, or an answer that says "busy".
+        ArchiveNotReadable: the file is there but storage does not hand it out.
+        ConfigurationError: the setting ADLS_CONNECTION_STRING cannot be read.
+    """
+    with open_client(location, settings) as client:
+        with _translated(location):
+            download = client.download_file(decompress=False, max_concurrency=1)
+            # With a hierarchical namespace a folder can be read: as an empty file with this metadata.
+            # https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues
+            if (download.properties.metadata or {}).get("hdi_isfolder") == "true":
+                raise ArchiveNotFound(f"{location.url} is a folder, not a file")
+            pool = ThreadPoolExecutor(_RANGES_AT_ONCE, thread_name_prefix="download")
+            archive = Archive(location, client, download, pool)
+        try:
+            yield archive
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _translated(location: ArchiveLocation) -> Iterator[None]:
+    try:
+        yield
+    except AzureError as exc:
+        raise _translate(exc, location) from exc
+    except ValueError as exc:
+        # What the SDK makes of a 200 without a Content-Range: a proxy that answers in the account's place.
+        raise StorageUnreachable(f"the account {location.account} did not answer as storage does") from exc
+
+
+def _translate(error: AzureError, location: ArchiveLocation) -> ArchiveError:
+    status = error.status_code if isinstance(error, HttpResponseError) else None
+    code = _error_code(error)
+    shown = f" ({code})" if code else ""
+    if isinstance(error, ResourceNotFoundError) or status == _NOT_FOUND:
+        return _not_found(code, location)
+    if isinstance(error, ClientAuthenticationError) or status in {_UNAUTHORIZED, _FORBIDDEN}:
+        return _denied(status, shown, location)
+    if status == _PRECONDITION_FAILED:
+        return ArchiveChanged(f"{location.url} was overwritten or deleted while it was read")
+    if status is None or status in {_REQUEST_TIMEOUT, _TOO_MANY_REQUESTS} or status >= _SERVER_ERROR:
+        return StorageUnreachable(f"the account {location.account} did not answer as it should{shown}")
+    return ArchiveNotReadable(f"the account {location.account} does not hand out {location.url}{shown}")
+
+
+def _error_code(error: AzureError) -> str:
+    code = getattr(error, "error_code", None) or ""
+    # An enum where the SDK knows it, a string where it does not.
+    return str(getattr(code, "value", code))
+
+
+def _not_found(code: str, location: ArchiveLocation) -> ArchiveNotFound:
+    if code in {"ContainerNotFound", "FilesystemNotFound"}:
+        return ArchiveNotFound(
+            f"the account {location.account} has no file system {location.filesystem}",
+            hint="check the spelling of the account and the file system",
+        )
+    return ArchiveNotFound(f"there is no file {location.url}")
+
+
+def _denied(status: int | None, shown: str, location: ArchiveLocation) -> StorageAccessDenied:
+    if status is None:  # nobody was asked yet: the credential itself gave up
+        return StorageAccessDenied(
+            "the function has no identity to read the storage account with",
+            hint="give the function app a managed identity, or set ADLS_CONNECTION_STRING for this account",
+        )
+    if location.sas is not None:
+        return StorageAccessDenied(
+            f"the account {location.account} refused the SAS in adls_url{shown}",
+            hint="make a new SAS for this file with the permission r (read): this one has expired, does not hold yet,"
+            " is for another file, permission or address, or its key was changed",
+        )
+    return StorageAccessDenied(f"the account {location.account} refused the function's identity{shown}")

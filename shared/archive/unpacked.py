@@ -1,0 +1,189 @@
+"""The unpacked day: spooled into memory and one temporary file, or streamed straight out of the lake.
+
+Streamed, the download, the gunzip and the reader overlap, and nothing is kept. Whether the archive is whole is known
+only at its end. Until then the reader's transaction holds the rows back: an archive that is cut short or damaged ends
+the COPY with an error, and everything is rolled back.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO
+
+from shared.csvfile.head import CsvDialect, bom_length
+from shared.csvfile.prefetch import read_ahead
+from shared.csvfile.scan import MarkerWatch, RecordCounter, refuse_end_marker
+from shared.csvfile.source import CopyReader
+from shared.errors import TemporaryDiskFull
+from shared.process import MIB
+
+# EFBIG is how a limit on the size of one file shows itself.
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@dataclass(frozen=True)
+class SpooledCsv:
+    r"""A whole CSV file that can be read again and again.
+
+    Attributes:
+        file: binary and seekable.
+        size: length in bytes.
+        records: how many it holds, the header included.
+        ends_with_marker: whether its last line is `\.`.
+        dialect: how it is written.
+    """
+
+    file: IO[bytes]
+    size: int
+    records: int
+    ends_with_marker: bool
+    dialect: CsvDialect
+
+    @property
+    def head(self) -> IO[bytes]:
+        """The file itself."""
+        return self.file
+
+    def read_through(self) -> None:
+        """Do nothing: all of it was read."""
+
+    @contextmanager
+    def opened(self) -> Iterator[CopyReader]:
+        """Read it from the first byte after the byte order mark."""
+        self.file.seek(bom_length(self.file, self.dialect))
+        yield CopyReader(_blocks(self.file))
+
+
+@contextmanager
+def spooled_csv(
+    blocks: Iterable[bytes], *, max_memory_bytes: int, dialect: CsvDialect | None = None
+) -> Iterator[SpooledCsv]:
+    r"""Take in all blocks, and hand out the file.
+
+    Errors of `blocks` itself pass through. The file is gone after the `with` block, whatever happened.
+
+    Args:
+        blocks: the CSV's bytes, cut anywhere.
+        max_memory_bytes: a file of up to this many bytes stays in memory.
+        dialect: how the CSV is written (default: PostgreSQL's defaults); needed to tell a line `\.` that ends
+            the data from one inside quotes, and to count the records.
+
+    Yields:
+        The whole file.
+
+    Raises:
+        TemporaryDiskFull: the temporary directory cannot hold it.
+        EndOfDataMarker: rows follow a line `\.`, and PostgreSQL before 18 would drop them.
+    """
+    dialect = dialect or CsvDialect()
+    file = tempfile.SpooledTemporaryFile(max_size=max_memory_bytes)  # noqa: SIM115 - closed below, see there
+    try:
+        watch, counter = MarkerWatch(), RecordCounter(dialect)
+        size = 0
+        for block in blocks:
+            watch.look(block)
+            counter.see(block)
+            with _disk_full_translated():
+                file.write(block)
+            size += len(block)
+        with _disk_full_translated():
+            file.seek(0)  # writes what Python still holds back
+        if watch.suspicious:
+            file.seek(bom_length(file, dialect))
+            refuse_end_marker(_blocks(file), dialect)
+            file.seek(0)
+        yield SpooledCsv(file, size, counter.records, counter.ends_with_marker, dialect)
+    finally:
+        # Closing tries once more to write what did not fit. The file is deleted, so it need not succeed.
+        with suppress(OSError):
+            file.close()
+
+
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    while block := file.read(MIB):
+        yield block
+
+
+@contextmanager
+def _disk_full_translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in _DISK_FULL:
+            raise
+        raise TemporaryDiskFull("the temporary disk is full") from exc
+
+
+# Twice as much as first_row.py looks at, and more than the longest header that is taken.
+_HEAD_BYTES = 2 * MIB
+_AHEAD_BYTES = 4 * MIB
+
+
+class StreamedCsv:
+    r"""A CSV that is downloaded and unpacked anew each time it is read.
+
+    Args:
+        unpack: begins to unpack the archive from its beginning; its errors are the archive's.
+        dialect: how the CSV is written.
+
+    Attributes:
+        head: its first part, seekable.
+        size: its length in bytes; None until it was read to its end.
+        records: how many it holds, the header included; None likewise.
+        ends_with_marker: whether its last line is `\.`; None likewise.
+    """
+
+    def __init__(self, unpack: Callable[[], Generator[bytes, None, None]], dialect: CsvDialect) -> None:
+        self._unpack = unpack
+        self._dialect = dialect
+        self.size: int | None = None
+        self.records: int | None = None
+        self.ends_with_marker: bool | None = None
+        self.head: IO[bytes] = io.BytesIO(self._read_head())
+        self._mark = bom_length(self.head, dialect)
+
+    def _read_head(self) -> bytes:
+        head = bytearray()
+        with closing(self._unpack()) as blocks:
+            for block in blocks:
+                head += block
+                if len(head) >= _HEAD_BYTES:
+                    break
+        return bytes(head)
+
+    @contextmanager
+    def opened(self) -> Iterator[CopyReader]:
+        """Read it from the first byte after the byte order mark, a few MiB ahead of whoever reads."""
+        with read_ahead(self._counted(), most_bytes=_AHEAD_BYTES, name="gunzip") as blocks:
+            yield CopyReader(_behind(self._mark, blocks))
+
+    def read_through(self) -> None:
+        """Read it to its end for its count alone."""
+        for _ in self._counted():
+            pass
+
+    def _counted(self) -> Generator[bytes, None, None]:
+        watch, counter = MarkerWatch(), RecordCounter(self._dialect)
+        size = 0
+        with closing(self._unpack()) as blocks:
+            for block in blocks:
+                watch.look(block)
+                counter.see(block)
+                size += len(block)
+                yield block
+        if watch.suspicious:
+            with closing(self._unpack()) as blocks:
+                refuse_end_marker(_behind(self._mark, blocks), self._dialect)
+        self.size, self.records, self.ends_with_marker = size, counter.records, counter.ends_with_marker
+
+
+def _behind(start: int, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Leave the first bytes out, into how many blocks ever they are cut."""
+    for block in blocks:
+        yield block[start:]
+        start = max(start - len(block), 0)

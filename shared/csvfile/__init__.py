@@ -1,0 +1,1 @@
+"""A CSV as COPY reads it. Knows neither the archive nor the database."""

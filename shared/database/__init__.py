@@ -1,1 +1,0 @@
-"""Where the day goes: connection, COPY, hypertable, chunks, continuous aggregates."""

@@ -1,1 +1,0 @@
-"""Where the day comes from: URL, blob, gzip, CSV header."""

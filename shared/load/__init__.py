@@ -1,0 +1,1 @@
+"""The load of one day, in one transaction."""

@@ -1,0 +1,145 @@
+"""Which column of the file goes where. Pure: the header against the table's columns."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from shared.csvfile.options import CsvOptions
+from shared.errors import Fault, HeaderMismatch, UnknownColumn
+from shared.model.request import Copy
+from shared.names import shown_name
+from shared.timescale.table import Column
+
+# In a message, and with a guess at what was meant.
+_MOST_NAMED = 10
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """Where each column of the file goes.
+
+    Attributes:
+        file_columns: what the file holds, in its order, under the table's names where they have one.
+        loaded: those of `file_columns` that reach the target.
+        ignored: those that the target does not take; only staging leaves columns out.
+        defaulted: columns of the target that the file lacks, which take their default.
+    """
+
+    file_columns: tuple[str, ...]
+    loaded: tuple[str, ...]
+    ignored: tuple[str, ...]
+    defaulted: tuple[str, ...]
+
+
+def file_columns(header: Sequence[str] | None, copy: Copy) -> tuple[str, ...]:
+    """Name the file's columns as the table does.
+
+    Args:
+        header: the file's first record, or None where it has none.
+        copy: the request's `copy`.
+
+    Raises:
+        HeaderMismatch: `copy.columns` says something else than the header does, or two columns would get the
+            same name.
+        UnknownColumn: `copy.column_map` names what is not in the file.
+    """
+    names = tuple(header if header is not None else copy.columns or ())
+    if header is not None and copy.columns is not None and tuple(copy.columns) != names:
+        raise HeaderMismatch(
+            f"copy.columns names {_join(copy.columns)}, but {_header(names, copy.columns)}", target="copy.columns"
+        )
+    missing = [name for name in copy.column_map if name not in names]
+    if missing:
+        raise UnknownColumn(
+            f"copy.column_map names {_join(missing)}, but {_header(names, copy.column_map)}",
+            target="copy.column_map",
+            hint="the left side of column_map is the name in the file, the right side the column of the table",
+        )
+    mapped = tuple(copy.column_map.get(name, name) for name in names)
+    doubles = sorted({name for name in mapped if mapped.count(name) > 1})
+    if doubles:
+        raise HeaderMismatch(f"after column_map the file holds {_join(doubles)} twice", target="copy.column_map")
+    return mapped
+
+
+def plan_columns(
+    names: Sequence[str], table_columns: Sequence[Column], *, options: CsvOptions, staging: bool
+) -> ColumnPlan:
+    """Match the file's columns with the table's.
+
+    Args:
+        names: the file's columns, mapped.
+        table_columns: the target's.
+        options: the request's csv options.
+        staging: whether a column that the target does not take may be left out.
+
+    Raises:
+        UnknownColumn: the target does not take a column of the file (in direct mode), or none of them, or the csv
+            options name a column that the file lacks.
+        HeaderMismatch: HEADER is "match", and the header does not name the table's columns in order.
+    """
+    # As in PostgreSQL: without a column list, COPY means every column but the generated ones.
+    writable = [column.name for column in table_columns if not column.is_generated]
+    if options.header == "match" and list(names) != writable:
+        raise HeaderMismatch(
+            f"the file's columns are {_join(names)}, the table's are {_join(writable)}",
+            target="copy.csv_options.HEADER",
+        )
+    _check_forced(names, options)
+    ignored = tuple(name for name in names if name not in writable)
+    if ignored and not {column.name for column in table_columns} & set(names):
+        # Not one name in common: this may well be a row, and values of rows are not repeated.
+        raise UnknownColumn(
+            f"none of the file's {len(names)} columns is one of the table's",
+            target="copy.columns" if options.header is False else "copy.csv_options.HEADER",
+            hint="if the file has no header, set copy.csv_options.HEADER to false and name copy.columns;"
+            " if its names are others, copy.column_map says which is which",
+        )
+    if ignored and (not staging or len(ignored) == len(names)):
+        shown = [shown_name(name, place) for place, name in enumerate(names, 1) if name in ignored]
+        faults = [Fault("UnknownColumn", _why_not(name, table_columns), name) for name in shown[:_MOST_NAMED]]
+        raise UnknownColumn(
+            f"the table does not take {_join(shown)} of the file's columns",
+            target=shown[0],
+            details=faults,
+        )
+    return ColumnPlan(
+        file_columns=tuple(names),
+        loaded=tuple(name for name in names if name in writable),
+        ignored=ignored,
+        defaulted=tuple(name for name in writable if name not in names),
+    )
+
+
+def _check_forced(names: Sequence[str], options: CsvOptions) -> None:
+    for option, forced in (("FORCE_NULL", options.force_null), ("FORCE_NOT_NULL", options.force_not_null)):
+        missing = [name for name in forced if name not in names and forced != ("*",)]
+        if missing:
+            raise UnknownColumn(
+                f"{option} names {_join(missing)}, but the file's columns are {_join(names)}",
+                target=f"copy.csv_options.{option}",
+            )
+
+
+def _why_not(name: str, table_columns: Sequence[Column]) -> str:
+    if any(column.name == name for column in table_columns):
+        return f'"{name}" is a generated column: PostgreSQL computes it'
+    known = [column.name for column in table_columns]
+    lowered = {other.lower(): other for other in known}
+    near = lowered.get(name.lower()) or next(iter(difflib.get_close_matches(name, known, n=1)), None)
+    return f'the table has no column "{name}"' + (f'; did you mean "{near}"?' if near else "")
+
+
+def _header(names: Sequence[str], expected: Iterable[str]) -> str:
+    """Say what the header is, unless nothing in it was expected: then it may be a row."""
+    if set(names) & set(expected):
+        return f"the file's header is {_join([shown_name(name, place) for place, name in enumerate(names, 1)])}"
+    return f"none of them is in the file's header of {len(names)} columns"
+
+
+def _join(names: Sequence[str]) -> str:
+    """Name columns in a message, the first ten of them."""
+    shown = ", ".join(f'"{name}"' for name in names[:_MOST_NAMED])
+    return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more"

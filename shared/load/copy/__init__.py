@@ -1,0 +1,1 @@
+"""The ways of the rows from the CSV into the target."""

@@ -1,0 +1,188 @@
+"""COPY of the CSV as text, and the rows that `ON_ERROR ignore` left out.
+
+Names are `sql.Identifier`, values are `sql.Literal`: no text of a request becomes SQL. PostgreSQL reports rejected rows
+as NOTICEs: one for each row, and one with the sum.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import psycopg2
+from psycopg2 import sql
+
+from shared.csvfile.options import CsvOptions
+from shared.csvfile.source import CopyReader
+from shared.errors import Fault, OnErrorNotSupported, TooManyRejectedRows
+from shared.model.results import Rejected
+from shared.postgres.connect import Connection, Cursor
+from shared.postgres.sqlstate import rejected_row
+
+
+def copy_statement(
+    table: sql.Identifier,
+    columns: Sequence[str],
+    options: CsvOptions,
+    renamed: Mapping[str, str] | None = None,
+    *,
+    skip_errors: bool = False,
+) -> sql.Composed:
+    """Write `COPY table (columns) FROM STDIN WITH (FORMAT csv, ...)`.
+
+    `HEADER match` is not left to PostgreSQL: it would compare names before `column_map` and would trip over
+    a byte order mark. The header was read and compared before; here it is only skipped.
+
+    Args:
+        table: what is copied into.
+        columns: in the file's order, under the table's names.
+        options: the request's.
+        renamed: for columns that `force_null` and `force_not_null` name otherwise than the table does.
+        skip_errors: leave out rows that cannot be parsed, with a NOTICE for each (PostgreSQL 17 and newer; never on a
+            hypertable, where it loads them with other values: measured on 2.29.2 and 2.31.0).
+    """
+    names = renamed or {}
+    given: list[sql.Composable] = [
+        sql.SQL("FORMAT csv"),
+        sql.SQL("HEADER true" if options.has_header else "HEADER false"),
+        sql.SQL("DELIMITER {}").format(sql.Literal(options.delimiter)),
+        sql.SQL("NULL {}").format(sql.Literal(options.null)),
+        sql.SQL("QUOTE {}").format(sql.Literal(options.quote)),
+        sql.SQL("ESCAPE {}").format(sql.Literal(options.escape or options.quote)),
+        sql.SQL("ENCODING {}").format(sql.Literal(options.encoding)),
+    ]
+    force_null, force_not_null = sql.SQL("FORCE_NULL ({})"), sql.SQL("FORCE_NOT_NULL ({})")
+    for option, chosen in ((force_null, options.force_null), (force_not_null, options.force_not_null)):
+        forced = columns if chosen == ("*",) else [names.get(name, name) for name in chosen]
+        if forced:
+            given.append(option.format(column_list(forced)))
+    if options.default is not None:
+        given.append(sql.SQL("DEFAULT {}").format(sql.Literal(options.default)))
+    if skip_errors:
+        given.append(sql.SQL("ON_ERROR ignore, LOG_VERBOSITY verbose"))
+    return sql.SQL("COPY {} ({}) FROM STDIN WITH ({})").format(
+        table,
+        column_list(columns),
+        sql.SQL(", ").join(given),
+    )
+
+
+_FIRST_VERSION = 170000
+_LINES_KEPT = 100
+
+
+class Rejects:
+    """Takes the NOTICEs of one COPY. psycopg2 appends them here in place of its own list, which keeps only fifty."""
+
+    def __init__(self) -> None:
+        self._lines: list[int] = []
+        self._notices = 0
+        self._last = 0
+
+    def append(self, notice: str) -> None:
+        """Take one NOTICE: its first number is the line, in every language, and in the last NOTICE the sum."""
+        number = re.search(r"\d+", notice.partition(":")[2])
+        self._last = int(number.group()) if number else 0
+        self._notices += 1
+        if len(self._lines) <= _LINES_KEPT:
+            self._lines.append(self._last)
+
+    def checked(self, rows: int, most: int) -> Rejected:
+        """Return what was left out.
+
+        Args:
+            rows: how many rows of the file COPY did not take.
+            most: how many may be left out.
+
+        Raises:
+            TooManyRejectedRows: it is more than `most`.
+        """
+        # Each of them and their sum; a column default that raises NOTICEs of its own hides which are which.
+        is_plain = self._notices == rows + 1 and self._last == rows
+        lines = tuple(self._lines[: min(rows, _LINES_KEPT)]) if is_plain else ()
+        if rows > most:
+            message = f"{rows} rows cannot be parsed, and max_rejected_rows is {most}"
+            raise TooManyRejectedRows(
+                message,
+                details=[Fault("TooManyRejectedRows", message, info=(("rows", rows), ("lines", list(lines))))],
+            )
+        return Rejected(rows, lines)
+
+
+def is_supported(connection: Connection) -> bool:
+    """Whether the server's COPY knows ON_ERROR and names the rows: from PostgreSQL 17 on."""
+    return connection.server_version >= _FIRST_VERSION
+
+
+@contextmanager
+def collect_rejects(cursor: Cursor) -> Iterator[Rejects]:
+    """Collect the NOTICEs of the body's COPY.
+
+    Raises:
+        OnErrorNotSupported: the server is older than 17.
+    """
+    connection = cursor.connection
+    if not is_supported(connection):
+        raise OnErrorNotSupported(f"on_error takes PostgreSQL 17, this server is {connection.server_version // 10000}")
+    cursor.execute("SET LOCAL client_min_messages = notice")
+    rejects, kept = Rejects(), connection.notices
+    connection.notices = rejects  # type: ignore[assignment] # documented: anything with append()
+    try:
+        yield rejects
+        # psycopg2 hands a COPY's notices out with the next statement.
+        cursor.execute("SET LOCAL client_min_messages TO DEFAULT")
+    finally:
+        connection.notices = kept
+
+
+# psycopg2 asks the file for this much at a time; below 64 KiB its own work begins to show.
+_COPY_BLOCK_BYTES = 256 * 1024
+
+
+def copy_into(
+    cursor: Cursor,
+    table: sql.Identifier,
+    columns: Sequence[str],
+    options: CsvOptions,
+    reader: CopyReader,
+    renamed: Mapping[str, str] | None = None,
+    *,
+    skip_errors: bool = False,
+    show_row_data: bool = False,
+) -> int:
+    """COPY the file into a table.
+
+    Args:
+        cursor: inside the load's transaction.
+        table: what is copied into.
+        columns: the file's columns under the table's names, in the file's order.
+        options: the request's csv options.
+        reader: the CSV, from its first byte after a byte order mark.
+        renamed: for columns that the options name otherwise than the table does.
+        skip_errors: leave out rows that cannot be parsed, with a NOTICE for each.
+        show_row_data: whether an error may hold values of the row.
+
+    Returns:
+        How many rows PostgreSQL took.
+
+    Raises:
+        DataRejected: PostgreSQL refused a row; the detail holds the CSV line and the column.
+        CsvOptionRejected: this server does not know an option.
+        DatabaseError: any other refusal.
+        ArchiveError: the archive is not whole. It is known only when the reader gets there.
+    """
+    try:
+        statement = copy_statement(table, columns, options, renamed, skip_errors=skip_errors)
+        cursor.copy_expert(statement, reader, _COPY_BLOCK_BYTES)
+    except psycopg2.Error as exc:
+        if (error := reader.take_error()) is not None:
+            # psycopg2 ended the COPY for it, with an error of its own: "COPY from stdin failed".
+            raise error from exc
+        raise rejected_row(exc, relation=table.strings[-1], columns=columns, show_row_data=show_row_data) from exc
+    return cursor.rowcount
+
+
+def column_list(names: Sequence[str]) -> sql.Composed:
+    """Write names with commas between them."""
+    return sql.SQL(", ").join(sql.Identifier(name) for name in names)

@@ -1,0 +1,66 @@
+"""Takes the day's rows away so that the archive's can come. Everybody else sees the old day until the commit.
+
+A chunk that lies wholly inside the day is truncated, at no cost by the row; TimescaleDB notes the whole chunk for the
+continuous aggregates (measured on 2.29.2). On a compressed chunk TRUNCATE empties the compressed part, but not the rows
+that wait beside it (measured on 2.29.2): a recount decides whether the day is empty. And TRUNCATE is not MVCC-safe
+(PostgreSQL's manual, "Caveats" of the concurrency chapter): a transaction whose snapshot is older than the commit would
+see a hole. So it is used only where no other transaction of the database is open, neither when the chunks are locked
+nor right before the COMMIT; otherwise, and for what is left of the day, rows are deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg2 import sql
+
+from shared.errors import VerificationFailed
+from shared.load.verify import count_window, inside
+from shared.model.window import Window
+from shared.postgres.connect import Cursor
+from shared.postgres.savepoint import optional_step
+from shared.timescale.chunks import Chunk
+from shared.timescale.table import Table
+
+
+def delete_day(cursor: Cursor, table: Table, window: Window) -> bool:
+    """Delete what is left of the day in the target, and prove by a recount that nothing is.
+
+    Args:
+        cursor: in the load's transaction.
+        table: the target. Its compressed chunks over the day were truncated or decompressed before: a DELETE on a
+            partly compressed chunk can stop early without an error before 2.25 (timescaledb#9120).
+        window: the day.
+
+    Returns:
+        Whether any row had to be deleted by itself.
+
+    Raises:
+        VerificationFailed: rows of the day are still there.
+    """
+    if not count_window(cursor, table, window).rows:
+        return False
+    if table.timescaledb is not None and table.timescaledb.is_community:
+        # A compressed chunk that could not be decompressed: no limit on what the DELETE may unpack.
+        with optional_step(cursor):
+            cursor.execute("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
+    # In a savepoint: rows that the DELETE unpacks on its way must not look like rows that the load brought.
+    cursor.execute("SAVEPOINT deletion")
+    cursor.execute(sql.SQL("DELETE FROM {} WHERE {}").format(table.identifier, inside(table, window)))
+    cursor.execute("RELEASE SAVEPOINT deletion")
+    left = count_window(cursor, table, window).rows
+    if left:
+        raise VerificationFailed(f"{left} rows of the day are still there after their removal")
+    return True
+
+
+def truncate(cursor: Cursor, chunks: Sequence[Chunk]) -> bool:
+    """Empty chunks that are locked for it; it takes the right TRUNCATE.
+
+    Returns:
+        Whether it was done.
+    """
+    names = sql.SQL(", ").join(sql.Identifier(chunk.schema, chunk.name) for chunk in chunks)
+    with optional_step(cursor) as step:
+        cursor.execute(sql.SQL("TRUNCATE TABLE {}").format(names))
+    return not step.was_undone

@@ -1,0 +1,188 @@
+"""What a restore writes into: the table, the file's columns, the day in its time column, and the rights it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from psycopg2 import sql
+
+from shared.csvfile.head import read_records
+from shared.errors import MissingRight, WindowUnknown, lacks
+from shared.load.columns import ColumnPlan, plan_columns
+from shared.model.report import Report
+from shared.model.request import RestoreRequest
+from shared.model.window import Window, day_window, units_per_second_of
+from shared.names import shown_name
+from shared.postgres.connect import Cursor
+from shared.timescale.chunks import Chunk, chunks_overlapping
+from shared.timescale.privileges import (
+    Check,
+    can_read,
+    find_missing,
+    missing_sequences,
+    to_compress,
+    to_delete,
+    to_read,
+    to_stage,
+    to_write,
+)
+from shared.timescale.table import Table, TimescaleDB, find_table
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the database said of the target before the load.
+
+    Attributes:
+        table: where the rows go.
+        like: what a staging table is made like; `table`, unless the request names another one.
+        plan: where each column of the file goes.
+        window: the archive's day in the time column's type; None where the table has no such column.
+        chunks: the chunks over the day.
+    """
+
+    table: Table
+    like: Table
+    plan: ColumnPlan
+    window: Window | None
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def compressed(self) -> tuple[Chunk, ...]:
+        """The chunks over the day that are compressed."""
+        return tuple(chunk for chunk in self.chunks if chunk.is_compressed)
+
+    @property
+    def compression(self) -> TimescaleDB | None:
+        """The extension, where it can compress the target's chunks."""
+        extension = self.table.timescaledb
+        is_able = extension is not None and extension.is_community and self.table.hypertable_id is not None
+        return extension if is_able else None
+
+
+def find_target(
+    cursor: Cursor, request: RestoreRequest, names: Sequence[str], file: IO[bytes], report: Report
+) -> Target:
+    """Ask the database what the target is, and match the file with it.
+
+    Args:
+        cursor: in the restore's transaction.
+        request: what to restore, and how.
+        names: the file's columns, under the table's names.
+        file: the CSV, of which an integer time column's unit is read off.
+        report: is told what was found.
+
+    Raises:
+        RestoreError: the table or a column is not there, or the request needs a time column that is not.
+    """
+    destination, options = request.destination, request.copy_.csv_options
+    table = find_table(cursor, request.target_table, time_column=destination.time_column)
+    report.target_table = str(table)
+    if table.timescaledb is not None:
+        report.edition, report.timescaledb_version = table.timescaledb.edition, table.timescaledb.version
+    like = table
+    if request.staging_like != request.target_table:
+        like = find_table(cursor, request.staging_like, target="destination.create_staging_like")
+    plan = plan_columns(names, table.columns, options=options, staging=destination.mode == "staging")
+    report.columns_loaded = plan.loaded
+    report.columns_ignored = tuple(
+        shown_name(name, place) for place, name in enumerate(names, 1) if name in plan.ignored
+    )
+    report.columns_defaulted = plan.defaulted
+    window = _window(request, table, names, file)
+    if window is None:
+        _do_without_window(cursor, request, table, report)
+    chunks = () if window is None else chunks_overlapping(cursor, table, window)
+    return Target(table, like, plan, window, chunks)
+
+
+def _window(request: RestoreRequest, table: Table, names: Sequence[str], file: IO[bytes]) -> Window | None:
+    """Find the archive's day in the time column's own type. An integer's unit is read off the file's first row."""
+    day = request.archive.day
+    if table.time_kind is None:
+        return None
+    if table.time_kind != "integer":
+        return day_window(day, table.time_kind)
+    samples: list[str | int] = [] if table.integer_now is None else [table.integer_now]
+    options = request.copy_.csv_options
+    records = read_records(file, options.dialect, 2)[1 if options.has_header else 0 :]
+    if records and len(records[0]) == len(names):
+        first = [value for name, value in zip(names, records[0], strict=True) if name == table.time_column]
+        samples = [*first, *samples]
+    units = units_per_second_of(samples, day)
+    if units is None and records and request.destination.rows_outside_window == "error":
+        raise WindowUnknown(
+            f'the first row\'s "{table.time_column}" is not near {day.isoformat()}, be it in seconds, milliseconds,'
+            " microseconds or nanoseconds",
+            target="destination.rows_outside_window",
+            hint='if that is right, set rows_outside_window to "allow" and on_existing to "append" in destination',
+        )
+    return None if units is None else day_window(day, "integer", units)
+
+
+def _do_without_window(cursor: Cursor, request: RestoreRequest, table: Table, report: Report) -> None:
+    policy = request.destination.existing_rows
+    # Where nothing is there, the default has nothing to refuse. A role that may not look is refused for that.
+    is_used = policy == "error" and can_read(cursor, table) and not _is_empty(cursor, table)
+    if policy in ("skip", "replace") or is_used:
+        raise WindowUnknown(
+            f"on_existing {policy} needs the day's rows, and {table} has no time column in which they can be found"
+        )
+    if table.hypertable_id is not None:
+        report.warn("WindowUnknown", "the archive's day could not be found in the time column's type")
+
+
+def _is_empty(cursor: Cursor, table: Table) -> bool:
+    cursor.execute(sql.SQL("SELECT NOT EXISTS (SELECT FROM {})").format(table.identifier))
+    return cursor.fetchone() == (True,)
+
+
+def missing_rights(
+    cursor: Cursor, request: RestoreRequest, target: Target, rows_existing: int | None
+) -> list[MissingRight]:
+    """List the rights that the role lacks to load the day, those of best-effort steps included.
+
+    Args:
+        cursor: in any transaction.
+        request: what is to be done.
+        target: what the database said of the table.
+        rows_existing: rows of the day; None where they were not counted.
+    """
+    missing = find_missing(cursor, list(_checks(request, target, rows_existing)))
+    missing += missing_sequences(cursor, target.table, target.plan.defaulted)
+    if request.destination.mode == "staging" and target.like.oid != target.table.oid:
+        # The staging table has the other one's defaults.
+        defaulted = [column.name for column in target.like.columns if column.name not in target.plan.file_columns]
+        missing += missing_sequences(cursor, target.like, defaulted)
+    return missing
+
+
+def refuse_missing(missing: list[MissingRight]) -> None:
+    """Refuse the restore if a right is missing that it needs.
+
+    Raises:
+        DatabasePermissionDenied: its message and its details name each of them.
+    """
+    needed = [right for right in missing if right.is_needed]
+    if needed:
+        raise lacks(needed)
+
+
+def _checks(request: RestoreRequest, target: Target, rows_existing: int | None) -> Iterator[Check]:
+    destination, table = request.destination, target.table
+    policy = destination.existing_rows
+    # Without a window, "error" looks whether the table is empty.
+    if (request.verify or policy != "append") if target.window is not None else policy == "error":
+        yield from to_read(table)
+    yield from to_write(table, target.plan.loaded, target.chunks)
+    if destination.mode == "staging":
+        yield from to_stage(table, target.like)
+    deletes = policy == "replace" and rows_existing != 0
+    if deletes:
+        yield from to_delete(table, has_chunks=bool(target.chunks))
+    wishes = request.timescaledb
+    compresses = deletes or bool(wishes.decompress_window) or wishes.recompress_window
+    if target.compression is not None and (wishes.compress_new_chunks or (target.compressed and compresses)):
+        yield from to_compress(table, target.compression)

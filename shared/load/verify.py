@@ -1,0 +1,296 @@
+"""The proof of one load: the archive's rows, the rows that PostgreSQL took, and the day's rows before and after.
+
+All counts come from one REPEATABLE READ snapshot. In that isolation the load sees its own rows and nobody else's new
+ones, so the difference is exact while others write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date
+
+from psycopg2 import sql
+
+from shared.csvfile.scan import rows_of
+from shared.csvfile.source import CsvSource
+from shared.errors import Fault, RowsOutsideWindow, VerificationFailed, WindowNotEmpty
+from shared.load.target import Target
+from shared.model.report import Report, Verification
+from shared.model.request import RestoreRequest
+from shared.model.results import Count
+from shared.model.window import Window, iso
+from shared.postgres.connect import Cursor
+from shared.timescale.chunks import Chunk, all_chunks
+from shared.timescale.table import Table, has_insert_triggers, has_unique_index
+
+_OWN = sql.SQL("xmin = pg_catalog.pg_current_xact_id()::xid")
+
+
+def count_window(cursor: Cursor, table: Table, window: Window) -> Count:
+    """Count the target's rows in the archive's day."""
+    cursor.execute(
+        sql.SQL("SELECT count(*), min({time}), max({time}) FROM {table} WHERE {inside}").format(
+            time=_time(table), table=table.identifier, inside=inside(table, window)
+        )
+    )
+    return _count(cursor)
+
+
+def count_staged_outside(cursor: Cursor, table: Table, staging: sql.Identifier, window: Window) -> Count:
+    """Count the staged rows that are outside the day. A row without a time is none of them: the target decides."""
+    # What the staging table is made like may have another type there than the target.
+    time = sql.SQL("{}::{}").format(_time(table), table.time_sql)
+    condition = _within(sql.Identifier("t"), window)
+    cursor.execute(
+        sql.SQL(
+            "SELECT count(*), {first}, {last} FROM (SELECT {time} AS t FROM {staging}) AS rows WHERE NOT ({condition})"
+        ).format(time=time, staging=staging, condition=condition, **_bounds(window))
+    )
+    return _count(cursor)
+
+
+def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, tuple[Chunk, ...]]:
+    """Count the rows that this very transaction brought and that are outside a window, and name their chunks.
+
+    They are found by `xmin`, in those relations only that the transaction holds a writer's lock on. Rows that
+    `decompress_chunk` or a DELETE unpacked have another `xmin`: both run in savepoints, which have transaction ids of
+    their own.
+
+    Args:
+        cursor: in the load's transaction, outside savepoints.
+        table: the target.
+        outside: the window.
+    """
+    chunks = _written_chunks(cursor, table)
+    if table.hypertable_id is not None and not chunks:
+        return Count(0), ()
+    # ONLY: the rows that a compressed chunk holds packed are not ours, and have no xmin.
+    relations: list[sql.Composable] = [
+        sql.SQL("ONLY {}").format(sql.Identifier(chunk.schema, chunk.name)) for chunk in chunks
+    ]
+    own = sql.SQL("SELECT {time} AS t FROM {relation} WHERE {own} AND NOT ({inside})")
+    parts = [
+        own.format(time=_time(table), relation=relation, own=_OWN, inside=inside(table, outside))
+        for relation in (relations or [table.identifier])
+    ]
+    cursor.execute(
+        sql.SQL("SELECT count(*), {first}, {last} FROM ({parts}) AS own").format(
+            parts=sql.SQL(" UNION ALL ").join(parts), **_bounds(outside)
+        )
+    )
+    return _count(cursor), chunks
+
+
+def count_beside_own(cursor: Cursor, table: Table, chunks: Sequence[Chunk], outside: Window) -> int:
+    """Count the rows that were there before at the times of this transaction's own rows outside a window."""
+    total = 0
+    for chunk in chunks:
+        name = sql.Identifier(chunk.schema, chunk.name)
+        own = sql.SQL("SELECT {time} FROM ONLY {name} WHERE {own} AND NOT ({inside})").format(
+            time=_time(table), name=name, own=_OWN, inside=inside(table, outside)
+        )
+        cursor.execute(
+            sql.SQL(
+                "SELECT (SELECT count(*) FROM {name} WHERE {time} IN ({own})) - (SELECT count(*) FROM ({own}) AS mine)"
+            ).format(name=name, time=_time(table), own=own)
+        )
+        row = cursor.fetchone()
+        total += 0 if row is None else row[0]
+    return total
+
+
+def _written_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:
+    """Name the chunks that this transaction wrote to, those included that another one made since the snapshot.
+
+    So the names come from the locks, by way of the catalogue caches that `regclass` reads, and not from a query of the
+    catalogue, which shows it as it was at the snapshot.
+    """
+    if table.hypertable_id is None:
+        return ()
+    cursor.execute(
+        "SELECT pg_catalog.parse_ident(l.relation::regclass::text) FROM pg_catalog.pg_locks l"
+        " WHERE l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'RowExclusiveLock' AND l.locktype = 'relation'"
+        " AND l.relation >= 16384"
+        # A relation that was dropped meanwhile has a number only.
+        " AND l.relation::regclass::text !~ '^[0-9]+$'"
+    )
+    names = [tuple(parts) for (parts,) in cursor.fetchall() if len(parts) > 1]
+    cursor.execute(
+        "SELECT associated_schema_name, associated_table_prefix FROM _timescaledb_catalog.hypertable WHERE id = %s",
+        (table.hypertable_id,),
+    )
+    row = cursor.fetchone()
+    known = {(chunk.schema, chunk.name): chunk for chunk in all_chunks(cursor, table)}
+    # By its name alone: one that was made since. Indexes and compressed parts have the prefix too, but another end.
+    new = {
+        n for n in names if row is not None and n[0] == row[0] and re.fullmatch(rf"{re.escape(row[1])}_\d+_chunk", n[1])
+    }
+    found = sorted(new.union(known.keys() & set(names)))
+    return tuple(known.get((schema, name), Chunk(schema, name, is_compressed=False)) for schema, name in found)
+
+
+def refuse_outside(outside: Count, day: date) -> None:
+    """Refuse rows of another time than the archive's day.
+
+    Raises:
+        RowsOutsideWindow: there are some; the detail holds `rows`, `min_time` and `max_time`.
+    """
+    if outside.rows == 0:
+        return
+    facts = {
+        "rows": outside.rows,
+        "min_time": None if outside.first is None else iso(outside.first),
+        "max_time": None if outside.last is None else iso(outside.last),
+    }
+    message = f"the archive holds {outside.describe()}, outside {day.isoformat()}"
+    raise RowsOutsideWindow(message, details=[Fault("RowsOutsideWindow", message, info=tuple(facts.items()))])
+
+
+def refuse_difference(*, before: int, after: int, added: int) -> None:
+    """Refuse a load that the recount does not show.
+
+    Raises:
+        VerificationFailed: `after - before` is not `added`; the detail holds the counts.
+    """
+    if after - before != added:
+        facts = {"rows_before": before, "rows_after": after, "rows_added": added}
+        message = f"the day held {before} rows before and {after} after, but {added} were added"
+        raise VerificationFailed(message, details=[Fault("VerificationFailed", message, info=tuple(facts.items()))])
+
+
+def inside(table: Table, window: Window) -> sql.Composed:
+    """Write the condition that a row lies in the window."""
+    return _within(_time(table), window)
+
+
+def _within(time: sql.Identifier, window: Window) -> sql.Composed:
+    # Literals: psycopg2 looks for parameters in the whole statement, a `%` in a name included.
+    return sql.SQL("{time} >= {lower} AND {time} < {upper}").format(
+        time=time, lower=sql.Literal(window.lower), upper=sql.Literal(window.upper)
+    )
+
+
+def _bounds(window: Window) -> dict[str, sql.Composable]:
+    """Write the first and last time, brought to what Python can hold: no infinity, no year 0 or 10000."""
+    bounds = {"first": sql.SQL("min(t)"), "last": sql.SQL("max(t)")}
+    if window.kind == "integer":
+        return {**bounds}
+    held = sql.SQL("CASE WHEN count(*) > 0 THEN least(greatest({}, '0001-01-02'), '9999-12-30') END")
+    return {name: held.format(bound) for name, bound in bounds.items()}
+
+
+def _time(table: Table) -> sql.Identifier:
+    return sql.Identifier(table.time_column or "")
+
+
+def _count(cursor: Cursor) -> Count:
+    row = cursor.fetchone()
+    return Count(*row) if row is not None else Count(0)
+
+
+class Proof:
+    """What is counted around a load. Nothing of it is done where the request says `verify: false`."""
+
+    def __init__(
+        self, request: RestoreRequest, target: Target, before: Count | None, csv: CsvSource, report: Report
+    ) -> None:
+        self._request = request
+        self._target = target
+        self._before = before
+        self._csv = csv
+        self._report = report
+        self._staged_outside = Count(0)
+        self._after: Count | None = None
+
+    def check_staged(self, cursor: Cursor, staging: sql.Identifier) -> None:
+        """Look at the staged rows before they go on.
+
+        Raises:
+            RowsOutsideWindow: some are not of the archive's day.
+        """
+        target = self._target
+        if not self._request.verify or target.window is None or target.table.time_column not in target.plan.loaded:
+            return
+        self._staged_outside = count_staged_outside(cursor, target.table, staging, target.window)
+        if self._request.destination.rows_outside_window == "error":
+            refuse_outside(self._staged_outside, self._request.archive.day)
+
+    def check(self, cursor: Cursor) -> tuple[Window | None, tuple[Chunk, ...]]:
+        """Count again.
+
+        Returns:
+            The span that was really loaded, and the chunks outside the day that got rows.
+
+        Raises:
+            VerificationFailed: rows are missing, or there are more than were loaded.
+            RowsOutsideWindow: some are not of the archive's day.
+            WindowNotEmpty: the rows outside the day are there already.
+        """
+        window, table, before = self._target.window, self._target.table, self._before
+        if not self._request.verify:
+            return window, ()
+        self._compare_with_archive(cursor)
+        if window is None or before is None:
+            return window, ()
+        self._after = after = count_window(cursor, table, window)
+        added, kept = self._added(), self._kept()
+        outside = Count(0)
+        chunks: tuple[Chunk, ...] = ()
+        # Rows that are not in the day are elsewhere, or nowhere; and a trigger can make up for one that is.
+        if after.rows - kept != added or self._staged_outside.rows or has_insert_triggers(cursor, table):
+            outside, chunks = count_own(cursor, table, outside=window)
+            self._judge_outside(cursor, outside, chunks)
+        refuse_difference(before=kept, after=after.rows, added=added - outside.rows)
+        self._report.verification = Verification(before.rows, after, added, outside)
+        return window.widened(outside.first, outside.last), chunks
+
+    def landed(self, cursor: Cursor) -> bool | None:
+        """Tell by the day's rows whether the load was committed; None where they do not tell."""
+        if self._target.window is None or self._before is None or self._after is None:
+            return None
+        rows = count_window(cursor, self._target.table, self._target.window).rows
+        if self._after.rows == self._before.rows:
+            return None
+        return {self._after.rows: True, self._before.rows: False}.get(rows)
+
+    def _added(self) -> int:
+        report = self._report
+        return (report.rows_loaded if report.rows_inserted is None else report.rows_inserted) or 0
+
+    def _kept(self) -> int:
+        return 0 if self._before is None or self._report.rows_removed is not None else self._before.rows
+
+    def _compare_with_archive(self, cursor: Cursor) -> None:
+        """Refuse a load that took fewer rows than the archive holds. COPY does not count what a trigger drops."""
+        options, report = self._request.copy_.csv_options, self._report
+        records = rows_of(self._csv.records or 0, has_header=options.has_header)
+        if report.rows_read != records and not self._ends_at_marker(cursor, records):
+            self._refuse(f"the archive holds {records} rows, but PostgreSQL took {report.rows_read}", records)
+        # A trigger or a rule drops rows as well.
+        if report.rows_skipped and not (report.skips_conflicts and has_unique_index(cursor, self._target.table)):
+            self._refuse(f"{report.rows_skipped} rows were dropped, although no row can be in conflict", records)
+
+    def _ends_at_marker(self, cursor: Cursor, records: int) -> bool:
+        r"""Whether the one missing row is a line `\.` at the file's end, which PostgreSQL before 18 leaves out."""
+        return (
+            self._csv.ends_with_marker is True
+            and self._report.rows_read == records - 1
+            and cursor.connection.server_version < 180000  # noqa: PLR2004
+        )
+
+    def _refuse(self, message: str, records: int) -> None:
+        facts = {"rows_in_archive": records, "rows_loaded": self._report.rows_loaded}
+        raise VerificationFailed(message, details=[Fault("VerificationFailed", message, info=tuple(facts.items()))])
+
+    def _judge_outside(self, cursor: Cursor, outside: Count, chunks: tuple[Chunk, ...]) -> None:
+        destination = self._request.destination
+        if destination.rows_outside_window == "error":
+            refuse_outside(outside, self._request.archive.day)
+        if outside.rows and destination.existing_rows != "append" and self._target.window is not None:
+            beside = count_beside_own(cursor, self._target.table, chunks, self._target.window)
+            if beside:
+                raise WindowNotEmpty(
+                    f"{self._report.target_table} already holds {beside} rows at the times of the archive's rows"
+                    f" outside {self._request.archive.day.isoformat()}"
+                )

@@ -1,0 +1,245 @@
+"""What a request may say, field by field. `docs/request.md` describes each of them. No environment, no I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from shared.csvfile.head import MOST_COLUMNS
+from shared.csvfile.options import CsvOptions
+from shared.errors import RequestError
+from shared.model.location import ArchiveLocation, parse_adls_url
+from shared.names import QualifiedName, check_name, parse_qualified_name
+from shared.postgres.uri import SslMode, check_hosts, check_login, read_connection_uri
+from shared.secret import Secret
+
+
+def _connection_uri(value: Secret) -> Secret:
+    read_connection_uri(value.get_secret_value())
+    return value
+
+
+def _qualified_name(value: str) -> str:
+    parse_qualified_name(value)
+    return value
+
+
+def _no_boolean(value: Any) -> Any:
+    # To Python a boolean is a number.
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")  # noqa: TRY004 - pydantic collects ValueError only
+    return value
+
+
+def _sha256(value: str) -> str:
+    if not re.fullmatch("[0-9a-fA-F]{64}", value):
+        raise ValueError("must be 64 hexadecimal digits")
+    return value.lower()
+
+
+def _flag_or_auto(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return handler(value)
+    except ValidationError as exc:
+        raise ValueError('must be true, false or "auto"') from exc
+
+
+def _cagg_names(value: Any) -> Any:
+    if isinstance(value, str) and value.lower() == "all":
+        return "all"
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError('must be "all" or a list of names')
+    if len(value) > MOST_CAGGS:
+        raise ValueError(f"must name {MOST_CAGGS} aggregates at most")
+    for name in value:
+        parse_qualified_name(name)
+    return tuple(value)
+
+
+# An answer of 4 MB is the most that Data Factory takes.
+MOST_CAGGS = 1000
+
+TableName = Annotated[str, AfterValidator(_qualified_name)]
+ColumnName = Annotated[str, AfterValidator(check_name)]
+# Of the file: staging leaves a column out whose name is too long for PostgreSQL.
+FileColumnName = Annotated[str, Field(min_length=1)]
+WholeNumber = Annotated[int, BeforeValidator(_no_boolean)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Pg(_Section):
+    """Where PostgreSQL is, and as whom: a URI, or its parts. What is left out is the app settings'."""
+
+    host: Annotated[str, AfterValidator(check_hosts)] | None = None
+    port: WholeNumber | None = Field(None, ge=1, le=65535)
+    user: Annotated[str, AfterValidator(check_login)] | None = None
+    password: Annotated[Secret, Field(max_length=8192)] | None = None
+    auth: Literal["password", "entra"] | None = None
+    sslmode: SslMode | None = None
+    database: Annotated[str, AfterValidator(check_login)] | None = None
+    connection_uri: Annotated[Secret, AfterValidator(_connection_uri), Field(max_length=8192)] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Pg:
+        parts = ("host", "port", "user", "password", "sslmode")
+        both = [name for name in parts if getattr(self, name) is not None]
+        if self.connection_uri is not None and both:
+            raise ValueError(f"connection_uri already says what {', '.join(both)} say; give one or the other")
+        return self
+
+    @model_validator(mode="after")
+    def _token_or_password(self) -> Pg:
+        if self.auth == "entra" and self.parameters.get("password"):
+            raise ValueError('a password and auth "entra" are two ways; give one or the other')
+        return self
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What the request tells libpq, by libpq's keywords. It may hold a password."""
+        given: dict[str, str | None] = {"host": self.host, "user": self.user, "sslmode": self.sslmode}
+        if self.connection_uri is not None:
+            given |= read_connection_uri(self.connection_uri.get_secret_value())
+        given |= {"port": str(self.port)} if self.port is not None else {}
+        given |= {"password": self.password.get_secret_value()} if self.password is not None else {}
+        given |= {"dbname": self.database} if self.database is not None else {}
+        return {keyword: value for keyword, value in given.items() if value is not None}
+
+
+class Destination(_Section):
+    """Which table, and how the rows get there."""
+
+    mode: Literal["direct", "staging"] = "direct"
+    target_table: TableName | None = None
+    create_staging_like: TableName | None = None
+    on_existing: Literal["error", "append", "skip", "replace"] | None = None
+    rows_outside_window: Literal["error", "allow"] = "error"
+    time_column: ColumnName | None = None
+
+    @model_validator(mode="after")
+    def _staging_only(self) -> Destination:
+        if self.create_staging_like is not None and self.mode != "staging":
+            raise ValueError('create_staging_like has a meaning only with mode "staging"')
+        return self
+
+    @model_validator(mode="after")
+    def _replaces_the_day_alone(self) -> Destination:
+        if self.on_existing == "replace" and self.rows_outside_window == "allow":
+            raise ValueError(
+                'on_existing "replace" removes the rows of the day alone, so that a repeated request would double those'
+                ' outside: it does not go with rows_outside_window "allow"'
+            )
+        return self
+
+    @property
+    def existing_rows(self) -> Literal["error", "append", "skip", "replace"]:
+        """What happens to rows that are in the day already. Staging skips conflicts, so that it may append."""
+        return self.on_existing or ("append" if self.mode == "staging" else "error")
+
+
+class Timescaledb(_Section):
+    """What is done about compression and continuous aggregates, best effort."""
+
+    decompress_window: Annotated[bool | Literal["auto"], WrapValidator(_flag_or_auto)] = True
+    recompress_window: bool = True
+    compress_new_chunks: bool = False
+    refresh_caggs: Annotated[Literal["all"] | tuple[str, ...], BeforeValidator(_cagg_names)] = ()
+
+
+class Copy(_Section):
+    """How the file is read."""
+
+    csv_options: CsvOptions = CsvOptions()
+    columns: tuple[FileColumnName, ...] | None = Field(None, min_length=1, max_length=MOST_COLUMNS)
+    column_map: Mapping[FileColumnName, ColumnName] = {}
+    synchronous_commit_off: bool = True
+    transfer: Literal["auto", "spool", "stream"] = "auto"
+    format: Literal["auto", "text", "binary"] = "auto"
+    indexes: Literal["auto", "keep"] = "auto"
+    on_error: Literal["stop", "skip"] = "stop"
+    max_rejected_rows: WholeNumber | None = Field(None, ge=0)
+    expected_rows: WholeNumber | None = Field(None, ge=0)
+    expected_sha256: (
+        Annotated[str, AfterValidator(_sha256), WithJsonSchema({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})]
+        | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _headerless(self) -> Copy:
+        if self.columns is None and not self.csv_options.has_header:
+            raise ValueError("columns must name the file's columns where csv_options.HEADER is false")
+        if self.columns is not None and len(set(self.columns)) != len(self.columns):
+            raise ValueError("columns names a column twice")
+        return self
+
+    @model_validator(mode="after")
+    def _rejects(self) -> Copy:
+        if (self.on_error == "skip") != (self.max_rejected_rows is not None):
+            raise ValueError('on_error "skip" and max_rejected_rows go together: say how many rows may be left out')
+        return self
+
+
+def _archive_location(value: Any, info: ValidationInfo) -> ArchiveLocation:
+    if not isinstance(value, str):
+        raise ValueError("must be a URL or a path, as text")  # noqa: TRY004 - pydantic collects ValueError only
+    try:
+        return parse_adls_url(value, **(info.context or {}))
+    except RequestError as exc:
+        # Carried along, so that the fault stands beside those of the other fields.
+        raise PydanticCustomError("adls_url", "{message}", {"message": exc.message, "error": exc}) from exc
+
+
+class RestoreRequest(_Section):
+    """One request: which archive, into which table, how. `docs/request.md` describes each field."""
+
+    # Read as text, kept as what the text says.
+    archive: Annotated[
+        ArchiveLocation, BeforeValidator(_archive_location), WithJsonSchema({"type": "string", "minLength": 1})
+    ] = Field(alias="adls_url")
+    pg: Pg = Pg()
+    destination: Destination = Destination()
+    timescaledb: Timescaledb = Timescaledb()
+    copy_: Copy = Field(Copy(), alias="copy")
+    verify: bool = True
+    dry_run: bool = False
+
+    @model_validator(mode="after")
+    def _rejects_by_staging(self) -> RestoreRequest:
+        # COPY with ON_ERROR into a hypertable loads the bad rows with other values (measured on 2.29.2 and 2.31.0).
+        if self.copy_.on_error == "skip" and self.destination.mode != "staging":
+            raise ValueError('copy.on_error "skip" works only with destination.mode "staging"')
+        return self
+
+    @property
+    def target_table(self) -> QualifiedName:
+        """The table that the request names, or else the archive's path."""
+        return self._qualified(self.destination.target_table)
+
+    @property
+    def staging_like(self) -> QualifiedName:
+        """The table that a staging table is made like."""
+        return self._qualified(self.destination.create_staging_like or self.destination.target_table)
+
+    def _qualified(self, text: str | None) -> QualifiedName:
+        if text is None:
+            return QualifiedName(self.archive.schema, self.archive.table)
+        name = parse_qualified_name(text)
+        return QualifiedName(name.schema or self.archive.schema, name.name)

@@ -1,0 +1,1 @@
+"""PostgreSQL: connect, transactions, savepoints, errors. Knows no TimescaleDB."""

@@ -1,0 +1,174 @@
+"""Connect to PostgreSQL, with a password or a token, and cut a connection that gives no answer.
+
+psycopg2's own transaction handling is off (autocommit); `transaction.py` says why.
+
+A token of the function's own identity is sent as the password, over TLS, and the role has the identity's name:
+https://learn.microsoft.com/azure/postgresql/flexible-server/security-entra-concepts. It is asked for at each
+connection; azure-identity keeps it while it is good.
+
+The server's `statement_timeout` ends a statement that takes too long, and TCP's own timers find a dead peer. Neither
+finds a network that takes what is sent and delivers nothing (a proxy or gateway that hangs): libpq waits for ever. So
+each statement has a limit on this side too.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+
+from shared.identity import token_for_postgres
+from shared.postgres.connect_error import refusal_to_error
+from shared.postgres.endpoint import Endpoint
+from shared.postgres.sqlstate import database_error
+from shared.secret import Secret, shown_to_server
+
+Connection = psycopg2.extensions.connection
+Cursor = psycopg2.extensions.cursor
+
+
+class LimitedConnection(psycopg2.extensions.connection):
+    """A connection that knows how long a statement may take."""
+
+    answer_within_seconds: float
+
+
+def limited_connection(answer_within_seconds: float) -> type[LimitedConnection]:
+    """Make the class of connections with this limit."""
+    return type("LimitedConnection", (LimitedConnection,), {"answer_within_seconds": answer_within_seconds})
+
+
+class LimitedCursor(psycopg2.extensions.cursor):
+    """A cursor whose statements are cut off at the connection's limit; psycopg2 then raises without a SQLSTATE."""
+
+    connection: LimitedConnection
+
+    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's own name
+        """Run a statement."""
+        with _limit(self.connection):
+            super().execute(query, vars)
+
+    def copy_expert(self, sql: Any, file: Any, size: int = 8192) -> None:
+        """Run a COPY."""
+        with _limit(self.connection):
+            super().copy_expert(sql, file, size)
+
+
+@contextmanager
+def _limit(connection: LimitedConnection) -> Iterator[None]:
+    # A descriptor of our own: libpq's may be closed, and its number used again, when the time is up.
+    watched = socket.socket(fileno=os.dup(connection.fileno()))
+    timer = threading.Timer(connection.answer_within_seconds, _cut, (watched,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        watched.close()
+
+
+def _cut(watched: socket.socket) -> None:
+    try:
+        watched.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        # The peer was faster.
+        return
+
+
+def password_of(endpoint: Endpoint) -> Secret | None:
+    """Return what the server is shown: the password, or a token that is still good.
+
+    Raises:
+        RestoreError: as `token_for_postgres`.
+    """
+    if endpoint.auth == "password":
+        return endpoint.password
+    return token_for_postgres(endpoint.cloud, endpoint.scope)
+
+
+# How much later than the server this side gives a statement up.
+_GRACE_SECONDS = 5
+
+APPLICATION_NAME = "restore-chunk"
+
+# With these a server notices within about a minute and a half that this side is gone, and gives its locks back.
+# Linux' own default is two hours.
+DEAD_CLIENT_SETTINGS = {
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "6",
+    "tcp_user_timeout": "90000",
+}
+
+# What neither a URI nor a setting changes: the restore's own limits rest on them.
+_PARAMETERS: dict[str, Any] = {
+    # A peer that is gone without a word is noticed within about a minute and a half.
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 6,
+    "tcp_user_timeout": 90_000,  # milliseconds; the same for what was sent and not acknowledged
+    # The session's text is always UTF-8; the file's own encoding is an option of COPY.
+    "client_encoding": "UTF8",
+    "application_name": APPLICATION_NAME,
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a server may take, in seconds.
+
+    Attributes:
+        connect_seconds: for each host, to let us in.
+        statement_seconds: what the server gives a statement. Some seconds later the connection is cut here.
+    """
+
+    connect_seconds: int
+    statement_seconds: float
+
+
+@contextmanager
+def connect(endpoint: Endpoint, limits: Limits) -> Iterator[Connection]:
+    """Open a connection in autocommit and close it at the end.
+
+    Args:
+        endpoint: the server, and the way in.
+        limits: how long it may take.
+
+    Raises:
+        DatabaseUnreachable: no answer, or the server has no place or is starting.
+        DatabaseAccessDenied: wrong user or password, or this client is not let in.
+        DatabaseNotFound: the server has no such database.
+    """
+    # Held as long as the connection: it stays known as a secret.
+    password = password_of(endpoint)
+    with shown_to_server(password), closing(_open(endpoint, password, limits)) as connection:
+        connection.autocommit = True
+        try:
+            yield connection
+        except psycopg2.Error as exc:
+            raise database_error(exc) from exc
+
+
+def _open(endpoint: Endpoint, password: Secret | None, limits: Limits) -> Connection:
+    # psycopg2 quotes the values; nothing is pasted together here.
+    parameters = endpoint.with_password(password) | _PARAMETERS
+    parameters["connect_timeout"] = limits.connect_seconds
+    try:
+        connection: Connection = psycopg2.connect(
+            **parameters,
+            connection_factory=limited_connection(limits.statement_seconds + _GRACE_SECONDS),
+            cursor_factory=LimitedCursor,
+        )
+    except psycopg2.Error as exc:
+        raise refusal_to_error(parameters, exc) from exc
+    return connection

@@ -1,0 +1,189 @@
+"""SQLSTATE -> our errors. The one place that knows which is which; texts are never looked at to tell errors apart.
+
+The codes are those of PostgreSQL's manual, appendix A.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg2
+from psycopg2 import errorcodes
+
+from shared.errors import (
+    CsvOptionRejected,
+    DatabaseAccessDenied,
+    DatabaseDiskFull,
+    DatabaseFailed,
+    DatabaseNotFound,
+    DatabasePermissionDenied,
+    DatabaseReadOnly,
+    DatabaseUnreachable,
+    DataRejected,
+    Fault,
+    OperationNotSupported,
+    RestoreError,
+    StagingTypeMismatch,
+    StatementCanceled,
+    TableNotFound,
+    TargetLocked,
+    UnknownColumn,
+)
+from shared.secret import redact_from_server
+
+# What another way of loading would not spare: whoever waits is told at once.
+INTERRUPTIONS = (DatabaseUnreachable, StatementCanceled)
+
+# A code of five characters goes before its class of two.
+_ERRORS: dict[str, type[RestoreError]] = {
+    "08": DatabaseUnreachable,  # connection exception
+    "0A": OperationNotSupported,  # feature_not_supported
+    "22": DataRejected,  # data exception
+    "23": DataRejected,  # integrity constraint violation
+    "25006": DatabaseReadOnly,  # read_only_sql_transaction
+    "28": DatabaseAccessDenied,  # invalid authorization specification
+    "3D": DatabaseNotFound,  # invalid catalog name
+    "3F": TableNotFound,  # invalid schema name
+    "40": TargetLocked,  # transaction rollback: deadlock, serialization failure
+    "42501": DatabasePermissionDenied,  # insufficient_privilege
+    "42601": CsvOptionRejected,  # syntax_error: our SQL is constant, so an option that this server does not know
+    "42804": StagingTypeMismatch,  # datatype_mismatch: the INSERT from staging
+    "42703": UnknownColumn,  # undefined_column
+    "42P01": TableNotFound,  # undefined_table
+    "53300": DatabaseUnreachable,  # too_many_connections
+    "53": DatabaseDiskFull,  # insufficient resources
+    "54": DataRejected,  # program limit exceeded: a value too long for an index, a row too long
+    "55000": OperationNotSupported,  # object_not_in_prerequisite_state: a deferrable constraint and ON CONFLICT
+    "55P03": TargetLocked,  # lock_not_available
+    "57014": StatementCanceled,  # query_canceled
+    "57": DatabaseUnreachable,  # operator intervention: shutdown, crash, starting up, terminated
+    "P0001": DataRejected,  # raise_exception: a trigger of the user's refuses a row
+}
+
+# Internal error, system error, foreign data, configuration file: nothing that a row can be blamed for.
+_SERVERS_OWN = ("XX", "58", "F0", "HV")
+
+# Broken connections, deadlocks, no room, no lock, canceled, shut down: the line would be that of the part of the file,
+# or of the binary row, that was just under way.
+_OF_NO_ROW = ("08", "40", "53", "55P03", "57")
+
+# Syntax errors and names that are not there.
+_OF_NAMES = ("42", "3F")
+# unique_violation, exclusion_violation
+_CONFLICTS = ("23505", "23P01")
+
+# What PostgreSQL says under these names objects and reasons, and no value of a row.
+_WITHOUT_VALUES = (
+    *("08", "0A", "23", "25", "28", "3D", "40", "53", "54", "55", "57", *_SERVERS_OWN),
+    errorcodes.BAD_COPY_FILE_FORMAT,
+    errorcodes.INSUFFICIENT_PRIVILEGE,
+    errorcodes.DATATYPE_MISMATCH,
+)
+
+
+def error_for_sqlstate(sqlstate: str, message: str, facts: dict[str, Any] | None = None) -> RestoreError:
+    """Make the error that a SQLSTATE stands for; its detail holds the SQLSTATE and the other facts."""
+    kind = _ERRORS.get(sqlstate) or _ERRORS.get(sqlstate[:2]) or DatabaseFailed
+    known = {"sqlstate": sqlstate} | (facts or {})
+    return kind(message, details=[Fault(kind.code, message, info=tuple(known.items()))])
+
+
+def database_error(exc: psycopg2.Error) -> RestoreError:
+    """Translate what psycopg2 raised. An error without a SQLSTATE is the client's: the connection broke."""
+    if exc.pgcode is None:
+        return DatabaseUnreachable("the connection to the database server broke")
+    return error_for_sqlstate(exc.pgcode, message_without_rows(exc))
+
+
+def rejected_row(
+    exc: psycopg2.Error, *, relation: str, columns: Sequence[str], show_row_data: bool = False
+) -> RestoreError:
+    """Translate an error of a COPY, with the CSV line and the column where PostgreSQL names them.
+
+    Args:
+        exc: what psycopg2 raised.
+        relation: name of the table that was copied into, without its schema.
+        columns: the columns that were copied.
+        show_row_data: whether the error may hold values of the row: PostgreSQL's own message, DETAIL and CONTEXT.
+
+    Returns:
+        The error; where a row is the reason, its detail holds `line` (the file's first line is 1, its
+        header) and `column`.
+    """
+    if exc.pgcode is None:
+        return database_error(exc)
+    message = message_without_rows(exc)
+    is_hidden = message != exc.diag.message_primary
+    has_place = not exc.pgcode.startswith(_OF_NO_ROW)
+    line, column = _place(exc.diag.context or "", relation, columns) if has_place else (None, None)
+    column = exc.diag.column_name or column
+    facts = {"line": line, "column": column, "constraint": exc.diag.constraint_name}
+    if show_row_data:
+        message, is_hidden = redact_from_server(exc.diag.message_primary or message), False
+        said = {"server_detail": exc.diag.message_detail, "server_context": exc.diag.context}
+        facts |= {name: None if text is None else redact_from_server(text) for name, text in said.items()}
+    known = {name: fact for name, fact in facts.items() if fact is not None}
+    error = error_for_sqlstate(exc.pgcode, message, known)
+    is_of_a_function = isinstance(error, DatabaseFailed) and not exc.pgcode.startswith(_SERVERS_OWN)
+    # "No such table" about a value that is read as a table's name, or about what a trigger does.
+    is_of_a_value = line is not None and exc.pgcode.startswith(_OF_NAMES) and exc.pgcode != "42501"
+    if is_of_a_function or is_of_a_value:
+        # A trigger or a function of the user's that raises a SQLSTATE of its own.
+        error = DataRejected(message, details=[Fault(DataRejected.code, message, info=error.details[0].info)])
+    if isinstance(error, DataRejected):
+        if exc.pgcode == "23505":  # unique_violation
+            error.hint = (
+                "rows of the archive are in the table already, or twice in the archive:"
+                ' use destination.mode "staging" to skip them'
+            )
+        elif is_hidden:
+            error.hint = f"{error.default_hint}; with the setting SHOW_ROW_DATA the server's own message is shown"
+        where = "" if line is None else f"line {line}" + ("" if column is None else f", column {column}")
+        error.message = f"{where}: {message}" if where else message
+        error.target = where or None
+    return error
+
+
+def names_a_line(error: RestoreError) -> bool:
+    """Whether the error says at which line of the CSV it came."""
+    return any(name == "line" for fault in error.details for name, _ in fault.info)
+
+
+def is_conflict(error: RestoreError) -> bool:
+    """Whether the database refused a row for another one: a key that stands twice, or an exclusion."""
+    cause = error.__cause__
+    return isinstance(cause, psycopg2.Error) and cause.pgcode in _CONFLICTS
+
+
+def message_without_rows(exc: psycopg2.Error) -> str:
+    """Return the server's message where it holds no value of a row, and otherwise what its SQLSTATE is called.
+
+    A message is not asked whether it holds one: it is in the server's language. Those of some SQLSTATEs never do;
+    others repeat the value that they complain of (classes 22 and 42, where a value is read as a number or as the name
+    of a table), and whatever a function of a user's raises, or runs into in a statement that it made, may hold
+    anything. DETAIL and CONTEXT are never in it.
+    """
+    sqlstate, source = exc.pgcode or "", exc.diag.source_file or ""
+    is_of_a_function = source.startswith("pl") or exc.diag.internal_query is not None
+    if exc.diag.message_primary and not is_of_a_function and sqlstate.startswith(_WITHOUT_VALUES):
+        return redact_from_server(exc.diag.message_primary)
+    try:
+        return str(errorcodes.lookup(sqlstate)).lower().replace("_", " ")
+    except KeyError:
+        return "a function of the database refused the row"
+
+
+def _place(context: str, relation: str, columns: Sequence[str]) -> tuple[int | None, str | None]:
+    """Read line and column out of `COPY <relation>, line 3, column v: "abc"`, in whatever language.
+
+    PostgreSQL gives them nowhere else (CopyFromErrorCallback in copyfrom.c). Every translation keeps the order:
+    relation, line, column, a colon (a full-width one in Chinese).
+    """
+    found = re.search(rf"COPY\s+{re.escape(relation)}\D*?(\d+)", context)
+    if found is None:
+        return None, None
+    rest = context[found.end() :]
+    named = [name for name in columns if re.match(rf"(?:\W+\w+){{1,2}}?\W+?{re.escape(name)}\s?[:\uff1a,]", rest)]
+    return int(found.group(1)), max(named, key=len, default=None)

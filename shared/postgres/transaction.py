@@ -1,0 +1,236 @@
+"""One transaction: its settings, BEGIN, COMMIT, and whether a COMMIT whose answer was lost took place.
+
+psycopg2's own transaction handling is off (autocommit), and BEGIN and COMMIT are statements like any other: only
+so can the answer to a COMMIT be read. PostgreSQL answers `ROLLBACK`, and psycopg2 raises nothing, where a
+COMMIT ends a transaction that had failed before.
+
+What became of a COMMIT whose answer was lost. The server knows it by the transaction's id; nobody has to guess.
+
+A server that was restarted in between (a crash, a failover) may have lost the transaction and given its id to another
+one. Then the day's rows are counted: they are as many as before the load, or as many as after it.
+
+An id that never reached the disk is given again after a crash (measured on 17 and 18: `pg_xact_status` then says
+committed), so an id is believed only of the server that gave it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import psycopg2
+import psycopg2.extensions
+from psycopg2 import sql
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR, TRANSACTION_STATUS_UNKNOWN
+
+from shared.errors import CommitOutcomeUnknown, DatabaseError, DatabaseUnreachable, InternalError
+from shared.postgres.connect import (
+    DEAD_CLIENT_SETTINGS,
+    Connection,
+    Cursor,
+)
+from shared.postgres.savepoint import optional_step
+
+
+@dataclass(frozen=True)
+class ServerRun:
+    """What tells a server from the same one after a crash.
+
+    Attributes:
+        start: when its postmaster was started, as text.
+        processes: pids of its own processes (checkpointer, background writer, ...). After a crash of a single backend
+            the same postmaster starts all of them anew. Every role may see their pids.
+    """
+
+    start: str
+    processes: frozenset[int]
+
+    def is_same(self, later: ServerRun) -> bool:
+        """Whether the server has not crashed in between; some of its processes may have come and gone."""
+        return self.start == later.start and bool(self.processes & later.processes)
+
+
+def server_run(cursor: psycopg2.extensions.cursor) -> ServerRun:
+    """Ask the server which run of it this is."""
+    cursor.execute(
+        "SELECT pg_catalog.pg_postmaster_start_time()::text,"
+        " ARRAY(SELECT pid FROM pg_catalog.pg_stat_activity WHERE usesysid IS NULL)"
+    )
+    row = cursor.fetchone()
+    return ServerRun("", frozenset()) if row is None else ServerRun(row[0], frozenset(row[1]))
+
+
+# With these the server ends the session itself; it may have committed before, and waited for a replica.
+_SESSION_ENDED = ("08", "57")
+
+_NOTHING_TO_ROLL_BACK = (TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_UNKNOWN)
+
+
+class Transaction:
+    """One transaction. It is rolled back unless `commit()` was called and the server confirmed it."""
+
+    def __init__(self, connection: Connection, cursor: Cursor) -> None:
+        self._connection = connection
+        self.cursor = cursor
+
+    def commit(self, last_look: Callable[[], bool]) -> bool:
+        """Commit, and believe it only when the server says so.
+
+        Args:
+            last_look: asked right before the COMMIT.
+
+        Returns:
+            False where `last_look` said so; then the transaction is still open.
+
+        Raises:
+            CommitInterruptedError: the connection broke while COMMIT was under way; it knows the transaction's id.
+            InternalError: the transaction had failed before, or the server answered with a rollback.
+        """
+        if self._connection.info.transaction_status == TRANSACTION_STATUS_INERROR:
+            raise InternalError("the transaction had failed before its COMMIT")
+        self.cursor.execute("SELECT pg_catalog.pg_current_xact_id()::text")
+        row = self.cursor.fetchone()
+        run = server_run(self.cursor)
+        if not last_look():
+            return False
+        try:
+            self.cursor.execute("COMMIT")
+        except psycopg2.Error as exc:
+            if exc.pgcode is None or self._connection.closed or exc.pgcode.startswith(_SESSION_ENDED):
+                raise CommitInterruptedError("" if row is None else row[0], run) from exc
+            raise
+        if self.cursor.statusmessage != "COMMIT":
+            raise InternalError(f"the server answered COMMIT with {self.cursor.statusmessage!r:.100}")
+        return True
+
+
+class CommitInterruptedError(Exception):
+    """The connection broke in the middle of a COMMIT.
+
+    Attributes:
+        xid: the transaction's id, as `pg_xact_status` takes it.
+        server_run: of the server that gave the id.
+    """
+
+    def __init__(self, xid: str, server_run: ServerRun) -> None:
+        super().__init__(xid)
+        self.xid = xid
+        self.server_run = server_run
+
+
+@contextmanager
+def transaction(
+    connection: Connection, isolation: Literal["READ COMMITTED", "REPEATABLE READ", "REPEATABLE READ READ ONLY"]
+) -> Iterator[Transaction]:
+    """Begin a transaction; what the body did not commit is rolled back at its end."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("BEGIN ISOLATION LEVEL {}").format(sql.SQL(isolation)))
+        try:
+            yield Transaction(connection, cursor)
+        finally:
+            _roll_back(connection)
+
+
+def _roll_back(connection: Connection) -> None:
+    """End the transaction, if there is one; a broken connection has ended it already."""
+    if connection.closed or connection.info.transaction_status in _NOTHING_TO_ROLL_BACK:
+        return
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("ROLLBACK")
+    except Exception:  # noqa: BLE001 - whatever it is, it must not take the place of the error or of the answer
+        connection.close()
+
+
+def begin_session(
+    cursor: Cursor, *, synchronous_commit_off: bool, lock_timeout_seconds: int, statement_timeout_seconds: int
+) -> None:
+    """Make the load's transaction the same wherever it runs. Takes no snapshot.
+
+    A timestamp without an offset is read as UTC, since the archive's day is the UTC day. And the server is
+    to notice that this side is gone while it is at work as well: without the check it would go on with a long statement
+    or a wait for a lock, and keep its own locks, until it has something to send (PostgreSQL 14 and newer).
+    """
+    settings = {
+        "timezone": "UTC",
+        "lock_timeout": f"{lock_timeout_seconds}s",
+        "statement_timeout": f"{statement_timeout_seconds}s",
+        "idle_in_transaction_session_timeout": f"{statement_timeout_seconds}s",
+    } | DEAD_CLIENT_SETTINGS
+    if synchronous_commit_off:
+        settings["synchronous_commit"] = "off"
+    # SET takes no snapshot: the chunks are locked before the first query fixes it.
+    for name, value in settings.items():
+        cursor.execute(sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+    with optional_step(cursor):
+        cursor.execute("SET LOCAL client_connection_check_interval = '2s'")
+
+
+def make_commit_durable(cursor: Cursor) -> None:
+    """Let the COMMIT wait for the disk, so that an answered 200 survives a crash of the server.
+
+    The session's own value is put back, since `remote_apply` and its like wait for replicas too. Where that
+    value is "off", the COMMIT waits for the local disk and the synchronous replicas all the same.
+    """
+    cursor.execute("SET LOCAL synchronous_commit TO DEFAULT")
+    cursor.execute("SELECT current_setting('synchronous_commit') = 'off'")
+    row = cursor.fetchone()
+    if row is not None and row[0]:
+        cursor.execute("SET LOCAL synchronous_commit = on")
+
+
+_POLL_SECONDS = 0.5
+
+
+def find_out(
+    connect_again: Callable[[], AbstractContextManager[Connection]],
+    interrupted: CommitInterruptedError,
+    landed: Callable[[Cursor], bool | None],
+    *,
+    patience_seconds: float,
+) -> None:
+    """Return if the transaction was committed.
+
+    Args:
+        connect_again: opens a new connection to the same database.
+        interrupted: what is known of the transaction.
+        landed: tells by the day's rows whether it was committed; None where they do not tell.
+        patience_seconds: how long the server may be away, or still be at it.
+
+    Raises:
+        DatabaseUnreachable: the transaction was rolled back; the request can be sent again.
+        CommitOutcomeUnknown: the server did not say in time.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        is_committed = _ask(connect_again, interrupted, landed)
+        if is_committed:
+            return
+        if is_committed is False:
+            raise DatabaseUnreachable("the connection broke at the COMMIT, and the server rolled the restore back")
+        if time.monotonic() > deadline:
+            raise CommitOutcomeUnknown(
+                f"the connection broke at the COMMIT of transaction {interrupted.xid}, and the server does not tell",
+                hint=f"count the day's rows, or ask: SELECT pg_xact_status('{interrupted.xid}'), if the server started"
+                f" at {interrupted.server_run.start} has not crashed since",
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _ask(
+    connect_again: Callable[[], AbstractContextManager[Connection]],
+    interrupted: CommitInterruptedError,
+    landed: Callable[[Cursor], bool | None],
+) -> bool | None:
+    try:
+        with connect_again() as connection, connection.cursor() as cursor:
+            if not interrupted.server_run.is_same(server_run(cursor)):
+                return landed(cursor)
+            cursor.execute("SELECT pg_catalog.pg_xact_status(%s::xid8)", (interrupted.xid,))
+            row = cursor.fetchone()
+            return None if row is None else {"committed": True, "aborted": False}.get(row[0])
+    except (DatabaseError, psycopg2.Error):
+        return None

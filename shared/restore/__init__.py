@@ -1,0 +1,1 @@
+"""One restore, from its request to its answer."""

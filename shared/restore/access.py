@@ -1,0 +1,89 @@
+"""Where one restore may go: which storage account, table, server and role. Decided before the first connection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from shared.errors import StorageAccountNotAllowed, TargetNotAllowed
+from shared.identity import PUBLIC
+from shared.model.location import ArchiveLocation
+from shared.model.request import RestoreRequest
+from shared.names import QualifiedName
+from shared.postgres.endpoint import Endpoint, find_endpoint
+from shared.settings import Settings
+
+
+def refuse_other_accounts(location: ArchiveLocation, settings: Settings) -> None:
+    """Refuse an archive that is not in a listed account.
+
+    A listed account is named by the host of either of its services. Its name alone means the account of that name in
+    the public cloud without a DNS zone, since the same name elsewhere is another account.
+
+    Args:
+        location: the file, also where it was named by a bare path.
+        settings: hold the list; without one every account may be read.
+
+    Raises:
+        StorageAccountNotAllowed: neither the account nor this file system of it is listed.
+    """
+    allowed = settings.adls_allowed_accounts
+    if allowed is None:
+        return
+    host = location.host
+    names = [host.name("dfs"), host.name("blob")]
+    if host.cloud == PUBLIC and host.zone is None:
+        names.append(host.account)
+    if not any(name in allowed or f"{name}/{location.filesystem}" in allowed for name in names):
+        raise StorageAccountNotAllowed(
+            f"the file system {location.filesystem} of {names[0]} is not one that this function may read"
+        )
+
+
+# PostgreSQL keeps names with pg_ for itself, TimescaleDB its catalogue, its chunks and their compressed parts.
+_INTERNAL = ("pg_", "information_schema", "_timescaledb_", "timescaledb_")
+
+
+def open_doors(request: RestoreRequest, settings: Settings) -> Endpoint:
+    """Hold a request against every allow list.
+
+    Args:
+        request: what is asked for.
+        settings: what is allowed.
+
+    Returns:
+        The server that it goes to, and how.
+
+    Raises:
+        StorageAccountNotAllowed: the archive is elsewhere.
+        TargetNotAllowed: the table, or the one that staging is made like, is not listed, or is the server's own.
+        RestoreError: as `find_endpoint`.
+    """
+    refuse_other_accounts(request.archive, settings)
+    for table, target in (
+        (request.target_table, "destination.target_table"),
+        (request.staging_like, "destination.create_staging_like"),
+    ):
+        if (table.schema or "").startswith(_INTERNAL):
+            # Rows in a compressed chunk's own table, or in a catalogue, are rows that nobody put there.
+            raise TargetNotAllowed(f"the schema {table.schema} is the server's own", target=target)
+    if settings.allowed_targets is not None:
+        _refuse_table(request.target_table, settings.allowed_targets, "destination.target_table")
+        _refuse_table(request.staging_like, settings.allowed_targets, "destination.create_staging_like")
+    return find_endpoint(request.pg.parameters, request.pg.auth, settings, database=request.archive.database)
+
+
+def _refuse_table(table: QualifiedName, patterns: Sequence[str], target: str) -> None:
+    if not any(_matches(table, pattern) for pattern in patterns):
+        raise TargetNotAllowed(f"the table {table} is not one that this function may write to", target=target)
+
+
+def _matches(table: QualifiedName, pattern: str) -> bool:
+    # As in the file's name: the first dot divides, so that `silver.*` is every table of one schema and of no other.
+    schema, _, name = pattern.partition(".")
+    return _like(schema, table.schema or "") and _like(name, table.name)
+
+
+def _like(pattern: str, text: str) -> bool:
+    parts = {"*": ".*", "?": "."}
+    return re.fullmatch("".join(parts.get(char, re.escape(char)) for char in pattern), text, re.DOTALL) is not None

@@ -1,0 +1,130 @@
+"""A restore up to its first write, and a report of what would happen. Runs in a READ ONLY transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from shared.csvfile.scan import rows_of
+from shared.csvfile.source import CsvSource
+from shared.errors import MissingRight, lacks
+from shared.load.copy.text import is_supported
+from shared.load.target import Target, find_target, missing_rights
+from shared.load.verify import count_window
+from shared.model.answer import CaggWindow, PlannedCagg, PlannedChunk, Problem, failure
+from shared.model.report import Report
+from shared.model.request import RestoreRequest
+from shared.model.results import Count
+from shared.model.window import iso
+from shared.postgres.connect import Cursor
+from shared.postgres.savepoint import attempt_in_savepoint
+from shared.postgres.transaction import begin_session
+from shared.settings import Settings
+from shared.timescale.caggs import PlannedRefresh, caggs_available, names_of, plan_refresh
+from shared.timescale.chunks import chunks_inside
+from shared.timescale.privileges import can_read, find_missing, to_refresh
+
+
+def examine(
+    cursor: Cursor,
+    request: RestoreRequest,
+    settings: Settings,
+    names: Sequence[str],
+    csv: CsvSource,
+    report: Report,
+) -> None:
+    """Find out what a restore would do, and fill it into the report.
+
+    Nothing is written, and no lock is taken that another session would wait for.
+
+    Args:
+        cursor: in a READ ONLY transaction.
+        request: what would be restored, and how.
+        settings: the function app's.
+        names: the file's columns, under the table's names.
+        csv: the archive, unpacked.
+        report: gets `dry_run`.
+
+    Raises:
+        RestoreError: the restore would end with this error before it wrote anything.
+    """
+    options = request.copy_.csv_options
+    with report.clock.stage("count"):
+        csv.read_through()
+        rows = rows_of(csv.records or 0, has_header=options.has_header)
+    with report.clock.stage("inspect"):
+        begin_session(
+            cursor,
+            synchronous_commit_off=False,
+            lock_timeout_seconds=settings.pg_lock_timeout_seconds,
+            statement_timeout_seconds=settings.pg_statement_timeout_seconds,
+        )
+        target = find_target(cursor, request, names, csv.head, report)
+        existing: Count | None = None
+        if target.window is not None and can_read(cursor, target.table):
+            existing = count_window(cursor, target.table, target.window)
+        missing = missing_rights(cursor, request, target, None if existing is None else existing.rows)
+        planned = _planned(cursor, request, target)
+        if target.table.timescaledb is not None:
+            missing += find_missing(cursor, to_refresh(names_of(planned), target.table.timescaledb))
+    report.dry_run = {
+        "rows_in_archive": rows,
+        "rows_existing": None if existing is None else existing.rows,
+        "on_existing": request.destination.existing_rows,
+        "chunks": _chunks(cursor, request, target, existing),
+        "caggs": [_cagg(plan) for plan in planned],
+        "permissions_missing": [
+            {"right": right.right, "on": right.target, "needed": right.is_needed} for right in missing
+        ],
+        "problems": list(_problems(cursor, request, rows, existing, missing)),
+    }
+
+
+def _planned(cursor: Cursor, request: RestoreRequest, target: Target) -> list[PlannedRefresh]:
+    wished = request.timescaledb.refresh_caggs
+    if not wished or target.window is None or not caggs_available(target.table):
+        return []
+    return plan_refresh(partial(attempt_in_savepoint, cursor), target.table, target.window, wished)
+
+
+def _chunks(cursor: Cursor, request: RestoreRequest, target: Target, existing: Count | None) -> list[PlannedChunk]:
+    """Say for each chunk over the day what its state is and what would be done to it."""
+    replaces = request.destination.existing_rows == "replace" and existing is not None and existing.rows > 0
+    whole = set()
+    if replaces and target.window is not None:
+        whole = set(chunks_inside(cursor, target.table, target.window))
+    chunks: list[PlannedChunk] = []
+    for chunk in target.chunks:
+        would = ["truncate, or delete its rows" if chunk in whole else "delete the day's rows"] if replaces else []
+        if target.compression is not None and chunk.is_compressed:
+            if request.timescaledb.decompress_window == "auto" and not replaces:
+                would.append("decompress, or take the rows beside the compressed ones")
+            elif request.timescaledb.decompress_window or replaces:
+                would.append("decompress")
+            if request.timescaledb.recompress_window:
+                would.append("recompress")
+        chunks.append({"name": str(chunk), "is_compressed": chunk.is_compressed, "would": would})
+    return chunks
+
+
+def _cagg(plan: PlannedRefresh) -> PlannedCagg:
+    window = None if plan.window is None else CaggWindow(start=iso(plan.window.lower), end=iso(plan.window.upper))
+    return {"name": plan.name, "window": window, **failure(plan.error)}
+
+
+def _problems(
+    cursor: Cursor, request: RestoreRequest, rows: int, existing: Count | None, missing: Sequence[MissingRight]
+) -> Iterator[Problem]:
+    """Name the errors that the restore would answer with, as far as they can be known without writing."""
+    expected = request.copy_.expected_rows
+    if expected is not None and rows != expected:
+        yield {"code": "RowCountMismatch", "message": f"the archive holds {rows} rows, expected_rows is {expected}"}
+    if existing is not None and existing.rows and request.destination.existing_rows == "error":
+        yield {"code": "WindowNotEmpty", "message": f"the table already holds {existing.rows} rows of the day"}
+    if request.copy_.on_error == "skip" and not is_supported(cursor.connection):
+        yield {"code": "OnErrorNotSupported", "message": "copy.on_error takes PostgreSQL 17 or newer"}
+    needed = [right for right in missing if right.is_needed]
+    skips = existing is not None and existing.rows and request.destination.existing_rows == "skip"
+    if needed and not skips:
+        denied = lacks(needed)
+        yield {"code": denied.code, "message": denied.message}

@@ -1,0 +1,276 @@
+"""Which continuous aggregates are over the target, in which order, and over which whole buckets the day reaches.
+
+Only buckets that lie wholly inside the window of `refresh_continuous_aggregate` are refreshed, and a window
+smaller than one bucket raises 22023 (measured on 2.29.2). So the day is widened to each aggregate's own buckets. An
+aggregate on top of another one comes after it, over what that one's buckets reach.
+
+The refresh runs after the load's commit, in autocommit: the CALL raises 25001 inside a transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, TypeAlias
+
+from psycopg2 import sql
+
+from shared.errors import CaggNotFound, RestoreError
+from shared.model.results import CaggStep
+from shared.model.window import TimeKind, TimeValue, Window, iso
+from shared.names import QualifiedName, parse_qualified_name
+from shared.postgres.connect import Connection, Cursor
+from shared.postgres.savepoint import Attempt, attempt_after_commit
+from shared.timescale.chunks import range_columns
+from shared.timescale.privileges import explained, to_refresh
+from shared.timescale.table import Table, TimescaleDB
+
+Chosen: TypeAlias = Literal["all"] | Sequence[str]
+
+# From here on continuous_aggs_bucket_function has a row for every aggregate, with these columns (read from the
+# tagged sources of 2.11 - 2.29).
+_CATALOGUE_SINCE = (2, 16)
+
+_SQL_TYPES: dict[TimeKind, sql.SQL] = {
+    "timestamptz": sql.SQL("timestamptz"),
+    "timestamp": sql.SQL("timestamp"),
+    "date": sql.SQL("date"),
+    "integer": sql.SQL("bigint"),
+}
+
+
+@dataclass(frozen=True)
+class Cagg:
+    """A continuous aggregate and how it cuts time into buckets, as TimescaleDB's catalogue has it."""
+
+    name: QualifiedName
+    hypertable_id: int
+    source_id: int
+    width: str
+    origin: str | None
+    offset: str | None
+    timezone: str | None
+
+
+@dataclass(frozen=True)
+class PlannedRefresh:
+    """An aggregate that is to be refreshed, or why it cannot be.
+
+    Attributes:
+        name: as the catalogue has it; as the request has it where there is no such aggregate.
+        cagg: the aggregate.
+        window: its whole buckets over the day.
+        error: why there is no window.
+    """
+
+    name: str
+    cagg: Cagg | None = None
+    window: Window | None = None
+    error: RestoreError | None = None
+
+
+def caggs_available(table: Table) -> bool:
+    """Whether the target can have continuous aggregates that this module can widen a window for."""
+    extension = table.timescaledb
+    return (
+        extension is not None
+        and extension.is_community
+        and table.hypertable_id is not None
+        and extension.at_least(*_CATALOGUE_SINCE)
+    )
+
+
+def plan_refresh(attempt: Attempt, table: Table, day: Window, chosen: Chosen) -> list[PlannedRefresh]:
+    """Find the aggregates that the request means, parents first, and their windows. Each fails for itself.
+
+    Args:
+        attempt: runs queries so that an error ends them alone.
+        table: the hypertable; `caggs_available(table)` holds.
+        day: the span that is loaded, in the time column's type.
+        chosen: "all", or names as the request has them.
+
+    Returns:
+        What is to be refreshed, in order; names that are no aggregate over the table come last.
+    """
+    extension = table.timescaledb
+    caggs, error = attempt(lambda cursor: _caggs_over(cursor, table))
+    if caggs is None or extension is None:
+        return [PlannedRefresh(name, error=error) for name in (("all",) if chosen == "all" else chosen)]
+    wanted, missing = _choose(caggs, chosen)
+    reached: dict[int, Window] = {table.hypertable_id or 0: day}
+    planned = []
+    for cagg in caggs:
+        source = reached[cagg.source_id]
+        window, error = attempt(partial(_widen, extension, cagg, source))
+        # What is on top of one that failed is widened from what is known.
+        reached[cagg.hypertable_id] = window or source
+        if cagg in wanted:
+            planned.append(PlannedRefresh(str(cagg.name), cagg, window, error))
+    return planned + [PlannedRefresh(name, error=error) for name, error in missing]
+
+
+def names_of(planned: Sequence[PlannedRefresh]) -> list[QualifiedName]:
+    """Name the aggregates that were found."""
+    return [plan.cagg.name for plan in planned if plan.cagg is not None]
+
+
+def _caggs_over(cursor: Cursor, table: Table) -> list[Cagg]:
+    """List the aggregates over a hypertable, and those over these, parents first."""
+    cursor.execute(
+        "WITH RECURSIVE above AS ("
+        " SELECT mat_hypertable_id, raw_hypertable_id, user_view_schema, user_view_name, 1 AS depth"
+        "  FROM _timescaledb_catalog.continuous_agg WHERE raw_hypertable_id = %s"
+        " UNION ALL"
+        " SELECT c.mat_hypertable_id, c.raw_hypertable_id, c.user_view_schema, c.user_view_name, a.depth + 1"
+        "  FROM _timescaledb_catalog.continuous_agg c JOIN above a ON c.raw_hypertable_id = a.mat_hypertable_id)"
+        " SELECT a.user_view_schema, a.user_view_name, a.mat_hypertable_id, a.raw_hypertable_id,"
+        "  b.bucket_width, b.bucket_origin, b.bucket_offset, b.bucket_timezone"
+        " FROM above a"
+        " JOIN _timescaledb_catalog.continuous_aggs_bucket_function b ON b.mat_hypertable_id = a.mat_hypertable_id"
+        " ORDER BY a.depth, a.user_view_schema, a.user_view_name",
+        (table.hypertable_id,),
+    )
+    return [Cagg(QualifiedName(row[0], row[1]), *row[2:]) for row in cursor.fetchall()]
+
+
+def _choose(caggs: Sequence[Cagg], chosen: Chosen) -> tuple[list[Cagg], list[tuple[str, RestoreError]]]:
+    if chosen == "all":
+        return list(caggs), []
+    wanted: list[Cagg] = []
+    missing: list[tuple[str, RestoreError]] = []
+    for text in chosen:
+        name = parse_qualified_name(text)
+        named = [c for c in caggs if c.name.name == name.name and name.schema in (None, c.name.schema)]
+        if len(named) == 1:
+            wanted.append(named[0])
+        else:
+            reason = "no continuous aggregate over the table has" if not named else "more than one has"
+            missing.append((text, CaggNotFound(f"{reason} the name {text}")))
+    return wanted, missing
+
+
+def _widen(extension: TimescaleDB, cagg: Cagg, window: Window, cursor: Cursor) -> Window:
+    """Ask TimescaleDB's own time_bucket for the first bucket's begin and the last one's end.
+
+    Months and time zones have buckets of unlike length, so the end is the begin of the bucket plus its width on the
+    local clock.
+    """
+    first = _bucket(extension, cagg, window.kind, window.lower)
+    last = _bucket(extension, cagg, window.kind, window.last)
+    width = sql.SQL("{}::{}").format(
+        sql.Literal(cagg.width), sql.SQL("bigint" if window.kind == "integer" else "interval")
+    )
+    if window.kind != "timestamptz":
+        end = sql.SQL("{} + {}").format(last, width)
+    else:
+        zone = sql.Literal(cagg.timezone or "UTC")
+        end = sql.SQL("({} AT TIME ZONE {} + {}) AT TIME ZONE {}").format(last, zone, width, zone)
+    type_ = _SQL_TYPES[window.kind]
+    cursor.execute(sql.SQL("SELECT ({})::{}, ({})::{}").format(first, type_, end, type_))
+    row = cursor.fetchone()
+    lower, upper = row if row is not None else (window.lower, window.upper)
+    return Window(window.kind, lower, upper)
+
+
+def _bucket(extension: TimescaleDB, cagg: Cagg, kind: TimeKind, at: TimeValue) -> sql.Composed:
+    type_ = _SQL_TYPES[kind]
+    unit = sql.SQL("bigint" if kind == "integer" else "interval")
+    arguments = [
+        sql.SQL("{}::{}").format(sql.Literal(cagg.width), unit),
+        sql.SQL("{}::{}").format(sql.Literal(at), type_),
+    ]
+    if cagg.timezone is not None:
+        arguments.append(sql.SQL("timezone => {}").format(sql.Literal(cagg.timezone)))
+    if cagg.origin is not None:
+        arguments.append(sql.SQL("origin => {}::{}").format(sql.Literal(cagg.origin), type_))
+    if cagg.offset is not None:
+        arguments.append(sql.SQL('"offset" => {}::{}').format(sql.Literal(cagg.offset), unit))
+    return sql.SQL("{}({})").format(extension.function("time_bucket"), sql.SQL(", ").join(arguments))
+
+
+def refresh(connection: Connection, table: Table, day: Window | None, chosen: Chosen) -> list[CaggStep]:
+    """Refresh aggregates after the load's commit. Each fails for itself.
+
+    Args:
+        connection: in autocommit.
+        table: the table that was loaded.
+        day: the span that was loaded, in the time column's type; None where it is unknown.
+        chosen: "all", or names as the request has them.
+
+    Returns:
+        One step for each aggregate, in the order in which they were refreshed; a name that is no aggregate over
+        the table comes last.
+    """
+    extension = table.timescaledb
+    if not caggs_available(table) or extension is None or day is None:
+        return [CaggStep(name, "not available") for name in ([] if chosen == "all" else chosen)]
+    steps = []
+    attempt = partial(attempt_after_commit, connection)
+    for planned in plan_refresh(attempt, table, day, chosen):
+        if planned.cagg is None or planned.window is None:
+            step = CaggStep(planned.name, "failed", error=planned.error)
+        else:
+            step = _refresh_one(connection, table, extension, planned.cagg, planned.window, day)
+        rights = to_refresh(names_of([planned]), extension)
+        steps.append(replace(step, error=explained(step.error, attempt, rights)))
+    return steps
+
+
+def _refresh_one(
+    connection: Connection, table: Table, extension: TimescaleDB, cagg: Cagg, window: Window, day: Window
+) -> CaggStep:
+    def call(cursor: Cursor) -> tuple[tuple[str, str], ...]:
+        gaps = gaps_in(cursor, table, window, day)
+        # The column's own type: an int column's aggregate refuses bigint bounds.
+        type_ = table.time_sql
+        name = sql.Identifier(str(cagg.name.schema), cagg.name.name).as_string(cursor)
+        cursor.execute(
+            sql.SQL("CALL {}({}::regclass, {}::{}, {}::{})").format(
+                extension.function("refresh_continuous_aggregate"),
+                sql.Literal(name),
+                sql.Literal(window.lower),
+                type_,
+                sql.Literal(window.upper),
+                type_,
+            )
+        )
+        return gaps
+
+    gaps, error = attempt_after_commit(connection, call)
+    bounds = (iso(window.lower), iso(window.upper))
+    return CaggStep(str(cagg.name), "failed" if error else "done", bounds, error, gaps or ())
+
+
+def gaps_in(cursor: Cursor, table: Table, window: Window, day: Window) -> tuple[tuple[str, str], ...]:
+    """Find what of the window lies outside the day and has no chunk, up to now.
+
+    Such a bucket is computed from fewer rows than when they were all there: a week that was aggregated before its
+    days were archived and dropped shrinks to the one day that is back.
+    """
+    lower, upper = window.chunk_bounds
+    day_lower, day_upper = day.chunk_bounds
+    now = sql.Literal(table.integer_now) if window.kind == "integer" else sql.SQL("now()")
+    cursor.execute(
+        sql.SQL(
+            "WITH chunk AS (SELECT DISTINCT {start} AS lower, {end} AS upper FROM timescaledb_information.chunks"
+            " WHERE hypertable_schema = {schema} AND hypertable_name = {name}"
+            " AND {start} < {upper} AND {end} > {lower}"
+            " UNION ALL SELECT {day_lower}, {day_upper}"
+            " UNION ALL SELECT {lower}, {lower}"
+            " UNION ALL SELECT least({now}, {upper}), {upper}),"
+            " swept AS (SELECT lower, max(upper) OVER (ORDER BY lower, upper"
+            "  ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS covered FROM chunk)"
+            " SELECT covered, lower FROM swept WHERE lower > covered ORDER BY 1"
+        ).format(
+            now=now,
+            schema=sql.Literal(table.schema),
+            name=sql.Literal(table.name),
+            lower=sql.Literal(lower),
+            upper=sql.Literal(upper),
+            day_lower=sql.Literal(day_lower),
+            day_upper=sql.Literal(day_upper),
+            **range_columns(window),
+        )
+    )
+    return tuple((iso(lower), iso(upper)) for lower, upper in cursor.fetchall())

@@ -1,0 +1,93 @@
+"""Which chunks a hypertable has over a span of time, and their state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg2 import sql
+
+from shared.model.window import Window
+from shared.postgres.connect import Cursor
+from shared.timescale.table import Table
+
+# Whether this transaction has the chunk of the number `chunk` to itself, as after CREATE TABLE and TRUNCATE. LOCK and
+# decompress_chunk do so as well: that it was made or emptied is for the caller to know.
+IS_OWN = sql.SQL(
+    "EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND relation = %(chunk)s"
+    " AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
+    " AND pid = pg_catalog.pg_backend_pid() AND mode = 'AccessExclusiveLock' AND granted)"
+)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk of a hypertable. Its range is half open and of the primary dimension."""
+
+    schema: str
+    name: str
+    is_compressed: bool
+
+    def __str__(self) -> str:
+        """Return the name as a person reads it."""
+        return f"{self.schema}.{self.name}"
+
+
+def chunks_overlapping(cursor: Cursor, table: Table, window: Window) -> tuple[Chunk, ...]:
+    """List the chunks that share any instant with the window, oldest first.
+
+    `show_chunks(newer_than, older_than)` lists those that lie wholly inside, which for one day in a 7-day chunk
+    are none (measured on 2.19 - 2.31), so the ranges are compared here. `timescaledb_information.chunks` gives the
+    ranges of `timestamp` and `date` columns as the timestamptz of the same UTC time.
+    """
+    return _chunks_where(cursor, table, sql.SQL("{start} < {upper} AND {end} > {lower}"), window)
+
+
+def chunks_inside(cursor: Cursor, table: Table, window: Window) -> tuple[Chunk, ...]:
+    """List the chunks that lie wholly inside the window, oldest first."""
+    return _chunks_where(cursor, table, sql.SQL("{start} >= {lower} AND {end} <= {upper}"), window)
+
+
+def chunk_oid(cursor: Cursor, chunk: Chunk) -> int | None:
+    """Ask for a chunk's number in the catalogue; None where this transaction does not see the chunk."""
+    cursor.execute(
+        "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = %s AND c.relname = %s",
+        (chunk.schema, chunk.name),
+    )
+    row = cursor.fetchone()
+    return None if row is None else row[0]
+
+
+def all_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:
+    """List every chunk of the hypertable."""
+    cursor.execute(
+        "SELECT chunk_schema, chunk_name, coalesce(is_compressed, false) FROM timescaledb_information.chunks"
+        " WHERE hypertable_schema = %s AND hypertable_name = %s",
+        (table.schema, table.name),
+    )
+    return tuple(Chunk(*row) for row in cursor.fetchall())
+
+
+def _chunks_where(cursor: Cursor, table: Table, condition: sql.SQL, window: Window) -> tuple[Chunk, ...]:
+    if table.hypertable_id is None:
+        return ()
+    lower, upper = window.chunk_bounds
+    columns = range_columns(window)
+    cursor.execute(
+        sql.SQL(
+            "SELECT chunk_schema, chunk_name, coalesce(is_compressed, false) FROM timescaledb_information.chunks"
+            " WHERE hypertable_schema = {} AND hypertable_name = {} AND {} ORDER BY {}, chunk_name"
+        ).format(
+            sql.Literal(table.schema),
+            sql.Literal(table.name),
+            condition.format(lower=sql.Literal(lower), upper=sql.Literal(upper), **columns),
+            columns["start"],
+        )
+    )
+    return tuple(Chunk(*row) for row in cursor.fetchall())
+
+
+def range_columns(window: Window) -> dict[str, sql.Composable]:
+    """Name the columns of `timescaledb_information.chunks` that hold the range of a chunk, as `start` and `end`."""
+    suffix = "_integer" if window.kind == "integer" else ""
+    return {name: sql.Identifier(f"range_{name}{suffix}") for name in ("start", "end")}

@@ -1,0 +1,1 @@
+"""Deferred indexes: drop them from a chunk before rows come, build them after."""

@@ -1,0 +1,203 @@
+"""What keeps a chunk's indexes where they are while rows are copied into it.
+
+An index is set aside only where it can be made again as it was, and where nothing that happens meanwhile can tell that
+it was gone. Whatever is unusual is a reason to keep it: the plain way is slower and always right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+
+from psycopg2 import sql
+
+from shared.model.results import Kept
+from shared.postgres.connect import Cursor
+from shared.timescale.chunks import IS_OWN
+from shared.timescale.indexes.definition import ChunkIndex, ChunkShape, Constraint
+from shared.timescale.table import Table, TimescaleDB
+
+# From 2.22 on no catalogue of TimescaleDB lists the indexes of a chunk; a dropped one would be left there before.
+_INDEXES_SINCE = (2, 22)
+# From 2.28 on none lists its constraints either; before, `ALTER TABLE chunk DROP CONSTRAINT` is refused with 0A000.
+_CONSTRAINTS_SINCE = (2, 28)
+
+# Each index is built once to try it. In a few MiB that takes less time than a look into the catalogue.
+_MOST_BYTES = 4 * 1024 * 1024
+
+_METHODS = ("btree", "hash", "gin", "gist", "spgist", "brin")
+
+
+def chunk_rule(cursor: Cursor, chunk: int, hypertable: int) -> Kept | None:
+    """Say why none of a chunk's indexes may be set aside, or None.
+
+    Args:
+        cursor: in the load's transaction.
+        chunk: the chunk's number in the catalogue.
+        hypertable: the hypertable's.
+    """
+    return _first(cursor, _CHUNK_RULES, chunk, hypertable)
+
+
+def table_rule(cursor: Cursor, table: Table) -> Kept | None:
+    """Say why nothing may be set aside for any chunk of a hypertable, or None. It need not have a chunk yet.
+
+    To be asked before the first record is copied by itself: each COPY runs the triggers of its statement.
+
+    Args:
+        cursor: in the load's transaction.
+        table: the hypertable.
+    """
+    if table.timescaledb is None or table.hypertable_id is None:
+        return Kept(None, "NotAHypertable", "the table is no hypertable")
+    if not table.timescaledb.at_least(*_INDEXES_SINCE):
+        return Kept(None, *_listed(table.timescaledb))
+    return _first(cursor, _TABLE_RULES, table.oid, table.oid)
+
+
+def _first(
+    cursor: Cursor, rules: Sequence[tuple[str, str, sql.Composable]], chunk: int, hypertable: int
+) -> Kept | None:
+    """Ask each rule, and return the first that applies."""
+    # Each in brackets: one question to the server, however far away it is.
+    question = sql.SQL("SELECT {}").format(
+        sql.SQL(", ").join(sql.SQL("({})").format(statement) for _, _, statement in rules)
+    )
+    cursor.execute(question, {"chunk": chunk, "hypertable": hypertable})
+    (applies,) = cursor.fetchall()
+    return next((Kept(None, rule[0], rule[1]) for rule, yes in zip(rules, applies, strict=True) if yes), None)
+
+
+def _listed(timescaledb: TimescaleDB) -> tuple[str, str]:
+    return "TimescaleDBVersion", f"TimescaleDB {timescaledb.version} lists the chunk's indexes in a catalogue"
+
+
+# Each asks whether it applies. Triggers of TimescaleDB itself use no index of the chunk.
+_TABLE_RULES = (
+    (
+        "MissingOwnership",
+        "the role does not own the hypertable",
+        sql.SQL("SELECT NOT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = %(chunk)s"),
+    ),
+    (
+        "EventTrigger",
+        "an event trigger of the database would see the indexes go and come",
+        sql.SQL(
+            """SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger t
+            WHERE t.evtenabled <> 'D' AND t.evtevent <> 'login'
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+                WHERE d.classid = 'pg_catalog.pg_event_trigger'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+                AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND e.extname IN ('timescaledb', 'pgaudit')))"""
+        ),
+    ),
+    (
+        "Trigger",
+        "a trigger of the table runs while rows are copied, and may rely on its indexes",
+        sql.SQL(
+            """SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid IN (%(chunk)s, %(hypertable)s)
+            AND NOT tgisinternal AND tgtype & 4 = 4
+            AND tgname NOT IN ('ts_insert_blocker', 'ts_cagg_invalidation_trigger'))"""
+        ),
+    ),
+    (
+        # ALTER TABLE is refused while events of theirs wait (55006).
+        "DeferredConstraint",
+        "a constraint of the table is checked at the end of the transaction only",
+        sql.SQL("SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = %(chunk)s AND tginitdeferred)"),
+    ),
+)
+_CHUNK_RULES = (
+    (
+        "NotOwnChunk",
+        "the chunk was neither made nor emptied by this transaction",
+        sql.SQL("SELECT NOT {}").format(IS_OWN),
+    ),
+    (
+        "ChunkNotEmpty",
+        "the chunk already holds more than a few rows, dead ones included",
+        sql.SQL("SELECT pg_catalog.pg_relation_size(%(chunk)s) > {}").format(sql.Literal(_MOST_BYTES)),
+    ),
+    (
+        "ChunkCompressed",
+        "the chunk is compressed",
+        sql.SQL(
+            """SELECT coalesce(bool_or(i.is_compressed), false) FROM timescaledb_information.chunks i
+            JOIN pg_catalog.pg_namespace n ON n.nspname = i.chunk_schema
+            JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = i.chunk_name
+            WHERE c.oid = %(chunk)s"""
+        ),
+    ),
+    *_TABLE_RULES,
+    (
+        "MissingCreate",
+        "the role lacks the right CREATE on the schema of the chunks, which CREATE INDEX takes",
+        sql.SQL(
+            """SELECT NOT pg_catalog.has_schema_privilege(relnamespace, 'USAGE')
+            OR NOT pg_catalog.has_schema_privilege(relnamespace, 'CREATE')
+            FROM pg_catalog.pg_class WHERE oid = %(chunk)s"""
+        ),
+    ),
+)
+
+
+def index_rules(shape: ChunkShape, timescaledb: TimescaleDB, unrepeatable: AbstractSet[str]) -> list[Kept]:
+    """List the indexes that may not be set aside, each with the first reason found.
+
+    Args:
+        shape: the chunk.
+        timescaledb: the extension.
+        unrepeatable: names of indexes that were found to differ when made again.
+    """
+    kept = {}
+    for index in shape.indexes:
+        reasons = list(_reasons(index, timescaledb))
+        if index.name in unrepeatable:
+            reasons.append(("NotRepeatable", "it could not be made again as it was"))
+        if reasons:
+            kept[index.name] = Kept(index.name, *reasons[0])
+    keys = {index.key for index in shape.indexes if index.name in kept}
+    for index in shape.indexes:
+        if index.key in keys:
+            # Made again it would come after the other one, and TimescaleDB takes the first that fits.
+            kept.setdefault(index.name, Kept(index.name, "Twin", "an index of the same columns is kept"))
+    return list(kept.values())
+
+
+def _reasons(index: ChunkIndex, timescaledb: TimescaleDB) -> Iterator[tuple[str, str]]:
+    if not timescaledb.at_least(*_INDEXES_SINCE):
+        yield _listed(timescaledb)
+    if index.constraint is not None:
+        yield from _constraint_reasons(index.constraint, timescaledb)
+    if index.is_exclusion:
+        yield "ExclusionConstraint", "it belongs to an exclusion constraint"
+    if not index.is_valid:
+        yield "InvalidIndex", "it is invalid"
+    if index.method not in _METHODS:
+        yield "AccessMethod", f"its access method {index.method} is not one of PostgreSQL's own"
+    if index.is_replica_identity:
+        # TimescaleDB refuses `ALTER TABLE chunk REPLICA IDENTITY` (0A000; run on 2.29.2 and 2.31.0).
+        yield "ReplicaIdentity", "it is the replica identity of the chunk"
+    yield from _dependency_reasons(index)
+    if index.has_statistics:
+        yield "Statistics", "it has statistics of its expressions"
+    if index.calls:
+        # From 17 on CREATE INDEX sets a search_path of its own: what an INSERT finds may not be found in it.
+        yield "FunctionBySearchPath", f"{index.calls[0]} looks for names by the search_path"
+    if not index.may_use_tablespace:
+        yield "MissingCreate", f"the role lacks the right CREATE on the tablespace {index.tablespace}"
+
+
+def _constraint_reasons(constraint: Constraint, timescaledb: TimescaleDB) -> Iterator[tuple[str, str]]:
+    if not timescaledb.at_least(*_CONSTRAINTS_SINCE):
+        yield "TimescaleDBVersion", f"TimescaleDB {timescaledb.version} does not let a chunk's constraint go"
+    if constraint.is_deferrable:
+        yield "DeferrableConstraint", "its constraint is deferrable"
+
+
+def _dependency_reasons(index: ChunkIndex) -> Iterator[tuple[str, str]]:
+    # Foreign keys that point here, and views whose GROUP BY rests on a primary key.
+    if index.dependents:
+        yield "DependedOn", f"{index.dependents[0]} depends on it"
+    # pg_depend.deptype: member of an extension, bound to one by DEPENDS ON EXTENSION, part of a partitioned index.
+    if any(dependency.partition(" ")[0] in ("e", "x", "P", "S") for dependency in index.depends_on):
+        yield "Dependency", "it is bound to an extension or to another index"

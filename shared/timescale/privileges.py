@@ -1,0 +1,188 @@
+"""Which rights the role lacks for what a restore is about to do. Asked before anything is written.
+
+PostgreSQL's own functions are asked (`has_table_privilege` and its like), so superusers, owners, members of a role,
+what PUBLIC has, and `pg_write_all_data` count as they do in PostgreSQL:
+https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-ACCESS
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg2 import sql
+
+from shared.errors import OWNERSHIP, DatabasePermissionDenied, MissingRight, RestoreError, lacks
+from shared.names import QualifiedName
+from shared.postgres.connect import Cursor
+from shared.postgres.savepoint import Attempt
+from shared.timescale.chunks import Chunk
+from shared.timescale.table import Table, TimescaleDB
+
+
+@dataclass(frozen=True)
+class Check:
+    """A right, and the condition by which PostgreSQL says that the role has it."""
+
+    right: str
+    target: str
+    condition: sql.Composed
+    is_needed: bool = True
+
+
+def to_read(table: Table) -> list[Check]:
+    """The day's rows are counted: that reads the time column, or where there is none, whether there is any row."""
+    if table.time_column is None:
+        condition = _privilege("has_any_column_privilege", table.oid, "SELECT")
+    else:
+        condition = _column_privilege(table, table.time_column, "SELECT")
+    return [_on_schema(table, "USAGE"), Check("SELECT", str(table), condition)]
+
+
+def to_write(table: Table, columns: Sequence[str], chunks: Sequence[Chunk]) -> list[Check]:
+    """Rows are copied or inserted, and the table and its chunks over the day are locked for it.
+
+    INSERT on the columns alone is enough for the rows, but LOCK wants a right on the whole table
+    (LockTableAclCheck in PostgreSQL's src/backend/commands/lockcmds.c).
+    """
+    by_columns = sql.SQL("{} OR {} AND {}").format(
+        _privilege("has_table_privilege", table.oid, "INSERT"),
+        _privilege("has_table_privilege", table.oid, "UPDATE, DELETE, TRUNCATE"),
+        sql.SQL(" AND ").join(_column_privilege(table, column, "INSERT") for column in columns),
+    )
+    schemas = sorted({chunk.schema for chunk in chunks})
+    return [
+        _on_schema(table, "USAGE"),
+        Check("INSERT", str(table), by_columns),
+        *(_on_named_schema(schema, is_needed=True) for schema in schemas),
+    ]
+
+
+def to_delete(table: Table, *, has_chunks: bool) -> list[Check]:
+    """Rows are deleted. TRUNCATE is the quick way, for whole chunks that nobody else reads."""
+    delete = Check("DELETE", str(table), _privilege("has_table_privilege", table.oid, "DELETE"))
+    truncate = Check("TRUNCATE", str(table), _privilege("has_table_privilege", table.oid, "TRUNCATE"), is_needed=False)
+    return [delete, truncate] if has_chunks else [delete]
+
+
+def to_stage(table: Table, like: Table) -> list[Check]:
+    """A table is made in the target's schema, like another one: LIKE reads all of that."""
+    return [
+        _on_schema(table, "USAGE"),
+        _on_schema(table, "CREATE"),
+        _on_schema(like, "USAGE"),
+        Check("SELECT", str(like), _privilege("has_table_privilege", like.oid, "SELECT")),
+    ]
+
+
+def to_compress(table: Table, timescaledb: TimescaleDB) -> list[Check]:
+    """Chunks are decompressed and compressed again: the owner's alone (`ts_hypertable_permissions_check`)."""
+    return [
+        Check(OWNERSHIP, str(table), _owns(table.schema, table.name), is_needed=False),
+        _on_named_schema(timescaledb.schema, is_needed=False),
+    ]
+
+
+def to_refresh(names: Sequence[QualifiedName], timescaledb: TimescaleDB) -> list[Check]:
+    """Continuous aggregates of these names are refreshed: that takes their owner."""
+    return [
+        *(Check(OWNERSHIP, str(name), _owns(str(name.schema), name.name), is_needed=False) for name in names),
+        *([_on_named_schema(timescaledb.schema, is_needed=False)] if names else []),
+    ]
+
+
+def can_read(cursor: Cursor, table: Table) -> bool:
+    """Whether the role may count the table's rows."""
+    return not find_missing(cursor, to_read(table))
+
+
+def find_missing(cursor: Cursor, checks: Sequence[Check]) -> list[MissingRight]:
+    """Ask the server, once, and list what is missing, each right once."""
+    if not checks:
+        return []
+    conditions = sql.SQL(", ").join(sql.SQL("({})").format(check.condition) for check in checks)
+    cursor.execute(sql.SQL("SELECT CURRENT_USER, {}").format(conditions))
+    row = cursor.fetchone()
+    role, held = ("", ()) if row is None else (row[0], row[1:])
+    missing = [
+        MissingRight(role, check.right, check.target, check.is_needed)
+        for check, is_held in zip(checks, held, strict=True)
+        if not is_held
+    ]
+    return list(dict.fromkeys(missing))
+
+
+def missing_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -> list[MissingRight]:
+    """List the sequences that the defaults of columns count on and that the role may not.
+
+    Those that a default names itself, as that of a `serial` column does. Not those inside a function, which may
+    have rights of its own. An identity column's sequence is not asked for rights.
+
+    Args:
+        cursor: in any transaction.
+        table: whose columns.
+        columns: those that take their default.
+    """
+    if not columns:
+        return []
+    cursor.execute(
+        "SELECT CURRENT_USER, pg_catalog.format('%%s.%%s', n.nspname, s.relname)"
+        " FROM pg_catalog.pg_attribute a"
+        " JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
+        " JOIN pg_catalog.pg_depend p ON p.classid = 'pg_catalog.pg_attrdef'::regclass AND p.objid = d.oid"
+        "  AND p.refclassid = 'pg_catalog.pg_class'::regclass"
+        " JOIN pg_catalog.pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace"
+        " WHERE a.attrelid = %s AND a.attname = ANY (%s)"
+        "  AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) LIKE '%%nextval(%%::regclass)%%'"
+        # CASE: the server may ask before it has found out that it is a sequence, and would fail.
+        "  AND NOT CASE WHEN s.relkind = 'S' THEN pg_catalog.has_sequence_privilege(s.oid, 'USAGE, UPDATE') END"
+        " ORDER BY a.attnum",
+        (table.oid, list(columns)),
+    )
+    return [MissingRight(role, "USAGE", f"sequence {name}") for role, name in cursor.fetchall()]
+
+
+def explained(error: RestoreError | None, attempt: Attempt, checks: Sequence[Check]) -> RestoreError | None:
+    """Say which right a best-effort step lacked, in place of the server's own words, where it was a right.
+
+    Args:
+        error: of the step, if it failed.
+        attempt: how to ask.
+        checks: the rights that the step takes.
+    """
+    if not isinstance(error, DatabasePermissionDenied):
+        return error
+    missing, _ = attempt(lambda cursor: find_missing(cursor, checks))
+    return lacks(missing) if missing else error
+
+
+def _on_schema(table: Table, right: str) -> Check:
+    condition = _privilege("has_schema_privilege", table.schema_oid, right)
+    return Check(right, f"schema {table.schema}", condition)
+
+
+def _on_named_schema(name: str, *, is_needed: bool) -> Check:
+    """USAGE on a schema that is TimescaleDB's own, mostly; PUBLIC has it unless somebody took it away."""
+    condition = sql.SQL(
+        "SELECT pg_catalog.has_schema_privilege(oid, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname = {}"
+    ).format(sql.Literal(name))
+    return Check("USAGE", f"schema {name}", condition, is_needed)
+
+
+def _privilege(function: str, oid: int, right: str) -> sql.Composed:
+    # By number: to read a name, PostgreSQL would want USAGE on its schema.
+    return sql.SQL("pg_catalog.{}({}::oid, {})").format(sql.Identifier(function), sql.Literal(oid), sql.Literal(right))
+
+
+def _column_privilege(table: Table, column: str, right: str) -> sql.Composed:
+    return sql.SQL("pg_catalog.has_column_privilege({}::oid, {}::text, {})").format(
+        sql.Literal(table.oid), sql.Literal(column), sql.Literal(right)
+    )
+
+
+def _owns(schema: str, name: str) -> sql.Composed:
+    return sql.SQL(
+        "SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE') FROM pg_catalog.pg_class c"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = {} AND c.relname = {}"
+    ).format(sql.Literal(schema), sql.Literal(name))
