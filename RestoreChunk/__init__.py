@@ -7,13 +7,13 @@ import logging
 import azure.functions as func
 
 from shared.api.handle import handle_restore
-from shared.log_redaction import guard_logs
-from shared.process import give_large_blocks_back
+from shared.log_redaction import redact_logs
+from shared.process import limit_heap_retention
 
 # The storage SDK logs every request and its headers at INFO.
 logging.getLogger("azure").setLevel(logging.WARNING)
-guard_logs()
-give_large_blocks_back()
+redact_logs()
+limit_heap_retention()
 
 
 def main(req: func.HttpRequest, context: func.Context | None = None) -> func.HttpResponse:  # noqa: ARG001

@@ -518,6 +518,14 @@ class StatementCanceled(DatabaseError):
     default_hint = "raise the app setting PG_STATEMENT_TIMEOUT_SECONDS, or ask who canceled it; then try again"
 
 
+class RestoreCanceled(RestoreError):
+    """The restore was told to stop. Everything was rolled back."""
+
+    code = "RestoreCanceled"
+    status = 409
+    default_hint = "send the request again if the day is wanted after all"
+
+
 class CommitOutcomeUnknown(DatabaseError):
     """The connection broke in the middle of the COMMIT: the day is there as a whole, or not at all."""
 

@@ -16,7 +16,7 @@ from shared.secret import redact
 OUR_LOGGER = "restore_chunk"
 
 
-def guard_logs() -> None:
+def redact_logs() -> None:
     """Let no log record of this process hold a secret, whichever handler takes it.
 
     A filter would have to stand at each handler, and the Functions worker adds its own; a record is made in one place.
@@ -28,14 +28,14 @@ def guard_logs() -> None:
 
     def make_guarded(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
-        _guard(record)
+        _redact_record(record)
         return record
 
     make_guarded.is_guarded = True  # type: ignore[attr-defined]
     logging.setLogRecordFactory(make_guarded)
 
 
-def _guard(record: logging.LogRecord) -> None:
+def _redact_record(record: logging.LogRecord) -> None:
     if record.name != OUR_LOGGER:
         _redact_message(record)
     if record.exc_info and record.exc_info[1] is not None:

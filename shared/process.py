@@ -1,27 +1,43 @@
-"""The C library's memory, in a process that hands large blocks from thread to thread.
+"""What the process as a whole is set to: its heap, and the threads that a restore starts.
 
 glibc gives a large block a mapping of its own, which goes back to the system when it is freed. But each one that is
 freed raises the bound from which on that is so, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD): then the parts of an
 archive lie in the heaps of the threads that fetch them, between small blocks that stay, and the process keeps them.
 Bounds that are set stay where they are. Lower ones keep less memory and cost more: each page that comes back is
 cleared first. Arrow has an allocator of its own.
+
+The Functions host drops a log line that carries no invocation id, and a new thread has none: the worker reads it from
+`Context.thread_local_storage`. So each thread of a restore joins the restore's invocation first.
 """
 
 from __future__ import annotations
 
 import ctypes
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from typing import TypeVar
+
+T = TypeVar("T")
 
 MIB = 1024 * 1024  # bytes
 
 # malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 # Less than a range of an archive, and more than what is worked on at once.
-_MAPPED_BYTES = 4 * 1024 * 1024
+_MAPPED_BYTES = 4 * MIB
 # Of free memory at the end of a heap.
-_TRIM_BYTES = 8 * 1024 * 1024
+_TRIM_BYTES = 8 * MIB
+
+# How often a wait asks whether it is to end.
+_CHECK_SECONDS = 0.5
+
+_join: ContextVar[Callable[[], None]] = ContextVar("join_invocation", default=lambda: None)
 
 
-def give_large_blocks_back() -> bool:
+def limit_heap_retention() -> bool:
     """Let every block of 4 MiB and more go back to the system when it is freed, in this process from now on.
 
     Returns:
@@ -32,3 +48,80 @@ def give_large_blocks_back() -> bool:
     except (AttributeError, OSError, TypeError):
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES) and mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES))
+
+
+@contextmanager
+def invocation(join: Callable[[], None]) -> Iterator[None]:
+    """Let the threads that the body starts join an invocation.
+
+    Args:
+        join: is called first in each of them.
+    """
+    token = _join.set(join)
+    try:
+        yield
+    finally:
+        _join.reset(token)
+
+
+def current_join() -> Callable[[], None]:
+    """Return what a new thread calls to join the caller's invocation, for a pool that starts its threads itself."""
+    return _join.get()
+
+
+def start_thread(target: Callable[[], None], *, name: str) -> threading.Thread:
+    """Start a thread that joins the caller's invocation. It does not keep the process alive.
+
+    Args:
+        target: what it runs.
+        name: of the thread, for a stack dump.
+    """
+    context = copy_context()
+
+    def run() -> None:
+        _join.get()()
+        target()
+
+    thread = threading.Thread(target=lambda: context.run(run), name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def result_of(future: Future[T], *, check: Callable[[], None]) -> T:
+    """Wait for a future, and ask meanwhile whether to go on waiting.
+
+    Args:
+        future: what is waited for.
+        check: is called twice a second. What it raises ends the wait.
+    """
+    while not wait([future], timeout=_CHECK_SECONDS).done:
+        check()
+    return future.result()
+
+
+def wait_for(action: Callable[[], T], *, check: Callable[[], None], discard: Callable[[T], None] = lambda _: None) -> T:
+    """Run an action in a thread of its own and wait for it: a cancel need not wait for the action's end.
+
+    Args:
+        action: what takes long and cannot be interrupted.
+        check: is called twice a second. What it raises ends the wait, and the action goes on without anybody.
+        discard: gets a result that comes after that.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(action())
+        except BaseException as exc:  # noqa: BLE001 - it is raised again where the result is waited for
+            future.set_exception(exc)
+
+    def drop(late: Future[T]) -> None:
+        if late.exception() is None:
+            discard(late.result())
+
+    start_thread(run, name="wait")
+    try:
+        return result_of(future, check=check)
+    except BaseException:
+        future.add_done_callback(drop)
+        raise

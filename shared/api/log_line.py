@@ -30,18 +30,18 @@ def log_line(report: Report, error: RestoreError | None = None) -> str:
         "transfer": report.transfer,
         "format": report.format,
         "text_because": report.text_because,
-        "indexes_set_aside": None if report.waited_seconds is None else len(report.indexes_set_aside),
+        "indexes_deferred": None if report.waited_seconds is None else len(report.indexes_deferred),
         "indexes_kept": ",".join(dict.fromkeys(kept.code for kept in report.indexes_kept)) or None,
-        "loads": report.loads if report.loads > 1 else None,
+        "loads": report.progress.loads if report.progress.loads > 1 else None,
         "waited_s": None if report.waited_seconds is None else round(report.waited_seconds, 3),
         "edition": report.edition,
         "timescaledb": report.timescaledb_version,
-        "failed_in": None if error is None else report.clock.current,
+        "failed_in": None if error is None else report.progress.stage_name,
         "error": None if error is None else error.message,
         "faults": None if error is None else ",".join(f.target for f in error.details if f.target) or None,
         "warnings": "; ".join(f"{warning.code}: {warning.message}" for warning in report.warnings) or None,
     }
-    facts |= {f"{stage}_s": seconds for stage, seconds in report.clock.seconds().items()}
+    facts |= {f"{stage}_s": seconds for stage, seconds in report.progress.seconds().items()}
     return "restore " + " ".join(f"{name}={_logged(value)}" for name, value in facts.items() if value is not None)
 
 

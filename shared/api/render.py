@@ -20,8 +20,8 @@ from shared.model.answer import (
     Occasional,
     failure,
 )
-from shared.model.report import Report, Verification
-from shared.model.results import CaggStep, ChunkStep
+from shared.model.report import Report
+from shared.model.results import CaggStep, ChunkStep, Verification
 from shared.model.window import day_bounds, iso
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ def success_answer(report: Report) -> Answer:
         "chunks": [_chunk(step) for step in report.chunks],
         "caggs": [_cagg(step) for step in report.caggs],
         "warnings": [{"code": warning.code, "message": warning.message} for warning in report.warnings],
-        "timings": report.clock.seconds(),
+        "timings": report.progress.seconds(),
         "request_id": report.request_id,
     }
 
@@ -117,7 +117,7 @@ def _copy(report: Report) -> CopyOutcome | None:
         "transfer": _known(report.transfer),
         "format": _known(report.format),
         "text_because": report.text_because,
-        "indexes_set_aside": list(report.indexes_set_aside),
+        "indexes_deferred": list(report.indexes_deferred),
         "indexes_kept": [{"index": one.index, "code": one.code, "reason": one.reason} for one in report.indexes_kept],
         "waited_seconds": round(report.waited_seconds, 3),
     }

@@ -34,6 +34,8 @@ from shared.errors import (
     StorageUnreachable,
 )
 from shared.model.location import ArchiveLocation
+from shared.model.progress import Progress
+from shared.process import current_join, result_of
 from shared.settings import Settings
 
 
@@ -94,6 +96,7 @@ class Archive:
         client: DataLakeFileClient,
         download: StorageStreamDownloader,
         pool: ThreadPoolExecutor,
+        progress: Progress,
     ) -> None:
         self.etag: str = download.properties.etag
         self.size: int = download.size
@@ -102,6 +105,7 @@ class Archive:
         self._location = location
         self._client = client
         self._pool = pool
+        self._progress = progress
         # What came with the first answer. It is kept, since a file may be read twice.
         self.first = b"".join(islice(download.chunks(), 1))
 
@@ -116,9 +120,10 @@ class Archive:
             ArchiveError: as `open_archive`, at any point of the iteration; StorageUnreachable also where
                 storage ended the file early without an error of its own.
         """
-        delivered = 0
+        delivered = self._progress.compressed_bytes = 0
         for chunk in self._parts():
             delivered += len(chunk)
+            self._progress.compressed_bytes = delivered
             yield chunk
         # https://github.com/Azure/azure-sdk-for-python/issues/16723
         if delivered != self.size:
@@ -131,7 +136,7 @@ class Archive:
         waiting = deque(self._pool.submit(self._fetch, start) for start in islice(starts, _RANGES_AHEAD))
         try:
             while waiting:
-                part = waiting.popleft().result()
+                part = result_of(waiting.popleft(), check=self._progress.check)
                 # Before this one is worked on, so that the pool has something to do meanwhile.
                 waiting += [self._pool.submit(self._fetch, start) for start in islice(starts, 1)]
                 yield part
@@ -156,12 +161,13 @@ class Archive:
 
 
 @contextmanager
-def open_archive(location: ArchiveLocation, settings: Settings) -> Iterator[Archive]:
+def open_archive(location: ArchiveLocation, settings: Settings, progress: Progress | None = None) -> Iterator[Archive]:
     """Open an archive; its first 4 MiB are fetched at once.
 
     Args:
         location: the file.
         settings: how the account is read.
+        progress: is told what is read, and asked whether to stop.
 
     Yields:
         The archive.
@@ -173,19 +179,27 @@ def open_archive(location: ArchiveLocation, settings: Settings) -> Iterator[Arch
         ArchiveNotReadable: the file is there but storage does not hand it out.
         ConfigurationError: the setting ADLS_CONNECTION_STRING cannot be read.
     """
-    with open_client(location, settings) as client:
+    progress = progress or Progress()
+
+    def begin() -> StorageStreamDownloader:
         with _translated(location):
-            download = client.download_file(decompress=False, max_concurrency=1)
+            return client.download_file(decompress=False, max_concurrency=1)
+
+    with open_client(location, settings) as client:
+        pool = ThreadPoolExecutor(_RANGES_AT_ONCE, thread_name_prefix="download", initializer=current_join())
+        try:
+            download = result_of(pool.submit(begin), check=progress.check)
             # With a hierarchical namespace a folder can be read: as an empty file with this metadata.
             # https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues
             if (download.properties.metadata or {}).get("hdi_isfolder") == "true":
                 raise ArchiveNotFound(f"{location.url} is a folder, not a file")
-            pool = ThreadPoolExecutor(_RANGES_AT_ONCE, thread_name_prefix="download")
-            archive = Archive(location, client, download, pool)
-        try:
+            with _translated(location):
+                archive = Archive(location, client, download, pool, progress)
+            progress.compressed_bytes_total = archive.size
             yield archive
         finally:
-            pool.shutdown(cancel_futures=True)
+            # A request that storage does not answer would hold a canceled restore up for a minute.
+            pool.shutdown(wait=not progress.is_canceled, cancel_futures=True)
 
 
 @contextmanager

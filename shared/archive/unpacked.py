@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import IO
 
 from shared.csvfile.head import CsvDialect, bom_length
-from shared.csvfile.prefetch import read_ahead
+from shared.csvfile.prefetch import prefetch
 from shared.csvfile.scan import MarkerWatch, RecordCounter, refuse_end_marker
 from shared.csvfile.source import CopyReader
 from shared.errors import TemporaryDiskFull
+from shared.model.progress import Progress
 from shared.process import MIB
 
 # EFBIG is how a limit on the size of one file shows itself.
@@ -36,6 +37,7 @@ class SpooledCsv:
         records: how many it holds, the header included.
         ends_with_marker: whether its last line is `\.`.
         dialect: how it is written.
+        progress: is told what is read, and asked whether to stop.
     """
 
     file: IO[bytes]
@@ -43,25 +45,30 @@ class SpooledCsv:
     records: int
     ends_with_marker: bool
     dialect: CsvDialect
+    progress: Progress
 
     @property
     def head(self) -> IO[bytes]:
         """The file itself."""
         return self.file
 
-    def read_through(self) -> None:
+    def drain(self) -> None:
         """Do nothing: all of it was read."""
 
     @contextmanager
-    def opened(self) -> Iterator[CopyReader]:
+    def open(self) -> Iterator[CopyReader]:
         """Read it from the first byte after the byte order mark."""
         self.file.seek(bom_length(self.file, self.dialect))
-        yield CopyReader(_blocks(self.file))
+        yield _reader(_blocks(self.file), self.progress)
 
 
 @contextmanager
 def spooled_csv(
-    blocks: Iterable[bytes], *, max_memory_bytes: int, dialect: CsvDialect | None = None
+    blocks: Iterable[bytes],
+    *,
+    max_memory_bytes: int,
+    dialect: CsvDialect | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[SpooledCsv]:
     r"""Take in all blocks, and hand out the file.
 
@@ -72,6 +79,7 @@ def spooled_csv(
         max_memory_bytes: a file of up to this many bytes stays in memory.
         dialect: how the CSV is written (default: PostgreSQL's defaults); needed to tell a line `\.` that ends
             the data from one inside quotes, and to count the records.
+        progress: is told what is read, and asked whether to stop.
 
     Yields:
         The whole file.
@@ -80,7 +88,7 @@ def spooled_csv(
         TemporaryDiskFull: the temporary directory cannot hold it.
         EndOfDataMarker: rows follow a line `\.`, and PostgreSQL before 18 would drop them.
     """
-    dialect = dialect or CsvDialect()
+    dialect, progress = dialect or CsvDialect(), progress or Progress()
     file = tempfile.SpooledTemporaryFile(max_size=max_memory_bytes)  # noqa: SIM115 - closed below, see there
     try:
         watch, counter = MarkerWatch(), RecordCounter(dialect)
@@ -88,6 +96,8 @@ def spooled_csv(
         for block in blocks:
             watch.look(block)
             counter.see(block)
+            progress.check()
+            progress.rows = counter.records
             with _disk_full_translated():
                 file.write(block)
             size += len(block)
@@ -97,11 +107,22 @@ def spooled_csv(
             file.seek(bom_length(file, dialect))
             refuse_end_marker(_blocks(file), dialect)
             file.seek(0)
-        yield SpooledCsv(file, size, counter.records, counter.ends_with_marker, dialect)
+        yield SpooledCsv(file, size, counter.records, counter.ends_with_marker, dialect, progress)
     finally:
         # Closing tries once more to write what did not fit. The file is deleted, so it need not succeed.
         with suppress(OSError):
             file.close()
+
+
+def _reader(blocks: Iterator[bytes], progress: Progress) -> CopyReader:
+    """Read the CSV, and count what is handed on."""
+    progress.csv_bytes = 0
+
+    def seen(size: int) -> None:
+        progress.csv_bytes += size
+        progress.check()
+
+    return CopyReader(blocks, seen)
 
 
 def _blocks(file: IO[bytes]) -> Iterator[bytes]:
@@ -130,6 +151,7 @@ class StreamedCsv:
     Args:
         unpack: begins to unpack the archive from its beginning; its errors are the archive's.
         dialect: how the CSV is written.
+        progress: is told what is read, and asked whether to stop.
 
     Attributes:
         head: its first part, seekable.
@@ -138,9 +160,15 @@ class StreamedCsv:
         ends_with_marker: whether its last line is `\.`; None likewise.
     """
 
-    def __init__(self, unpack: Callable[[], Generator[bytes, None, None]], dialect: CsvDialect) -> None:
+    def __init__(
+        self,
+        unpack: Callable[[], Generator[bytes, None, None]],
+        dialect: CsvDialect,
+        progress: Progress | None = None,
+    ) -> None:
         self._unpack = unpack
         self._dialect = dialect
+        self._progress = progress or Progress()
         self.size: int | None = None
         self.records: int | None = None
         self.ends_with_marker: bool | None = None
@@ -157,12 +185,12 @@ class StreamedCsv:
         return bytes(head)
 
     @contextmanager
-    def opened(self) -> Iterator[CopyReader]:
+    def open(self) -> Iterator[CopyReader]:
         """Read it from the first byte after the byte order mark, a few MiB ahead of whoever reads."""
-        with read_ahead(self._counted(), most_bytes=_AHEAD_BYTES, name="gunzip") as blocks:
-            yield CopyReader(_behind(self._mark, blocks))
+        with prefetch(self._counted(), most_bytes=_AHEAD_BYTES, name="gunzip") as blocks:
+            yield _reader(_behind(self._mark, blocks), self._progress)
 
-    def read_through(self) -> None:
+    def drain(self) -> None:
         """Read it to its end for its count alone."""
         for _ in self._counted():
             pass
@@ -175,6 +203,7 @@ class StreamedCsv:
                 watch.look(block)
                 counter.see(block)
                 size += len(block)
+                self._progress.rows = counter.records
                 yield block
         if watch.suspicious:
             with closing(self._unpack()) as blocks:

@@ -54,7 +54,7 @@ _LONGEST_NULL = 1024
 _UTF8_NAMES = frozenset({"utf8", "unicode"})
 
 
-class NotExact(Exception):
+class NotEncodable(Exception):
     """Something in the file is not proved to be read as PostgreSQL reads it: the text way decides.
 
     The message holds nothing of the data, since psycopg2 sends it to the server, whose log shows it.
@@ -64,7 +64,7 @@ class NotExact(Exception):
 def demand(*, holds: bool, what: str) -> None:
     """Raise NotExact unless it holds. `what` must not show the data: it may reach the server's log."""
     if not holds:
-        raise NotExact(what)
+        raise NotEncodable(what)
 
 
 def not_plain(kind: Kind) -> str:
@@ -99,7 +99,7 @@ def _fits(digits: int, behind: int) -> bool:
     return behind <= digits <= _MOST_DIGITS
 
 
-def why_not(
+def reason_for_text(
     columns: Sequence[Column], options: CsvOptions, *, server_encoding: str, csv_bytes: int | None = None
 ) -> str | None:
     """Say what speaks against the binary way, before the file is looked at.

@@ -11,7 +11,7 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from pgpq.encoders import StringEncoderBuilder
 from pgpq.schema import Jsonb
 
-from shared.binary.eligibility import NotExact, demand, kind_of
+from shared.binary.eligibility import NotEncodable, demand, kind_of
 from shared.binary.records import Cells, RecordReader
 from shared.binary.values import reader_of
 from shared.csvfile.options import CsvOptions
@@ -23,11 +23,11 @@ BLOCK_BYTES = 1024 * 1024
 _MOST_RECORD_BYTES = 4 * 1024 * 1024
 
 
-def first_obstacle(columns: Sequence[Column], options: CsvOptions, sample: bytes) -> str | None:
+def reason_in_sample(columns: Sequence[Column], options: CsvOptions, sample: bytes) -> str | None:
     """Try the file's beginning, so that a form that never goes binary is known before anything is written.
 
     Args:
-        columns: as for `why_not`.
+        columns: as for `reason_for_text`.
         options: the request's.
         sample: the file's first bytes after a byte order mark, cut anywhere; a megabyte shows most.
 
@@ -37,7 +37,7 @@ def first_obstacle(columns: Sequence[Column], options: CsvOptions, sample: bytes
     rows = BinaryRows(columns, options)
     try:
         rows.encode_whole_records(sample)
-    except NotExact as exc:
+    except NotEncodable as exc:
         return str(exc)
     return None
 

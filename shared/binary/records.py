@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
-from shared.binary.eligibility import NotExact, demand
+from shared.binary.eligibility import NotEncodable, demand
 from shared.binary.values import data_of, size_of
 from shared.csvfile.options import CsvOptions
 
@@ -143,7 +143,7 @@ class RecordReader:
             )
         except pa.ArrowInvalid:
             # Its message shows the record.
-            raise NotExact(_OTHER_CELLS) from None
+            raise NotEncodable(_OTHER_CELLS) from None
         (batch,) = table.to_batches()
         return Cells(batch.columns, batch.num_rows)
 

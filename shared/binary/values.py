@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shared.binary.eligibility import Kind, NotExact, demand, not_plain, precision_of
+from shared.binary.eligibility import Kind, NotEncodable, demand, not_plain, precision_of
 
 
 def size_of(cells: Any) -> int:
@@ -63,7 +63,7 @@ def cast(cells: Any, type_: Any, kind: Kind) -> Any:
         return text_of(cells).cast(type_)
     except pa.ArrowInvalid:
         # Its message shows the value.
-        raise NotExact(not_plain(kind)) from None
+        raise NotEncodable(not_plain(kind)) from None
 
 
 def _bounds(cells: Any) -> tuple[int, int]:
@@ -224,7 +224,7 @@ def _decimals(cells: Any, type_: Any) -> Any:
     try:
         return long.cast(type_)
     except pa.ArrowInvalid:
-        raise NotExact(what) from None
+        raise NotEncodable(what) from None
 
 
 def _booleans(cells: Any) -> Any:
@@ -243,7 +243,7 @@ def _uuids(cells: Any) -> Any:
         # It passes over white space, but then there are fewer digits.
         packed = bytes.fromhex(data.decode("ascii").replace("-", ""))
     except ValueError:
-        raise NotExact(not_plain("uuid")) from None
+        raise NotEncodable(not_plain("uuid")) from None
     demand(holds=len(packed) == count * 16, what=not_plain("uuid"))
     values = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), count, [None, pa.py_buffer(packed)])
     return values.take(_places_of_present(cells)) if cells.null_count else values
@@ -261,7 +261,7 @@ def _json(cells: Any) -> Any:
         # pgpq takes it for UTF-8 without a look.
         text.validate(full=True)
     except pa.ArrowInvalid:
-        raise NotExact("a jsonb is not UTF-8") from None
+        raise NotEncodable("a jsonb is not UTF-8") from None
     return text
 
 

@@ -8,10 +8,12 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+from shared.process import start_thread
+
 T = TypeVar("T", bound="bytes | memoryview")
 
 
-class ReadAhead(Generic[T]):
+class Prefetch(Generic[T]):
     """The items of an iterator, made in another thread."""
 
     def __init__(self, items: Generator[T, None, None], *, most_bytes: int, name: str) -> None:
@@ -22,8 +24,7 @@ class ReadAhead(Generic[T]):
         self._error: BaseException | None = None
         self._is_done = self._is_stopped = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._run, name=name)
 
     def __iter__(self) -> Iterator[T]:
         return self
@@ -70,7 +71,7 @@ class ReadAhead(Generic[T]):
 
 
 @contextmanager
-def read_ahead(items: Generator[T, None, None], *, most_bytes: int, name: str) -> Iterator[Iterator[T]]:
+def prefetch(items: Generator[T, None, None], *, most_bytes: int, name: str) -> Iterator[Iterator[T]]:
     """Make an iterator's items in a thread of their own.
 
     Args:
@@ -81,7 +82,7 @@ def read_ahead(items: Generator[T, None, None], *, most_bytes: int, name: str) -
     Yields:
         The same items in the same order; an error of the generator comes after the items before it.
     """
-    ahead = ReadAhead(items, most_bytes=most_bytes, name=name)
+    ahead = Prefetch(items, most_bytes=most_bytes, name=name)
     try:
         yield ahead
     finally:

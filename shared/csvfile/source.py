@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, Protocol
@@ -32,14 +32,14 @@ class CsvSource(Protocol):
     @property
     def ends_with_marker(self) -> bool | None: ...  # noqa: D102
 
-    def read_through(self) -> None:
+    def drain(self) -> None:
         """Read it to its end, where nobody has, so that the rest is known.
 
         Raises:
             ArchiveError: the archive is not whole.
         """
 
-    def opened(self) -> AbstractContextManager[CopyReader]:
+    def open(self) -> AbstractContextManager[CopyReader]:
         """Read from the first byte after the byte order mark.
 
         Raises:
@@ -63,9 +63,16 @@ class CopyReader(io.RawIOBase):
         waited_seconds: how long a reader stood still because no block was ready.
     """
 
-    def __init__(self, blocks: Iterator[bytes]) -> None:
+    def __init__(self, blocks: Iterator[bytes], seen: Callable[[int], None] = lambda _: None) -> None:
+        """Read from blocks.
+
+        Args:
+            blocks: the CSV's bytes, cut anywhere.
+            seen: is called with the length of each block that is handed on. What it raises ends the reader.
+        """
         super().__init__()
         self._blocks = blocks
+        self._seen = seen
         self._block = b""
         self._position = 0
         self.error: BaseException | None = None
@@ -101,9 +108,12 @@ class CopyReader(io.RawIOBase):
     def _next(self) -> bytes | None:
         began = time.monotonic()
         try:
-            return next(self._blocks, None)
+            block = next(self._blocks, None)
+            self._seen(0 if block is None else len(block))
         except BaseException as exc:
             self.error = exc
             raise
+        else:
+            return block
         finally:
             self.waited_seconds += time.monotonic() - began

@@ -32,6 +32,11 @@ class ColumnPlan:
     ignored: tuple[str, ...]
     defaulted: tuple[str, ...]
 
+    @property
+    def ignored_as_shown(self) -> tuple[str, ...]:
+        """The ignored columns as an answer names them: a name out of the file may be long."""
+        return tuple(shown_name(name, place) for place, name in enumerate(self.file_columns, 1) if name in self.ignored)
+
 
 def file_columns(header: Sequence[str] | None, copy: Copy) -> tuple[str, ...]:
     """Name the file's columns as the table does.

@@ -1,304 +1,485 @@
-"""The load, inside its transaction: lock and look, make room, copy, count again. Commits nothing."""
+"""The load of one day: lock and look, clear, copy, verify, finish, commit. All in one transaction.
+
+`load_day` starts over in a new transaction while the target's chunks keep changing, and whenever a quick way does not
+hold for these rows. `attempt` is what one transaction does, from top to bottom.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeAlias
 
 from shared.csvfile.source import CsvSource
 from shared.errors import Fault, TargetLocked, WindowNotEmpty
 from shared.load.copy.rows import Transfer
 from shared.load.indexes import DayIndexes
-from shared.load.locks import Guard, nobody_else, reserve, reserve_whole
-from shared.load.plan import BeginAnew
+from shared.load.locks import RestoreLock, lock_chunks, no_other_transactions, try_lock_for_truncate
+from shared.load.plan import Fallback, LoadPlan, TargetChanged
 from shared.load.replace import delete_day, truncate
 from shared.load.target import Target, find_target, missing_rights, refuse_missing
 from shared.load.verify import Proof, count_window
-from shared.model.report import Report
+from shared.model.answer import Outcomes
+from shared.model.progress import Progress
 from shared.model.request import RestoreRequest
-from shared.model.results import ChunkStep, Count, Kept, summary
+from shared.model.results import (
+    ChunkStep,
+    Count,
+    IndexOutcome,
+    Notice,
+    Removed,
+    Transferred,
+    Verification,
+    summary,
+)
 from shared.model.window import Window
-from shared.postgres.connect import Cursor
+from shared.postgres.connect import Connection, Cursor
 from shared.postgres.savepoint import attempt_in_savepoint
-from shared.postgres.transaction import begin_session
+from shared.postgres.transaction import (
+    CommitInterruptedError,
+    Transaction,
+    make_commit_durable,
+    resolve_commit,
+    set_transaction_limits,
+    transaction,
+)
 from shared.settings import Settings
 from shared.timescale.chunks import Chunk, chunks_inside, chunks_overlapping
-from shared.timescale.compression import beside_is_cheaper, compress_fresh, decompress, packed_bytes
+from shared.timescale.compression import compress_new_chunks, compressed_size, decompress, should_decompress
 from shared.timescale.indexes.deferred import Build
 from shared.timescale.privileges import can_read
 from shared.timescale.table import has_unique_index
 
-_ATTEMPTS = 4
+Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
+
+# How often the chunks of the day may change between the look at them and their lock.
+MAX_CHANGES = 4
+
+# What a day's CSV has of bytes for each stored one.
+_USUAL_EXPANSION = 3.5
+
+
+@dataclass(frozen=True)
+class Day:
+    """What a load is given.
+
+    Attributes:
+        request: what is restored, and how.
+        settings: the function app's.
+        names: the file's columns, under the table's names.
+        csv: the archive, unpacked.
+        token: makes the name of a staging table unique: lower-case hexadecimal digits.
+        progress: is written, and asked whether to stop.
+        connect_again: another connection to the same server.
+        found: is called with the target each time it was looked up.
+        committed: is called with the result as soon as the server has confirmed the COMMIT.
+    """
+
+    request: RestoreRequest
+    settings: Settings
+    names: Sequence[str]
+    csv: CsvSource
+    token: str
+    progress: Progress
+    connect_again: Connect
+    found: Callable[[Target], None]
+    committed: Callable[[Loaded], None]
+
+    @property
+    def policy(self) -> str:
+        """What happens to rows that are in the day already."""
+        return self.request.destination.existing_rows
+
+    @property
+    def probable_csv_bytes(self) -> int:
+        """How long the CSV is, in bytes: an estimate as long as it was not read to its end."""
+        return self.csv.size or int((self.progress.compressed_bytes_total or 0) * _USUAL_EXPANSION)
+
+    def find_target(self, cursor: Cursor) -> Target:
+        """Ask the database what the target is."""
+        target = find_target(cursor, self.request, self.names, self.csv.head)
+        self.found(target)
+        return target
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """The day was there already and is left as it is: the target, and how many rows it holds of the day."""
+
+    target: Target
+    rows: int
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What the load leaves for the COMMIT and the steps after it.
+    """What a load did, and what it leaves for the steps after its COMMIT.
 
     Attributes:
         target: as it was before the load.
+        transferred: how the rows got in.
+        indexes: what happened to the indexes meanwhile.
+        removed: the day's rows that were taken away before; None where there were none to take away.
+        verification: the proof; None where nothing was counted.
         span: what was really loaded: the day, and further where rows outside it were allowed.
-        compressed: the chunks in that span that are to be compressed again.
-        proof: how to tell by the day's rows whether the COMMIT happened.
+        chunk_steps: what was done to chunks.
+        options: what came of the request's options of these names.
+        to_recompress: the chunks in that span that are to be compressed again.
+        warnings: what the caller should know although the rows are in.
     """
 
     target: Target
+    transferred: Transferred
+    indexes: IndexOutcome
+    removed: Removed | None
+    verification: Verification | None
     span: Window | None
-    compressed: tuple[Chunk, ...]
-    proof: Proof
+    chunk_steps: tuple[ChunkStep, ...]
+    options: Outcomes
+    to_recompress: tuple[Chunk, ...]
+    warnings: tuple[Notice, ...]
 
 
-class DayLoad:
-    """The load of one day, in as many transactions as it takes to find the target standing still."""
+@dataclass(frozen=True)
+class _Ahead:
+    """What the look at the target showed, before anything was locked.
 
-    def __init__(
-        self, request: RestoreRequest, settings: Settings, names: Sequence[str], csv: CsvSource, report: Report
-    ) -> None:
-        self._request = request
-        self._settings = settings
-        self._names = names
-        self._csv = csv
-        self._report = report
-        self._policy = request.destination.existing_rows
-        self._attempt = 0
-        self._may_truncate = True
-        self._ahead: Target | None = None
-        self._truncated: tuple[Chunk, ...] = ()
-        # What a former attempt has shown.
-        self._text_because: str | None = None
-        self._keep: Kept | None = None
-        self._has_conflicts = False
-        self._copies_beside = False
+    Attributes:
+        target: the table and its chunks.
+        before: rows of the day.
+        whole: the chunks that lie wholly inside the day.
+        copies_beside: whether rows go beside compressed ones, which stay as they are.
+    """
 
-    def prepare(self, load: Cursor, guard: Guard) -> bool:
-        """Look at the target on the guard's connection, and lock on the load's what is not to change.
+    target: Target
+    before: Count
+    whole: tuple[Chunk, ...]
+    copies_beside: bool
 
-        Args:
-            load: in a new REPEATABLE READ transaction, which has no snapshot yet.
-            guard: is held.
 
-        Returns:
-            False where the day was there already and is left as it is.
+@dataclass(frozen=True)
+class _Cleared:
+    """How room was made for the rows.
 
-        Raises:
-            RestoreError: the transaction is to be rolled back.
-        """
-        self._attempt += 1
-        if self._attempt > _ATTEMPTS:
-            raise TargetLocked(f"the chunks over {self._request.archive.day.isoformat()} kept changing")
-        self._report.begin_load()
-        with self._report.clock.stage("inspect"):
-            self._begin_session(load)
-            before = Count(0)
-            whole: tuple[Chunk, ...] = ()
-            with guard.glance() as looking:
-                # A look waits for locks as well. The limits end with it.
-                self._begin_session(looking)
-                self._ahead = target = self._find(looking)
-                seen: Count | None = None
-                counts = self._policy != "append" or self._request.timescaledb.decompress_window == "auto"
-                if target.window is not None and counts and can_read(looking, target.table):
-                    before = seen = count_window(looking, target.table, target.window)
-                    whole = chunks_inside(looking, target.table, target.window)
-                goes_on = self._go_on(before)
-                if goes_on:
-                    self._copies_beside = self._is_cheaper_beside(looking, target, before)
-                    refuse_missing(missing_rights(looking, self._request, target, None if seen is None else seen.rows))
-            if not goes_on:
-                return False
-            self._reserve(load, guard, target, whole, has_rows=before.rows > 0)
-            guard.cover(load)
-        return True
+    Attributes:
+        truncated: the chunks that were emptied whole.
+        removed: the rows that were taken away.
+        steps: the chunks that were decompressed.
+        decompress_window: what came of the request's option of this name.
+    """
 
-    def _begin_session(self, cursor: Cursor) -> None:
-        begin_session(
-            cursor,
-            synchronous_commit_off=self._request.copy_.synchronous_commit_off,
-            lock_timeout_seconds=self._settings.pg_lock_timeout_seconds,
-            statement_timeout_seconds=self._settings.pg_statement_timeout_seconds,
-        )
+    truncated: tuple[Chunk, ...]
+    removed: Removed | None
+    steps: tuple[ChunkStep, ...]
+    decompress_window: Outcomes
 
-    def _reserve(self, load: Cursor, guard: Guard, target: Target, whole: tuple[Chunk, ...], *, has_rows: bool) -> None:
-        """Lock the chunks over the day, those that are to be truncated if nobody uses them."""
-        truncates = has_rows and self._policy == "replace" and self._may_truncate
-        self._truncated = whole if truncates and reserve_whole(load, guard.cursor, whole) else ()
-        unpacks = target.compression is not None and self._unpacks(has_rows=has_rows)
-        rewritten = [chunk for chunk in target.compressed if chunk not in self._truncated] if unpacks else []
-        reserve(load, target.table, target.chunks, rewritten=rewritten)
 
-    def run(self, load: Cursor) -> Loaded | None:
-        """Load the file into the target.
+def load_day(connection: Connection, lock: RestoreLock, day: Day) -> Loaded | Skipped:
+    """Load one day, and commit it. This is the only loop that repeats a load.
 
-        Args:
-            load: in the transaction that was prepared.
+    Args:
+        connection: the load's, in autocommit.
+        lock: is held.
+        day: what is loaded.
 
-        Returns:
-            What is left to do; None where the transaction is to be rolled back and begun anew, since the chunks
-            changed before they were locked.
-
-        Raises:
-            RestoreError: the transaction is to be rolled back.
-        """
-        clock, report = self._report.clock, self._report
-        with clock.stage("inspect"):
-            target = self._find(load)
-        if self._ahead is None or target.chunks != self._ahead.chunks:
-            return None
-        before = None
-        if target.window is not None and (self._request.verify or self._policy != "append"):
-            with clock.stage("verify"):
-                before = count_window(load, target.table, target.window)
-                if not self._go_on(before):
-                    return None
-                self._warn_of_duplicates(load, target, before)
-        self._make_room(load, target, before)
-        proof = Proof(self._request, target, before, self._csv, report)
+    Raises:
+        TargetLocked: the chunks kept changing.
+        RestoreCanceled: the restore was told to stop.
+        RestoreError: nothing was loaded; the target is as it was before.
+    """
+    plan, changes = LoadPlan.for_request(day.request), 0
+    while True:
+        day.progress.loads += 1
         try:
-            indexes = self._fill(load, target, proof, self._may_conflict(target, before))
-            if report.rows_removed and not report.rows_loaded:
-                report.warn("ReplacedByNothing", f"{report.rows_removed} rows were removed, and the archive holds none")
-            with clock.stage("verify"):
-                span, written = proof.check(load)
-            made = self._report_made(load, target)
-            self._finish_chunks(load, target, made, indexes)
-        except BeginAnew as exc:
-            # Not one of the attempts to find the target standing still. Each reason comes once.
-            self._attempt -= 1
-            self._text_because = self._text_because or exc.text
-            self._keep = self._keep or exc.keep
-            self._has_conflicts = self._has_conflicts or exc.conflicts
-            return None
-        return Loaded(target, span, self._chunks_to_compress(target, written), proof)
+            with transaction(connection, "REPEATABLE READ") as tx:
+                return attempt(tx, lock, day, plan)
+        except TargetChanged as exc:
+            changes += 1
+            if changes == MAX_CHANGES:
+                when = day.request.archive.day.isoformat()
+                raise TargetLocked(f"the chunks over {when} kept changing") from exc
+        except Fallback as exc:
+            plan = plan.without(exc)
 
-    def _may_conflict(self, target: Target, before: Count | None) -> bool:
-        """Whether staged rows may be in conflict with others, or a former attempt has shown that any are.
 
-        Every unique index of a hypertable has the time in it, so in an empty day only rows of the file itself are left.
-        """
-        is_empty = before is not None and (before.rows == 0 or self._report.rows_removed is not None)
-        return self._has_conflicts or not is_empty or target.table.hypertable_id is None
+def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loaded | Skipped:
+    """Try one plan in one transaction.
 
-    def _fill(self, load: Cursor, target: Target, proof: Proof, may_conflict: bool) -> DayIndexes:  # noqa: FBT001
-        settings = self._settings
-        build = Build(settings.pg_index_memory_mib, settings.pg_index_workers)
-        with self._report.clock.stage("index"):
-            indexes = DayIndexes(load, self._request, target, self._truncated, build, self._keep, self._report)
-        transfer = Transfer(
-            load,
-            self._request,
+    Args:
+        tx: new, in REPEATABLE READ, without a snapshot yet.
+        lock: is held.
+        day: what is loaded.
+        plan: what may be tried.
+
+    Raises:
+        TargetChanged: the same is to be tried again.
+        Fallback: a plainer plan is to be tried.
+        RestoreError: the transaction is to be rolled back for good.
+    """
+    load, progress = tx.cursor, day.progress
+    with progress.interruptible(partial(lock.cancel, load.connection)):
+        with progress.stage("inspect"):
+            _limit(load, day)
+            ahead = _look_ahead(lock, day)
+            if isinstance(ahead, Skipped):
+                return ahead
+            truncatable = _lock_target(load, lock, day, ahead, plan)
+            lock.hand_over_to(load)
+            target = day.find_target(load)
+        if target.chunks != ahead.target.chunks:
+            raise TargetChanged
+        before, warnings = _count_before(load, day, target)
+        cleared = _clear(load, day, ahead, truncatable, before)
+        proof = Proof(day.request, target, before, cleared.removed, day.csv)
+        indexes = _defer_indexes(load, day, target, cleared, plan)
+        transferred = _copy(load, day, target, proof, indexes, _may_conflict(target, before, cleared, plan), plan)
+        with progress.stage("verify"):
+            verified = proof.check(load, transferred)
+        new_chunks = _new_chunks(load, target)
+        compressed, compress_outcome = _finish_chunks(load, day, target, new_chunks, indexes)
+        loaded = Loaded(
             target,
-            self._csv,
-            self._report,
-            indexes,
-            self._text_because,
-            may_conflict=may_conflict,
-            show_row_data=settings.show_row_data,
+            transferred,
+            indexes.outcome(new_chunks),
+            cleared.removed,
+            verified.verification,
+            verified.span,
+            (*cleared.steps, *(ChunkStep(str(chunk), "create", "done") for chunk in new_chunks), *compressed),
+            cleared.decompress_window | compress_outcome,
+            _to_recompress(target, verified.chunks),
+            (*target.warnings, *warnings, *_warnings_of(transferred, cleared.removed)),
         )
-        transfer.run(proof)
-        return indexes
+    with progress.stage("commit"):
+        return _commit(tx, lock, day, loaded, proof, cleared.truncated)
 
-    def _finish_chunks(self, load: Cursor, target: Target, made: Sequence[Chunk], indexes: DayIndexes) -> None:
-        """Compress the chunks that the load made, where that is wished, and put the indexes back."""
-        clock, report, extension = self._report.clock, self._report, target.compression
-        indexes.note_later(made)
-        wishes = self._request.timescaledb.compress_new_chunks
-        steps: list[ChunkStep] = []
-        if wishes and extension is not None and made:
-            with clock.stage("compress"):
-                steps = compress_fresh(load, extension, target.table, made, indexes.put_back)
-            report.add_chunk_steps(steps)
-        else:
-            with clock.stage("index"):
-                indexes.put_back()
-        is_able = extension is not None and target.window is not None
-        report.options["compress_new_chunks"] = summary(steps, requested=wishes, available=is_able)
 
-    def may_commit(self, guard: Guard, load: Cursor) -> bool:
-        """Look once more whether anybody would see a hole; if so, the next attempt deletes in place of truncating."""
-        if self._truncated and not nobody_else(guard.cursor, load):
-            self._may_truncate = False
-            return False
+def _limit(cursor: Cursor, day: Day) -> None:
+    set_transaction_limits(
+        cursor,
+        synchronous_commit_off=day.request.copy_.synchronous_commit_off,
+        lock_timeout_seconds=day.settings.pg_lock_timeout_seconds,
+        statement_timeout_seconds=day.settings.pg_statement_timeout_seconds,
+    )
+
+
+def _look_ahead(lock: RestoreLock, day: Day) -> _Ahead | Skipped:
+    """Look at the target on the lock's connection: a query on the load's would fix its snapshot before its locks."""
+    before, seen = Count(0), None
+    whole: tuple[Chunk, ...] = ()
+    with lock.read_current() as looking:
+        # A look waits for locks as well. The limits end with it.
+        _limit(looking, day)
+        target = day.find_target(looking)
+        counts = day.policy != "append" or day.request.timescaledb.decompress_window == "auto"
+        if target.window is not None and counts and can_read(looking, target.table):
+            before = seen = count_window(looking, target.table, target.window)
+            whole = chunks_inside(looking, target.table, target.window)
+        is_skipped = _is_skipped(day, target, before)
+        if not is_skipped:
+            copies_beside = _copies_beside(looking, day, target, before)
+            refuse_missing(missing_rights(looking, day.request, target, None if seen is None else seen.rows))
+    return Skipped(target, before.rows) if is_skipped else _Ahead(target, before, whole, copies_beside)
+
+
+def _is_skipped(day: Day, target: Target, before: Count) -> bool:
+    """Whether a day that is not empty is left as it is.
+
+    Raises:
+        WindowNotEmpty: the request refuses such a day.
+    """
+    if before.rows == 0:
+        return False
+    if day.policy == "error":
+        message = f"{target.table} already holds {before.rows} rows of {day.request.archive.day.isoformat()}"
+        raise WindowNotEmpty(message, details=[Fault("WindowNotEmpty", message, info=(("rows", before.rows),))])
+    return day.policy == "skip"
+
+
+def _copies_beside(looking: Cursor, day: Day, target: Target, before: Count) -> bool:
+    """Whether the rows go beside those that are compressed, where the request leaves the choice."""
+    extension, chunks = target.compression, target.compressed
+    if day.request.timescaledb.decompress_window != "auto" or extension is None or not chunks:
+        return False
+    # Without the right to ask, there is none to decompress either.
+    size, _ = attempt_in_savepoint(looking, lambda asking: compressed_size(asking, extension, target.table, chunks))
+    return not should_decompress(size, day.probable_csv_bytes, day_is_empty=not before.rows)
+
+
+def _decompresses(day: Day, *, copies_beside: bool, has_rows: bool) -> bool:
+    """Whether compressed chunks are decompressed: on request, and always before rows are deleted."""
+    if day.policy == "replace" and has_rows:
         return True
+    return bool(day.request.timescaledb.decompress_window) and not copies_beside
 
-    def _find(self, cursor: Cursor) -> Target:
-        return find_target(cursor, self._request, self._names, self._csv.head, self._report)
 
-    def _go_on(self, before: Count) -> bool:
-        """Say whether the day may be loaded although it is not empty."""
-        if before.rows == 0:
-            return True
-        if self._policy == "error":
-            day = self._request.archive.day.isoformat()
-            message = f"{self._report.target_table} already holds {before.rows} rows of {day}"
-            raise WindowNotEmpty(message, details=[Fault("WindowNotEmpty", message, info=(("rows", before.rows),))])
-        if self._policy == "skip":
-            self._report.skip(before.rows)
-            return False
-        return True
+def _lock_target(load: Cursor, lock: RestoreLock, day: Day, ahead: _Ahead, plan: LoadPlan) -> tuple[Chunk, ...]:
+    """Lock the chunks over the day. Return those that may be truncated, since nobody uses them."""
+    has_rows = ahead.before.rows > 0
+    truncates = has_rows and day.policy == "replace" and plan.truncate
+    truncatable = ahead.whole if truncates and try_lock_for_truncate(load, lock.cursor, ahead.whole) else ()
+    target = ahead.target
+    decompresses = target.compression is not None and _decompresses(
+        day, copies_beside=ahead.copies_beside, has_rows=has_rows
+    )
+    rewritten = [chunk for chunk in target.compressed if chunk not in truncatable] if decompresses else []
+    lock_chunks(load, target.table, target.chunks, rewritten=rewritten)
+    return truncatable
 
-    def _warn_of_duplicates(self, cursor: Cursor, target: Target, before: Count) -> None:
-        """Staging appends by default since it skips conflicts; without a unique index there are none to skip."""
-        is_default = self._request.destination.on_existing is None and self._policy == "append"
-        if before.rows and is_default and not has_unique_index(cursor, target.table):
-            self._report.warn(
-                "MayHoldDuplicates",
-                f"{target.table} already held rows of the day and has no unique index: no row was skipped",
-            )
 
-    def _unpacks(self, *, has_rows: bool) -> bool:
-        """Whether compressed chunks are decompressed: on request, and always before rows are deleted."""
-        if self._policy == "replace" and has_rows:
-            return True
-        return bool(self._request.timescaledb.decompress_window) and not self._copies_beside
+def _count_before(load: Cursor, day: Day, target: Target) -> tuple[Count | None, tuple[Notice, ...]]:
+    """Count the day's rows in the load's own snapshot, and warn where a default may double them.
 
-    def _is_cheaper_beside(self, looking: Cursor, target: Target, before: Count) -> bool:
-        """Whether the rows go beside those that are compressed, where the request leaves the choice."""
-        extension, chunks = target.compression, target.compressed
-        if self._request.timescaledb.decompress_window != "auto" or extension is None or not chunks:
-            return False
-        # Without the right to ask, there is none to decompress either.
-        packed, _ = attempt_in_savepoint(looking, lambda asking: packed_bytes(asking, extension, target.table, chunks))
-        return beside_is_cheaper(packed, self._report.probable_csv_bytes, day_is_empty=not before.rows)
+    Raises:
+        TargetChanged: rows came since the look, and the day is to be skipped now.
+    """
+    if target.window is None or not (day.request.verify or day.policy != "append"):
+        return None, ()
+    with day.progress.stage("verify"):
+        before = count_window(load, target.table, target.window)
+        if _is_skipped(day, target, before):
+            raise TargetChanged
+        # Staging appends by default since it skips conflicts; without a unique index there are none to skip.
+        is_default = day.request.destination.on_existing is None and day.policy == "append"
+        if before.rows and is_default and not has_unique_index(load, target.table):
+            message = f"{target.table} already held rows of the day and has no unique index: no row was skipped"
+            return before, (Notice("MayHoldDuplicates", message),)
+    return before, ()
 
-    def _make_room(self, cursor: Cursor, target: Target, before: Count | None) -> None:
-        """Decompress the chunks over the day, and remove its rows where they are to be replaced."""
-        clock, report, extension = self._report.clock, self._report, target.compression
-        replaces = self._policy == "replace" and before is not None and before.rows > 0
-        with clock.stage("replace"):
-            if self._truncated and not truncate(cursor, self._truncated):
-                # Without the right to: the rows are deleted, and no reader can see a hole.
-                self._truncated = ()
-        unpacks = self._unpacks(has_rows=replaces)
-        steps: list[ChunkStep] = []
-        with clock.stage("decompress"):
-            if extension is not None and unpacks:
-                steps = decompress(cursor, extension, target.table, target.compressed)
-        report.add_chunk_steps(steps)
-        is_able = extension is not None and target.window is not None
-        report.options["decompress_window"] = summary(
-            steps, requested=unpacks or self._copies_beside, available=is_able
-        )
-        if not replaces or target.window is None or before is None:
-            return
-        with clock.stage("replace"):
-            if self._truncated and steps:
+
+def _clear(load: Cursor, day: Day, ahead: _Ahead, truncatable: tuple[Chunk, ...], before: Count | None) -> _Cleared:
+    """Decompress the chunks over the day, and remove its rows where they are to be replaced."""
+    target, progress = ahead.target, day.progress
+    extension = target.compression
+    replaces = day.policy == "replace" and before is not None and before.rows > 0
+    with progress.stage("replace"):
+        # Without the right to truncate, the rows are deleted, and no reader can see a hole.
+        truncated = truncatable if truncatable and truncate(load, truncatable) else ()
+    decompresses = _decompresses(day, copies_beside=ahead.copies_beside, has_rows=replaces)
+    steps: list[ChunkStep] = []
+    with progress.stage("decompress"):
+        if extension is not None and decompresses:
+            steps = decompress(load, extension, target.table, target.compressed)
+    is_able = extension is not None and target.window is not None
+    outcome = summary(steps, requested=decompresses or ahead.copies_beside, available=is_able)
+    removed = None
+    if replaces and target.window is not None and before is not None:
+        with progress.stage("replace"):
+            if truncated and steps:
                 # A compressed chunk's first TRUNCATE leaves the rows that waited beside the compressed ones.
-                truncate(cursor, self._truncated)
-            deleted = delete_day(cursor, target.table, target.window)
-        report.rows_removed = before.rows
-        report.removed_by = "truncate" if self._truncated and not deleted else "delete"
+                truncate(load, truncated)
+            is_deleted = delete_day(load, target.table, target.window)
+        removed = Removed(before.rows, "truncate" if truncated and not is_deleted else "delete")
+    return _Cleared(truncated, removed, tuple(steps), {"decompress_window": outcome})
 
-    def _report_made(self, cursor: Cursor, target: Target) -> tuple[Chunk, ...]:
-        """Report the chunks that the load made for the day."""
-        if target.window is None:
-            return ()
-        known = {str(chunk) for chunk in target.chunks}
-        after = chunks_overlapping(cursor, target.table, target.window)
-        made = tuple(chunk for chunk in after if str(chunk) not in known)
-        self._report.add_chunk_steps([ChunkStep(str(chunk), "create", "done") for chunk in made])
-        return made
 
-    def _chunks_to_compress(self, target: Target, written: Sequence[Chunk]) -> tuple[Chunk, ...]:
-        """Name the chunks that are to be compressed again."""
-        known = {str(chunk) for chunk in target.chunks}
-        return (*target.compressed, *(c for c in written if c.is_compressed and str(c) not in known))
+def _may_conflict(target: Target, before: Count | None, cleared: _Cleared, plan: LoadPlan) -> bool:
+    """Whether staged rows may be in conflict with others, or a former attempt has shown that any are.
+
+    Every unique index of a hypertable has the time in it, so in an empty day only rows of the file itself are left.
+    """
+    is_empty = before is not None and (before.rows == 0 or cleared.removed is not None)
+    return not plan.expect_no_conflicts or not is_empty or target.table.hypertable_id is None
+
+
+def _defer_indexes(load: Cursor, day: Day, target: Target, cleared: _Cleared, plan: LoadPlan) -> DayIndexes:
+    build = Build(day.settings.pg_index_memory_mib, day.settings.pg_index_workers)
+    with day.progress.stage("index"):
+        return DayIndexes(load, target, cleared.truncated, build, plan.keep_because)
+
+
+def _copy(
+    load: Cursor,
+    day: Day,
+    target: Target,
+    proof: Proof,
+    indexes: DayIndexes,
+    may_conflict: bool,  # noqa: FBT001
+    plan: LoadPlan,
+) -> Transferred:
+    transfer = Transfer(
+        load,
+        day.request,
+        target,
+        day.csv,
+        day.progress,
+        indexes,
+        plan.text_because,
+        token=day.token,
+        csv_bytes=day.probable_csv_bytes,
+        may_conflict=may_conflict,
+        show_row_data=day.settings.show_row_data,
+    )
+    return transfer.run(proof)
+
+
+def _new_chunks(load: Cursor, target: Target) -> tuple[Chunk, ...]:
+    """Return the chunks that the load made for the day."""
+    if target.window is None:
+        return ()
+    known = {str(chunk) for chunk in target.chunks}
+    after = chunks_overlapping(load, target.table, target.window)
+    return tuple(chunk for chunk in after if str(chunk) not in known)
+
+
+def _finish_chunks(
+    load: Cursor, day: Day, target: Target, new_chunks: Sequence[Chunk], indexes: DayIndexes
+) -> tuple[list[ChunkStep], Outcomes]:
+    """Compress the chunks that the load made, where the request asks for it, and rebuild the indexes."""
+    progress, extension = day.progress, target.compression
+    requested = day.request.timescaledb.compress_new_chunks
+    steps: list[ChunkStep] = []
+    if requested and extension is not None and new_chunks:
+        with progress.stage("compress"):
+            steps = compress_new_chunks(load, extension, target.table, new_chunks, indexes.rebuild)
+    else:
+        with progress.stage("index"):
+            indexes.rebuild()
+    is_able = extension is not None and target.window is not None
+    return steps, {"compress_new_chunks": summary(steps, requested=requested, available=is_able)}
+
+
+def _to_recompress(target: Target, written: Sequence[Chunk]) -> tuple[Chunk, ...]:
+    """List the chunks that were compressed and have rows now that are not: over the day, and those written outside."""
+    known = {str(chunk) for chunk in target.chunks}
+    return (*target.compressed, *(c for c in written if c.is_compressed and str(c) not in known))
+
+
+def _warnings_of(transferred: Transferred, removed: Removed | None) -> list[Notice]:
+    warnings = []
+    if transferred.rejected is not None and transferred.rejected.rows:
+        message = f"{transferred.rejected.rows} rows could not be parsed and were left out"
+        warnings.append(Notice("RowsRejected", message))
+    if removed is not None and not transferred.rows:
+        warnings.append(
+            Notice("ReplacedByNothing", f"{removed.rows} rows were removed, and the archive holds none"),
+        )
+    return warnings
+
+
+def _commit(
+    tx: Transaction, lock: RestoreLock, day: Day, loaded: Loaded, proof: Proof, truncated: Sequence[Chunk]
+) -> Loaded:
+    """Commit, and believe it only when the server says so, on another connection if need be.
+
+    Raises:
+        Fallback: another transaction came since the chunks were truncated, and would see a hole.
+        CommitOutcomeUnknown: nobody can say whether the COMMIT took place.
+    """
+    make_commit_durable(tx.cursor)
+
+    def last_look() -> None:
+        if truncated and not no_other_transactions(lock.cursor, tx.cursor):
+            raise Fallback(readers=True)
+        day.progress.begin_commit()
+
+    try:
+        tx.commit(last_look)
+    except CommitInterruptedError as exc:
+        patience = day.settings.pg_lock_timeout_seconds
+        resolve_commit(day.connect_again, exc, proof.rows_show_commit, patience_seconds=patience)
+        message = "the connection broke at the COMMIT; the server confirmed it when asked again"
+        loaded = replace(loaded, warnings=(*loaded.warnings, Notice("CommitConfirmedLate", message)))
+    day.progress.is_committed = True
+    day.committed(loaded)
+    return loaded

@@ -19,49 +19,51 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from typing import Literal
 
+import psycopg2
 from psycopg2 import sql
 
 from shared.errors import DatabasePermissionDenied, RestoreInProgress
 from shared.names import QualifiedName
-from shared.postgres.connect import DEAD_CLIENT_SETTINGS, Connection, Cursor
-from shared.postgres.savepoint import StepOutcome, optional_step
+from shared.postgres.connect import APPLICATION_NAME, DEAD_CLIENT_SETTINGS, Connection, Cursor
+from shared.postgres.savepoint import SavepointOutcome, savepoint
 from shared.postgres.transaction import transaction
 from shared.timescale.chunks import Chunk
 from shared.timescale.table import Table
 
-# Tells guards, which keep no snapshot, from sessions that may.
-GUARD_APPLICATION_NAME = "restore-chunk guard"
+# Tells the sessions of locks, which keep no snapshot, from those that may. The request's id follows it.
+LOCK_APPLICATION_NAME = f"{APPLICATION_NAME} guard"
 
 
-class Guard:
-    """The guard of one table's day, while it is held.
+class RestoreLock:
+    """The lock against a second restore of one table's day, while it is held.
 
     Attributes:
-        cursor: on the guard's connection. In READ COMMITTED, so that each query sees the present.
+        cursor: on the lock's own connection. In READ COMMITTED, so that each query sees the present.
     """
 
     def __init__(self, cursor: Cursor, table: QualifiedName, day: date) -> None:
         self.cursor = cursor
+        self._is_reading = False
         self._key = f"restore-chunk\n{table.schema}\n{table.name}\n{day.isoformat()}"
         self._running = f"a restore of {day.isoformat()} into {table} is running"
 
     def take(self) -> None:
-        """Take the guard, and make sure that no load has outlived its own.
+        """Take the lock, and make sure that no load has outlived its own.
 
         Raises:
             RestoreInProgress: another restore holds it, or its load runs on without it.
         """
         self._lock(self.cursor, self._key)
-        # Undone at once: it is the load that is to hold this one.
-        with optional_step(self.cursor) as step:
+        # Rolled back at once: the load is to hold this one.
+        with savepoint(self.cursor) as step:
             self._lock(self.cursor, self._load_key)
-            step.undo()
+            step.roll_back()
 
-    def cover(self, load: Cursor) -> None:
+    def hand_over_to(self, load: Cursor) -> None:
         """Let the load's transaction hold its lock.
 
         Args:
@@ -69,19 +71,38 @@ class Guard:
 
         Raises:
             RestoreInProgress: another load holds it.
-            DatabaseUnreachable: the guard's session was lost before the load had its lock.
+            DatabaseUnreachable: the lock's own session was lost before the load had its lock.
         """
         self._lock(load, self._load_key)
         self.cursor.execute("SELECT 1")
 
     @contextmanager
-    def glance(self) -> Iterator[Cursor]:
-        """Look at the present through the guard's connection, and keep no lock of it: the load may want that one."""
-        with optional_step(self.cursor) as step:
-            yield self.cursor
-            step.undo()
+    def read_current(self) -> Iterator[Cursor]:
+        """Look at the present through the lock's connection, and keep no lock of it: the load may want that one."""
+        self._is_reading = True
+        try:
+            with savepoint(self.cursor) as step:
+                yield self.cursor
+                step.roll_back()
+        finally:
+            self._is_reading = False
         if step.error is not None:
             raise step.error
+
+    def cancel(self, load: Connection) -> None:
+        """End the statement that runs on the load's connection, or on the lock's own while that is read through.
+
+        For another thread. A server or a network that does not answer is left to the limits of the connections.
+
+        Args:
+            load: the load's connection.
+        """
+        with suppress(psycopg2.Error):
+            if self._is_reading:
+                self.cursor.connection.cancel()
+                return
+            with self.cursor.connection.cursor() as cursor:
+                cursor.execute("SELECT pg_catalog.pg_cancel_backend(%s)", (load.info.backend_pid,))
 
     @property
     def _load_key(self) -> str:
@@ -94,26 +115,27 @@ class Guard:
 
 
 @contextmanager
-def only_restore(connection: Connection, table: QualifiedName, day: date) -> Iterator[Guard]:
-    """Hold the guard while the body runs.
+def restore_lock(connection: Connection, table: QualifiedName, day: date, *, request_id: str) -> Iterator[RestoreLock]:
+    """Hold the lock of a table's day while the body runs.
 
     Args:
         connection: only looked through meanwhile. Its transaction keeps no snapshot.
         table: the target.
         day: the archive's day.
+        request_id: is shown in the session's application_name.
 
     Raises:
         RestoreInProgress: another restore holds it.
     """
     with transaction(connection, "READ COMMITTED") as work:
-        # The guard waits for the load in its transaction; that is no reason to end it.
+        # The lock waits for the load in its transaction; that is no reason to end it.
         settings = DEAD_CLIENT_SETTINGS | {
             "idle_in_transaction_session_timeout": "0",
-            "application_name": GUARD_APPLICATION_NAME,
+            "application_name": f"{LOCK_APPLICATION_NAME}/{request_id}",
         }
         for name, value in settings.items():
             work.cursor.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
-        guard = Guard(work.cursor, table, day)
+        guard = RestoreLock(work.cursor, table, day)
         guard.take()
         yield guard
 
@@ -127,11 +149,11 @@ _POLL_SECONDS = 0.05
 _OTHERS = (
     "SELECT count(*) FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
     " WHERE l.locktype = 'virtualxid' AND l.granted AND a.datname = pg_catalog.current_database()"
-    " AND l.pid <> ALL (%s) AND a.application_name <> %s"
+    " AND l.pid <> ALL (%s) AND NOT pg_catalog.starts_with(a.application_name, %s)"
 )
 
 
-def reserve(load: Cursor, table: Table, chunks: Sequence[Chunk], *, rewritten: Sequence[Chunk]) -> None:
+def lock_chunks(load: Cursor, table: Table, chunks: Sequence[Chunk], *, rewritten: Sequence[Chunk]) -> None:
     """Lock the target and its chunks over the day against whatever rewrites them.
 
     Args:
@@ -147,14 +169,14 @@ def reserve(load: Cursor, table: Table, chunks: Sequence[Chunk], *, rewritten: S
     _lock(load, [table.identifier], "ROW EXCLUSIVE")
     names = {chunk: sql.Identifier(chunk.schema, chunk.name) for chunk in chunks}
     if rewritten:
-        with optional_step(load) as step:
+        with savepoint(load) as step:
             _lock(load, [names[chunk] for chunk in rewritten], "ACCESS EXCLUSIVE")
         _tolerate_missing_right(step)
     if names:
         _lock(load, list(names.values()), "ROW EXCLUSIVE")
 
 
-def reserve_whole(load: Cursor, guard: Cursor, chunks: Sequence[Chunk]) -> bool:
+def try_lock_for_truncate(load: Cursor, guard: Cursor, chunks: Sequence[Chunk]) -> bool:
     """Lock chunks for their TRUNCATE, if nobody uses them and no other transaction is open.
 
     Args:
@@ -167,15 +189,15 @@ def reserve_whole(load: Cursor, guard: Cursor, chunks: Sequence[Chunk]) -> bool:
     """
     if not chunks:
         return False
-    with optional_step(load) as step:
+    with savepoint(load) as step:
         names = [sql.Identifier(chunk.schema, chunk.name) for chunk in chunks]
         _lock(load, names, "ACCESS EXCLUSIVE", wait=False)
-        if not nobody_else(guard, load):
-            step.undo()
-    return not step.was_undone
+        if not no_other_transactions(guard, load):
+            step.roll_back()
+    return not step.was_rolled_back
 
 
-def nobody_else(guard: Cursor, load: Cursor) -> bool:
+def no_other_transactions(guard: Cursor, load: Cursor) -> bool:
     """Wait a moment for the other transactions of this database to end.
 
     A transaction whose snapshot is older than a TRUNCATE's commit sees the chunk empty after it.
@@ -189,7 +211,7 @@ def nobody_else(guard: Cursor, load: Cursor) -> bool:
     while True:
         # pg_stat_activity is kept as it was first seen for as long as a transaction lasts, and the guard's lasts.
         guard.execute("SELECT pg_catalog.pg_stat_clear_snapshot()")
-        guard.execute(_OTHERS, (own, GUARD_APPLICATION_NAME))
+        guard.execute(_OTHERS, (own, LOCK_APPLICATION_NAME))
         if guard.fetchone() == (0,):
             return True
         if time.monotonic() > deadline:
@@ -213,7 +235,7 @@ def _lock(
     load.execute(statement)
 
 
-def _tolerate_missing_right(step: StepOutcome) -> None:
+def _tolerate_missing_right(step: SavepointOutcome) -> None:
     """Go on without the stronger lock where the role may not take it: it may not decompress either."""
     if step.error is not None and not isinstance(step.error, DatabasePermissionDenied):
         raise step.error

@@ -1,22 +1,91 @@
-"""A load that is to be rolled back and begun anew, in a plainer way."""
+"""What a load may try, and the ways in which it falls back to something plainer.
+
+The plan holds permissions: inside an attempt the target still decides. What the plainest plan refuses is refused, with
+PostgreSQL's own error.
+"""
 
 from __future__ import annotations
 
-from shared.model.results import Kept
+from dataclasses import dataclass, replace
+
+from shared.errors import InternalError
+from shared.model.request import RestoreRequest
+from shared.model.results import KeptIndex
 
 
-class BeginAnew(Exception):
-    """What was tried does not hold for these rows. The plainer way decides what is accepted, and says what is refused.
+class Fallback(Exception):
+    """What was tried does not hold for these rows. The transaction is rolled back, and a plainer plan is tried.
 
     Attributes:
-        text: why the file is to be copied as text; None where it may stay as it was.
-        keep: why the indexes are to be kept while rows come; None likewise.
-        conflicts: whether staged rows are to be skipped where they are in conflict, which costs each of them a look.
+        text_because: why the file is to be copied as text; None where binary may stay.
+        keep_because: why the indexes are to be kept while rows come; None where they may be dropped.
+        conflicts: whether staged rows may be in conflict with others.
+        readers: whether another transaction would see a hole where chunks are truncated.
     """
 
-    def __init__(self, *, text: str | None = None, keep: Kept | None = None, conflicts: bool = False) -> None:
-        super().__init__(text, keep, conflicts)
-        self.text = text
-        self.keep = keep
+    def __init__(
+        self,
+        *,
+        text_because: str | None = None,
+        keep_because: KeptIndex | None = None,
+        conflicts: bool = False,
+        readers: bool = False,
+    ) -> None:
+        super().__init__(text_because or (keep_because and keep_because.reason) or "")
+        self.text_because = text_because
+        self.keep_because = keep_because
         # A row that an index could not take is one in conflict, as often as not.
-        self.conflicts = conflicts or keep is not None
+        self.conflicts = conflicts or keep_because is not None
+        self.readers = readers
+
+
+class TargetChanged(Exception):
+    """The day's chunks or rows changed between the look at them and their lock. The same plan is tried again."""
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """What one attempt to load a day may try.
+
+    Attributes:
+        text_because: why the file is copied as text; None: binary is permitted.
+        keep_because: why the indexes are kept while rows come; None: they may be dropped and rebuilt.
+        expect_no_conflicts: plain INSERT from staging is permitted; else ON CONFLICT DO NOTHING.
+        truncate: emptying whole chunks is permitted; else their rows are deleted.
+    """
+
+    text_because: str | None = None
+    keep_because: KeptIndex | None = None
+    expect_no_conflicts: bool = True
+    truncate: bool = True
+
+    @classmethod
+    def for_request(cls, request: RestoreRequest) -> LoadPlan:
+        """Return the plan of the first attempt."""
+        copy = request.copy_
+        text_because = None
+        if copy.format == "text":
+            text_because = "the request asks for it"
+        elif copy.on_error == "skip":
+            text_because = "rows may be left out"
+        keep_because = None
+        if copy.indexes == "keep":
+            keep_because = KeptIndex(None, "Requested", "the request asks for it")
+        return cls(text_because, keep_because)
+
+    def without(self, fallback: Fallback) -> LoadPlan:
+        """Return the plan without what did not hold.
+
+        Raises:
+            InternalError: nothing was given up, so that the load would be tried for ever.
+        """
+        plainer = replace(
+            self,
+            text_because=self.text_because or fallback.text_because,
+            keep_because=self.keep_because or fallback.keep_because,
+            expect_no_conflicts=self.expect_no_conflicts and not fallback.conflicts,
+            truncate=self.truncate and not fallback.readers,
+        )
+        if plainer == self:
+            raise InternalError(f"the load fell back to the plan that it had: {fallback}") from fallback
+        return plainer

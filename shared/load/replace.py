@@ -18,7 +18,7 @@ from shared.errors import VerificationFailed
 from shared.load.verify import count_window, inside
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
-from shared.postgres.savepoint import optional_step
+from shared.postgres.savepoint import savepoint
 from shared.timescale.chunks import Chunk
 from shared.timescale.table import Table
 
@@ -42,7 +42,7 @@ def delete_day(cursor: Cursor, table: Table, window: Window) -> bool:
         return False
     if table.timescaledb is not None and table.timescaledb.is_community:
         # A compressed chunk that could not be decompressed: no limit on what the DELETE may unpack.
-        with optional_step(cursor):
+        with savepoint(cursor):
             cursor.execute("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
     # In a savepoint: rows that the DELETE unpacks on its way must not look like rows that the load brought.
     cursor.execute("SAVEPOINT deletion")
@@ -61,6 +61,6 @@ def truncate(cursor: Cursor, chunks: Sequence[Chunk]) -> bool:
         Whether it was done.
     """
     names = sql.SQL(", ").join(sql.Identifier(chunk.schema, chunk.name) for chunk in chunks)
-    with optional_step(cursor) as step:
+    with savepoint(cursor) as step:
         cursor.execute(sql.SQL("TRUNCATE TABLE {}").format(names))
-    return not step.was_undone
+    return not step.was_rolled_back

@@ -11,10 +11,9 @@ from psycopg2 import sql
 from shared.csvfile.head import read_records
 from shared.errors import MissingRight, WindowUnknown, lacks
 from shared.load.columns import ColumnPlan, plan_columns
-from shared.model.report import Report
 from shared.model.request import RestoreRequest
+from shared.model.results import Notice
 from shared.model.window import Window, day_window, units_per_second_of
-from shared.names import shown_name
 from shared.postgres.connect import Cursor
 from shared.timescale.chunks import Chunk, chunks_overlapping
 from shared.timescale.privileges import (
@@ -41,6 +40,7 @@ class Target:
         plan: where each column of the file goes.
         window: the archive's day in the time column's type; None where the table has no such column.
         chunks: the chunks over the day.
+        warnings: what the caller should know of it although the rows are in.
     """
 
     table: Table
@@ -48,6 +48,7 @@ class Target:
     plan: ColumnPlan
     window: Window | None
     chunks: tuple[Chunk, ...]
+    warnings: tuple[Notice, ...] = ()
 
     @property
     def compressed(self) -> tuple[Chunk, ...]:
@@ -62,40 +63,28 @@ class Target:
         return extension if is_able else None
 
 
-def find_target(
-    cursor: Cursor, request: RestoreRequest, names: Sequence[str], file: IO[bytes], report: Report
-) -> Target:
+def find_target(cursor: Cursor, request: RestoreRequest, names: Sequence[str], file: IO[bytes]) -> Target:
     """Ask the database what the target is, and match the file with it.
 
     Args:
         cursor: in the restore's transaction.
         request: what to restore, and how.
         names: the file's columns, under the table's names.
-        file: the CSV, of which an integer time column's unit is read off.
-        report: is told what was found.
+        file: the CSV. The first row tells the unit of an integer time column.
 
     Raises:
         RestoreError: the table or a column is not there, or the request needs a time column that is not.
     """
     destination, options = request.destination, request.copy_.csv_options
     table = find_table(cursor, request.target_table, time_column=destination.time_column)
-    report.target_table = str(table)
-    if table.timescaledb is not None:
-        report.edition, report.timescaledb_version = table.timescaledb.edition, table.timescaledb.version
     like = table
     if request.staging_like != request.target_table:
         like = find_table(cursor, request.staging_like, target="destination.create_staging_like")
     plan = plan_columns(names, table.columns, options=options, staging=destination.mode == "staging")
-    report.columns_loaded = plan.loaded
-    report.columns_ignored = tuple(
-        shown_name(name, place) for place, name in enumerate(names, 1) if name in plan.ignored
-    )
-    report.columns_defaulted = plan.defaulted
     window = _window(request, table, names, file)
-    if window is None:
-        _do_without_window(cursor, request, table, report)
+    warnings = () if window is not None else _do_without_window(cursor, request, table)
     chunks = () if window is None else chunks_overlapping(cursor, table, window)
-    return Target(table, like, plan, window, chunks)
+    return Target(table, like, plan, window, chunks, warnings)
 
 
 def _window(request: RestoreRequest, table: Table, names: Sequence[str], file: IO[bytes]) -> Window | None:
@@ -122,7 +111,7 @@ def _window(request: RestoreRequest, table: Table, names: Sequence[str], file: I
     return None if units is None else day_window(day, "integer", units)
 
 
-def _do_without_window(cursor: Cursor, request: RestoreRequest, table: Table, report: Report) -> None:
+def _do_without_window(cursor: Cursor, request: RestoreRequest, table: Table) -> tuple[Notice, ...]:
     policy = request.destination.existing_rows
     # Where nothing is there, the default has nothing to refuse. A role that may not look is refused for that.
     is_used = policy == "error" and can_read(cursor, table) and not _is_empty(cursor, table)
@@ -130,8 +119,9 @@ def _do_without_window(cursor: Cursor, request: RestoreRequest, table: Table, re
         raise WindowUnknown(
             f"on_existing {policy} needs the day's rows, and {table} has no time column in which they can be found"
         )
-    if table.hypertable_id is not None:
-        report.warn("WindowUnknown", "the archive's day could not be found in the time column's type")
+    if table.hypertable_id is None:
+        return ()
+    return (Notice("WindowUnknown", "the archive's day could not be found in the time column's type"),)
 
 
 def _is_empty(cursor: Cursor, table: Table) -> bool:

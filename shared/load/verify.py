@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from psycopg2 import sql
@@ -16,9 +17,8 @@ from shared.csvfile.scan import rows_of
 from shared.csvfile.source import CsvSource
 from shared.errors import Fault, RowsOutsideWindow, VerificationFailed, WindowNotEmpty
 from shared.load.target import Target
-from shared.model.report import Report, Verification
 from shared.model.request import RestoreRequest
-from shared.model.results import Count
+from shared.model.results import Count, Removed, Transferred, Verification
 from shared.model.window import Window, iso
 from shared.postgres.connect import Cursor
 from shared.timescale.chunks import Chunk, all_chunks
@@ -189,38 +189,58 @@ def _count(cursor: Cursor) -> Count:
     return Count(*row) if row is not None else Count(0)
 
 
+@dataclass(frozen=True)
+class Verified:
+    """What the recount showed.
+
+    Attributes:
+        verification: the counts; None where nothing was counted.
+        span: what was really loaded: the day, and further where rows outside it were allowed.
+        chunks: the chunks that got rows, those outside the day included; empty where nobody had to look.
+    """
+
+    verification: Verification | None
+    span: Window | None
+    chunks: tuple[Chunk, ...] = ()
+
+
 class Proof:
-    """What is counted around a load. Nothing of it is done where the request says `verify: false`."""
+    """What is counted around a load. Nothing of it is done where the request says `verify: false`.
+
+    Args:
+        request: what is restored, and how.
+        target: where the rows go.
+        before: the day's rows before the load; None where they were not counted.
+        removed: those of them that were taken away; None: none.
+        csv: the archive, unpacked.
+    """
 
     def __init__(
-        self, request: RestoreRequest, target: Target, before: Count | None, csv: CsvSource, report: Report
+        self, request: RestoreRequest, target: Target, before: Count | None, removed: Removed | None, csv: CsvSource
     ) -> None:
         self._request = request
         self._target = target
         self._before = before
+        self._is_removed = removed is not None
         self._csv = csv
-        self._report = report
-        self._staged_outside = Count(0)
         self._after: Count | None = None
 
-    def check_staged(self, cursor: Cursor, staging: sql.Identifier) -> None:
-        """Look at the staged rows before they go on.
+    def count_staged_outside(self, cursor: Cursor, staging: sql.Identifier) -> Count:
+        """Count the staged rows that are not of the archive's day, before they go on.
 
         Raises:
-            RowsOutsideWindow: some are not of the archive's day.
+            RowsOutsideWindow: there are some, and the request does not allow them.
         """
         target = self._target
         if not self._request.verify or target.window is None or target.table.time_column not in target.plan.loaded:
-            return
-        self._staged_outside = count_staged_outside(cursor, target.table, staging, target.window)
+            return Count(0)
+        outside = count_staged_outside(cursor, target.table, staging, target.window)
         if self._request.destination.rows_outside_window == "error":
-            refuse_outside(self._staged_outside, self._request.archive.day)
+            refuse_outside(outside, self._request.archive.day)
+        return outside
 
-    def check(self, cursor: Cursor) -> tuple[Window | None, tuple[Chunk, ...]]:
+    def check(self, cursor: Cursor, transferred: Transferred) -> Verified:
         """Count again.
-
-        Returns:
-            The span that was really loaded, and the chunks outside the day that got rows.
 
         Raises:
             VerificationFailed: rows are missing, or there are more than were loaded.
@@ -229,23 +249,23 @@ class Proof:
         """
         window, table, before = self._target.window, self._target.table, self._before
         if not self._request.verify:
-            return window, ()
-        self._compare_with_archive(cursor)
+            return Verified(None, window)
+        self._compare_with_archive(cursor, transferred)
         if window is None or before is None:
-            return window, ()
+            return Verified(None, window)
         self._after = after = count_window(cursor, table, window)
-        added, kept = self._added(), self._kept()
+        added, kept = transferred.added, 0 if self._is_removed else before.rows
         outside = Count(0)
         chunks: tuple[Chunk, ...] = ()
-        # Rows that are not in the day are elsewhere, or nowhere; and a trigger can make up for one that is.
-        if after.rows - kept != added or self._staged_outside.rows or has_insert_triggers(cursor, table):
+        # A shortfall means rows fell outside the day or were dropped. A trigger can hide a shortfall by adding rows.
+        if after.rows - kept != added or transferred.staged_outside.rows or has_insert_triggers(cursor, table):
             outside, chunks = count_own(cursor, table, outside=window)
             self._judge_outside(cursor, outside, chunks)
         refuse_difference(before=kept, after=after.rows, added=added - outside.rows)
-        self._report.verification = Verification(before.rows, after, added, outside)
-        return window.widened(outside.first, outside.last), chunks
+        verification = Verification(before.rows, after, added, outside)
+        return Verified(verification, window.widened(outside.first, outside.last), chunks)
 
-    def landed(self, cursor: Cursor) -> bool | None:
+    def rows_show_commit(self, cursor: Cursor) -> bool | None:
         """Tell by the day's rows whether the load was committed; None where they do not tell."""
         if self._target.window is None or self._before is None or self._after is None:
             return None
@@ -254,33 +274,28 @@ class Proof:
             return None
         return {self._after.rows: True, self._before.rows: False}.get(rows)
 
-    def _added(self) -> int:
-        report = self._report
-        return (report.rows_loaded if report.rows_inserted is None else report.rows_inserted) or 0
-
-    def _kept(self) -> int:
-        return 0 if self._before is None or self._report.rows_removed is not None else self._before.rows
-
-    def _compare_with_archive(self, cursor: Cursor) -> None:
+    def _compare_with_archive(self, cursor: Cursor, transferred: Transferred) -> None:
         """Refuse a load that took fewer rows than the archive holds. COPY does not count what a trigger drops."""
-        options, report = self._request.copy_.csv_options, self._report
+        options, rows_read = self._request.copy_.csv_options, transferred.rows_read
         records = rows_of(self._csv.records or 0, has_header=options.has_header)
-        if report.rows_read != records and not self._ends_at_marker(cursor, records):
-            self._refuse(f"the archive holds {records} rows, but PostgreSQL took {report.rows_read}", records)
+        if rows_read != records and not self._ends_at_marker(cursor, rows_read, records):
+            self._refuse(f"the archive holds {records} rows, but PostgreSQL took {rows_read}", transferred, records)
         # A trigger or a rule drops rows as well.
-        if report.rows_skipped and not (report.skips_conflicts and has_unique_index(cursor, self._target.table)):
-            self._refuse(f"{report.rows_skipped} rows were dropped, although no row can be in conflict", records)
+        skips = transferred.skips_conflicts and has_unique_index(cursor, self._target.table)
+        if transferred.skipped and not skips:
+            message = f"{transferred.skipped} rows were dropped, although no row can be in conflict"
+            self._refuse(message, transferred, records)
 
-    def _ends_at_marker(self, cursor: Cursor, records: int) -> bool:
+    def _ends_at_marker(self, cursor: Cursor, rows_read: int, records: int) -> bool:
         r"""Whether the one missing row is a line `\.` at the file's end, which PostgreSQL before 18 leaves out."""
         return (
             self._csv.ends_with_marker is True
-            and self._report.rows_read == records - 1
+            and rows_read == records - 1
             and cursor.connection.server_version < 180000  # noqa: PLR2004
         )
 
-    def _refuse(self, message: str, records: int) -> None:
-        facts = {"rows_in_archive": records, "rows_loaded": self._report.rows_loaded}
+    def _refuse(self, message: str, transferred: Transferred, records: int) -> None:
+        facts = {"rows_in_archive": records, "rows_loaded": transferred.rows}
         raise VerificationFailed(message, details=[Fault("VerificationFailed", message, info=tuple(facts.items()))])
 
     def _judge_outside(self, cursor: Cursor, outside: Count, chunks: tuple[Chunk, ...]) -> None:
@@ -291,6 +306,6 @@ class Proof:
             beside = count_beside_own(cursor, self._target.table, chunks, self._target.window)
             if beside:
                 raise WindowNotEmpty(
-                    f"{self._report.target_table} already holds {beside} rows at the times of the archive's rows"
+                    f"{self._target.table} already holds {beside} rows at the times of the archive's rows"
                     f" outside {self._request.archive.day.isoformat()}"
                 )

@@ -42,7 +42,7 @@ class Source(TypedDict):
     csv_bytes: int | None
 
 
-class KeptIndex(TypedDict):
+class IndexKept(TypedDict):
     """An index that was maintained row by row, or all of them where `index` is null."""
 
     index: str | None
@@ -56,8 +56,8 @@ class CopyOutcome(TypedDict):
     transfer: Literal["spool", "stream"]
     format: Literal["text", "binary"]
     text_because: str | None
-    indexes_set_aside: list[str]
-    indexes_kept: list[KeptIndex]
+    indexes_deferred: list[str]
+    indexes_kept: list[IndexKept]
     waited_seconds: float
 
 

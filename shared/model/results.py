@@ -1,13 +1,11 @@
-"""What became of the best-effort steps: one record each, for the answer."""
+"""What a restore found and did, one frozen record each: counts, steps, rejected rows, indexes that were kept."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from shared.errors import (
-    RestoreError,
-)
+from shared.errors import RestoreError
 from shared.model.window import TimeValue, iso
 
 Outcome: TypeAlias = Literal["done", "failed", "not available", "nothing to do", "not requested"]
@@ -91,7 +89,7 @@ class Rejected:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptIndex:
     """Why an index stays where it is.
 
     Attributes:
@@ -103,3 +101,89 @@ class Kept:
     index: str | None
     code: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that the caller should know although the rows are in."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The proof of a load: the day's rows before it and after it, and what it added.
+
+    Attributes:
+        rows_before: rows of the day before the load, and before their removal where they were replaced.
+        after: rows of the day after it.
+        rows_loaded: rows that the load added to the target.
+        outside: those of them that are not in the day.
+    """
+
+    rows_before: int
+    after: Count
+    rows_loaded: int
+    outside: Count
+
+
+@dataclass(frozen=True)
+class Removed:
+    """The day's rows that were taken away before the archive's came."""
+
+    rows: int
+    by: Literal["truncate", "delete"]
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """How the archive's rows got into the target.
+
+    Attributes:
+        format: how they were copied.
+        text_because: why as text; None where they were not.
+        waited_seconds: how long PostgreSQL waited for the next rows.
+        rows: how many PostgreSQL took from the file.
+        rejected: those that it left out; None where it was not allowed to.
+        inserted: how many of them went on from staging into the target; None in direct mode.
+        skips_conflicts: whether rows in conflict were left out on that way.
+        staged_outside: the staged rows that are not of the archive's day.
+    """
+
+    format: Literal["text", "binary"]
+    text_because: str | None
+    waited_seconds: float
+    rows: int
+    rejected: Rejected | None = None
+    inserted: int | None = None
+    skips_conflicts: bool = False
+    staged_outside: Count = Count(0)
+
+    @property
+    def rows_read(self) -> int:
+        """How many rows of the file PostgreSQL has seen, taken or left out."""
+        return self.rows + (0 if self.rejected is None else self.rejected.rows)
+
+    @property
+    def added(self) -> int:
+        """How many rows the target got."""
+        return self.rows if self.inserted is None else self.inserted
+
+    @property
+    def skipped(self) -> int | None:
+        """How many staged rows the target did not get; None in direct mode."""
+        return None if self.inserted is None else self.rows - self.inserted
+
+
+@dataclass(frozen=True)
+class IndexOutcome:
+    """What happened to the indexes of the day's chunks.
+
+    Attributes:
+        deferred: names of those that were dropped before the rows came and rebuilt after them.
+        kept: those that were maintained row by row, with the reason.
+    """
+
+    deferred: tuple[str, ...]
+    kept: tuple[KeptIndex, ...]

@@ -16,18 +16,20 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg2
 import psycopg2.extensions
 
 from shared.identity import token_for_postgres
-from shared.postgres.connect_error import refusal_to_error
+from shared.postgres.connect_error import connect_error
 from shared.postgres.endpoint import Endpoint
 from shared.postgres.sqlstate import database_error
+from shared.process import wait_for
 from shared.secret import Secret, shown_to_server
 
 Connection = psycopg2.extensions.connection
@@ -119,7 +121,6 @@ _PARAMETERS: dict[str, Any] = {
     "tcp_user_timeout": 90_000,  # milliseconds; the same for what was sent and not acknowledged
     # The session's text is always UTF-8; the file's own encoding is an option of COPY.
     "client_encoding": "UTF8",
-    "application_name": APPLICATION_NAME,
 }
 
 
@@ -137,12 +138,20 @@ class Limits:
 
 
 @contextmanager
-def connect(endpoint: Endpoint, limits: Limits) -> Iterator[Connection]:
+def connect(
+    endpoint: Endpoint,
+    limits: Limits,
+    *,
+    application_name: str = APPLICATION_NAME,
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[Connection]:
     """Open a connection in autocommit and close it at the end.
 
     Args:
         endpoint: the server, and the way in.
         limits: how long it may take.
+        application_name: what `pg_stat_activity` shows of the session.
+        check: is called while the server is waited for. What it raises ends the wait.
 
     Raises:
         DatabaseUnreachable: no answer, or the server has no place or is starting.
@@ -150,8 +159,12 @@ def connect(endpoint: Endpoint, limits: Limits) -> Iterator[Connection]:
         DatabaseNotFound: the server has no such database.
     """
     # Held as long as the connection: it stays known as a secret.
-    password = password_of(endpoint)
-    with shown_to_server(password), closing(_open(endpoint, password, limits)) as connection:
+    password = wait_for(partial(password_of, endpoint), check=check)
+    with shown_to_server(password):
+        opened = wait_for(
+            partial(_open, endpoint, password, limits, application_name), check=check, discard=Connection.close
+        )
+    with shown_to_server(password), closing(opened) as connection:
         connection.autocommit = True
         try:
             yield connection
@@ -159,9 +172,9 @@ def connect(endpoint: Endpoint, limits: Limits) -> Iterator[Connection]:
             raise database_error(exc) from exc
 
 
-def _open(endpoint: Endpoint, password: Secret | None, limits: Limits) -> Connection:
+def _open(endpoint: Endpoint, password: Secret | None, limits: Limits, application_name: str) -> Connection:
     # psycopg2 quotes the values; nothing is pasted together here.
-    parameters = endpoint.with_password(password) | _PARAMETERS
+    parameters = endpoint.with_password(password) | _PARAMETERS | {"application_name": application_name}
     parameters["connect_timeout"] = limits.connect_seconds
     try:
         connection: Connection = psycopg2.connect(
@@ -170,5 +183,5 @@ def _open(endpoint: Endpoint, password: Secret | None, limits: Limits) -> Connec
             cursor_factory=LimitedCursor,
         )
     except psycopg2.Error as exc:
-        raise refusal_to_error(parameters, exc) from exc
+        raise connect_error(parameters, exc) from exc
     return connection

@@ -121,7 +121,7 @@ _BAD_SETTING = ("22", "42704")
 _NO_RIGHT = "42501"
 
 
-def refusal_to_error(parameters: dict[str, Any], refusal: psycopg2.Error) -> RestoreError:
+def connect_error(parameters: dict[str, Any], refusal: psycopg2.Error) -> RestoreError:
     """Find out why a connection was refused.
 
     Args:

@@ -27,44 +27,44 @@ class Attempt(Protocol):
 
 
 @dataclass
-class StepOutcome:
+class SavepointOutcome:
     """What became of an optional step. `error` is None where it worked."""
 
     error: RestoreError | None = None
-    was_undone: bool = False
+    was_rolled_back: bool = False
 
-    def undo(self) -> None:
+    def roll_back(self) -> None:
         """Take back what the step did, and end it."""
-        raise _UndoneError
+        raise _RolledBackError
 
     def fail(self, error: RestoreError) -> None:
         """Take back what the step did, and end it with an error."""
         self.error = error
-        raise _UndoneError
+        raise _RolledBackError
 
 
-class _UndoneError(Exception):
+class _RolledBackError(Exception):
     """Ends an optional step that is to leave nothing behind."""
 
 
 @contextmanager
-def optional_step(cursor: Cursor) -> Iterator[StepOutcome]:
+def savepoint(cursor: Cursor) -> Iterator[SavepointOutcome]:
     """Run the body in a savepoint: its database error undoes it alone, and is in the outcome.
 
     Without the savepoint every later statement would fail (25P02) and the COMMIT would be a silent rollback.
     A broken connection is no outcome of a step: it ends the restore.
     """
-    outcome = StepOutcome()
+    outcome = SavepointOutcome()
     cursor.execute("SAVEPOINT optional_step")
     try:
         yield outcome
-    except (psycopg2.Error, _UndoneError) as exc:
+    except (psycopg2.Error, _RolledBackError) as exc:
         if isinstance(exc, psycopg2.Error):
             if exc.pgcode is None or cursor.connection.closed:
                 raise
             outcome.error = database_error(exc)
         cursor.execute("ROLLBACK TO SAVEPOINT optional_step")
-        outcome.was_undone = True
+        outcome.was_rolled_back = True
     cursor.execute("RELEASE SAVEPOINT optional_step")
 
 
@@ -83,7 +83,7 @@ def attempt_after_commit(connection: Connection, action: Callable[[Cursor], T]) 
 def attempt_in_savepoint(cursor: Cursor, action: Callable[[Cursor], T]) -> tuple[T | None, RestoreError | None]:
     """Run an action in a savepoint of an open transaction."""
     result = None
-    with optional_step(cursor) as step:
+    with savepoint(cursor) as step:
         result = action(cursor)
     return result, step.error
 

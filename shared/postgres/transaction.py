@@ -32,11 +32,11 @@ from shared.postgres.connect import (
     Connection,
     Cursor,
 )
-from shared.postgres.savepoint import optional_step
+from shared.postgres.savepoint import savepoint
 
 
 @dataclass(frozen=True)
-class ServerRun:
+class ServerIncarnation:
     """What tells a server from the same one after a crash.
 
     Attributes:
@@ -48,19 +48,19 @@ class ServerRun:
     start: str
     processes: frozenset[int]
 
-    def is_same(self, later: ServerRun) -> bool:
+    def is_same(self, later: ServerIncarnation) -> bool:
         """Whether the server has not crashed in between; some of its processes may have come and gone."""
         return self.start == later.start and bool(self.processes & later.processes)
 
 
-def server_run(cursor: psycopg2.extensions.cursor) -> ServerRun:
+def server_incarnation(cursor: psycopg2.extensions.cursor) -> ServerIncarnation:
     """Ask the server which run of it this is."""
     cursor.execute(
         "SELECT pg_catalog.pg_postmaster_start_time()::text,"
         " ARRAY(SELECT pid FROM pg_catalog.pg_stat_activity WHERE usesysid IS NULL)"
     )
     row = cursor.fetchone()
-    return ServerRun("", frozenset()) if row is None else ServerRun(row[0], frozenset(row[1]))
+    return ServerIncarnation("", frozenset()) if row is None else ServerIncarnation(row[0], frozenset(row[1]))
 
 
 # With these the server ends the session itself; it may have committed before, and waited for a replica.
@@ -76,14 +76,11 @@ class Transaction:
         self._connection = connection
         self.cursor = cursor
 
-    def commit(self, last_look: Callable[[], bool]) -> bool:
+    def commit(self, last_look: Callable[[], None]) -> None:
         """Commit, and believe it only when the server says so.
 
         Args:
-            last_look: asked right before the COMMIT.
-
-        Returns:
-            False where `last_look` said so; then the transaction is still open.
+            last_look: called right before the COMMIT; what it raises leaves the transaction open.
 
         Raises:
             CommitInterruptedError: the connection broke while COMMIT was under way; it knows the transaction's id.
@@ -93,18 +90,16 @@ class Transaction:
             raise InternalError("the transaction had failed before its COMMIT")
         self.cursor.execute("SELECT pg_catalog.pg_current_xact_id()::text")
         row = self.cursor.fetchone()
-        run = server_run(self.cursor)
-        if not last_look():
-            return False
+        incarnation = server_incarnation(self.cursor)
+        last_look()
         try:
             self.cursor.execute("COMMIT")
         except psycopg2.Error as exc:
             if exc.pgcode is None or self._connection.closed or exc.pgcode.startswith(_SESSION_ENDED):
-                raise CommitInterruptedError("" if row is None else row[0], run) from exc
+                raise CommitInterruptedError("" if row is None else row[0], incarnation) from exc
             raise
         if self.cursor.statusmessage != "COMMIT":
             raise InternalError(f"the server answered COMMIT with {self.cursor.statusmessage!r:.100}")
-        return True
 
 
 class CommitInterruptedError(Exception):
@@ -112,13 +107,13 @@ class CommitInterruptedError(Exception):
 
     Attributes:
         xid: the transaction's id, as `pg_xact_status` takes it.
-        server_run: of the server that gave the id.
+        server_incarnation: the server that gave the id, as it ran then.
     """
 
-    def __init__(self, xid: str, server_run: ServerRun) -> None:
+    def __init__(self, xid: str, server_incarnation: ServerIncarnation) -> None:
         super().__init__(xid)
         self.xid = xid
-        self.server_run = server_run
+        self.server_incarnation = server_incarnation
 
 
 @contextmanager
@@ -145,7 +140,7 @@ def _roll_back(connection: Connection) -> None:
         connection.close()
 
 
-def begin_session(
+def set_transaction_limits(
     cursor: Cursor, *, synchronous_commit_off: bool, lock_timeout_seconds: int, statement_timeout_seconds: int
 ) -> None:
     """Make the load's transaction the same wherever it runs. Takes no snapshot.
@@ -165,7 +160,7 @@ def begin_session(
     # SET takes no snapshot: the chunks are locked before the first query fixes it.
     for name, value in settings.items():
         cursor.execute(sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value)))
-    with optional_step(cursor):
+    with savepoint(cursor):
         cursor.execute("SET LOCAL client_connection_check_interval = '2s'")
 
 
@@ -185,10 +180,10 @@ def make_commit_durable(cursor: Cursor) -> None:
 _POLL_SECONDS = 0.5
 
 
-def find_out(
+def resolve_commit(
     connect_again: Callable[[], AbstractContextManager[Connection]],
     interrupted: CommitInterruptedError,
-    landed: Callable[[Cursor], bool | None],
+    rows_show_commit: Callable[[Cursor], bool | None],
     *,
     patience_seconds: float,
 ) -> None:
@@ -197,7 +192,7 @@ def find_out(
     Args:
         connect_again: opens a new connection to the same database.
         interrupted: what is known of the transaction.
-        landed: tells by the day's rows whether it was committed; None where they do not tell.
+        rows_show_commit: tells by the day's rows whether it was committed; None where they do not tell.
         patience_seconds: how long the server may be away, or still be at it.
 
     Raises:
@@ -206,7 +201,7 @@ def find_out(
     """
     deadline = time.monotonic() + patience_seconds
     while True:
-        is_committed = _ask(connect_again, interrupted, landed)
+        is_committed = _ask(connect_again, interrupted, rows_show_commit)
         if is_committed:
             return
         if is_committed is False:
@@ -215,7 +210,7 @@ def find_out(
             raise CommitOutcomeUnknown(
                 f"the connection broke at the COMMIT of transaction {interrupted.xid}, and the server does not tell",
                 hint=f"count the day's rows, or ask: SELECT pg_xact_status('{interrupted.xid}'), if the server started"
-                f" at {interrupted.server_run.start} has not crashed since",
+                f" at {interrupted.server_incarnation.start} has not crashed since",
             )
         time.sleep(_POLL_SECONDS)
 
@@ -223,12 +218,12 @@ def find_out(
 def _ask(
     connect_again: Callable[[], AbstractContextManager[Connection]],
     interrupted: CommitInterruptedError,
-    landed: Callable[[Cursor], bool | None],
+    rows_show_commit: Callable[[Cursor], bool | None],
 ) -> bool | None:
     try:
         with connect_again() as connection, connection.cursor() as cursor:
-            if not interrupted.server_run.is_same(server_run(cursor)):
-                return landed(cursor)
+            if not interrupted.server_incarnation.is_same(server_incarnation(cursor)):
+                return rows_show_commit(cursor)
             cursor.execute("SELECT pg_catalog.pg_xact_status(%s::xid8)", (interrupted.xid,))
             row = cursor.fetchone()
             return None if row is None else {"committed": True, "aborted": False}.get(row[0])

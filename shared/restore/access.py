@@ -44,7 +44,7 @@ def refuse_other_accounts(location: ArchiveLocation, settings: Settings) -> None
 _INTERNAL = ("pg_", "information_schema", "_timescaledb_", "timescaledb_")
 
 
-def open_doors(request: RestoreRequest, settings: Settings) -> Endpoint:
+def authorize(request: RestoreRequest, settings: Settings) -> Endpoint:
     """Hold a request against every allow list.
 
     Args:

@@ -32,11 +32,11 @@ def after_commit(
         statement_timeout_seconds=settings.pg_statement_timeout_seconds,
     ):
         chunk_steps: list[ChunkStep] = []
-        with report.clock.stage("recompress"):
+        with report.progress.stage("recompress"):
             if wishes.recompress_window and extension is not None:
-                chunk_steps = recompress(connection, extension, table, loaded.compressed)
+                chunk_steps = recompress(connection, extension, table, loaded.to_recompress)
         cagg_steps: list[CaggStep] = []
-        with report.clock.stage("refresh"):
+        with report.progress.stage("refresh"):
             if wishes.refresh_caggs:
                 cagg_steps = refresh(connection, table, loaded.span, wishes.refresh_caggs)
     report.add_chunk_steps(chunk_steps)

@@ -18,7 +18,8 @@ from shared.model.results import Count
 from shared.model.window import iso
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint
-from shared.postgres.transaction import begin_session
+from shared.postgres.transaction import set_transaction_limits
+from shared.restore.report import note_target
 from shared.settings import Settings
 from shared.timescale.caggs import PlannedRefresh, caggs_available, names_of, plan_refresh
 from shared.timescale.chunks import chunks_inside
@@ -49,17 +50,19 @@ def examine(
         RestoreError: the restore would end with this error before it wrote anything.
     """
     options = request.copy_.csv_options
-    with report.clock.stage("count"):
-        csv.read_through()
+    with report.progress.stage("count"):
+        csv.drain()
         rows = rows_of(csv.records or 0, has_header=options.has_header)
-    with report.clock.stage("inspect"):
-        begin_session(
+    with report.progress.stage("inspect"):
+        set_transaction_limits(
             cursor,
             synchronous_commit_off=False,
             lock_timeout_seconds=settings.pg_lock_timeout_seconds,
             statement_timeout_seconds=settings.pg_statement_timeout_seconds,
         )
-        target = find_target(cursor, request, names, csv.head, report)
+        target = find_target(cursor, request, names, csv.head)
+        note_target(report, target)
+        report.add_warnings(target.warnings)
         existing: Count | None = None
         if target.window is not None and can_read(cursor, target.table):
             existing = count_window(cursor, target.table, target.window)

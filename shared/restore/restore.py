@@ -1,37 +1,34 @@
-"""One restore, from top to bottom: unpack the archive, load it in one transaction, then look after the rest.
-
-This is the only file that opens a transaction. Each step's own rules are where it is imported from.
-"""
+"""One restore, from top to bottom: unpack the archive, load it in one transaction, then look after the rest."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import IO, TypeAlias
+from typing import IO
 
 from shared.archive.download import Archive, checked, open_archive
 from shared.archive.gunzip import gunzip_within, refuse_stored
 from shared.archive.unpacked import StreamedCsv, spooled_csv
 from shared.csvfile.head import read_header
 from shared.csvfile.source import CsvSource
+from shared.errors import RestoreCanceled, RestoreError
 from shared.load.columns import file_columns
-from shared.load.load import DayLoad, Loaded
-from shared.load.locks import only_restore
+from shared.load.load import Day, Skipped, load_day
+from shared.load.locks import restore_lock
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
-from shared.postgres.connect import Connection, Cursor, Limits, connect
+from shared.postgres.connect import APPLICATION_NAME, Limits, connect
 from shared.postgres.endpoint import Endpoint
-from shared.postgres.transaction import CommitInterruptedError, Transaction, find_out, make_commit_durable, transaction
-from shared.restore.access import open_doors
+from shared.postgres.transaction import transaction
+from shared.restore.access import authorize
 from shared.restore.after_commit import after_commit
 from shared.restore.dry_run import examine
+from shared.restore.report import note_loaded, note_target
 from shared.settings import Settings
 
 _log = logging.getLogger("restore_chunk")
-
-Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
 
 
 def restore(request: RestoreRequest, settings: Settings, report: Report) -> None:
@@ -40,52 +37,74 @@ def restore(request: RestoreRequest, settings: Settings, report: Report) -> None
     Args:
         request: what to restore, and how.
         settings: the function app's.
-        report: filled in as the restore goes on.
+        report: is filled in; `report.progress` may be canceled by another thread.
 
     Raises:
+        RestoreCanceled: the restore was told to stop, before its COMMIT began.
         RestoreError: nothing was loaded; the target is as it was before.
     """
-    endpoint = open_doors(request, settings)
-    report.database = endpoint.database
+    progress = report.progress
     try:
+        endpoint = authorize(request, settings)
+        report.database = endpoint.database
         with _unpacked(request, settings, report) as csv:
             _restore(request, settings, endpoint, csv, report)
     except Exception as exc:
-        if not report.is_committed:
+        if progress.is_committed:
+            # The rows are in: nothing that fails from here on may answer that they are not.
+            _log.exception("restore request_id=%s failed after its commit", report.request_id)
+            report.warn("AfterCommitFailed", f"the rows are in, but what comes after failed: {type(exc).__name__}")
+        elif progress.is_canceled and isinstance(exc, RestoreError):
+            # Whatever the cancel interrupted: a statement, a download, a wait for a lock.
+            raise RestoreCanceled("the restore was canceled; nothing was changed") from exc
+        else:
             raise
-        # The rows are in: nothing that fails from there on may answer that they are not.
-        _log.exception("restore request_id=%s failed after its commit", report.request_id)
-        report.warn("AfterCommitFailed", f"the rows are in, but what comes after failed: {type(exc).__name__}")
+    finally:
+        progress.end()
 
 
 def _restore(request: RestoreRequest, settings: Settings, endpoint: Endpoint, csv: CsvSource, report: Report) -> None:
+    progress = report.progress
     names = _file_columns(request, csv.head)
-    limits = Limits(settings.pg_connect_timeout_seconds, settings.pg_statement_timeout_seconds)
-    connect_again = partial(connect, endpoint, limits)
+    connect_again = partial(
+        connect,
+        endpoint,
+        Limits(settings.pg_connect_timeout_seconds, settings.pg_statement_timeout_seconds),
+        application_name=f"{APPLICATION_NAME}/{report.request_id}",
+        check=progress.check,
+    )
     with ExitStack() as stack:
-        with report.clock.stage("connect"):
+        with progress.stage("connect"):
             connection = stack.enter_context(connect_again())
         if request.dry_run:
-            with transaction(connection, "REPEATABLE READ READ ONLY") as work:
+            with (
+                progress.interruptible(connection.cancel),
+                transaction(connection, "REPEATABLE READ READ ONLY") as work,
+            ):
                 examine(work.cursor, request, settings, names, csv, report)
             return
 
-        with report.clock.stage("connect"):
+        with progress.stage("connect"):
             session = stack.enter_context(connect_again())
-            guard = stack.enter_context(only_restore(session, request.target_table, request.archive.day))
-        load = DayLoad(request, settings, names, csv, report)
-        loaded = None
-        while loaded is None:
-            with transaction(connection, "REPEATABLE READ") as work:
-                if not load.prepare(work.cursor, guard):
-                    return
-                loaded = load.run(work.cursor)
-                if loaded is not None:
-                    with report.clock.stage("commit"):
-                        is_done = _commit(
-                            work, connect_again, settings, loaded, partial(load.may_commit, guard), report
-                        )
-                    loaded = loaded if is_done else None
+            lock = stack.enter_context(
+                restore_lock(session, request.target_table, request.archive.day, request_id=report.request_id)
+            )
+        day = Day(
+            request,
+            settings,
+            names,
+            csv,
+            report.request_id.replace("-", ""),
+            progress,
+            connect_again,
+            found=partial(note_target, report),
+            committed=partial(note_loaded, report),
+        )
+        loaded = load_day(connection, lock, day)
+        if isinstance(loaded, Skipped):
+            report.skip(loaded.rows)
+            report.add_warnings(loaded.target.warnings)
+            return
         if connection.closed:
             connection = stack.enter_context(connect_again())
         after_commit(connection, request, settings, loaded, report)
@@ -96,8 +115,8 @@ def _unpacked(request: RestoreRequest, settings: Settings, report: Report) -> It
     """Unpack the archive: to the temporary disk, and whole before the database hears of it; or as it is read."""
     copy = request.copy_
     with ExitStack() as stack:
-        with report.clock.stage("download"), ExitStack() as download:
-            archive = download.enter_context(open_archive(request.archive, settings))
+        with report.progress.stage("download"), ExitStack() as download:
+            archive = download.enter_context(open_archive(request.archive, settings, report.progress))
             report.etag, report.compressed_bytes = archive.etag, archive.size
             refuse_stored(archive.size, max_bytes=settings.csv_max_bytes)
             unpack = partial(_unpack, archive, request, settings)
@@ -106,13 +125,16 @@ def _unpacked(request: RestoreRequest, settings: Settings, report: Report) -> It
                 copy.transfer == "auto" and archive.size > settings.spool_max_archive_bytes
             ):
                 report.transfer = "stream"
-                csv = StreamedCsv(unpack, copy.csv_options.dialect)
+                csv = StreamedCsv(unpack, copy.csv_options.dialect, report.progress)
                 stack.push(download.pop_all())
             else:
                 report.transfer = "spool"
                 csv = stack.enter_context(
                     spooled_csv(
-                        unpack(), max_memory_bytes=settings.spool_max_memory_bytes, dialect=copy.csv_options.dialect
+                        unpack(),
+                        max_memory_bytes=settings.spool_max_memory_bytes,
+                        dialect=copy.csv_options.dialect,
+                        progress=report.progress,
                     )
                 )
                 report.csv_bytes = csv.size
@@ -129,30 +151,3 @@ def _file_columns(request: RestoreRequest, file: IO[bytes]) -> tuple[str, ...]:
     options = request.copy_.csv_options
     header = read_header(file, options.dialect) if options.has_header else None
     return file_columns(header, request.copy_)
-
-
-def _commit(
-    work: Transaction,
-    connect_again: Connect,
-    settings: Settings,
-    loaded: Loaded,
-    last_look: Callable[[Cursor], bool],
-    report: Report,
-) -> bool:
-    """Commit, and believe it only when the server says so, on another connection if need be."""
-    make_commit_durable(work.cursor)
-    try:
-        if not work.commit(partial(last_look, work.cursor)):
-            return False
-    except CommitInterruptedError as exc:
-        find_out(
-            connect_again,
-            exc,
-            loaded.proof.landed,
-            patience_seconds=settings.pg_lock_timeout_seconds,
-        )
-        report.warn(
-            "CommitConfirmedLate", "the connection broke at the COMMIT; the server confirmed it when asked again"
-        )
-    report.is_committed = True
-    return True

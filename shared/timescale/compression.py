@@ -40,7 +40,7 @@ from psycopg2 import sql
 from shared.errors import DatabaseFailed
 from shared.model.results import ChunkStep
 from shared.postgres.connect import Connection, Cursor
-from shared.postgres.savepoint import Attempt, attempt_after_commit, attempt_in_savepoint, local_settings, optional_step
+from shared.postgres.savepoint import Attempt, attempt_after_commit, attempt_in_savepoint, local_settings, savepoint
 from shared.timescale.chunks import IS_OWN, Chunk, chunk_oid
 from shared.timescale.privileges import Check, explained, to_compress
 from shared.timescale.table import Table, TimescaleDB
@@ -85,7 +85,7 @@ def _call(function: sql.Composed, unless: str, chunk: Chunk, cursor: Cursor) -> 
     cursor.execute(statement.format(function, sql.Literal(name), sql.Identifier(unless)))
 
 
-def packed_bytes(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk]) -> int | None:
+def compressed_size(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk]) -> int | None:
     """Ask how large the chunks were before they were compressed, without indexes, by TimescaleDB's own statistics.
 
     Args:
@@ -114,22 +114,22 @@ def packed_bytes(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks:
     return int(size) if known == len(chunks) else None
 
 
-def beside_is_cheaper(packed: int | None, new: int, *, day_is_empty: bool) -> bool:
+def should_decompress(compressed: int | None, new: int, *, day_is_empty: bool) -> bool:
     """Choose by the sizes. The bounds were measured (docs/performance_community.md).
 
     Args:
-        packed: bytes of the rows that are packed, as `packed_bytes` tells.
+        compressed: bytes of the compressed rows as they were before, as `compressed_size` tells.
         new: bytes of the CSV. A row of a table takes about as much as its line.
-        day_is_empty: whether no row of the day is there. If one is, new rows are compared with packed ones, which are
-            unpacked for it one batch at a time.
+        day_is_empty: whether no row of the day is there. If one is, new rows are compared with compressed ones, which
+            are decompressed for it one batch at a time.
 
     Returns:
-        Whether the new rows are to be copied beside the packed ones.
+        Whether the chunks are to be decompressed; else the new rows are copied beside the compressed ones.
     """
-    if packed is None:
+    if compressed is None:
         # What it costs to decompress is not known then, and has no bound. To copy beside costs by the new rows alone.
-        return True
-    return packed * 2 > (new if day_is_empty else new * 3)
+        return False
+    return compressed * 2 <= (new if day_is_empty else new * 3)
 
 
 # From 2.22 on the compressed part's filters of other columns follow the indexes of the hypertable (read:
@@ -183,8 +183,8 @@ class _Key:
     is_plain: bool
 
 
-def compress_fresh(
-    cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk], put_back: Callable[[], None]
+def compress_new_chunks(
+    cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk], rebuild: Callable[[], None]
 ) -> list[ChunkStep]:
     """Compress chunks and put their indexes back, in the cheapest order that proves the keys.
 
@@ -197,28 +197,30 @@ def compress_fresh(
         timescaledb: the extension, community edition.
         table: the hypertable.
         chunks: those that this very transaction made. One that another transaction made as well is left alone.
-        put_back: puts the indexes back that were set aside. It is called once, and what it raises is raised.
+        rebuild: rebuilds the indexes that were dropped. It is called once, and what it raises is raised.
 
     Returns:
         A step for each chunk, in the order of `chunks`: failed where the database refused it, and "not available" where
         TimescaleDB would merge it into another chunk or it is not this transaction's own.
     """
     if _merges(cursor, table):
-        put_back()
+        rebuild()
         return [_compress_step(chunk, available=False) for chunk in chunks]
     attempt = partial(_attempt, cursor, timescaledb, table)
-    early = {chunk: attempt(chunk) for chunk in chunks if _goes_first(cursor, timescaledb, table, chunk)}
-    put_back()
-    # One that was undone for a key that stands twice is none of the steps: `put_back` has raised for it.
+    early = {
+        chunk: attempt(chunk) for chunk in chunks if _can_compress_before_rebuild(cursor, timescaledb, table, chunk)
+    }
+    rebuild()
+    # One that was undone for a key that stands twice is none of the steps: `rebuild` has raised for it.
     late = {chunk: attempt(chunk) for chunk in chunks if early.get(chunk) is None}
     return [early.get(chunk) or late[chunk] or _compress_step(chunk, available=False) for chunk in chunks]
 
 
-def _goes_first(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chunk) -> bool:
+def _can_compress_before_rebuild(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chunk) -> bool:
     """Whether the chunk can be compressed before its indexes are there."""
     return (
         timescaledb.at_least(*_FILTERS_OF_HYPERTABLE_SINCE)
-        and all(key.is_plain for key in _unguarded(cursor, table, chunk))
+        and all(key.is_plain for key in _unenforced_keys(cursor, table, chunk))
         and not _may_refuse(cursor, table, chunk)
     )
 
@@ -263,12 +265,12 @@ def _merges(cursor: Cursor, table: Table) -> bool:
 
 def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chunk) -> ChunkStep | None:
     """Compress one chunk; None where it was left as it is, or undone."""
-    keys = _unguarded(cursor, table, chunk)
+    keys = _unenforced_keys(cursor, table, chunk)
     cursor.execute(sql.SQL("SELECT {}").format(IS_OWN), {"chunk": chunk_oid(cursor, chunk)})
     if cursor.fetchone() != (True,) or not all(key.is_plain for key in keys):
         return None
     name = sql.Identifier(chunk.schema, chunk.name)
-    with optional_step(cursor) as step:
+    with savepoint(cursor) as step:
         # `compress_chunk` empties the file that checks of the COMMIT would read (XX001; run on 2.29.2).
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         before = _count(cursor, name)
@@ -277,15 +279,15 @@ def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chun
             # Raised in the savepoint, it undoes the step, and is its error.
             step.fail(DatabaseFailed("compress_chunk changed the number of rows, and was undone"))
         if not is_same:
-            step.undo()
-        if any(_stands_twice(cursor, name, key) for key in keys):
-            step.undo()
+            step.roll_back()
+        if any(_has_duplicates(cursor, name, key) for key in keys):
+            step.roll_back()
     if step.error is not None:
         rights = to_compress(table, timescaledb)
         return ChunkStep(
             str(chunk), "compress", "failed", explained(step.error, partial(attempt_in_savepoint, cursor), rights)
         )
-    return None if step.was_undone else _compress_step(chunk, available=True)
+    return None if step.was_rolled_back else _compress_step(chunk, available=True)
 
 
 def _compress(cursor: Cursor, timescaledb: TimescaleDB, chunk: sql.Identifier) -> bool:
@@ -303,7 +305,7 @@ def _compress_step(chunk: Chunk, *, available: bool) -> ChunkStep:
     return ChunkStep(str(chunk), "compress", "done" if available else "not available")
 
 
-def _unguarded(cursor: Cursor, table: Table, chunk: Chunk) -> list[_Key]:
+def _unenforced_keys(cursor: Cursor, table: Table, chunk: Chunk) -> list[_Key]:
     """List the hypertable's keys that no index of the chunk guards."""
     missing = Counter(_keys(cursor, table.oid)) - Counter(_keys(cursor, chunk_oid(cursor, chunk)))
     return list(missing)
@@ -314,7 +316,7 @@ def _keys(cursor: Cursor, oid: int | None) -> list[_Key]:
     return [_Key(tuple(columns), tuple(nullable), *rest) for columns, nullable, *rest in cursor.fetchall()]
 
 
-def _stands_twice(cursor: Cursor, chunk: sql.Identifier, key: _Key) -> bool:
+def _has_duplicates(cursor: Cursor, chunk: sql.Identifier, key: _Key) -> bool:
     ignored = () if key.nulls_are_equal else key.nullable
     is_given = sql.SQL("{} IS NOT NULL")
     cursor.execute(

@@ -10,7 +10,7 @@ from shared.errors import DatabaseInRestoreMode, TableNotFound, TargetNotATable,
 from shared.model.window import TimeKind
 from shared.names import QualifiedName
 from shared.postgres.connect import Cursor
-from shared.postgres.savepoint import optional_step
+from shared.postgres.savepoint import savepoint
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,7 @@ def _as_hypertable(cursor: Cursor, table: Table) -> Table:
 
 def _call_integer_now(cursor: Cursor, function: tuple[str, str]) -> int | None:
     # A function of the user's: it may fail, and the restore can do without.
-    with optional_step(cursor):
+    with savepoint(cursor):
         cursor.execute(sql.SQL("SELECT {}()::bigint").format(sql.Identifier(*function)))
         row = cursor.fetchone()
         return None if row is None else row[0]

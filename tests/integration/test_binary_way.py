@@ -25,11 +25,12 @@ from shared.errors import (
     DataRejected,
     StatementCanceled,
 )
-from shared.load.copy.binary import Taken, TextDecides, columns_of_file, copy_in_binary, obstacle
+from shared.load.copy.binary import Taken, columns_of_file, copy_in_binary, reason_for_text_before_copy
 from shared.load.copy.staging import make_staging
 from shared.load.copy.text import copy_into
+from shared.load.plan import Fallback
 from shared.names import QualifiedName
-from shared.postgres.transaction import begin_session
+from shared.postgres.transaction import set_transaction_limits
 from shared.timescale.table import Table, find_table
 from tests.integration.fix_database import Database
 
@@ -69,7 +70,9 @@ def cursor(database: Database) -> Iterator[Cursor]:
     """A cursor in the load's transaction, which is rolled back in the end."""
     with database.connection.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        begin_session(cursor, synchronous_commit_off=True, lock_timeout_seconds=5, statement_timeout_seconds=60)
+        set_transaction_limits(
+            cursor, synchronous_commit_off=True, lock_timeout_seconds=5, statement_timeout_seconds=60
+        )
         yield cursor
         cursor.execute("ROLLBACK")
 
@@ -88,12 +91,12 @@ def names_in(csv: CsvSource) -> list[str]:
 def copy(cursor: Cursor, database: Database, csv: CsvSource, name: str = "t") -> Taken:
     table = table_of(cursor, database, name)
     columns = columns_of_file(names_in(csv), table, table)
-    assert obstacle(cursor, columns, OPTIONS, csv, csv_bytes=None) is None
+    assert reason_for_text_before_copy(cursor, columns, OPTIONS, csv, csv_bytes=None) is None
     return copy_in_binary(cursor, table.identifier, columns, OPTIONS, csv)
 
 
 def copy_as_text(cursor: Cursor, database: Database, csv: CsvSource, name: str = "t") -> int:
-    with csv.opened() as reader:
+    with csv.open() as reader:
         return copy_into(cursor, table_of(cursor, database, name).identifier, names_in(csv), OPTIONS, reader)
 
 
@@ -175,9 +178,9 @@ def test_what_a_row_is_to_blame_for_is_left_to_the_text_way(
     with opened(gzip.compress(HEADER + b"".join(LINES) + line + b"\n", 1)) as csv:
         cursor.execute("SAVEPOINT before_copy")
         if reason:
-            with pytest.raises(TextDecides) as caught:
+            with pytest.raises(Fallback) as caught:
                 copy(cursor, database, csv)
-            assert caught.value.reason == reason
+            assert caught.value.text_because == reason
         else:
             assert copy(cursor, database, csv).rows == len(LINES) + 1
         assert threads_of_ours() == []
@@ -195,15 +198,15 @@ def test_what_a_row_is_to_blame_for_is_left_to_the_text_way(
 def test_a_row_more_in_the_archive_than_were_encoded(database: Database, cursor: Cursor, opened: Open) -> None:
     database.hypertable("t", COLUMNS)
     with opened(gzip.compress(HEADER + LINES[0])) as csv:
-        csv.read_through()
+        csv.drain()
         table = table_of(cursor, database)
         columns = columns_of_file(names_in(csv), table, table)
 
         class CountedOtherwise:
             head, size, ends_with_marker = csv.head, csv.size, False
-            read_through, opened, records = csv.read_through, csv.opened, 3
+            drain, open, records = csv.drain, csv.open, 3
 
-        with pytest.raises(TextDecides, match="of 2 rows 1 were encoded, and 1 taken"):
+        with pytest.raises(Fallback, match="of 2 rows 1 were encoded, and 1 taken"):
             copy_in_binary(cursor, table.identifier, columns, OPTIONS, CountedOtherwise())
 
 
@@ -259,7 +262,9 @@ def test_a_connection_that_breaks_is_not_for_the_text_way(database: Database) ->
 def against(cursor: Cursor, database: Database, data: bytes, csv_bytes: int | None = 0) -> str | None:
     table = table_of(cursor, database)
     with spool(gzip.compress(data, 1)) as csv:
-        reason = obstacle(cursor, columns_of_file(names_in(csv), table, table), OPTIONS, csv, csv_bytes=csv_bytes)
+        reason = reason_for_text_before_copy(
+            cursor, columns_of_file(names_in(csv), table, table), OPTIONS, csv, csv_bytes=csv_bytes
+        )
         assert csv.head.tell() == 0
     return reason
 
@@ -295,7 +300,7 @@ def test_a_staging_table_takes_the_file_as_it_is(database: Database, cursor: Cur
     staging = make_staging(cursor, table, like, names, "0")
     options = CsvOptions(force_null=("more",))
     with spool(gzip.compress(b'time,device,value,more\nany time,9,0.5,""\n')) as csv:
-        assert obstacle(cursor, columns, options, csv, csv_bytes=None) is None
+        assert reason_for_text_before_copy(cursor, columns, options, csv, csv_bytes=None) is None
         copy_in_binary(cursor, staging.identifier, columns, options, csv, staging.columns)
     cursor.execute(f"SELECT time, device, value, {staging.columns[3]} FROM {database.schema}._restore_0")
     assert cursor.fetchall() == [("any time", 9, 0.5, None)]

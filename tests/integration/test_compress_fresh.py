@@ -10,9 +10,9 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, whatever psycopg2 calls it
 
 from shared.names import QualifiedName
-from shared.timescale import compression as compress_fresh_module
+from shared.timescale import compression
 from shared.timescale.chunks import Chunk, all_chunks
-from shared.timescale.compression import compress_fresh
+from shared.timescale.compression import compress_new_chunks
 from shared.timescale.table import find_table
 from tests.integration.fix_fresh import NAME, ROWS, Load, T
 
@@ -52,7 +52,7 @@ def test_a_key_that_stands_twice_is_postgresqls_error(load: Load, position: int)
     before = load.value(f"SELECT count(*) FROM {COMPRESSED}")
 
     def prepare() -> None:
-        load.set_aside()
+        load.drop_indexes()
         load.execute(f"INSERT INTO {{t}} SELECT * FROM {{t}} WHERE v = {position} AND \"Dev 50%\" = 'd2'")
 
     with pytest.raises(psycopg2.errors.UniqueViolation):
@@ -74,7 +74,7 @@ def test_nulls_are_as_the_index_has_them(load: Load, key: str, *, is_error: bool
     nulls = "INSERT INTO {t} SELECT '2025-01-01Z', 'd1', 1, NULL FROM generate_series(1, 2)"
 
     def prepare() -> None:
-        load.set_aside()
+        load.drop_indexes()
         load.execute(nulls)
 
     if is_error:
@@ -143,7 +143,7 @@ def test_a_chunk_that_another_transaction_made_is_left_alone(load: Load) -> None
         load_of_all = _chunks_of(second, load)
         table = load.table
         assert table.timescaledb is not None
-        steps = compress_fresh(load.cursor, table.timescaledb, table, load_of_all, load.put_back)
+        steps = compress_new_chunks(load.cursor, table.timescaledb, table, load_of_all, load.rebuild)
         assert [(step.action, step.outcome) for step in steps] == [("compress", "not available")]
     assert status(load) == 0
     assert load.value("SELECT count(*) FROM {t}") == 5060
@@ -184,7 +184,7 @@ def test_chunks_that_would_be_merged_are_left_alone(load: Load) -> None:
 def test_rows_that_compression_loses_are_not_lost(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     """No TimescaleDB is known that does so. What counts the rows is made to see it."""
     counts = iter([5000, 4999])
-    monkeypatch.setattr(compress_fresh_module, "_count", lambda *_: next(counts))
+    monkeypatch.setattr(compression, "_count", lambda *_: next(counts))
     load.execute(KEY)
     assert load.day(ROWS) == [("compress", "failed")]
     assert load.was_compressed is False

@@ -10,7 +10,7 @@ import pytest
 from psycopg2 import sql
 
 from shared.load.copy import rows as transfer
-from shared.load.copy.binary import obstacle
+from shared.load.copy.binary import reason_for_text_before_copy
 from tests.integration.fix_site import Site
 
 TELEMETRY = "time timestamptz NOT NULL, device text NOT NULL, value float8, PRIMARY KEY (device, time)"
@@ -51,9 +51,9 @@ def test_the_seconds_by_stage_add_up(site: Site) -> None:
 def test_the_look_at_a_binary_copy_is_a_part_of_its_seconds(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow_obstacle(*args: Any, **options: Any) -> str | None:
         time.sleep(0.3)
-        return obstacle(*args, **options)
+        return reason_for_text_before_copy(*args, **options)
 
-    monkeypatch.setattr(transfer, "obstacle", slow_obstacle)
+    monkeypatch.setattr(transfer, "reason_for_text_before_copy", slow_obstacle)
     site.database.hypertable("telemetry", TELEMETRY)
     body = site.restore(site.archive("telemetry", CSV), copy={"format": "binary"}).body
     assert body["copy"]["format"] == "binary"

@@ -7,7 +7,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatev
 
 from shared.names import QualifiedName
 from shared.timescale.chunks import Chunk, all_chunks
-from shared.timescale.compression import beside_is_cheaper, packed_bytes
+from shared.timescale.compression import compressed_size, should_decompress
 from shared.timescale.table import find_table
 from tests.integration.fix_database import Database
 
@@ -33,7 +33,7 @@ ROWS = (
 def test_many_new_rows_are_worth_a_decompression(
     packed: int | None, new: int, *, day_is_empty: bool, beside: bool
 ) -> None:
-    assert beside_is_cheaper(packed, new, day_is_empty=day_is_empty) is beside
+    assert should_decompress(packed, new, day_is_empty=day_is_empty) is not beside
 
 
 @pytest.mark.community
@@ -64,4 +64,4 @@ def _chunks(cursor: Cursor, database: Database) -> tuple[Chunk, ...]:
 def _packed(cursor: Cursor, database: Database, chunks: tuple[Chunk, ...]) -> int | None:
     table = find_table(cursor, QualifiedName(schema=database.schema, name="t.%"))
     assert table.timescaledb is not None
-    return packed_bytes(cursor, table.timescaledb, table, chunks)
+    return compressed_size(cursor, table.timescaledb, table, chunks)

@@ -1,7 +1,7 @@
 """The rows' way into a table in binary: encoded in a thread of its own, while the server takes the rows before them.
 
-What may go wrong because of a value or of the file's form ends in `TextDecides`. Then the caller rolls back and copies
-the same file as text, so that what is taken, what is refused and the message with its CSV line are PostgreSQL's own.
+What may go wrong because of a value or of the file's form ends in a `Fallback`. Then the load is rolled back and the
+same file copied as text, so that what is taken, what is refused and the message with its CSV line are PostgreSQL's own.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from functools import partial
 import psycopg2
 from psycopg2 import sql
 
-from shared.binary.eligibility import NotExact, why_not
+from shared.binary.eligibility import NotEncodable, reason_for_text
 from shared.csvfile.head import bom_length
 from shared.csvfile.options import CsvOptions
-from shared.csvfile.prefetch import read_ahead
+from shared.csvfile.prefetch import prefetch
 from shared.csvfile.scan import rows_of
 from shared.csvfile.source import CopyReader, CsvSource, FirstRow
 from shared.errors import DataRejected
+from shared.load.plan import Fallback
+from shared.model.results import KeptIndex
 from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import names_a_line, rejected_row
 from shared.process import MIB
@@ -34,20 +36,6 @@ _COPY_BLOCK_BYTES = 256 * 1024
 # time without a zone is one of UTC. The server reports both by itself.
 _SESSION = {"client_encoding": "UTF8", "TimeZone": "UTC"}
 _COPY = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT binary)")
-
-
-class TextDecides(Exception):
-    """The file is to be copied as text, in a new transaction.
-
-    Attributes:
-        reason: for the answer and the log. It holds nothing of the data.
-        is_refusal: whether it was the server that did not take a row; else, whether it would was not seen.
-    """
-
-    def __init__(self, reason: str, *, is_refusal: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.is_refusal = is_refusal
 
 
 @dataclass(frozen=True)
@@ -73,7 +61,7 @@ def columns_of_file(names: Sequence[str], table: Table, like: Table) -> tuple[Co
     return tuple(known.get(name, Column(name)) for name in names)
 
 
-def obstacle(
+def reason_for_text_before_copy(
     cursor: Cursor, columns: Sequence[Column], options: CsvOptions, csv: CsvSource, *, csv_bytes: int | None
 ) -> str | None:
     """Say what speaks against the binary way, as far as it shows before the first row is written.
@@ -92,7 +80,7 @@ def obstacle(
     for name, value in _SESSION.items():
         if status(name) != value:
             return f"the session's {name} is not {value}"
-    reason = why_not(
+    reason = reason_for_text(
         columns,
         options,
         server_encoding=status("server_encoding") or "unknown",
@@ -101,14 +89,14 @@ def obstacle(
     if reason is not None:
         return reason
     try:
-        from shared.binary.encoder import first_obstacle  # noqa: PLC0415 - pyarrow is loaded only where it is used
+        from shared.binary.encoder import reason_in_sample  # noqa: PLC0415 - pyarrow is loaded only where it is used
     except ImportError:
         return "pyarrow or pgpq cannot be loaded"
     file = csv.head
     file.seek(bom_length(file, options.dialect))
     sample = file.read(_SAMPLE_BYTES)
     file.seek(0)
-    return first_obstacle(columns, options, sample)
+    return reason_in_sample(columns, options, sample)
 
 
 def copy_in_binary(
@@ -120,7 +108,7 @@ def copy_in_binary(
     into: Sequence[str] | None = None,
     first: FirstRow | None = None,
 ) -> Taken:
-    """COPY the file into a table, where `obstacle` found none.
+    """COPY the file into a table, where `reason_for_text_before_copy` found none.
 
     Args:
         cursor: inside the load's transaction.
@@ -135,7 +123,7 @@ def copy_in_binary(
         What PostgreSQL took: as many rows as the file holds, but for the first one.
 
     Raises:
-        TextDecides: the transaction is to be rolled back, and the file to be copied as text.
+        Fallback: the transaction is to be rolled back, and the file to be copied as text.
         DatabaseError: a refusal that no row is to blame for.
         ArchiveError: the archive is not whole. It is known only when the encoder gets there.
     """
@@ -145,8 +133,8 @@ def copy_in_binary(
     statement = _COPY.format(table, sql.SQL(", ").join(map(sql.Identifier, names)))
     rows = BinaryRows(columns, options if first is None else options.without_header)
     with (
-        csv.opened() as plain,
-        read_ahead(rows.encode(_blocks(plain, first)), most_bytes=_AHEAD_BYTES, name="encode") as encoded,
+        csv.open() as plain,
+        prefetch(rows.encode(_blocks(plain, first)), most_bytes=_AHEAD_BYTES, name="encode") as encoded,
     ):
         reader = CopyReader(encoded)
         try:
@@ -156,7 +144,8 @@ def copy_in_binary(
     in_archive = rows_of(csv.records or 0, has_header=options.has_header) - (0 if first is None else first.rows)
     if not cursor.rowcount == rows.rows == in_archive:
         # A trigger left rows out, or the file's records are counted in another way: the text way is judged by its own.
-        raise TextDecides(f"of {in_archive} rows {rows.rows} were encoded, and {cursor.rowcount} taken")
+        reason = f"of {in_archive} rows {rows.rows} were encoded, and {cursor.rowcount} taken"
+        raise Fallback(text_because=reason)
     return Taken(rows.rows, reader.waited_seconds)
 
 
@@ -169,13 +158,14 @@ def _reason(
     exc: psycopg2.Error, cause: BaseException | None, table: sql.Identifier, names: Sequence[str]
 ) -> BaseException:
     """Find out what ended the COPY: the encoder, the archive, a row, or the server."""
-    if isinstance(cause, NotExact):
-        return TextDecides(str(cause))
+    if isinstance(cause, NotEncodable):
+        return Fallback(text_because=str(cause))
     if cause is not None:
         # psycopg2 ended the COPY for it, with an error of its own: "COPY from stdin failed".
         return cause
     error = rejected_row(exc, relation=table.strings[-1], columns=names)
     if isinstance(error, DataRejected) or names_a_line(error):
         # A line here would be the number of a binary row.
-        return TextDecides(f"the server refused a row with SQLSTATE {exc.pgcode}", is_refusal=True)
+        reason = f"the server refused a row with SQLSTATE {exc.pgcode}"
+        return Fallback(text_because=reason, keep_because=KeptIndex(None, "RowRefused", "a row was refused"))
     return error

@@ -1,17 +1,16 @@
-"""The rows' way from the file into the target: by COPY, or by COPY and INSERT through a staging table."""
+"""Brings the rows from the file into the target: by COPY, or by COPY and INSERT through a staging table."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from shared.csvfile.head import bom_length, first_row_length
 from shared.csvfile.scan import rows_of
 from shared.csvfile.source import CopyReader, CsvSource, FirstRow
 from shared.errors import DatabaseFailed, DataRejected, OperationNotSupported, RestoreError, RowCountMismatch
-from shared.load.copy.binary import TextDecides, columns_of_file, copy_in_binary, obstacle
+from shared.load.copy.binary import columns_of_file, copy_in_binary, reason_for_text_before_copy
 from shared.load.copy.staging import (
-    Copied,
     Rejectable,
     Staging,
     copy_into_staging,
@@ -22,12 +21,12 @@ from shared.load.copy.staging import (
 )
 from shared.load.copy.text import copy_into
 from shared.load.indexes import DayIndexes
-from shared.load.plan import BeginAnew
+from shared.load.plan import Fallback
 from shared.load.target import Target
 from shared.load.verify import Proof
-from shared.model.report import Report
+from shared.model.progress import Progress
 from shared.model.request import RestoreRequest
-from shared.model.results import Kept
+from shared.model.results import KeptIndex, Transferred
 from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import is_conflict, names_a_line
 from shared.timescale.table import Column
@@ -42,10 +41,12 @@ class Transfer:
         request: what is restored, and how.
         target: where the rows go.
         csv: the archive, unpacked.
-        report: is told how many rows went which way.
+        progress: counts the seconds of each stage.
         indexes: of the chunks that the rows go into.
-        text_because: why the file is copied as text, where a former attempt has shown that.
-        may_conflict: whether staged rows are skipped where they are in conflict; else that begins the load anew.
+        text_because: why the file is copied as text; None: binary is permitted.
+        token: makes the name of the staging table unique.
+        csv_bytes: how long the CSV is, in bytes, about.
+        may_conflict: whether staged rows are skipped where they are in conflict; else a conflict is a `Fallback`.
         show_row_data: whether an error may hold values of the row.
     """
 
@@ -53,72 +54,64 @@ class Transfer:
     request: RestoreRequest
     target: Target
     csv: CsvSource
-    report: Report
+    progress: Progress
     indexes: DayIndexes
     text_because: str | None
+    token: str
+    csv_bytes: int
     may_conflict: bool
     show_row_data: bool
 
-    def run(self, proof: Proof) -> None:
+    def run(self, proof: Proof) -> Transferred:
         """Bring the rows into the target.
 
         Args:
             proof: looks at what is staged.
 
         Raises:
-            BeginAnew: the transaction is to be rolled back, and the rows are to come in a plainer way.
+            Fallback: the transaction is to be rolled back, and the rows are to come in a plainer way.
             RestoreError: PostgreSQL refused a row, or the rows are not those that were promised.
         """
-        with self.report.clock.stage("copy"):
-            why_text = self.text_because or self._why_text()
-        self.report.format, self.report.text_because = ("binary", None) if why_text is None else ("text", why_text)
+        with self.progress.stage("copy"):
+            text_because = self.text_because or self._reason_for_text()
         try:
             if self.request.destination.mode == "direct":
-                with self.report.clock.stage("copy"):
-                    self._copy_direct()
-                self._check_expected()
-            else:
-                self._by_staging(proof)
-        except TextDecides as exc:
-            keep = Kept(None, "RowRefused", "a row was refused") if exc.is_refusal else None
-            raise BeginAnew(text=exc.reason, keep=keep) from exc
+                with self.progress.stage("copy"):
+                    transferred = self._copy_direct(text_because)
+                self._check_expected(transferred)
+                return transferred
+            return self._by_staging(text_because, proof)
         except RestoreError as exc:
             may_be_a_rows = isinstance(exc, (DataRejected, OperationNotSupported, DatabaseFailed)) or names_a_line(exc)
             if not (may_be_a_rows and self.indexes.names_another_line):
                 raise
-            # Only with all indexes in place it is the very row, line and message that PostgreSQL would name.
-            raise BeginAnew(keep=Kept(None, "RowRefused", "a row was refused")) from exc
+            # With indexes dropped, the reported line can be wrong. Retry with them in place to get PostgreSQL's own
+            # error.
+            raise Fallback(keep_because=KeptIndex(None, "RowRefused", "a row was refused")) from exc
 
-    def _why_text(self) -> str | None:
+    def _reason_for_text(self) -> str | None:
         """Say why the file is copied as text, as far as it shows before; None where it goes binary."""
         copy = self.request.copy_
-        if copy.format == "text":
-            return "the request asks for it"
-        if copy.on_error == "skip":
-            return "rows may be left out"
-        size = None if copy.format == "binary" else self.report.probable_csv_bytes
-        return obstacle(self.cursor, self._columns, copy.csv_options, self.csv, csv_bytes=size)
+        size = None if copy.format == "binary" else self.csv_bytes
+        return reason_for_text_before_copy(self.cursor, self._columns, copy.csv_options, self.csv, csv_bytes=size)
 
     @property
     def _columns(self) -> tuple[Column, ...]:
         return columns_of_file(self.target.plan.file_columns, self.target.table, self.target.like)
 
-    def _copy_direct(self) -> None:
+    def _copy_direct(self, text_because: str | None) -> Transferred:
         first = self._copy_first_row() if self.indexes.wants_first_row else None
         table, names, options = self.target.table, self.target.plan.file_columns, self.request.copy_.csv_options
-        if self.report.format == "binary":
+        already = 0 if first is None else first.rows
+        if text_because is None:
             taken = copy_in_binary(self.cursor, table.identifier, self._columns, options, self.csv, first=first)
-            rows, self.report.waited_seconds = taken.rows, taken.waited_seconds
-        else:
-            with self.csv.opened() as reader:
-                if first is not None:
-                    reader.skip(first.size)
-                    options = options.without_header
-                rows = copy_into(
-                    self.cursor, table.identifier, names, options, reader, show_row_data=self.show_row_data
-                )
-                self.report.waited_seconds = reader.waited_seconds
-        self.report.rows_loaded = rows + (0 if first is None else first.rows)
+            return Transferred("binary", None, taken.waited_seconds, taken.rows + already)
+        with self.csv.open() as reader:
+            if first is not None:
+                reader.skip(first.size)
+                options = options.without_header
+            rows = copy_into(self.cursor, table.identifier, names, options, reader, show_row_data=self.show_row_data)
+            return Transferred("text", text_because, reader.waited_seconds, rows + already)
 
     def _copy_first_row(self) -> FirstRow | None:
         """Copy the header and one row, so that the chunk is there. None where nothing was copied."""
@@ -137,31 +130,26 @@ class Transfer:
         self.indexes.look(first_came=True)
         return FirstRow(size, rows)
 
-    def _by_staging(self, proof: Proof) -> None:
-        clock, report, target = self.report.clock, self.report, self.target
-        with clock.stage("copy"):
-            token = report.request_id.replace("-", "")
-            staging = make_staging(self.cursor, target.table, target.like, target.plan.file_columns, token)
-            copied = self._copy_staged(staging)
-        report.rows_loaded, report.rejected = copied.rows, copied.rejected
-        if copied.rejected is not None and copied.rejected.rows:
-            report.warn("RowsRejected", f"{copied.rejected.rows} rows could not be parsed and were left out")
-        self._check_expected()
-        with clock.stage("verify"):
-            proof.check_staged(self.cursor, staging.identifier)
-        with clock.stage("insert"):
-            report.rows_inserted = self._insert(staging)
-            report.rows_skipped = report.rows_loaded - report.rows_inserted
+    def _by_staging(self, text_because: str | None, proof: Proof) -> Transferred:
+        target = self.target
+        with self.progress.stage("copy"):
+            staging = make_staging(self.cursor, target.table, target.like, target.plan.file_columns, self.token)
+            staged = self._copy_staged(staging, text_because)
+        self._check_expected(staged)
+        with self.progress.stage("verify"):
+            outside = proof.count_staged_outside(self.cursor, staging.identifier)
+        with self.progress.stage("insert"):
+            inserted, skips_conflicts = self._insert(staging)
             drop_staging(self.cursor, staging)
+        return replace(staged, inserted=inserted, skips_conflicts=skips_conflicts, staged_outside=outside)
 
-    def _copy_staged(self, staging: Staging) -> Copied:
+    def _copy_staged(self, staging: Staging, text_because: str | None) -> Transferred:
         options, target = self.request.copy_.csv_options, self.target
-        if self.report.format == "binary":
+        if text_because is None:
             taken = copy_in_binary(self.cursor, staging.identifier, self._columns, options, self.csv, staging.columns)
-            self.report.waited_seconds = taken.waited_seconds
-            return Copied(taken.rows, None)
+            return Transferred("binary", None, taken.waited_seconds, taken.rows)
         most = self.request.copy_.max_rejected_rows
-        with self.csv.opened() as reader:
+        with self.csv.open() as reader:
             copied = copy_into_staging(
                 self.cursor,
                 staging,
@@ -171,14 +159,13 @@ class Transfer:
                 may_reject=None if most is None else Rejectable(self._rows_in_archive, most),
                 show_row_data=self.show_row_data,
             )
-            self.report.waited_seconds = reader.waited_seconds
-        return copied
+            return Transferred("text", text_because, reader.waited_seconds, copied.rows, copied.rejected)
 
-    def _insert(self, staging: Staging) -> int:
-        """Take the staged rows over; those in conflict are skipped.
+    def _insert(self, staging: Staging) -> tuple[int, bool]:
+        """Take the staged rows over, and say how many, and whether those in conflict were skipped.
 
         ON CONFLICT makes PostgreSQL look for a conflict before each row, which takes a third of the INSERT. So where
-        none is likely it is left out, and the error begins the load anew. While indexes are set aside, nothing would be
+        none is likely it is left out, and the error is a `Fallback`. While indexes are dropped, nothing would be
         found in conflict either: then the index cannot be built.
         """
         columns, table, show = self.target.plan.loaded, self.target.table, self.show_row_data
@@ -188,18 +175,18 @@ class Transfer:
             first = first_staged(self.cursor, staging)
             rows = 0 if first is None else insert(only=first)
             self.indexes.look(first_came=first is not None)
-        skips = self.report.skips_conflicts = self.may_conflict and not self.indexes.are_aside
+        skips = self.may_conflict and not self.indexes.are_dropped
         try:
-            return rows + insert(but=first, skips_conflicts=skips)
+            return rows + insert(but=first, skips_conflicts=skips), skips
         except DataRejected as exc:
-            if skips or self.indexes.are_aside or not is_conflict(exc):
+            if skips or self.indexes.are_dropped or not is_conflict(exc):
                 raise
-            raise BeginAnew(conflicts=True) from exc
+            raise Fallback(conflicts=True) from exc
 
     def _rows_in_archive(self) -> int:
         return rows_of(self.csv.records or 0, has_header=self.request.copy_.csv_options.has_header)
 
-    def _check_expected(self) -> None:
+    def _check_expected(self, transferred: Transferred) -> None:
         expected = self.request.copy_.expected_rows
-        if expected is not None and self.report.rows_read != expected:
-            raise RowCountMismatch(f"the archive holds {self.report.rows_read} rows, but expected_rows is {expected}")
+        if expected is not None and transferred.rows_read != expected:
+            raise RowCountMismatch(f"the archive holds {transferred.rows_read} rows, but expected_rows is {expected}")

@@ -19,7 +19,7 @@ from shared.errors import InternalError
 from shared.load.copy.text import collect_rejects, column_list, copy_into
 from shared.model.results import Rejected
 from shared.postgres.connect import Cursor
-from shared.postgres.savepoint import optional_step
+from shared.postgres.savepoint import savepoint
 from shared.postgres.sqlstate import rejected_row
 from shared.timescale.table import Table
 
@@ -199,7 +199,7 @@ def _restoring(cursor: Cursor) -> Iterator[None]:
     It must be off again before a hypertable is touched: from 2.23 on, rows that are copied or inserted into a
     hypertable meanwhile land in the root table, where no query finds them. So that is asked, not assumed.
     """
-    with optional_step(cursor) as allowed:
+    with savepoint(cursor) as allowed:
         cursor.execute("SET LOCAL timescaledb.restoring = on")
     yield
     if allowed.error is None:

@@ -1,4 +1,4 @@
-"""Sets a chunk's indexes aside while rows are copied into it, and puts them back as they were.
+"""Drops a chunk's indexes before rows are copied into it, and rebuilds them as they were.
 
 To maintain its indexes row by row takes a third to two thirds of a load (docs/performance_indexes.md). Inside one
 transaction they can be dropped and built again in one go, for a chunk that this very transaction made or emptied:
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from psycopg2 import sql
 
 from shared.errors import InternalError
-from shared.model.results import Kept
+from shared.model.results import KeptIndex
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint, local_settings, set_local
 from shared.postgres.sqlstate import INTERRUPTIONS
@@ -35,19 +35,19 @@ from shared.timescale.table import Table
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to become of a chunk's indexes.
+    """Which of a chunk's indexes are dropped and rebuilt, and which are kept.
 
     Attributes:
         chunk: the chunk.
         shape: what it is before.
-        aside: the indexes that are dropped and made again, in the order in which they were made.
+        deferred: the indexes that are dropped and rebuilt, in the order in which they were made.
         kept: the others, with the reason.
     """
 
     chunk: Chunk
     shape: ChunkShape
-    aside: tuple[ChunkIndex, ...]
-    kept: tuple[Kept, ...]
+    deferred: tuple[ChunkIndex, ...]
+    kept: tuple[KeptIndex, ...]
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Build:
 
 
 def decide(cursor: Cursor, table: Table, chunk: Chunk) -> Plan:
-    """Decide which of a chunk's indexes are set aside. Changes nothing.
+    """Decide which of a chunk's indexes are deferred. Changes nothing.
 
-    What the rules let pass is rehearsed: dropped and made again on the chunk, which is empty or nearly so. Where the
+    What the rules let pass is rehearsed: dropped and rebuilt on the chunk, which is empty or nearly so. Where the
     catalogue then differs in anything, it is rolled back and the index kept.
 
     Args:
@@ -89,39 +89,39 @@ def decide(cursor: Cursor, table: Table, chunk: Chunk) -> Plan:
             kept = index_rules(shape, table.timescaledb, unrepeatable)
             names = {one.index for one in kept}
             plan = Plan(chunk, shape, tuple(index for index in shape.indexes if index.name not in names), tuple(kept))
-            if not plan.aside or _rehearse(cursor, plan):
+            if not plan.deferred or _rehearse(cursor, plan):
                 return plan
-            alone = {index.name for index in plan.aside if not _rehearse(cursor, _with_twins(plan, index))}
-            unrepeatable |= alone or {index.name for index in plan.aside}
+            alone = {index.name for index in plan.deferred if not _rehearse(cursor, _with_twins(plan, index))}
+            unrepeatable |= alone or {index.name for index in plan.deferred}
 
 
-def set_aside(cursor: Cursor, plan: Plan) -> None:
+def drop_indexes(cursor: Cursor, plan: Plan) -> None:
     """Drop the plan's indexes and constraints."""
     chunk = sql.Identifier(plan.chunk.schema, plan.chunk.name)
-    if plan.aside:
-        cursor.execute(sql.SQL("; ").join(drop_statement(chunk, index) for index in plan.aside))
+    if plan.deferred:
+        cursor.execute(sql.SQL("; ").join(drop_statement(chunk, index) for index in plan.deferred))
 
 
-def put_back(cursor: Cursor, plan: Plan, build: Build | None = None) -> None:
-    """Make the plan's indexes and constraints again, and prove that the chunk is what it was.
+def rebuild(cursor: Cursor, plan: Plan, build: Build | None = None) -> None:
+    """Rebuild the plan's indexes and constraints, and prove that the chunk is what it was.
 
     Args:
         cursor: in the load's transaction, after the rows.
-        plan: as it was set aside.
+        plan: its indexes are dropped.
         build: how they are built.
 
     Raises:
         psycopg2.errors.UniqueViolation: two rows have the same key (23505). All is to be rolled back.
         InternalError: the chunk is not what it was. All is to be rolled back.
     """
-    if not plan.aside:
+    if not plan.deferred:
         return
     with local_settings(cursor, _build_settings(build or Build())):
         if not _make(cursor, plan):
             raise InternalError(f"the indexes of {plan.chunk} are not what they were")
 
 
-class IndexesAside:
+class DeferredIndexes:
     """The indexes of the chunks that one load fills.
 
     A day may have several chunks, and TimescaleDB makes each when its first row comes. So they can be handed over as
@@ -142,8 +142,8 @@ class IndexesAside:
         self._build = build
         self.plans: list[Plan] = []
 
-    def take(self, chunks: Sequence[Chunk]) -> None:
-        """Set the indexes of chunks aside, but for chunks that were here before.
+    def drop(self, chunks: Sequence[Chunk]) -> None:
+        """Drop the indexes of chunks. A chunk that was handed over before is left as it is.
 
         Args:
             chunks: made or emptied by this transaction, and nearly empty.
@@ -152,25 +152,25 @@ class IndexesAside:
         for chunk in chunks:
             if str(chunk) not in known:
                 plan = decide(self._cursor, self._table, chunk)
-                set_aside(self._cursor, plan)
+                drop_indexes(self._cursor, plan)
                 self.plans.append(plan)
 
-    def put_back(self) -> None:
-        """Put all indexes back. Raises what the function `put_back` raises."""
+    def rebuild(self) -> None:
+        """Rebuild all of them. Raises what the function `rebuild` raises."""
         for plan in self.plans:
-            put_back(self._cursor, plan, self._build)
+            rebuild(self._cursor, plan, self._build)
 
 
 def _with_twins(plan: Plan, index: ChunkIndex) -> Plan:
-    """Leave nothing in the plan but an index and those that come in its order."""
-    return replace(plan, aside=tuple(other for other in plan.aside if other.key == index.key))
+    """Leave in the plan only an index and those that come in its order."""
+    return replace(plan, deferred=tuple(other for other in plan.deferred if other.key == index.key))
 
 
 def _rehearse(cursor: Cursor, plan: Plan) -> bool:
-    """Drop and make again, and say whether all is as before."""
+    """Drop and rebuild, and say whether all is as before."""
 
     def once(cursor: Cursor) -> bool:
-        set_aside(cursor, plan)
+        drop_indexes(cursor, plan)
         return _make(cursor, plan)
 
     is_same, error = attempt_in_savepoint(cursor, once)
@@ -180,7 +180,7 @@ def _rehearse(cursor: Cursor, plan: Plan) -> bool:
 
 
 def _make(cursor: Cursor, plan: Plan) -> bool:
-    """Make the plan's indexes again, and say whether all is as before."""
+    """Rebuild the plan's indexes, and say whether all is as before."""
     chunk = sql.Identifier(plan.chunk.schema, plan.chunk.name)
     cursor.execute("SELECT pg_catalog.concat_ws(', ', 'pg_catalog', nullif(current_setting('search_path'), ''))")
     ((path,),) = cursor.fetchall()
@@ -188,7 +188,7 @@ def _make(cursor: Cursor, plan: Plan) -> bool:
     # inserted; PostgreSQL 17 and newer build indexes with a path of their own.
     settings = DEPARSE_SETTINGS | {"search_path": path, "default_tablespace": ""}
     with local_settings(cursor, settings):
-        for index in plan.aside:
+        for index in plan.deferred:
             # default_tablespace says where it goes. In the definition that would have to stand before a WHERE.
             set_local(cursor, {"default_tablespace": index.tablespace or ""})
             cursor.execute(sql.SQL("; ").join(make_statements(chunk, index)))

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 
 from psycopg2 import sql
 
-from shared.model.results import Kept
+from shared.model.results import KeptIndex
 from shared.postgres.connect import Cursor
 from shared.timescale.chunks import IS_OWN
 from shared.timescale.indexes.definition import ChunkIndex, ChunkShape, Constraint
@@ -28,7 +28,7 @@ _MOST_BYTES = 4 * 1024 * 1024
 _METHODS = ("btree", "hash", "gin", "gist", "spgist", "brin")
 
 
-def chunk_rule(cursor: Cursor, chunk: int, hypertable: int) -> Kept | None:
+def chunk_rule(cursor: Cursor, chunk: int, hypertable: int) -> KeptIndex | None:
     """Say why none of a chunk's indexes may be set aside, or None.
 
     Args:
@@ -39,7 +39,7 @@ def chunk_rule(cursor: Cursor, chunk: int, hypertable: int) -> Kept | None:
     return _first(cursor, _CHUNK_RULES, chunk, hypertable)
 
 
-def table_rule(cursor: Cursor, table: Table) -> Kept | None:
+def table_rule(cursor: Cursor, table: Table) -> KeptIndex | None:
     """Say why nothing may be set aside for any chunk of a hypertable, or None. It need not have a chunk yet.
 
     To be asked before the first record is copied by itself: each COPY runs the triggers of its statement.
@@ -49,15 +49,15 @@ def table_rule(cursor: Cursor, table: Table) -> Kept | None:
         table: the hypertable.
     """
     if table.timescaledb is None or table.hypertable_id is None:
-        return Kept(None, "NotAHypertable", "the table is no hypertable")
+        return KeptIndex(None, "NotAHypertable", "the table is no hypertable")
     if not table.timescaledb.at_least(*_INDEXES_SINCE):
-        return Kept(None, *_listed(table.timescaledb))
+        return KeptIndex(None, *_listed(table.timescaledb))
     return _first(cursor, _TABLE_RULES, table.oid, table.oid)
 
 
 def _first(
     cursor: Cursor, rules: Sequence[tuple[str, str, sql.Composable]], chunk: int, hypertable: int
-) -> Kept | None:
+) -> KeptIndex | None:
     """Ask each rule, and return the first that applies."""
     # Each in brackets: one question to the server, however far away it is.
     question = sql.SQL("SELECT {}").format(
@@ -65,7 +65,7 @@ def _first(
     )
     cursor.execute(question, {"chunk": chunk, "hypertable": hypertable})
     (applies,) = cursor.fetchall()
-    return next((Kept(None, rule[0], rule[1]) for rule, yes in zip(rules, applies, strict=True) if yes), None)
+    return next((KeptIndex(None, rule[0], rule[1]) for rule, yes in zip(rules, applies, strict=True) if yes), None)
 
 
 def _listed(timescaledb: TimescaleDB) -> tuple[str, str]:
@@ -140,7 +140,7 @@ _CHUNK_RULES = (
 )
 
 
-def index_rules(shape: ChunkShape, timescaledb: TimescaleDB, unrepeatable: AbstractSet[str]) -> list[Kept]:
+def index_rules(shape: ChunkShape, timescaledb: TimescaleDB, unrepeatable: AbstractSet[str]) -> list[KeptIndex]:
     """List the indexes that may not be set aside, each with the first reason found.
 
     Args:
@@ -154,12 +154,12 @@ def index_rules(shape: ChunkShape, timescaledb: TimescaleDB, unrepeatable: Abstr
         if index.name in unrepeatable:
             reasons.append(("NotRepeatable", "it could not be made again as it was"))
         if reasons:
-            kept[index.name] = Kept(index.name, *reasons[0])
+            kept[index.name] = KeptIndex(index.name, *reasons[0])
     keys = {index.key for index in shape.indexes if index.name in kept}
     for index in shape.indexes:
         if index.key in keys:
             # Made again it would come after the other one, and TimescaleDB takes the first that fits.
-            kept.setdefault(index.name, Kept(index.name, "Twin", "an index of the same columns is kept"))
+            kept.setdefault(index.name, KeptIndex(index.name, "Twin", "an index of the same columns is kept"))
     return list(kept.values())
 
 

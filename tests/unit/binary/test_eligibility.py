@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.binary.eligibility import FEWEST_BYTES, kind_of, why_not
+from shared.binary.eligibility import FEWEST_BYTES, kind_of, reason_for_text
 from shared.csvfile.options import CsvOptions
 from shared.timescale.table import Column
 from tests.binary_values import TYPES
@@ -58,7 +58,7 @@ def test_types_that_were_not(type_sql: str) -> None:
 
 def test_nothing_speaks_against_it() -> None:
     options = CsvOptions(delimiter=";", quote="'", escape="\\", null="NULL", encoding="utf-8", force_null=("*",))
-    assert why_not(COLUMNS, options, server_encoding="UTF8", csv_bytes=FEWEST_BYTES) is None
+    assert reason_for_text(COLUMNS, options, server_encoding="UTF8", csv_bytes=FEWEST_BYTES) is None
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_nothing_speaks_against_it() -> None:
 def test_what_speaks_against_it(
     columns: list[Column], options: CsvOptions, server: str, size: int | None, reason: str
 ) -> None:
-    assert why_not(columns, options, server_encoding=server, csv_bytes=size) == reason
+    assert reason_for_text(columns, options, server_encoding=server, csv_bytes=size) == reason
 
 
 def asked_without(library: str, code: str, tmp_path: Path) -> str:

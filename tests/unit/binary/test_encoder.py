@@ -11,8 +11,8 @@ from random import Random
 
 import pytest
 
-from shared.binary.eligibility import NotExact
-from shared.binary.encoder import BLOCK_BYTES, BinaryRows, first_obstacle
+from shared.binary.eligibility import NotEncodable
+from shared.binary.encoder import BLOCK_BYTES, BinaryRows, reason_in_sample
 from shared.csvfile.options import CsvOptions
 from tests.binary_values import TYPES
 from tests.integration.fix_binary import columns_of, in_binary
@@ -110,7 +110,7 @@ def test_what_is_left_to_the_text_way(data: str) -> None:
     if data == "c0,c1\n1,secret":
         assert list(rows.encode([data.encode()]))[-1].endswith(TRAILER)  # the last line needs no end
         return
-    with pytest.raises(NotExact) as caught:
+    with pytest.raises(NotEncodable) as caught:
         list(rows.encode([data.encode()]))
     # It goes to the server, whose log must not show rows.
     assert "secret" not in str(caught.value)
@@ -173,9 +173,9 @@ def test_a_very_long_record() -> None:
 
 def test_the_beginning_shows_an_obstacle() -> None:
     columns = columns_of(["integer", "date"])
-    assert first_obstacle(columns, CsvOptions(), b"c0,c1\n1,2025-01-01\n2,01/02/2025") is None
-    assert first_obstacle(columns, CsvOptions(), b"c0,c1\n1,2025-01-01\n2,01/02/2025\n") == "not a plain date"
-    assert first_obstacle(columns, CsvOptions(), b"c0,c1") is None
+    assert reason_in_sample(columns, CsvOptions(), b"c0,c1\n1,2025-01-01\n2,01/02/2025") is None
+    assert reason_in_sample(columns, CsvOptions(), b"c0,c1\n1,2025-01-01\n2,01/02/2025\n") == "not a plain date"
+    assert reason_in_sample(columns, CsvOptions(), b"c0,c1") is None
 
 
 DATE = rb"[0-9]{4}-(0[1-9]|1[012])-(0[1-9]|[12][0-9])"

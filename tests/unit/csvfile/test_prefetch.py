@@ -5,7 +5,7 @@ from collections.abc import Generator
 
 import pytest
 
-from shared.csvfile.prefetch import read_ahead
+from shared.csvfile.prefetch import prefetch
 from tools.process import wait_until
 
 
@@ -15,12 +15,12 @@ def blocks(count: int, size: int = 10) -> Generator[bytes, None, None]:
 
 
 def test_the_same_items_in_the_same_order() -> None:
-    with read_ahead(blocks(100), most_bytes=35, name="test") as ahead:
+    with prefetch(blocks(100), most_bytes=35, name="test") as ahead:
         assert list(ahead) == list(blocks(100))
 
 
 def test_an_item_larger_than_the_limit_finds_room() -> None:
-    with read_ahead(blocks(3, size=1000), most_bytes=1, name="test") as ahead:
+    with prefetch(blocks(3, size=1000), most_bytes=1, name="test") as ahead:
         assert [len(item) for item in ahead] == [1000] * 3
 
 
@@ -29,7 +29,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
         yield from blocks(3)
         raise ValueError("the fourth")
 
-    with read_ahead(broken(), most_bytes=100, name="test") as ahead:
+    with prefetch(broken(), most_bytes=100, name="test") as ahead:
         assert [next(ahead) for _ in range(3)] == list(blocks(3))
         with pytest.raises(ValueError, match="the fourth"):
             next(ahead)
@@ -44,7 +44,7 @@ def test_it_goes_no_further_ahead_than_it_may() -> None:
             made += 1
             yield item
 
-    with read_ahead(counted(), most_bytes=30, name="test") as ahead:
+    with prefetch(counted(), most_bytes=30, name="test") as ahead:
         next(ahead)
         # One was taken, three wait, one is in the thread's hand.
         assert wait_until(lambda: made >= 5, 20)
@@ -61,7 +61,7 @@ def test_whoever_stops_early_leaves_no_thread_and_the_generator_closed() -> None
         finally:
             closed.set()
 
-    with read_ahead(watched(), most_bytes=30, name="left-over") as ahead:
+    with prefetch(watched(), most_bytes=30, name="left-over") as ahead:
         next(ahead)
     assert closed.is_set()
     assert "left-over" not in {thread.name for thread in threading.enumerate()}
@@ -78,6 +78,6 @@ def test_the_generator_runs_in_one_other_thread() -> None:
         finally:
             threads.add(threading.current_thread().name)
 
-    with read_ahead(watched(), most_bytes=1, name="other") as ahead:
+    with prefetch(watched(), most_bytes=1, name="other") as ahead:
         list(ahead)
     assert threads == {"other"}

@@ -17,9 +17,9 @@ from shared.api.render import error_answer, success_answer
 from shared.csvfile.options import OPTION_NAMES, CsvOptions
 from shared.errors import ArchiveNotFound, Fault, InvalidRequest, RestoreError
 from shared.model.answer import Facts, Plan
-from shared.model.report import Report, Verification
+from shared.model.report import Report
 from shared.model.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
-from shared.model.results import CaggStep, ChunkStep, Count, Kept, Rejected
+from shared.model.results import CaggStep, ChunkStep, Count, KeptIndex, Rejected, Verification
 from shared.settings import load_settings
 from tools.pages import rows, section
 
@@ -62,7 +62,7 @@ def full_report() -> Report:
     url = "abfss://lake@account.dfs.core.windows.net/d/s.t.2025-01-01.csv.gz"
     report = Report("id", rows_loaded=3, rows_inserted=2, rows_skipped=1, compressed_bytes=1, csv_bytes=1)
     report.transfer, report.format, report.waited_seconds = "stream", "text", 0.1
-    report.indexes_kept, report.text_because, report.loads = (Kept("i", "c", "r"),), "r", 2
+    report.indexes_kept, report.text_because, report.progress.loads = (KeptIndex("i", "c", "r"),), "r", 2
     report.describe(RestoreRequest.model_validate({"adls_url": url}))
     report.edition, report.timescaledb_version = "community", "2.29.2"
     report.rows_removed, report.removed_by, report.rejected = 1, "delete", Rejected(1, (2,))
@@ -77,13 +77,13 @@ def full_report() -> Report:
     )
     report.add_cagg_steps([CaggStep("a", "failed", ("1", "2"), error, (("1", "2"),))])
     for stage in in_sources(r'\bstage\("(\w+)"\)'):
-        with report.clock.stage(stage):
+        with report.progress.stage(stage):
             pass
     return report
 
 
 def test_every_warning() -> None:
-    literal = set(in_sources(r'\bwarn\(\s*"(\w+)"'))
+    literal = set(in_sources(r'\b(?:warn|Notice)\(\s*"(\w+)"'))
     raised = literal | {warning.code for warning in full_report().warnings}
     assert len(raised) > len(literal)
     assert set(rows(section("errors.md", "Warnings"))) == raised
@@ -162,7 +162,7 @@ def test_every_field_of_the_answer() -> None:
 
 
 def test_every_reason_to_keep_an_index() -> None:
-    codes = in_sources(r'\bKept\(\s*(?:None|[\w.]+), "(\w+)"')
+    codes = in_sources(r'\bKeptIndex\(\s*(?:None|[\w.]+), "(\w+)"')
     rules = (ROOT / "shared" / "timescale" / "indexes" / "eligibility.py").read_text()
     codes += re.findall(r'^ +(?:yield |return |reasons\.append\(\()?"([A-Z]\w+)",', rules, re.MULTILINE)
     assert set(rows(section("answer.md", "indexes_kept"))) == set(codes)
@@ -177,8 +177,8 @@ def test_every_field_of_an_error() -> None:
 
 def test_every_key_of_the_log_line() -> None:
     report = full_report()
-    stages = {f"{stage}_s" for stage in report.clock.seconds()}
-    report.clock.current = "copy"
+    stages = {f"{stage}_s" for stage in report.progress.seconds()}
+    report.progress.stage_name = "copy"
     line = re.sub(r'"(?:[^"\\]|\\.)*"', '""', log_line(report, ArchiveNotFound("x", details=[Fault("Code", "x", "y")])))
     keys = set(re.findall(r"(\w+)=", line)) - stages
     assert set(rows(section("answer.md", "The log line"))) - {"<stage>_s"} == keys
@@ -188,7 +188,7 @@ def test_every_key_of_the_log_line() -> None:
 def test_the_queries_read_the_log_line(table: str) -> None:
     report = full_report()
     report.target_table = table
-    report.clock.current = "copy"
+    report.progress.stage_name = "copy"
     line = log_line(report, ArchiveNotFound("there is no file"))
     queries = re.findall(r'extract\(@"((?:[^"]|"")+)", 1, message\)', (DOCS / "answer.md").read_text())
     found = [re.search(query.replace('""', '"'), line) for query in queries]

@@ -8,14 +8,14 @@ import pytest
 
 from shared.errors import StorageAccountNotAllowed, TargetNotAllowed
 from shared.model.request import RestoreRequest
-from shared.restore.access import open_doors
+from shared.restore.access import authorize
 from shared.settings import LibpqVariables, Settings
 
 
 def enter(path: str = "d/silver.telemetry.2025-01-01.csv.gz", destination: Any = None, **settings: Any) -> None:
     url = f"abfss://archive@account.dfs.core.windows.net/{path}"
     request = RestoreRequest.model_validate({"adls_url": url, "destination": destination or {}})
-    open_doors(request, Settings(libpq=LibpqVariables(host="localhost"), **settings))
+    authorize(request, Settings(libpq=LibpqVariables(host="localhost"), **settings))
 
 
 @pytest.mark.parametrize(
