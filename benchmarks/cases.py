@@ -1,8 +1,6 @@
 """What is compared, as data: the tables, what they hold before, and the ways to load a day into them.
 
-A new case is one entry of `CASES`, and its target one line in `targets.py`. A way of this project is a request. Where
-the function does not know one of its fields, the way is reported as not available; so a way may be listed here before
-the field exists.
+A new case is one entry of `CASES`, its target one line in `targets.py`, and the days it is timed on one in `plan.py`.
 """
 
 from __future__ import annotations
@@ -122,28 +120,35 @@ _PSQL_REPLACE = Way("psql", f"drop_chunks, {_BY_PSQL}", "psql", script=(_DROP, _
 _PSQL_COMPRESS = Way("psql", f"{_BY_PSQL} + compress_chunk", "psql", script=(_COPY, _COMPRESS))
 _PSQL_RECOMPRESS = Way("psql", f"drop_chunks, {_BY_PSQL} + compress_chunk", "psql", script=(_DROP, _COPY, _COMPRESS))
 
-_TEXT, _BINARY = {"copy": {"format": "text"}}, {"copy": {"format": "binary"}}
-_STREAM_TEXT = {"copy": {"transfer": "stream", "format": "text"}}
-_STREAM_BINARY = {"copy": {"transfer": "stream", "format": "binary"}}
-_SPOOL_TEXT = {"copy": {"transfer": "spool", "format": "text"}}
-_SPOOL_BINARY = {"copy": {"transfer": "spool", "format": "binary"}}
-_KEEP_INDEXES = {"copy": {"indexes": "keep", "format": "text"}}
+
+def _copy(**fields: str) -> dict[str, Any]:
+    return {"copy": fields}
+
+
+def _decompress(*, window: bool | str) -> dict[str, Any]:
+    return {"timescaledb": {"decompress_window": window}}
+
+
+_TEXT, _BINARY = _copy(format="text"), _copy(format="binary")
+_STREAM_TEXT, _STREAM_BINARY = _copy(transfer="stream", format="text"), _copy(transfer="stream", format="binary")
+_SPOOL_TEXT, _SPOOL_BINARY = _copy(transfer="spool", format="text"), _copy(transfer="spool", format="binary")
+_KEEP_INDEXES = _copy(indexes="keep", format="text")
 _STAGED = {"destination": {"mode": "staging"}}
 _REPLACED = {"destination": {"on_existing": "replace"}}
 _APPENDED = {"destination": {"on_existing": "append"}}
 _COMPRESSED = {"timescaledb": {"compress_new_chunks": True}}
-_DECOMPRESSED = {"timescaledb": {"decompress_window": True}}
-_DECOMPRESSED_IF_CHEAPER = {"timescaledb": {"decompress_window": "auto"}}
-_NOT_DECOMPRESSED = {"timescaledb": {"decompress_window": False}}
 
 
-_ESSENTIAL = (
-    _PSQL,
-    _FLOOR,
-    _function("default", "as it comes"),
-    _function("stream", "stream, text", _STREAM_TEXT),
-    _function("binary", "stream, binary", _STREAM_BINARY),
-)
+def _as_it_comes_text_and_binary(title: str, *requests: Mapping[str, Any]) -> tuple[Way, ...]:
+    streamed = f"{title}, stream".removeprefix("as it comes, ")
+    return (
+        _function("default", title, *requests),
+        _function("stream", f"{streamed}, text", *requests, _STREAM_TEXT),
+        _function("binary", f"{streamed}, binary", *requests, _STREAM_BINARY),
+    )
+
+
+_ESSENTIAL = (_PSQL, _FLOOR, *_as_it_comes_text_and_binary("as it comes"))
 
 CASES = (
     Case(
@@ -168,25 +173,15 @@ CASES = (
         "holds",
         "a chunk that already holds rows, primary key + time index",
         _KEY,
-        (
-            _PSQL,
-            _function("default", "append", _APPENDED),
-            _function("stream", "append, stream, text", _APPENDED, _STREAM_TEXT),
-            _function("binary", "append, stream, binary", _APPENDED, _STREAM_BINARY),
-        ),
-        state="other rows",
+        (_PSQL, *_as_it_comes_text_and_binary("append", _APPENDED)),
+        "other rows",
     ),
     Case(
         "replace",
         "a day that is replaced, primary key + time index",
         _KEY,
-        (
-            _PSQL_REPLACE,
-            _function("default", "replace", _REPLACED),
-            _function("stream", "replace, stream, text", _REPLACED, _STREAM_TEXT),
-            _function("binary", "replace, stream, binary", _REPLACED, _STREAM_BINARY),
-        ),
-        state="the day",
+        (_PSQL_REPLACE, *_as_it_comes_text_and_binary("replace", _REPLACED)),
+        "the day",
     ),
     Case(
         "compressed",
@@ -207,11 +202,11 @@ CASES = (
         (
             _PSQL_COMPRESS,
             _function("default", "append, as it comes", _APPENDED),
-            _function("decompress", "append, decompressed first", _APPENDED, _DECOMPRESSED),
-            _function("auto", "append, decompress_window auto", _APPENDED, _DECOMPRESSED_IF_CHEAPER),
-            _function("beside", "append, not decompressed", _APPENDED, _NOT_DECOMPRESSED),
+            _function("decompress", "append, decompressed first", _APPENDED, _decompress(window=True)),
+            _function("auto", "append, decompress_window auto", _APPENDED, _decompress(window="auto")),
+            _function("beside", "append, not decompressed", _APPENDED, _decompress(window=False)),
         ),
-        state="other rows",
+        "other rows",
         is_compressed=True,
     ),
     Case(
@@ -219,7 +214,7 @@ CASES = (
         "a compressed day that is replaced, and ends compressed",
         _KEY,
         (_PSQL_RECOMPRESS, _function("default", "replace", _REPLACED)),
-        state="the day",
+        "the day",
         is_compressed=True,
     ),
 )

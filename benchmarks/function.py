@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +26,6 @@ _OK = ("ok", "ok_with_warnings")
 _HOUR_SECONDS = 3600
 
 
-class NotAvailableError(Exception):
-    """The function does not know what a way asks for. Not a failure: a later version may know it."""
-
-
 @dataclass(frozen=True)
 class Host:
     """The function in a process that listens on a port of 127.0.0.1 and has `folder` as its own TMPDIR."""
@@ -42,7 +38,6 @@ class Host:
         """Send a request and return the answer.
 
         Raises:
-            NotAvailableError: the request has a field or a value that this version does not know.
             ToolError: the day was not restored.
         """
         with closing(http.client.HTTPConnection(LOOPBACK, self.port, timeout=_HOUR_SECONDS)) as connection:
@@ -53,29 +48,9 @@ class Host:
             answer = json.loads(said)
         except ValueError as exc:
             raise ToolError(f"{way.name}: the function answered {response.status} without JSON") from exc
-        unknown = unknown_fields(way.request, answer)
-        if unknown:
-            raise NotAvailableError(", ".join(unknown))
         if answer.get("status") not in _OK:
             raise ToolError(f"{way.name}: the function answered {json.dumps(answer)}")
         return dict(answer)
-
-
-def unknown_fields(request: Mapping[str, Any], answer: Mapping[str, Any]) -> list[str]:
-    """Return the fields of a way's request that an answer refuses; none if it refuses anything else as well."""
-    error = answer.get("error") or {}
-    if error.get("code") != "InvalidRequest":
-        return []
-    named = [str(fault.get("target")) for fault in error.get("details", ())]
-    own = set(_fields(request))
-    return named if all(name in own for name in named) else []
-
-
-def _fields(request: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, value in request.items():
-        yield prefix + name
-        if isinstance(value, dict):
-            yield from _fields(value, f"{prefix}{name}.")
 
 
 def request_body(way: Way, lake: Lake, day: Day, dsn: str) -> bytes:

@@ -13,15 +13,7 @@ _SMALL, _MIDDLE, _LARGE, _LARGEST = ALL_SIZES
 
 @dataclass(frozen=True)
 class Step:
-    """Some cases at some sizes on some servers; where `cases`, `ways` or `servers` is empty, all of them.
-
-    Attributes:
-        sizes: rows of the days, smallest first.
-        runs: how often each way is timed.
-        cases: names of cases.
-        ways: names of ways.
-        servers: names of servers.
-    """
+    """The named cases, ways and servers, or all of them; the days have so many rows, and each way so many runs."""
 
     sizes: tuple[int, ...]
     runs: int = 3

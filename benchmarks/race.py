@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,10 +14,9 @@ from pathlib import Path
 
 from benchmarks.archive import Lake
 from benchmarks.cases import Case, Way
-from benchmarks.code import commit_of, digest
 from benchmarks.config import own_folder
 from benchmarks.day import Day
-from benchmarks.function import Host, NotAvailableError, request_body, running_function
+from benchmarks.function import Host, request_body, running_function
 from benchmarks.probe import watching
 from benchmarks.results import Result, Run, Series
 from benchmarks.rivals import PARALLEL_COPY, make_rival, running_rival
@@ -76,11 +77,8 @@ class Race:
             cores=os.cpu_count() or 1,
             case=self.case.name,
             rows=self.day.rows,
-            csv_bytes=self.day.csv_bytes,
-            gzip_bytes=self.day.gzip_bytes,
             when=when,
             commit=commit_of(self.root),
-            code=digest(self.root),
             ways={name: Series([] if name in missing else runs[name], missing.get(name)) for name in runs},
         )
 
@@ -93,8 +91,6 @@ class Race:
                 return f"{PARALLEL_COPY} is not on the PATH"
             if not self.bench.check(self.case, way, self.day):
                 return "the day does not end compressed"
-        except NotAvailableError as exc:
-            return f"not available: {exc}"
         except WrongDataError:
             raise
         except ToolError as exc:
@@ -104,7 +100,7 @@ class Race:
 
     def _function(self, way: Way, host: Host) -> Run:
         body = request_body(way, self.lake, self.day, self.bench.dsn)
-        with watching(host.folder, DATABASE, self.bench.backend_pid, host.pid) as probe:
+        with watching(host.folder, DATABASE, self.bench.connection.info.backend_pid, host.pid) as probe:
             begin = time.monotonic()
             answer = host.restore(way, body)
             seconds = time.monotonic() - begin
@@ -115,7 +111,7 @@ class Race:
         rival = make_rival(way, self.server, self.bench.dsn, self.lake, self.day, indexes)
         if rival is None:
             return None
-        with own_folder() as name, watching(Path(name), DATABASE, self.bench.backend_pid) as probe:
+        with own_folder() as name, watching(Path(name), DATABASE, self.bench.connection.info.backend_pid) as probe:
             begin = time.monotonic()
             with running_rival(rival, way, self.day, Path(name)) as program:
                 if way.program == "recipe":
@@ -124,3 +120,12 @@ class Race:
                 program.wait()
                 seconds = time.monotonic() - begin
         return Run(seconds, probe.observed)
+
+
+def commit_of(root: Path) -> str:
+    """Return the commit of a work tree, with `-dirty` where it was changed since; `unknown` without git."""
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+    command = [git, "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip() or "unknown"

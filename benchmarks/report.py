@@ -57,7 +57,7 @@ def conditions(results: Sequence[Result]) -> str:
         return "Nothing was measured yet."
     commits, days = sorted({result.commit for result in results}), sorted({result.when[:10] for result in results})
     lines = [f"Measured {' to '.join(dict.fromkeys((days[0], days[-1])))}, commit {', '.join(commits)}."]
-    if len({result.code for result in results}) > 1:
+    if len(commits) > 1:
         lines[0] += " **The figures are of different code.**"
     for title, result in sorted({result.title: result for result in reversed(results)}.items()):
         settings = ", ".join(f"{name} {value}" for name, value in sorted(result.settings.items()))

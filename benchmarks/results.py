@@ -50,13 +50,7 @@ def ratios(above: Sequence[float], below: Sequence[float]) -> Spread:
 
 @dataclass(frozen=True)
 class Run:
-    """One timed run: from the request, or the start of the program, to its end.
-
-    Attributes:
-        seconds: how long it took.
-        observed: what it cost besides its time.
-        answer: the function's: its stages, its warnings, and what was done about the options.
-    """
+    """One run, timed from the request, or the start of the program, to its end; and the function's answer."""
 
     seconds: float
     observed: Observed = field(default_factory=Observed)
@@ -99,10 +93,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Result:
-    """One case at one size on one server: what was measured, where, when (ISO 8601) and of which code.
+    """One case at one size on one server: what was measured, where, when (ISO 8601) and of which commit.
 
-    `server` is the name in `BENCH_SERVERS`, `title` the server for a person, `version` TimescaleDB's. `cores` are those
-    of the machine that measured. `code` is a digest of what was measured and of what measured it.
+    `server` is the name in `BENCH_SERVERS`, `title` the server for a person, `version` TimescaleDB's, `cores` the
+    measuring machine's.
     """
 
     server: str
@@ -112,12 +106,9 @@ class Result:
     cores: int
     case: str
     rows: int
-    csv_bytes: int
-    gzip_bytes: int
     when: str
     commit: str
     ways: Mapping[str, Series]
-    code: str = ""
 
     def timed(self, name: str) -> Series | None:
         """Return the series of a way that was timed."""

@@ -32,13 +32,7 @@ _SHOWN = (*SETTINGS, "max_parallel_maintenance_workers", "fsync", "wal_level")
 
 @dataclass(frozen=True)
 class Server:
-    """A running server.
-
-    Attributes:
-        name: as in `BENCH_SERVERS`.
-        dsn: a superuser's connection string of a database that exists.
-        psql: the command that starts psql, without its arguments.
-    """
+    """A running server of `BENCH_SERVERS`, a superuser's connection string, and the command that starts psql."""
 
     name: str
     dsn: str

@@ -50,7 +50,7 @@ MEMORY_GROWTH = Measure("flat: at most {:g} times as much", " times as much", "g
 
 @dataclass(frozen=True)
 class Target:
-    """One line of the targets.
+    """One line of the targets, for TimescaleDB's versions from `since` on and before `before`.
 
     Attributes:
         title: for a person.
@@ -59,8 +59,6 @@ class Target:
         measure: what is compared with the bound.
         bound: the least of `FASTER`, the most of everything else.
         theirs: the way that it is compared with, in a ratio.
-        since: TimescaleDB's version from which it holds.
-        before: version from which it no longer holds.
     """
 
     title: str
@@ -113,16 +111,10 @@ TARGETS = (
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the figures say about a target on one server.
+    """What the figures of a way at some sizes say about a target on one server; or why there are none.
 
     Attributes:
-        target: the target.
-        server: title of the server.
-        sizes: rows of the days that the figure comes from; empty where there is none.
-        way: which of the target's ways was timed.
-        figure: what was measured, in the measure's unit.
-        missing: why there is no figure.
-        by_cpu: the same ratio of the server's CPU seconds, medians, where two ways are compared.
+        by_cpu: in a ratio, the same ratio of the server's CPU seconds, medians.
         noise: share of the COPY in which a backend wanted a core that another program had; the worse of both ways.
     """
 
