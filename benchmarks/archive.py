@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from azure.storage.blob import BlobServiceClient
@@ -44,22 +44,16 @@ class Lake:
 @contextmanager
 def open_lake(config: Config, environ: Mapping[str, str]) -> Iterator[Lake]:
     """Use the account of `RESTORE_TEST_STORAGE`, else Azurite; an Azurite that was started here is stopped again."""
-    emulator = None
-    storage = environ.get("RESTORE_TEST_STORAGE")
-    if not storage:
-        azurite = Azurite(config.azurite_port)
-        if not azurite.is_running():
-            emulator = azurite
-        azurite.start()
-        storage = connection_string(config.azurite_port)
-    filesystem = f"bench-{uuid.uuid4().hex[:12]}"
-    try:
-        with BlobServiceClient.from_connection_string(storage) as service:
-            service.create_container(filesystem)
-            try:
-                yield Lake(storage, filesystem)
-            finally:
-                service.delete_container(filesystem)
-    finally:
-        if emulator is not None:
-            emulator.stop()
+    with ExitStack() as stack:
+        storage = environ.get("RESTORE_TEST_STORAGE")
+        if not storage:
+            azurite = Azurite(config.azurite_port)
+            if not azurite.is_running():
+                stack.callback(azurite.stop)
+            azurite.start()
+            storage = connection_string(config.azurite_port)
+        service = stack.enter_context(BlobServiceClient.from_connection_string(storage))
+        filesystem = f"bench-{uuid.uuid4().hex[:12]}"
+        service.create_container(filesystem)
+        stack.callback(service.delete_container, filesystem)
+        yield Lake(storage, filesystem)

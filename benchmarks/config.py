@@ -25,13 +25,7 @@ _OF_A_STEP = ("BENCH_SIZES", "BENCH_RUNS", "BENCH_CASES", "BENCH_WAYS")
 class BenchConfig:
     """The variables, checked. docs/performance.md describes them.
 
-    Attributes:
-        steps: what is measured.
-        servers: Debian suites, `community` and `given`.
-        is_kept: whether the figures are kept. Those of a choice of ways are not: they would stand beside others of
-            another hour.
-        pg_port: TCP port of the benchmark's own servers.
-        root: the function app that is measured; the work tree of another commit, for instance.
+    Figures of a choice of ways are not kept: they would stand beside others of another hour.
     """
 
     steps: tuple[Step, ...]

@@ -40,7 +40,8 @@ def draw(results: Sequence[Result]) -> str:
     titles = {way.name: way.title for way in CASES[0].ways}
     names = [titles[name] for name in used]
     dashes = [_DASHES[number % len(_DASHES)] for number in range(len(used))]
-    legend = {"title": None, "orient": "top", "columns": 2, "labelLimit": 0, "symbolSize": 900, "symbolType": "stroke"}
+    legend = {"title": None, "orient": "top", "columns": 2, "columnPadding": 40, "labelLimit": 0}
+    legend |= {"symbolSize": 900, "symbolType": "stroke"}
     styles = {
         channel: {"field": "way", "type": "nominal", "legend": legend, "scale": {"domain": names, "range": values}}
         for channel, values in {"color": [_COLOURS[name] for name in used], "strokeDash": dashes}.items()
@@ -90,7 +91,7 @@ def _panel(title: str, scale: str, points: Sequence[dict[str, Any]], styles: dic
             "x": {
                 "field": "rows",
                 "type": "quantitative",
-                "scale": {"type": "log", "padding": 14},
+                "scale": {"type": "log", "nice": False, "padding": 14},
                 "axis": {"title": "million rows", "values": sizes, "format": "~g", "grid": False},
             },
             "y": {"field": "value", "type": "quantitative", "scale": heights, "axis": ticks},

@@ -37,6 +37,7 @@ class Observed:
         backend_ready: share in which it wanted a core and another program had it: the noise of the machine.
         backend_idle: share in which it wanted none: it waited for its client or for the disk.
         process_busy: cores that the process used during the COPY.
+        copy_waited: seconds that COPY waited for its next block, as the function's answer says.
     """
 
     memory_bytes: int | None = None
@@ -48,6 +49,7 @@ class Observed:
     backend_ready: float | None = None
     backend_idle: float | None = None
     process_busy: float | None = None
+    copy_waited: float | None = None
 
 
 class _Backends:

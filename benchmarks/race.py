@@ -6,11 +6,12 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from benchmarks.archive import Lake
 from benchmarks.cases import Case, Way
@@ -104,7 +105,8 @@ class Race:
             begin = time.monotonic()
             answer = host.restore(way, body)
             seconds = time.monotonic() - begin
-        return Run(seconds, probe.observed, {name: value for name, value in answer.items() if name not in _LEFT_OUT})
+        seen = replace(probe.observed, copy_waited=waited_seconds(answer))
+        return Run(seconds, seen, {name: value for name, value in answer.items() if name not in _LEFT_OUT})
 
     def _rival(self, way: Way) -> Run | None:
         indexes = self.bench.index_statements(self.case)
@@ -120,6 +122,11 @@ class Race:
                 program.wait()
                 seconds = time.monotonic() - begin
         return Run(seconds, probe.observed)
+
+
+def waited_seconds(answer: Mapping[str, Any]) -> float | None:
+    """Return how long COPY waited for its next block, or None where an answer does not say."""
+    return (answer.get("copy") or {}).get("waited_seconds")
 
 
 def commit_of(root: Path) -> str:

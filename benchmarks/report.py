@@ -33,12 +33,10 @@ def write_report(results: Sequence[Result]) -> None:
     text = report(results)
     BENCH.mkdir(parents=True, exist_ok=True)
     (BENCH / "report.md").write_text(text + "\n")
-    kept = ["report.md"]
     chart = draw(results)
     if chart:
         (BENCH / "performance.svg").write_text(chart)
-        kept.append("performance.svg")
-    print(f"\n{text}\n\n-- {' and '.join(kept)} in {BENCH.relative_to(REPOSITORY)}")
+    print(f"\n{text}\n\n-- {'report.md, performance.svg' if chart else 'report.md'} in {BENCH.relative_to(REPOSITORY)}")
 
 
 def report(results: Sequence[Result]) -> str:
@@ -56,13 +54,12 @@ def conditions(results: Sequence[Result]) -> str:
     if not results:
         return "Nothing was measured yet."
     commits, days = sorted({result.commit for result in results}), sorted({result.when[:10] for result in results})
-    lines = [f"Measured {' to '.join(dict.fromkeys((days[0], days[-1])))}, commit {', '.join(commits)}."]
-    if len(commits) > 1:
-        lines[0] += " **The figures are of different code.**"
+    warning = " **The figures are of different code.**" if len(commits) > 1 else ""
+    lines = [f"Measured {' to '.join(dict.fromkeys((days[0], days[-1])))}, commit {', '.join(commits)}.{warning}", ""]
     for title, result in sorted({result.title: result for result in reversed(results)}.items()):
         settings = ", ".join(f"{name} {value}" for name, value in sorted(result.settings.items()))
         lines.append(f"- {title}, {result.cores} cores: {settings}")
-    return "\n".join([lines[0], "", *lines[1:]])
+    return "\n".join(lines)
 
 
 def targets_table(judgements: Iterable[Judgement]) -> str:
@@ -122,7 +119,7 @@ _COLUMNS: dict[str, Callable[[Line], str]] = {
     "backend busy": _share("backend_busy"),
     "kept from a core": _share("backend_ready"),
     "idle": _share("backend_idle"),
-    "COPY waited for a block, s": lambda line: _number(line.series.waited),
+    "COPY waited for a block, s": _seen("copy_waited"),
     "cores of the process": _seen("process_busy"),
 }
 

@@ -78,13 +78,6 @@ class Series:
         seen = self.seen(name)
         return median(seen) if seen else None
 
-    @property
-    def waited(self) -> float | None:
-        """Median of the seconds that COPY waited for its next block, as the function's answers say; None if none do."""
-        told = (run.answer.get("copy") or {} for run in self.runs)
-        seen = [copy["waited_seconds"] for copy in told if "waited_seconds" in copy]
-        return median(seen) if seen else None
-
     def seen(self, name: str) -> list[float]:
         """Return the values of a field of `Observed`, of the runs in which it was seen."""
         values = (getattr(run.observed, name) for run in self.runs)

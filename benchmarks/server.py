@@ -45,17 +45,12 @@ class Server:
 
 @dataclass(frozen=True)
 class Facts:
-    """A server's versions (`17.6` for instance), its edition, and its settings that affect speed."""
+    """What a server is: for a person, TimescaleDB's version and edition, and the settings that affect speed."""
 
-    postgres: str
+    title: str
     timescaledb: str
     edition: str
     settings: Mapping[str, str]
-
-    @property
-    def title(self) -> str:
-        """The server for a person."""
-        return f"PostgreSQL {self.postgres.partition('.')[0]} / TimescaleDB {self.timescaledb} {self.edition}"
 
 
 @contextmanager
@@ -89,8 +84,9 @@ def describe(connection: Connection) -> Facts:
         (timescaledb,) = cursor.fetchone() or ("",)
         cursor.execute("SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)", (list(_SHOWN),))
         settings = dict(cursor.fetchall())
-    postgres = connection.info.parameter_status("server_version") or "?"
-    return Facts(postgres.split()[0], timescaledb, "community" if licence == "timescale" else "apache", settings)
+    edition = "community" if licence == "timescale" else "apache"
+    title = f"PostgreSQL {connection.server_version // 10000} / TimescaleDB {timescaledb} {edition}"
+    return Facts(title, timescaledb, edition, settings)
 
 
 def psql_environment(dsn: str) -> dict[str, str]:

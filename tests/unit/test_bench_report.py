@@ -11,7 +11,7 @@ import pytest
 from benchmarks import report
 from benchmarks.plot import draw
 from benchmarks.report import all_figures, conditions, targets_table, write_report
-from benchmarks.results import Result, Run, Series, load, save
+from benchmarks.results import Result, Series, load, save
 from benchmarks.targets import judge
 from tests.unit.fix_bench import result, series
 from tools.config import REPOSITORY
@@ -82,12 +82,6 @@ def test_results_are_kept_and_replaced(tmp_path: Path) -> None:
     big, small, none = load(tmp_path)
     assert [big, small] == some()[:2]
     assert none.ways["psql"].seconds == [3]
-
-
-def test_an_answer_need_not_tell_how_long_copy_waited() -> None:
-    runs = [Run(1, answer={"copy": None}), Run(1), Run(1, answer={"copy": {"waited_seconds": 3}})]
-    assert Series(runs).waited == 3
-    assert Series(runs[:2]).waited is None
 
 
 def test_the_report_and_its_chart_are_kept(
