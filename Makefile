@@ -14,7 +14,7 @@ SOURCES := RestoreChunk shared tools tests benchmarks
 LOCK := uv pip compile --quiet --native-tls --universal --python-version 3.10 --only-binary :all: --generate-hashes \
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo serve test test-unit lint audit format lock openapi bench bench-docs up down clean venv machine
+.PHONY: help demo serve test test-unit lint audit format lock openapi bench up down clean venv machine
 
 help:
 	@echo "make demo       restore a generated day through the HTTP endpoint and show the rows"
@@ -24,7 +24,7 @@ help:
 	@echo "make lint       ruff, mypy, the rule for SQL, pip-audit;  make format  lets ruff rewrite"
 	@echo "make lock       write requirements.lock and requirements-dev.lock anew; UPGRADE=1 for newer versions"
 	@echo "make openapi    write docs/openapi.json and docs/openapi-2.0.json anew"
-	@echo "make bench      time a restore beside its rivals;  make bench-docs  puts the figures into the docs"
+	@echo "make bench      time a restore beside its rivals, and print a report with a chart"
 	@echo "make up / down  start / stop TimescaleDB and Azurite"
 	@echo "make clean      stop them and remove all that was made"
 
@@ -68,9 +68,6 @@ openapi: venv
 # It brings servers of its own, with settings of its own.
 bench: machine
 	@$(PY) -m benchmarks run
-
-bench-docs: venv
-	@$(PY) -m benchmarks docs
 
 up: machine
 	@$(PY) -m tools.services up

@@ -1,1 +1,1 @@
-"""How fast a day is put back, beside everything that a user could take instead. `make bench` runs it."""
+"""How fast a day is restored, beside the other ways to load it. `make bench` runs it."""

@@ -1,10 +1,10 @@
-"""The day in the storage account, for the ways that fetch it from there."""
+"""The day in a storage account, for the programs that read it from there."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from azure.storage.blob import BlobServiceClient
@@ -17,32 +17,23 @@ from tools.config import Config
 
 @dataclass(frozen=True)
 class Lake:
-    """A storage account with a file system of the benchmark's own.
-
-    Attributes:
-        storage: connection string of the account.
-        filesystem: name of the file system.
-    """
+    """A file system of the benchmark's own in the account of the connection string `storage`."""
 
     storage: str
     filesystem: str
 
-    @property
-    def account(self) -> str:
-        """The account's name."""
-        named = dict(part.split("=", 1) for part in self.storage.split(";") if "=" in part)
-        return named.get("AccountName", ACCOUNT)
-
     def path(self, day: Day) -> str:
-        """Return where a day lies in the file system."""
+        """Return the path of a day in the file system."""
         return f"rows-{day.rows}/{DATABASE}/silver.telemetry.{DAY}.csv.gz"
 
     def url(self, day: Day) -> str:
         """Return the `adls_url` of a day."""
-        return f"abfss://{self.filesystem}@{self.account}.dfs.core.windows.net/{self.path(day)}"
+        named = dict(part.split("=", 1) for part in self.storage.split(";") if "=" in part)
+        account = named.get("AccountName", ACCOUNT)
+        return f"abfss://{self.filesystem}@{account}.dfs.core.windows.net/{self.path(day)}"
 
     def upload(self, day: Day) -> None:
-        """Put a day into the account, where it is not there yet."""
+        """Upload a day unless the account has it."""
         with BlobServiceClient.from_connection_string(self.storage) as service:
             blob = service.get_blob_client(self.filesystem, self.path(day))
             if not blob.exists():
@@ -52,26 +43,17 @@ class Lake:
 
 @contextmanager
 def open_lake(config: Config, environ: Mapping[str, str]) -> Iterator[Lake]:
-    """Use the account of `RESTORE_TEST_STORAGE`, or an Azurite, started where it does not run.
-
-    An Azurite that was started here is stopped at the end.
-    """
-    emulator = None
-    storage = environ.get("RESTORE_TEST_STORAGE")
-    if not storage:
-        azurite = Azurite(config.azurite_port)
-        if not azurite.is_running():
-            emulator = azurite
-        azurite.start()
-        storage = connection_string(config.azurite_port)
-    filesystem = f"bench-{uuid.uuid4().hex[:12]}"
-    try:
-        with BlobServiceClient.from_connection_string(storage) as service:
-            service.create_container(filesystem)
-            try:
-                yield Lake(storage, filesystem)
-            finally:
-                service.delete_container(filesystem)
-    finally:
-        if emulator is not None:
-            emulator.stop()
+    """Use the account of `RESTORE_TEST_STORAGE`, else Azurite; an Azurite that was started here is stopped again."""
+    with ExitStack() as stack:
+        storage = environ.get("RESTORE_TEST_STORAGE")
+        if not storage:
+            azurite = Azurite(config.azurite_port)
+            if not azurite.is_running():
+                stack.callback(azurite.stop)
+            azurite.start()
+            storage = connection_string(config.azurite_port)
+        service = stack.enter_context(BlobServiceClient.from_connection_string(storage))
+        filesystem = f"bench-{uuid.uuid4().hex[:12]}"
+        service.create_container(filesystem)
+        stack.callback(service.delete_container, filesystem)
+        yield Lake(storage, filesystem)

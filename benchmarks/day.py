@@ -1,4 +1,4 @@
-"""One generated day of measurements, written as an exporter writes it: ordered by time. No server is needed."""
+"""One generated day of measurements, written as an exporter writes it: ordered by time. Needs no server."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _MESSAGES = (
 
 @dataclass(frozen=True)
 class Day:
-    """An archive, and what a target must hold after it was put back.
+    """An archive, and what a target must hold once it is restored.
 
     Attributes:
         path: the gzipped CSV file, with a header.
-        rows: rows of it.
-        csv_bytes: its size as unpacked.
-        gzip_bytes: its size as stored.
+        rows: number of rows.
+        csv_bytes: size of the CSV.
+        gzip_bytes: size of the file.
         counters: the sum of the column `counter`.
         millidegrees: the sum of the column `temperature`, times 1000.
     """
@@ -50,18 +50,16 @@ class Day:
 
 
 def make_day(folder: Path, rows: int) -> Day:
-    """Return the day with so many rows, writing it where it is missing; the same bytes every time."""
+    """Return the day with this many rows; write it if it is missing. It is the same bytes every time."""
     path, facts = folder / f"day-{rows}.csv.gz", folder / f"day-{rows}.json"
     if not facts.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        day = _write(path, rows)
-        facts.write_text(json.dumps(asdict(day) | {"path": path.name}))
-    known = json.loads(facts.read_text())
-    return Day(**known | {"path": path})
+        facts.write_text(json.dumps(asdict(_write(path, rows)) | {"path": path.name}))
+    return Day(**json.loads(facts.read_text()) | {"path": path})
 
 
 def lines(rows: int) -> Iterator[tuple[str, int, int]]:
-    """Generate the rows as CSV lines, in order of time, no two at the same one.
+    """Generate the rows as CSV lines, in order of time, each at a time of its own.
 
     Args:
         rows: how many; at most 86,400,000,000.

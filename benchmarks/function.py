@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,19 +26,9 @@ _OK = ("ok", "ok_with_warnings")
 _HOUR_SECONDS = 3600
 
 
-class NotAvailableError(Exception):
-    """The function does not know what a way asks for. No failure: the way may come later."""
-
-
 @dataclass(frozen=True)
 class Host:
-    """The function in a process.
-
-    Attributes:
-        pid: of the process.
-        port: where it listens on 127.0.0.1.
-        folder: its TMPDIR, which nobody else uses.
-    """
+    """The function in a process that listens on a port of 127.0.0.1 and has `folder` as its own TMPDIR."""
 
     pid: int
     port: int
@@ -48,7 +38,6 @@ class Host:
         """Send a request and return the answer.
 
         Raises:
-            NotAvailableError: the request has a field or a value that this version does not know.
             ToolError: the day was not restored.
         """
         with closing(http.client.HTTPConnection(LOOPBACK, self.port, timeout=_HOUR_SECONDS)) as connection:
@@ -59,41 +48,16 @@ class Host:
             answer = json.loads(said)
         except ValueError as exc:
             raise ToolError(f"{way.name}: the function answered {response.status} without JSON") from exc
-        unknown = unknown_fields(way.request, answer)
-        if unknown:
-            raise NotAvailableError(", ".join(unknown))
         if answer.get("status") not in _OK:
             raise ToolError(f"{way.name}: the function answered {json.dumps(answer)}")
         return dict(answer)
-
-
-def unknown_fields(request: Mapping[str, Any], answer: Mapping[str, Any]) -> list[str]:
-    """Return which fields of a way's request an answer refuses; nothing where it is about anything else as well.
-
-    Args:
-        request: what the way asks for, beside archive and server.
-        answer: the function's.
-    """
-    error = answer.get("error") or {}
-    if error.get("code") != "InvalidRequest":
-        return []
-    named = [str(fault.get("target")) for fault in error.get("details", ())]
-    own = set(_fields(request))
-    return named if named and all(name in own for name in named) else []
-
-
-def _fields(request: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, value in request.items():
-        yield prefix + name
-        if isinstance(value, dict):
-            yield from _fields(value, f"{prefix}{name}.")
 
 
 def request_body(way: Way, lake: Lake, day: Day, dsn: str) -> bytes:
     """Return the request of a way."""
     server: dict[str, Any] = parse_dsn(dsn)
     parts = {name: server[name] for name in ("host", "user", "password", "sslmode") if name in server}
-    # Whatever psql would choose, so that both talk to the server in the same way.
+    # `prefer` is what psql would choose, so that both talk to the server in the same way.
     facts = {"port": int(server.get("port", 5432)), "database": server["dbname"]}
     body: dict[str, Any] = {"adls_url": lake.url(day), "pg": {"sslmode": "prefer"} | parts | facts}
     return json.dumps(body | dict(way.request)).encode()
@@ -101,13 +65,7 @@ def request_body(way: Way, lake: Lake, day: Day, dsn: str) -> bytes:
 
 @contextmanager
 def running_function(root: Path, way: Way, lake: Lake, first_port: int) -> Iterator[Host]:
-    """Run the function in a fresh process, with a temporary folder of its own.
-
-    Args:
-        root: the function app's folder.
-        way: names the log.
-        lake: the storage account that it reads.
-        first_port: it listens there, or on the next port that is free.
+    """Run the function app of a folder in a fresh process, on the first free port.
 
     Raises:
         ToolError: it ended, or did not answer within 60 s.
@@ -116,27 +74,27 @@ def running_function(root: Path, way: Way, lake: Lake, first_port: int) -> Itera
     log = LOGS / f"bench-host-{way.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "tools.host", "--root", str(root), "--port", str(port)]
-    with own_folder(f"{way.name}-{port}") as folder, log.open("wb") as output:
+    with own_folder() as folder, log.open("wb") as output:
         environ = _environment(lake, folder)
         host = subprocess.Popen(command, cwd=REPOSITORY, env=environ, stdout=output, stderr=subprocess.STDOUT)
         try:
-            wait_until(lambda: host.poll() is not None or _answers(port), 60)
-            if host.poll() is not None:
-                raise ToolError(f"the function host ended, see {log}")
-            yield Host(host.pid, port, folder)
+            answers = wait_until(lambda: host.poll() is not None or _answers(port), 60)
+            if host.poll() is not None or not answers:
+                raise ToolError(f"the function host ended or did not answer within 60 s, see {log}")
+            yield Host(host.pid, port, Path(folder))
         finally:
             host.terminate()
             host.wait(timeout=60)
 
 
-def _environment(lake: Lake, folder: Path) -> dict[str, str]:
+def _environment(lake: Lake, folder: str) -> dict[str, str]:
     # The caller's PG*, ADLS_* and limits would make it another function.
     return {
         "PATH": os.environ["PATH"],
         "LC_ALL": "C.UTF-8",
         "HOME": os.environ.get("HOME", "/"),
         "ADLS_CONNECTION_STRING": lake.storage,
-        "TMPDIR": str(folder),
+        "TMPDIR": folder,
         "PYTHONPATH": str(REPOSITORY),
         "NO_PROXY": LOOPBACK,
         "no_proxy": LOOPBACK,

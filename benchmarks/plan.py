@@ -1,8 +1,10 @@
-"""What is measured, as data: by default, and for the page in the docs."""
+"""What is measured, as data: the plan `usual`, and the one for the page in the docs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from benchmarks.cases import CASES, Case, Way
 
 MILLION = 1_000_000
 ALL_SIZES = (300_000, MILLION, 3 * MILLION, 10 * MILLION)
@@ -11,21 +13,23 @@ _SMALL, _MIDDLE, _LARGE, _LARGEST = ALL_SIZES
 
 @dataclass(frozen=True)
 class Step:
-    """Some cases at some sizes, on each of some servers.
-
-    Attributes:
-        sizes: rows of the days, smallest first.
-        runs: how often each way is timed.
-        cases: names of the cases; all of them where empty.
-        ways: names of the ways; all of a case's where empty.
-        servers: names of the servers; every one that there is where empty.
-    """
+    """The named cases, ways and servers, or all of them; the days have so many rows, and each way so many runs."""
 
     sizes: tuple[int, ...]
     runs: int = 3
     cases: tuple[str, ...] = ()
     ways: tuple[str, ...] = ()
     servers: tuple[str, ...] = ()
+
+    def cases_on(self, edition: str) -> list[Case]:
+        """Return the cases that an edition can run."""
+        named = [case for case in CASES if not self.cases or case.name in self.cases]
+        return [case for case in named if edition == "community" or not case.is_compressed]
+
+    def ways_of(self, case: Case, rows: int) -> list[Way]:
+        """Return the ways of a case that a day of this size is not too large for."""
+        named = [way for way in case.ways if not self.ways or way.name in self.ways]
+        return [way for way in named if rows <= min(way.most_rows, case.most_rows)]
 
 
 _ESSENTIAL = ("psql", "floor", "default", "stream", "binary")
@@ -39,7 +43,7 @@ PLANS: dict[str, tuple[Step, ...]] = {
         Step((_SMALL,), ways=(*_ESSENTIAL, *_STAGED)),
         Step((_MIDDLE,), cases=("key",), ways=(*_ESSENTIAL, "parallel-2")),
     ),
-    # The newest TimescaleDB shows all, and how it grows; the others, where they differ from it.
+    # The newest TimescaleDB shows everything, and how it grows; the others show where they differ from it.
     "docs": (
         Step((_SMALL,), cases=("key",), servers=_FORKY),
         Step((_SMALL,), cases=("none",), ways=_ESSENTIAL, servers=_FORKY),

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from benchmarks.archive import Lake
-from benchmarks.cases import CASES, Case, Way
-from benchmarks.code import commit_of, digest
+from benchmarks.cases import Case, Way
 from benchmarks.config import own_folder
 from benchmarks.day import Day
-from benchmarks.function import Host, NotAvailableError, request_body, running_function
-from benchmarks.plan import Step
+from benchmarks.function import Host, request_body, running_function
 from benchmarks.probe import watching
 from benchmarks.results import Result, Run, Series
 from benchmarks.rivals import PARALLEL_COPY, make_rival, running_rival
@@ -24,24 +25,15 @@ from benchmarks.server import Server
 from benchmarks.table import DATABASE, Bench, WrongDataError
 from tools.config import ToolError
 
-# Of an answer, what says nothing about the seconds, or is long.
+# Parts of an answer that say nothing about the seconds, or are long.
 _LEFT_OUT = ("columns_loaded", "columns_ignored", "columns_defaulted", "date_window", "source", "chunks", "caggs")
-_NOT_COMPRESSED = "the day does not end compressed"
 
 
 @dataclass
 class Race:
-    """One case at one size on one server.
+    """One case at one size on one server; `failures` collects what went wrong in a way while the others go on.
 
-    Attributes:
-        server: which one.
-        bench: its database.
-        lake: where the archive lies; the day is uploaded.
-        case: what is compared.
-        day: what is put in.
-        root: the function app's folder.
-        host_port: first port that the function's hosts may take.
-        failures: what went wrong; the other ways went on.
+    The day is in the lake already. `root` is the function app's folder, `host_port` the first port of its hosts.
     """
 
     server: Server
@@ -53,8 +45,31 @@ class Race:
     host_port: int
     failures: list[str] = field(default_factory=list)
 
-    def begin(self) -> Result:
-        """Return a result without figures."""
+    def run(self, ways: Sequence[Way], rounds: int) -> Result:
+        """Time the ways in turns, each once a round. A way that cannot be timed is not tried again.
+
+        Raises:
+            WrongDataError: a run left other data than the archive's.
+        """
+        when = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        runs: dict[str, list[Run]] = {way.name: [] for way in ways}
+        missing: dict[str, str] = {}
+        with ExitStack() as stack:
+            hosts = {
+                way.name: stack.enter_context(running_function(self.root, way, self.lake, self.host_port))
+                for way in ways
+                if way.program == "function"
+            }
+            for turn in range(rounds):
+                for way in [way for way in ways if way.name not in missing]:
+                    outcome = self._turn(way, hosts.get(way.name))
+                    if isinstance(outcome, Run):
+                        runs[way.name].append(outcome)
+                    else:
+                        missing[way.name] = outcome
+                    said = f"{outcome.seconds:8.2f} s" if isinstance(outcome, Run) else f"  {outcome}"
+                    where = f"{self.case.name:<18} {self.day.rows:>10,} rows  round {turn + 1} of {rounds}"
+                    print(f"   {where}  {way.name:<14}{said}", flush=True)
         return Result(
             server=self.server.name,
             title=self.bench.facts.title,
@@ -63,68 +78,20 @@ class Race:
             cores=os.cpu_count() or 1,
             case=self.case.name,
             rows=self.day.rows,
-            csv_bytes=self.day.csv_bytes,
-            gzip_bytes=self.day.gzip_bytes,
-            when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            when=when,
             commit=commit_of(self.root),
-            ways={},
-            code=digest(self.root),
+            ways={name: Series([] if name in missing else runs[name], missing.get(name)) for name in runs},
         )
 
-    def run(
-        self,
-        ways: Sequence[Way],
-        rounds: int,
-        known: Result | None = None,
-        keep: Callable[[Result], None] | None = None,
-    ) -> Result:
-        """Time the ways in turns.
-
-        Args:
-            ways: which.
-            rounds: how many runs each of them is to have.
-            known: figures that stand already. A way goes on from its runs; one that has none is tried again.
-            keep: told the result after each run, so that nothing is lost where the next one is interrupted.
-
-        Returns:
-            All that is known now.
-
-        Raises:
-            WrongDataError: a run left other data than the archive's.
-        """
-        result = known or self.begin()
-        left = unfinished(ways, rounds, result)
-        with ExitStack() as stack:
-            hosts = {
-                way.name: stack.enter_context(running_function(self.root, way, self.lake, self.host_port))
-                for way in left
-                if way.program == "function"
-            }
-            for turn in range(rounds):
-                for way in [way for way in left if len(_series(result, way).runs) <= turn]:
-                    outcome = self._turn(way, hosts.get(way.name))
-                    self._tell(way, f"round {turn + 1} of {rounds}", outcome)
-                    if isinstance(outcome, Run):
-                        series = Series([*_series(result, way).runs, outcome])
-                    else:
-                        series = Series([], outcome)
-                        left.remove(way)
-                    result = replace(result, ways={**result.ways, way.name: series})
-                    if keep:
-                        keep(result)
-        return result
-
     def _turn(self, way: Way, host: Host | None) -> Run | str:
-        """Run a way once from the case's begin, and return the run or why there is none."""
+        """Run a way once on freshly made tables, and return the run or why there is none."""
         self.bench.prepare(self.case, self.day)
         try:
             run = self._function(way, host) if host is not None else self._rival(way)
             if run is None:
                 return f"{PARALLEL_COPY} is not on the PATH"
             if not self.bench.check(self.case, way, self.day):
-                return _NOT_COMPRESSED
-        except NotAvailableError as exc:
-            return f"not available: {exc}"
+                return "the day does not end compressed"
         except WrongDataError:
             raise
         except ToolError as exc:
@@ -134,52 +101,38 @@ class Race:
 
     def _function(self, way: Way, host: Host) -> Run:
         body = request_body(way, self.lake, self.day, self.bench.dsn)
-        with watching(host.folder, self.server.dsn, DATABASE, host.pid) as probe:
+        with watching(host.folder, DATABASE, self.bench.connection.info.backend_pid, host.pid) as probe:
             begin = time.monotonic()
             answer = host.restore(way, body)
             seconds = time.monotonic() - begin
-        return Run(seconds, probe.observed(), {name: value for name, value in answer.items() if name not in _LEFT_OUT})
+        seen = replace(probe.observed, copy_waited=waited_seconds(answer))
+        return Run(seconds, seen, {name: value for name, value in answer.items() if name not in _LEFT_OUT})
 
     def _rival(self, way: Way) -> Run | None:
         indexes = self.bench.index_statements(self.case)
         rival = make_rival(way, self.server, self.bench.dsn, self.lake, self.day, indexes)
         if rival is None:
             return None
-        with own_folder(way.name) as folder, watching(folder, self.server.dsn, DATABASE) as probe:
+        with own_folder() as name, watching(Path(name), DATABASE, self.bench.connection.info.backend_pid) as probe:
             begin = time.monotonic()
-            with running_rival(rival, way, self.day, folder) as program:
+            with running_rival(rival, way, self.day, Path(name)) as program:
                 if way.program == "recipe":
-                    # The others' memory is nobody's question.
+                    # The memory of the other rivals is of no interest.
                     probe.pid = program.pid
                 program.wait()
                 seconds = time.monotonic() - begin
-        return Run(seconds, probe.observed())
-
-    def _tell(self, way: Way, where: str, outcome: Run | str) -> None:
-        said = f"{outcome.seconds:8.2f} s" if isinstance(outcome, Run) else f"  {outcome}"
-        print(f"   {self.case.name:<18} {self.day.rows:>10,} rows  {where}  {way.name:<14}{said}", flush=True)
+        return Run(seconds, probe.observed)
 
 
-def unfinished(ways: Sequence[Way], rounds: int, known: Result | None) -> list[Way]:
-    """Return the ways that lack runs, those that could not be timed included."""
-    return [way for way in ways if known is None or len(_series(known, way).runs) < rounds]
+def waited_seconds(answer: Mapping[str, Any]) -> float | None:
+    """Return how long COPY waited for its next block, or None where an answer does not say."""
+    return (answer.get("copy") or {}).get("waited_seconds")
 
 
-def _series(result: Result, way: Way) -> Series:
-    return result.ways.get(way.name, Series())
-
-
-def chosen(step: Step, edition: str) -> Iterator[Case]:
-    """Yield the cases of a step that an edition can run."""
-    for case in CASES:
-        if (not step.cases or case.name in step.cases) and not (case.is_compressed and edition != "community"):
-            yield case
-
-
-def ways_of(case: Case, step: Step, rows: int) -> list[Way]:
-    """Return the ways of a case that belong to a step and that a size is not too large for."""
-    return [
-        way
-        for way in case.ways
-        if rows <= min(way.most_rows, case.most_rows) and (not step.ways or way.name in step.ways)
-    ]
+def commit_of(root: Path) -> str:
+    """Return the commit of a work tree, with `-dirty` where it was changed since; `unknown` without git."""
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+    command = [git, "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip() or "unknown"

@@ -2,8 +2,8 @@
 
     python -m benchmarks.recipe STORAGE-VARIABLE FILESYSTEM PATH
 
-It downloads the archive to a temporary file, unpacks that to a second one, copies it to an unlogged table with all of
-the target's indexes, and inserts from there what is not in conflict. PostgreSQL is libpq's default, by its variables.
+It downloads the archive to a temporary file, decompresses that into a second one, copies it to an unlogged table with
+all of the target's indexes, and inserts from there what does not conflict. libpq's variables name the database.
 """
 
 from __future__ import annotations
@@ -25,13 +25,7 @@ _DROP = "DROP TABLE silver.staging"
 
 
 def main(storage: str, filesystem: str, path: str) -> None:
-    """Put the day back.
-
-    Args:
-        storage: connection string of the storage account.
-        filesystem: name of the file system.
-        path: of the archive in it.
-    """
+    """Restore the day at a path in a file system of the account of a connection string."""
     with tempfile.NamedTemporaryFile(suffix=".csv.gz") as packed, tempfile.NamedTemporaryFile(suffix=".csv") as plain:
         with BlobServiceClient.from_connection_string(storage) as service:
             service.get_blob_client(filesystem, path).download_blob().readinto(packed)

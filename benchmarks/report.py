@@ -1,181 +1,167 @@
-"""The report as Markdown. Pure."""
+"""The report as Markdown: the targets with the figures beside them, and all figures. A person pastes it into docs/."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
-from benchmarks.cases import CASES, Case
-from benchmarks.figures import Spread, ratios, spread
+from benchmarks.cases import CASES, Case, Way
+from benchmarks.config import BENCH
 from benchmarks.plan import MILLION
-from benchmarks.results import Result, Series, of_case, servers
-from benchmarks.targets import MIB, Judgement, Measure
+from benchmarks.plot import draw
+from benchmarks.results import Result, Series, Spread, of_case, ratios, spread
+from benchmarks.targets import MIB, Judgement, judge
+from tools.config import REPOSITORY
 
-_UNITS: dict[Measure, str] = {
-    "times as fast": " times as fast",
-    "of the time": " of its time",
-    "MiB": " MiB",
-    "temporary bytes": " bytes",
-    "time growth": " times as long",
-    "memory growth": " times as much",
-}
-NOTHING = "-"
+_Row = TypeVar("_Row")
+_NOTHING = "-"
 
 
-def targets_table(judgements: Iterable[Judgement]) -> str:
-    """Return the targets with the figures beside them."""
-    rows = [
-        (
-            judgement.target.title,
-            judgement.server,
-            " and ".join(millions(rows) for rows in dict.fromkeys((*judgement.sizes[:1], *judgement.sizes[-1:])))
-            or NOTHING,
-            judgement.way or NOTHING,
-            judgement.target.bound_text,
-            _figure(judgement),
-            NOTHING if judgement.by_cpu is None else f"{judgement.by_cpu:.2f}",
-            judgement.verdict,
-        )
-        for judgement in judgements
-    ]
-    header = ("", "server", "rows, millions", "way", "target", "measured (least - most)", "by the server's CPU", "")
-    return table(header, rows)
+@dataclass(frozen=True)
+class Line:
+    """One way at one size on one server, timed."""
+
+    case: Case
+    result: Result
+    way: Way
+    series: Series
 
 
-def growth_table(results: Sequence[Result]) -> str:
-    """Return how time, memory and disk grow with the day, for the ways whose memory is known."""
-    rows = [
-        (
-            result.title,
-            _title(case, name),
-            millions(result.rows),
-            f"{spread(series.seconds).middle / result.rows * MILLION:.2f}",
-            _whole(series.most("memory_bytes"), MIB),
-            _whole(series.most("disk_bytes"), MIB),
-        )
-        for case in CASES[:1]
-        for found in of_case(results, case.name).values()
-        for name in (way.name for way in case.ways)
-        for result in found
-        if (series := result.timed(name)) is not None and series.most("memory_bytes") is not None
-    ]
-    header = (
-        "server",
-        "way",
-        "rows, millions",
-        "seconds a million rows",
-        "peak memory, MiB",
-        "peak temporary disk, MiB",
-    )
-    return table(header, rows)
+def write_report(results: Sequence[Result]) -> None:
+    """Print the report, and keep it and its chart in `.work/bench`."""
+    text = report(results)
+    BENCH.mkdir(parents=True, exist_ok=True)
+    (BENCH / "report.md").write_text(text + "\n")
+    chart = draw(results)
+    if chart:
+        (BENCH / "performance.svg").write_text(chart)
+    print(f"\n{text}\n\n-- {'report.md, performance.svg' if chart else 'report.md'} in {BENCH.relative_to(REPOSITORY)}")
 
 
-def all_figures(results: Sequence[Result]) -> str:
-    """Return a table for each case and server."""
-    return "\n\n".join(
-        f"### {_sentence(case.title)}, {title}\n\n{_case_table(case, found[server])}"
-        for server, title in servers(results)
-        for case in CASES
-        if server in (found := of_case(results, case.name))
-    )
+def report(results: Sequence[Result]) -> str:
+    """Return the whole report."""
+    parts = {
+        "Conditions": conditions(results),
+        "Targets": targets_table(judge(results)),
+        "Figures": all_figures(results),
+    }
+    return "\n\n".join(f"## {title}\n\n{part}" for title, part in parts.items())
 
 
 def conditions(results: Sequence[Result]) -> str:
     """Return how it was measured: when, of which commit, and with which settings."""
     if not results:
         return "Nothing was measured yet."
-    commits, codes = sorted({result.commit for result in results}), {result.code for result in results}
-    days = sorted({result.when[:10] for result in results})
-    lines = [
-        f"Measured {' to '.join(dict.fromkeys((days[0], days[-1])))}, commit {', '.join(commits)}."
-        + (" **The figures are of different code.**" if len(codes) > 1 else ""),
-        "",
-    ]
-    for server, title in servers(results):
-        mine = [result for result in results if result.server == server]
-        settings = ", ".join(f"{name} {value}" for name, value in sorted(mine[0].settings.items()))
-        lines.append(f"- {title}, {mine[0].cores} cores: {settings}")
+    commits, days = sorted({result.commit for result in results}), sorted({result.when[:10] for result in results})
+    warning = " **The figures are of different code.**" if len(commits) > 1 else ""
+    lines = [f"Measured {' to '.join(dict.fromkeys((days[0], days[-1])))}, commit {', '.join(commits)}.{warning}", ""]
+    for title, result in sorted({result.title: result for result in reversed(results)}.items()):
+        settings = ", ".join(f"{name} {value}" for name, value in sorted(result.settings.items()))
+        lines.append(f"- {title}, {result.cores} cores: {settings}")
     return "\n".join(lines)
 
 
-def _case_table(case: Case, found: Sequence[Result]) -> str:
-    header = (
-        *("rows, millions", "way", "seconds (least - most)", "times as fast as the first"),
-        *("memory, MiB", "disk, MiB", "CPU of server, s", "of process, s"),
-        *("backend busy", "kept from a core", "waits for data", "cores of the process"),
-    )
-    rows = [row for result in found for row in _case_rows(case, result)]
-    missing = {
-        _title(case, name): series.missing for result in found for name, series in result.ways.items() if series.missing
+def targets_table(judgements: Iterable[Judgement]) -> str:
+    """Return the targets with the figures beside them."""
+    columns: dict[str, Callable[[Judgement], str]] = {
+        "target": lambda one: one.target.title,
+        "server": lambda one: one.server,
+        "rows, millions": lambda one: (
+            " and ".join(_millions(rows) for rows in dict.fromkeys((*one.sizes[:1], *one.sizes[-1:]))) or _NOTHING
+        ),
+        "way": lambda one: one.way or _NOTHING,
+        "bound": lambda one: one.target.measure.bound.format(one.target.bound),
+        "measured (least - most)": _figure,
+        "by the server's CPU": lambda one: _number(one.by_cpu),
+        "verdict": lambda one: one.verdict,
     }
-    notes = "; ".join(f"{title} ({why})" for title, why in missing.items())
-    return table(header, rows) + (f"\n\nNot timed: {notes}." if notes else "")
-
-
-def _case_rows(case: Case, result: Result) -> Iterator[tuple[str, ...]]:
-    first = result.timed(case.ways[0].name)
-    for way in case.ways:
-        series = result.timed(way.name)
-        if series is None:
-            continue
-        yield (
-            millions(result.rows),
-            way.title,
-            _spread(spread(series.seconds), 2),
-            _spread(ratios(first.seconds, series.seconds), 2) if first else NOTHING,
-            _whole(series.most("memory_bytes"), MIB),
-            _whole(series.most("disk_bytes"), MIB),
-            *(number(series, name) for name in ("server_seconds", "process_seconds")),
-            *(share(series, name) for name in ("backend_busy", "backend_ready", "backend_starved")),
-            number(series, "process_busy"),
-        )
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [header, ["---"] * len(header), *([_cell(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _title(case: Case, name: str) -> str:
-    return next((way.title for way in case.ways if way.name == name), name)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def millions(rows: int) -> str:
-    """Return a count of rows in millions."""
-    return f"{rows / MILLION:g}"
-
-
-def _spread(figure: Spread, digits: int) -> str:
-    return f"{figure.middle:.{digits}f} ({figure.low:.{digits}f} - {figure.high:.{digits}f})"
+    return _table(columns, judgements)
 
 
 def _figure(judgement: Judgement) -> str:
     figure, measure = judgement.figure, judgement.target.measure
     if figure is None:
-        return NOTHING
-    said = f"{judgement.figure_text}{_UNITS[measure]}"
-    return said if measure in ("MiB", "temporary bytes") else f"{said} ({figure.low:.2f} - {figure.high:.2f})"
+        return _NOTHING
+    if measure.kind == "most":
+        return f"{figure.middle:.0f}{measure.unit}"
+    return f"{figure.middle:.2f}{measure.unit} ({figure.low:.2f} - {figure.high:.2f})"
 
 
-def _whole(value: float | None, unit: int) -> str:
-    return NOTHING if value is None else f"{value / unit:.0f}"
+def _seen(name: str) -> Callable[[Line], str]:
+    return lambda line: _number(line.series.usual(name))
 
 
-def share(series: Series, name: str) -> str:
-    """Return the median of a field of `Observed` as a percentage."""
-    seen = series.usual(name)
-    return NOTHING if seen is None else f"{seen.middle:.0%}"
+def _share(name: str) -> Callable[[Line], str]:
+    return lambda line: _NOTHING if (share := line.series.usual(name)) is None else f"{share:.0%}"
 
 
-def number(series: Series, name: str) -> str:
-    """Return the median of a field of `Observed` with two digits."""
-    seen = series.usual(name)
-    return NOTHING if seen is None else f"{seen.middle:.2f}"
+def _most_mib(name: str) -> Callable[[Line], str]:
+    return lambda line: _NOTHING if (most := line.series.most(name)) is None else f"{most / MIB:.0f}"
+
+
+def _times_as_fast(line: Line) -> str:
+    first = line.result.timed(line.case.ways[0].name)
+    return _spread(ratios(first.seconds, line.series.seconds)) if first else _NOTHING
+
+
+_COLUMNS: dict[str, Callable[[Line], str]] = {
+    "rows, millions": lambda line: _millions(line.result.rows),
+    "way": lambda line: line.way.title,
+    "seconds (least - most)": lambda line: _spread(spread(line.series.seconds)),
+    "times as fast as the first": _times_as_fast,
+    "seconds a million rows": lambda line: _number(spread(line.series.seconds).middle / line.result.rows * MILLION),
+    "memory, MiB": _most_mib("memory_bytes"),
+    "disk, MiB": _most_mib("disk_bytes"),
+    "CPU of server, s": _seen("server_seconds"),
+    "of process, s": _seen("process_seconds"),
+    "COPY, s": _seen("copy_seconds"),
+    "backend busy": _share("backend_busy"),
+    "kept from a core": _share("backend_ready"),
+    "idle": _share("backend_idle"),
+    "COPY waited for a block, s": _seen("copy_waited"),
+    "cores of the process": _seen("process_busy"),
+}
+
+
+def all_figures(results: Sequence[Result]) -> str:
+    """Return a table for each case and server."""
+    parts = []
+    for case in CASES:
+        for found in of_case(results, case.name):
+            title = f"{case.title[:1].upper()}{case.title[1:]}, {found[0].title}"
+            text = f"### {title}\n\n{_table(_COLUMNS, _lines(case, found))}"
+            titles = {way.name: way.title for way in case.ways}
+            missing = {
+                f"{titles.get(name, name)} ({series.missing})": None
+                for result in found
+                for name, series in result.ways.items()
+                if series.missing
+            }
+            parts.append(text + (f"\n\nNot timed: {'; '.join(missing)}." if missing else ""))
+    return "\n\n".join(parts)
+
+
+def _lines(case: Case, found: Iterable[Result]) -> Iterator[Line]:
+    for result in found:
+        for way in case.ways:
+            series = result.timed(way.name)
+            if series is not None:
+                yield Line(case, result, way, series)
+
+
+def _table(columns: Mapping[str, Callable[[_Row], str]], rows: Iterable[_Row]) -> str:
+    cells = [[column(row).replace("|", "\\|") for column in columns.values()] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in ([*columns], ["---"] * len(columns), *cells))
+
+
+def _millions(rows: int) -> str:
+    return f"{rows / MILLION:g}"
+
+
+def _number(value: float | None) -> str:
+    return _NOTHING if value is None else f"{value:.2f}"
+
+
+def _spread(figure: Spread) -> str:
+    return f"{figure.middle:.2f} ({figure.low:.2f} - {figure.high:.2f})"

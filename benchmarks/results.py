@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from benchmarks.config import BENCH
-from benchmarks.figures import Spread, spread
 from benchmarks.probe import Observed
 
 RESULTS = BENCH / "results"
 
 
 @dataclass(frozen=True)
-class Run:
-    """One timed run.
+class Spread:
+    """Median, least and most of several runs."""
 
-    Attributes:
-        seconds: from the request, or the start of the program, to its end.
-        observed: what it cost beside its time.
-        answer: of the function: its stages, warnings, and what became of the options.
+    middle: float
+    low: float
+    high: float
+
+    def straddles(self, bound: float) -> bool:
+        """Say whether the runs lie on both sides of a bound, so that another series might say otherwise."""
+        return self.low < bound < self.high
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return the spread of values.
+
+    Raises:
+        ValueError: there are no values.
     """
+    if not values:
+        raise ValueError("a spread needs a value")
+    return Spread(median(values), min(values), max(values))
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> Spread:
+    """Return the spread of the ratios of runs that followed each other, round by round.
+
+    A disturbance of the machine affects both runs of a round, and cancels out.
+    """
+    return spread([one / other for one, other in zip(above, below, strict=False)])
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, timed from the request, or the start of the program, to its end; and the function's answer."""
 
     seconds: float
     observed: Observed = field(default_factory=Observed)
@@ -43,44 +70,26 @@ class Series:
         return [run.seconds for run in self.runs]
 
     def most(self, name: str) -> float | None:
-        """Return the largest of a field of `Observed` over the runs, or None where it was not seen."""
-        return max(self._seen(name), default=None)
+        """Return the largest value of a field of `Observed` over the runs, or None where it was not seen."""
+        return max(self.seen(name), default=None)
 
-    def usual(self, name: str) -> Spread | None:
-        """Return the spread of a field of `Observed`, or None where it was not seen."""
-        seen = self._seen(name)
-        return spread(seen) if seen else None
+    def usual(self, name: str) -> float | None:
+        """Return the median of a field of `Observed`, or None where it was not seen."""
+        seen = self.seen(name)
+        return median(seen) if seen else None
 
-    @property
-    def waited(self) -> Spread | None:
-        """How many seconds COPY waited for its next block, as the function's answers say; None where none does."""
-        told = (run.answer.get("copy") or {} for run in self.runs)
-        seen = [copy["waited_seconds"] for copy in told if "waited_seconds" in copy]
-        return spread(seen) if seen else None
-
-    def _seen(self, name: str) -> list[float]:
+    def seen(self, name: str) -> list[float]:
+        """Return the values of a field of `Observed`, of the runs in which it was seen."""
         values = (getattr(run.observed, name) for run in self.runs)
         return [value for value in values if value is not None]
 
 
 @dataclass(frozen=True)
 class Result:
-    """One case at one size on one server.
+    """One case at one size on one server: what was measured, where, when (ISO 8601) and of which commit.
 
-    Attributes:
-        server: its name in `BENCH_SERVERS`.
-        title: the server for a person.
-        version: TimescaleDB's.
-        settings: the server's.
-        cores: of the machine that measured.
-        case: name of the case.
-        rows: rows of the day.
-        csv_bytes: its size as unpacked.
-        gzip_bytes: its size as stored.
-        when: begin of the measurement, ISO 8601.
-        commit: of the work tree that was measured.
-        ways: by name.
-        code: digest of what was measured, and of what measured it; empty where it is not known.
+    `server` is the name in `BENCH_SERVERS`, `title` the server for a person, `version` TimescaleDB's, `cores` the
+    measuring machine's.
     """
 
     server: str
@@ -90,12 +99,9 @@ class Result:
     cores: int
     case: str
     rows: int
-    csv_bytes: int
-    gzip_bytes: int
     when: str
     commit: str
     ways: Mapping[str, Series]
-    code: str = ""
 
     def timed(self, name: str) -> Series | None:
         """Return the series of a way that was timed."""
@@ -108,58 +114,28 @@ class Result:
         major, minor = self.version.split(".")[:2]
         return int(major), int(minor)
 
-    def goes_on(self, other: Result) -> bool:
-        """Say whether the runs of another result may stand beside these: the same code on the same server."""
-        return bool(self.code) and all(
-            getattr(self, name) == getattr(other, name)
-            for name in ("code", "title", "settings", "cores", "case", "rows", "csv_bytes")
-        )
+
+_FORM = TypeAdapter(Result)
 
 
 def save(result: Result, folder: Path = RESULTS) -> None:
-    """Keep a result in place of an earlier one of the same server, case and size."""
+    """Keep a result; it replaces an earlier one of the same server, case and size."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = _path(result.server, result.case, result.rows, folder)
+    path = folder / f"{result.server}-{result.case}-{result.rows}.json"
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(result), indent=1) + "\n")
+    partial.write_bytes(_FORM.dump_json(result, indent=1))
     partial.replace(path)
-
-
-def kept(server: str, case: str, rows: int, folder: Path = RESULTS) -> Result | None:
-    """Return the result of a server, case and size, or None where there is none."""
-    path = _path(server, case, rows, folder)
-    return _result(json.loads(path.read_text())) if path.exists() else None
 
 
 def load(folder: Path = RESULTS) -> list[Result]:
     """Return every result that was kept."""
-    return [_result(json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))]
+    return [_FORM.validate_json(path.read_bytes()) for path in sorted(folder.glob("*.json"))]
 
 
-def _path(server: str, case: str, rows: int, folder: Path) -> Path:
-    return folder / f"{server}-{case}-{rows}.json"
-
-
-def _result(known: Mapping[str, Any]) -> Result:
-    ways = {
-        name: Series([_run(run) for run in series["runs"]], series["missing"]) for name, series in known["ways"].items()
-    }
-    return Result(**{**known, "ways": ways})
-
-
-def _run(known: Mapping[str, Any]) -> Run:
-    return Run(known["seconds"], Observed(**known["observed"]), known["answer"])
-
-
-def of_case(results: Iterable[Result], case: str) -> dict[str, list[Result]]:
-    """Return the results of a case by server, each server's by size, smallest first."""
+def of_case(results: Iterable[Result], case: str) -> list[list[Result]]:
+    """Return the results of a case: a list for each server, in order of the titles, the smallest day first."""
     found: dict[str, list[Result]] = {}
     for result in sorted(results, key=lambda one: one.rows):
         if result.case == case:
             found.setdefault(result.server, []).append(result)
-    return found
-
-
-def servers(results: Iterable[Result]) -> Iterator[tuple[str, str]]:
-    """Yield each server's name and title, once, in order of the title."""
-    yield from sorted({(result.server, result.title) for result in results}, key=lambda pair: pair[1])
+    return sorted(found.values(), key=lambda one: one[0].title)

@@ -1,4 +1,4 @@
-"""The others in a race: psql, timescaledb-parallel-copy, and the old recipe."""
+"""The rivals in a race: psql, timescaledb-parallel-copy, and the old recipe."""
 
 from __future__ import annotations
 
@@ -20,21 +20,18 @@ from tools.config import LOGS, LOOPBACK, REPOSITORY, ToolError
 PARALLEL_COPY = "timescaledb-parallel-copy"
 _STORAGE_VARIABLE = "BENCH_STORAGE"
 _PARALLEL_OPTIONS = ("--copy-options", "CSV", "--skip-header", "--schema", TARGET[0], "--table", TARGET[1])
+_PSQL_OPTIONS = (
+    *("--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--single-transaction", "--output", "/dev/null"),
+)
 
 
 @dataclass(frozen=True)
 class Rival:
-    """A program that puts the day in.
-
-    Attributes:
-        command: program and arguments.
-        environ: its environment.
-        reads_csv: whether it reads the unpacked day on its standard input.
-    """
+    """A program that loads the day, and whether it reads the decompressed day on its standard input."""
 
     command: Sequence[str]
     environ: Mapping[str, str]
-    reads_csv: bool
+    reads_csv: bool = True
 
 
 def make_rival(
@@ -44,29 +41,18 @@ def make_rival(
 
     Args:
         way: any but the function's.
-        server: where it goes.
+        server: the server to load into.
         dsn: of the database.
-        lake: where the archive lies.
-        day: what is put in.
+        lake: where the archive is stored.
+        day: what is loaded.
         index_statements: the last commands of a way that builds indexes.
     """
     environ = psql_environment(dsn)
     if way.program == "psql":
         commands = (*way.script, *(index_statements if way.builds_indexes else ()))
         arguments = [argument for command in commands for argument in ("--command", command)]
-        options = (
-            "--no-psqlrc",
-            "--quiet",
-            "--set",
-            "ON_ERROR_STOP=1",
-            "--single-transaction",
-            "--output",
-            "/dev/null",
-        )
-        # Inside a root file system there is another PATH.
-        return Rival(
-            (*server.psql, *options, *arguments), environ | {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, reads_csv=True
-        )
+        # Inside a root file system, PATH is another one.
+        return Rival((*server.psql, *_PSQL_OPTIONS, *arguments), environ | {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
     if way.program == "recipe":
         command = (sys.executable, "-m", "benchmarks.recipe", _STORAGE_VARIABLE, lake.filesystem, lake.path(day))
         extra = {_STORAGE_VARIABLE: lake.storage, "NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK}
@@ -74,20 +60,12 @@ def make_rival(
     found = shutil.which(PARALLEL_COPY)
     if found is None:
         return None
-    return Rival(
-        (found, "--connection", dsn, "--workers", str(way.workers), *_PARALLEL_OPTIONS), environ, reads_csv=True
-    )
+    return Rival((found, "--connection", dsn, "--workers", str(way.workers), *_PARALLEL_OPTIONS), environ)
 
 
 @contextmanager
 def running_rival(rival: Rival, way: Way, day: Day, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a rival, and what unpacks the day for it. The body waits for its end.
-
-    Args:
-        rival: the program.
-        way: what it is for.
-        day: what it reads.
-        folder: its TMPDIR.
+    """Start a rival whose TMPDIR is `folder`, and gzip to feed it. The body waits for its end.
 
     Raises:
         ToolError: it failed.
@@ -107,22 +85,16 @@ def running_rival(rival: Rival, way: Way, day: Day, folder: Path) -> Iterator[su
             stderr=subprocess.STDOUT,
         )
     if unpack and unpack.stdout:
-        # The rival has it; where it ends early, gzip is to hear of it.
+        # The rival holds it now. If the rival ends early, gzip must notice.
         unpack.stdout.close()
     try:
         yield program
-        _finish(program, unpack, way, log)
+        code = program.wait() or (unpack.wait() if unpack else 0)
+        if code != 0:
+            said = os.linesep.join(log.read_text(errors="replace").splitlines()[-5:])
+            raise ToolError(f"{way.name} ended with {code}, see {log}:\n{said}")
     finally:
         for process in filter(None, (program, unpack)):
             if process.poll() is None:
                 process.kill()
             process.wait()
-
-
-def _finish(program: subprocess.Popen[bytes], unpack: subprocess.Popen[bytes] | None, way: Way, log: Path) -> None:
-    code = program.wait()
-    if code == 0 and unpack is not None:
-        code = unpack.wait()
-    if code != 0:
-        said = os.linesep.join(log.read_text(errors="replace").splitlines()[-5:])
-        raise ToolError(f"{way.name} ended with {code}, see {log}:\n{said}")

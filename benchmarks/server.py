@@ -16,8 +16,8 @@ from tools.config import SUITES, ToolError
 from tools.postgres import Postgres
 from tools.rootfs import RootFs
 
-# The same for every way. No checkpoint and no autovacuum begins in the middle of a run; the benchmark makes a
-# checkpoint before each. Without TLS, which would cost each way the same.
+# The same for every way. No checkpoint and no autovacuum starts during a run; the benchmark makes a checkpoint before
+# each. Without TLS, which would cost each way the same.
 SETTINGS = {
     "shared_buffers": "512MB",
     "maintenance_work_mem": "256MB",
@@ -32,13 +32,7 @@ _SHOWN = (*SETTINGS, "max_parallel_maintenance_workers", "fsync", "wal_level")
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs.
-
-    Attributes:
-        name: as in `BENCH_SERVERS`.
-        dsn: superuser's connection string of a database that exists.
-        psql: the command that starts psql, without its arguments.
-    """
+    """A running server of `BENCH_SERVERS`, a superuser's connection string, and the command that starts psql."""
 
     name: str
     dsn: str
@@ -51,24 +45,12 @@ class Server:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a server is.
+    """What a server is: for a person, TimescaleDB's version and edition, and the settings that affect speed."""
 
-    Attributes:
-        postgres: PostgreSQL's version, `17.6` for instance.
-        timescaledb: the version of the extension.
-        edition: `apache` or `community`.
-        settings: those that bear on speed.
-    """
-
-    postgres: str
+    title: str
     timescaledb: str
     edition: str
     settings: Mapping[str, str]
-
-    @property
-    def title(self) -> str:
-        """The server for a person."""
-        return f"PostgreSQL {self.postgres.partition('.')[0]} / TimescaleDB {self.timescaledb} {self.edition}"
 
 
 @contextmanager
@@ -84,7 +66,7 @@ def running_server(config: BenchConfig, name: str) -> Iterator[Server]:
     root = RootFs(name)
     root.build()
     postgres = Postgres(root, "bench", config.pg_port, port_variable="BENCH_PG_PORT", settings=SETTINGS)
-    # Of a run that was killed, on another port or with other settings.
+    # A run that was killed may have left one, on another port or with other settings.
     postgres.remove()
     try:
         postgres.start()
@@ -94,7 +76,7 @@ def running_server(config: BenchConfig, name: str) -> Iterator[Server]:
 
 
 def describe(connection: Connection) -> Facts:
-    """Ask a server what it is, in a database that has TimescaleDB: only there it knows its licence."""
+    """Ask a server what it is, in a database that has TimescaleDB: it knows its licence only there."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('timescaledb.license')")
         (licence,) = cursor.fetchone() or ("",)
@@ -102,15 +84,16 @@ def describe(connection: Connection) -> Facts:
         (timescaledb,) = cursor.fetchone() or ("",)
         cursor.execute("SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)", (list(_SHOWN),))
         settings = dict(cursor.fetchall())
-    postgres = connection.info.parameter_status("server_version") or "?"
-    return Facts(postgres.split()[0], timescaledb, "community" if licence == "timescale" else "apache", settings)
+    edition = "community" if licence == "timescale" else "apache"
+    title = f"PostgreSQL {connection.server_version // 10000} / TimescaleDB {timescaledb} {edition}"
+    return Facts(title, timescaledb, edition, settings)
 
 
 def psql_environment(dsn: str) -> dict[str, str]:
-    """Return the environment in which psql and its like reach a database, and nothing else of the caller's."""
-    variables = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
-    variables["sslmode"] = "PGSSLMODE"
-    given = {variables[key]: str(value) for key, value in parse_dsn(dsn).items() if key in variables}
+    """Return the environment in which psql and its like reach a database, with nothing else of the caller's."""
+    parts = {"database": "dbname"} | {name: name for name in ("host", "port", "user", "password", "sslmode")}
+    known = parse_dsn(dsn)
+    given = {f"PG{name.upper()}": str(known[part]) for name, part in parts.items() if part in known}
     return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **given}
 
 

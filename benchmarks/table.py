@@ -1,4 +1,4 @@
-"""The database of the benchmark: made afresh before each run, and looked at after it."""
+"""The database of the benchmark: recreated before each run, and checked after it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,8 @@ DATABASE = "restore_chunk_bench"
 
 _TABLE = sql.SQL("""
     CREATE TABLE {table} (
-        time timestamptz NOT NULL,
-        device_id integer NOT NULL,
-        counter bigint,
-        temperature double precision,
-        humidity double precision,
-        pressure double precision,
-        status integer,
-        message text
+        time timestamptz NOT NULL, device_id integer NOT NULL, counter bigint, temperature double precision,
+        humidity double precision, pressure double precision, status integer, message text
     )
 """)
 _HYPERTABLE = sql.SQL("""
@@ -41,7 +35,7 @@ _COLUMNSTORE = sql.SQL("""
         timescaledb.compress, timescaledb.compress_segmentby = 'device_id', timescaledb.compress_orderby = 'time'
     )
 """)
-# Of devices that the archive does not know, and with sums of zero.
+# Of devices that the archive does not have, and with sums of zero.
 _OTHER_ROWS = sql.SQL("""
     INSERT INTO silver.telemetry
     SELECT timestamptz '2025-01-01 00:00Z' + n * interval '24 hours' / (%(rows)s + 1), 1000000 + n %% 100,
@@ -55,7 +49,7 @@ _PLAIN_INDEXES = sql.SQL("SELECT count(*) FROM pg_index WHERE indisvalid AND ind
 _CHUNK_INDEXES = sql.SQL("""
     SELECT count(*) FROM pg_index WHERE indisvalid AND indrelid IN (SELECT c FROM show_chunks('silver.telemetry') c)
 """)
-# Bit 1: compressed; bit 8: with rows beside (chunk.h of TimescaleDB).
+# Bit 1: compressed; bit 8: also holds uncompressed rows (chunk.h of TimescaleDB).
 _UNCOMPRESSED = sql.SQL("""
     SELECT count(*) FROM _timescaledb_catalog.chunk c JOIN _timescaledb_catalog.hypertable h ON h.id = c.hypertable_id
     WHERE h.table_name = 'telemetry' AND c.status <> 1
@@ -63,7 +57,7 @@ _UNCOMPRESSED = sql.SQL("""
 
 
 class WrongDataError(ToolError):
-    """A run left other data than the archive's. What was timed is worth nothing."""
+    """A run left other data than the archive's, so its time is worth nothing."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ class Bench:
     facts: Facts
 
     def prepare(self, case: Case, day: Day) -> None:
-        """Make the tables afresh, in the state that the case begins with, and write all of it to disk."""
+        """Recreate the tables in the state that the case starts from, and write all of it to disk."""
         self._run(sql.SQL("DROP SCHEMA IF EXISTS silver CASCADE"))
         self._run(sql.SQL("CREATE SCHEMA silver"))
         for name in (TARGET, PLAIN):
@@ -86,10 +80,11 @@ class Bench:
         if case.state == "other rows":
             self._run(_OTHER_ROWS, {"rows": other_rows(day)})
         elif case.state == "the day":
-            self._load(day)
+            with gzip.open(day.path) as plain, self.connection.cursor() as cursor:
+                cursor.copy_expert("COPY silver.telemetry FROM STDIN WITH (FORMAT csv, HEADER)", plain, 1 << 20)
         for statement in case.indexes:
             self._run(statement.format(table=sql.Identifier(*TARGET)))
-        if case.is_compressed and case.state != "empty":
+        if case.is_compressed:
             self._run(sql.SQL("SELECT compress_chunk(c) FROM show_chunks('silver.telemetry') c"))
         self._run(sql.SQL("CHECKPOINT"))
 
@@ -98,28 +93,21 @@ class Bench:
         return [statement.format(table=sql.Identifier(*PLAIN)).as_string(self.connection) for statement in case.indexes]
 
     def check(self, case: Case, way: Way, day: Day) -> bool:
-        """Compare the table with the archive, and its indexes with those that it is to have.
-
-        Returns:
-            Whether the day ended as the case wants it: compressed, where that is its point.
+        """Say whether the day ended compressed if the case demands it, once its data has been found right.
 
         Raises:
-            WrongDataError: rows are missing, too many or others; or an index is missing.
+            WrongDataError: the rows, their sums or the indexes are not what they must be.
         """
         table = PLAIN if way.builds_indexes else TARGET
         rows = day.rows + (other_rows(day) if case.state == "other rows" else 0)
         found = self._fetch(_LOOK.format(table=sql.Identifier(*table)))
         expected = (rows, day.counters, day.millidegrees)
-        if tuple(int(value) for value in found) != expected:
+        if tuple(map(int, found)) != expected:
             raise WrongDataError(f"{case.name}, {way.name}: rows and sums are {found}, the archive has {expected}")
         indexes = int(self._fetch(_PLAIN_INDEXES if way.builds_indexes else _CHUNK_INDEXES)[0])
         if indexes != len(case.indexes):
             raise WrongDataError(f"{case.name}, {way.name}: {indexes} indexes in place of {len(case.indexes)}")
         return not case.is_compressed or self._fetch(_UNCOMPRESSED)[0] == 0
-
-    def _load(self, day: Day) -> None:
-        with gzip.open(day.path) as plain, self.connection.cursor() as cursor:
-            cursor.copy_expert("COPY silver.telemetry FROM STDIN WITH (FORMAT csv, HEADER)", plain, 1 << 20)
 
     def _run(self, statement: sql.Composable, values: dict[str, Any] | None = None) -> None:
         with self.connection.cursor() as cursor:
@@ -128,23 +116,20 @@ class Bench:
     def _fetch(self, statement: sql.Composable) -> tuple[Any, ...]:
         with self.connection.cursor() as cursor:
             cursor.execute(statement)
-            row = cursor.fetchone()
-        if row is None:
-            raise ToolError("a query of one row gave none")
-        return row
+            return cursor.fetchone() or ()
 
 
 def other_rows(day: Day) -> int:
-    """Return how many rows of other devices a chunk holds that is not empty: a tenth of the day's."""
+    """Return how many rows of other devices a non-empty chunk holds: a tenth of the day's."""
     return max(1, day.rows // 10)
 
 
 @contextmanager
 def bench_database(server: Server) -> Iterator[Bench]:
-    """Make the benchmark's database, and drop it at the end.
+    """Create the benchmark's database, and drop it at the end.
 
     Raises:
-        ToolError: the server does not let us in.
+        ToolError: the server refuses the connection.
     """
     name = sql.Identifier(DATABASE)
     dsn = server.database_dsn(DATABASE)
@@ -152,16 +137,16 @@ def bench_database(server: Server) -> Iterator[Bench]:
         admin = psycopg2.connect(server.dsn, connect_timeout=10)
     except psycopg2.OperationalError as exc:
         # libpq's message names host, port and user, and never the password.
-        raise ToolError(f"the server {server.name} does not let us in: {exc}") from exc
+        raise ToolError(f"the server {server.name} refuses the connection: {exc}") from exc
     with closing(admin):
         admin.autocommit = True
         with admin.cursor() as cursor:
-            # Left by a run that was killed. Nobody's own database has this name.
+            # A run that was killed may have left it. No user's database has this name.
             cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
-            # Not from template1: TimescaleDB's launcher looks into that one now and then, and nobody may meanwhile.
+            # Not from template1: TimescaleDB's launcher connects to it now and then, and CREATE DATABASE then fails.
             cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
             try:
-                # A server that a DSN names has settings of its own; this one decides how fast indexes are built.
+                # A server that a DSN names keeps its other settings. This one decides how fast indexes are built.
                 memory = sql.Literal(SETTINGS["maintenance_work_mem"])
                 cursor.execute(sql.SQL("ALTER DATABASE {} SET maintenance_work_mem = {}").format(name, memory))
                 with closing(psycopg2.connect(dsn, options="-c client_min_messages=error")) as connection:

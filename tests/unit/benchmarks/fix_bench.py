@@ -1,4 +1,4 @@
-"""Figures of a benchmark that nobody ran."""
+"""Made-up figures of a benchmark."""
 
 from __future__ import annotations
 
@@ -15,23 +15,19 @@ def series(
     disk: float | None = None,
     cpu: float | None = None,
     ready: float | None = None,
-    busy: float | None = None,
-    copying: float | None = None,
+    idle: float | None = None,
     cores: float | None = None,
-    waited: float | None = None,
 ) -> Series:
-    """Runs of so many seconds; memory and disk are MiB, `waited` is the answer's, the rest as in `Observed`."""
+    """Runs of so many seconds; memory and disk are MiB, the rest is as in `Observed`."""
     observed = Observed(
         memory_bytes=None if memory is None else int(memory * MIB),
         disk_bytes=None if disk is None else int(disk * MIB),
         server_seconds=cpu,
         backend_ready=ready,
-        backend_busy=busy,
-        copy_seconds=copying,
+        backend_idle=idle,
         process_busy=cores,
     )
-    answer = {} if waited is None else {"copy": {"transfer": "stream", "waited_seconds": waited}}
-    return Series([Run(one, observed, answer) for one in seconds])
+    return Series([Run(one, observed) for one in seconds])
 
 
 def result(
@@ -57,8 +53,6 @@ def result(
         cores=2,
         case=case,
         rows=rows,
-        csv_bytes=88 * rows,
-        gzip_bytes=24 * rows,
         when="2026-01-02T03:04:05+00:00",
         commit="abc",
         ways={name: as_series(way) for name, way in ways.items()},

@@ -7,14 +7,13 @@ import pytest
 from benchmarks.cases import CASES
 from benchmarks.config import FOREIGN_SERVERS, load_bench_config
 from benchmarks.plan import PLANS, Step
-from benchmarks.race import chosen, ways_of
 from tools.config import REPOSITORY, SUITES, ToolError
 
 
 def test_defaults() -> None:
     config = load_bench_config({})
     assert (config.steps, config.servers, config.root) == (PLANS["usual"], ("trixie", "forky"), REPOSITORY)
-    assert (config.is_kept, config.is_fresh) == (True, False)
+    assert config.is_kept
 
 
 def test_all_sizes_are_everything() -> None:
@@ -31,14 +30,13 @@ def test_every_variable() -> None:
         "RESTORE_TEST_DSN": "host=x",
         "BENCH_CASES": "key, five",
         "BENCH_WAYS": "psql",
-        "BENCH_FRESH": "1",
         "BENCH_PG_PORT": "1234",
         "BENCH_ROOT": "/tmp",  # noqa: S108 - only named
     }
     config = load_bench_config(environ)
     assert config.steps == (Step((50_000, 3_000_000), 5, ("key", "five"), ("psql",)),)
     assert (config.servers, config.pg_port, config.root) == (("given", "trixie"), 1234, Path("/tmp"))  # noqa: S108
-    assert (config.is_kept, config.is_fresh) == (False, True)
+    assert not config.is_kept
 
 
 @pytest.mark.parametrize("name", ["BENCH_SIZES", "BENCH_RUNS", "BENCH_CASES"])
@@ -63,11 +61,12 @@ def test_a_plan_names_what_there_is(step: Step) -> None:
     assert set(step.cases) <= set(cases)
     assert set(step.servers) <= {*SUITES, *FOREIGN_SERVERS}
     assert list(step.sizes) == sorted(step.sizes)
-    ways = {way.name for case in chosen(step, "community") for rows in step.sizes for way in ways_of(case, step, rows)}
+    chosen = step.cases_on("community")
+    ways = {way.name for case in chosen for rows in step.sizes for way in step.ways_of(case, rows)}
     assert set(step.ways) <= ways
     # Each case has something to be compared with.
-    for case in chosen(step, "community"):
-        assert all(case.ways[0] in ways_of(case, step, rows) for rows in step.sizes if rows <= case.most_rows)
+    for case in chosen:
+        assert all(case.ways[0] in step.ways_of(case, rows) for rows in step.sizes if rows <= case.most_rows)
 
 
 @pytest.mark.parametrize(
@@ -92,5 +91,5 @@ def test_a_wrong_variable_is_named(name: str, value: str, message: str) -> None:
 
 
 def test_a_plan_and_a_choice_contradict_each_other() -> None:
-    with pytest.raises(ToolError, match="BENCH_PLAN=docs says itself what is measured; leave out BENCH_RUNS"):
+    with pytest.raises(ToolError, match="BENCH_PLAN=docs says what is measured; leave out BENCH_RUNS"):
         load_bench_config({"BENCH_PLAN": "docs", "BENCH_RUNS": "1"})

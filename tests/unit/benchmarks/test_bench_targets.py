@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.cases import CASES
-from benchmarks.figures import Spread, ratios, spread
-from benchmarks.results import Result
+from benchmarks.results import Result, Spread, ratios, spread
 from benchmarks.targets import TARGETS, Judgement, judge
 from tests.unit.benchmarks.fix_bench import result, series
 
@@ -70,14 +69,14 @@ def test_several_runs_say_more_than_one_of_a_larger_day() -> None:
 def test_the_first_way_that_was_timed_stands_for_ours() -> None:
     known = result({"psql": (10,), "stream": "failed", "spool": (5,), "default": (1,)})
     assert judged("fresh day, text, against psql", known).way == "spool"
-    # What the function chooses by itself may be binary.
+    # What the function chooses may be binary.
     alone = result({"psql": (10,), "default": (1,)})
     assert judged("fresh day, text, against psql", alone).verdict == "not measured"
 
 
 def test_what_was_not_timed_says_why() -> None:
-    known = result({"psql": (10,), "binary": "not available: copy.format"})
-    assert judged("fresh day, binary, against psql", known).verdict == "not available: copy.format"
+    known = result({"psql": (10,), "binary": "the day does not end compressed"})
+    assert judged("fresh day, binary, against psql", known).verdict == "the day does not end compressed"
     assert not judged("fresh day, binary, against psql", known).is_met
     assert judged("fresh day, text, against psql", known).verdict == "not measured"
     alone = result({"binary": (1,)})
@@ -105,6 +104,21 @@ def test_memory_is_the_most_of_all_runs_and_sizes() -> None:
     big = result({"stream": series(1, memory=151)}, rows=3_000_000)
     found = judged("memory, stream, text", small, big)
     assert (found.figure, found.verdict) == (Spread(151, 140, 151), "missed by 1%; the runs lie on both sides")
+
+
+@pytest.mark.parametrize(("idle", "verdict"), [(0.05, "met"), (0.1, "missed by 100%")])
+def test_the_backend_must_be_busy_throughout_the_copy_of_the_largest_day(idle: float, verdict: str) -> None:
+    small = result({"stream": series(1, 1, idle=0.5)}, rows=300_000)
+    large = result({"stream": series(10, 10, idle=idle), "binary": series(9)}, rows=3_000_000)
+    found = judged("idle backend, stream, text", small, large)
+    assert (found.verdict, found.sizes) == (verdict, (3_000_000,))
+    assert judged("idle backend, stream, binary", small, large).verdict == "could not be seen"
+
+
+@pytest.mark.parametrize(("cores", "verdict"), [(0.3, "met"), (1.14, "missed by 20%")])
+def test_the_function_must_not_be_busy_throughout_the_copy(cores: float, verdict: str) -> None:
+    known = result({"stream": series(10, cores=cores)})
+    assert judged("function during the COPY, stream, text", known).verdict == verdict
 
 
 def test_temporary_disk_must_be_none() -> None:

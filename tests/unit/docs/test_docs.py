@@ -244,10 +244,3 @@ def test_make_targets_exist() -> None:
     }
     assert {"demo", "serve", "test", "clean"} <= named
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in named), named
-
-
-@pytest.mark.parametrize("page", [DOCS / "performance.md", ROOT / "README.md"], ids=lambda page: page.name)
-def test_the_benchmark_has_printed_its_figures(page: Path) -> None:
-    blocks = re.findall(r"<!-- bench: (\w+) -->(.*?)<!-- bench end -->", page.read_text(), re.DOTALL)
-    assert blocks
-    assert [name for name, text in blocks if not text.strip()] == []
