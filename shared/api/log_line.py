@@ -1,4 +1,4 @@
-"""What happened -> lines of `key=value` for the log: at the start, meanwhile, at the end. No SQL, no I/O."""
+"""What happened -> lines of `key=value` for the log: at the start, during the restore, at the end. Pure."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def log_line(report: Report, error: RestoreError | None = None) -> str:
         "timescaledb": report.timescaledb_version,
         "warnings": "; ".join(f"{warning.code}: {warning.message}" for warning in report.warnings) or None,
     }
-    facts |= {f"{stage}_s": seconds for stage, seconds in report.progress.seconds().items() if seconds or stage == "total"}
+    facts |= {
+        f"{stage}_s": seconds for stage, seconds in report.progress.seconds().items() if seconds or stage == "total"
+    }
     return _line("restore", facts)
 
 

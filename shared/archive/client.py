@@ -46,7 +46,7 @@ _ACCOUNT_OF_ENDPOINT = re.compile(r"https://([a-z0-9]{3,24})\.", re.ASCII | re.I
 
 @dataclass(frozen=True)
 class ConnectionString:
-    """What a connection string says, but for its key.
+    """What a connection string says, without its key.
 
     Attributes:
         host: the account that it is for; None: one of a cloud that no `adls_url` can name.
@@ -160,7 +160,7 @@ OPTIONS: dict[str, Any] = {
     "initial_backoff": 0,
     "increment_base": 2,
     "random_jitter_range": 0,
-    # Storage never redirects; a token or a signature must not follow whoever does.
+    # Storage never redirects; a token or a signature must not follow a host that does.
     "permit_redirects": False,
     "raw_response_hook": _check_answer,
     "max_single_get_size": RANGE_BYTES,
@@ -183,7 +183,7 @@ _lock = threading.Lock()
 def kept_client(key: Hashable, make: Callable[[], DataLakeServiceClient]) -> DataLakeServiceClient:
     """Return the process's one client for a key.
 
-    The 16 that were used last are kept, each until nobody asked for it for three minutes. One that is dropped is not
+    The 16 that were used last are kept, each until it was not asked for in three minutes. One that is dropped is not
     closed, since it may be in use: its connections go with its last user.
 
     Args:
@@ -196,7 +196,7 @@ def kept_client(key: Hashable, make: Callable[[], DataLakeServiceClient]) -> Dat
         client, used_at = _kept.pop(key, (None, now))
         if client is None or now - used_at > _IDLE_SECONDS:
             client = make()
-            # Opens the transport, where one thread does it: else the first request does, unguarded, and two first
+            # Opens the transport, where one thread does it: else the first request does, without a lock, and two first
             # requests would each make a pool.
             client.__enter__()
         _kept[key] = client, now
