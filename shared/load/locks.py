@@ -3,8 +3,8 @@
 The lock against a second restore is a transaction's advisory lock, on a connection of its own. It is not on the load's
 connection: the load runs in REPEATABLE READ, and the statement that takes the lock would also fix its snapshot. A
 restore whose snapshot is older than its lock does not see what the restore before it committed, and would load the day
-twice. It is not a session's lock either: behind a pooler in transaction mode (Azure's PgBouncer) that would stay with a server
-connection that others use.
+twice. It is not a session's lock either: behind a pooler in transaction mode (Azure's PgBouncer) that would stay with a
+server connection that others use.
 
 If the lock's session is lost, the next restore could start while the load goes on. So the load's transaction takes a
 second lock with a key of its own, and each restore checks first that no other load holds that one.
