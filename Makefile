@@ -14,18 +14,19 @@ SOURCES := RestoreChunk shared tools tests benchmarks
 LOCK := uv pip compile --quiet --native-tls --universal --python-version 3.10 --only-binary :all: --generate-hashes \
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo serve test test-unit lint audit format lock openapi bench bench-docs up down clean venv machine
+.PHONY: help demo serve upload test test-unit lint audit format lock openapi bench bench-docs up down clean venv machine
 
 help:
 	@echo "make demo       restore a generated day through the HTTP endpoint and show the rows"
 	@echo "make serve      leave the function running on port 7071, with a curl line to paste"
+	@echo "make upload     put an archive of your own into Azurite: make upload FILE=path [ARCHIVE=name]"
 	@echo "make test       ruff, mypy and the whole test suite; make test PG=forky for PostgreSQL 18"
 	@echo "make test-unit  the tests that need no server"
 	@echo "make lint       ruff, mypy, the rule for SQL, pip-audit;  make format  lets ruff rewrite"
 	@echo "make lock       write requirements.lock and requirements-dev.lock anew; UPGRADE=1 for newer versions"
 	@echo "make openapi    write docs/openapi.json and docs/openapi-2.0.json anew"
 	@echo "make bench      time a restore beside its rivals;  make bench-docs  puts the figures into the docs"
-	@echo "make up / down  start / stop TimescaleDB and Azurite"
+	@echo "make up / down  start / stop TimescaleDB and Azurite; down ends the function too"
 	@echo "make clean      stop them and remove all that was made"
 
 demo: machine
@@ -33,6 +34,10 @@ demo: machine
 
 serve: machine
 	@$(PY) -m tools.serve
+
+# make hands FILE and ARCHIVE over in the environment.
+upload: machine
+	@$(PY) -m tools.upload
 
 # The servers come up while the linters run.
 test: machine

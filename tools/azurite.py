@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 from tools.config import LOGS, LOOPBACK, WORK, ToolError, check_port_free
-from tools.process import alive, command_line, run_step, send, spawn, wait_until
+from tools.process import alive, run_step, send, spawn, spawned, wait_until
 
 PACKAGE = "azurite@^3.35.0"
 ACCOUNT = "devstoreaccount1"
@@ -55,19 +55,15 @@ class Azurite:
 
     @property
     def pid(self) -> int | None:
-        """The pid of the running emulator, or None. A recycled pid has another command line."""
-        try:
-            pid = int(self._pid_file.read_text())
-        except (FileNotFoundError, ValueError):
-            return None
-        return pid if command_line(pid)[1:4] == self._command()[1:4] and alive(pid) else None
+        """The pid of the running emulator, or None."""
+        return spawned(self._pid_file)
 
     def is_running(self) -> bool:
         """Say whether the emulator's process runs."""
         return self.pid is not None
 
     def install(self) -> None:
-        """Fetch the package where it is missing. An interrupted installation is done again.
+        """Fetch the package where it is missing. An interrupted installation starts over.
 
         Raises:
             ToolError: npm failed, or is not installed.
@@ -79,7 +75,7 @@ class Azurite:
             raise ToolError("npm is not installed; the make targets install it, or: apt install nodejs npm")
         shutil.rmtree(self._npm, ignore_errors=True)
         self._npm.mkdir(parents=True)
-        # Scripts of packages are of no use to Azurite, and run code of strangers.
+        # Azurite needs no scripts of packages, and they run strangers' code.
         quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--omit=dev", "--no-update-notifier")
         run_step(
             "Azurite (npm)",

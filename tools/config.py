@@ -1,8 +1,9 @@
-"""What the tools are told by the environment, and where they put things."""
+"""The variables that the tools read, and where they put things."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -22,7 +23,10 @@ class ToolError(Exception):
 
 
 def run_tool(main: Callable[[], None]) -> NoReturn:
-    """Run a command to its end: what the machine cannot do is one line, and Ctrl-C no traceback."""
+    """Run a command to its end: a ToolError is one line, Ctrl-C no traceback, and SIGTERM ends what it started."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # The default ends Python at once, and no `finally` is run.
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     try:
         main()
     except ToolError as exc:
@@ -82,7 +86,7 @@ def check_port_free(port: int, variable: str, purpose: str) -> None:
         ToolError: another program listens there; the message names the port and the variable that changes it.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # Without it, connections of the last run that linger in TIME_WAIT would count as taken.
+        # Without it, a connection of the last run that lingers in TIME_WAIT would make the port look taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))

@@ -215,7 +215,8 @@ def main(arguments: list[str]) -> None:
     for function in functions:
         methods = ",".join(function.methods) or "any"
         print(f"{function.name}: [{methods}] http://{LOOPBACK}:{chosen.port}/{function.route}", flush=True)
-    # A request in flight is finished by its thread; `make demo` and `make down` end the host by SIGTERM.
+    # `make demo` and `make down` end the host by SIGTERM. As in the real worker, that cuts off a request in flight, and
+    # its restore is rolled back.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         server.serve_forever()
