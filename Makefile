@@ -14,7 +14,7 @@ SOURCES := RestoreChunk shared tools tests benchmarks
 LOCK := uv pip compile --quiet --native-tls --universal --python-version 3.10 --only-binary :all: --generate-hashes \
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo serve upload test test-unit lint audit format lock openapi bench bench-docs up down clean venv machine
+.PHONY: help demo serve upload test test-unit test-worker lint audit format lock openapi bench bench-docs up down clean venv machine
 
 help:
 	@echo "make demo       restore a generated day through the HTTP endpoint and show the rows"
@@ -22,6 +22,7 @@ help:
 	@echo "make upload     put an archive of your own into Azurite: make upload FILE=path [ARCHIVE=name]"
 	@echo "make test       ruff, mypy and the whole test suite; make test PG=forky for PostgreSQL 18"
 	@echo "make test-unit  the tests that need no server"
+	@echo "make test-worker  the function in Microsoft's own worker for Python 3.13; needs such a Python"
 	@echo "make lint       ruff, mypy, the rule for SQL, pip-audit;  make format  lets ruff rewrite"
 	@echo "make lock       write requirements.lock and requirements-dev.lock anew; UPGRADE=1 for newer versions"
 	@echo "make openapi    write docs/openapi.json and docs/openapi-2.0.json anew"
@@ -43,6 +44,11 @@ upload: machine
 test: machine
 	@$(MAKE) --no-print-directory --jobs=2 lint up
 	@$(PY) -m tools.services run -- $(PY) -m pytest $(ARGS)
+
+# Microsoft's worker from Python 3.13 on is a package for those Pythons alone. By such a Python, make test runs it too.
+test-worker: machine
+	@tools/worker-venv
+	@$(PY) -m tools.services run -- .work/venv-worker/bin/python -m pytest tests/integration/test_worker_runtime.py $(ARGS)
 
 test-unit: venv
 	@$(PY) -m pytest tests/unit $(ARGS)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -93,9 +91,7 @@ def test_request_and_answer_pass_through_whole(host: Host) -> None:
 
 
 def test_a_chunked_body_reaches_the_function_empty_as_in_the_real_worker(host: Host) -> None:
-    with closing(http.client.HTTPConnection(LOOPBACK, host.port, timeout=60)) as connection:
-        connection.request("POST", "/api/days/x", body=iter([b"first,", b"second"]), encode_chunked=True)
-        assert json.loads(connection.getresponse().read())["body"] == ""
+    assert json.loads(host.ask("POST", "/api/days/x", iter([b"first,", b"second"])).body)["body"] == ""
     assert json.loads(host.ask("POST", "/api/days/x", b"whole").body)["body"] == "whole"
 
 
