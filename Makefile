@@ -11,10 +11,10 @@ PY := .work/venv/bin/python
 SOURCES := RestoreChunk shared tools tests benchmarks
 
 # For every Python from the oldest on, and without setup scripts, which would be run to see what they need.
-LOCK := uv pip compile --quiet --native-tls --universal --python-version 3.10 --only-binary :all: --generate-hashes \
+LOCK := uv pip compile --quiet --native-tls --python $(PY) --universal --python-version 3.10 --only-binary :all: --generate-hashes \
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo serve upload test test-unit test-worker lint audit format lock openapi bench bench-docs up down clean venv machine
+.PHONY: help demo serve upload test test-unit test-worker lint audit format lock lock-check openapi bench bench-docs up down clean venv machine
 
 help:
 	@echo "make demo       restore a generated day through the HTTP endpoint and show the rows"
@@ -23,8 +23,9 @@ help:
 	@echo "make test       ruff, mypy and the whole test suite; make test PG=forky for PostgreSQL 18"
 	@echo "make test-unit  the tests that need no server"
 	@echo "make test-worker  the function in Microsoft's own worker for Python 3.13; needs such a Python"
-	@echo "make lint       ruff, mypy, the rule for SQL, pip-audit;  make format  lets ruff rewrite"
+	@echo "make lint       ruff, mypy, the rule for SQL, the lock files, pip-audit;  make format  lets ruff rewrite"
 	@echo "make lock       write requirements.lock and requirements-dev.lock anew; UPGRADE=1 for newer versions"
+	@echo "make lock-check fail where they are not what make lock writes; part of make lint"
 	@echo "make openapi    write docs/openapi.json and docs/openapi-2.0.json anew"
 	@echo "make bench      time a restore beside its rivals;  make bench-docs  puts the figures into the docs"
 	@echo "make up / down  start / stop TimescaleDB and Azurite; down ends the function too"
@@ -53,7 +54,7 @@ test-worker: machine
 test-unit: venv
 	@$(PY) -m pytest tests/unit $(ARGS)
 
-lint: venv
+lint: venv lock-check
 	@$(PY) -m ruff check $(SOURCES)
 	@$(PY) -m ruff format --check $(SOURCES)
 	@$(PY) -m mypy
@@ -68,9 +69,22 @@ format: venv
 	@$(PY) -m ruff format $(SOURCES)
 
 # The second holds all of the first, so that tests run on what is deployed.
+WRITE_LOCKS := $(PY) -m $(LOCK) requirements.txt --output-file requirements.lock && \
+  $(PY) -m $(LOCK) requirements-dev.txt --constraint requirements.lock --output-file requirements-dev.lock
+
 lock: venv
-	@$(PY) -m $(LOCK) requirements.txt --output-file requirements.lock
-	@$(PY) -m $(LOCK) requirements-dev.txt --constraint requirements.lock --output-file requirements-dev.lock
+	@$(WRITE_LOCKS)
+
+# uv keeps the versions and hashes that a lock file has, so a new release elsewhere changes nothing here.
+lock-check: venv
+	@if ! echo pip | $(PY) -m uv pip compile --quiet --native-tls --python $(PY) --refresh-package pip - >/dev/null 2>&1; then \
+	  echo "WARNING: the lock files WERE NOT CHECKED: no package index can be reached" >&2; exit; \
+	fi; \
+	before=$$(cat requirements.lock requirements-dev.lock | sha256sum); \
+	$(WRITE_LOCKS) || exit; \
+	if [ "$$before" != "$$(cat requirements.lock requirements-dev.lock | sha256sum)" ]; then \
+	  echo "error: the lock files did not fit requirements*.txt. They are written anew now; look at them and commit" >&2; exit 1; \
+	fi
 
 openapi: venv
 	@$(PY) -m tools.openapi
