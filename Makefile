@@ -1,5 +1,5 @@
 # `make` alone lists the targets. Variables, on the command line or in the environment:
-#   PG=forky            PostgreSQL 18 in place of 17 (trixie)
+#   PG=forky            PostgreSQL 18, not 17 (trixie)
 #   PYTHON=python3.13   the interpreter of the virtual environment
 #   HOST_PORT=7071  PG_PORT=15432 (forky: 15433)  AZURITE_PORT=11000 (and the two above it)
 #   RESTORE_TEST_DSN, RESTORE_TEST_COMMUNITY_DSN, RESTORE_TEST_STORAGE: servers of your own
@@ -24,9 +24,9 @@ help:
 	@echo "make test-unit  the tests that need no server"
 	@echo "make test-worker  the function in Microsoft's own worker for Python 3.13; needs such a Python"
 	@echo "make lint       ruff, mypy, the rule for SQL, the lock files, pip-audit;  make format  lets ruff rewrite"
-	@echo "make lock       write requirements.lock and requirements-dev.lock anew; UPGRADE=1 for newer versions"
+	@echo "make lock       rewrite requirements.lock and requirements-dev.lock; UPGRADE=1 for newer versions"
 	@echo "make lock-check fail where they are not what make lock writes; part of make lint"
-	@echo "make openapi    write docs/openapi.json and docs/openapi-2.0.json anew"
+	@echo "make openapi    rewrite docs/openapi.json and docs/openapi-2.0.json"
 	@echo "make bench      time a restore beside its rivals;  make bench-docs  puts the figures into the docs"
 	@echo "make up / down  start / stop TimescaleDB and Azurite; down ends the function too"
 	@echo "make clean      stop them and remove all that was made"
@@ -83,7 +83,7 @@ lock-check: venv
 	before=$$(cat requirements.lock requirements-dev.lock | sha256sum); \
 	$(WRITE_LOCKS) || exit; \
 	if [ "$$before" != "$$(cat requirements.lock requirements-dev.lock | sha256sum)" ]; then \
-	  echo "error: the lock files did not fit requirements*.txt. They are written anew now; look at them and commit" >&2; exit 1; \
+	  echo "error: the lock files did not fit requirements*.txt. They are rewritten now; review and commit them" >&2; exit 1; \
 	fi
 
 openapi: venv

@@ -1,4 +1,4 @@
-"""Azurite, Microsoft's storage emulator, installed by npm below the ignored work folder."""
+"""Azurite, Microsoft's storage emulator, installed by npm in `.work/`."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Azurite:
         stamp.write_text(PACKAGE)
 
     def start(self) -> None:
-        """Start the emulator where it does not run, and wait until it answers.
+        """Start the emulator unless it runs, and wait until it answers.
 
         Raises:
             ToolError: a port is taken, or the emulator ended or did not answer within 60 s.
@@ -120,7 +120,7 @@ class Azurite:
             for offset, service in enumerate(_SERVICES)
             for argument in (f"--{service}Port", str(self.port + offset), f"--{service}Host", LOOPBACK)
         ]
-        # An SDK newer than the emulator asks for an API version that it does not know yet.
+        # A newer SDK asks for an API version that the emulator does not know yet.
         options = ("--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry")
         return ["node", str(self._script), *ports, *options]
 

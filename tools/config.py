@@ -19,7 +19,7 @@ SUITES = ("trixie", "forky")
 
 
 class ToolError(Exception):
-    """The machine cannot do what is asked. The message says what to do; no traceback is needed."""
+    """The machine cannot do what was asked. The message says what to do; it needs no traceback."""
 
 
 def run_tool(main: Callable[[], None]) -> NoReturn:
@@ -57,14 +57,14 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
     """Read the variables.
 
     Raises:
-        ToolError: a suite that is not known, or a port that is none.
+        ToolError: an unknown suite, or a value that is no port.
     """
     suite = environ.get("PG") or SUITES[0]
     if suite not in SUITES:
         raise ToolError(f"PG={suite} is not known; choose one of: {', '.join(SUITES)}")
     return Config(
         suite=suite,
-        # Both suites may run side by side.
+        # Servers of both suites may run at the same time.
         pg_port=_port(environ, "PG_PORT", 15432 + SUITES.index(suite)),
         azurite_port=_port(environ, "AZURITE_PORT", 11000),
         host_port=_port(environ, "HOST_PORT", 7071),
@@ -73,7 +73,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
 
 def _port(environ: Mapping[str, str], name: str, default: int) -> int:
     text = environ.get(name) or str(default)
-    # Azurite takes the two ports above its own as well.
+    # Azurite takes the next two ports as well.
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= 65533:  # noqa: PLR2004
         raise ToolError(f"{name}={text} is not a port: a number from 1 to 65533")
     return int(text)
@@ -93,5 +93,5 @@ def check_port_free(port: int, variable: str, purpose: str) -> None:
         except OSError as exc:
             raise ToolError(
                 f"port {port} on {LOOPBACK} is taken, and {purpose} needs it: "
-                f"end the program that has it, or choose another with {variable}=<port>"
+                f"end the program that listens there, or choose another with {variable}=<port>"
             ) from exc

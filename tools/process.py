@@ -1,4 +1,4 @@
-"""Servers that outlive the command which started them."""
+"""Servers that outlive the command that started them."""
 
 from __future__ import annotations
 

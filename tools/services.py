@@ -3,7 +3,7 @@
     python -m tools.services up | down | status
     python -m tools.services run -- COMMAND...
 
-TimescaleDB is, in this order: the server of RESTORE_TEST_DSN; a container, where a Docker engine answers; Debian's
+TimescaleDB is the first of these: the server of RESTORE_TEST_DSN; a container, if a Docker engine answers; Debian's
 packages in a root file system below `.work/`. A server that is healthy already is used again.
 """
 
@@ -150,7 +150,7 @@ def main(arguments: list[str]) -> int:
     else:
         found = up(config)
         if command:
-            # Replaced, not called: signals and the exit code are the command's own.
+            # The command replaces this process: signals and the exit code are its own.
             os.execvpe(command[0], command, {**os.environ, **found.variables()})  # noqa: S606
     return 0
 
