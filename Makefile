@@ -99,8 +99,9 @@ bench-docs: venv
 up: machine
 	@$(PY) -m tools.services up
 
+# An interrupted set-up leaves a Python without packages, and no servers.
 down:
-	@if [ -x $(PY) ]; then $(PY) -m tools.services down; fi
+	@if $(PY) -c 'import psycopg2' 2>/dev/null; then $(PY) -m tools.services down; fi
 
 clean: down
 	rm -rf .work .mypy_cache .ruff_cache .pytest_cache .hypothesis
