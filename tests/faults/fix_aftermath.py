@@ -6,7 +6,6 @@ import contextlib
 import gc
 import os
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from shared.database.connection import APPLICATION_NAME
 from tests.integration.fix_site import Site
+from tools.process import wait_until
 
 PATIENCE_SECONDS = 10
 
@@ -67,10 +67,7 @@ class Aftermath:
 
     def assert_nothing_left(self) -> None:
         """Wait some seconds for the server to notice that its clients have gone, then insist."""
-        give_up = time.monotonic() + PATIENCE_SECONDS
-        while left := self.left():
-            assert time.monotonic() < give_up, left
-            time.sleep(0.05)
+        assert wait_until(lambda: not self.left(), PATIENCE_SECONDS), self.left()
 
 
 @pytest.fixture

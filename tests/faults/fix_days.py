@@ -47,6 +47,10 @@ def large_archive() -> bytes:
     return archive
 
 
+def unreachable(answer: Answer) -> bool:
+    return (answer.status, answer.code) == (503, "StorageUnreachable") and answer.body["error"]["retryable"] is True
+
+
 @dataclass
 class Days:
     """Tables between whose neighbouring rows an archived day belongs. `faults` are the proxy's."""

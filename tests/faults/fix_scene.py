@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 
 from shared.database.connection import APPLICATION_NAME
 from tests.faults.fix_aftermath import Aftermath
 from tests.faults.fix_copies import COPIES, MIXED_COPIES, check_way
-from tests.integration.fix_database import Database
+from tests.integration.fix_database import PATIENCE_SECONDS
 from tests.integration.fix_site import Answer, Site
+from tests.integration.fix_threads import Call
 from tools.process import wait_until
 
 # A row with this number waits in the COPY while a `gate` is shut.
 GATE = 1_000_001
 SECOND_GATE = 1_000_002
-
-# Long enough for a loaded machine; nothing here waits so long when all is well.
-PATIENCE_SECONDS = 20
 
 # The second of both replaced days shares its chunk with its neighbours: the day is deleted, not truncated.
 _DESTINATIONS: dict[str, tuple[dict[str, Any], str]] = {
@@ -47,31 +43,6 @@ def _cases(copies: dict[str, dict[str, Any]]) -> dict[str, tuple[dict[str, Any],
 
 CASES = _cases(COPIES)
 _ALL_CASES = CASES | _cases(MIXED_COPIES)
-
-
-def session(database: Database) -> psycopg2.extensions.connection:
-    """Open another session of the superuser's, in autocommit."""
-    pg = database.pg
-    connection = psycopg2.connect(
-        host=pg["host"], port=pg["port"], user=pg["user"], password=pg["password"], dbname=database.name
-    )
-    connection.autocommit = True
-    return connection
-
-
-class Call:
-    """A request that is under way in a thread."""
-
-    def __init__(self, send: Callable[[], Answer]) -> None:
-        self._answers: list[Answer] = []
-        self._thread = threading.Thread(target=lambda: self._answers.append(send()), daemon=True)
-        self._thread.start()
-
-    def answer(self) -> Answer:
-        """Wait for the answer."""
-        self._thread.join(3 * PATIENCE_SECONDS)
-        assert self._answers, "the request did not end, or raised"
-        return self._answers[0]
 
 
 @dataclass
@@ -136,14 +107,14 @@ class Scene:
     def send(self) -> Answer:
         return self.site.post(self.body())
 
-    def start(self) -> Call:
+    def start(self) -> Call[Answer]:
         return Call(self.send)
 
     def table(self) -> list[tuple[Any, ...]]:
         return self.site.database.fetch("SELECT time, v FROM {s}.t ORDER BY time")
 
     def sessions(self, condition: str = "true") -> list[int]:
-        """Return the pids of the restores' sessions."""
+        """Return the pids of the restores' sessions that meet a condition on pg_stat_activity."""
         return [
             pid
             for (pid,) in self.site.database.fetch(
@@ -159,12 +130,17 @@ class Scene:
         for pid in pids:
             self.site.database.execute("SELECT pg_terminate_backend(%s, 10000)", pid)
 
-    def waits_for_a_lock(self) -> bool:
-        return bool(self.sessions("wait_event_type = 'Lock'"))
+    def wait_for(self, condition: str) -> None:
+        """Return when a session of a restore meets a condition on pg_stat_activity."""
+        assert wait_until(lambda: bool(self.sessions(condition)), PATIENCE_SECONDS), condition
 
     def wait_until_locked_out(self) -> None:
         """Return when the restore waits for a lock that somebody holds: a gate's, or the table's."""
-        assert wait_until(self.waits_for_a_lock, PATIENCE_SECONDS)
+        self.wait_for("wait_event_type = 'Lock'")
+
+    def wait_until_gone(self) -> None:
+        """Return when the server has ended the restores' sessions."""
+        assert wait_until(lambda: not self.sessions(), PATIENCE_SECONDS)
 
     def check_failed(self, answer: Answer, code: str, status: int, *, retryable: bool) -> None:
         """The answer is this error, nothing was written, and nothing is left."""
@@ -198,7 +174,7 @@ class Scene:
 @contextmanager
 def gate(scene: Scene, number: int = GATE) -> Iterator[Callable[[], None]]:
     """Shut a gate; what is yielded opens it."""
-    with closing(session(scene.site.database)) as keeper, keeper.cursor() as cursor:
+    with closing(scene.site.database.session()) as keeper, keeper.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", (number,))
         yield lambda: cursor.execute("SELECT pg_advisory_unlock(%s)", (number,))
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from contextlib import closing
 
 from tests.faults.fix_proxy import Proxy
-from tests.faults.fix_scene import Scene, gate, session
+from tests.faults.fix_scene import Scene, gate
 
 GUARD = "backend_xid IS NULL AND state = 'idle in transaction'"
 LOAD = "backend_xid IS NOT NULL"
 
 
 def test_before_the_copy(scene: Scene) -> None:
-    with closing(session(scene.site.database)) as other, other.cursor() as cursor:
+    with closing(scene.site.database.session()) as other, other.cursor() as cursor:
         cursor.execute(f'BEGIN; LOCK TABLE "{scene.site.database.schema}".t IN ACCESS EXCLUSIVE MODE')
         call = scene.start()
         scene.wait_until_locked_out()
         scene.terminate("wait_event_type = 'Lock'")
-    scene.check_failed(call.answer(), "DatabaseUnreachable", 503, retryable=True)
+    scene.check_failed(call.result(), "DatabaseUnreachable", 503, retryable=True)
     scene.check_repeat()
 
 
@@ -26,7 +26,7 @@ def test_during_the_copy(scene: Scene) -> None:
         call = scene.start()
         scene.wait_until_locked_out()
         scene.terminate("wait_event_type = 'Lock'")
-        answer = call.answer()
+        answer = call.result()
     scene.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
     scene.check_repeat()
 
@@ -59,7 +59,7 @@ def test_both_sessions_at_once(scene: Scene) -> None:
         call = scene.start()
         scene.wait_until_locked_out()
         scene.terminate()
-        answer = call.answer()
+        answer = call.result()
     scene.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
     scene.check_repeat()
 
@@ -71,9 +71,9 @@ def test_the_guard_is_lost_and_the_day_is_still_not_loaded_twice(scene: Scene) -
         first = scene.start()
         scene.wait_until_locked_out()
         scene.terminate(GUARD)
-        second = scene.start().answer()
+        second = scene.start().result()
         let_go()
-        answer = first.answer()
+        answer = first.result()
     assert (second.code, second.status) == ("RestoreInProgress", 409), second.body
     if answer.status == 503:
         # A TRUNCATE is only safe with a last look through the guard's session.
@@ -89,6 +89,6 @@ def test_a_canceled_statement(scene: Scene) -> None:
         scene.wait_until_locked_out()
         for pid in scene.sessions("wait_event_type = 'Lock'"):
             scene.site.database.execute("SELECT pg_cancel_backend(%s)", pid)
-        answer = call.answer()
+        answer = call.result()
     scene.check_failed(answer, "StatementCanceled", 503, retryable=True)
     scene.check_repeat()

@@ -11,9 +11,9 @@ import pytest
 from tests.faults.fix_function import function_process
 from tests.faults.fix_own_server import OwnServer
 from tests.faults.fix_proxy import Link, Proxy
-from tests.faults.fix_scene import GATE, PATIENCE_SECONDS, Call, Scene, gate, make_scene, session
-from tests.integration.fix_site import Site
-from tools.process import wait_until
+from tests.faults.fix_scene import GATE, Scene, gate, make_scene
+from tests.integration.fix_site import Answer, Site
+from tests.integration.fix_threads import Call
 
 # Those whose chunk is the load's own.
 CASES = ["direct-fast", "staging-fast", "direct-replace-fast"]
@@ -42,23 +42,19 @@ def build_scene(request: pytest.FixtureRequest, site: Site, tmp_path: Path, monk
     return with_slow_index(make_scene(site, request.param, tmp_path / "spool", monkeypatch))
 
 
-def wait_for(scene: Scene, condition: str) -> None:
-    assert wait_until(lambda: bool(scene.sessions(condition)), PATIENCE_SECONDS)
-
-
 @contextmanager
-def building(scene: Scene) -> Iterator[Call]:
+def building(scene: Scene) -> Iterator[Call[Answer]]:
     """Send the request, and hold it up in the build while the body runs."""
     with gate(scene, GATE_OF_THE_BUILD):
         call = scene.start()
-        wait_for(scene, BUILDS)
+        scene.wait_for(BUILDS)
         yield call
 
 
 def test_a_backend_that_is_terminated_in_the_build(build_scene: Scene) -> None:
     with building(build_scene) as call:
         build_scene.terminate(BUILDS)
-        answer = call.answer()
+        answer = call.result()
     build_scene.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
     build_scene.check_repeat()
 
@@ -71,7 +67,7 @@ def cancel(scene: Scene, condition: str) -> None:
 def test_a_build_that_is_canceled(build_scene: Scene) -> None:
     with building(build_scene) as call:
         cancel(build_scene, BUILDS)
-        answer = call.answer()
+        answer = call.result()
     build_scene.check_failed(answer, "StatementCanceled", 503, retryable=True)
     build_scene.check_repeat()
 
@@ -80,7 +76,7 @@ def test_a_network_that_is_cut_in_the_build(build_scene: Scene, proxy: Proxy) ->
     build_scene.request["pg"] = proxy.pg(build_scene.site)
     with building(build_scene) as call:
         proxy.mend()
-        answer = call.answer()
+        answer = call.result()
     build_scene.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
     build_scene.check_repeat()
 
@@ -97,10 +93,10 @@ def test_a_network_that_is_cut_while_an_index_is_tried(build_scene: Scene, proxy
 def test_a_function_that_is_killed_in_the_build(build_scene: Scene) -> None:
     """The server notices it in the middle of a statement."""
     with gate(build_scene, GATE_OF_THE_BUILD), function_process(build_scene.body()) as process:
-        wait_for(build_scene, BUILDS)
+        build_scene.wait_for(BUILDS)
         process.kill()
         process.wait()
-        assert wait_until(lambda: not build_scene.sessions(), PATIENCE_SECONDS)
+        build_scene.wait_until_gone()
     assert build_scene.table() == build_scene.before
     build_scene.check_nothing_left()
     build_scene.check_repeat()
@@ -113,7 +109,7 @@ def test_a_server_that_is_killed_in_the_build(
     scene = with_slow_index(make_scene(own_server.site, case, tmp_path / "spool", monkeypatch))
     with building(scene) as call:
         own_server.server.kill()
-        answer = call.answer()
+        answer = call.result()
     scene.site = own_server.restart()
     scene.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
     scene.check_repeat()
@@ -131,12 +127,12 @@ def packed_scene(
 
 
 @contextmanager
-def compressing(scene: Scene) -> Iterator[Call]:
+def compressing(scene: Scene) -> Iterator[Call[Answer]]:
     """Send the request, and hold it up when its rows are packed: the last that is done is to write down how well."""
-    with closing(session(scene.site.database)) as keeper, keeper.cursor() as cursor:
+    with closing(scene.site.database.session()) as keeper, keeper.cursor() as cursor:
         cursor.execute("BEGIN; LOCK TABLE _timescaledb_catalog.compression_chunk_size IN SHARE MODE")
         call = scene.start()
-        wait_for(scene, COMPRESSES)
+        scene.wait_for(COMPRESSES)
         yield call
 
 
@@ -161,7 +157,7 @@ def packed_chunks(scene: Scene) -> int:
 def test_a_backend_that_is_terminated_while_it_compresses(packed_scene: Scene) -> None:
     with compressing(packed_scene) as call:
         packed_scene.terminate(COMPRESSES)
-        answer = call.answer()
+        answer = call.result()
     packed_scene.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
     check_packed(packed_scene)
 
@@ -173,7 +169,7 @@ def test_a_network_that_is_cut_while_the_day_is_compressed(packed_scene: Scene) 
         packed_scene.request["pg"] = proxy.pg(packed_scene.site)
         with compressing(packed_scene) as call:
             proxy.mend()
-            answer = call.answer()
+            answer = call.result()
         del packed_scene.request["pg"]
     packed_scene.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
     check_packed(packed_scene)
@@ -184,7 +180,7 @@ def test_a_compression_that_is_canceled(packed_scene: Scene) -> None:
     """It is no part of the promise: the rows are in, with all their indexes, and the answer says that it failed."""
     with compressing(packed_scene) as call:
         cancel(packed_scene, COMPRESSES)
-        answer = call.answer()
+        answer = call.result()
     packed_scene.check_done(answer)
     assert [warning["code"] for warning in answer.body["warnings"]] == ["CompressFailed"]
     assert answer.body["timescaledb"]["compress_new_chunks"] == "failed"

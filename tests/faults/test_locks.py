@@ -9,9 +9,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.faults.fix_scene import CASES, GATE, PATIENCE_SECONDS, SECOND_GATE, Call, Scene, gate, make_scene, session
+from tests.faults.fix_scene import CASES, GATE, SECOND_GATE, Scene, gate, make_scene
+from tests.integration.fix_database import PATIENCE_SECONDS
 from tests.integration.fix_site import Answer, Site
+from tests.integration.fix_threads import Call
 from tools.process import wait_until
+
+WAITS_FOR_A_TABLE = "pid IN (SELECT pid FROM pg_locks WHERE NOT granted AND locktype = 'relation')"
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +28,7 @@ def limits(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def holding(scene: Scene, *statements: str) -> Iterator[None]:
     """Keep a transaction of another session open."""
-    with closing(session(scene.site.database)) as other, other.cursor() as cursor:
+    with closing(scene.site.database.session()) as other, other.cursor() as cursor:
         for statement in ("BEGIN", *statements):
             cursor.execute(statement.format(t=f'"{scene.site.database.schema}".t'))
         yield
@@ -57,25 +61,23 @@ def test_a_row_that_another_session_holds(scene: Scene) -> None:
 
 def test_a_deadlock(scene: Scene) -> None:
     """The restore holds the table and waits for the second gate; its keeper waits for the table."""
-    with gate(scene, GATE) as let_go, closing(session(scene.site.database)) as other, other.cursor() as cursor:
+    with gate(scene, GATE) as let_go, closing(scene.site.database.session()) as other, other.cursor() as cursor:
         # The restore's own check, one second after it has begun to wait, is to find the deadlock.
         cursor.execute("SET deadlock_timeout = '1h'; SELECT pg_advisory_lock(%s)", (SECOND_GATE,))
         call = scene.start()
         scene.wait_until_locked_out()
         blocked = Call(lambda: lock_table(scene, cursor))
-        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
-        assert wait_until(lambda: scene.site.database.value(waits) > 0, PATIENCE_SECONDS)
+        scene.site.database.wait_for_session(WAITS_FOR_A_TABLE)
         let_go()
-        answer = call.answer()
-        blocked.answer()
+        answer = call.result()
+        blocked.result()
     assert answer.body["error"]["details"][0]["sqlstate"] == "40P01", answer.body
     scene.check_failed(answer, "TargetLocked", 503, retryable=True)
     scene.check_repeat()
 
 
-def lock_table(scene: Scene, cursor: psycopg2.extensions.cursor) -> Answer:
+def lock_table(scene: Scene, cursor: psycopg2.extensions.cursor) -> None:
     cursor.execute(f'BEGIN; LOCK TABLE "{scene.site.database.schema}".t IN ACCESS EXCLUSIVE MODE; ROLLBACK')
-    return Answer(0, {}, {})
 
 
 def test_a_statement_that_takes_too_long(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +114,7 @@ def check_whole(scene: Scene, answer: Answer) -> None:
 def test_a_chunk_that_is_being_compressed(compressed_scene: Scene) -> None:
     """Afterwards the same request finds a compressed chunk, and compresses it again when it is done."""
     scene = compressed_scene
-    with closing(session(scene.site.database)) as job, job.cursor() as cursor:
+    with closing(scene.site.database.session()) as job, job.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute(
             f"SELECT public.compress_chunk(c) FROM public.show_chunks('\"{scene.site.database.schema}\".t') c"
@@ -133,15 +135,14 @@ def test_a_compression_job_that_comes_during_the_copy(compressed_scene: Scene) -
     # The scheduler is not to run it by itself, which it would do at once.
     start = "initial_start => '2100-01-01Z'::timestamptz"
     job_id = scene.site.database.value(f"SELECT public.add_compression_policy('{table}', interval '1 day', {start})")
-    with gate(scene) as let_go, closing(session(scene.site.database)) as job, job.cursor() as cursor:
+    with gate(scene) as let_go, closing(scene.site.database.session()) as job, job.cursor() as cursor:
         call = scene.start()
         scene.wait_until_locked_out()
         running = Call(lambda: run_job(cursor, job_id))
-        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
-        blocked = wait_until(lambda: scene.site.database.value(waits) > 0, PATIENCE_SECONDS)
+        blocked = wait_until(lambda: scene.site.database.has_session(WAITS_FOR_A_TABLE), PATIENCE_SECONDS)
         let_go()
-        answer = call.answer()
-        running.answer()
+        answer = call.result()
+        running.result()
     # The chunks are locked before the first row is copied, in staging as well.
     assert blocked
     if answer.status == 503:
@@ -150,6 +151,5 @@ def test_a_compression_job_that_comes_during_the_copy(compressed_scene: Scene) -
     check_whole(scene, answer)
 
 
-def run_job(cursor: psycopg2.extensions.cursor, job_id: int) -> Answer:
+def run_job(cursor: psycopg2.extensions.cursor, job_id: int) -> None:
     cursor.execute("CALL public.run_job(%s)", (job_id,))
-    return Answer(0, {}, {})

@@ -112,7 +112,7 @@ def test_the_server_looks_for_dead_clients_on_both_sessions(
         # The test's own sessions have the system's two hours; what is not acknowledged yet shows another timer.
         is_watched = wait_until(lambda: watched(own_server.server.port) == 2, 10)
         let_go()
-        scene.check_done(call.answer())
+        scene.check_done(call.result())
     assert is_watched, keepalive_timers(own_server.server.port)
 
 

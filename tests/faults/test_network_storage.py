@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shared.lake.service_client import RANGE_BYTES
-from tests.faults.fix_days import WAYS, Days
+from tests.faults.fix_days import WAYS, Days, unreachable
 from tests.faults.fix_http_fault import Fault, Kind
-from tests.faults.test_storage_answers import unreachable
 
 # Of a short answer that calls itself whole the network knows nothing: only the count of the bytes tells.
 CUTS: list[Kind] = ["cut", "cut body", "end early", "short"]

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.fix_function import answer_of, function_process
-from tests.faults.fix_scene import PATIENCE_SECONDS, Scene, gate
-from tools.process import wait_until
+from tests.faults.fix_scene import Scene, gate
 
 
 @pytest.mark.parametrize("moment", ["copy", "lock"])
@@ -26,9 +25,9 @@ def test_killed_in_the_middle_of_a_restore(scene: Scene, moment: str) -> None:
             process.kill()
             process.wait()
             # The gate is still shut.
-            assert wait_until(lambda: not scene.sessions(), PATIENCE_SECONDS)
+            scene.wait_until_gone()
     assert process.returncode == -9
-    assert wait_until(lambda: not scene.sessions(), PATIENCE_SECONDS)
+    scene.wait_until_gone()
     assert scene.table() == scene.before
     scene.check_nothing_left()
     scene.check_repeat()

@@ -31,7 +31,7 @@ def test_in_the_middle_of_the_copy(own_scene: Scene, own_server: OwnServer) -> N
         call = own_scene.start()
         own_scene.wait_until_locked_out()
         own_server.server.kill()
-        answer = call.answer()
+        answer = call.result()
     own_scene.site = own_server.restart()
     own_scene.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
     own_scene.check_repeat()

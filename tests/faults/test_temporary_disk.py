@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.faults.fix_aftermath import Aftermath
-from tests.unit.test_spool import can_mount
+from tests.fix_small_disk import can_mount
 
 ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024

@@ -24,10 +24,10 @@ from RestoreChunk import main
 from shared.errors import RestoreError
 from shared.request_json import parse_request
 from shared.settings import load_settings
+from tests.fix_errors import errors
 from tests.integration.fix_host import free_port
 from tests.integration.fix_identity import ManagedIdentity
 from tests.integration.fix_site import DAY, Site
-from tests.unit.test_docs import errors
 
 CANARIES = {
     "password": "canary-password-Zq8",

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.integration.fix_site import Site
-from tests.integration.test_on_existing import another_session
 
 CSV = b'time,v,note\n2025-01-01 00:00Z,1,"two\nlines"\n2025-01-01 12:00Z,2,\n'
 
@@ -70,7 +69,7 @@ def test_errors_are_those_of_the_restore(site: Site) -> None:
 def test_it_waits_for_nobody_and_nobody_waits_for_it(site: Site) -> None:
     """Beside a writer that holds the strongest lock that a writer takes, and beside a running restore's guard."""
     site.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01Z', 1)")
-    with closing(another_session(site)) as writer, writer.cursor() as cursor:
+    with closing(site.database.session(autocommit=False)) as writer, writer.cursor() as cursor:
         cursor.execute(f'LOCK TABLE "{site.database.schema}".t IN SHARE ROW EXCLUSIVE MODE')
         assert dry(site)["rows_existing"] == 1
 

@@ -185,7 +185,9 @@ def test_the_key_is_in_no_command_line_and_a_lost_answer_is_told_apart(runbook: 
             with caller:
                 caller.settimeout(60)
                 while not received.rstrip().endswith(b"}"):
-                    received += caller.recv(65536)
+                    part = caller.recv(65536)
+                    assert part, received
+                    received += part
                 # The request is under way: whatever sends it is running now.
                 seen = commands_of_group(script.pid)
             _, said = script.communicate(timeout=60)

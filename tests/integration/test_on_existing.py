@@ -5,30 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing
+from itertools import chain
 from typing import Any
 
-import psycopg2
 import pytest
 
-from tests.integration.fix_site import Answer, Site
-
-TABLE = "time timestamptz NOT NULL, v int, PRIMARY KEY (time)"
-CSV = b"time,v\n2025-01-01 00:00Z,1\n2025-01-01 12:00Z,2\n"
-NEIGHBOURS = "('2024-12-31 23:59:59.999999Z', -1), ('2025-01-02 00:00Z', -2)"
-DAY_FILTER = "time >= '2025-01-01Z' AND time < '2025-01-02Z'"
-
-
-def table_with_a_day(site: Site, interval: str = "interval '1 day'") -> None:
-    site.database.hypertable("t", TABLE, interval=interval)
-    site.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 03:00Z', 7), ('2025-01-01 12:00Z', 8), " + NEIGHBOURS)
-
-
-def restore(site: Site, csv: bytes = CSV, **destination: Any) -> Answer:
-    return site.restore(site.archive("t", csv), destination=destination)
-
-
-def values(site: Site) -> list[int]:
-    return [row[0] for row in site.database.fetch("SELECT v FROM {s}.t ORDER BY time")]
+from tests.integration.fix_site import Site
+from tests.integration.fix_small_day import CSV, DAY_FILTER, TABLE, restore, slow_down, table_with_a_day, values
+from tests.integration.fix_threads import Call, at_once
 
 
 def test_error_is_the_default_of_direct_mode(site: Site) -> None:
@@ -142,18 +126,11 @@ def test_replace_without_the_right_to_truncate_deletes(site: Site) -> None:
     assert values(site) == [-1, 1, 2, -2]
 
 
-def another_session(site: Site) -> psycopg2.extensions.connection:
-    pg = site.database.pg
-    return psycopg2.connect(
-        host=pg["host"], port=pg["port"], user=pg["user"], password=pg["password"], dbname=site.database.name
-    )
-
-
 def test_a_reader_with_an_older_snapshot_sees_no_hole(site: Site) -> None:
     """TRUNCATE would make one: such a reader forces the DELETE."""
     table_with_a_day(site)
     count = f'SELECT sum(v) FROM "{site.database.schema}".t WHERE {DAY_FILTER}'
-    with closing(another_session(site)) as reader, reader.cursor() as cursor:
+    with closing(site.database.session(autocommit=False)) as reader, reader.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         cursor.execute("SELECT 1")
         assert restore(site, on_existing="replace").body["removed_by"] == "delete"
@@ -169,7 +146,7 @@ def test_readers_see_the_old_day_or_the_new_one(site: Site) -> None:
     seen, stop = set(), threading.Event()
 
     def read() -> None:
-        with closing(another_session(site)) as reader, reader.cursor() as cursor:
+        with closing(site.database.session(autocommit=False)) as reader, reader.cursor() as cursor:
             while not stop.is_set():
                 cursor.execute(f'SELECT count(*), sum(v) FROM "{site.database.schema}".t WHERE {DAY_FILTER}')
                 seen.add(cursor.fetchone())
@@ -192,7 +169,7 @@ def test_the_proof_is_exact_while_others_write(site: Site) -> None:
     stop, written = threading.Event(), []
 
     def write() -> None:
-        with closing(another_session(site)) as writer, writer.cursor() as cursor:
+        with closing(site.database.session(autocommit=False)) as writer, writer.cursor() as cursor:
             while not stop.is_set():
                 cursor.execute(f"INSERT INTO \"{site.database.schema}\".t VALUES ('2025-01-01 06:00Z', 100)")
                 writer.commit()
@@ -277,30 +254,17 @@ def test_a_plain_table_with_and_without_a_time_column(site: Site) -> None:
 def test_two_restores_of_one_day_at_once(site: Site) -> None:
     """One works, the other one is told at once; another day runs beside them."""
     site.database.hypertable("t", TABLE)
-    site.database.execute(
-        "CREATE FUNCTION {s}.slow() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$"
-    )
-    site.database.execute("CREATE TRIGGER slow BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.slow()")
+    slow_down(site, 1)
     url = site.archive("t", CSV)
     other = site.archive("t", b"time,v\n2025-01-02 00:00Z,5\n", day="2025-01-02")
-    answers: dict[str, Answer] = {}
-    first = threading.Thread(target=lambda: answers.update(first=site.restore(url)))
-    first.start()
-    while not site.database.value(
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database ="
-        " (SELECT oid FROM pg_database WHERE datname = current_database())"
-    ):
-        time.sleep(0.01)
-    beside = threading.Thread(target=lambda: answers.update(beside=site.restore(other)))
-    beside.start()
+    first = Call(lambda: site.restore(url))
+    site.database.wait_for_session("pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')")
+    beside = Call(lambda: site.restore(other))
     begun = time.monotonic()
     second = site.restore(url)
     assert time.monotonic() - begun < 1.5
-    first.join()
-    beside.join()
     assert (second.status, second.code) == (409, "RestoreInProgress")
-    assert answers["first"].status == answers["beside"].status == 200
+    assert first.result().status == beside.result().status == 200
     assert values(site) == [1, 2, 5]
     assert site.restore(url).code == "WindowNotEmpty"
 
@@ -309,16 +273,8 @@ def test_a_hail_of_the_same_request_loads_once(site: Site) -> None:
     """The snapshot of whoever gets the guard next must be younger than the commit before: no day twice."""
     site.database.hypertable("t", TABLE.replace(", PRIMARY KEY (time)", ""))
     url = site.archive("t", CSV)
-    codes: list[str | None] = []
-
-    def call() -> None:
-        codes.extend(site.restore(url).code for _ in range(10))
-
-    threads = [threading.Thread(target=call) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    answers = chain.from_iterable(at_once(6, lambda: [site.restore(url) for _ in range(10)]))
+    codes = [answer.code for answer in answers]
     assert codes.count(None) == 1
     assert set(codes) == {None, "RestoreInProgress", "WindowNotEmpty"} or set(codes) == {None, "WindowNotEmpty"}
     assert values(site) == [1, 2]

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
-import socket
-import time
-from contextlib import closing
 from typing import Any
 
 import pytest
 
 from shared.csv_source import CopyReader
+from tests.integration.fix_host import free_port
 from tests.integration.fix_site import Site
+from tools.process import wait_until
 
 CSV = b"time,v\n2025-01-01 00:00Z,1\n2025-01-01 01:00Z,2\n"
 TABLE = "time timestamptz NOT NULL, v int, PRIMARY KEY (time)"
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.mark.parametrize(
@@ -260,11 +253,7 @@ def test_no_connection_and_no_transaction_is_left(site: Site) -> None:
         site.restore(site.archive("t", csv))
     count = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'restore-chunk%%' AND datname = %s"
     # A backend takes a moment to end after its client has gone.
-    for _ in range(100):
-        if site.database.value(count, site.database.name) == 0:
-            return
-        time.sleep(0.05)
-    pytest.fail("a connection is left")
+    assert wait_until(lambda: site.database.value(count, site.database.name) == 0, 5), "a connection is left"
 
 
 def test_one_log_line_with_everything_and_no_secret(

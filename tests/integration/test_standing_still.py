@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from contextlib import closing
-from typing import Any
 
 import pytest
 
-from tests.integration.fix_site import Answer, Site
-from tests.integration.test_on_existing import (
-    CSV,
-    DAY_FILTER,
-    TABLE,
-    another_session,
-    restore,
-    table_with_a_day,
-    values,
-)
+from tests.integration.fix_site import Site
+from tests.integration.fix_small_day import CSV, DAY_FILTER, TABLE, restore, slow_down, table_with_a_day, values
+from tests.integration.fix_threads import Call
 
-
-def waiting_for_a_lock(site: Site) -> bool:
-    return bool(site.database.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
-
-
-def in_background(call: Any) -> tuple[threading.Thread, list[Answer]]:
-    answers: list[Answer] = []
-    thread = threading.Thread(target=lambda: answers.append(call()))
-    thread.start()
-    return thread, answers
+SLEEPS = "wait_event = 'PgSleep'"
 
 
 @pytest.mark.community
@@ -40,38 +21,31 @@ def test_a_decompression_that_commits_meanwhile_does_not_hide_the_day(community:
     site.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress)")
     site.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 05:00Z', 7)")
     site.database.execute("SELECT public.compress_chunk(c) FROM public.show_chunks('{s}.t') c")
-    with closing(another_session(site)) as other, other.cursor() as cursor:
+    with closing(site.database.session(autocommit=False)) as other, other.cursor() as cursor:
         cursor.execute(f"SELECT public.decompress_chunk(c) FROM public.show_chunks('\"{site.database.schema}\".t') c")
-        thread, answers = in_background(lambda: restore(site, mode=mode, on_existing="error"))
-        while not waiting_for_a_lock(site):
-            time.sleep(0.01)
+        call = Call(lambda: restore(site, mode=mode, on_existing="error"))
+        site.database.wait_for_session("wait_event_type = 'Lock'")
         other.commit()
-    thread.join()
-    assert answers[0].code == "WindowNotEmpty"
+    assert call.result().code == "WindowNotEmpty"
     assert values(site) == [7]
 
 
 def test_a_reader_that_begins_in_mid_replace_sees_no_hole(site: Site) -> None:
     """It waits for the truncated chunk with a snapshot from before the COMMIT: the restore must delete instead."""
     table_with_a_day(site)
-    site.database.execute(
-        "CREATE FUNCTION {s}.slow() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN PERFORM pg_sleep(0.7); RETURN NEW; END $$"
-    )
-    site.database.execute("CREATE TRIGGER slow BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.slow()")
-    thread, answers = in_background(lambda: restore(site, on_existing="replace"))
+    slow_down(site, 0.7)
+    call = Call(lambda: restore(site, on_existing="replace"))
     seen = []
     # It connects when the load is under way: it is not among those that were looked at first.
-    while not site.database.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"):
-        time.sleep(0.01)
-    with closing(another_session(site)) as reader, reader.cursor() as cursor:
+    site.database.wait_for_session(SLEEPS)
+    with closing(site.database.session(autocommit=False)) as reader, reader.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         cursor.execute(f'SELECT count(*) FROM "{site.database.schema}".t WHERE {DAY_FILTER}')
         seen.append(cursor.fetchone())
         reader.rollback()
-    thread.join()
+    answer = call.result()
     assert seen == [(2,)]
-    assert (answers[0].status, answers[0].body["removed_by"]) == (200, "delete")
+    assert (answer.status, answer.body["removed_by"]) == (200, "delete")
     assert values(site) == [-1, 1, 2, -2]
 
 
@@ -112,20 +86,15 @@ def test_times_that_python_cannot_hold(site: Site, mode: str, when: str) -> None
 
 def test_a_guard_that_is_lost_lets_nobody_in(site: Site) -> None:
     site.database.hypertable("t", TABLE.replace(", PRIMARY KEY (time)", ""))
-    site.database.execute(
-        "CREATE FUNCTION {s}.slow() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN PERFORM pg_sleep(0.7); RETURN NEW; END $$"
-    )
-    site.database.execute("CREATE TRIGGER slow BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.slow()")
-    thread, answers = in_background(lambda: restore(site))
+    slow_down(site, 0.7)
+    call = Call(lambda: restore(site))
     idle = "application_name = 'restore-chunk guard' AND state = 'idle in transaction' AND datname = current_database()"
-    while not site.database.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"):
-        time.sleep(0.01)
+    site.database.wait_for_session(SLEEPS)
     site.database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + idle)
     assert restore(site).code == "RestoreInProgress"
-    thread.join()
+    answer = call.result()
     assert values(site) in ([1, 2], [])
-    assert (answers[0].status == 200) == (values(site) == [1, 2])
+    assert (answer.status == 200) == (values(site) == [1, 2])
 
 
 TOUCH = (

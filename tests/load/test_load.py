@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import pytest
 from shared.database.connection import APPLICATION_NAME
 from shared.lake.service_client import forget_clients
 from tests.integration.fix_site import Answer, Site
+from tools.process import wait_until
 
 ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024
@@ -122,10 +122,7 @@ def test_two_hundred_days_with_faulty_ones_among_them(site: Site, pool: ThreadPo
     read = "SELECT to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), v FROM {s}.t ORDER BY time"
     assert site.database.fetch(read) == expected
     assert site.database.value("SELECT count(*) FROM public.show_chunks('{s}.t')") == DAYS - len(FAULTS)
-    give_up = time.monotonic() + 10
-    while sessions(site):
-        assert time.monotonic() < give_up, "a connection is left"
-        time.sleep(0.05)
+    assert wait_until(lambda: sessions(site) == 0, 10), "a connection is left"
     assert file_descriptors() <= before
 
 

@@ -19,11 +19,12 @@ from shared.database.aside_rules import Kept
 from shared.database.rejects import Rejected
 from shared.database.steps import CaggStep, ChunkStep
 from shared.database.verification import Count
-from shared.errors import ArchiveNotFound, Fault, InvalidRequest, RestoreError
+from shared.errors import ArchiveNotFound, Fault, InvalidRequest
 from shared.log_line import log_line
 from shared.report import Report, Verification
 from shared.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
 from shared.settings import load_settings
+from tests.fix_errors import errors
 from tools.pages import rows, section
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,12 +38,6 @@ AZURE_EXPRESSION = re.compile(r"@\{.*?\}(?=\.csv\.gz)")
 
 def in_sources(pattern: str, flags: int = 0) -> list[str]:
     return [found for path in SOURCES for found in re.findall(pattern, path.read_text(), flags)]
-
-
-def errors(kind: type[RestoreError] = RestoreError) -> Iterator[type[RestoreError]]:
-    for child in kind.__subclasses__():
-        yield from [child] if "code" in vars(child) else []
-        yield from errors(child)
 
 
 def test_every_error_code_its_status_and_whether_to_retry() -> None:
