@@ -61,22 +61,29 @@ def own_postgres() -> Iterator[Postgres]:
     server.remove()
 
 
-@pytest.fixture
-def own_server(monkeypatch: pytest.MonkeyPatch, storage: Storage, own_postgres: Postgres) -> Iterator[OwnServer]:
-    """Run the server, with a fresh database in it."""
-    own_postgres.start()
+@pytest.fixture(scope="session")
+def own_database(own_postgres: Postgres) -> str:
+    """Make a database in it, and return its name; each test has a schema of its own."""
     name = f"restore_test_{uuid.uuid4().hex[:12]}"
     with closing(psycopg2.connect(own_postgres.dsn)) as admin:
         admin.autocommit = True
         with admin.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name}")
-    database = _connect(own_postgres, name, "s")
-    database.execute("CREATE EXTENSION IF NOT EXISTS timescaledb; CREATE SCHEMA {s}")
-    own = OwnServer(own_postgres, storage, name, _site(monkeypatch, storage, database))
-    yield own
-    own.site.database.connection.close()
+    with closing(_connect(own_postgres, name, "public").connection) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+    return name
+
+
+@pytest.fixture
+def own_server(
+    monkeypatch: pytest.MonkeyPatch, storage: Storage, own_postgres: Postgres, own_database: str
+) -> Iterator[OwnServer]:
+    """Run the server, with a fresh schema in its database."""
     own_postgres.start()
-    with closing(psycopg2.connect(own_postgres.dsn)) as admin:
-        admin.autocommit = True
-        with admin.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    database = _connect(own_postgres, own_database, f"s{uuid.uuid4().hex[:8]}")
+    database.execute("CREATE SCHEMA {s}")
+    own = OwnServer(own_postgres, storage, own_database, _site(monkeypatch, storage, database))
+    yield own
+    # A test that failed may have left it killed.
+    own.restart().database.execute("DROP SCHEMA IF EXISTS {s} CASCADE")
+    own.site.database.connection.close()

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from contextlib import closing
 
+import pytest
+
 from tests.faults.fix_proxy import Proxy
-from tests.faults.fix_scene import Scene, gate
+from tests.faults.fix_scene import CASES, Scene, gate
 
 GUARD = "backend_xid IS NULL AND state = 'idle in transaction'"
 LOAD = "backend_xid IS NOT NULL"
+
+# Every case at every moment. Other faults that end a session are met in pairs of the same.
+pytestmark = pytest.mark.parametrize("scene", CASES, indirect=True)
 
 
 def test_before_the_copy(scene: Scene) -> None:

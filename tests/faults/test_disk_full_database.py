@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.fix_own_server import OwnServer
-from tests.faults.fix_scene import CASES, make_scene
+from tests.faults.fix_scene import PAIRS, make_scene
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def _inside(path: Path) -> str:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", PAIRS)
 def test_the_disk_of_the_table_is_full(
     own_server: OwnServer, small_disk: Path, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.faults.fix_scene import CASES, GATE, SECOND_GATE, Scene, gate, make_scene
+from tests.faults.fix_scene import GATE, PAIRS, SECOND_GATE, Scene, gate, make_scene
 from tests.integration.fix_database import PATIENCE_SECONDS
 from tests.integration.fix_site import Answer, Site
 from tests.integration.fix_threads import Call
@@ -88,7 +88,7 @@ def test_a_statement_that_takes_too_long(scene: Scene, monkeypatch: pytest.Monke
     scene.check_repeat()
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(params=PAIRS)
 def compressed_scene(
     request: pytest.FixtureRequest, community: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Scene:

@@ -13,13 +13,13 @@ import pytest
 from tests.faults.fix_copies import check_way
 from tests.faults.fix_own_server import OwnServer
 from tests.faults.fix_proxy import Link, Proxy
-from tests.faults.fix_scene import CASES, Scene, gate, make_scene
+from tests.faults.fix_scene import PAIRS, Scene, gate, make_scene
 from tools.process import wait_until
 
 PATIENCE = "3"  # seconds; the crash and the recovery are over by then
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(params=PAIRS)
 def own_scene(
     request: pytest.FixtureRequest, own_server: OwnServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Scene:
@@ -52,7 +52,7 @@ def careless_server(request: pytest.FixtureRequest, own_server: OwnServer) -> It
     own_server.server.stop()
     own_server.server.settings.update(request.param)
     own_server.restart()
-    own_server.site.database.execute("CREATE EXTENSION amcheck SCHEMA public")
+    own_server.site.database.execute("CREATE EXTENSION IF NOT EXISTS amcheck SCHEMA public")
     yield own_server
     own_server.server.stop()
     own_server.server.settings = usual
@@ -170,6 +170,7 @@ def answers(scene: Scene) -> bool:
         return False
 
 
+@pytest.mark.parametrize("own_scene", PAIRS[:1], indirect=True)
 def test_the_proxy_is_whole_without_rules(own_scene: Scene, own_server: OwnServer) -> None:
     proxy: Proxy = own_server.proxy()
     try:

@@ -84,8 +84,9 @@ def check_full(found: dict[str, Any]) -> None:
     assert full["files"] == []
 
 
-@pytest.mark.parametrize("mode", ["direct", "staging"])
-def test_a_full_temporary_disk(aftermath: Aftermath, kind: str, mode: str) -> None:
+def test_a_full_temporary_disk(aftermath: Aftermath, kind: str) -> None:
+    # No mode is at work while an archive is spooled; the restore afterwards goes either way.
+    mode = {"disk": "direct", "limit": "staging"}[kind]
     database = aftermath.site.database
     database.hypertable("t", "time timestamptz NOT NULL, v text")
     database.execute("INSERT INTO {s}.t VALUES ('2024-12-31 23:59Z', 'before'), ('2025-01-02Z', 'after')")
@@ -105,11 +106,11 @@ def test_a_full_temporary_disk(aftermath: Aftermath, kind: str, mode: str) -> No
 
 
 def test_a_gzip_bomb_fills_the_temporary_disk_and_no_memory(aftermath: Aftermath, kind: str) -> None:
-    """A quarter of a MiB that unpacks to 256. Only the disk bounds it: the answer is 507, and the disk is free again.
+    """An eighth of a MiB that unpacks to 128. Only the disk bounds it: the answer is 507, and the disk is free again.
 
     On a disk that is large enough the file is unpacked to its end, and refused for its header.
     """
-    bomb = gzip.compress(bytes(256 * MIB), compresslevel=9)
+    bomb = gzip.compress(bytes(128 * MIB), compresslevel=9)
     assert len(bomb) < MIB // 2
     database = aftermath.site.database
     database.hypertable("t", "time timestamptz NOT NULL, v text")
