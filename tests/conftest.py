@@ -1,18 +1,20 @@
+"""What every suite has: the servers, the function on them, and the look for what it must not leave."""
+
+from datetime import timedelta
+
+import hypothesis
+import pytest
+
+# Theirs are written out when they fail, like those of a test.
+pytest.register_assert_rewrite("tests.faults", "tests.fix_contract", "tests.fuzz", "tests.integration")
+
+# Others run beside an example, and the machine may be a small one: this catches a hang, and no slow moment.
+hypothesis.settings.register_profile("beside others", deadline=timedelta(seconds=20))
+hypothesis.settings.load_profile("beside others")
+
 pytest_plugins = [
     "tests.integration.fix_storage",
     "tests.integration.fix_database",
-    "tests.integration.fix_chunk",
-    "tests.integration.fix_binary",
-    "tests.integration.fix_identity",
-    "tests.integration.fix_azure",
     "tests.integration.fix_site",
-    "tests.integration.fix_fresh",
     "tests.faults.fix_aftermath",
-    "tests.faults.fix_http_fault",
-    "tests.faults.fix_scene",
-    "tests.faults.fix_days",
-    "tests.fuzz.fix_fuzz",
-    "tests.faults.fix_proxy",
-    "tests.faults.fix_own_server",
-    "tests.integration.fix_tls",
 ]

@@ -14,6 +14,8 @@ from tests.faults.fix_days import Days
 from tests.faults.fix_http_fault import Fault
 from tests.integration.fix_site import Answer
 
+pytestmark = pytest.mark.any_server
+
 WRONG_KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="
 # Where an archive is spooled no destination is touched yet; where it is streamed each of them has rows by then.
 IN_MID_READ = pytest.mark.parametrize("way", ["direct_plain", "direct_fast", "staging_fast", "replace_fast"])

@@ -16,7 +16,7 @@ STALLS: list[Kind] = ["stall", "stall answer", "stall body"]
 RANGES = (0, RANGE_BYTES, 2 * RANGE_BYTES)
 
 # The SDK leaves the connection of an answer that it will retry to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = [pytest.mark.any_server, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
 
 
 def add_all(days: Days, kinds: list[Kind], times: int | None) -> list[str]:

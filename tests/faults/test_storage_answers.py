@@ -12,7 +12,7 @@ from tests.faults.fix_http_fault import Fault
 STATUSES = [(500, "InternalError"), (503, "ServerBusy"), (429, "TooManyRequests")]
 
 # The SDK leaves the connection of an answer that it will retry to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = [pytest.mark.any_server, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
 
 
 def add_all(days: Days, times: int | None) -> None:

@@ -15,6 +15,8 @@ import pytest
 from tests.faults.fix_aftermath import Aftermath
 from tests.fix_small_disk import can_mount
 
+pytestmark = pytest.mark.any_server
+
 ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024
 

@@ -29,6 +29,8 @@ from tests.integration.fix_host import free_port
 from tests.integration.fix_identity import ManagedIdentity
 from tests.integration.fix_site import DAY, Site
 
+pytestmark = pytest.mark.any_server
+
 CANARIES = {
     "password": "canary-password-Zq8",
     "uri": "canary-uri-pass%40Zq8",

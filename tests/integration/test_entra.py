@@ -12,6 +12,8 @@ from tests.integration.fix_host import free_port
 from tests.integration.fix_identity import ManagedIdentity, forget_identity
 from tests.integration.fix_tls import TlsSite
 
+pytestmark = pytest.mark.any_server
+
 # As long as a real one, and of the same letters.
 TOKEN = "eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9." + "Zm9vYmFy" * 200 + ".c2lnbmF0dXJl-_"
 ROLE = "restore-chunk identity"

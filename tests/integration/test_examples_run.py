@@ -20,6 +20,8 @@ from tests.integration.fix_host import free_port, running_host
 from tests.integration.fix_site import Site
 from tools.config import LOOPBACK, REPOSITORY
 
+pytestmark = pytest.mark.any_server
+
 DAYS = ("2025-01-01", "2025-01-02", "2025-01-03")
 KEY = "Zm9yLXRlc3RzLW9ubHk="
 SCRIPTS = {

@@ -14,6 +14,8 @@ from tests.integration.fix_identity import ManagedIdentity
 from tests.integration.fix_site import Answer, Site
 from tools.config import LOOPBACK
 
+pytestmark = pytest.mark.any_server
+
 SAS = "?sv=2024-11-04&sp=r&sig=hunter2"
 
 

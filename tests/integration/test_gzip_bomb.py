@@ -10,6 +10,8 @@ import pytest
 
 from tests.faults.fix_aftermath import Aftermath
 
+pytestmark = pytest.mark.any_server
+
 MIB = 1024 * 1024
 
 

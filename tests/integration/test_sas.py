@@ -19,6 +19,8 @@ from tests.integration.fix_identity import ManagedIdentity
 from tests.integration.fix_site import Site
 from tests.integration.fix_storage import Storage, read, refused
 
+pytestmark = pytest.mark.any_server
+
 MIB = 1024 * 1024
 PATH = "backups/weavix/silver.telemetry.2025-01-01.csv.gz"
 WRONG_KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="

@@ -6,6 +6,8 @@ import pytest
 
 from tests.integration.fix_tls import TlsSite
 
+pytestmark = pytest.mark.any_server
+
 
 def test_verify_full_by_the_machines_own_roots(tls_site: TlsSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the documents recommend, with no file named anywhere. SSL_CERT_FILE makes the authority one of the roots."""

@@ -1,0 +1,31 @@
+"""The fixtures of the integration tests."""
+
+import pytest
+
+from tests.integration.fix_azure import azure, lake
+from tests.integration.fix_binary import both_ways
+from tests.integration.fix_chunk import bare, full
+from tests.integration.fix_fresh import load
+from tests.integration.fix_identity import managed_identity
+from tests.integration.fix_tls import tls_postgres, tls_site
+
+__all__ = [
+    "azure",
+    "bare",
+    "both_ways",
+    "full",
+    "lake",
+    "load",
+    "managed_identity",
+    "tls_postgres",
+    "tls_site",
+]
+
+# Each takes seconds to make, and is made once for all tests that ask for it: these go to one worker.
+MADE_ONCE = {"tls_postgres", "race", "bomb"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for name in MADE_ONCE.intersection(getattr(item, "fixturenames", [])):
+            item.add_marker(pytest.mark.xdist_group(name))
