@@ -15,6 +15,6 @@ hypothesis.settings.load_profile("beside others")
 pytest_plugins = [
     "tests.integration.fix_storage",
     "tests.integration.fix_database",
-    "tests.integration.fix_site",
+    "tests.integration.fix_app",
     "tests.faults.fix_aftermath",
 ]

@@ -12,9 +12,9 @@ import psycopg2
 import pytest
 
 from tests.faults.fix_proxy import Proxy
+from tests.integration.fix_app import App, _app
 from tests.integration.fix_database import Database
 from tests.integration.fix_host import free_port
-from tests.integration.fix_site import Site, _site
 from tests.integration.fix_storage import Storage
 from tools.config import load_config
 from tools.postgres import Postgres
@@ -26,22 +26,22 @@ _SETTINGS = {"wal_writer_delay": "10s", "shared_buffers": "64MB", "autovacuum": 
 
 @dataclass
 class OwnServer:
-    """The server and one database of it. `site` is made anew when the server was killed."""
+    """The server and one database of it. `app` is made anew when the server was killed."""
 
     server: Postgres
     storage: Storage
     name: str
-    site: Site
+    app: App
 
-    def restart(self) -> Site:
+    def restart(self) -> App:
         """Start the server after it was killed; it recovers."""
-        self.site.database.connection.close()
+        self.app.database.connection.close()
         self.server.start()
-        self.site = Site(self.storage, _connect(self.server, self.name, self.site.database.schema))
-        return self.site
+        self.app = App(self.storage, _connect(self.server, self.name, self.app.database.schema))
+        return self.app
 
     def proxy(self) -> Proxy:
-        return Proxy(self.site.database.connection.info.host, self.server.port)
+        return Proxy(self.app.database.connection.info.host, self.server.port)
 
 
 def _connect(server: Postgres, name: str, schema: str) -> Database:
@@ -82,8 +82,8 @@ def own_server(
     own_postgres.start()
     database = _connect(own_postgres, own_database, f"s{uuid.uuid4().hex[:8]}")
     database.execute("CREATE SCHEMA {s}")
-    own = OwnServer(own_postgres, storage, own_database, _site(monkeypatch, storage, database))
+    own = OwnServer(own_postgres, storage, own_database, _app(monkeypatch, storage, database))
     yield own
     # A test that failed may have left it killed.
     own.restart().database.execute("DROP SCHEMA IF EXISTS {s} CASCADE")
-    own.site.database.connection.close()
+    own.app.database.connection.close()

@@ -12,7 +12,7 @@ import pytest
 from shared.lake.service_client import RANGE_BYTES
 from tests.faults.fix_days import Days
 from tests.faults.fix_http_fault import Fault
-from tests.integration.fix_site import Answer
+from tests.integration.fix_app import Answer
 
 pytestmark = pytest.mark.any_server
 
@@ -25,7 +25,7 @@ SMALL = gzip.compress(b"time,v\n2025-01-01 06:00Z,another version\n")
 
 
 def blob(days: Days, path: str) -> Any:
-    return days.site.storage.service.get_blob_client(days.site.storage.filesystem, path)
+    return days.app.storage.service.get_blob_client(days.app.storage.filesystem, path)
 
 
 def stored(days: Days, path: str) -> bytes:
@@ -49,7 +49,7 @@ def test_an_archive_that_is_overwritten_in_mid_read(days: Days, way: str, from_b
     """The other version is as long, and begins alike: only the ETag tells. It is the one that is restored next."""
 
     def overwrite(path: str) -> None:
-        days.site.storage.put(path, stored(days, path))
+        days.app.storage.put(path, stored(days, path))
 
     in_mid_read(days, way, overwrite, from_byte)
     days.assert_refused(changed)
@@ -58,7 +58,7 @@ def test_an_archive_that_is_overwritten_in_mid_read(days: Days, way: str, from_b
 @IN_MID_READ
 def test_an_archive_that_is_overwritten_by_a_shorter_one(days: Days, way: str) -> None:
     """The second range lies beyond the new version's end."""
-    path = in_mid_read(days, way, lambda path: days.site.storage.put(path, SMALL))
+    path = in_mid_read(days, way, lambda path: days.app.storage.put(path, SMALL))
     before = days.aftermath.rows("t")
     assert changed(days.restore("t"))
     assert days.aftermath.rows("t") == before
@@ -74,7 +74,7 @@ def test_an_archive_that_is_overwritten_after_it_was_read(days: Days, way: str) 
     first = blob(days, path).get_blob_properties().etag
 
     def overwrite() -> None:
-        days.site.storage.put(path, SMALL)
+        days.app.storage.put(path, SMALL)
 
     # The two ranges after the first are asked for at once. When both are answered, the file was read whole.
     both_read = threading.Barrier(2, overwrite, timeout=30)
@@ -102,7 +102,7 @@ def test_an_archive_that_is_deleted_in_mid_read(days: Days, way: str) -> None:
     assert days.aftermath.rows("t") == before
     days.aftermath.assert_nothing_left()
     for path, data in content.items():
-        days.site.storage.put(path, data)
+        days.app.storage.put(path, data)
     days.assert_restored()
 
 
@@ -117,7 +117,7 @@ def test_an_archive_that_is_deleted_before_it_is_read(days: Days, way: str) -> N
     assert answer.body["error"]["retryable"] is False
     assert days.aftermath.rows("t") == before
     days.aftermath.assert_nothing_left()
-    days.site.storage.put(path, content)
+    days.app.storage.put(path, content)
     days.assert_restored()
 
 
@@ -125,7 +125,7 @@ def test_an_archive_that_is_deleted_before_it_is_read(days: Days, way: str) -> N
 def test_a_key_that_was_rotated(days: Days, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     days.add("t", way)
     before = days.aftermath.rows("t")
-    right = days.site.storage.connection_string
+    right = days.app.storage.connection_string
     monkeypatch.setenv("ADLS_CONNECTION_STRING", re.sub("AccountKey=[^;]+", f"AccountKey={WRONG_KEY}", right))
     answer = days.restore("t")
     assert (answer.status, answer.code) == (403, "StorageAccessDenied")

@@ -89,12 +89,12 @@ def check_full(found: dict[str, Any]) -> None:
 def test_a_full_temporary_disk(aftermath: Aftermath, kind: str) -> None:
     # No mode is at work while an archive is spooled; the restore afterwards goes either way.
     mode = {"disk": "direct", "limit": "staging"}[kind]
-    database = aftermath.site.database
+    database = aftermath.app.database
     database.hypertable("t", "time timestamptz NOT NULL, v text")
     database.execute("INSERT INTO {s}.t VALUES ('2024-12-31 23:59Z', 'before'), ('2025-01-02Z', 'after')")
     before = aftermath.rows("t")
     rows = [f"2025-01-01 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}Z,{'x' * 100}" for n in range(40_000)]
-    url = aftermath.site.archive("t", "\n".join(["time,v", *rows]).encode())
+    url = aftermath.app.archive("t", "\n".join(["time,v", *rows]).encode())
     found = probe(aftermath, kind, {"adls_url": url, "pg": database.pg, "destination": {"mode": mode}})
     check_full(found)
     if kind == "disk":
@@ -114,9 +114,9 @@ def test_a_gzip_bomb_fills_the_temporary_disk_and_no_memory(aftermath: Aftermath
     """
     bomb = gzip.compress(bytes(128 * MIB), compresslevel=9)
     assert len(bomb) < MIB // 2
-    database = aftermath.site.database
+    database = aftermath.app.database
     database.hypertable("t", "time timestamptz NOT NULL, v text")
-    found = probe(aftermath, kind, {"adls_url": aftermath.site.stored("t", bomb), "pg": database.pg})
+    found = probe(aftermath, kind, {"adls_url": aftermath.app.stored("t", bomb), "pg": database.pg})
     check_full(found)
     if kind == "disk":
         check_full({"full": found["later"]})

@@ -5,20 +5,20 @@ import pytest
 from tests.integration.fix_azure import azure, lake
 from tests.integration.fix_binary import both_ways
 from tests.integration.fix_chunk import bare, full
-from tests.integration.fix_fresh import load
+from tests.integration.fix_compressing_load import compressing_load
 from tests.integration.fix_identity import managed_identity
-from tests.integration.fix_tls import tls_postgres, tls_site
+from tests.integration.fix_tls import tls_app, tls_postgres
 
 __all__ = [
     "azure",
     "bare",
     "both_ways",
+    "compressing_load",
     "full",
     "lake",
-    "load",
     "managed_identity",
+    "tls_app",
     "tls_postgres",
-    "tls_site",
 ]
 
 # Each takes seconds to make, and is made once for all tests that ask for it: these go to one worker.

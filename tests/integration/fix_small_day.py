@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.integration.fix_site import Answer, Site
+from tests.integration.fix_app import Answer, App
 
 TABLE = "time timestamptz NOT NULL, v int, PRIMARY KEY (time)"
 CSV = b"time,v\n2025-01-01 00:00Z,1\n2025-01-01 12:00Z,2\n"
@@ -12,23 +12,23 @@ NEIGHBOURS = "('2024-12-31 23:59:59.999999Z', -1), ('2025-01-02 00:00Z', -2)"
 DAY_FILTER = "time >= '2025-01-01Z' AND time < '2025-01-02Z'"
 
 
-def table_with_a_day(site: Site, interval: str = "interval '1 day'") -> None:
-    site.database.hypertable("t", TABLE, interval=interval)
-    site.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 03:00Z', 7), ('2025-01-01 12:00Z', 8), " + NEIGHBOURS)
+def table_with_a_day(app: App, interval: str = "interval '1 day'") -> None:
+    app.database.hypertable("t", TABLE, interval=interval)
+    app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 03:00Z', 7), ('2025-01-01 12:00Z', 8), " + NEIGHBOURS)
 
 
-def slow_down(site: Site, seconds: float) -> None:
+def slow_down(app: App, seconds: float) -> None:
     """Let the load of each row take so long."""
-    site.database.execute(
+    app.database.execute(
         "CREATE FUNCTION {s}.slow() RETURNS trigger LANGUAGE plpgsql AS"
         f" $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NEW; END $$"
     )
-    site.database.execute("CREATE TRIGGER slow BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.slow()")
+    app.database.execute("CREATE TRIGGER slow BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.slow()")
 
 
-def restore(site: Site, csv: bytes = CSV, **destination: Any) -> Answer:
-    return site.restore(site.archive("t", csv), destination=destination)
+def restore(app: App, csv: bytes = CSV, **destination: Any) -> Answer:
+    return app.restore(app.archive("t", csv), destination=destination)
 
 
-def values(site: Site) -> list[int]:
-    return [row[0] for row in site.database.fetch("SELECT v FROM {s}.t ORDER BY time")]
+def values(app: App) -> list[int]:
+    return [row[0] for row in app.database.fetch("SELECT v FROM {s}.t ORDER BY time")]

@@ -18,7 +18,7 @@ import pytest
 
 from shared.database.connection import APPLICATION_NAME
 from shared.lake.service_client import forget_clients
-from tests.integration.fix_site import Answer, Site
+from tests.integration.fix_app import Answer, App
 from tools.process import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -62,21 +62,21 @@ def csv_of(number: int) -> bytes:
     return "\n".join(["time,v", *rows, ""]).encode()
 
 
-def job(site: Site, number: int) -> Job:
+def job(app: App, number: int) -> Job:
     code = FAULTS.get(number, (200, None))[1]
     table = "nix" if code == "TableNotFound" else "t"
     archive = gzip.compress(csv_of(number))
     if code == "ArchiveTruncated":
         archive = archive[: len(archive) // 2]
-    url = site.stored(table, archive, day=day_of(number))
+    url = app.stored(table, archive, day=day_of(number))
     if code == "ArchiveNotFound":
         url = url.replace("/backups/", "/nowhere/")
     return Job(number, url, "staging" if number % 2 else "direct")
 
 
-def sessions(site: Site) -> int:
+def sessions(app: App) -> int:
     count = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE %s || '%%' AND datname = %s"
-    return int(site.database.value(count, APPLICATION_NAME, site.database.name))
+    return int(app.database.value(count, APPLICATION_NAME, app.database.name))
 
 
 def file_descriptors() -> int:
@@ -93,15 +93,15 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield found
 
 
-def test_two_hundred_days_with_faulty_ones_among_them(site: Site, pool: ThreadPoolExecutor) -> None:
-    site.database.hypertable("t", "time timestamptz NOT NULL, v int NOT NULL, PRIMARY KEY (time)")
-    jobs = list(pool.map(lambda number: job(site, number), range(DAYS)))
+def test_two_hundred_days_with_faulty_ones_among_them(app: App, pool: ThreadPoolExecutor) -> None:
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int NOT NULL, PRIMARY KEY (time)")
+    jobs = list(pool.map(lambda number: job(app, number), range(DAYS)))
 
     def send(work: Job) -> Answer:
-        return site.restore(work.adls_url, destination={"mode": work.mode})
+        return app.restore(work.adls_url, destination={"mode": work.mode})
 
     assert send(jobs[0]).status == 200  # what is imported and opened once is there now
-    site.database.execute("TRUNCATE {s}.t")
+    app.database.execute("TRUNCATE {s}.t")
     before = file_descriptors()
 
     answers = dict(zip(range(DAYS), pool.map(send, jobs), strict=True))
@@ -120,9 +120,9 @@ def test_two_hundred_days_with_faulty_ones_among_them(site: Site, pool: ThreadPo
         for n in range(ROWS)
     ]
     read = "SELECT to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), v FROM {s}.t ORDER BY time"
-    assert site.database.fetch(read) == expected
-    assert site.database.value("SELECT count(*) FROM public.show_chunks('{s}.t')") == DAYS - len(FAULTS)
-    assert wait_until(lambda: sessions(site) == 0, 10), "a connection is left"
+    assert app.database.fetch(read) == expected
+    assert app.database.value("SELECT count(*) FROM public.show_chunks('{s}.t')") == DAYS - len(FAULTS)
+    assert wait_until(lambda: sessions(app) == 0, 10), "a connection is left"
     assert file_descriptors() <= before
 
 
@@ -170,14 +170,14 @@ print(json.dumps(found))
 TOLERANCE_BYTES = 2 * MIB
 
 
-def test_memory_and_descriptors_stay_flat_over_a_thousand_restores(site: Site) -> None:
+def test_memory_and_descriptors_stay_flat_over_a_thousand_restores(app: App) -> None:
     good = []
     for n in range(4):
         # In a chunk of a week the day is deleted; a TRUNCATE would wait for the other threads' transactions to end.
-        site.database.hypertable(f"t{n}", "time timestamptz NOT NULL, v int", interval="interval '7 days'")
+        app.database.hypertable(f"t{n}", "time timestamptz NOT NULL, v int", interval="interval '7 days'")
         destination = {"on_existing": "replace", "mode": "staging" if n % 2 else "direct"}
-        good.append({"adls_url": site.archive(f"t{n}", csv_of(0)), "pg": site.database.pg, "destination": destination})
-    bad = good[0] | {"adls_url": site.archive("t0", csv_of(23), day=day_of(23))}
+        good.append({"adls_url": app.archive(f"t{n}", csv_of(0)), "pg": app.database.pg, "destination": destination})
+    bad = good[0] | {"adls_url": app.archive("t0", csv_of(23), day=day_of(23))}
     ran = subprocess.run(
         [sys.executable, "-c", PROBE],
         cwd=ROOT,
@@ -195,5 +195,5 @@ def test_memory_and_descriptors_stay_flat_over_a_thousand_restores(site: Site) -
     assert end - after_warm_up < TOLERANCE_BYTES, found
     assert found["descriptors"][-1] <= found["descriptors"][0], found
     for n in range(4):
-        assert site.database.value(f"SELECT count(*) FROM {{s}}.t{n}") == ROWS
-    assert sessions(site) == 0
+        assert app.database.value(f"SELECT count(*) FROM {{s}}.t{n}") == ROWS
+    assert sessions(app) == 0
