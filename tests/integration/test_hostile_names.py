@@ -22,6 +22,8 @@ from tests.integration.fix_names import (
     values,
 )
 
+pytestmark = pytest.mark.any_server
+
 ROWS = [("2025-01-01 01:00Z", "a"), ("2025-01-01 02:00Z", "b")]
 CSV = csv_of(("time", "v"), ROWS)
 

@@ -68,7 +68,7 @@ def test_streaming_takes_no_temporary_disk(app: App, large: str, monkeypatch: py
     assert restore(app, large, "stream").status == 200
 
 
-@BOTH
+@pytest.mark.any_server
 @pytest.mark.parametrize(
     ("damage", "code"),
     [
@@ -79,7 +79,11 @@ def test_streaming_takes_no_temporary_disk(app: App, large: str, monkeypatch: py
         (lambda packed: packed + gzip.compress(b"2025-01-01,x\n\\.\n2025-01-01,y\n"), "EndOfDataMarker"),
     ],
 )
-@pytest.mark.parametrize("destination", [{}, {"mode": "staging"}, {"on_existing": "replace"}])
+@pytest.mark.parametrize(
+    ("transfer", "destination"),
+    # Where an archive is spooled no destination is touched yet.
+    [("spool", {}), ("stream", {}), ("stream", {"mode": "staging"}), ("stream", {"on_existing": "replace"})],
+)
 def test_an_archive_that_is_not_whole_leaves_the_table_as_it_was(
     app: App, transfer: str, destination: dict[str, str], damage: Any, code: str
 ) -> None:
