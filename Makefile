@@ -10,7 +10,7 @@
 PY := .work/venv/bin/python
 # Many tests wait, for a lock, a timeout or a server: one more than two cores have.
 JOBS ?= 3
-PYTEST := -m pytest --numprocesses=$(JOBS) --dist=loadgroup
+PYTEST := -m pytest --numprocesses=$(JOBS)
 # Named, since ruff would enter .work/ where the folder is no git repository.
 SOURCES := RestoreChunk shared tools tests benchmarks
 

@@ -1,7 +1,5 @@
 """The fixtures of the integration tests."""
 
-import pytest
-
 from tests.integration.fix_azure import azure, lake
 from tests.integration.fix_binary import both_ways
 from tests.integration.fix_chunk import bare, full
@@ -20,12 +18,3 @@ __all__ = [
     "tls_app",
     "tls_postgres",
 ]
-
-# Each takes seconds to make, and is made once for all tests that ask for it: these go to one worker.
-MADE_ONCE = {"tls_postgres", "race", "bomb"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        for name in MADE_ONCE.intersection(getattr(item, "fixturenames", [])):
-            item.add_marker(pytest.mark.xdist_group(name))

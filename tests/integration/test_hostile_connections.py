@@ -13,8 +13,7 @@ from psycopg2 import sql
 from tests.integration.fix_app import App
 from tests.integration.fix_names import NAMES, csv_of, make_canary, nothing_else_happens, run
 
-# The names of roles and databases are the whole server's: no two tests may have one at once.
-pytestmark = [pytest.mark.any_server, pytest.mark.xdist_group("names of a server")]
+pytestmark = pytest.mark.any_server
 
 CSV = csv_of(("time", "v"), [("2025-01-01 01:00Z", "a")])
 # Of a connection string's own language: keywords, quotes, a URI's delimiters, an address.
