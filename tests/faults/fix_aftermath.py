@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from shared.database.connection import APPLICATION_NAME
+from shared.postgres.connect import APPLICATION_NAME
 from tests.integration.fix_app import App
 from tools.process import wait_until
 

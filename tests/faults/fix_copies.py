@@ -30,4 +30,4 @@ def check_way(answer: Answer, copy: dict[str, Any], database: Database, *, by_ow
     assert (told["transfer"], told["format"]) == (copy["transfer"], copy["format"]), told
     is_own = answer.body.get("removed_by") != "delete"
     is_aside = copy["indexes"] == "auto" and is_own and by_owner and database.version >= (2, 28)
-    assert bool(told["indexes_set_aside"]) == is_aside, told
+    assert bool(told["indexes_deferred"]) == is_aside, told

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from shared.lake.service_client import RANGE_BYTES
+from shared.archive.client import RANGE_BYTES
 from tests.faults.fix_aftermath import Aftermath
 from tests.faults.fix_copies import COPIES, check_way
 from tests.faults.fix_http_fault import Fault, FaultyStorage

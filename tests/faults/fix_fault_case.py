@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shared.database.connection import APPLICATION_NAME
+from shared.postgres.connect import APPLICATION_NAME
 from tests.faults.fix_aftermath import Aftermath
 from tests.faults.fix_copies import COPIES, MIXED_COPIES, check_way
 from tests.integration.fix_app import Answer, App

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.lake.service_client import RANGE_BYTES
+from shared.archive.client import RANGE_BYTES
 from tests.faults.fix_days import Days
 from tests.faults.fix_http_fault import Fault
 from tests.integration.fix_app import Answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.lake.service_client import RANGE_BYTES
+from shared.archive.client import RANGE_BYTES
 from tests.faults.fix_days import WAYS, Days, unreachable
 from tests.faults.fix_http_fault import Fault, Kind
 

@@ -10,7 +10,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import RestoreError
-from shared.lake.adls_url import parse_adls_url
+from shared.model.location import parse_adls_url
 from tests.fuzz.fix_fuzz import FUZZ, Target
 
 CSV = b"time,v\n2025-01-01 00:00Z,1\n2025-01-01 12:00Z,2\n"

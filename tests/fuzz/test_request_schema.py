@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.request import RestoreRequest
+from shared.model.request import RestoreRequest
 from tests.fuzz.fix_fuzz import FUZZ, Target
 
 SCHEMA = RestoreRequest.model_json_schema()

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 
-from shared.clouds import CLOUDS
-from shared.lake.service_client import forget_clients
+from shared.identity import CLOUDS
+from shared.archive.client import forget_clients
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.integration.fix_identity import serving

@@ -11,11 +11,11 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, whatever psycopg2 calls it
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from shared.binary.encode import BinaryRows
-from shared.binary.plan import NotExact, why_not
-from shared.csv_options import CsvOptions
-from shared.database.copy_sql import copy_statement
-from shared.database.hypertable import Column
+from shared.binary.encoder import BinaryRows
+from shared.binary.eligibility import NotEncodable, reason_for_text
+from shared.csvfile.options import CsvOptions
+from shared.load.copy.text import copy_statement
+from shared.timescale.table import Column
 
 
 def columns_of(types: Sequence[str]) -> list[Column]:
@@ -28,7 +28,7 @@ def in_binary(columns: Sequence[Column], options: CsvOptions, blocks: Sequence[b
     rows = BinaryRows(columns, options)
     try:
         return b"".join(rows.encode(blocks)), rows.rows
-    except NotExact:
+    except NotEncodable:
         return None
 
 
@@ -40,7 +40,7 @@ class BothWays:
 
     def load(self, columns: Sequence[Column], options: CsvOptions, blocks: Sequence[bytes]) -> str:
         """Load a file both ways, and compare. Say whether it went binary, and if not, who refused it."""
-        if why_not(columns, options, server_encoding="UTF8") is not None:
+        if reason_for_text(columns, options, server_encoding="UTF8") is not None:
             return "not possible"
         encoded = in_binary(columns, options, blocks)
         if encoded is None:

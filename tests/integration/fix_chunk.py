@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shared.database.set_aside import Build, IndexesAside, Plan, decide
+from shared.timescale.indexes.deferred import Build, DeferredIndexes, Plan, decide
 from tests.integration.fix_database import Database
 from tests.integration.fix_hypertable import Hypertable
 
@@ -89,7 +89,7 @@ class Day(Hypertable):
             emptied: whether the chunk is there already, and is truncated.
             build: how the indexes are built.
         """
-        indexes = IndexesAside(self.cursor, self.table, build)
+        indexes = DeferredIndexes(self.cursor, self.table, build)
         before = self.chunks
         if emptied:
             self.execute(f"TRUNCATE {self.chunk}")
@@ -98,7 +98,7 @@ class Day(Hypertable):
             self.execute(statement)
             if aside:
                 indexes.take([chunk for chunk in self.chunks if chunk not in before])
-        indexes.put_back()
+        indexes.rebuild()
         self.plans = indexes.plans
         return {one.code for plan in self.plans for one in plan.kept}
 

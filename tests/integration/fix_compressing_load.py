@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shared.database.compress_fresh import compress_fresh
-from shared.database.steps import ChunkStep
+from shared.timescale.compression import compress_new_chunks
+from shared.model.results import ChunkStep
 from tests.integration.fix_database import Database
 from tests.integration.fix_hypertable import Hypertable
 
@@ -34,7 +34,7 @@ class CompressingLoad(Hypertable):
         """Run SQL; `{s}` in it is the schema, `{t}` the table."""
         super().execute(statement.replace("{t}", T))
 
-    def set_aside(self) -> None:
+    def drop_indexes(self) -> None:
         """Drop the indexes of the only chunk."""
         (chunk,) = self.chunks
         self.cursor.execute(
@@ -46,7 +46,7 @@ class CompressingLoad(Hypertable):
             self.cursor.execute(f"DROP INDEX {name}")
             self.definitions.append(definition)
 
-    def put_back(self) -> None:
+    def rebuild(self) -> None:
         self.was_compressed = any(chunk.is_compressed for chunk in self.chunks)
         for definition in self.definitions:
             self.cursor.execute(definition)
@@ -54,14 +54,14 @@ class CompressingLoad(Hypertable):
     def compress(self) -> list[ChunkStep]:
         table = self.table
         assert table.timescaledb is not None
-        return compress_fresh(self.cursor, table.timescaledb, table, self.chunks, self.put_back)
+        return compress_new_chunks(self.cursor, table.timescaledb, table, self.chunks, self.rebuild)
 
     def day(self, *statements: str, prepare: Callable[[], None] | None = None) -> list[tuple[str, str]]:
         """Load the day into a chunk without indexes and compress it; say what the steps were."""
         with self.transaction("COMMIT"):
             for statement in statements:
                 self.execute(statement)
-            (prepare or self.set_aside)()
+            (prepare or self.drop_indexes)()
             steps = self.compress()
         return [(step.action, step.outcome) for step in steps]
 

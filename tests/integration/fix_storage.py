@@ -15,8 +15,8 @@ from azure.storage.blob import BlobSasPermissions, BlobServiceClient, ContentSet
 
 from shared.errors import RestoreError
 from shared.lake import service_client
-from shared.lake.adls_url import parse_adls_url
-from shared.lake.archive import open_archive
+from shared.model.location import parse_adls_url
+from shared.archive.download import open_archive
 from shared.secret import Secret
 from shared.settings import Settings
 

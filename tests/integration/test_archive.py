@@ -11,17 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
-from shared.errors import (
-    ArchiveChanged,
-    ArchiveNotFound,
-    ArchiveNotReadable,
-    RestoreError,
-    StorageAccessDenied,
-    StorageUnreachable,
-)
-from shared.lake.adls_url import parse_adls_url
-from shared.lake.archive import open_archive
-from shared.lake.service_client import RANGE_BYTES
+from shared.errors import ArchiveChanged, ArchiveNotFound, ArchiveNotReadable, RestoreError, StorageAccessDenied, StorageUnreachable
+from shared.model.location import parse_adls_url
+from shared.archive.download import open_archive
+from shared.archive.client import RANGE_BYTES
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.integration.fix_host import free_port

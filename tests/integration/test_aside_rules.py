@@ -9,7 +9,7 @@ from dataclasses import replace
 import psycopg2
 import pytest
 
-from shared.database.aside_rules import table_rule
+from shared.timescale.indexes.eligibility import table_rule
 from tests.integration.fix_chunk import Day, plain_name
 
 ROW = "INSERT INTO {s}.t VALUES ('2025-01-01', 1, 1, 'a')"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from shared.csv_options import CsvOptions
-from shared.database.hypertable import Column
+from shared.csvfile.options import CsvOptions
+from shared.timescale.table import Column
 from tests.binary_values import ODD, PLAIN, TYPES, quoted
 from tests.integration.fix_binary import BothWays, columns_of
 

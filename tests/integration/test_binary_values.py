@@ -12,10 +12,10 @@ from typing import get_args
 import pytest
 from psycopg2 import sql
 
-from shared.binary.encode import BLOCK_BYTES
-from shared.binary.plan import Kind, kind_of
-from shared.csv_options import CsvOptions
-from shared.database.hypertable import Column
+from shared.binary.encoder import BLOCK_BYTES
+from shared.binary.eligibility import Kind, kind_of
+from shared.csvfile.options import CsvOptions
+from shared.timescale.table import Column
 from tests.binary_values import ODD, TYPES, quoted
 from tests.integration.fix_binary import BothWays, columns_of, in_binary
 

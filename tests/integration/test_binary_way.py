@@ -13,22 +13,18 @@ import psycopg2
 import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatever psycopg2 calls it
 
-from shared.binary.plan import FEWEST_BYTES
-from shared.binary.way import Taken, TextDecides, columns_of_file, copy_in_binary, obstacle
-from shared.csv_options import CsvOptions
-from shared.csv_source import CsvSource
-from shared.database.hypertable import Table, find_table
-from shared.database.load import begin_session, copy_into, make_staging
-from shared.errors import (
-    ArchiveTruncated,
-    DatabasePermissionDenied,
-    DatabaseUnreachable,
-    DataRejected,
-    StatementCanceled,
-)
-from shared.lake.csv_stream import StreamedCsv
-from shared.lake.expansion import gunzip_within
-from shared.lake.spool import spooled_csv
+from shared.binary.eligibility import FEWEST_BYTES
+from shared.load.copy.binary import Taken, TextDecides, columns_of_file, copy_in_binary, reason_for_text_before_copy
+from shared.csvfile.options import CsvOptions
+from shared.csvfile.source import CsvSource
+from shared.timescale.table import Table, find_table
+from shared.load.copy.staging import make_staging
+from shared.load.copy.text import copy_into
+from shared.postgres.transaction import set_transaction_limits
+from shared.errors import ArchiveTruncated, DataRejected, DatabasePermissionDenied, DatabaseUnreachable, StatementCanceled
+from shared.archive.unpacked import StreamedCsv
+from shared.archive.gunzip import gunzip_within
+from shared.archive.unpacked import spooled_csv
 from shared.names import QualifiedName
 from tests.integration.fix_database import Database
 
@@ -68,7 +64,7 @@ def cursor(database: Database) -> Iterator[Cursor]:
     """A cursor in the load's transaction, which is rolled back in the end."""
     with database.connection.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        begin_session(cursor, synchronous_commit_off=True, lock_timeout_seconds=5, statement_timeout_seconds=60)
+        set_transaction_limits(cursor, synchronous_commit_off=True, lock_timeout_seconds=5, statement_timeout_seconds=60)
         yield cursor
         cursor.execute("ROLLBACK")
 
@@ -87,12 +83,12 @@ def names_in(csv: CsvSource) -> list[str]:
 def copy(cursor: Cursor, database: Database, csv: CsvSource, name: str = "t") -> Taken:
     table = table_of(cursor, database, name)
     columns = columns_of_file(names_in(csv), table, table)
-    assert obstacle(cursor, columns, OPTIONS, csv, csv_bytes=None) is None
+    assert reason_for_text_before_copy(cursor, columns, OPTIONS, csv, csv_bytes=None) is None
     return copy_in_binary(cursor, table.identifier, columns, OPTIONS, csv)
 
 
 def copy_as_text(cursor: Cursor, database: Database, csv: CsvSource, name: str = "t") -> int:
-    with csv.opened() as reader:
+    with csv.open() as reader:
         return copy_into(cursor, table_of(cursor, database, name).identifier, names_in(csv), OPTIONS, reader)
 
 
@@ -194,13 +190,13 @@ def test_what_a_row_is_to_blame_for_is_left_to_the_text_way(
 def test_a_row_more_in_the_archive_than_were_encoded(database: Database, cursor: Cursor, opened: Open) -> None:
     database.hypertable("t", COLUMNS)
     with opened(gzip.compress(HEADER + LINES[0])) as csv:
-        csv.read_through()
+        csv.drain()
         table = table_of(cursor, database)
         columns = columns_of_file(names_in(csv), table, table)
 
         class CountedOtherwise:
             head, size, ends_with_marker = csv.head, csv.size, False
-            read_through, opened, records = csv.read_through, csv.opened, 3
+            drain, opened, records = csv.drain, csv.open, 3
 
         with pytest.raises(TextDecides, match="of 2 rows 1 were encoded, and 1 taken"):
             copy_in_binary(cursor, table.identifier, columns, OPTIONS, CountedOtherwise())
@@ -258,7 +254,7 @@ def test_a_connection_that_breaks_is_not_for_the_text_way(database: Database) ->
 def against(cursor: Cursor, database: Database, data: bytes, csv_bytes: int | None = 0) -> str | None:
     table = table_of(cursor, database)
     with spool(gzip.compress(data, 1)) as csv:
-        reason = obstacle(cursor, columns_of_file(names_in(csv), table, table), OPTIONS, csv, csv_bytes=csv_bytes)
+        reason = reason_for_text_before_copy(cursor, columns_of_file(names_in(csv), table, table), OPTIONS, csv, csv_bytes=csv_bytes)
         assert csv.head.tell() == 0
     return reason
 
@@ -294,7 +290,7 @@ def test_a_staging_table_takes_the_file_as_it_is(database: Database, cursor: Cur
     staging = make_staging(cursor, table, like, names, "0")
     options = CsvOptions(force_null=("more",))
     with spool(gzip.compress(b'time,device,value,more\nany time,9,0.5,""\n')) as csv:
-        assert obstacle(cursor, columns, options, csv, csv_bytes=None) is None
+        assert reason_for_text_before_copy(cursor, columns, options, csv, csv_bytes=None) is None
         copy_in_binary(cursor, staging.identifier, columns, options, csv, staging.columns)
     cursor.execute(f"SELECT time, device, value, {staging.columns[3]} FROM {database.schema}._restore_0")
     assert cursor.fetchall() == [("any time", 9, 0.5, None)]

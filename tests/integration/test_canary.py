@@ -22,7 +22,7 @@ from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 
 from RestoreChunk import main
 from shared.errors import RestoreError
-from shared.request_json import parse_request
+from shared.api.parse import parse_request
 from shared.settings import load_settings
 from tests.fix_errors import errors
 from tests.integration.fix_app import DAY, App

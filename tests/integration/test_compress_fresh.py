@@ -9,10 +9,10 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, whatever psycopg2 calls it
 
-from shared.database import compress_fresh as compress_fresh_module
-from shared.database.chunk_catalog import Chunk, all_chunks
-from shared.database.compress_fresh import compress_fresh
-from shared.database.hypertable import find_table
+from shared.database import compress_new_chunks as compression
+from shared.timescale.chunks import Chunk, all_chunks
+from shared.timescale.compression import compress_new_chunks
+from shared.timescale.table import find_table
 from shared.names import QualifiedName
 from tests.integration.fix_compressing_load import NAME, ROWS, CompressingLoad, T
 
@@ -54,7 +54,7 @@ def test_a_key_that_stands_twice_is_postgresqls_error(compressing_load: Compress
     before = compressing_load.value(f"SELECT count(*) FROM {COMPRESSED}")
 
     def prepare() -> None:
-        compressing_load.set_aside()
+        compressing_load.drop_indexes()
         compressing_load.execute(f"INSERT INTO {{t}} SELECT * FROM {{t}} WHERE v = {position} AND \"Dev 50%\" = 'd2'")
 
     with pytest.raises(psycopg2.errors.UniqueViolation):
@@ -76,7 +76,7 @@ def test_nulls_are_as_the_index_has_them(compressing_load: CompressingLoad, key:
     nulls = "INSERT INTO {t} SELECT '2025-01-01Z', 'd1', 1, NULL FROM generate_series(1, 2)"
 
     def prepare() -> None:
-        compressing_load.set_aside()
+        compressing_load.drop_indexes()
         compressing_load.execute(nulls)
 
     if is_error:
@@ -145,8 +145,8 @@ def test_a_chunk_that_another_transaction_made_is_left_alone(compressing_load: C
         load_of_all = _chunks_of(second, compressing_load)
         table = compressing_load.table
         assert table.timescaledb is not None
-        steps = compress_fresh(
-            compressing_load.cursor, table.timescaledb, table, load_of_all, compressing_load.put_back
+        steps = compress_new_chunks(
+            compressing_load.cursor, table.timescaledb, table, load_of_all, compressing_load.rebuild
         )
         assert [(step.action, step.outcome) for step in steps] == [("compress", "not available")]
     assert status(compressing_load) == 0
@@ -190,7 +190,7 @@ def test_rows_that_compression_loses_are_not_lost(
 ) -> None:
     """No TimescaleDB is known that does so. What counts the rows is made to see it."""
     counts = iter([5000, 4999])
-    monkeypatch.setattr(compress_fresh_module, "_count", lambda *_: next(counts))
+    monkeypatch.setattr(compression, "_count", lambda *_: next(counts))
     compressing_load.execute(KEY)
     assert compressing_load.day(ROWS) == [("compress", "failed")]
     assert compressing_load.was_compressed is False

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from psycopg2 import sql
 
 from shared.errors import EndOfDataMarker, HeaderInvalid, HeaderMissing
-from shared.lake.csv_head import CsvDialect, bom_length, read_header, read_records
-from shared.lake.end_marker import refuse_end_marker
+from shared.csvfile.head import CsvDialect, bom_length, read_header, read_records
+from shared.csvfile.scan import refuse_end_marker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.clouds import PUBLIC
+from shared.identity import PUBLIC
 from tests.integration.fix_host import free_port
 from tests.integration.fix_identity import ManagedIdentity, forget_identity
 from tests.integration.fix_tls import TlsApp

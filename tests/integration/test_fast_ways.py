@@ -196,7 +196,7 @@ def test_every_way_together_leaves_the_same_table(app: App, mode: str) -> None:
         assert answer.status == 200, answer.body
         assert (answer.body["copy"]["transfer"], answer.body["copy"]["format"]) == (transfer, format_)
         if indexes_ == "keep":
-            assert (answer.body["copy"]["indexes_set_aside"], kept(answer)) == ([], ["Requested"])
+            assert (answer.body["copy"]["indexes_deferred"], kept(answer)) == ([], ["Requested"])
         else:
             check_set_aside(app, answer)
         check_same(app.database)

@@ -31,7 +31,7 @@ def test_a_chunk_that_others_use_keeps_its_indexes(app: App, mode: str, policy: 
     app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 23:59:59Z', 99, 1, 'was here')")
     answer = app.restore(app.archive("t", csv(ROWS)), destination={"mode": mode, "on_existing": policy})
     assert answer.status == 200, answer.body
-    assert answer.body["copy"]["indexes_set_aside"] == []
+    assert answer.body["copy"]["indexes_deferred"] == []
     assert kept(answer) == ["NotOwnChunk"]
 
 
@@ -69,7 +69,7 @@ def test_chunks_of_a_hash_dimension(app: App, mode: str) -> None:
     again = app.restore(url, destination={"mode": mode, "on_existing": "replace"})
     assert (again.status, again.body["removed_by"]) == (200, "truncate"), again.body
     if app.database.version >= (2, 28):
-        assert len(again.body["copy"]["indexes_set_aside"]) == len(indexes(app.database)) == 9
+        assert len(again.body["copy"]["indexes_deferred"]) == len(indexes(app.database)) == 9
     check_same(app.database)
 
 
@@ -113,7 +113,7 @@ def test_the_key_stays_while_the_others_are_aside(app: App, mode: str) -> None:
         make(app, table)
     assert app.restore(app.archive("plain", csv(ROWS)), copy=PLAIN).status == 200
     answer = app.restore(app.archive("t", csv(ROWS)), destination={"mode": mode})
-    assert (answer.status, len(answer.body["copy"]["indexes_set_aside"])) == (200, 2), answer.body
+    assert (answer.status, len(answer.body["copy"]["indexes_deferred"])) == (200, 2), answer.body
     assert kept(answer) == ["TimescaleDBVersion"]
     check_same(app.database)
 
@@ -231,7 +231,7 @@ def test_a_role_that_does_not_own_the_table(app: App) -> None:
     make(app)
     role = app.database.role("GRANT USAGE ON SCHEMA {s}", "GRANT SELECT, INSERT ON {s}.t")
     answer = app.restore(app.archive("t", csv(ROWS)), pg=role)
-    assert (answer.status, answer.body["copy"]["indexes_set_aside"]) == (200, [])
+    assert (answer.status, answer.body["copy"]["indexes_deferred"]) == (200, [])
     assert kept(answer) == of_version(app, "MissingOwnership")
 
 

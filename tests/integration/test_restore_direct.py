@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from psycopg2 import sql
 
-from shared import transfer
-from shared.binary.way import obstacle
+from shared.load.copy import rows as transfer
+from shared.load.copy.binary import reason_for_text_before_copy
 from tests.integration.fix_app import App
 
 TELEMETRY = "time timestamptz NOT NULL, device text NOT NULL, value float8, PRIMARY KEY (device, time)"
@@ -51,7 +51,7 @@ def test_the_seconds_by_stage_add_up(app: App) -> None:
 def test_the_look_at_a_binary_copy_is_a_part_of_its_seconds(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow_obstacle(*args: Any, **options: Any) -> str | None:
         time.sleep(0.3)
-        return obstacle(*args, **options)
+        return reason_for_text_before_copy(*args, **options)
 
     monkeypatch.setattr(transfer, "obstacle", slow_obstacle)
     app.database.hypertable("telemetry", TELEMETRY)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.csv_source import CopyReader
+from shared.csvfile.source import CopyReader
 from tests.integration.fix_app import App
 from tests.integration.fix_host import free_port
 from tools.process import wait_until

@@ -9,9 +9,9 @@ import pytest
 from azure.storage.blob import ContainerSasPermissions, ResourceTypes, generate_account_sas, generate_container_sas
 
 from shared.errors import ArchiveNotFound, StorageAccessDenied
-from shared.lake.adls_url import parse_adls_url
-from shared.lake.archive import open_archive
-from shared.lake.service_client import RANGE_BYTES
+from shared.model.location import parse_adls_url
+from shared.archive.download import open_archive
+from shared.archive.client import RANGE_BYTES
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.integration.fix_app import App

@@ -12,8 +12,8 @@ from azure.storage.filedatalake import DataLakeServiceClient
 from shared import identity
 from shared.errors import StorageAccessDenied
 from shared.lake import service_client
-from shared.lake.adls_url import parse_adls_url
-from shared.lake.archive import open_archive
+from shared.model.location import parse_adls_url
+from shared.archive.download import open_archive
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.integration.fix_azure import FILE_BYTES, KEY, PATH, Azure, by_key, read_lake

@@ -9,7 +9,7 @@ from dataclasses import replace
 import psycopg2.errors
 import pytest
 
-from shared.database.set_aside import Build, IndexesAside
+from shared.timescale.indexes.deferred import Build, DeferredIndexes
 from shared.errors import InternalError
 from tests.integration.catalogue import rolled_back, snapshot
 from tests.integration.fix_chunk import ONE_ROW, THE_REST, Day, plain_name
@@ -274,11 +274,11 @@ def test_a_chunk_that_changed_meanwhile_is_noticed(bare: Day) -> None:
     if bare.database.version < (2, 22):
         pytest.skip("nothing is set aside before 2.22")
     with bare.transaction():
-        indexes = IndexesAside(bare.cursor, bare.table)
+        indexes = DeferredIndexes(bare.cursor, bare.table)
         bare.execute(ONE_ROW_OF_BARE)
         indexes.take(bare.chunks)
         indexes.take(bare.chunks)
         assert len(indexes.plans) == 1
         bare.execute(f"ALTER TABLE {bare.chunk} SET (autovacuum_enabled = off)")
         with pytest.raises(InternalError):
-            indexes.put_back()
+            indexes.rebuild()

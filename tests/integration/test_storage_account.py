@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from shared.clouds import CLOUDS, Cloud
+from shared.identity import CLOUDS, Cloud
 from shared.errors import ConfigurationError, RestoreError, StorageAccessDenied
 from shared.secret import Secret
 from shared.settings import Settings

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatever psycopg2 calls it
 
-from shared.database.chunk_catalog import Chunk, all_chunks
-from shared.database.hypertable import find_table
-from shared.database.unpack_choice import beside_is_cheaper, packed_bytes
+from shared.timescale.chunks import Chunk, all_chunks
+from shared.timescale.table import find_table
+from shared.timescale.compression import beside_is_cheaper, compressed_size
 from shared.names import QualifiedName
 from tests.integration.fix_database import Database
 
@@ -64,4 +64,4 @@ def _chunks(cursor: Cursor, database: Database) -> tuple[Chunk, ...]:
 def _packed(cursor: Cursor, database: Database, chunks: tuple[Chunk, ...]) -> int | None:
     table = find_table(cursor, QualifiedName(schema=database.schema, name="t.%"))
     assert table.timescaledb is not None
-    return packed_bytes(cursor, table.timescaledb, table, chunks)
+    return compressed_size(cursor, table.timescaledb, table, chunks)

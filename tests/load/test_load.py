@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.database.connection import APPLICATION_NAME
-from shared.lake.service_client import forget_clients
+from shared.postgres.connect import APPLICATION_NAME
+from shared.archive.client import forget_clients
 from tests.integration.fix_app import Answer, App
 from tools.process import wait_until
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from shared.log_guard import guard_logs
+from shared.log_redaction import redact_logs
 from shared.secret import Secret, redact, redact_from_server, shown_to_server
 
 SAS = "sv=2024-11-04&sp=r&sig=aB3%2BcD%2Fe%3D&se=2030"
@@ -102,7 +102,7 @@ def test_a_short_one_does_not_take_words_apart() -> None:
 @pytest.fixture
 def guarded() -> Iterator[None]:
     before = logging.getLogRecordFactory()
-    guard_logs()
+    redact_logs()
     yield
     logging.setLogRecordFactory(before)
 
@@ -168,5 +168,5 @@ def test_other_records_are_left_as_they_are(caplog: pytest.LogCaptureFixture) ->
 @pytest.mark.usefixtures("guarded")
 def test_guarding_twice_is_guarding_once() -> None:
     once = logging.getLogRecordFactory()
-    guard_logs()
+    redact_logs()
     assert logging.getLogRecordFactory() is once

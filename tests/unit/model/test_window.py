@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.model.window import TimeKind, day_window, iso, units_per_second_of
+
+DAY = date(2025, 1, 1)
+DAYS = st.dates(min_value=date(1975, 1, 1), max_value=date(2200, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "lower", "upper", "last"),
+    [
+        ("timestamptz", "2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z", "2025-01-01T23:59:59.999999Z"),
+        ("timestamp", "2025-01-01T00:00:00", "2025-01-02T00:00:00", "2025-01-01T23:59:59.999999"),
+        ("date", "2025-01-01", "2025-01-02", "2025-01-01"),
+        ("integer", "1735689600", "1735776000", "1735775999"),
+    ],
+)
+def test_the_day_in_each_type(kind: TimeKind, lower: str, upper: str, last: str) -> None:
+    window = day_window(DAY, kind)
+    assert (iso(window.lower), iso(window.upper), iso(window.last)) == (lower, upper, last)
+
+
+def test_chunk_ranges_are_compared_in_utc() -> None:
+    expected = (datetime(2025, 1, 1, tzinfo=timezone.utc), datetime(2025, 1, 2, tzinfo=timezone.utc))
+    for kind in ("timestamptz", "timestamp", "date"):
+        assert day_window(DAY, kind).chunk_bounds == expected
+    assert day_window(DAY, "integer", 1000).chunk_bounds == (1735689600000, 1735776000000)
+
+
+@given(DAYS, st.integers(0, 86399), st.sampled_from([1, 10**3, 10**6, 10**9]))
+def test_the_unit_is_read_off_a_value_of_the_day(day: date, second: int, units: int) -> None:
+    epoch = (day - date(1970, 1, 1)) // timedelta(days=1) * 86400
+    value = (epoch + second) * units
+    assert units_per_second_of([str(value)], day) == units
+    assert units_per_second_of(["not a number", value], day) == units
+    window = day_window(day, "integer", units)
+    assert isinstance(window.lower, int)
+    assert isinstance(window.upper, int)
+    assert window.lower <= value < window.upper
+
+
+@pytest.mark.parametrize("sample", ["", "x", "0", "-5", "20089", "99999999999999999999999", "1.5", "²"])
+def test_a_value_that_is_far_from_the_day_decides_nothing(sample: str) -> None:
+    assert units_per_second_of([sample], DAY) is None
