@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.process import MIB
 import gzip
 import json
 import os
@@ -18,8 +19,6 @@ from tests.fix_small_disk import can_mount
 pytestmark = pytest.mark.any_server
 
 ROOT = Path(__file__).parents[2]
-MIB = 1024 * 1024
-
 # Restores twice: while the disk is full, and after it was made larger. Says what happened and what is left.
 PROBE = """
 import json, os, resource, shutil, subprocess, sys

@@ -6,6 +6,7 @@ which credential is seen as Azure would see it. Nothing leaves the machine.
 
 from __future__ import annotations
 
+from shared.process import MIB
 import json
 import re
 import ssl
@@ -26,7 +27,6 @@ from tests.integration.fix_identity import serving
 from tests.integration.fix_storage import read
 from tools.config import LOOPBACK
 
-MIB = 1024 * 1024
 # Two ranges: the second one is alone on its connection.
 FILE_BYTES = 7 * MIB
 KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="

@@ -97,7 +97,7 @@ class Day(Hypertable):
         for statement in statements:
             self.execute(statement)
             if aside:
-                indexes.take([chunk for chunk in self.chunks if chunk not in before])
+                indexes.drop([chunk for chunk in self.chunks if chunk not in before])
         indexes.rebuild()
         self.plans = indexes.plans
         return {one.code for plan in self.plans for one in plan.kept}

@@ -14,7 +14,7 @@ import pytest
 from azure.storage.blob import BlobSasPermissions, BlobServiceClient, ContentSettings, generate_blob_sas
 
 from shared.errors import RestoreError
-from shared.lake import service_client
+from shared.archive import client as service_client
 from shared.model.location import parse_adls_url
 from shared.archive.download import open_archive
 from shared.secret import Secret

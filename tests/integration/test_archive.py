@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from shared.process import MIB
 import gc
 import gzip
 import os
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from tests.integration.fix_storage import Storage
 
-MIB = 1024 * 1024
 PATH = "backups/weavix/silver.telemetry.2025-01-01.csv.gz"
 KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="
 

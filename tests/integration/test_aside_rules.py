@@ -20,7 +20,7 @@ def kept(day: Day) -> dict[str | None, str]:
     plan = day.plan()
     codes = {one.index and plain_name(one.index): one.code for one in plan.kept}
     names = {plain_name(index.name) for index in plan.shape.indexes}
-    aside = {plain_name(index.name) for index in plan.aside}
+    aside = {plain_name(index.name) for index in plan.deferred}
     assert aside == (set() if None in codes else names - codes.keys())
     return codes
 

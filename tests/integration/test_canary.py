@@ -321,7 +321,7 @@ def test_every_success_and_every_failure(watch: Watch, pg: dict[str, Any], monke
     def spill(*_: Any, **__: Any) -> None:
         raise RuntimeError(f"{spilt} {pg} {closed}") from ValueError(closed)
 
-    monkeypatch.setattr("shared.restore.open_doors", spill)
+    monkeypatch.setattr("shared.restore.restore.authorize", spill)
     assert watch.send(day, ADLS_CONNECTION_STRING=closed) == "InternalError"
     # Those of the other tests here.
     seen = watch.codes | {code for _, code, _ in refused(pg)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.process import MIB
 import gzip
 import tracemalloc
 from pathlib import Path
@@ -11,8 +12,6 @@ import pytest
 from tests.faults.fix_aftermath import Aftermath
 
 pytestmark = pytest.mark.any_server
-
-MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ def test_the_look_at_a_binary_copy_is_a_part_of_its_seconds(app: App, monkeypatc
         time.sleep(0.3)
         return reason_for_text_before_copy(*args, **options)
 
-    monkeypatch.setattr(transfer, "obstacle", slow_obstacle)
+    monkeypatch.setattr(transfer, "reason_for_text_before_copy", slow_obstacle)
     app.database.hypertable("telemetry", TELEMETRY)
     body = app.restore(app.archive("telemetry", CSV), copy={"format": "binary"}).body
     assert body["copy"]["format"] == "binary"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.process import MIB
 import re
 from dataclasses import replace
 
@@ -21,7 +22,6 @@ from tests.integration.fix_storage import Storage, read, refused
 
 pytestmark = pytest.mark.any_server
 
-MIB = 1024 * 1024
 PATH = "backups/weavix/silver.telemetry.2025-01-01.csv.gz"
 WRONG_KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="
 SAS = "sv=2024-11-04&sr=b&sp=r&se=2099-01-01T00%3A00%3A00Z&sig=abc%2Bdef%2Fghi%3D"

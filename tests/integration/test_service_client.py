@@ -11,7 +11,7 @@ from azure.storage.filedatalake import DataLakeServiceClient
 
 from shared import identity
 from shared.errors import StorageAccessDenied
-from shared.lake import service_client
+from shared.archive import client as service_client
 from shared.model.location import parse_adls_url
 from shared.archive.download import open_archive
 from shared.secret import Secret

@@ -24,7 +24,7 @@ def compare(day: Day, *, after: str = "", emptied: bool = False) -> Counter[str]
         with rolled_back(day.cursor):
             assert day.load(aside=aside, emptied=emptied) <= {"TimescaleDBVersion"}
             # Otherwise both would be plain, and the same for that.
-            assert [bool(plan.aside) for plan in day.plans] == ([day.database.version >= (2, 22)] if aside else [])
+            assert [bool(plan.deferred) for plan in day.plans] == ([day.database.version >= (2, 22)] if aside else [])
             if after:
                 day.execute(after.replace("{chunk}", day.chunk))
             day.execute("SET LOCAL enable_seqscan = off; SELECT * FROM {s}.t ORDER BY 1, 2")
@@ -49,7 +49,7 @@ def test_what_each_version_allows(full: Day) -> None:
     everything = {plain_name(index.name) for index in plan.shape.indexes}
     allowed = everything if version >= (2, 28) else everything - constraints if version >= (2, 22) else set()
     assert len(everything) >= 12
-    assert {plain_name(index.name) for index in plan.aside} == allowed
+    assert {plain_name(index.name) for index in plan.deferred} == allowed
     assert {one.code for one in plan.kept} == ({"TimescaleDBVersion"} if allowed != everything else set())
 
 
@@ -276,8 +276,8 @@ def test_a_chunk_that_changed_meanwhile_is_noticed(bare: Day) -> None:
     with bare.transaction():
         indexes = DeferredIndexes(bare.cursor, bare.table)
         bare.execute(ONE_ROW_OF_BARE)
-        indexes.take(bare.chunks)
-        indexes.take(bare.chunks)
+        indexes.drop(bare.chunks)
+        indexes.drop(bare.chunks)
         assert len(indexes.plans) == 1
         bare.execute(f"ALTER TABLE {bare.chunk} SET (autovacuum_enabled = off)")
         with pytest.raises(InternalError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.process import MIB
 import gc
 import gzip
 import json
@@ -22,7 +23,6 @@ from tests.integration.fix_app import Answer, App
 from tools.process import wait_until
 
 ROOT = Path(__file__).parents[2]
-MIB = 1024 * 1024
 DAYS = 200
 AT_ONCE = 8
 ROWS = 240
@@ -134,7 +134,7 @@ from itertools import chain
 from pathlib import Path
 import azure.functions as func
 from RestoreChunk import main
-from shared.lake.service_client import forget_clients
+from shared.archive.client import forget_clients
 
 bodies = json.loads(sys.stdin.read())
 WORKERS = len(bodies["good"])

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from shared.process import MIB
 import pytest
 
 from shared.errors import ConfigurationError
 from shared.secret import Secret
-from shared.settings import MIB, Settings, load_settings
+from shared.settings import Settings, load_settings
 
 NUMBERS = (
     "SPOOL_MAX_MEMORY_BYTES",

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.model.results import Kept
+from shared.model.results import KeptIndex
 from shared.errors import ArchiveNotFound
 from shared.api.log_line import log_line
 from shared.model.report import Report
@@ -24,6 +24,6 @@ def test_a_load_that_was_begun_anew_says_so() -> None:
     report.begin_load()
     assert "loads=" not in log_line(report)
     report.begin_load()
-    report.indexes_kept = (Kept(None, "RowRefused", "x"), Kept("i", "Twin", "x"), Kept("j", "Twin", "x"))
+    report.indexes_kept = (KeptIndex(None, "RowRefused", "x"), KeptIndex("i", "Twin", "x"), KeptIndex("j", "Twin", "x"))
     report.text_because = "a byte is zero"
     assert ' text_because="a byte is zero" indexes_kept=RowRefused,Twin loads=2 ' in log_line(report)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from shared.process import MIB
 import gzip
 import os
 from collections.abc import Iterator
@@ -8,8 +9,6 @@ import pytest
 
 from shared.errors import ArchiveTooLarge, ArchiveTruncated
 from shared.archive.gunzip import gunzip_within, refuse_stored
-
-MIB = 1024 * 1024
 
 
 def unpacked(data: bytes, *, max_bytes: int = 10**12, max_expansion: int = 200, cut: int = 4 * MIB) -> Iterator[bytes]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from shared.process import MIB
 import gzip
 import random
 import struct
@@ -16,7 +17,6 @@ from shared.archive.gunzip import gunzip
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MIB = 1024 * 1024
 CSV = b"time,value\n" + b"".join(b"2025-01-01 00:00:%02d,%d\n" % (i % 60, i * i) for i in range(60))
 NOISE = random.Random(1).randbytes(2000)  # noqa: S311 - stored blocks, no secret
 

@@ -75,7 +75,7 @@ def test_the_file_is_closed_whatever_happens(limit: int, tmp_path: Path, monkeyp
 PROBE = """
 import resource, sys, tempfile
 from shared.errors import TemporaryDiskFull
-from shared.lake.spool import spooled_csv
+from shared.archive.unpacked import spooled_csv
 directory, file_limit, block, times, memory = sys.argv[1], *map(int, sys.argv[2:])
 tempfile.tempdir = directory
 if file_limit:

@@ -18,14 +18,14 @@ def _forget() -> None:
 
 
 def app(folder: Path) -> Path:
-    for name in ("RestoreChunk/__init__.py", "shared/lake/a.py", "docs/a.md"):
+    for name in ("RestoreChunk/__init__.py", "shared/archive/a.py", "docs/a.md"):
         path = folder / name
         path.parent.mkdir(parents=True)
         path.write_text("1")
     return folder
 
 
-@pytest.mark.parametrize("name", ["shared/lake/a.py", "RestoreChunk/__init__.py", "requirements.lock"])
+@pytest.mark.parametrize("name", ["shared/archive/a.py", "RestoreChunk/__init__.py", "requirements.lock"])
 def test_what_is_measured_is_in_the_digest(tmp_path: Path, name: str) -> None:
     root = app(tmp_path)
     before = digest(root)

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from shared.model.answer import Facts, Plan
 from shared.api.render import error_answer, success_answer
 from shared.csvfile.options import CsvOptions, OPTION_NAMES
-from shared.model.results import Kept
+from shared.model.results import KeptIndex
 from shared.model.results import Rejected
 from shared.model.results import CaggStep, ChunkStep
 from shared.model.results import Count
@@ -60,7 +60,7 @@ def full_report() -> Report:
     url = "abfss://lake@account.dfs.core.windows.net/d/s.t.2025-01-01.csv.gz"
     report = Report("id", rows_loaded=3, rows_inserted=2, rows_skipped=1, compressed_bytes=1, csv_bytes=1)
     report.transfer, report.format, report.waited_seconds = "stream", "text", 0.1
-    report.indexes_kept, report.text_because, report.loads = (Kept("i", "c", "r"),), "r", 2
+    report.indexes_kept, report.text_because, report.loads = (KeptIndex("i", "c", "r"),), "r", 2
     report.describe(RestoreRequest.model_validate({"adls_url": url}))
     report.edition, report.timescaledb_version = "community", "2.29.2"
     report.rows_removed, report.removed_by, report.rejected = 1, "delete", Rejected(1, (2,))

@@ -24,7 +24,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("folder", ["shared", "shared/database", "shared/lake", "RestoreChunk"])
+@pytest.mark.parametrize("folder", ["shared", "shared/load", "shared/archive", "RestoreChunk"])
 def test_the_rules_are_on(folder: str) -> None:
     command = [
         sys.executable,
