@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shared.process import MIB
 import gzip
 import json
 import os
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from shared.process import MIB
 from tests.faults.fix_aftermath import Aftermath
 from tests.fix_small_disk import can_mount
 

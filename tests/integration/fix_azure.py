@@ -6,7 +6,6 @@ which credential is seen as Azure would see it. Nothing leaves the machine.
 
 from __future__ import annotations
 
-from shared.process import MIB
 import json
 import re
 import ssl
@@ -19,8 +18,9 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 
-from shared.identity import CLOUDS
 from shared.archive.client import forget_clients
+from shared.identity import CLOUDS
+from shared.process import MIB
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.integration.fix_identity import serving

@@ -11,8 +11,8 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, whatever psycopg2 calls it
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from shared.binary.encoder import BinaryRows
 from shared.binary.eligibility import NotEncodable, reason_for_text
+from shared.binary.encoder import BinaryRows
 from shared.csvfile.options import CsvOptions
 from shared.load.copy.text import copy_statement
 from shared.timescale.table import Column

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shared.timescale.compression import compress_new_chunks
 from shared.model.results import ChunkStep
+from shared.timescale.compression import compress_new_chunks
 from tests.integration.fix_database import Database
 from tests.integration.fix_hypertable import Hypertable
 

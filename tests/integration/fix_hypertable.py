@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatever psycopg2 calls it
 
+from shared.names import QualifiedName
 from shared.timescale.chunks import Chunk, all_chunks
 from shared.timescale.table import Table, find_table
-from shared.names import QualifiedName
 from tests.integration.fix_database import Database
 
 

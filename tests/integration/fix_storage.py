@@ -13,10 +13,10 @@ from urllib.parse import quote
 import pytest
 from azure.storage.blob import BlobSasPermissions, BlobServiceClient, ContentSettings, generate_blob_sas
 
-from shared.errors import RestoreError
 from shared.archive import client as service_client
-from shared.model.location import parse_adls_url
 from shared.archive.download import open_archive
+from shared.errors import RestoreError
+from shared.model.location import parse_adls_url
 from shared.secret import Secret
 from shared.settings import Settings
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from shared.process import MIB
 import gc
 import gzip
 import os
@@ -12,10 +11,18 @@ from typing import TYPE_CHECKING
 import pytest
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
-from shared.errors import ArchiveChanged, ArchiveNotFound, ArchiveNotReadable, RestoreError, StorageAccessDenied, StorageUnreachable
-from shared.model.location import parse_adls_url
-from shared.archive.download import open_archive
 from shared.archive.client import RANGE_BYTES
+from shared.archive.download import open_archive
+from shared.errors import (
+    ArchiveChanged,
+    ArchiveNotFound,
+    ArchiveNotReadable,
+    RestoreError,
+    StorageAccessDenied,
+    StorageUnreachable,
+)
+from shared.model.location import parse_adls_url
+from shared.process import MIB
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.integration.fix_host import free_port

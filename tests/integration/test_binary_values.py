@@ -12,8 +12,8 @@ from typing import get_args
 import pytest
 from psycopg2 import sql
 
-from shared.binary.encoder import BLOCK_BYTES
 from shared.binary.eligibility import Kind, kind_of
+from shared.binary.encoder import BLOCK_BYTES
 from shared.csvfile.options import CsvOptions
 from shared.timescale.table import Column
 from tests.binary_values import ODD, TYPES, quoted

@@ -13,19 +13,24 @@ import psycopg2
 import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatever psycopg2 calls it
 
+from shared.archive.gunzip import gunzip_within
+from shared.archive.unpacked import StreamedCsv, spooled_csv
 from shared.binary.eligibility import FEWEST_BYTES
-from shared.load.copy.binary import Taken, TextDecides, columns_of_file, copy_in_binary, reason_for_text_before_copy
 from shared.csvfile.options import CsvOptions
 from shared.csvfile.source import CsvSource
-from shared.timescale.table import Table, find_table
+from shared.errors import (
+    ArchiveTruncated,
+    DatabasePermissionDenied,
+    DatabaseUnreachable,
+    DataRejected,
+    StatementCanceled,
+)
+from shared.load.copy.binary import Taken, TextDecides, columns_of_file, copy_in_binary, reason_for_text_before_copy
 from shared.load.copy.staging import make_staging
 from shared.load.copy.text import copy_into
-from shared.postgres.transaction import set_transaction_limits
-from shared.errors import ArchiveTruncated, DataRejected, DatabasePermissionDenied, DatabaseUnreachable, StatementCanceled
-from shared.archive.unpacked import StreamedCsv
-from shared.archive.gunzip import gunzip_within
-from shared.archive.unpacked import spooled_csv
 from shared.names import QualifiedName
+from shared.postgres.transaction import set_transaction_limits
+from shared.timescale.table import Table, find_table
 from tests.integration.fix_database import Database
 
 Open: TypeAlias = Callable[[bytes], AbstractContextManager[CsvSource]]
@@ -64,7 +69,9 @@ def cursor(database: Database) -> Iterator[Cursor]:
     """A cursor in the load's transaction, which is rolled back in the end."""
     with database.connection.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        set_transaction_limits(cursor, synchronous_commit_off=True, lock_timeout_seconds=5, statement_timeout_seconds=60)
+        set_transaction_limits(
+            cursor, synchronous_commit_off=True, lock_timeout_seconds=5, statement_timeout_seconds=60
+        )
         yield cursor
         cursor.execute("ROLLBACK")
 
@@ -254,7 +261,9 @@ def test_a_connection_that_breaks_is_not_for_the_text_way(database: Database) ->
 def against(cursor: Cursor, database: Database, data: bytes, csv_bytes: int | None = 0) -> str | None:
     table = table_of(cursor, database)
     with spool(gzip.compress(data, 1)) as csv:
-        reason = reason_for_text_before_copy(cursor, columns_of_file(names_in(csv), table, table), OPTIONS, csv, csv_bytes=csv_bytes)
+        reason = reason_for_text_before_copy(
+            cursor, columns_of_file(names_in(csv), table, table), OPTIONS, csv, csv_bytes=csv_bytes
+        )
         assert csv.head.tell() == 0
     return reason
 

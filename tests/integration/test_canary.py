@@ -21,8 +21,8 @@ import pytest
 from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 
 from RestoreChunk import main
-from shared.errors import RestoreError
 from shared.api.parse import parse_request
+from shared.errors import RestoreError
 from shared.settings import load_settings
 from tests.fix_errors import errors
 from tests.integration.fix_app import DAY, App

@@ -10,10 +10,10 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, whatever psycopg2 calls it
 
 from shared.database import compress_new_chunks as compression
+from shared.names import QualifiedName
 from shared.timescale.chunks import Chunk, all_chunks
 from shared.timescale.compression import compress_new_chunks
 from shared.timescale.table import find_table
-from shared.names import QualifiedName
 from tests.integration.fix_compressing_load import NAME, ROWS, CompressingLoad, T
 
 pytestmark = pytest.mark.community

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from psycopg2 import sql
 
-from shared.errors import EndOfDataMarker, HeaderInvalid, HeaderMissing
 from shared.csvfile.head import CsvDialect, bom_length, read_header, read_records
 from shared.csvfile.scan import refuse_end_marker
+from shared.errors import EndOfDataMarker, HeaderInvalid, HeaderMissing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from shared.process import MIB
 import gzip
 import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from shared.process import MIB
 from tests.faults.fix_aftermath import Aftermath
 
 pytestmark = pytest.mark.any_server

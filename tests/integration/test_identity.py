@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
 
-from shared.identity import CHINA, CLOUDS, GOVERNMENT, PUBLIC
-from shared.identity import own_identity
+from shared.identity import CHINA, CLOUDS, GOVERNMENT, PUBLIC, own_identity
 from tests.integration.fix_identity import ManagedIdentity
 from tests.integration.fix_threads import at_once
 

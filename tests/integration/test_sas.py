@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from shared.process import MIB
 import re
 from dataclasses import replace
 
 import pytest
 from azure.storage.blob import ContainerSasPermissions, ResourceTypes, generate_account_sas, generate_container_sas
 
+from shared.archive.client import RANGE_BYTES
+from shared.archive.download import open_archive
 from shared.errors import ArchiveNotFound, StorageAccessDenied
 from shared.model.location import parse_adls_url
-from shared.archive.download import open_archive
-from shared.archive.client import RANGE_BYTES
+from shared.process import MIB
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.integration.fix_app import App

@@ -10,10 +10,10 @@ import pytest
 from azure.storage.filedatalake import DataLakeServiceClient
 
 from shared import identity
-from shared.errors import StorageAccessDenied
 from shared.archive import client as service_client
-from shared.model.location import parse_adls_url
 from shared.archive.download import open_archive
+from shared.errors import StorageAccessDenied
+from shared.model.location import parse_adls_url
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.integration.fix_azure import FILE_BYTES, KEY, PATH, Azure, by_key, read_lake

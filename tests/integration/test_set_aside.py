@@ -9,8 +9,8 @@ from dataclasses import replace
 import psycopg2.errors
 import pytest
 
-from shared.timescale.indexes.deferred import Build, DeferredIndexes
 from shared.errors import InternalError
+from shared.timescale.indexes.deferred import Build, DeferredIndexes
 from tests.integration.catalogue import rolled_back, snapshot
 from tests.integration.fix_chunk import ONE_ROW, THE_REST, Day, plain_name
 

@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from shared.identity import CLOUDS, Cloud
 from shared.errors import ConfigurationError, RestoreError, StorageAccessDenied
+from shared.identity import CLOUDS, Cloud
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.integration.fix_azure import FILE_BYTES, KEY, PATH, Azure, by_key, read_lake

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatever psycopg2 calls it
 
-from shared.timescale.chunks import Chunk, all_chunks
-from shared.timescale.table import find_table
-from shared.timescale.compression import beside_is_cheaper, compressed_size
 from shared.names import QualifiedName
+from shared.timescale.chunks import Chunk, all_chunks
+from shared.timescale.compression import beside_is_cheaper, compressed_size
+from shared.timescale.table import find_table
 from tests.integration.fix_database import Database
 
 ROWS = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shared.process import MIB
 import gc
 import gzip
 import json
@@ -17,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.postgres.connect import APPLICATION_NAME
 from shared.archive.client import forget_clients
+from shared.postgres.connect import APPLICATION_NAME
+from shared.process import MIB
 from tests.integration.fix_app import Answer, App
 from tools.process import wait_until
 

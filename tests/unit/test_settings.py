@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from shared.process import MIB
 import pytest
 
 from shared.errors import ConfigurationError
+from shared.process import MIB
 from shared.secret import Secret
 from shared.settings import Settings, load_settings
 

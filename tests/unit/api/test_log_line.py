@@ -3,10 +3,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.model.results import KeptIndex
-from shared.errors import ArchiveNotFound
 from shared.api.log_line import log_line
+from shared.errors import ArchiveNotFound
 from shared.model.report import Report
+from shared.model.results import KeptIndex
 
 
 @given(st.text())

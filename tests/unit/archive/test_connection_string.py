@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from shared.identity import CHINA, GOVERNMENT, PUBLIC
-from shared.errors import ConfigurationError
 from shared.archive.client import read_connection_string
+from shared.errors import ConfigurationError
+from shared.identity import CHINA, GOVERNMENT, PUBLIC
 from shared.model.location import StorageHost
 
 KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="

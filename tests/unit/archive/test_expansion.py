@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-from shared.process import MIB
 import gzip
 import os
 from collections.abc import Iterator
 
 import pytest
 
-from shared.errors import ArchiveTooLarge, ArchiveTruncated
 from shared.archive.gunzip import gunzip_within, refuse_stored
+from shared.errors import ArchiveTooLarge, ArchiveTruncated
+from shared.process import MIB
 
 
 def unpacked(data: bytes, *, max_bytes: int = 10**12, max_expansion: int = 200, cut: int = 4 * MIB) -> Iterator[bytes]:

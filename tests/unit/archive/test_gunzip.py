@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from shared.process import MIB
 import gzip
 import random
 import struct
@@ -11,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import ArchiveCorrupt, ArchiveNotGzip, ArchiveTruncated, RestoreError
 from shared.archive.gunzip import gunzip
+from shared.errors import ArchiveCorrupt, ArchiveNotGzip, ArchiveTruncated, RestoreError
+from shared.process import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shared.errors import EndOfDataMarker, TemporaryDiskFull
-from shared.csvfile.head import CsvDialect
 from shared.archive.unpacked import spooled_csv
+from shared.csvfile.head import CsvDialect
+from shared.errors import EndOfDataMarker, TemporaryDiskFull
 from tests.fix_small_disk import can_mount
 
 if TYPE_CHECKING:

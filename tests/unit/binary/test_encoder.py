@@ -11,8 +11,8 @@ from random import Random
 
 import pytest
 
-from shared.binary.encoder import BLOCK_BYTES, BinaryRows, reason_in_sample
 from shared.binary.eligibility import NotEncodable
+from shared.binary.encoder import BLOCK_BYTES, BinaryRows, reason_in_sample
 from shared.csvfile.options import CsvOptions
 from tests.binary_values import TYPES
 from tests.integration.fix_binary import columns_of, in_binary

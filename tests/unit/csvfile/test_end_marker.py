@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import EndOfDataMarker
 from shared.csvfile.head import CsvDialect
 from shared.csvfile.scan import MarkerWatch, refuse_end_marker
+from shared.errors import EndOfDataMarker
 
 DEFAULT = CsvDialect()
 BACKSLASH = CsvDialect(escape="\\")

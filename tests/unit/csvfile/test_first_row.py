@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.csvfile.head import MIB, CsvDialect, first_row_length, read_records
 from shared.errors import HeaderInvalid
-from shared.csvfile.head import CsvDialect, MIB, read_records
-from shared.csvfile.head import first_row_length
 
 BOM = b"\xef\xbb\xbf"
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shared.errors import HeaderInvalid, HeaderMissing
 from shared.csvfile.head import CsvDialect, bom_length, python_codec, read_header, read_records
+from shared.errors import HeaderInvalid, HeaderMissing
 
 DEFAULT = CsvDialect()
 

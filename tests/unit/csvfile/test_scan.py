@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.csvfile.scan import RecordCounter, rows_of
 from shared.csvfile.head import CsvDialect
+from shared.csvfile.scan import RecordCounter, rows_of
 
 ESCAPED = CsvDialect(quote='"', escape="\\")
 FIELDS = st.text(st.sampled_from('ab,"\n\r\\ é'), max_size=8)

@@ -12,17 +12,14 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from shared.model.answer import Facts, Plan
-from shared.api.render import error_answer, success_answer
-from shared.csvfile.options import CsvOptions, OPTION_NAMES
-from shared.model.results import KeptIndex
-from shared.model.results import Rejected
-from shared.model.results import CaggStep, ChunkStep
-from shared.model.results import Count
-from shared.errors import ArchiveNotFound, Fault, InvalidRequest
 from shared.api.log_line import log_line
+from shared.api.render import error_answer, success_answer
+from shared.csvfile.options import OPTION_NAMES, CsvOptions
+from shared.errors import ArchiveNotFound, Fault, InvalidRequest
+from shared.model.answer import Facts, Plan
 from shared.model.report import Report, Verification
 from shared.model.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
+from shared.model.results import CaggStep, ChunkStep, Count, KeptIndex, Rejected
 from shared.settings import load_settings
 from tests.fix_errors import errors
 from tools.pages import rows, section

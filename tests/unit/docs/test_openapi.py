@@ -11,8 +11,8 @@ import pytest
 from jsonschema import Draft4Validator
 from openapi_spec_validator import validate
 
-from shared.errors import InvalidRequest, RequestError
 from shared.api.parse import parse_request
+from shared.errors import InvalidRequest, RequestError
 from tests.fix_contract import DOCUMENT, OPERATION, check_answer, request_faults, schemas_of
 from tools.config import REPOSITORY
 from tools.openapi import answer_errors, files

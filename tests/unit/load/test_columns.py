@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from shared.csvfile.options import CsvOptions
-from shared.load.columns import file_columns, plan_columns
-from shared.timescale.table import Column
 from shared.errors import HeaderMismatch, UnknownColumn
+from shared.load.columns import file_columns, plan_columns
 from shared.model.request import Copy
+from shared.timescale.table import Column
 
 TABLE = (Column("time"), Column("v"), Column("g", is_generated=True))
 

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from shared.errors import InvalidRequest, RestoreError
 from shared.api.parse import parse_request
+from shared.errors import InvalidRequest, RestoreError
 
 URL = "abfss://lake@account.dfs.core.windows.net/b/db/s.t.2025-01-01.csv.gz"
 LONG = {"ascii": "x" * 64, "two bytes each": "ü" * 32, "a quote at the end": "x" * 63 + '"'}

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.identity import CHINA, Cloud, GOVERNMENT, PUBLIC
 from shared.errors import ConfigurationError, InvalidArchiveUrl, RestoreError, StorageHostNotAllowed
-from shared.model.location import ArchiveLocation, parse_adls_url
-from shared.model.location import StorageHost
+from shared.identity import CHINA, GOVERNMENT, PUBLIC, Cloud
+from shared.model.location import ArchiveLocation, StorageHost, parse_adls_url
 
 FILE = "silver.telemetry.2025-01-01.csv.gz"
 PATH = f"backups/weavix/{FILE}"

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import InvalidArchiveUrl, InvalidJson, InvalidRequest, RequestError, RestoreError
-from shared.names import QualifiedName
-from shared.model.request import RestoreRequest
 from shared.api.parse import parse_request
+from shared.errors import InvalidArchiveUrl, InvalidJson, InvalidRequest, RequestError, RestoreError
+from shared.model.request import RestoreRequest
+from shared.names import QualifiedName
 
 URL = "abfss://archive@account.dfs.core.windows.net/backups/weavix/silver.telemetry.2025-01-01.csv.gz"
 

@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 
+from shared.errors import (
+    ConfigurationError,
+    DatabaseHostNotAllowed,
+    DatabaseNotAllowed,
+    InvalidRequest,
+    SslModeNotAllowed,
+)
 from shared.identity import CHINA, GOVERNMENT, PUBLIC
-from shared.postgres.endpoint import Endpoint, find_endpoint
-from shared.postgres.endpoint import find_system_roots
-from shared.errors import ConfigurationError, DatabaseHostNotAllowed, DatabaseNotAllowed, InvalidRequest, SslModeNotAllowed
 from shared.model.request import Pg
+from shared.postgres.endpoint import Endpoint, find_endpoint, find_system_roots
 from shared.secret import Secret
 from shared.settings import LibpqVariables, Settings
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from shared.restore.access import authorize
 from shared.errors import StorageAccountNotAllowed, TargetNotAllowed
 from shared.model.request import RestoreRequest
+from shared.restore.access import authorize
 from shared.settings import LibpqVariables, Settings
 
 
