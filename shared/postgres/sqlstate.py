@@ -6,7 +6,9 @@ The codes are those of PostgreSQL's manual, appendix A.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
@@ -144,6 +146,49 @@ def rejected_row(
         error.message = f"{where}: {message}" if where else message
         error.target = where or None
     return error
+
+
+@dataclass(frozen=True)
+class CopiedRows:
+    """The rows that a statement takes, for the error that names one of them.
+
+    Attributes:
+        relation: the table that they go into, without its schema.
+        columns: the columns that are copied.
+        show_row_data: whether the error may hold values of the row.
+    """
+
+    relation: str
+    columns: Sequence[str]
+    show_row_data: bool = False
+
+
+@contextmanager
+def translated(
+    rows: CopiedRows | None = None, *, cause: Callable[[], BaseException | None] = lambda: None
+) -> Iterator[None]:
+    """Raise our own errors for those of psycopg2. The one place that does so.
+
+    Args:
+        rows: the rows that the statements in the body take; None: they take none.
+        cause: returns what really ended a COPY, or None. psycopg2 replaces it by its own "COPY from stdin failed".
+
+    Raises:
+        RestoreError: as `database_error`, or as `rejected_row`.
+    """
+    try:
+        yield
+    except psycopg2.Error as exc:
+        if (ended_by := cause()) is not None:
+            raise ended_by from exc
+        if rows is None:
+            raise database_error(exc) from exc
+        raise rejected_row(exc, relation=rows.relation, columns=rows.columns, show_row_data=rows.show_row_data) from exc
+
+
+def sqlstate_of(error: RestoreError) -> str | None:
+    """Return the SQLSTATE that the error holds."""
+    return next((value for fault in error.details for name, value in fault.info if name == "sqlstate"), None)
 
 
 def names_a_line(error: RestoreError) -> bool:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import psycopg2
 from psycopg2 import sql
 
 from shared.binary.eligibility import NotEncodable, reason_for_text
@@ -19,11 +18,11 @@ from shared.csvfile.options import CsvOptions
 from shared.csvfile.prefetch import prefetch
 from shared.csvfile.scan import rows_of
 from shared.csvfile.source import CopyReader, CsvSource, FirstRow
-from shared.errors import DataRejected
+from shared.errors import DatabaseError, DataRejected
 from shared.load.plan import Fallback
 from shared.model.results import KeptIndex
 from shared.postgres.connect import Cursor
-from shared.postgres.sqlstate import names_a_line, rejected_row
+from shared.postgres.sqlstate import CopiedRows, names_a_line, sqlstate_of, translated
 from shared.process import MIB
 from shared.timescale.table import Column, Table
 
@@ -138,9 +137,17 @@ def copy_in_binary(
     ):
         reader = CopyReader(encoded)
         try:
-            cursor.copy_expert(statement, reader, _COPY_BLOCK_BYTES)
-        except psycopg2.Error as exc:
-            raise _reason(exc, reader.take_error(), table, names) from exc
+            with translated(CopiedRows(table.strings[-1], names), cause=reader.take_error):
+                cursor.copy_expert(statement, reader, _COPY_BLOCK_BYTES)
+        except NotEncodable as exc:
+            raise Fallback(text_because=str(exc)) from exc
+        except DatabaseError as exc:
+            if not (isinstance(exc, DataRejected) or names_a_line(exc)):
+                raise
+            # A line number here would count binary rows.
+            reason = f"the server refused a row with SQLSTATE {sqlstate_of(exc)}"
+            keep_because = KeptIndex(None, "RowRefused", "a row was refused")
+            raise Fallback(text_because=reason, keep_because=keep_because) from exc
     in_archive = rows_of(csv.records or 0, has_header=options.has_header) - (0 if first is None else first.rows)
     if not cursor.rowcount == rows.rows == in_archive:
         # A trigger dropped rows, or the records were counted differently. COPY as text has checks of its own.
@@ -152,20 +159,3 @@ def copy_in_binary(
 def _blocks(reader: CopyReader, first: FirstRow | None) -> Iterator[bytes]:
     reader.skip(0 if first is None else first.size)
     return iter(partial(reader.read, MIB), b"")
-
-
-def _reason(
-    exc: psycopg2.Error, cause: BaseException | None, table: sql.Identifier, names: Sequence[str]
-) -> BaseException:
-    """Return the error for what ended the COPY: the encoder, the archive, a row, or the server."""
-    if isinstance(cause, NotEncodable):
-        return Fallback(text_because=str(cause))
-    if cause is not None:
-        # psycopg2 ended the COPY because of it, with its own error "COPY from stdin failed".
-        return cause
-    error = rejected_row(exc, relation=table.strings[-1], columns=names)
-    if isinstance(error, DataRejected) or names_a_line(error):
-        # A line number here would count binary rows.
-        reason = f"the server refused a row with SQLSTATE {exc.pgcode}"
-        return Fallback(text_because=reason, keep_because=KeptIndex(None, "RowRefused", "a row was refused"))
-    return error

@@ -10,7 +10,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
-import psycopg2
 from psycopg2 import sql
 
 from shared.csvfile.options import CsvOptions
@@ -20,7 +19,7 @@ from shared.load.copy.text import collect_rejects, column_list, copy_into
 from shared.model.results import Rejected
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
-from shared.postgres.sqlstate import rejected_row
+from shared.postgres.sqlstate import CopiedRows, translated
 from shared.timescale.table import Table
 
 
@@ -242,10 +241,8 @@ def insert_staged(
     statement = insert_from_staging(
         target.identifier, staging.identifier, columns, only=only, but=but, skips_conflicts=skips_conflicts
     )
-    try:
+    with translated(CopiedRows(target.name, columns, show_row_data)):
         cursor.execute(statement)
-    except psycopg2.Error as exc:
-        raise rejected_row(exc, relation=target.name, columns=columns, show_row_data=show_row_data) from exc
     return cursor.rowcount
 
 

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import psycopg2
 from psycopg2 import sql
 
 from shared.csvfile.options import CsvOptions
@@ -18,7 +17,7 @@ from shared.csvfile.source import CopyReader
 from shared.errors import Fault, OnErrorNotSupported, TooManyRejectedRows
 from shared.model.results import Rejected
 from shared.postgres.connect import Connection, Cursor
-from shared.postgres.sqlstate import rejected_row
+from shared.postgres.sqlstate import CopiedRows, translated
 
 
 def copy_statement(
@@ -173,14 +172,9 @@ def copy_into(
         DatabaseError: any other refusal.
         ArchiveError: the archive is incomplete or damaged. That shows only when the reader gets there.
     """
-    try:
-        statement = copy_statement(table, columns, options, renamed, skip_errors=skip_errors)
+    statement = copy_statement(table, columns, options, renamed, skip_errors=skip_errors)
+    with translated(CopiedRows(table.strings[-1], columns, show_row_data), cause=reader.take_error):
         cursor.copy_expert(statement, reader, _COPY_BLOCK_BYTES)
-    except psycopg2.Error as exc:
-        if (error := reader.take_error()) is not None:
-            # psycopg2 ended the COPY because of it, with its own error "COPY from stdin failed".
-            raise error from exc
-        raise rejected_row(exc, relation=table.strings[-1], columns=columns, show_row_data=show_row_data) from exc
     return cursor.rowcount
 
 
