@@ -140,7 +140,7 @@ def _disk_full_translated() -> Iterator[None]:
         raise TemporaryDiskFull("the temporary disk is full") from exc
 
 
-# Twice as much as first_row.py looks at, and more than the longest header that is taken.
+# Twice as much as `first_row_length` looks at, and more than the longest header that is taken.
 _HEAD_BYTES = 2 * MIB
 _AHEAD_BYTES = 4 * MIB
 

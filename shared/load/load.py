@@ -53,8 +53,8 @@ from shared.timescale.table import has_unique_index
 
 Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
 
-# How often the chunks of the day may change between the look at them and their lock.
-MAX_CHANGES = 4
+# How many attempts may find that the day's chunks or rows changed between the look at them and their lock.
+MAX_CHANGED_ATTEMPTS = 4
 
 # What a day's CSV has of bytes for each stored one.
 _USUAL_EXPANSION = 3.5
@@ -177,6 +177,8 @@ class _Cleared:
 def load_day(connection: Connection, lock: RestoreLock, day: Day) -> Loaded | Skipped:
     """Load one day, and commit it. This is the only loop that repeats a load.
 
+    At most 4 attempts may find the target changed, and each of the 4 permissions of the plan is given up once at most.
+
     Args:
         connection: the load's, in autocommit.
         lock: is held.
@@ -195,7 +197,7 @@ def load_day(connection: Connection, lock: RestoreLock, day: Day) -> Loaded | Sk
                 return attempt(tx, lock, day, plan)
         except TargetChanged as exc:
             changes += 1
-            if changes == MAX_CHANGES:
+            if changes == MAX_CHANGED_ATTEMPTS:
                 when = day.request.archive.day.isoformat()
                 raise TargetLocked(f"the chunks over {when} kept changing") from exc
         except Fallback as exc:
@@ -373,9 +375,10 @@ def _clear(load: Cursor, day: Day, ahead: _Ahead, truncatable: tuple[Chunk, ...]
 
 
 def _may_conflict(target: Target, before: Count | None, cleared: _Cleared, plan: LoadPlan) -> bool:
-    """Whether staged rows may be in conflict with others, or a former attempt has shown that any are.
+    """Whether staged rows may be in conflict: with each other, or with rows that are in the table.
 
-    Every unique index of a hypertable has the time in it, so in an empty day only rows of the file itself are left.
+    Every unique index of a hypertable contains the time. So in an empty day, rows of the file can only be in conflict
+    with each other. That is rare, and a former attempt has shown it if the plan does not expect no conflicts.
     """
     is_empty = before is not None and (before.rows == 0 or cleared.removed is not None)
     return not plan.expect_no_conflicts or not is_empty or target.table.hypertable_id is None

@@ -34,7 +34,7 @@ class Fallback(Exception):
         super().__init__(text_because or (keep_because and keep_because.reason) or "")
         self.text_because = text_because
         self.keep_because = keep_because
-        # A row that an index could not take is one in conflict, as often as not.
+        # A row that an index refuses is often in conflict with another row.
         self.conflicts = conflicts or keep_because is not None
         self.readers = readers
 

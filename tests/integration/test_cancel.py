@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -34,7 +35,8 @@ class Running:
     """A restore in a thread of its own."""
 
     def __init__(self, app: App, progress: Progress | None = None, **body: Any) -> None:
-        self.report = Report("11111111-2222-3333-4444-555555555555", progress=progress or Progress())
+        # Of its own: the session is found by it, and other tests run at the same time.
+        self.report = Report(str(uuid.uuid4()), progress=progress or Progress())
         self.error: BaseException | None = None
         url = app.archive("t", CSV)
         request = parse_request(json.dumps({"adls_url": url, "pg": app.database.pg} | body).encode())
@@ -240,12 +242,12 @@ def test_at_each_stage_before_the_commit(day: App, stage: str, *, at_check: bool
 
 @pytest.mark.community
 @pytest.mark.parametrize("stage", ["decompress", "compress"])
-def test_at_the_stages_of_compression(community: App, stage: str) -> None:
-    community.database.hypertable("t", "time timestamptz NOT NULL, v int")
-    community.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress)")
-    running = run(community, CanceledAt(stage, at_check=True), timescaledb={"compress_new_chunks": True})
+def test_at_the_stages_of_compression(community_app: App, stage: str) -> None:
+    community_app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    community_app.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress)")
+    running = run(community_app, CanceledAt(stage, at_check=True), timescaledb={"compress_new_chunks": True})
     running.check_canceled()
-    check_nothing_happened(community)
+    check_nothing_happened(community_app)
 
 
 @pytest.mark.parametrize("stage", ["recompress", "refresh"])
@@ -273,8 +275,8 @@ def test_the_sessions_name_the_request(day: App) -> None:
     names = sorted(day.database.fetch(OURS))
     running.cancel()
     assert names == [
-        ("restore-chunk guard/11111111-2222-3333-4444-555555555555",),
-        ("restore-chunk/11111111-2222-3333-4444-555555555555",),
+        (f"restore-chunk guard/{running.report.request_id}",),
+        (f"restore-chunk/{running.report.request_id}",),
     ]
 
 

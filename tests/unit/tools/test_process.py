@@ -56,7 +56,7 @@ def test_a_spawned_command_is_found_by_its_file_and_another_process_never(tmp_pa
     pid_file, log = tmp_path / "run" / "pid", tmp_path / "log"
     assert spawned(pid_file) is None
     pid = spawn(["sleep", "60"], pid_file=pid_file, log=log, cwd=tmp_path)
-    assert spawned(pid_file) == pid
+    assert wait_until(lambda: spawned(pid_file) == pid, 10)
     assert Path(f"/proc/{pid}/cwd").samefile(tmp_path)
     recycled = tmp_path / "recycled"
     for content in (str(pid), str(os.getpid()), "no number", ""):
