@@ -1,5 +1,5 @@
 # `make` alone lists the targets. Variables, on the command line or in the environment:
-#   PG=forky            PostgreSQL 18 in place of 17 (trixie)
+#   PG=forky            PostgreSQL 18, not 17 (trixie)
 #   PYTHON=python3.13   the interpreter of the virtual environment
 #   HOST_PORT=7071  PG_PORT=15432 (forky: 15433)  AZURITE_PORT=11000 (and the two above it)
 #   RESTORE_TEST_DSN, RESTORE_TEST_COMMUNITY_DSN, RESTORE_TEST_STORAGE: servers of your own
@@ -11,21 +11,24 @@ PY := .work/venv/bin/python
 SOURCES := RestoreChunk shared tools tests benchmarks
 
 # For every Python from the oldest on, and without setup scripts, which would be run to see what they need.
-LOCK := uv pip compile --quiet --native-tls --universal --python-version 3.10 --only-binary :all: --generate-hashes \
+LOCK := uv pip compile --quiet --native-tls --python $(PY) --universal --python-version 3.10 --only-binary :all: --generate-hashes \
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo serve test test-unit lint audit format lock openapi bench up down clean venv machine
+.PHONY: help demo serve upload test test-unit test-worker lint audit format lock lock-check openapi bench up down clean venv machine
 
 help:
 	@echo "make demo       restore a generated day through the HTTP endpoint and show the rows"
 	@echo "make serve      leave the function running on port 7071, with a curl line to paste"
+	@echo "make upload     put an archive of your own into Azurite: make upload FILE=path [ARCHIVE=name]"
 	@echo "make test       ruff, mypy and the whole test suite; make test PG=forky for PostgreSQL 18"
 	@echo "make test-unit  the tests that need no server"
-	@echo "make lint       ruff, mypy, the rule for SQL, pip-audit;  make format  lets ruff rewrite"
-	@echo "make lock       write requirements.lock and requirements-dev.lock anew; UPGRADE=1 for newer versions"
-	@echo "make openapi    write docs/openapi.json and docs/openapi-2.0.json anew"
-	@echo "make bench      time a restore beside its rivals, and print a report with a chart"
-	@echo "make up / down  start / stop TimescaleDB and Azurite"
+	@echo "make test-worker  the function in Microsoft's own worker for Python 3.13; needs such a Python"
+	@echo "make lint       ruff, mypy, the rule for SQL, the lock files, pip-audit;  make format  lets ruff rewrite"
+	@echo "make lock       rewrite requirements.lock and requirements-dev.lock; UPGRADE=1 for newer versions"
+	@echo "make lock-check fail where they are not what make lock writes; part of make lint"
+	@echo "make openapi    rewrite docs/openapi.json and docs/openapi-2.0.json"
+	@echo "make bench      time a restore beside its rivals;  make  puts the figures into the docs"
+	@echo "make up / down  start / stop TimescaleDB and Azurite; down ends the function too"
 	@echo "make clean      stop them and remove all that was made"
 
 demo: machine
@@ -34,15 +37,24 @@ demo: machine
 serve: machine
 	@$(PY) -m tools.serve
 
+# make hands FILE and ARCHIVE over in the environment.
+upload: machine
+	@$(PY) -m tools.upload
+
 # The servers come up while the linters run.
 test: machine
 	@$(MAKE) --no-print-directory --jobs=2 lint up
 	@$(PY) -m tools.services run -- $(PY) -m pytest $(ARGS)
 
+# Microsoft's worker from Python 3.13 on is a package for those Pythons alone. By such a Python, make test runs it too.
+test-worker: machine
+	@tools/worker-venv
+	@$(PY) -m tools.services run -- .work/venv-worker/bin/python -m pytest tests/integration/test_worker_runtime.py $(ARGS)
+
 test-unit: venv
 	@$(PY) -m pytest tests/unit $(ARGS)
 
-lint: venv
+lint: venv lock-check
 	@$(PY) -m ruff check $(SOURCES)
 	@$(PY) -m ruff format --check $(SOURCES)
 	@$(PY) -m mypy
@@ -58,9 +70,22 @@ format: venv
 	@$(PY) -m ruff format $(SOURCES)
 
 # The second holds all of the first, so that tests run on what is deployed.
+WRITE_LOCKS := $(PY) -m $(LOCK) requirements.txt --output-file requirements.lock && \
+  $(PY) -m $(LOCK) requirements-dev.txt --constraint requirements.lock --output-file requirements-dev.lock
+
 lock: venv
-	@$(PY) -m $(LOCK) requirements.txt --output-file requirements.lock
-	@$(PY) -m $(LOCK) requirements-dev.txt --constraint requirements.lock --output-file requirements-dev.lock
+	@$(WRITE_LOCKS)
+
+# uv keeps the versions and hashes that a lock file has, so a new release elsewhere changes nothing here.
+lock-check: venv
+	@if ! echo pip | $(PY) -m uv pip compile --quiet --native-tls --python $(PY) --refresh-package pip - >/dev/null 2>&1; then \
+	  echo "WARNING: the lock files WERE NOT CHECKED: no package index can be reached" >&2; exit; \
+	fi; \
+	before=$$(cat requirements.lock requirements-dev.lock | sha256sum); \
+	$(WRITE_LOCKS) || exit; \
+	if [ "$$before" != "$$(cat requirements.lock requirements-dev.lock | sha256sum)" ]; then \
+	  echo "error: the lock files did not fit requirements*.txt. They are rewritten now; review and commit them" >&2; exit 1; \
+	fi
 
 openapi: venv
 	@$(PY) -m tools.openapi
@@ -72,8 +97,9 @@ bench: machine
 up: machine
 	@$(PY) -m tools.services up
 
+# An interrupted set-up leaves a Python without packages, and no servers.
 down:
-	@if [ -x $(PY) ]; then $(PY) -m tools.services down; fi
+	@if $(PY) -c 'import psycopg2' 2>/dev/null; then $(PY) -m tools.services down; fi
 
 clean: down
 	rm -rf .work .mypy_cache .ruff_cache .pytest_cache .hypothesis

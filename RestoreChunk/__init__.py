@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import azure.functions as func
 
@@ -10,20 +11,28 @@ from shared.api.handle import handle_restore
 from shared.log_redaction import redact_logs
 from shared.process import limit_heap_retention
 
-# The storage SDK logs every request and its headers at INFO.
-logging.getLogger("azure").setLevel(logging.WARNING)
+# The SDKs log every request and its headers at INFO. Not "azure" as a whole: `azure.functions` is the host's own log.
+for _name in ("azure.core", "azure.storage", "azure.identity"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 redact_logs()
 limit_heap_retention()
 
 
-def main(req: func.HttpRequest, context: func.Context | None = None) -> func.HttpResponse:  # noqa: ARG001
+def main(req: func.HttpRequest, context: func.Context | None = None) -> func.HttpResponse:
     """Answer one request.
 
     Args:
         req: its body is the JSON that `docs/request.md` describes.
         context: of the invocation; None outside the Functions host.
     """
-    answer = handle_restore(req.get_body())
+
+    def join() -> None:
+        # The host drops a log line from a thread that has no invocation id.
+        if context is not None:
+            local: Any = context.thread_local_storage
+            local.invocation_id = context.invocation_id
+
+    answer = handle_restore(req.get_body(), join=join)
     return func.HttpResponse(
         answer.body, status_code=answer.status, headers=answer.headers, mimetype="application/json", charset="utf-8"
     )

@@ -88,7 +88,7 @@ def start_thread(target: Callable[[], None], *, name: str) -> threading.Thread:
 
 
 def result_of(future: Future[T], *, check: Callable[[], None]) -> T:
-    """Wait for a future, and ask meanwhile whether to go on waiting.
+    """Wait for a future, and check while waiting whether to go on.
 
     Args:
         future: what is waited for.

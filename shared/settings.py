@@ -192,6 +192,7 @@ class Settings:
         pg_index_memory_mib: what the build of one index may use (`maintenance_work_mem`), in MiB; None: the server's.
         pg_index_workers: how many parallel workers help it (`max_parallel_maintenance_workers`); None: the server's.
         allowed_targets: `schema.table` with `*` and `?`, the only tables that are written.
+        log_progress_seconds: how often a running restore logs how far it is; 0: never.
         show_row_data: whether answers and logs may hold values of rows.
     """
 
@@ -216,6 +217,7 @@ class Settings:
     pg_index_memory_mib: int | None = None
     pg_index_workers: int | None = None
     allowed_targets: tuple[str, ...] | None = None
+    log_progress_seconds: int = 10
     show_row_data: bool = False
 
     def __repr__(self) -> str:
@@ -280,5 +282,6 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         pg_index_memory_mib=number("PG_INDEX_MEMORY_MIB", None, maximum=_MOST_INDEX_MEMORY_MIB),
         pg_index_workers=number("PG_INDEX_WORKERS", None, minimum=0, maximum=_MOST_INDEX_WORKERS),
         allowed_targets=targets("ALLOWED_TARGETS", environ.get("ALLOWED_TARGETS")),
+        log_progress_seconds=number("LOG_PROGRESS_SECONDS", default.log_progress_seconds, minimum=0),
         show_row_data=flag("SHOW_ROW_DATA", text("SHOW_ROW_DATA")),
     )

@@ -1,10 +1,12 @@
-"""`make audit`: does anybody know of a hole in what the lock file holds? pip-audit asks PyPI, and where that fails OSV.
+"""`make audit`: does a known hole exist in what the lock file holds? pip-audit asks PyPI, and where that fails OSV.
 
-A known hole fails it. A service that cannot be reached, or does not know a package, is a loud warning: its bad night
-must not hold up a fix. AUDIT=strict makes that a failure too, for a job that runs once a day. pip-audit by
-itself calls a package that the service does not know clean, and leaves out what this Python does not install.
+A known hole fails the audit. If a service cannot be reached, or does not know a package, a loud warning says so: its
+bad night must not hold up a fix. AUDIT=strict makes that a failure too, for a job that runs once a day.
 
-Arguments take the place of those that choose the service.
+A line in the Makefile cannot do it: pip-audit ends with 1 both for a hole and for a service that gives no answer. It
+calls a package clean that the service does not know, and leaves out what this Python does not install.
+
+Arguments replace those that choose the service.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 # It holds all of requirements.lock.
 LOCK = Path("requirements-dev.lock")
@@ -25,51 +28,44 @@ _SERVICES = (("--vulnerability-service", "pypi"), ("--vulnerability-service", "o
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Audit:
-    """What one service said.
-
-    Attributes:
-        holes: one line for each that is known.
-        is_whole: whether it answered for every package.
-        reason: why not.
-    """
-
-    holes: tuple[str, ...] = ()
-    is_whole: bool = True
-    reason: str = ""
-
-
 def pins(lock: str) -> list[str]:
     """Return `name==version` of every line of a lock file, whatever Python it is for."""
     return [f"{name}=={version}" for name, version in _PIN.findall(lock)]
 
 
-def ask(packages: Sequence[str], service: Sequence[str]) -> Audit:
+def ask(packages: Sequence[str], service: Sequence[str]) -> tuple[list[str], str]:
     """Let pip-audit ask one service.
 
     Args:
         packages: `name==version`.
         service: pip-audit's arguments that choose it.
+
+    Returns:
+        One line for each known hole, and why the answer is not whole; empty where it is.
     """
-    rounds: list[dict[str, str]] = []
+    versions: dict[str, list[str]] = {}
     for package in packages:
-        name = package.partition("==")[0]
-        # pip-audit takes each name once, and the lock may have another version for an older Python.
-        free = next((known for known in rounds if name not in known), None)
-        if free is None:
-            rounds.append(free := {})
-        free[name] = package
-    holes: tuple[str, ...] = ()
-    for known in rounds:
-        audit = _ask_once(list(known.values()), service)
-        holes += audit.holes
-        if not audit.is_whole:
-            return Audit(holes, is_whole=False, reason=audit.reason)
-    return Audit(holes)
+        versions.setdefault(package.partition("==")[0], []).append(package)
+    holes: list[str] = []
+    # pip-audit takes each name once, and the lock may have another version for an older Python.
+    for part in zip_longest(*versions.values()):
+        asked = [package for package in part if package is not None]
+        try:
+            found = _run(asked, service)
+        except ValueError as exc:
+            return holes, str(exc)
+        holes += [
+            f"{package['name']} {package['version']}: {hole['id']}, fixed in {', '.join(hole['fix_versions']) or '-'}"
+            for package in found
+            for hole in package.get("vulns", ())
+        ]
+        answered = {f"{package['name']}=={package['version']}" for package in found if "skip_reason" not in package}
+        if unknown := sum(package not in answered for package in asked):
+            return holes, f"it does not know {unknown} of {len(asked)} packages"
+    return holes, ""
 
 
-def _ask_once(packages: Sequence[str], service: Sequence[str]) -> Audit:
+def _run(packages: Sequence[str], service: Sequence[str]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "requirements.txt"
         wanted.write_text("\n".join(packages) + "\n", encoding="utf-8")
@@ -81,36 +77,25 @@ def _ask_once(packages: Sequence[str], service: Sequence[str]) -> Audit:
             check=False,
         )
     try:
-        found = json.loads(done.stdout)["dependencies"]
-    except ValueError:
+        return json.loads(done.stdout)["dependencies"]
+    except ValueError as exc:
         lines = done.stderr.strip().splitlines() or ["it said nothing"]
-        return Audit(is_whole=False, reason=lines[-1][:160])
-    holes = [
-        f"{package['name']} {package['version']}: {hole['id']}, fixed in {', '.join(hole['fix_versions']) or '-'}"
-        for package in found
-        for hole in package.get("vulns", ())
-    ]
-    answered = {f"{package['name']}=={package['version']}" for package in found if "skip_reason" not in package}
-    unknown = sum(package not in answered for package in packages)
-    return Audit(tuple(holes), not unknown, f"it does not know {unknown} of {len(packages)} packages")
+        raise ValueError(lines[-1][:160]) from exc
 
 
 def main(service: Sequence[str] = (), lock: Path = LOCK) -> int:
-    """Ask, say what came of it, and return the exit code."""
+    """Ask, print the outcome, and return the exit code."""
     packages = pins(lock.read_text(encoding="utf-8"))
-    audit = Audit(is_whole=False, reason="nobody was asked")
     for asked in (service,) if service else _SERVICES:
-        audit = ask(packages, asked)
-        if audit.holes or audit.is_whole:
-            break
-        print(f"audit: no answer from {' '.join(asked)}: {audit.reason}", file=sys.stderr)
-    for hole in audit.holes:
-        print(f"audit: {hole}")
-    if audit.holes:
-        return 1
-    if audit.is_whole:
-        print(f"audit: {len(packages)} packages, no known hole")
-        return 0
+        holes, problem = ask(packages, asked)
+        for hole in holes:
+            print(f"audit: {hole}")
+        if holes:
+            return 1
+        if not problem:
+            print(f"audit: {len(packages)} packages, no known hole")
+            return 0
+        print(f"audit: no answer from {' '.join(asked)}: {problem}", file=sys.stderr)
     print(f"WARNING: {lock} WAS NOT AUDITED: nobody said whether there are holes in it", file=sys.stderr)
     return 1 if os.environ.get("AUDIT") == "strict" else 0
 

@@ -1,4 +1,4 @@
-"""Azurite, Microsoft's storage emulator, installed by npm below the ignored work folder."""
+"""Azurite, Microsoft's storage emulator, installed by npm in `.work/`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 from tools.config import LOGS, LOOPBACK, WORK, ToolError, check_port_free
-from tools.process import alive, command_line, run_step, send, spawn, wait_until
+from tools.process import alive, run_step, send, spawn, spawned, wait_until
 
 PACKAGE = "azurite@^3.35.0"
 ACCOUNT = "devstoreaccount1"
@@ -55,19 +55,15 @@ class Azurite:
 
     @property
     def pid(self) -> int | None:
-        """The pid of the running emulator, or None. A recycled pid has another command line."""
-        try:
-            pid = int(self._pid_file.read_text())
-        except (FileNotFoundError, ValueError):
-            return None
-        return pid if command_line(pid)[1:4] == self._command()[1:4] and alive(pid) else None
+        """The pid of the running emulator, or None."""
+        return spawned(self._pid_file)
 
     def is_running(self) -> bool:
         """Say whether the emulator's process runs."""
         return self.pid is not None
 
     def install(self) -> None:
-        """Fetch the package where it is missing. An interrupted installation is done again.
+        """Fetch the package where it is missing. An interrupted installation starts over.
 
         Raises:
             ToolError: npm failed, or is not installed.
@@ -79,7 +75,7 @@ class Azurite:
             raise ToolError("npm is not installed; the make targets install it, or: apt install nodejs npm")
         shutil.rmtree(self._npm, ignore_errors=True)
         self._npm.mkdir(parents=True)
-        # Scripts of packages are of no use to Azurite, and run code of strangers.
+        # Azurite needs no scripts of packages, and they run strangers' code.
         quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--omit=dev", "--no-update-notifier")
         run_step(
             "Azurite (npm)",
@@ -89,7 +85,7 @@ class Azurite:
         stamp.write_text(PACKAGE)
 
     def start(self) -> None:
-        """Start the emulator where it does not run, and wait until it answers.
+        """Start the emulator unless it runs, and wait until it answers.
 
         Raises:
             ToolError: a port is taken, or the emulator ended or did not answer within 60 s.
@@ -124,7 +120,7 @@ class Azurite:
             for offset, service in enumerate(_SERVICES)
             for argument in (f"--{service}Port", str(self.port + offset), f"--{service}Host", LOOPBACK)
         ]
-        # An SDK newer than the emulator asks for an API version that it does not know yet.
+        # A newer SDK asks for an API version that the emulator does not know yet.
         options = ("--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry")
         return ["node", str(self._script), *ports, *options]
 

@@ -1,8 +1,9 @@
-"""What the tools are told by the environment, and where they put things."""
+"""The variables that the tools read, and where they put things."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -18,11 +19,14 @@ SUITES = ("trixie", "forky")
 
 
 class ToolError(Exception):
-    """The machine cannot do what is asked. The message says what to do; no traceback is needed."""
+    """The machine cannot do what was asked. The message says what to do; it needs no traceback."""
 
 
 def run_tool(main: Callable[[], None]) -> NoReturn:
-    """Run a command to its end: what the machine cannot do is one line, and Ctrl-C no traceback."""
+    """Run a command to its end: a ToolError is one line, Ctrl-C no traceback, and SIGTERM ends what it started."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # The default ends Python at once, and no `finally` is run.
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     try:
         main()
     except ToolError as exc:
@@ -53,14 +57,14 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
     """Read the variables.
 
     Raises:
-        ToolError: a suite that is not known, or a port that is none.
+        ToolError: an unknown suite, or a value that is no port.
     """
     suite = environ.get("PG") or SUITES[0]
     if suite not in SUITES:
         raise ToolError(f"PG={suite} is not known; choose one of: {', '.join(SUITES)}")
     return Config(
         suite=suite,
-        # Both suites may run side by side.
+        # Servers of both suites may run at the same time.
         pg_port=_port(environ, "PG_PORT", 15432 + SUITES.index(suite)),
         azurite_port=_port(environ, "AZURITE_PORT", 11000),
         host_port=_port(environ, "HOST_PORT", 7071),
@@ -69,7 +73,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
 
 def _port(environ: Mapping[str, str], name: str, default: int) -> int:
     text = environ.get(name) or str(default)
-    # Azurite takes the two ports above its own as well.
+    # Azurite takes the next two ports as well.
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= 65533:  # noqa: PLR2004
         raise ToolError(f"{name}={text} is not a port: a number from 1 to 65533")
     return int(text)
@@ -82,12 +86,12 @@ def check_port_free(port: int, variable: str, purpose: str) -> None:
         ToolError: another program listens there; the message names the port and the variable that changes it.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # Without it, connections of the last run that linger in TIME_WAIT would count as taken.
+        # Without it, a connection of the last run that lingers in TIME_WAIT would make the port look taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
         except OSError as exc:
             raise ToolError(
                 f"port {port} on {LOOPBACK} is taken, and {purpose} needs it: "
-                f"end the program that has it, or choose another with {variable}=<port>"
+                f"end the program that listens there, or choose another with {variable}=<port>"
             ) from exc

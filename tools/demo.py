@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
+import time
+from typing import Any
 
-from tools.config import ToolError, load_config, run_tool
-from tools.sample_day import ROWS
-from tools.sample_target import count_rows, first_rows
-from tools.serve import Prepared, curl_command, prepare, running_host
+from tools import sample_target
+from tools.config import LOGS, LOOPBACK, REPOSITORY, Config, ToolError, load_config, run_tool
+from tools.sample_day import DAY, ROWS
+from tools.serve import Prepared, curl_command, prepare, running_host, short_answer
+
+_ANSWER = LOGS / "demo-answer.json"
 
 
 def main() -> None:
@@ -20,28 +23,47 @@ def main() -> None:
     """
     config = load_config()
     prepared = prepare(config)
-    before = count_rows(prepared.demo_dsn)
-    print(f"   silver.telemetry holds {before} rows of that day")
-    command = curl_command(config, prepared.body)
-    print(f"-- the function over HTTP\n{shlex.join(command)}", flush=True)
+    before = sample_target.count_rows(prepared.demo_dsn)
+    print(f"-- POST http://{LOOPBACK}:{config.host_port}/api/restore", flush=True)
+    answer, seconds = _restore(config, prepared)
+    after = sample_target.count_rows(prepared.demo_dsn)
+    if answer.get("status") != "ok" or answer.get("rows_loaded") != ROWS or after != ROWS:
+        raise ToolError(
+            f"the day was not restored: {after:,} rows of {ROWS:,} are there\n{json.dumps(answer, indent=2)}\n"
+            f"{LOGS / 'host.log'} says more"
+        )
+    print(short_answer(answer))
+    print(f"-- {sample_target.first_rows(prepared.demo_dsn)}")
+    archive = f"{sample_target.FILESYSTEM}/{sample_target.BLOB}"
+    print(
+        f"-- what happened\n"
+        f"   1. TimescaleDB held {before:,} rows of {DAY:%Y-%m-%d} in silver.telemetry.\n"
+        f"   2. The archive {archive} ({prepared.archive_bytes:,} bytes) was uploaded.\n"
+        f'   3. The function answered "{answer["status"]}" after {seconds:.1f} s: it loaded and counted '
+        f"{answer['rows_loaded']:,} rows.\n"
+        f"   4. TimescaleDB holds {after:,} rows of that day, as many as the archive.\n"
+        f"-- next\n"
+        f"   the whole answer: {_ANSWER.relative_to(REPOSITORY)}\n"
+        f"   make serve        leaves the function running and prints a curl line to paste\n"
+        f"   make down         stops TimescaleDB and Azurite"
+    )
+
+
+def _restore(config: Config, prepared: Prepared) -> tuple[dict[str, Any], float]:
+    """Return the answer, and how many seconds it took."""
     with running_host(config, prepared.environ, log_to_screen=False):
+        started = time.monotonic()
+        command = curl_command(config, prepared.body)
         done = subprocess.run(command, check=False, stdout=subprocess.PIPE, env=dict(prepared.environ))
+        seconds = time.monotonic() - started
     if done.returncode != 0:
-        raise ToolError(f"curl ended with {done.returncode}; .work/logs/host.log says more")
-    _check(prepared, done.stdout)
-
-
-def _check(prepared: Prepared, body: bytes) -> None:
+        raise ToolError(f"curl ended with {done.returncode}; {LOGS / 'host.log'} says more")
     try:
-        answer = json.loads(body)
+        answer = json.loads(done.stdout)
     except ValueError as exc:
-        raise ToolError(f"the answer is not JSON: {body[:500]!r}") from exc
-    print(json.dumps(answer, indent=2, ensure_ascii=False))
-    print(f"-- {first_rows(prepared.demo_dsn)}")
-    counted = count_rows(prepared.demo_dsn)
-    print(f"-- {counted:,} rows of that day in the hypertable, {ROWS:,} in the archive")
-    if answer.get("status") != "ok" or answer.get("rows_loaded") != ROWS or counted != ROWS:
-        raise ToolError("the day was not restored as it should have been; .work/logs/host.log says more")
+        raise ToolError(f"the answer is not JSON: {done.stdout[:500]!r}") from exc
+    _ANSWER.write_bytes(done.stdout)
+    return dict(answer), seconds
 
 
 if __name__ == "__main__":

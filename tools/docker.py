@@ -1,4 +1,4 @@
-"""TimescaleDB and Azurite in containers, where a Docker engine answers."""
+"""TimescaleDB and Azurite in containers, for machines where a Docker engine answers."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def up(config: Config, *services: str) -> None:
         ["env", *_variables(config), *_compose("up", "--detach", "--wait"), *services],
         log=LOGS / "docker.log",
     )
-    # Azurite's image has no program that could check its health.
+    # Azurite's image has no program for a health check.
     if "azurite" in services and not wait_until(lambda: answers(config.azurite_port), 60):
         raise ToolError("Azurite's container does not answer; docker compose logs azurite says more")
 
 
 def down(config: Config) -> None:
-    """Stop and remove the containers and what they hold."""
+    """Stop and remove the containers and their data."""
     subprocess.run(["env", *_variables(config), *_compose("down", "--volumes")], check=True)
 
 

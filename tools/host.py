@@ -3,10 +3,11 @@
     python -m tools.host [--port 7071] [--root FOLDER]
 
 It reads `host.json` (routePrefix) and each `*/function.json` with an httpTrigger, and serves them with
-Werkzeug. Requests and answers pass through the converters of the package azure-functions, the same that the
-real Python worker calls. Like the real host it answers 404 with an empty body for an unknown route and for a
-method that the route does not have (https://github.com/Azure/azure-functions-host/issues/10098), HEAD included
-(issue 11625 there), and 500 with an empty body when a function raises. Like Core Tools, it asks for no key.
+Werkzeug. Requests and answers pass through the converters of the package azure-functions, which the real Python
+worker calls too. Like the real host, it answers 404 with an empty body for an unknown route and for a method that
+the route does not have (https://github.com/Azure/azure-functions-host/issues/10098), HEAD included (issue 11625
+there), and 500 with an empty body when a function raises. A body without Content-Length (chunked) reaches the
+function empty, as in the real worker. Like Core Tools, it asks for no key.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from tools.config import LOOPBACK, REPOSITORY, ToolError, check_port_free, load_config
-from tools.route import Route, RouteError
+from tools.route import RouteError, find, make_map, make_rules
 
 _log = logging.getLogger("host")
 
@@ -42,13 +43,15 @@ class Function:
 
     Attributes:
         name: the folder's name.
-        route: below which path and by which methods it is called.
+        route: the template of its path, with the prefix of host.json.
+        methods: the HTTP methods that it answers to; all where empty.
         binding: the parameter of the entry point that takes the request.
         entry_point: the function itself.
     """
 
     name: str
-    route: Route
+    route: str
+    methods: tuple[str, ...]
     binding: str
     entry_point: Callable[..., Any]
 
@@ -85,7 +88,7 @@ def load_functions(root: Path) -> list[Function]:
     for path in sorted(root.glob("*/function.json")):
         try:
             function = _load_function(path, prefix)
-        except (OSError, ValueError, ImportError, AttributeError, RouteError) as exc:
+        except (OSError, ValueError, ImportError, AttributeError) as exc:
             raise ToolError(f"{path.parent.name} cannot be loaded: {exc}") from exc
         if function is not None:
             found.append(function)
@@ -103,19 +106,24 @@ def _load_function(path: Path, prefix: str) -> Function | None:
     script = (path.parent / settings["scriptFile"]).resolve().relative_to(path.parent.parent.resolve())
     parts = script.with_suffix("").parts
     module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
-    route = Route(
-        "/".join(part for part in (prefix.strip("/"), trigger.get("route") or name) if part), trigger.get("methods")
+    return Function(
+        name=name,
+        route="/".join(part for part in (prefix.strip("/"), trigger.get("route") or name) if part),
+        methods=tuple(method.upper() for method in trigger.get("methods") or ()),
+        binding=trigger["name"],
+        entry_point=getattr(module, settings.get("entryPoint") or "main"),
     )
-    return Function(name, route, trigger["name"], getattr(module, settings.get("entryPoint") or "main"))
 
 
 def _to_datum(request: Request, route_params: dict[str, str]) -> Datum:
     def strings(pairs: Iterable[tuple[str, str]]) -> dict[str, Datum]:
         return {name: Datum(value, "string") for name, value in pairs}
 
-    # The host hands over a query parameter that is given twice as one, joined by a comma.
+    # The host joins a query parameter that is given twice by a comma.
     query = ((name, ",".join(values)) for name, values in request.args.lists())
-    body = Datum(request.get_data(), "bytes")
+    # Read all the same: a connection that is closed over unread bytes is reset, and the answer is lost.
+    sent = request.get_data()
+    body = Datum(b"" if request.content_length is None else sent, "bytes")
     return Datum(
         {
             "method": Datum(request.method, "string"),
@@ -135,7 +143,7 @@ def _to_response(datum: Datum) -> Response:
         return Response(datum.value, content_type="text/plain; charset=utf-8")
     answer = datum.value
     response = Response(answer["body"].value, status=int(answer["status_code"].value))
-    # Werkzeug's own default would stand beside the function's.
+    # Without Werkzeug's own default beside the function's type.
     response.headers.clear()
     for name, value in answer["headers"].items():
         response.headers[name] = value.value
@@ -146,15 +154,17 @@ def _to_response(datum: Datum) -> Response:
 
 
 def make_app(functions: Sequence[Function]) -> Callable[..., Iterable[bytes]]:
-    """Return the WSGI application over the functions; it never raises."""
+    """Return the WSGI application over the functions; it never raises.
+
+    Raises:
+        RouteError: a function's route is not understood.
+    """
+    table = make_map([rule for each in functions for rule in make_rules(each.route, each.methods, each)])
 
     @Request.application
     def app(request: Request) -> Response:
-        for function in functions:
-            route_params = function.route.match(request.method, request.path)
-            if route_params is not None:
-                return _run(function, request, route_params)
-        return Response(status=404)
+        found = find(table, request.method, request.path)
+        return Response(status=404) if found is None else _run(found[0], request, found[1])
 
     return app
 
@@ -164,7 +174,7 @@ def _run(function: Function, request: Request, route_params: dict[str, str]) -> 
     _log.info("Executing '%s' (Id=%s)", function.name, invocation)
     try:
         response = function.call(request, route_params)
-    except Exception:  # noqa: BLE001 - whatever it is, the host outlives it
+    except Exception:  # noqa: BLE001 - the host outlives every error
         _log.exception("Executed '%s' (Failed, Id=%s)", function.name, invocation)
         return Response(status=500)
     _log.info("Executed '%s' (Succeeded, Id=%s) -> %d", function.name, invocation, response.status_code)
@@ -172,10 +182,10 @@ def _run(function: Function, request: Request, route_params: dict[str, str]) -> 
 
 
 class _Handler(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"  # With it come chunked bodies and `Expect: 100-continue`.
+    protocol_version = "HTTP/1.1"  # It brings chunked bodies and `Expect: 100-continue`.
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing: the executions are logged."""
+        """Log nothing: each execution is logged."""
 
 
 def load_local_settings(root: Path) -> None:
@@ -196,14 +206,17 @@ def main(arguments: list[str]) -> None:
     logging.getLogger("azure").setLevel(logging.WARNING)
     load_local_settings(chosen.root)
     functions = load_functions(chosen.root.resolve())
+    try:
+        app = make_app(functions)
+    except RouteError as exc:
+        raise ToolError(str(exc)) from exc
     check_port_free(chosen.port, "HOST_PORT", "the function host")
-    server = make_server(LOOPBACK, chosen.port, make_app(functions), threaded=True, request_handler=_Handler)
+    server = make_server(LOOPBACK, chosen.port, app, threaded=True, request_handler=_Handler)
     for function in functions:
-        print(
-            f"{function.name}: [{function.route.methods_text}] http://{LOOPBACK}:{chosen.port}/{function.route.template}",
-            flush=True,
-        )
-    # A request in flight is finished by its thread; SIGTERM is how `make demo` ends the host.
+        methods = ",".join(function.methods) or "any"
+        print(f"{function.name}: [{methods}] http://{LOOPBACK}:{chosen.port}/{function.route}", flush=True)
+    # `make demo` and `make down` end the host by SIGTERM. As in the real worker, that cuts off a request in flight, and
+    # its restore is rolled back.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         server.serve_forever()

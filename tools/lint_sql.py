@@ -1,10 +1,10 @@
-"""`make lint`: SQL is constant text. What a statement is made of is a literal, or put together by psycopg2.sql.
+"""`make lint`: SQL is constant text. A statement is a literal, or composed of literals by psycopg2.sql.
 
 A statement that is sent must be a string literal, or built by `sql.SQL(...)`, `.format(...)` and `.join(...)`; a name
 that is bound to nothing else; or the result of a function that is annotated to return such. `sql.SQL(...)` itself takes
-literals, and names of which each possible value is one. mypy sees to it that annotations are true.
+literals, and names of which each possible value is one. mypy checks the annotations.
 
-One line may be left out by the comment `# lint-sql: <reason>`.
+The comment `# lint-sql: <reason>` exempts a line.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 @dataclass(frozen=True)
 class Fault:
-    """A place where other text than the program's own could become SQL."""
+    """A place where text from outside the program could become SQL."""
 
     path: Path
     line: int
     message: str
 
     def __str__(self) -> str:
-        """Return it as compilers write it."""
+        """Return it in the form of compiler messages."""
         return f"{self.path}:{self.line}: {self.message}"
 
 
@@ -131,7 +131,7 @@ class _File:
         return is_super and ast.unparse(call.args[0]) in [argument.arg for argument in function.args.args[1:2]]
 
     def _is_literal(self, node: ast.expr) -> bool:
-        """Whether the text is one of those that stand in the program."""
+        """Whether the text is a literal of the program."""
         if isinstance(node, ast.Constant):
             return isinstance(node.value, str)
         return self._is_each(node, self._is_literal, _is_literal_type)
@@ -158,7 +158,7 @@ class _File:
         return isinstance(node, ast.Subscript) and self._is_one_of(node.value, check)
 
     def _is_one_of(self, node: ast.expr, check: Callable[[ast.expr], bool]) -> bool:
-        """Whether it is a dictionary that stands in the program, is not changed, and holds nothing else."""
+        """Whether it is a dictionary of the program's own, is not changed, and holds nothing else."""
         if not isinstance(node, ast.Name) or self._is_changed(node.id):
             return False
         return self._is_bound(node, lambda value: isinstance(value, ast.Dict) and all(map(check, value.values)), None)
@@ -205,7 +205,7 @@ class _File:
                 yield node
 
     def _bindings(self, scope: ast.AST, name: str) -> Iterator[ast.arg | ast.expr | None]:
-        """What a name is bound to in a scope; None stands for what cannot be followed."""
+        """The values that a name is bound to in a scope; None for one that cannot be followed."""
         if isinstance(scope, _FUNCTIONS):
             known = scope.args
             arguments = [*known.posonlyargs, *known.args, *known.kwonlyargs, known.vararg, known.kwarg]
@@ -218,7 +218,7 @@ class _File:
                 yield None
 
     def _own_nodes(self, scope: ast.AST) -> Iterator[ast.AST]:
-        """What stands in a scope itself, and not in a function or a class inside it."""
+        """The nodes of a scope itself, without those of functions and classes inside it."""
         waiting = list(ast.iter_child_nodes(scope))
         while waiting:
             node = waiting.pop()

@@ -1,8 +1,8 @@
 """`make openapi`: the caller's contract as docs/openapi.json (OpenAPI 3.1) and docs/openapi-2.0.json (Swagger 2.0).
 
-Nothing is written twice. The schemas come from the models (tools/schemas.py), the errors from the tree of
+Nothing is written twice. The schemas come from the models (tools/schemas.py), the errors from the subclasses of
 `RestoreError`, the route from function.json and host.json, words and examples from the pages in docs/. A test fails
-where the files are old.
+if the files are out of date.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from tools.swagger import to_swagger
 
 Json = dict[str, Any]
 
-# Of the contract: it grows with what an old caller would not understand.
+# Of the contract. A change that an old caller would not understand raises it.
 VERSION = "1.0"
-# Ends up inside the answer of a restore that went well, never as an answer of its own.
+# Appears inside the answer of a successful restore, never as an answer of its own.
 NEVER_AN_ANSWER = {CaggNotFound}
 
 
@@ -36,12 +36,12 @@ def make_document() -> Json:
         "servers": [
             {
                 "url": f"https://{{host}}/{prefix}",
-                # Not at the variable: a widely used copy of the 3.1 schema allows no description there.
+                # Not at the variable: a widely used copy of the 3.1 schema forbids a description there.
                 "description": "The function app; host is its default domain, as the portal shows it",
                 "variables": {"host": {"default": "restore-chunk.azurewebsites.net"}},
             }
         ],
-        # The first one is the one that an importer takes that knows one only.
+        # An importer that takes only one takes the first.
         "security": [{"functionKey": []}, {"functionKeyInQuery": []}],
         "paths": {path: {method: _operation()}},
         "components": {

@@ -11,7 +11,7 @@ from tools.config import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
 
-# What points to another place of the page, and means nothing elsewhere: ", see [below](#pg)".
+# A pointer to another place of the page, such as ", see [below](#pg)". It means nothing elsewhere.
 _POINTER = re.compile(r"[,;]? see \[[^\]]*\]\(#[^)]*\)")
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
@@ -42,7 +42,7 @@ def rows(text: str) -> dict[str, list[str]]:
 
 
 def meanings(page: str, heading: str) -> dict[str, str]:
-    """Return the last cell of each row below a heading, as a sentence that stands alone."""
+    """Return the last cell of each row below a heading, as a sentence without links."""
     return {name: sentence(cells[-1]) for name, cells in rows(section(page, heading)).items()}
 
 
@@ -52,14 +52,14 @@ def sentence(markdown: str) -> str:
 
 
 def opening(page: str) -> str:
-    """Return the first paragraph of a page, on one line, without a last sentence that leads to what follows it."""
+    """Return the first paragraph of a page, on one line, without a last sentence that introduces what follows."""
     text = (REPOSITORY / page).read_text(encoding="utf-8")
     paragraph = " ".join(sentence(text.split("\n\n")[1]).split())
     return paragraph[: paragraph.rindex(".") + 1]
 
 
 def examples(page: str) -> Iterator[tuple[str, Any]]:
-    """Yield each JSON block of a page with the heading that it stands under."""
+    """Yield each JSON block of a page with the heading above it."""
     text = (REPOSITORY / page).read_text(encoding="utf-8")
     for part in re.split(r"^#+ ", text, flags=re.MULTILINE)[1:]:
         heading = part.partition("\n")[0]

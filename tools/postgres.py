@@ -1,4 +1,4 @@
-"""A PostgreSQL server with TimescaleDB, run out of a root file system; several may share one."""
+"""A PostgreSQL server with TimescaleDB, run from a root file system; several servers may share one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
     "max_connections": "60",
-    # TimescaleDB wants a launcher and a scheduler per database, and the tests make many databases.
+    # TimescaleDB runs one launcher, and a scheduler for each database; the tests make many databases.
     "max_worker_processes": "40",
     "timescaledb.max_background_workers": "24",
     "shared_buffers": "256MB",
@@ -37,15 +37,15 @@ _SETTINGS = {
 class Postgres:
     """One cluster and its server. Any process may start it and any other stop it.
 
-    The server's own `postmaster.pid` is the record of who runs. It is believed only where that process works
-    in this cluster's folder, so a recycled pid is never taken for the server.
+    The server's own `postmaster.pid` records its pid. It counts only if that process's working folder is this
+    cluster's, so a recycled pid is never taken for the server.
 
     Args:
         root: where PostgreSQL is installed.
         name: name of the cluster, unique within the root file system.
         port: TCP port on 127.0.0.1.
-        port_variable: the variable that a message names where the port is taken.
-        settings: server settings over the defaults.
+        port_variable: the variable that the message about a taken port names.
+        settings: server settings that replace the defaults.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Postgres:
 
     @property
     def data(self) -> Path:
-        """The cluster's folder, as it is called outside."""
+        """The cluster's folder, by its path outside."""
         return self.root.path / self._inside.lstrip("/")
 
     @property
@@ -98,10 +98,10 @@ class Postgres:
         return True
 
     def create(self) -> None:
-        """Make the cluster where it is missing.
+        """Make the cluster if it is missing.
 
         Raises:
-            ToolError: initdb failed; the message holds what it said.
+            ToolError: initdb failed; the message holds its output.
         """
         if self.data.exists():
             return
@@ -128,7 +128,7 @@ class Postgres:
             shutil.rmtree(clusters / Path(partial).name, ignore_errors=True)
 
     def _copy_certificate(self, folder: Path) -> None:
-        """Give the cluster the self-signed certificate that Debian makes, so that sslmode=require works."""
+        """Give the cluster Debian's self-signed certificate, so that sslmode=require works."""
         found = {"server.crt": "certs/ssl-cert-snakeoil.pem", "server.key": "private/ssl-cert-snakeoil.key"}
         for name, source in found.items():
             target = folder / name
@@ -145,10 +145,10 @@ class Postgres:
             raise ToolError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
 
     def start(self, *, seconds: float = 60) -> None:
-        """Start the server where it does not run, making its cluster first, and wait until it answers.
+        """Start the server unless it runs, make its cluster first if it is missing, and wait until it answers.
 
         Args:
-            seconds: how long to wait; crash recovery takes its time.
+            seconds: how long to wait; crash recovery can take a while.
 
         Raises:
             ToolError: the port is taken, or the server ended or did not answer in time.
@@ -171,7 +171,7 @@ class Postgres:
             raise ToolError(f"PostgreSQL did not start on port {self.port}, see {self.log}:\n{self._log_tail()}")
 
     def _forget_the_dead(self) -> None:
-        """Let a killed server's pid go: until its parent has reaped it, PostgreSQL takes it for a living one."""
+        """Wait until a killed server's pid is reaped: until then PostgreSQL takes it for a running server."""
         record = self.data / "postmaster.pid"
         try:
             pid = int(record.read_text().split()[0])
@@ -179,13 +179,13 @@ class Postgres:
             return
         is_corpse = exists(pid) and not alive(pid)
         if is_corpse and not wait_until(lambda: not exists(pid), 5):
-            record.unlink()  # In a container whose first process reaps nobody.
+            record.unlink()  # A container's first process may reap nothing.
 
     def _running_on_our_port(self) -> int:
         pid, _, _, port, *_ = (self.data / "postmaster.pid").read_text().split()
         if int(port) != self.port:
             raise ToolError(
-                f"PostgreSQL runs on port {port} already: use it there with {self.port_variable}={port}, "
+                f"PostgreSQL runs on port {port} already: use that one with {self.port_variable}={port}, "
                 "or end it with make down"
             )
         return int(pid)
@@ -194,10 +194,10 @@ class Postgres:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
 
     def stop(self, *, seconds: float = 60) -> None:
-        """End the server as an operator does: sessions are cut off, everything is written to disk.
+        """End the server as an operator does: it cuts off the sessions and writes everything to disk.
 
         Raises:
-            ToolError: it still runs after so many seconds.
+            ToolError: it still runs after that many seconds.
         """
         pid = self.pid
         if pid is None:
@@ -214,7 +214,7 @@ class Postgres:
         everyone = [pid, *children(pid)]
         for one in everyone:
             send(one, signal.SIGKILL)
-        # A backend that lives on keeps the shared memory, and the next start would be refused.
+        # A backend that is left keeps the shared memory, and PostgreSQL then refuses to start.
         if not wait_until(lambda: not any(alive(one) for one in everyone), 20):
             raise ToolError(f"PostgreSQL (pid {pid}) could not be killed")
 
@@ -225,12 +225,12 @@ class Postgres:
 
 
 def _environment() -> dict[str, str]:
-    # The caller's PG* variables, locale and certificates mean nothing inside.
+    # The caller's PG* variables, locale and certificates do not apply inside.
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
 
 def all_postgres() -> list[Postgres]:
-    """Return the server of every cluster in the root file systems, those that a killed test left included."""
+    """Return the server of every cluster in the root file systems; those that a killed test left are among them."""
     return [
         Postgres(RootFs(suite), path.name, 0)
         for suite in SUITES

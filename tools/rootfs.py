@@ -1,4 +1,4 @@
-"""Debian's PostgreSQL and TimescaleDB in a root file system of their own, below the ignored work folder."""
+"""Debian's PostgreSQL and TimescaleDB in a root file system of their own, in `.work/`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from tools.process import run_step
 _VERSIONS = {"trixie": "17", "forky": "18"}
 _FLAGS = {
     "trixie": [],
-    # The lists of a suite in testing are valid for a week; a mirror may be behind.
+    # Package lists of the testing suite are valid for a week; a mirror may lag behind.
     "forky": ['--aptopt=Acquire::Check-Valid-Until "false"'],
 }
 # `pipefail` keeps a tree that mmdebstrap did not finish from looking complete. A user cannot make device nodes, and
-# bwrap brings its own. Unpacking a tar file here, other than letting mmdebstrap write the tree, makes every file the
-# user's own, so that rm can remove it.
+# bwrap brings its own. The tree is unpacked from a tar file here, not written by mmdebstrap: so the user owns every
+# file, and rm can remove it.
 _UNPACK = 'set -o pipefail; mmdebstrap "${@:3}" - | tar --extract --directory "$1" --exclude "$2"'
 
 
 class RootFs:
     """A root file system with PostgreSQL in it, and the way to run a program inside.
 
-    As root that is `chroot`; any other user needs `bwrap` (bubblewrap), and owns every file of the tree.
+    Root uses `chroot`; any other user needs `bwrap` (bubblewrap), and owns every file of the tree.
 
     Args:
         suite: Debian suite: `trixie` (PostgreSQL 17, TimescaleDB 2.19) or `forky` (PostgreSQL 18, 2.31).
-        path: where the tree is or will be; `.work/rootfs/<suite>` where None.
+        path: the tree's folder; `.work/rootfs/<suite>` where None.
     """
 
     def __init__(self, suite: str, path: Path | None = None) -> None:
@@ -37,7 +37,7 @@ class RootFs:
 
     @property
     def bin(self) -> str:
-        """The folder of PostgreSQL's programs, as it is called inside."""
+        """The folder of PostgreSQL's programs, by its path inside."""
         return f"/usr/lib/postgresql/{_VERSIONS[self.suite]}/bin"
 
     @property
@@ -50,7 +50,7 @@ class RootFs:
         raise ToolError(f"{self.path} has no user postgres; run make clean and try again")
 
     def build(self) -> None:
-        """Make the tree where it is missing. An interrupted build leaves nothing that looks like one.
+        """Make the tree if it is missing. An interrupted build leaves nothing that looks like a tree.
 
         Raises:
             ToolError: mmdebstrap failed, or is not installed.

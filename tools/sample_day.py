@@ -21,7 +21,7 @@ Row = tuple[str, str, str, str, str, str, "str | None"]
 
 
 def sample_rows(day: datetime = DAY, devices: int = DEVICES) -> Iterator[Row]:
-    """Generate one row a minute and device, in order of time; the same rows every time.
+    """Generate one row for each minute and device, in order of time; the same rows every time.
 
     Args:
         day: midnight UTC of the day.
@@ -57,7 +57,7 @@ def write_sample_day(path: Path, day: datetime = DAY, devices: int = DEVICES) ->
     rows = 0
     with (
         partial.open("wb") as stored,
-        # Neither the time nor the file's name goes into the gzip header.
+        # The gzip header holds neither a time nor the file's name.
         gzip.GzipFile(filename="", fileobj=stored, mode="wb", compresslevel=6, mtime=0) as packed,
         io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
     ):
@@ -70,7 +70,7 @@ def write_sample_day(path: Path, day: datetime = DAY, devices: int = DEVICES) ->
 
 
 def _csv_line(row: Row) -> str:
-    # Written by hand: Python's csv module tells NULL and "" apart from 3.12 on only.
+    # Python's csv module can write NULL and "" differently only from 3.12 on.
     *plain, message = row
     quoted = "" if message is None else '"' + message.replace('"', '""') + '"'
     return ",".join([*plain, quoted]) + "\r\n"

@@ -1,4 +1,4 @@
-"""Where the sample day lies and where it is restored: an archive in the storage account, and its hypertable."""
+"""Where the sample day is stored and restored: an archive in the storage account, and its hypertable."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg2
 from azure.core.exceptions import ResourceExistsError
@@ -18,7 +19,7 @@ from tools.azurite import ACCOUNT
 from tools.config import WORK
 from tools.sample_day import DAY, write_sample_day
 
-# A name that nobody's own database has: the demo empties the day in it.
+# The demo empties the day in this database, so no database of a user's own may have this name.
 DATABASE = "restore_chunk_demo"
 FILESYSTEM = "archive"
 BLOB = f"backups/{DATABASE}/silver.telemetry.{DAY:%Y-%m-%d}.csv.gz"
@@ -45,17 +46,14 @@ _SAMPLE = """SELECT * FROM silver.telemetry
    WHERE ts >= %(begin)s AND ts < %(end)s ORDER BY ts, device_id LIMIT 5"""
 
 
-def adls_url(storage: str) -> str:
-    """Return the URL of the archive in the account of a connection string."""
+def adls_url(storage: str, blob: str = BLOB) -> str:
+    """Return the URL of an archive in the account of a connection string."""
     named = dict(part.split("=", 1) for part in storage.split(";") if "=" in part)
-    return f"abfss://{FILESYSTEM}@{named.get('AccountName', ACCOUNT)}.dfs.core.windows.net/{BLOB}"
+    return f"abfss://{FILESYSTEM}@{named.get('AccountName', ACCOUNT)}.dfs.core.windows.net/{quote(blob)}"
 
 
-def upload(storage: str) -> int:
-    """Put the day into the storage account, making it and its file system where they are missing.
-
-    Args:
-        storage: connection string of the account.
+def upload_sample_day(storage: str) -> int:
+    """Put the sample day into the storage account, generating it first where it is missing.
 
     Returns:
         The size of the archive in bytes.
@@ -63,13 +61,27 @@ def upload(storage: str) -> int:
     path = WORK / "sample" / Path(BLOB).name
     if not path.exists():
         write_sample_day(path)
+    return upload(storage, path, BLOB)
+
+
+def upload(storage: str, file: Path, blob: str) -> int:
+    """Put a file into the storage account, and make its file system where it is missing.
+
+    Args:
+        storage: connection string of the account.
+        file: what to upload.
+        blob: its path in the file system.
+
+    Returns:
+        The size of the file in bytes.
+    """
     with BlobServiceClient.from_connection_string(storage) as service:
         container = service.get_container_client(FILESYSTEM)
         with suppress(ResourceExistsError):
             container.create_container()
-        with path.open("rb") as archive:
-            container.upload_blob(BLOB, archive, overwrite=True)
-    return path.stat().st_size
+        with file.open("rb") as archive:
+            container.upload_blob(blob, archive, overwrite=True)
+    return file.stat().st_size
 
 
 def prepare_table(dsn: str) -> str:
@@ -83,7 +95,7 @@ def prepare_table(dsn: str) -> str:
     """
     exists, _ = _query(dsn, sql.SQL("SELECT FROM pg_database WHERE datname = %(name)s"), {"name": DATABASE})
     if not exists:
-        # Not from template1: TimescaleDB's launcher looks into that one now and then, and nobody may meanwhile.
+        # Not from template1: TimescaleDB's launcher connects to it now and then, and CREATE DATABASE then fails.
         _query(dsn, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(DATABASE)))
     demo_dsn = make_dsn(dsn, dbname=DATABASE)
     _query(demo_dsn, sql.SQL(_CREATE))
@@ -98,7 +110,7 @@ def count_rows(demo_dsn: str) -> int:
 
 
 def first_rows(demo_dsn: str) -> str:
-    """Return a SELECT as a person would write it, and below it what it gives."""
+    """Return a SELECT as a person would write it, and its result below it."""
     rows, names = _query(demo_dsn, sql.SQL(_SAMPLE), _BOUNDS)
     shown = [names, *([_shown(value) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in shown) for column in range(len(names))]

@@ -1,7 +1,7 @@
-"""The request and the answers as JSON schemas (draft 2020-12), made of the models that the function itself uses.
+"""The request and the answers as JSON schemas (draft 2020-12), made from the models that the function itself uses.
 
-What a field means comes from the tables in docs/request.md and docs/answer.md, so that it is written once. The schemas
-keep to what importers read that know OpenAPI 3.0 only: `enum` in place of `const`, no `type` that is a list, no keyword
+The meaning of a field comes from the tables in docs/request.md and docs/answer.md, so that it is written once. The
+schemas use only what importers for OpenAPI 3.0 can read: `enum`, not `const`; no `type` that is a list; no keyword
 beside a `$ref`.
 """
 
@@ -21,9 +21,9 @@ Schema = dict[str, Any]
 PLACE = "#/components/schemas/"
 REQUEST, ANSWER, ERROR = "RestoreRequest", "Answer", "ErrorAnswer"
 
-# Pydantic leaves its own names where a number may be null as well.
+# Pydantic keeps its own names for a number that may be null.
 _LIMITS = {"ge": "minimum", "le": "maximum"}
-# Of no use to a caller: a name that repeats the key, and a default that says "left out" once more.
+# Useless to a caller: a name that repeats the key, and a default that says "left out" again.
 _NOISE = {"title", "default"}
 
 
@@ -73,16 +73,16 @@ def _plain(schema: Any) -> Any:
     key: str
     for key, value in schema.items():
         if key == "properties":
-            # What is always there comes first.
+            # Required properties first.
             names = sorted(value, key=lambda name: name not in schema.get("required", ()))
             plain[key] = {name: _plain(value[name]) for name in names}
         elif key == "anyOf":
-            # A default belongs to the whole; pydantic before 2.11 leaves another field's at a shared part.
+            # A default belongs to the whole; pydantic before 2.11 leaves that of another field at a shared part.
             plain[key] = [{name: item for name, item in _plain(part).items() if name != "default"} for part in value]
         elif key == "const":
             plain["enum"] = [value]
         elif key == "description":
-            # The first paragraph of a docstring; the others speak of Python's side.
+            # The first paragraph of a docstring; the others are about Python.
             plain[key] = " ".join(value.partition("\n\n")[0].split())
         elif key not in _NOISE or (key == "default" and value is not None and not isinstance(value, dict)):
             plain[_LIMITS.get(key, key)] = _plain(value)
@@ -97,7 +97,7 @@ def _in_upper_case(csv_options: Schema) -> None:
 
 
 def _allow_null(schema: Schema) -> None:
-    """Let each field be null that may be left out: to the function it is the same."""
+    """Let each optional field be null: the function treats null as left out."""
     for name, item in schema.get("properties", {}).items():
         options = item.get("anyOf", [item])
         if name in schema.get("required", ()) or {"type": "null"} in options:
@@ -107,7 +107,7 @@ def _allow_null(schema: Schema) -> None:
 
 
 def _describe(schemas: Mapping[str, Schema], schema: Schema, meaning: Mapping[str, str], path: str = "") -> None:
-    """Put the words of a table to the fields, all the way down. A schema in two places keeps the first one's."""
+    """Describe the fields in the words of a table, at every level. A schema in two places keeps the first words."""
     for name, item in schema.get("properties", {}).items():
         if f"{path}{name}" in meaning and "$ref" not in item:
             item.setdefault("description", meaning[f"{path}{name}"])
@@ -126,7 +126,7 @@ def _with_units(heading: str) -> dict[str, str]:
 
 
 def _name_stages(answer: Schema, meaning: Mapping[str, str]) -> None:
-    """Name the keys of `timings`: to the code they are the stages that a restore went through."""
+    """Name the keys of `timings`; the code has them as the stages that a restore went through."""
     timings = answer["properties"]["timings"]
     seconds = timings.pop("additionalProperties")
     stages = [name.removeprefix("timings.") for name in meaning if name.startswith("timings.")]

@@ -3,8 +3,8 @@
     python -m tools.services up | down | status
     python -m tools.services run -- COMMAND...
 
-TimescaleDB is, in this order: the server of RESTORE_TEST_DSN; a container, where a Docker engine answers; Debian's
-packages in a root file system below `.work/`. What is healthy already is used again.
+TimescaleDB is the first of these: the server of RESTORE_TEST_DSN; a container, if a Docker engine answers; Debian's
+packages in a root file system below `.work/`. A server that is healthy already is used again.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import psycopg2
 from tools import docker
 from tools.azurite import Azurite, all_azurites, answers, connection_string
 from tools.config import WORK, Config, ToolError, load_config
+from tools.host_process import all_hosts
 from tools.postgres import PASSWORD, Postgres, all_postgres
 from tools.rootfs import RootFs
 
@@ -54,7 +55,7 @@ def local_postgres(config: Config) -> Postgres:
 
 
 def up(config: Config, environ: Mapping[str, str] = os.environ) -> Services:
-    """Bring both servers up, or use them again.
+    """Bring both servers up, or use those that run.
 
     Raises:
         ToolError: a server that the user named does not answer, a port is taken, or a start failed.
@@ -87,8 +88,10 @@ def up(config: Config, environ: Mapping[str, str] = os.environ) -> Services:
 
 
 def down(config: Config) -> None:
-    """Stop what these tools have started, on whichever suite and port. What a user named is left alone."""
+    """Stop what these tools have started, on whichever suite and port, but no server that the user named."""
     with _only_one():
+        for host in all_hosts():
+            host.stop()
         for server in all_postgres():
             server.stop()
         for emulator in all_azurites():
@@ -111,7 +114,7 @@ def status(config: Config) -> bool:
 
 @contextmanager
 def _only_one() -> Iterator[None]:
-    """Let a second command wait until the first one has made what both need. A killed one frees the lock."""
+    """Let a second command wait until the first has made what both need. A killed command frees the lock."""
     WORK.mkdir(exist_ok=True)
     with (WORK / "services.lock").open("w") as lock:
         try:
@@ -127,7 +130,7 @@ def _check_dsn(dsn: str, variable: str) -> None:
         psycopg2.connect(dsn, connect_timeout=10).close()
     except psycopg2.Error as exc:
         # libpq's message names host, port and user, and never the password.
-        raise ToolError(f"the server of {variable} does not let us in: {exc}") from exc
+        raise ToolError(f"no connection to the server of {variable}: {exc}") from exc
 
 
 def main(arguments: list[str]) -> int:
@@ -147,7 +150,7 @@ def main(arguments: list[str]) -> int:
     else:
         found = up(config)
         if command:
-            # Replaced, not called: signals and the exit code are the command's own.
+            # The command replaces this process: signals and the exit code are its own.
             os.execvpe(command[0], command, {**os.environ, **found.variables()})  # noqa: S606
     return 0
 

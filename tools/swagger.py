@@ -1,7 +1,7 @@
 """An OpenAPI 3.1 document of ours -> Swagger 2.0, for importers that read nothing newer.
 
-Those are Logic Apps' custom connectors and its action HTTP + Swagger; docs/openapi.md has the sources. What 2.0 cannot
-say is left open, never made narrower: what the 3.1 schema takes, this one takes as well.
+Those are Logic Apps' custom connectors and its action HTTP + Swagger; docs/openapi.md has the sources. Where 2.0 cannot
+express a limit, the schema is left open: it takes all that the 3.1 schema takes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 Json = dict[str, Any]
 
 _OLD_PLACE, _NEW_PLACE = "#/components/schemas/", "#/definitions/"
-# Keywords that 2.0 does not have, and that only narrow or describe.
+# Keywords that 2.0 lacks. They only narrow or describe.
 _UNKNOWN = {"propertyNames", "writeOnly"}
 
 
@@ -85,9 +85,9 @@ def _schema(schema: Json) -> Json:
     is_nullable = {"type": "null"} in options
     values = [_schema(option) for option in options if option != {"type": "null"}]
     if len(values) == 1 and "$ref" in values[0]:
-        # Beside a reference nothing counts; the section's own description stands where it leads.
+        # Keywords beside a reference do not count; the referenced schema has the description.
         return values[0]
     if len(values) == 1:
         kept = values[0] | kept
-    # Of several types none is named, and any is taken.
+    # For several types, name none and take any.
     return kept | ({"x-nullable": True} if is_nullable else {})

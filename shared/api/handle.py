@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from shared.api.log_line import log_line
+from shared.api.log_line import log_line, progress_line, start_line
 from shared.api.parse import parse_request
 from shared.api.render import error_answer, success_answer
 from shared.errors import InternalError, RestoreError
 from shared.model.answer import Answer, ErrorAnswer
 from shared.model.report import Report
+from shared.process import invocation, start_thread
 from shared.restore.restore import restore
 from shared.settings import load_settings
 
@@ -34,11 +38,12 @@ class HttpAnswer:
     body: str
 
 
-def handle_restore(body: bytes) -> HttpAnswer:
+def handle_restore(body: bytes, *, join: Callable[[], None] = lambda: None) -> HttpAnswer:
     """Run one restore.
 
     Args:
         body: the JSON that `docs/request.md` describes.
+        join: is called first in each thread that the restore starts. It makes the host keep the thread's log lines.
 
     Returns:
         200 with the report, or an error with its code also in the header `x-ms-error-code`. Raises nothing.
@@ -52,13 +57,35 @@ def handle_restore(body: bytes) -> HttpAnswer:
             default_filesystem=settings.adls_filesystem_default,
         )
         report.describe(request)
-        restore(request, settings, report)
+        _log.info("%s", start_line(report))
+        with invocation(join), _progress_lines(report, settings.log_progress_seconds):
+            restore(request, settings, report)
     except RestoreError as error:
         return _failed(report, error)
     except Exception:  # noqa: BLE001 - the last line of defence: a caller gets JSON, whatever happened
         return _failed(report, InternalError("see the traceback under this request_id"))
     _log.log(logging.WARNING if report.warnings else logging.INFO, "%s", log_line(report))
     return _json(200, success_answer(report), report.request_id)
+
+
+@contextmanager
+def _progress_lines(report: Report, every_seconds: int) -> Iterator[None]:
+    """Log how far the restore is, every so many seconds; 0: never."""
+    if not every_seconds:
+        yield
+        return
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(every_seconds):
+            _log.info("%s", progress_line(report))
+
+    thread = start_thread(run, name="progress")
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _failed(report: Report, error: RestoreError) -> HttpAnswer:

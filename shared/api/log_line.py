@@ -1,4 +1,4 @@
-"""What happened -> one line of `key=value` for the log, success and failure alike. No SQL, no I/O."""
+"""What happened -> lines of `key=value` for the log: at the start, during the restore, at the end. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,53 @@ from typing import Any
 from shared.errors import RestoreError
 from shared.model.report import Report
 
+_BYTES_PER_MB = 1_000_000
+
+
+def start_line(report: Report) -> str:
+    """Return the line that says which restore begins."""
+    return _line(
+        "restore-start",
+        {
+            "request_id": report.request_id,
+            "archive": report.archive_url,
+            "database": report.database,
+            "target": report.target_table,
+            "mode": report.mode,
+        },
+    )
+
+
+def progress_line(report: Report) -> str:
+    """Return the line that says how far the restore is: the stage, and how much of the stored archive was read."""
+    progress = report.progress
+    return _line(
+        "restore-progress",
+        {
+            "request_id": report.request_id,
+            "stage": progress.stage_name,
+            "percent": None if progress.percent is None else round(progress.percent, 1),
+            "mb": round(progress.compressed_bytes / _BYTES_PER_MB, 1),
+            "rows": progress.rows,
+            "loads": progress.loads if progress.loads > 1 else None,
+            "seconds": progress.seconds()["total"],
+        },
+    )
+
 
 def log_line(report: Report, error: RestoreError | None = None) -> str:
-    """Return the one line that the log keeps of this restore: `key=value`, text in JSON's quotes."""
+    """Return the one line that the log keeps of this restore.
+
+    Args:
+        report: what is known. Rows are in it only where they were committed.
+        error: why the restore failed; None where it did not.
+    """
     facts: dict[str, Any] = {
         "request_id": report.request_id,
         "outcome": report.status if error is None else error.code,
+        "error": None if error is None else error.message,
+        "faults": None if error is None else ",".join(f.target for f in error.details if f.target) or None,
+        "failed_in": None if error is None else report.progress.stage_name,
         "archive": report.archive_url,
         "database": report.database,
         "target": report.target_table,
@@ -36,17 +77,20 @@ def log_line(report: Report, error: RestoreError | None = None) -> str:
         "waited_s": None if report.waited_seconds is None else round(report.waited_seconds, 3),
         "edition": report.edition,
         "timescaledb": report.timescaledb_version,
-        "failed_in": None if error is None else report.progress.stage_name,
-        "error": None if error is None else error.message,
-        "faults": None if error is None else ",".join(f.target for f in error.details if f.target) or None,
         "warnings": "; ".join(f"{warning.code}: {warning.message}" for warning in report.warnings) or None,
     }
-    facts |= {f"{stage}_s": seconds for stage, seconds in report.progress.seconds().items()}
-    return "restore " + " ".join(f"{name}={_logged(value)}" for name, value in facts.items() if value is not None)
+    facts |= {
+        f"{stage}_s": seconds for stage, seconds in report.progress.seconds().items() if seconds or stage == "total"
+    }
+    return _line("restore", facts)
+
+
+def _line(name: str, facts: dict[str, Any]) -> str:
+    return f"{name} " + " ".join(f"{key}={_logged(value)}" for key, value in facts.items() if value is not None)
 
 
 def _logged(value: Any) -> str:
-    """Write a value so that it stays on its line: whatever is not plain goes into JSON's quotes."""
+    """Write a value so that it stays on its line: what is not plain goes into JSON's quotes."""
     text = str(value)
     plain = text.isascii() and text.isprintable() and not any(character in text for character in ' "=')
     return text if plain and text else json.dumps(text)

@@ -78,7 +78,7 @@ def error_answer(error: RestoreError, request_id: str) -> ErrorAnswer:
 
 
 def _known(fact: T | None) -> T:
-    # Noted by every restore that ends well. Nothing may fail after the commit, so this does not look: the tests
+    # Every restore that ends well has set it. Nothing may fail after the commit, so it is not checked here: the tests
     # compare each answer with its schema.
     return cast("T", fact)
 
@@ -138,6 +138,6 @@ def _cagg(step: CaggStep) -> CaggOutcome:
 
 
 def _detail(fault: Fault) -> ErrorDetail:
-    # Whoever raised the error has put the facts together by name, which no type follows; the tests do.
+    # The facts of a fault are named where it is raised. No type checks the names; the tests do.
     facts = cast("Facts", dict(fault.info))
     return {"code": fault.code, "message": fault.message, "target": fault.target, **facts}

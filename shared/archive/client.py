@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from azure.core.credentials import AzureSasCredential
 from azure.core.exceptions import HttpResponseError, ServiceResponseError
 from azure.core.pipeline import PipelineResponse
+from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.filedatalake import DataLakeFileClient, DataLakeServiceClient
 
 from shared.errors import ConfigurationError
@@ -45,7 +46,7 @@ _ACCOUNT_OF_ENDPOINT = re.compile(r"https://([a-z0-9]{3,24})\.", re.ASCII | re.I
 
 @dataclass(frozen=True)
 class ConnectionString:
-    """What a connection string says, but for its key.
+    """What a connection string says, without its key.
 
     Attributes:
         host: the account that it is for; None: one of a cloud that no `adls_url` can name.
@@ -159,12 +160,16 @@ OPTIONS: dict[str, Any] = {
     "initial_backoff": 0,
     "increment_base": 2,
     "random_jitter_range": 0,
-    # Storage never redirects; a token or a signature must not follow whoever does.
+    # Storage never redirects; a token or a signature must not follow a host that does.
     "permit_redirects": False,
     "raw_response_hook": _check_answer,
     "max_single_get_size": RANGE_BYTES,
     "max_chunk_get_size": RANGE_BYTES,
 }
+
+# The worker has 32 threads at most (min(32, CPUs + 4)), and each restore fetches two ranges at once. Beyond its size a
+# pool throws connections away and warns. It opens none before it is needed.
+_POOL_SIZE = 2 * 32
 
 _MOST_CLIENTS = 16
 # Azure's load balancers forget a connection that was silent for four minutes, and do not say so: the next request on it
@@ -178,7 +183,7 @@ _lock = threading.Lock()
 def kept_client(key: Hashable, make: Callable[[], DataLakeServiceClient]) -> DataLakeServiceClient:
     """Return the process's one client for a key.
 
-    The 16 that were used last are kept, each until nobody asked for it for three minutes. One that is dropped is not
+    The 16 that were used last are kept, each until it was not asked for in three minutes. One that is dropped is not
     closed, since it may be in use: its connections go with its last user.
 
     Args:
@@ -191,13 +196,24 @@ def kept_client(key: Hashable, make: Callable[[], DataLakeServiceClient]) -> Dat
         client, used_at = _kept.pop(key, (None, now))
         if client is None or now - used_at > _IDLE_SECONDS:
             client = make()
-            # Opens the transport, where one thread does it: else the first request does, unguarded, and two first
+            # Opens the transport, where one thread does it: else the first request does, without a lock, and two first
             # requests would each make a pool.
             client.__enter__()
         _kept[key] = client, now
         while len(_kept) > _MOST_CLIENTS:
             _kept.popitem(last=False)
     return client
+
+
+def _options() -> dict[str, Any]:
+    """Return the options of a client, with a transport of its own."""
+    transport = RequestsTransport(
+        connection_timeout=OPTIONS["connection_timeout"], read_timeout=OPTIONS["read_timeout"]
+    )
+    transport.open()
+    for adapter in transport.session.adapters.values():
+        adapter.init_poolmanager(_POOL_SIZE, _POOL_SIZE)
+    return OPTIONS | {"transport": transport}
 
 
 def forget_clients() -> None:
@@ -243,14 +259,14 @@ def open_client(location: ArchiveLocation, settings: Settings) -> Iterator[DataL
 def _client_by_sas(endpoint: str, sas: Secret) -> DataLakeServiceClient:
     try:
         # As a credential the SAS is no part of the client's URL, which others may write down.
-        return DataLakeServiceClient(endpoint, AzureSasCredential(sas.get_secret_value()), **OPTIONS)
+        return DataLakeServiceClient(endpoint, AzureSasCredential(sas.get_secret_value()), **_options())
     except ValueError:
         raise broken("does not name an endpoint that can be used with a SAS") from None
 
 
 def _client_by_connection_string(text: Secret) -> DataLakeServiceClient:
     try:
-        return DataLakeServiceClient.from_connection_string(text.get_secret_value(), **OPTIONS)
+        return DataLakeServiceClient.from_connection_string(text.get_secret_value(), **_options())
     except ValueError:
         # From None: the SDK's error may quote the endpoint, and with it a signature.
         raise broken("does not name an endpoint that can be used") from None
@@ -259,5 +275,6 @@ def _client_by_connection_string(text: Secret) -> DataLakeServiceClient:
 def _client_by_identity(location: ArchiveLocation) -> DataLakeServiceClient:
     credential = own_identity(location.host.cloud)
     return kept_client(
-        (location.account_url, credential), lambda: DataLakeServiceClient(location.account_url, credential, **OPTIONS)
+        (location.account_url, credential),
+        lambda: DataLakeServiceClient(location.account_url, credential, **_options()),
     )

@@ -1,8 +1,8 @@
 """The archive's stored bytes, all of one version. Azure's errors become ours here. No gzip.
 
-The bytes are taken as they are stored: a blob with `Content-Encoding: gzip` would otherwise be unpacked by
+The bytes are taken as they are stored: a blob with `Content-Encoding: gzip` would otherwise be decompressed by
 the SDK, range by range. Every range after the first asks for the ETag that the first one came with, so a file
-that is overwritten meanwhile is an error and never a mixture of both.
+that is overwritten while it is read is an error and never a mixture of both.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def checked(chunks: Iterable[bytes], *, sha256: str | None, md5: bytes | None) -
     Args:
         chunks: the stored bytes.
         sha256: what the caller expects, as 64 lower-case hexadecimal digits; None: nothing.
-        md5: the blob's Content-MD5, which whoever uploaded it may have set; None: it has none.
+        md5: the blob's Content-MD5, which its uploader may have set; None: it has none.
 
     Yields:
         The same bytes.
@@ -87,7 +87,7 @@ class Archive:
     Attributes:
         etag: the version, as storage names it.
         size: length of the stored (compressed) file in bytes.
-        content_md5: of the stored bytes, as whoever uploaded them noted it; None where nobody did.
+        content_md5: of the stored bytes, as their uploader set it; None where it was not set.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Archive:
         self.first = b"".join(islice(download.chunks(), 1))
 
     def chunks(self) -> Generator[bytes, None, None]:
-        """Read the file from its beginning, and fetch the next ranges meanwhile.
+        """Read the file from its beginning. The next ranges are fetched ahead.
 
         Yields:
             The stored bytes in order, at most 4 MiB at a time.
@@ -137,7 +137,7 @@ class Archive:
         try:
             while waiting:
                 part = result_of(waiting.popleft(), check=self._progress.check)
-                # Before this one is worked on, so that the pool has something to do meanwhile.
+                # Before this one is used, so that the pool is never idle.
                 waiting += [self._pool.submit(self._fetch, start) for start in islice(starts, 1)]
                 yield part
         finally:
@@ -167,7 +167,7 @@ def open_archive(location: ArchiveLocation, settings: Settings, progress: Progre
     Args:
         location: the file.
         settings: how the account is read.
-        progress: is told what is read, and asked whether to stop.
+        progress: counts what is read, and says whether to stop.
 
     Yields:
         The archive.
@@ -244,7 +244,7 @@ def _not_found(code: str, location: ArchiveLocation) -> ArchiveNotFound:
 
 
 def _denied(status: int | None, shown: str, location: ArchiveLocation) -> StorageAccessDenied:
-    if status is None:  # nobody was asked yet: the credential itself gave up
+    if status is None:  # no server was asked: the credential itself gave up
         return StorageAccessDenied(
             "the function has no identity to read the storage account with",
             hint="give the function app a managed identity, or set ADLS_CONNECTION_STRING for this account",

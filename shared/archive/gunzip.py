@@ -127,7 +127,7 @@ def _header_length(head: bytes) -> int | None:
         raise ArchiveCorrupt("a gzip header has reserved flags set")
     end = _FIXED_HEADER_BYTES
     if flags & _FEXTRA:
-        # Cut short, these two bytes give too small a number; the check below then fails all the same.
+        # Cut short, these two bytes give too small a number; the check below then still fails.
         end += 2 + int.from_bytes(head[end : end + 2], "little")
     for field in (_FNAME, _FCOMMENT):
         if flags & field:

@@ -37,7 +37,7 @@ class SpooledCsv:
         records: how many it holds, the header included.
         ends_with_marker: whether its last line is `\.`.
         dialect: how it is written.
-        progress: is told what is read, and asked whether to stop.
+        progress: counts what is read, and says whether to stop.
     """
 
     file: IO[bytes]
@@ -79,7 +79,7 @@ def spooled_csv(
         max_memory_bytes: a file of up to this many bytes stays in memory.
         dialect: how the CSV is written (default: PostgreSQL's defaults); needed to tell a line `\.` that ends
             the data from one inside quotes, and to count the records.
-        progress: is told what is read, and asked whether to stop.
+        progress: counts what is read, and says whether to stop.
 
     Yields:
         The whole file.
@@ -146,12 +146,12 @@ _AHEAD_BYTES = 4 * MIB
 
 
 class StreamedCsv:
-    r"""A CSV that is downloaded and unpacked anew each time it is read.
+    r"""A CSV that is downloaded and unpacked again each time it is read.
 
     Args:
         unpack: begins to unpack the archive from its beginning; its errors are the archive's.
         dialect: how the CSV is written.
-        progress: is told what is read, and asked whether to stop.
+        progress: counts what is read, and says whether to stop.
 
     Attributes:
         head: its first part, seekable.
@@ -186,7 +186,7 @@ class StreamedCsv:
 
     @contextmanager
     def open(self) -> Iterator[CopyReader]:
-        """Read it from the first byte after the byte order mark, a few MiB ahead of whoever reads."""
+        """Read it from the first byte after the byte order mark, a few MiB ahead of the reader."""
         with prefetch(self._counted(), most_bytes=_AHEAD_BYTES, name="gunzip") as blocks:
             yield _reader(_behind(self._mark, blocks), self._progress)
 

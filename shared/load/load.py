@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TypeAlias
 
 from shared.csvfile.source import CsvSource
@@ -119,12 +118,12 @@ class Loaded:
     Attributes:
         target: as it was before the load.
         transferred: how the rows got in.
-        indexes: what happened to the indexes meanwhile.
+        indexes: what happened to the indexes.
         removed: the day's rows that were taken away before; None where there were none to take away.
         verification: the proof; None where nothing was counted.
         span: what was really loaded: the day, and further where rows outside it were allowed.
         chunk_steps: what was done to chunks.
-        options: what came of the request's options of these names.
+        options: the outcomes of the request's options of these names.
         to_recompress: the chunks in that span that are to be compressed again.
         warnings: what the caller should know although the rows are in.
     """
@@ -166,7 +165,7 @@ class _Cleared:
         truncated: the chunks that were emptied whole.
         removed: the rows that were taken away.
         steps: the chunks that were decompressed.
-        decompress_window: what came of the request's option of this name.
+        decompress_window: the outcome of the request's option of this name.
     """
 
     truncated: tuple[Chunk, ...]
@@ -218,7 +217,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
         RestoreError: the transaction is to be rolled back for good.
     """
     load, progress = tx.cursor, day.progress
-    with progress.interruptible(partial(lock.cancel, load.connection)):
+    with progress.interruptible(lock.cancel):
         with progress.stage("inspect"):
             _limit(load, day)
             ahead = _look_ahead(lock, day)
@@ -314,7 +313,7 @@ def _decompresses(day: Day, *, copies_beside: bool, has_rows: bool) -> bool:
 
 
 def _lock_target(load: Cursor, lock: RestoreLock, day: Day, ahead: _Ahead, plan: LoadPlan) -> tuple[Chunk, ...]:
-    """Lock the chunks over the day. Return those that may be truncated, since nobody uses them."""
+    """Lock the chunks over the day. Return those that may be truncated, since no other session uses them."""
     has_rows = ahead.before.rows > 0
     truncates = has_rows and day.policy == "replace" and plan.truncate
     truncatable = ahead.whole if truncates and try_lock_for_truncate(load, lock.cursor, ahead.whole) else ()
@@ -464,7 +463,7 @@ def _commit(
 
     Raises:
         Fallback: another transaction came since the chunks were truncated, and would see a hole.
-        CommitOutcomeUnknown: nobody can say whether the COMMIT took place.
+        CommitOutcomeUnknown: the server cannot say whether the COMMIT took place.
     """
     make_commit_durable(tx.cursor)
 

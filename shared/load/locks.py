@@ -1,18 +1,18 @@
 """One restore at a time for one day of one table; other days run side by side.
 
-The guard is an advisory lock of a transaction on a connection of its own. Not on the load's: that runs in REPEATABLE
-READ, and the statement that takes the lock would also fix its snapshot. A restore whose snapshot is older than the
-lock does not see what the restore before it committed, and would load the day twice. And not a lock of a session:
-behind a pooler in transaction mode (Azure's PgBouncer) it would stay with a server connection that others use.
+The lock against a second restore is a transaction's advisory lock, on a connection of its own. It is not on the load's
+connection: the load runs in REPEATABLE READ, and the statement that takes the lock would also fix its snapshot. A
+restore whose snapshot is older than its lock does not see what the restore before it committed, and would load the day
+twice. It is not a session's lock either: behind a pooler in transaction mode (Azure's PgBouncer) that would stay with a
+server connection that others use.
 
-A guard whose session is lost would let the next restore in while the load goes on. So the load's transaction takes a
-second lock, under the guard's, and whoever has the guard looks first whether another load still holds it.
+If the lock's session is lost, the next restore could start while the load goes on. So the load's transaction takes a
+second lock with a key of its own, and each restore checks first that no other load holds that one.
 
-Before its first query the load locks the chunks over the day: what it counts must be what is there. The load's snapshot
-is fixed by its first query. Some things that change a chunk are not MVCC-safe: `decompress_chunk` and TRUNCATE in
-another session, committed after the snapshot but before the count got its lock, make the chunk look empty (seen on
-2.29.2: the day was loaded twice). So the chunks are locked first, by statements that take no snapshot (SET, SAVEPOINT,
-LOCK), and what needs a query is asked on the lock's own connection.
+The load locks the chunks over the day before its first query, because that query fixes its snapshot. Some changes of a
+chunk are not MVCC-safe: `decompress_chunk` and TRUNCATE in another session, committed after the snapshot but before the
+count got its lock, make the chunk look empty (seen on 2.29.2: the day was loaded twice). So the chunks are locked by
+statements that take no snapshot (SET, SAVEPOINT, LOCK), and what needs a query runs on the lock's own connection.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from psycopg2 import sql
 
 from shared.errors import DatabasePermissionDenied, RestoreInProgress
 from shared.names import QualifiedName
-from shared.postgres.connect import APPLICATION_NAME, DEAD_CLIENT_SETTINGS, Connection, Cursor
+from shared.postgres.connect import APPLICATION_NAME, DEAD_CLIENT_SETTINGS, Connection, Cursor, session_name
 from shared.postgres.savepoint import SavepointOutcome, savepoint
 from shared.postgres.transaction import transaction
 from shared.timescale.chunks import Chunk
@@ -45,8 +45,9 @@ class RestoreLock:
         cursor: on the lock's own connection. In READ COMMITTED, so that each query sees the present.
     """
 
-    def __init__(self, cursor: Cursor, table: QualifiedName, day: date) -> None:
+    def __init__(self, cursor: Cursor, table: QualifiedName, day: date, request_id: str) -> None:
         self.cursor = cursor
+        self._request_id = request_id
         self._is_reading = False
         self._key = f"restore-chunk\n{table.schema}\n{table.name}\n{day.isoformat()}"
         self._running = f"a restore of {day.isoformat()} into {table} is running"
@@ -89,20 +90,24 @@ class RestoreLock:
         if step.error is not None:
             raise step.error
 
-    def cancel(self, load: Connection) -> None:
-        """End the statement that runs on the load's connection, or on the lock's own while that is read through.
+    def cancel(self) -> None:
+        """End the statement that runs on the load's connection, or on the lock's own while that reads.
 
-        For another thread. A server or a network that does not answer is left to the limits of the connections.
-
-        Args:
-            load: the load's connection.
+        Another thread calls it. The load's session is found by its name: behind a pooler, libpq does not know the
+        process id of the server. A server or a network that does not answer is left to the connections' limits.
         """
         with suppress(psycopg2.Error):
             if self._is_reading:
                 self.cursor.connection.cancel()
                 return
             with self.cursor.connection.cursor() as cursor:
-                cursor.execute("SELECT pg_catalog.pg_cancel_backend(%s)", (load.info.backend_pid,))
+                # pg_stat_activity stays as it was first seen for the length of a transaction.
+                cursor.execute("SELECT pg_catalog.pg_stat_clear_snapshot()")
+                cursor.execute(
+                    "SELECT pg_catalog.pg_cancel_backend(pid) FROM pg_catalog.pg_stat_activity"
+                    " WHERE application_name = %s",
+                    (session_name(self._request_id),),
+                )
 
     @property
     def _load_key(self) -> str:
@@ -119,7 +124,7 @@ def restore_lock(connection: Connection, table: QualifiedName, day: date, *, req
     """Hold the lock of a table's day while the body runs.
 
     Args:
-        connection: only looked through meanwhile. Its transaction keeps no snapshot.
+        connection: the lock's own. Its transaction keeps no snapshot.
         table: the target.
         day: the archive's day.
         request_id: is shown in the session's application_name.
@@ -128,24 +133,24 @@ def restore_lock(connection: Connection, table: QualifiedName, day: date, *, req
         RestoreInProgress: another restore holds it.
     """
     with transaction(connection, "READ COMMITTED") as work:
-        # The lock waits for the load in its transaction; that is no reason to end it.
+        # The lock's session is idle while the load runs. The server must not end it for that.
         settings = DEAD_CLIENT_SETTINGS | {
             "idle_in_transaction_session_timeout": "0",
             "application_name": f"{LOCK_APPLICATION_NAME}/{request_id}",
         }
         for name, value in settings.items():
             work.cursor.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
-        guard = RestoreLock(work.cursor, table, day)
-        guard.take()
-        yield guard
+        lock = RestoreLock(work.cursor, table, day, request_id)
+        lock.take()
+        yield lock
 
 
-# How long other transactions may take to end, while chunks are locked that are to be truncated.
+# How long to wait for other transactions to end, while the chunks to truncate are locked.
 _PATIENCE_SECONDS = 0.5
 _POLL_SECONDS = 0.05
 
-# Whoever is in a transaction holds a lock on its own virtual id, which every role may see. The guards of other restores
-# are left out: they keep no snapshot.
+# Each transaction holds a lock on its own virtual id, which every role may see. The lock sessions of other restores are
+# left out: they keep no snapshot.
 _OTHERS = (
     "SELECT count(*) FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
     " WHERE l.locktype = 'virtualxid' AND l.granted AND a.datname = pg_catalog.current_database()"
@@ -160,8 +165,8 @@ def lock_chunks(load: Cursor, table: Table, chunks: Sequence[Chunk], *, rewritte
         load: in the load's transaction, before its first query.
         table: the target.
         chunks: those over the day.
-        rewritten: those of them that the load will decompress: they are locked for it at once, since two restores of
-            neighbouring days would otherwise wait for each other.
+        rewritten: those of them that the load will decompress. They get the stronger lock at once: two restores of
+            neighbouring days would otherwise deadlock.
 
     Raises:
         TargetLocked: another session holds one of them for longer than the lock timeout.
@@ -176,13 +181,13 @@ def lock_chunks(load: Cursor, table: Table, chunks: Sequence[Chunk], *, rewritte
         _lock(load, list(names.values()), "ROW EXCLUSIVE")
 
 
-def try_lock_for_truncate(load: Cursor, guard: Cursor, chunks: Sequence[Chunk]) -> bool:
-    """Lock chunks for their TRUNCATE, if nobody uses them and no other transaction is open.
+def try_lock_for_truncate(load: Cursor, lock: Cursor, chunks: Sequence[Chunk]) -> bool:
+    """Lock chunks for TRUNCATE, if no session uses them and no other transaction is open.
 
     Args:
         load: in the load's transaction, before its first query.
-        guard: on the guard's connection.
-        chunks: those that hold nothing but the day.
+        lock: on the lock's own connection.
+        chunks: those that lie wholly inside the day.
 
     Returns:
         Whether they are locked; if not, no lock is kept.
@@ -192,27 +197,27 @@ def try_lock_for_truncate(load: Cursor, guard: Cursor, chunks: Sequence[Chunk]) 
     with savepoint(load) as step:
         names = [sql.Identifier(chunk.schema, chunk.name) for chunk in chunks]
         _lock(load, names, "ACCESS EXCLUSIVE", wait=False)
-        if not no_other_transactions(guard, load):
+        if not no_other_transactions(lock, load):
             step.roll_back()
     return not step.was_rolled_back
 
 
-def no_other_transactions(guard: Cursor, load: Cursor) -> bool:
-    """Wait a moment for the other transactions of this database to end.
+def no_other_transactions(lock: Cursor, load: Cursor) -> bool:
+    """Wait a moment for the other transactions of this database to end, and say whether they have.
 
     A transaction whose snapshot is older than a TRUNCATE's commit sees the chunk empty after it.
 
     Args:
-        guard: on the guard's connection; each of its queries sees the present.
-        load: on the load's connection, which is not asked.
+        lock: on the lock's own connection; each of its queries sees the present.
+        load: on the load's connection. No query runs on it.
     """
-    own = [guard.connection.info.backend_pid, load.connection.info.backend_pid]
+    own = [lock.connection.info.backend_pid, load.connection.info.backend_pid]
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
-        # pg_stat_activity is kept as it was first seen for as long as a transaction lasts, and the guard's lasts.
-        guard.execute("SELECT pg_catalog.pg_stat_clear_snapshot()")
-        guard.execute(_OTHERS, (own, LOCK_APPLICATION_NAME))
-        if guard.fetchone() == (0,):
+        # pg_stat_activity stays as it was first seen for the length of a transaction, and the lock's is long.
+        lock.execute("SELECT pg_catalog.pg_stat_clear_snapshot()")
+        lock.execute(_OTHERS, (own, LOCK_APPLICATION_NAME))
+        if lock.fetchone() == (0,):
             return True
         if time.monotonic() > deadline:
             return False

@@ -77,7 +77,7 @@ class LoadPlan:
         """Return the plan without what did not hold.
 
         Raises:
-            InternalError: nothing was given up, so that the load would be tried for ever.
+            InternalError: nothing was given up, so the load would be tried without end.
         """
         plainer = replace(
             self,

@@ -1,7 +1,7 @@
 """The proof of one load: the archive's rows, the rows that PostgreSQL took, and the day's rows before and after.
 
-All counts come from one REPEATABLE READ snapshot. In that isolation the load sees its own rows and nobody else's new
-ones, so the difference is exact while others write.
+All counts come from one REPEATABLE READ snapshot. In that isolation the load sees its own rows and no other
+session's new ones, so the difference is exact while others write.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def count_staged_outside(cursor: Cursor, table: Table, staging: sql.Identifier, 
 
 
 def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, tuple[Chunk, ...]]:
-    """Count the rows that this very transaction brought and that are outside a window, and name their chunks.
+    """Count the rows that this transaction brought outside a window, and name their chunks.
 
-    They are found by `xmin`, in those relations only that the transaction holds a writer's lock on. Rows that
-    `decompress_chunk` or a DELETE unpacked have another `xmin`: both run in savepoints, which have transaction ids of
-    their own.
+    They are found by `xmin`, only in relations on which the transaction holds a writer's lock. Rows that
+    `decompress_chunk` or a DELETE decompressed have another `xmin`: both run in savepoints, which have transaction
+    ids of their own.
 
     Args:
         cursor: in the load's transaction, outside savepoints.
@@ -65,7 +65,7 @@ def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, 
     chunks = _written_chunks(cursor, table)
     if table.hypertable_id is not None and not chunks:
         return Count(0), ()
-    # ONLY: the rows that a compressed chunk holds packed are not ours, and have no xmin.
+    # ONLY: the rows that a compressed chunk holds compressed are not ours, and have no xmin.
     relations: list[sql.Composable] = [
         sql.SQL("ONLY {}").format(sql.Identifier(chunk.schema, chunk.name)) for chunk in chunks
     ]
@@ -112,7 +112,7 @@ def _written_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:
         "SELECT pg_catalog.parse_ident(l.relation::regclass::text) FROM pg_catalog.pg_locks l"
         " WHERE l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'RowExclusiveLock' AND l.locktype = 'relation'"
         " AND l.relation >= 16384"
-        # A relation that was dropped meanwhile has a number only.
+        # A relation that was dropped since has only a number.
         " AND l.relation::regclass::text !~ '^[0-9]+$'"
     )
     names = [tuple(parts) for (parts,) in cursor.fetchall() if len(parts) > 1]
@@ -196,7 +196,7 @@ class Verified:
     Attributes:
         verification: the counts; None where nothing was counted.
         span: what was really loaded: the day, and further where rows outside it were allowed.
-        chunks: the chunks that got rows, those outside the day included; empty where nobody had to look.
+        chunks: the chunks that got rows, those outside the day included; empty where it was not necessary to look.
     """
 
     verification: Verification | None

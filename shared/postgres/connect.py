@@ -7,8 +7,8 @@ https://learn.microsoft.com/azure/postgresql/flexible-server/security-entra-conc
 connection; azure-identity keeps it while it is good.
 
 The server's `statement_timeout` ends a statement that takes too long, and TCP's own timers find a dead peer. Neither
-finds a network that takes what is sent and delivers nothing (a proxy or gateway that hangs): libpq waits for ever. So
-each statement has a limit on this side too.
+finds a network that takes what is sent and delivers nothing (a proxy or gateway that hangs): libpq waits without end.
+So each statement has a limit on this side too.
 """
 
 from __future__ import annotations
@@ -97,12 +97,12 @@ def password_of(endpoint: Endpoint) -> Secret | None:
     return token_for_postgres(endpoint.cloud, endpoint.scope)
 
 
-# How much later than the server this side gives a statement up.
+# How many seconds later than the server this side gives up a statement.
 _GRACE_SECONDS = 5
 
 APPLICATION_NAME = "restore-chunk"
 
-# With these a server notices within about a minute and a half that this side is gone, and gives its locks back.
+# With these a server notices within about a minute and a half that this side is gone, and releases its locks.
 # Linux' own default is two hours.
 DEAD_CLIENT_SETTINGS = {
     "tcp_keepalives_idle": "30",
@@ -122,6 +122,11 @@ _PARAMETERS: dict[str, Any] = {
     # The session's text is always UTF-8; the file's own encoding is an option of COPY.
     "client_encoding": "UTF8",
 }
+
+
+def session_name(request_id: str) -> str:
+    """Return the `application_name` of a restore's session."""
+    return f"{APPLICATION_NAME}/{request_id}"
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,11 @@ psycopg2's own transaction handling is off (autocommit), and BEGIN and COMMIT ar
 so can the answer to a COMMIT be read. PostgreSQL answers `ROLLBACK`, and psycopg2 raises nothing, where a
 COMMIT ends a transaction that had failed before.
 
-What became of a COMMIT whose answer was lost. The server knows it by the transaction's id; nobody has to guess.
-
-A server that was restarted in between (a crash, a failover) may have lost the transaction and given its id to another
-one. Then the day's rows are counted: they are as many as before the load, or as many as after it.
-
-An id that never reached the disk is given again after a crash (measured on 17 and 18: `pg_xact_status` then says
-committed), so an id is believed only of the server that gave it.
+Where the answer to a COMMIT is lost, the server is asked for the outcome by the transaction's id. A server that was
+restarted in between (a crash, a failover) may have lost the transaction and given its id to another one: an id that
+never reached the disk is given again after a crash (measured on 17 and 18: `pg_xact_status` then says committed). So an
+id is believed only of the server incarnation that gave it. Otherwise the day's rows are counted: they are as many as
+before the load, or as many as after it.
 """
 
 from __future__ import annotations
@@ -54,7 +52,7 @@ class ServerIncarnation:
 
 
 def server_incarnation(cursor: psycopg2.extensions.cursor) -> ServerIncarnation:
-    """Ask the server which run of it this is."""
+    """Ask the server for its start time and its processes."""
     cursor.execute(
         "SELECT pg_catalog.pg_postmaster_start_time()::text,"
         " ARRAY(SELECT pid FROM pg_catalog.pg_stat_activity WHERE usesysid IS NULL)"
@@ -136,7 +134,7 @@ def _roll_back(connection: Connection) -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute("ROLLBACK")
-    except Exception:  # noqa: BLE001 - whatever it is, it must not take the place of the error or of the answer
+    except Exception:  # noqa: BLE001 - an error here must not replace the restore's own error or answer
         connection.close()
 
 
@@ -145,9 +143,9 @@ def set_transaction_limits(
 ) -> None:
     """Make the load's transaction the same wherever it runs. Takes no snapshot.
 
-    A timestamp without an offset is read as UTC, since the archive's day is the UTC day. And the server is
-    to notice that this side is gone while it is at work as well: without the check it would go on with a long statement
-    or a wait for a lock, and keep its own locks, until it has something to send (PostgreSQL 14 and newer).
+    A timestamp without an offset is read as UTC, since the archive's day is the UTC day. The server checks every two
+    seconds whether the client is still there, even while a statement runs. Without the check it would go on with a long
+    statement or a wait for a lock, and keep its own locks, until it has something to send (PostgreSQL 14 and newer).
     """
     settings = {
         "timezone": "UTC",
@@ -167,8 +165,8 @@ def set_transaction_limits(
 def make_commit_durable(cursor: Cursor) -> None:
     """Let the COMMIT wait for the disk, so that an answered 200 survives a crash of the server.
 
-    The session's own value is put back, since `remote_apply` and its like wait for replicas too. Where that
-    value is "off", the COMMIT waits for the local disk and the synchronous replicas all the same.
+    The session's own value is restored, since `remote_apply` and its like wait for replicas too. Where that value is
+    "off", it becomes "on": the COMMIT waits for the local disk and the synchronous replicas.
     """
     cursor.execute("SET LOCAL synchronous_commit TO DEFAULT")
     cursor.execute("SELECT current_setting('synchronous_commit') = 'off'")

@@ -65,7 +65,7 @@ def authorize(request: RestoreRequest, settings: Settings) -> Endpoint:
         (request.staging_like, "destination.create_staging_like"),
     ):
         if (table.schema or "").startswith(_INTERNAL):
-            # Rows in a compressed chunk's own table, or in a catalogue, are rows that nobody put there.
+            # No restore writes rows into a compressed chunk's own table, or into a catalogue.
             raise TargetNotAllowed(f"the schema {table.schema} is the server's own", target=target)
     if settings.allowed_targets is not None:
         _refuse_table(request.target_table, settings.allowed_targets, "destination.target_table")

@@ -23,7 +23,7 @@ def after_commit(
         request: what is wished.
         settings: how long a step may take.
         loaded: what the load left to do.
-        report: is told each outcome.
+        report: gets each outcome.
     """
     wishes, table, extension = request.timescaledb, loaded.target.table, loaded.target.compression
     with limit_session(

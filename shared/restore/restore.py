@@ -19,7 +19,7 @@ from shared.load.load import Day, Skipped, load_day
 from shared.load.locks import restore_lock
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
-from shared.postgres.connect import APPLICATION_NAME, Limits, connect
+from shared.postgres.connect import Limits, connect, session_name
 from shared.postgres.endpoint import Endpoint
 from shared.postgres.transaction import transaction
 from shared.restore.access import authorize
@@ -70,7 +70,7 @@ def _restore(request: RestoreRequest, settings: Settings, endpoint: Endpoint, cs
         connect,
         endpoint,
         Limits(settings.pg_connect_timeout_seconds, settings.pg_statement_timeout_seconds),
-        application_name=f"{APPLICATION_NAME}/{report.request_id}",
+        application_name=session_name(report.request_id),
         check=progress.check,
     )
     with ExitStack() as stack:

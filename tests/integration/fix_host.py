@@ -27,7 +27,14 @@ class Host:
     port: int
     log: Path
 
-    def ask(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Reply:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterator[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Send a request; a body of several parts goes without Content-Length."""
         with closing(http.client.HTTPConnection(LOOPBACK, self.port, timeout=60)) as connection:
             connection.request(method, path, body=body, headers=dict(headers or {}))
             response = connection.getresponse()

@@ -56,6 +56,7 @@ ELSEWHERE = {
     "ArchiveNotReadable",
     "CaggNotFound",
     "CommitOutcomeUnknown",
+    "RestoreCanceled",
     "CsvOptionRejected",
     "DatabaseDiskFull",
     "DatabaseFailed",

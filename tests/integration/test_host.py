@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -92,10 +90,9 @@ def test_request_and_answer_pass_through_whole(host: Host) -> None:
     }
 
 
-def test_a_chunked_body_arrives(host: Host) -> None:
-    with closing(http.client.HTTPConnection(LOOPBACK, host.port, timeout=60)) as connection:
-        connection.request("POST", "/api/days/x", body=iter([b"first,", b"second"]), encode_chunked=True)
-        assert json.loads(connection.getresponse().read())["body"] == "first,second"
+def test_a_chunked_body_reaches_the_function_empty_as_in_the_real_worker(host: Host) -> None:
+    assert json.loads(host.ask("POST", "/api/days/x", iter([b"first,", b"second"])).body)["body"] == ""
+    assert json.loads(host.ask("POST", "/api/days/x", b"whole").body)["body"] == "whole"
 
 
 @pytest.mark.parametrize(
@@ -162,6 +159,14 @@ def test_a_broken_function_is_named(tmp_path: Path) -> None:
     log = tmp_path / "host.log"
     assert start(tmp_path, free_port(), log, os.environ).wait(timeout=60) == 1
     assert "error: Plain cannot be loaded: No module named 'no_such_module'" in log.read_text()
+
+
+def test_a_route_that_is_not_understood_is_named(tmp_path: Path) -> None:
+    make_app(tmp_path)
+    add_function(tmp_path, "Odd", route="days/{day:regex}")
+    log = tmp_path / "host.log"
+    assert start(tmp_path, free_port(), log, os.environ).wait(timeout=60) == 1
+    assert "error: the route api/days/{day:regex} has the constraint regex" in log.read_text()
 
 
 def test_a_day_is_restored_over_http(site: Site, tmp_path: Path) -> None:

@@ -43,6 +43,16 @@ def test_restores_in_parallel_share_the_pool(lake: Azure, managed_identity: Mana
     assert len(managed_identity.tokens_given) == 1
 
 
+def test_a_pool_has_room_for_all_threads_of_the_worker(
+    lake: Azure, managed_identity: ManagedIdentity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pool that is too small throws connections away, each with a TLS handshake behind it, and warns."""
+    assert managed_identity
+    at_once(24, lambda: read_lake(PUBLIC))
+    assert len(lake.connections) > 10
+    assert "pool is full" not in caplog.text
+
+
 @pytest.mark.usefixtures("azure")
 def test_many_threads_make_one_client() -> None:
     made = list[Any]()
