@@ -3,10 +3,14 @@
 #   PYTHON=python3.13   the interpreter of the virtual environment
 #   HOST_PORT=7071  PG_PORT=15432 (forky: 15433)  AZURITE_PORT=11000 (and the two above it)
 #   RESTORE_TEST_DSN, RESTORE_TEST_COMMUNITY_DSN, RESTORE_TEST_STORAGE: servers of your own
+#   JOBS=3              how many tests run at once
 #   ARGS                more arguments for pytest
 #   BENCH_PLAN=docs     what make bench measures; docs/performance.md has its other variables
 #   AUDIT=strict        fail where no advisory service can be reached;  UPGRADE=1: newer versions in the lock files
 PY := .work/venv/bin/python
+# Many tests wait, for a lock, a timeout or a server: one more than two cores have.
+JOBS ?= 3
+PYTEST := -m pytest --numprocesses=$(JOBS)
 # Named, since ruff would enter .work/ where the folder is no git repository.
 SOURCES := RestoreChunk shared tools tests benchmarks
 
@@ -44,7 +48,7 @@ upload: machine
 # The servers come up while the linters run.
 test: machine
 	@$(MAKE) --no-print-directory --jobs=2 lint up
-	@$(PY) -m tools.services run -- $(PY) -m pytest $(ARGS)
+	@$(PY) -m tools.services run -- $(PY) $(PYTEST) $(ARGS)
 
 # Microsoft's worker from Python 3.13 on is a package for those Pythons alone. By such a Python, make test runs it too.
 test-worker: machine
@@ -52,7 +56,7 @@ test-worker: machine
 	@$(PY) -m tools.services run -- .work/venv-worker/bin/python -m pytest tests/integration/test_worker_runtime.py $(ARGS)
 
 test-unit: venv
-	@$(PY) -m pytest tests/unit $(ARGS)
+	@$(PY) $(PYTEST) tests/unit $(ARGS)
 
 lint: venv lock-check
 	@$(PY) -m ruff check $(SOURCES)

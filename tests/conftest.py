@@ -1,18 +1,44 @@
+"""What every suite has: the servers, the function on them, and the look for what it must not leave."""
+
+from datetime import timedelta
+
+import hypothesis
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+# Theirs are written out when they fail, like those of a test.
+pytest.register_assert_rewrite("tests.faults", "tests.fix_contract", "tests.fuzz", "tests.integration")
+
+# Others run beside an example, and the machine may be a small one: this catches a hang, and no slow moment.
+hypothesis.settings.register_profile("beside others", deadline=timedelta(seconds=20))
+hypothesis.settings.load_profile("beside others")
+
 pytest_plugins = [
     "tests.integration.fix_storage",
     "tests.integration.fix_database",
-    "tests.integration.fix_chunk",
-    "tests.integration.fix_binary",
-    "tests.integration.fix_identity",
-    "tests.integration.fix_azure",
-    "tests.integration.fix_site",
-    "tests.integration.fix_fresh",
+    "tests.integration.fix_app",
     "tests.faults.fix_aftermath",
-    "tests.faults.fix_http_fault",
-    "tests.faults.fix_scene",
-    "tests.faults.fix_days",
-    "tests.fuzz.fix_fuzz",
-    "tests.faults.fix_proxy",
-    "tests.faults.fix_own_server",
-    "tests.integration.fix_tls",
 ]
+
+# What takes seconds to make and is made once for all tests of a file, or has a name on the server: one worker runs all
+# of them, one after the other. All other tests go one by one to the next worker that is free.
+TOGETHER = {
+    "test_bench.py": "the database of the benchmarks",
+    "test_entra.py": "a server with TLS",
+    "test_gzip_bomb.py": "a large archive",
+    "test_hostile_connections.py": "names of roles and databases",
+    "test_tls.py": "a server with TLS",
+}
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # It has no types.
+    """Not pytest-xdist's own marks of a group (`loadgroup`): 3.8.0 does not see them under pytest 9.2."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0].rpartition("/")[2]
+        return TOGETHER.get(file, nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    return Scheduling(config, log)

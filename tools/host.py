@@ -203,7 +203,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--root", type=Path, default=REPOSITORY, help="the function app's folder")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("azure").setLevel(logging.WARNING)
+
     load_local_settings(chosen.root)
     functions = load_functions(chosen.root.resolve())
     try:

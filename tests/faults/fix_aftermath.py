@@ -6,7 +6,6 @@ import contextlib
 import gc
 import os
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any
 import pytest
 
 from shared.postgres.connect import APPLICATION_NAME
-from tests.integration.fix_site import Site
+from tests.integration.fix_app import App
+from tools.process import wait_until
 
 PATIENCE_SECONDS = 10
 
@@ -32,18 +32,18 @@ def open_files(directory: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Aftermath:
-    """A site whose restores spool to a disk of the test's own, and what they leave there and elsewhere."""
+    """An app whose restores spool to a disk of the test's own, and what they leave there and elsewhere."""
 
-    site: Site
+    app: App
     temporary: Path
 
     def rows(self, table: str) -> list[tuple[Any, ...]]:
         """Read a table row for row."""
-        return self.site.database.fetch(f"SELECT t::text FROM {{s}}.{table} t ORDER BY 1")
+        return self.app.database.fetch(f"SELECT t::text FROM {{s}}.{table} t ORDER BY 1")
 
     def left(self) -> list[str]:
         """Name what is left right now."""
-        database = self.site.database
+        database = self.app.database
         sessions = database.fetch(
             "SELECT 'session in state ' || coalesce(state, '?') FROM pg_stat_activity"
             " WHERE application_name LIKE %s || '%%' AND datname = %s",
@@ -67,20 +67,17 @@ class Aftermath:
 
     def assert_nothing_left(self) -> None:
         """Wait some seconds for the server to notice that its clients have gone, then insist."""
-        give_up = time.monotonic() + PATIENCE_SECONDS
-        while left := self.left():
-            assert time.monotonic() < give_up, left
-            time.sleep(0.05)
+        assert wait_until(lambda: not self.left(), PATIENCE_SECONDS), self.left()
 
 
 @pytest.fixture
-def aftermath(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aftermath]:
+def aftermath(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aftermath]:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setenv("SPOOL_MAX_MEMORY_BYTES", "10")
     assert os.access(temporary, os.W_OK)
-    yield Aftermath(site, temporary)
+    yield Aftermath(app, temporary)
     # The storage SDK leaves the connection of an answer that it will retry to the garbage collector.
     gc.collect()

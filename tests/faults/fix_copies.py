@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.integration.fix_app import Answer
 from tests.integration.fix_database import Database
-from tests.integration.fix_site import Answer
 
 COPIES: dict[str, dict[str, Any]] = {
     "plain": {"transfer": "spool", "format": "text", "indexes": "keep"},

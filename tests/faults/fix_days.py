@@ -17,7 +17,7 @@ from shared.archive.client import RANGE_BYTES
 from tests.faults.fix_aftermath import Aftermath
 from tests.faults.fix_copies import COPIES, check_way
 from tests.faults.fix_http_fault import Fault, FaultyStorage
-from tests.integration.fix_site import DAY, Answer, Site
+from tests.integration.fix_app import DAY, Answer, App
 
 COLUMNS = "time timestamptz NOT NULL, v text NOT NULL, PRIMARY KEY (time)"
 NEIGHBOURS = "('2024-12-31 23:59:59.999999Z', 'before'), ('2025-01-02 00:00Z', 'after')"
@@ -47,6 +47,10 @@ def large_archive() -> bytes:
     return archive
 
 
+def unreachable(answer: Answer) -> bool:
+    return (answer.status, answer.code) == (503, "StorageUnreachable") and answer.body["error"]["retryable"] is True
+
+
 @dataclass
 class Days:
     """Tables between whose neighbouring rows an archived day belongs. `faults` are the proxy's."""
@@ -56,30 +60,30 @@ class Days:
     ways: dict[str, str] = field(default_factory=dict)
 
     @property
-    def site(self) -> Site:
-        return self.aftermath.site
+    def app(self) -> App:
+        return self.aftermath.app
 
     def add(self, table: str, way: str, fault: Fault | None = None) -> str:
         """Make a table, its archive and the fault before it, and return the archive's path."""
         if not self.ways:
             self._make_reference()
-        database = self.site.database
+        database = self.app.database
         database.hypertable(table, COLUMNS)
         database.execute(f"INSERT INTO {{s}}.{table} VALUES {NEIGHBOURS}")
         if WAYS[way]["destination"].get("on_existing") == "replace":
             database.execute(f"INSERT INTO {{s}}.{table} VALUES ('2025-01-01 12:00Z', 'the old day')")
         self.ways[table] = way
-        self.site.stored(table, large_archive())
+        self.app.stored(table, large_archive())
         if fault is not None:
             self.storage.faults[self.file_name(table)] = fault
         return f"backups/{database.name}/{self.file_name(table)}"
 
     def file_name(self, table: str) -> str:
-        return f"{self.site.database.schema}.{table}.{DAY}.csv.gz"
+        return f"{self.app.database.schema}.{table}.{DAY}.csv.gz"
 
     def restore(self, table: str) -> Answer:
-        path = f"backups/{self.site.database.name}/{self.file_name(table)}"
-        return self.site.restore(self.site.storage.url(path), **WAYS[self.ways[table]])
+        path = f"backups/{self.app.database.name}/{self.file_name(table)}"
+        return self.app.restore(self.app.storage.url(path), **WAYS[self.ways[table]])
 
     def restore_all(self) -> dict[str, Answer]:
         """Send one request for each table, all at once."""
@@ -101,18 +105,18 @@ class Days:
         """Send all requests: each puts the whole day between the neighbours."""
         for table, answer in self.restore_all().items():
             assert (answer.status, answer.body["status"]) == (200, "ok"), (table, answer.body)
-            check_way(answer, WAYS[self.ways[table]]["copy"], self.site.database)
+            check_way(answer, WAYS[self.ways[table]]["copy"], self.app.database)
             self.assert_complete(table)
         self.aftermath.assert_nothing_left()
 
     def assert_complete(self, table: str) -> None:
         compare = "SELECT count(*) FROM (TABLE {{s}}.{} EXCEPT ALL TABLE {{s}}.{}) AS difference"
-        missing = self.site.database.value(compare.format("reference", table))
-        added = self.site.database.value(compare.format(table, "reference"))
+        missing = self.app.database.value(compare.format("reference", table))
+        added = self.app.database.value(compare.format(table, "reference"))
         assert (missing, added) == (0, 0), table
 
     def _make_reference(self) -> None:
-        database = self.site.database
+        database = self.app.database
         database.execute(f"CREATE TABLE {{s}}.reference ({COLUMNS})")
         database.execute(f"INSERT INTO {{s}}.reference VALUES {NEIGHBOURS}")
         with database.connection.cursor() as cursor:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.integration.fix_site import Answer
+from tests.integration.fix_app import Answer
 from tools.config import REPOSITORY
 
 _PROGRAM = """

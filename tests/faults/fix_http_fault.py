@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from tests.integration.fix_site import Site
+from tests.integration.fix_app import App
 
 # Longer than any client here waits. A stalled answer is let go at the end of its test.
 STALL_SECONDS = 120
@@ -152,9 +152,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def faulty_storage(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStorage]:
-    """Put the proxy between the function and the site's storage."""
-    direct = site.storage.connection_string
+def faulty_storage(app: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStorage]:
+    """Put the proxy between the function and the app's storage."""
+    direct = app.storage.connection_string
     found = re.search(r"BlobEndpoint=([^;]+)", direct)
     if found is None or not found[1].startswith("http://"):
         pytest.skip("only a storage emulator is reached over plain HTTP, which the proxy speaks")

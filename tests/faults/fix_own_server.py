@@ -12,9 +12,9 @@ import psycopg2
 import pytest
 
 from tests.faults.fix_proxy import Proxy
+from tests.integration.fix_app import App, _app
 from tests.integration.fix_database import Database
 from tests.integration.fix_host import free_port
-from tests.integration.fix_site import Site, _site
 from tests.integration.fix_storage import Storage
 from tools.config import load_config
 from tools.postgres import Postgres
@@ -26,22 +26,22 @@ _SETTINGS = {"wal_writer_delay": "10s", "shared_buffers": "64MB", "autovacuum": 
 
 @dataclass
 class OwnServer:
-    """The server and one database of it. `site` is made anew when the server was killed."""
+    """The server and one database of it. `app` is made anew when the server was killed."""
 
     server: Postgres
     storage: Storage
     name: str
-    site: Site
+    app: App
 
-    def restart(self) -> Site:
+    def restart(self) -> App:
         """Start the server after it was killed; it recovers."""
-        self.site.database.connection.close()
+        self.app.database.connection.close()
         self.server.start()
-        self.site = Site(self.storage, _connect(self.server, self.name, self.site.database.schema))
-        return self.site
+        self.app = App(self.storage, _connect(self.server, self.name, self.app.database.schema))
+        return self.app
 
     def proxy(self) -> Proxy:
-        return Proxy(self.site.database.connection.info.host, self.server.port)
+        return Proxy(self.app.database.connection.info.host, self.server.port)
 
 
 def _connect(server: Postgres, name: str, schema: str) -> Database:
@@ -61,22 +61,29 @@ def own_postgres() -> Iterator[Postgres]:
     server.remove()
 
 
-@pytest.fixture
-def own_server(monkeypatch: pytest.MonkeyPatch, storage: Storage, own_postgres: Postgres) -> Iterator[OwnServer]:
-    """Run the server, with a fresh database in it."""
-    own_postgres.start()
+@pytest.fixture(scope="session")
+def own_database(own_postgres: Postgres) -> str:
+    """Make a database in it, and return its name; each test has a schema of its own."""
     name = f"restore_test_{uuid.uuid4().hex[:12]}"
     with closing(psycopg2.connect(own_postgres.dsn)) as admin:
         admin.autocommit = True
         with admin.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name}")
-    database = _connect(own_postgres, name, "s")
-    database.execute("CREATE EXTENSION IF NOT EXISTS timescaledb; CREATE SCHEMA {s}")
-    own = OwnServer(own_postgres, storage, name, _site(monkeypatch, storage, database))
-    yield own
-    own.site.database.connection.close()
+    with closing(_connect(own_postgres, name, "public").connection) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+    return name
+
+
+@pytest.fixture
+def own_server(
+    monkeypatch: pytest.MonkeyPatch, storage: Storage, own_postgres: Postgres, own_database: str
+) -> Iterator[OwnServer]:
+    """Run the server, with a fresh schema in its database."""
     own_postgres.start()
-    with closing(psycopg2.connect(own_postgres.dsn)) as admin:
-        admin.autocommit = True
-        with admin.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    database = _connect(own_postgres, own_database, f"s{uuid.uuid4().hex[:8]}")
+    database.execute("CREATE SCHEMA {s}")
+    own = OwnServer(own_postgres, storage, own_database, _app(monkeypatch, storage, database))
+    yield own
+    # A test that failed may have left it killed.
+    own.restart().database.execute("DROP SCHEMA IF EXISTS {s} CASCADE")
+    own.app.database.connection.close()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.fix_site import Site
+from tests.integration.fix_app import App
 from tools.config import LOOPBACK
 
 _BLOCK_BYTES = 16 * 1024
@@ -129,9 +129,9 @@ class Proxy:
         self.port = self._listener.getsockname()[1]
         self._spawn(self._accept)
 
-    def pg(self, site: Site) -> dict[str, Any]:
+    def pg(self, app: App) -> dict[str, Any]:
         """Return the `pg` of a request that goes through here, in plain text so that rules can read along."""
-        return site.database.pg | {"host": LOOPBACK, "port": self.port, "sslmode": "disable"}
+        return app.database.pg | {"host": LOOPBACK, "port": self.port, "sslmode": "disable"}
 
     def when(
         self, pattern: bytes, action: Action, *, answers: bool = False, after_bytes: int = 0, hits: int = 1
@@ -209,9 +209,9 @@ class Proxy:
 
 
 @pytest.fixture
-def proxy(site: Site) -> Iterator[Proxy]:
+def proxy(app: App) -> Iterator[Proxy]:
     """A proxy before the server that all tests share."""
-    info = site.database.connection.info
+    info = app.database.connection.info
     proxy = Proxy(info.host, info.port)
     yield proxy
     proxy.close()

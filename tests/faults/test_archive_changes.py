@@ -10,16 +10,22 @@ from typing import Any
 import pytest
 
 from shared.archive.client import RANGE_BYTES
-from tests.faults.fix_days import WAYS, Days
+from tests.faults.fix_days import Days
 from tests.faults.fix_http_fault import Fault
-from tests.integration.fix_site import Answer
+from tests.integration.fix_app import Answer
+
+pytestmark = pytest.mark.any_server
 
 WRONG_KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="
+# Where an archive is spooled no destination is touched yet; where it is streamed each of them has rows by then.
+IN_MID_READ = pytest.mark.parametrize("way", ["direct_plain", "direct_fast", "staging_fast", "replace_fast"])
+# No byte has come.
+BEFORE_IT_IS_READ = pytest.mark.parametrize("way", ["staging_plain", "replace_fast"])
 SMALL = gzip.compress(b"time,v\n2025-01-01 06:00Z,another version\n")
 
 
 def blob(days: Days, path: str) -> Any:
-    return days.site.storage.service.get_blob_client(days.site.storage.filesystem, path)
+    return days.app.storage.service.get_blob_client(days.app.storage.filesystem, path)
 
 
 def stored(days: Days, path: str) -> bytes:
@@ -37,22 +43,22 @@ def changed(answer: Answer) -> bool:
     return (answer.status, answer.code) == (409, "ArchiveChanged") and answer.body["error"]["retryable"] is False
 
 
-@pytest.mark.parametrize("way", WAYS)
+@IN_MID_READ
 @pytest.mark.parametrize("from_byte", [RANGE_BYTES, 2 * RANGE_BYTES], ids=["second range", "last range"])
 def test_an_archive_that_is_overwritten_in_mid_read(days: Days, way: str, from_byte: int) -> None:
     """The other version is as long, and begins alike: only the ETag tells. It is the one that is restored next."""
 
     def overwrite(path: str) -> None:
-        days.site.storage.put(path, stored(days, path))
+        days.app.storage.put(path, stored(days, path))
 
     in_mid_read(days, way, overwrite, from_byte)
     days.assert_refused(changed)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@IN_MID_READ
 def test_an_archive_that_is_overwritten_by_a_shorter_one(days: Days, way: str) -> None:
     """The second range lies beyond the new version's end."""
-    path = in_mid_read(days, way, lambda path: days.site.storage.put(path, SMALL))
+    path = in_mid_read(days, way, lambda path: days.app.storage.put(path, SMALL))
     before = days.aftermath.rows("t")
     assert changed(days.restore("t"))
     assert days.aftermath.rows("t") == before
@@ -61,14 +67,14 @@ def test_an_archive_that_is_overwritten_by_a_shorter_one(days: Days, way: str) -
     assert (answer.status, answer.body["rows_loaded"]) == (200, 1), path
 
 
-@pytest.mark.parametrize("way", WAYS)
+@IN_MID_READ
 def test_an_archive_that_is_overwritten_after_it_was_read(days: Days, way: str) -> None:
     """What was read whole is restored whole, and the answer names the version."""
     path = days.add("t", way)
     first = blob(days, path).get_blob_properties().etag
 
     def overwrite() -> None:
-        days.site.storage.put(path, SMALL)
+        days.app.storage.put(path, SMALL)
 
     # The two ranges after the first are asked for at once. When both are answered, the file was read whole.
     both_read = threading.Barrier(2, overwrite, timeout=30)
@@ -79,7 +85,7 @@ def test_an_archive_that_is_overwritten_after_it_was_read(days: Days, way: str) 
     assert stored(days, path) == SMALL
 
 
-@pytest.mark.parametrize("way", WAYS)
+@IN_MID_READ
 def test_an_archive_that_is_deleted_in_mid_read(days: Days, way: str) -> None:
     content: dict[str, bytes] = {}
 
@@ -96,11 +102,11 @@ def test_an_archive_that_is_deleted_in_mid_read(days: Days, way: str) -> None:
     assert days.aftermath.rows("t") == before
     days.aftermath.assert_nothing_left()
     for path, data in content.items():
-        days.site.storage.put(path, data)
+        days.app.storage.put(path, data)
     days.assert_restored()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@BEFORE_IT_IS_READ
 def test_an_archive_that_is_deleted_before_it_is_read(days: Days, way: str) -> None:
     path = days.add("t", way)
     content = stored(days, path)
@@ -111,15 +117,15 @@ def test_an_archive_that_is_deleted_before_it_is_read(days: Days, way: str) -> N
     assert answer.body["error"]["retryable"] is False
     assert days.aftermath.rows("t") == before
     days.aftermath.assert_nothing_left()
-    days.site.storage.put(path, content)
+    days.app.storage.put(path, content)
     days.assert_restored()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@BEFORE_IT_IS_READ
 def test_a_key_that_was_rotated(days: Days, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     days.add("t", way)
     before = days.aftermath.rows("t")
-    right = days.site.storage.connection_string
+    right = days.app.storage.connection_string
     monkeypatch.setenv("ADLS_CONNECTION_STRING", re.sub("AccountKey=[^;]+", f"AccountKey={WRONG_KEY}", right))
     answer = days.restore("t")
     assert (answer.status, answer.code) == (403, "StorageAccessDenied")

@@ -4,91 +4,96 @@ from __future__ import annotations
 
 from contextlib import closing
 
+import pytest
+
+from tests.faults.fix_fault_case import CASES, FaultCase, gate
 from tests.faults.fix_proxy import Proxy
-from tests.faults.fix_scene import Scene, gate, session
 
 GUARD = "backend_xid IS NULL AND state = 'idle in transaction'"
 LOAD = "backend_xid IS NOT NULL"
 
-
-def test_before_the_copy(scene: Scene) -> None:
-    with closing(session(scene.site.database)) as other, other.cursor() as cursor:
-        cursor.execute(f'BEGIN; LOCK TABLE "{scene.site.database.schema}".t IN ACCESS EXCLUSIVE MODE')
-        call = scene.start()
-        scene.wait_until_locked_out()
-        scene.terminate("wait_event_type = 'Lock'")
-    scene.check_failed(call.answer(), "DatabaseUnreachable", 503, retryable=True)
-    scene.check_repeat()
+# Every case at every moment. Other faults that end a session are met in pairs of the same.
+pytestmark = pytest.mark.parametrize("fault_case", CASES, indirect=True)
 
 
-def test_during_the_copy(scene: Scene) -> None:
-    with gate(scene):
-        call = scene.start()
-        scene.wait_until_locked_out()
-        scene.terminate("wait_event_type = 'Lock'")
-        answer = call.answer()
-    scene.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
-    scene.check_repeat()
+def test_before_the_copy(fault_case: FaultCase) -> None:
+    with closing(fault_case.app.database.session()) as other, other.cursor() as cursor:
+        cursor.execute(f'BEGIN; LOCK TABLE "{fault_case.app.database.schema}".t IN ACCESS EXCLUSIVE MODE')
+        call = fault_case.start()
+        fault_case.wait_until_locked_out()
+        fault_case.terminate("wait_event_type = 'Lock'")
+    fault_case.check_failed(call.result(), "DatabaseUnreachable", 503, retryable=True)
+    fault_case.check_repeat()
 
 
-def test_after_the_copy(scene: Scene, proxy: Proxy) -> None:
-    scene.request["pg"] = proxy.pg(scene.site)
-    proxy.when(b"SET LOCAL synchronous_commit TO DEFAULT", lambda _: scene.terminate(LOAD))
-    scene.check_failed(scene.send(), "DatabaseUnreachable", 503, retryable=True)
-    scene.check_repeat()
+def test_during_the_copy(fault_case: FaultCase) -> None:
+    with gate(fault_case):
+        call = fault_case.start()
+        fault_case.wait_until_locked_out()
+        fault_case.terminate("wait_event_type = 'Lock'")
+        answer = call.result()
+    fault_case.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
+    fault_case.check_repeat()
 
 
-def test_just_before_the_commit(scene: Scene, proxy: Proxy) -> None:
+def test_after_the_copy(fault_case: FaultCase, proxy: Proxy) -> None:
+    fault_case.request["pg"] = proxy.pg(fault_case.app)
+    proxy.when(b"SET LOCAL synchronous_commit TO DEFAULT", lambda _: fault_case.terminate(LOAD))
+    fault_case.check_failed(fault_case.send(), "DatabaseUnreachable", 503, retryable=True)
+    fault_case.check_repeat()
+
+
+def test_just_before_the_commit(fault_case: FaultCase, proxy: Proxy) -> None:
     """The server is asked what became of the transaction: it was rolled back."""
-    scene.request["pg"] = proxy.pg(scene.site)
-    proxy.when(b"COMMIT\0", lambda _: scene.terminate(LOAD))
-    answer = scene.send()
+    fault_case.request["pg"] = proxy.pg(fault_case.app)
+    proxy.when(b"COMMIT\0", lambda _: fault_case.terminate(LOAD))
+    answer = fault_case.send()
     assert "COMMIT" in answer.body["error"]["message"]
-    scene.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
-    scene.check_repeat()
+    fault_case.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
+    fault_case.check_repeat()
 
 
-def test_just_after_the_commit(scene: Scene, proxy: Proxy) -> None:
-    scene.request["pg"] = proxy.pg(scene.site)
-    proxy.when(b"COMMIT\0", lambda _: proxy.when(b"set_config", lambda _: scene.terminate("query = 'COMMIT'")))
-    scene.check_done(scene.send())
+def test_just_after_the_commit(fault_case: FaultCase, proxy: Proxy) -> None:
+    fault_case.request["pg"] = proxy.pg(fault_case.app)
+    proxy.when(b"COMMIT\0", lambda _: proxy.when(b"set_config", lambda _: fault_case.terminate("query = 'COMMIT'")))
+    fault_case.check_done(fault_case.send())
 
 
-def test_both_sessions_at_once(scene: Scene) -> None:
-    with gate(scene):
-        call = scene.start()
-        scene.wait_until_locked_out()
-        scene.terminate()
-        answer = call.answer()
-    scene.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
-    scene.check_repeat()
+def test_both_sessions_at_once(fault_case: FaultCase) -> None:
+    with gate(fault_case):
+        call = fault_case.start()
+        fault_case.wait_until_locked_out()
+        fault_case.terminate()
+        answer = call.result()
+    fault_case.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
+    fault_case.check_repeat()
 
 
-def test_the_guard_is_lost_and_the_day_is_still_not_loaded_twice(scene: Scene) -> None:
+def test_the_guard_is_lost_and_the_day_is_still_not_loaded_twice(fault_case: FaultCase) -> None:
     """Whoever calls meanwhile is told that a restore runs, although the guard's session is gone."""
-    scene.destination.setdefault("on_existing", "append")
-    with gate(scene) as let_go:
-        first = scene.start()
-        scene.wait_until_locked_out()
-        scene.terminate(GUARD)
-        second = scene.start().answer()
+    fault_case.destination.setdefault("on_existing", "append")
+    with gate(fault_case) as let_go:
+        first = fault_case.start()
+        fault_case.wait_until_locked_out()
+        fault_case.terminate(GUARD)
+        second = fault_case.start().result()
         let_go()
-        answer = first.answer()
+        answer = first.result()
     assert (second.code, second.status) == ("RestoreInProgress", 409), second.body
     if answer.status == 503:
         # A TRUNCATE is only safe with a last look through the guard's session.
-        assert scene.is_replace
-        scene.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
-        answer = scene.send()
-    scene.check_done(answer)
+        assert fault_case.is_replace
+        fault_case.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
+        answer = fault_case.send()
+    fault_case.check_done(answer)
 
 
-def test_a_canceled_statement(scene: Scene) -> None:
-    with gate(scene):
-        call = scene.start()
-        scene.wait_until_locked_out()
-        for pid in scene.sessions("wait_event_type = 'Lock'"):
-            scene.site.database.execute("SELECT pg_cancel_backend(%s)", pid)
-        answer = call.answer()
-    scene.check_failed(answer, "StatementCanceled", 503, retryable=True)
-    scene.check_repeat()
+def test_a_canceled_statement(fault_case: FaultCase) -> None:
+    with gate(fault_case):
+        call = fault_case.start()
+        fault_case.wait_until_locked_out()
+        for pid in fault_case.sessions("wait_event_type = 'Lock'"):
+            fault_case.app.database.execute("SELECT pg_cancel_backend(%s)", pid)
+        answer = call.result()
+    fault_case.check_failed(answer, "StatementCanceled", 503, retryable=True)
+    fault_case.check_repeat()

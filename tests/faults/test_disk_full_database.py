@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.fix_fault_case import PAIRS, make_fault_case
 from tests.faults.fix_own_server import OwnServer
-from tests.faults.fix_scene import CASES, make_scene
 
 
 @pytest.fixture
@@ -27,10 +27,10 @@ def small_disk(own_server: OwnServer) -> Iterator[Path]:
         pytest.skip(f"a file system cannot be mounted here: {done.stderr.decode().strip()}")
     try:
         # As the server sees it, in its own root.
-        own_server.site.database.execute(f"CREATE TABLESPACE small LOCATION '{_inside(path)}'")
+        own_server.app.database.execute(f"CREATE TABLESPACE small LOCATION '{_inside(path)}'")
         yield path
-        own_server.site.database.execute("DROP SCHEMA {s} CASCADE")
-        own_server.site.database.execute("DROP TABLESPACE small")
+        own_server.app.database.execute("DROP SCHEMA {s} CASCADE")
+        own_server.app.database.execute("DROP TABLESPACE small")
     finally:
         subprocess.run(["umount", "--lazy", path], check=True)
         path.rmdir()
@@ -41,15 +41,15 @@ def _inside(path: Path) -> str:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", PAIRS)
 def test_the_disk_of_the_table_is_full(
     own_server: OwnServer, small_disk: Path, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene = make_scene(own_server.site, case, tmp_path / "spool", monkeypatch, tablespace="small")
-    scene.rows = 40_000
-    scene.url = scene.site.archive("t", scene.csv())
-    answer = scene.send()
+    fault_case = make_fault_case(own_server.app, case, tmp_path / "spool", monkeypatch, tablespace="small")
+    fault_case.rows = 40_000
+    fault_case.url = fault_case.app.archive("t", fault_case.csv())
+    answer = fault_case.send()
     assert answer.body["error"]["details"][0]["sqlstate"] == "53100", answer.body
-    scene.check_failed(answer, "DatabaseDiskFull", 507, retryable=False)
+    fault_case.check_failed(answer, "DatabaseDiskFull", 507, retryable=False)
     subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
-    scene.check_repeat()
+    fault_case.check_repeat()

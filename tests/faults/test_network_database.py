@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.fix_fault_case import FaultCase, gate, make_fault_case
 from tests.faults.fix_own_server import OwnServer
 from tests.faults.fix_proxy import Action, Link, Proxy
-from tests.faults.fix_scene import Scene, gate, make_scene
-from tests.integration.fix_site import Site
+from tests.integration.fix_app import App
 from tools.process import wait_until
 
 # By the first statement of each stage; the archive's last one is far beyond what a socket buffers.
@@ -23,71 +23,71 @@ AFTER_BYTES = {"copy": 200_000}
 
 
 @pytest.fixture(autouse=True)
-def limits(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    # After `site`, which clears the environment.
-    assert site
+def limits(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    # After `app`, which clears the environment.
+    assert app
     monkeypatch.setenv("PG_CONNECT_TIMEOUT_SECONDS", "2")
     monkeypatch.setenv("PG_LOCK_TIMEOUT_SECONDS", "2")
     monkeypatch.setenv("PG_STATEMENT_TIMEOUT_SECONDS", "2")
     monkeypatch.setattr("shared.postgres.connect._GRACE_SECONDS", 0)
 
 
-def large(scene: Scene) -> Scene:
+def large(fault_case: FaultCase) -> FaultCase:
     """Let the archive be larger than what a connection's buffers hold."""
-    scene.rows = 20_000
-    scene.url = scene.site.archive("t", scene.csv())
-    return scene
+    fault_case.rows = 20_000
+    fault_case.url = fault_case.app.archive("t", fault_case.csv())
+    return fault_case
 
 
-def through(proxy: Proxy, scene: Scene) -> None:
-    scene.request["pg"] = proxy.pg(scene.site)
+def through(proxy: Proxy, fault_case: FaultCase) -> None:
+    fault_case.request["pg"] = proxy.pg(fault_case.app)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_cut(scene: Scene, proxy: Proxy, stage: str) -> None:
-    through(proxy, large(scene))
+def test_cut(fault_case: FaultCase, proxy: Proxy, stage: str) -> None:
+    through(proxy, large(fault_case))
     proxy.when(STAGES[stage], Link.cut, after_bytes=AFTER_BYTES.get(stage, 0))
-    scene.check_failed(scene.send(), "DatabaseUnreachable", 503, retryable=True)
-    scene.check_repeat()
+    fault_case.check_failed(fault_case.send(), "DatabaseUnreachable", 503, retryable=True)
+    fault_case.check_repeat()
 
 
 @pytest.mark.parametrize("action", [Link.stall_requests, Link.stall_answers], ids=["requests", "answers"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_stalled(brief_scene: Scene, proxy: Proxy, stage: str, action: Action) -> None:
+def test_stalled(brief_fault_case: FaultCase, proxy: Proxy, stage: str, action: Action) -> None:
     """Whatever the server has said by then, this side does not wait for ever."""
-    through(proxy, large(brief_scene))
+    through(proxy, large(brief_fault_case))
     proxy.when(STAGES[stage], action, after_bytes=AFTER_BYTES.get(stage, 0))
-    answer = brief_scene.send()
+    answer = brief_fault_case.send()
     proxy.mend()
     # Where answers pass, the server's own statement_timeout may be heard first.
     code = "StatementCanceled" if answer.code == "StatementCanceled" else "DatabaseUnreachable"
-    brief_scene.check_failed(answer, code, 503, retryable=True)
-    brief_scene.check_repeat()
+    brief_fault_case.check_failed(answer, code, 503, retryable=True)
+    brief_fault_case.check_repeat()
 
 
-def test_refused_at_the_connect(brief_scene: Scene, proxy: Proxy) -> None:
-    through(proxy, brief_scene)
+def test_refused_at_the_connect(brief_fault_case: FaultCase, proxy: Proxy) -> None:
+    through(proxy, brief_fault_case)
     proxy.is_refusing = True
-    brief_scene.check_failed(brief_scene.send(), "DatabaseUnreachable", 503, retryable=True)
+    brief_fault_case.check_failed(brief_fault_case.send(), "DatabaseUnreachable", 503, retryable=True)
     proxy.mend()
-    brief_scene.check_repeat()
+    brief_fault_case.check_repeat()
 
 
-def test_stalled_at_the_connect(brief_scene: Scene, proxy: Proxy) -> None:
-    through(proxy, brief_scene)
+def test_stalled_at_the_connect(brief_fault_case: FaultCase, proxy: Proxy) -> None:
+    through(proxy, brief_fault_case)
     proxy.is_mute = True
-    brief_scene.check_failed(brief_scene.send(), "DatabaseUnreachable", 503, retryable=True)
+    brief_fault_case.check_failed(brief_fault_case.send(), "DatabaseUnreachable", 503, retryable=True)
     proxy.mend()
-    brief_scene.check_repeat()
+    brief_fault_case.check_repeat()
 
 
 @pytest.mark.parametrize("action", [Link.cut, Link.stall], ids=["cut", "stalled"])
-def test_after_the_commit_the_answer_is_still_200(brief_scene: Scene, proxy: Proxy, action: Action) -> None:
-    through(proxy, brief_scene)
+def test_after_the_commit_the_answer_is_still_200(brief_fault_case: FaultCase, proxy: Proxy, action: Action) -> None:
+    through(proxy, brief_fault_case)
     proxy.when(b"COMMIT\0", lambda _: proxy.when(b"set_config", action))
-    answer = brief_scene.send()
+    answer = brief_fault_case.send()
     proxy.mend()
-    brief_scene.check_done(answer)
+    brief_fault_case.check_done(answer)
 
 
 def keepalive_timers(server_port: int) -> list[tuple[str, int]]:
@@ -105,14 +105,14 @@ def test_the_server_looks_for_dead_clients_on_both_sessions(
 ) -> None:
     """A client whose machine is gone says nothing. The system's own timer would keep its locks for two hours."""
     monkeypatch.setenv("PG_STATEMENT_TIMEOUT_SECONDS", "60")
-    scene = make_scene(own_server.site, "direct-fast", tmp_path / "spool", monkeypatch)
-    with gate(scene) as let_go:
-        call = scene.start()
-        scene.wait_until_locked_out()
+    fault_case = make_fault_case(own_server.app, "direct-fast", tmp_path / "spool", monkeypatch)
+    with gate(fault_case) as let_go:
+        call = fault_case.start()
+        fault_case.wait_until_locked_out()
         # The test's own sessions have the system's two hours; what is not acknowledged yet shows another timer.
         is_watched = wait_until(lambda: watched(own_server.server.port) == 2, 10)
         let_go()
-        scene.check_done(call.answer())
+        fault_case.check_done(call.result())
     assert is_watched, keepalive_timers(own_server.server.port)
 
 

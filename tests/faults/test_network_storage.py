@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shared.archive.client import RANGE_BYTES
-from tests.faults.fix_days import WAYS, Days
+from tests.faults.fix_days import WAYS, Days, unreachable
 from tests.faults.fix_http_fault import Fault, Kind
-from tests.faults.test_storage_answers import unreachable
 
 # Of a short answer that calls itself whole the network knows nothing: only the count of the bytes tells.
 CUTS: list[Kind] = ["cut", "cut body", "end early", "short"]
@@ -17,7 +16,7 @@ STALLS: list[Kind] = ["stall", "stall answer", "stall body"]
 RANGES = (0, RANGE_BYTES, 2 * RANGE_BYTES)
 
 # The SDK leaves the connection of an answer that it will retry to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = [pytest.mark.any_server, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
 
 
 def add_all(days: Days, kinds: list[Kind], times: int | None) -> list[str]:

@@ -5,19 +5,14 @@ from __future__ import annotations
 import pytest
 
 from shared.archive.client import RANGE_BYTES
-from tests.faults.fix_days import WAYS, Days
+from tests.faults.fix_days import WAYS, Days, unreachable
 from tests.faults.fix_http_fault import Fault
-from tests.integration.fix_site import Answer
 
 # https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes
 STATUSES = [(500, "InternalError"), (503, "ServerBusy"), (429, "TooManyRequests")]
 
 # The SDK leaves the connection of an answer that it will retry to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
-
-def unreachable(answer: Answer) -> bool:
-    return (answer.status, answer.code) == (503, "StorageUnreachable") and answer.body["error"]["retryable"] is True
+pytestmark = [pytest.mark.any_server, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
 
 
 def add_all(days: Days, times: int | None) -> None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from RestoreChunk import main
 from tests.fix_contract import check_answer
-from tests.integration.fix_site import Answer, Site
+from tests.integration.fix_app import Answer, App
 
 # A hang is caught by this; it is far above what a restore of some rows takes on a loaded machine.
 HANG = timedelta(seconds=20)
@@ -31,8 +31,8 @@ FUZZ = settings(
 class Target:
     """The function, and what it logs."""
 
-    def __init__(self, site: Site, caplog: pytest.LogCaptureFixture) -> None:
-        self.site = site
+    def __init__(self, app: App, caplog: pytest.LogCaptureFixture) -> None:
+        self.app = app
         self._caplog = caplog
 
     def send(self, body: bytes | dict[str, Any]) -> Answer:
@@ -57,14 +57,14 @@ class Target:
 
 
 @pytest.fixture
-def target(site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
+def target(app: App, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     caplog.set_level(logging.INFO)
     # A bare path finds the test's own storage. Nothing here may go beyond the loopback.
-    account = site.storage.account
+    account = app.storage.account
     monkeypatch.setenv("ADLS_ACCOUNT_URL_DEFAULT", f"https://{account}.dfs.core.windows.net")
-    monkeypatch.setenv("ADLS_FILESYSTEM_DEFAULT", site.storage.filesystem)
+    monkeypatch.setenv("ADLS_FILESYSTEM_DEFAULT", app.storage.filesystem)
     monkeypatch.setenv("PGHOST", "127.0.0.1")
-    monkeypatch.setenv("PGPORT", str(site.database.pg["port"]))
+    monkeypatch.setenv("PGPORT", str(app.database.pg["port"]))
     monkeypatch.setenv("PG_LOCK_TIMEOUT_SECONDS", "5")
-    yield Target(site, caplog)
+    yield Target(app, caplog)
     caplog.clear()

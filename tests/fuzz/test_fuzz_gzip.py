@@ -68,17 +68,17 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 @pytest.fixture
 def table(target: Target) -> str:
-    target.site.database.hypertable("t", "time timestamptz NOT NULL, v int")
-    target.site.database.execute("INSERT INTO {s}.t VALUES ('2024-12-31Z', -1), ('2025-01-02Z', -2)")
+    target.app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    target.app.database.execute("INSERT INTO {s}.t VALUES ('2024-12-31Z', -1), ('2025-01-02Z', -2)")
     return "t"
 
 
 def restore(target: Target, table: str, archive: bytes) -> tuple[int, str | None, list[int]]:
     """Put the archive in the place of the day; return what was answered, and the day."""
-    url = target.site.stored(table, archive)
+    url = target.app.stored(table, archive)
     destination: dict[str, Any] = {"on_existing": "replace"}
-    answer = target.send({"adls_url": url, "pg": target.site.database.pg, "destination": destination})
-    rows = [v for (v,) in target.site.database.fetch("SELECT v FROM {s}.t ORDER BY v")]
+    answer = target.send({"adls_url": url, "pg": target.app.database.pg, "destination": destination})
+    rows = [v for (v,) in target.app.database.fetch("SELECT v FROM {s}.t ORDER BY v")]
     assert rows[:2] == [-2, -1], "the neighbours"
     return answer.status, answer.code, rows[2:]
 

@@ -37,14 +37,14 @@ GOOD_ROWS = b"\n2025-01-01 00:00Z,1\n2025-01-01 01:00Z,2\n"
 
 @pytest.fixture(params=["direct", "staging"])
 def request_body(target: Target, request: pytest.FixtureRequest) -> dict[str, Any]:
-    target.site.database.hypertable("t", "time timestamptz NOT NULL, v int, \"w x\" text DEFAULT 'd'")
-    return {"pg": target.site.database.pg, "destination": {"mode": request.param, "on_existing": "replace"}}
+    target.app.database.hypertable("t", "time timestamptz NOT NULL, v int, \"w x\" text DEFAULT 'd'")
+    return {"pg": target.app.database.pg, "destination": {"mode": request.param, "on_existing": "replace"}}
 
 
 def check(target: Target, body: dict[str, Any], csv: bytes) -> None:
-    before = target.site.database.fetch("SELECT * FROM {s}.t")
-    answer = target.send(json.dumps(body | {"adls_url": target.site.archive("t", csv)}).encode())
-    after = target.site.database.fetch("SELECT * FROM {s}.t")
+    before = target.app.database.fetch("SELECT * FROM {s}.t")
+    answer = target.send(json.dumps(body | {"adls_url": target.app.archive("t", csv)}).encode())
+    after = target.app.database.fetch("SELECT * FROM {s}.t")
     assert answer.status in {200, 400, 422}, answer.body
     if answer.status == 200:
         assert len(after) == answer.body["rows_loaded"]

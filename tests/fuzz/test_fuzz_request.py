@@ -42,9 +42,9 @@ FIELDS += [(name,) for name in ("adls_url", "pg", "destination", "timescaledb", 
 @pytest.fixture
 def request_body(target: Target) -> dict[str, Any]:
     """Return a request that works as often as it is sent."""
-    target.site.database.hypertable("t", "time timestamptz NOT NULL, v int")
-    url = target.site.archive("t", CSV)
-    return {"adls_url": url, "pg": target.site.database.pg, "destination": {"on_existing": "replace"}}
+    target.app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    url = target.app.archive("t", CSV)
+    return {"adls_url": url, "pg": target.app.database.pg, "destination": {"on_existing": "replace"}}
 
 
 @FUZZ
@@ -123,8 +123,8 @@ URIS = st.lists(
 @example(parts=["connect_timeout=0"])
 @given(parts=URIS)
 def test_any_connection_uri(target: Target, request_body: dict[str, Any], parts: list[str]) -> None:
-    pg = target.site.database.pg
-    start = f"postgresql://{pg['user']}:{pg['password']}@127.0.0.1:{pg['port']}/{target.site.database.name}?"
+    pg = target.app.database.pg
+    start = f"postgresql://{pg['user']}:{pg['password']}@127.0.0.1:{pg['port']}/{target.app.database.name}?"
     for uri in (start + "&".join(part for part in parts if "=" in part), "postgresql://" + "".join(parts)):
         _assume_loopback({"pg": {"connection_uri": uri}})
         answer = target.send(request_body | {"pg": {"connection_uri": uri}})
@@ -144,10 +144,10 @@ URL_PARTS = st.sampled_from(
 @example(parts=["https://{account}.blob.core.windows.net/{fs}/backups/db/%22s%3B.t'.2025-01-01.csv.gz"])
 @given(parts=st.lists(URL_PARTS | ODD, max_size=12))
 def test_any_url(target: Target, parts: list[str]) -> None:
-    storage = target.site.storage
+    storage = target.app.storage
     url = "".join(parts).replace("{account}", storage.account).replace("{fs}", storage.filesystem)
     _assume_loopback({"adls_url": url})
-    answer = target.send(json.dumps({"adls_url": url, "pg": target.site.database.pg}).encode())
+    answer = target.send(json.dumps({"adls_url": url, "pg": target.app.database.pg}).encode())
     assert answer.status in {400, 404}
     assert answer.body["error"]["target"] == "adls_url"
 

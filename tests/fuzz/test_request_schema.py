@@ -60,9 +60,9 @@ REQUESTS = st.fixed_dictionaries({}, optional={name: from_schema(item) for name,
 
 @pytest.fixture
 def base(target: Target) -> dict[str, Any]:
-    target.site.database.hypertable("t", "time timestamptz NOT NULL, v int")
-    url = target.site.archive("t", b"time,v\n2025-01-01 00:00Z,1\n2025-01-01 12:00Z,2\n")
-    return {"adls_url": url, "pg": target.site.database.pg}
+    target.app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    url = target.app.archive("t", b"time,v\n2025-01-01 00:00Z,1\n2025-01-01 12:00Z,2\n")
+    return {"adls_url": url, "pg": target.app.database.pg}
 
 
 @settings(FUZZ, max_examples=300)
@@ -111,7 +111,7 @@ def wrong_types() -> list[tuple[tuple[str, ...], str]]:
 @pytest.mark.parametrize(("path", "kind"), wrong_types())
 def test_a_wrong_type_is_refused_by_name(target: Target, path: tuple[str, ...], kind: str) -> None:
     *sections, name = path
-    body: dict[str, Any] = {"adls_url": target.site.storage.url("b/db/s.t.2025-01-01.csv.gz")}
+    body: dict[str, Any] = {"adls_url": target.app.storage.url("b/db/s.t.2025-01-01.csv.gz")}
     section = body
     for step in sections:
         section = section.setdefault(step, {})

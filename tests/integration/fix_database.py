@@ -14,6 +14,11 @@ import pytest
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, whatever psycopg2 calls it
 
+from tools.process import wait_until
+
+# Long enough for a loaded machine; nothing waits so long when all is well.
+PATIENCE_SECONDS = 20
+
 
 @dataclass(frozen=True)
 class Database:
@@ -50,6 +55,28 @@ class Database:
     def value(self, statement: str, *values: Any) -> Any:
         """Run a query of one value."""
         return self.fetch(statement, *values)[0][0]
+
+    def session(self, *, autocommit: bool = True) -> Connection:
+        """Open another session of the superuser's."""
+        pg = self.pg
+        connection = psycopg2.connect(
+            host=pg["host"], port=pg["port"], user=pg["user"], password=pg["password"], dbname=self.name
+        )
+        connection.autocommit = autocommit
+        return connection
+
+    def has_session(self, condition: str) -> bool:
+        """Say whether another session of this database meets a condition on pg_stat_activity."""
+        return bool(
+            self.value(
+                "SELECT count(*) FROM pg_stat_activity"
+                f" WHERE datname = current_database() AND pid <> pg_backend_pid() AND {condition}"
+            )
+        )
+
+    def wait_for_session(self, condition: str) -> None:
+        """Return when another session of this database meets a condition on pg_stat_activity."""
+        assert wait_until(lambda: self.has_session(condition), PATIENCE_SECONDS), condition
 
     def _in_schema(self, statement: str) -> sql.Composed:
         return sql.SQL(statement).format(s=sql.Identifier(self.schema))

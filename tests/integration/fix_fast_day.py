@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.fix_app import Answer, App
 from tests.integration.fix_database import Database
-from tests.integration.fix_site import Answer, Site
 
 COLUMNS = """
     time timestamptz NOT NULL, device_id int NOT NULL, v float8, note text,
@@ -27,9 +27,9 @@ def csv(rows: list[str], header: str | None = HEADER) -> bytes:
     return "\n".join([*([] if header is None else [header]), *rows, ""]).encode()
 
 
-def make(site: Site, name: str = "t", *, interval: str = "interval '1 day'") -> None:
-    site.database.hypertable(name, COLUMNS, interval=interval)
-    site.database.execute(f"CREATE INDEX ON {{s}}.{name} (note) WITH (fillfactor = 70)")
+def make(app: App, name: str = "t", *, interval: str = "interval '1 day'") -> None:
+    app.database.hypertable(name, COLUMNS, interval=interval)
+    app.database.execute(f"CREATE INDEX ON {{s}}.{name} (note) WITH (fillfactor = 70)")
 
 
 def indexes(database: Database, table: str = "t") -> list[tuple[Any, ...]]:
@@ -62,10 +62,10 @@ def error_of(answer: Answer) -> str:
     return re.sub(r"\d+_", "", json.dumps(answer.body["error"]))
 
 
-def check_set_aside(site: Site, answer: Answer) -> None:
+def check_set_aside(app: App, answer: Answer) -> None:
     """All three indexes were set aside, or as many as this version allows: the key from 2.28, the others from 2.22."""
     assert answer.status == 200, answer.body
-    version = site.database.version
+    version = app.database.version
     allowed = 0 if version < (2, 22) else 2 if version < (2, 28) else 3
     assert len(answer.body["copy"]["indexes_deferred"]) == allowed, answer.body["copy"]
     if not allowed:
@@ -76,6 +76,6 @@ def kept(answer: Answer) -> list[str]:
     return [one["code"] for one in answer.body["copy"]["indexes_kept"]]
 
 
-def of_version(site: Site, *codes: str) -> list[str]:
+def of_version(app: App, *codes: str) -> list[str]:
     """The codes, where this version lets any index be set aside."""
-    return list(codes) if site.database.version >= (2, 22) else ["TimescaleDBVersion"]
+    return list(codes) if app.database.version >= (2, 22) else ["TimescaleDBVersion"]

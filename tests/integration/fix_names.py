@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from psycopg2 import sql
 
+from tests.integration.fix_app import Answer, App
 from tests.integration.fix_database import Database
-from tests.integration.fix_site import Answer, Site
 
 NAMES = {
     "a statement": '"; DROP TABLE canary; --',
@@ -107,7 +107,7 @@ def loaded(answer: Answer) -> int:
     return int(answer.body["rows_loaded"])
 
 
-def send(site: Site, data: bytes, **request: Any) -> Answer:
+def send(app: App, data: bytes, **request: Any) -> Answer:
     """Restore a file whose own name is harmless, and see that nothing else happens."""
-    with nothing_else_happens(site.database):
-        return site.restore(site.archive("t", data), **request)
+    with nothing_else_happens(app.database):
+        return app.restore(app.archive("t", data), **request)

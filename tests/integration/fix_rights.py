@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.integration.fix_app import Answer, App
 from tests.integration.fix_database import Database
-from tests.integration.fix_site import Answer, Site
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/security.md"
 COLUMNS = "id serial, time timestamptz NOT NULL, v int"
@@ -69,10 +69,10 @@ def nothing_for_everybody(database: Database) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class RightsScene:
-    """A site, and a role that was given what it has for one mode."""
+class RightsCase:
+    """An app, and a role that was given what it has for one mode."""
 
-    site: Site
+    app: App
     mode: Mode
     pg: dict[str, Any]
 
@@ -83,8 +83,8 @@ class RightsScene:
     def here(self, text: str) -> str:
         """Write what the page calls `silver`, `weavix`, `restore` and `telemetry_owner` as this test calls them."""
         names = {
-            "silver": self.site.database.schema,
-            "weavix": self.site.database.name,
+            "silver": self.app.database.schema,
+            "weavix": self.app.database.name,
             "restore": self.role,
             "telemetry_owner": f"{self.role}_owner",
         }
@@ -93,33 +93,33 @@ class RightsScene:
     def run(self, *statements: str) -> None:
         """Run SQL as a superuser."""
         for statement in statements:
-            self.site.database.execute(self.here(statement))
+            self.app.database.execute(self.here(statement))
 
     def restore(self, **more: Any) -> Answer:
-        url = self.site.archive("telemetry", self.mode.csv)
-        return self.site.restore(url, **(self.mode.request | {"pg": self.pg} | more))
+        url = self.app.archive("telemetry", self.mode.csv)
+        return self.app.restore(url, **(self.mode.request | {"pg": self.pg} | more))
 
     def rows(self) -> int:
-        return int(self.site.database.value("SELECT count(*) FROM {s}.telemetry"))
+        return int(self.app.database.value("SELECT count(*) FROM {s}.telemetry"))
 
     def give_to_an_owner(self) -> None:
         """Let the table belong to a role that cannot log in."""
         self.run("CREATE ROLE telemetry_owner")
         # It goes with the schema's role, which goes with the schema.
-        self.site.database.roles.append(f"{self.role}_owner")
+        self.app.database.roles.append(f"{self.role}_owner")
         self.run(
             "GRANT ALL ON SCHEMA silver TO telemetry_owner", "ALTER TABLE silver.telemetry OWNER TO telemetry_owner"
         )
 
 
-def set_up(site: Site, mode: Mode) -> RightsScene:
+def set_up(app: App, mode: Mode) -> RightsCase:
     """Make the table, and a role with the rights of the mode's headings."""
     if mode.is_plain:
-        site.database.execute(f"CREATE TABLE {{s}}.telemetry ({COLUMNS})")
+        app.database.execute(f"CREATE TABLE {{s}}.telemetry ({COLUMNS})")
     else:
-        site.database.hypertable("telemetry", COLUMNS)
+        app.database.hypertable("telemetry", COLUMNS)
     if mode.has_rows:
-        site.database.execute(ROW_OF_THE_DAY)
-    scene = RightsScene(site, mode, site.database.role())
-    scene.run(*grants(*mode.headings))
-    return scene
+        app.database.execute(ROW_OF_THE_DAY)
+    case = RightsCase(app, mode, app.database.role())
+    case.run(*grants(*mode.headings))
+    return case

@@ -1,13 +1,30 @@
-"""Several threads that do the same at the same moment."""
+"""Calls that run in threads of their own."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
+
+from tests.integration.fix_database import PATIENCE_SECONDS
 
 T = TypeVar("T")
+
+
+class Call(Generic[T]):
+    """A call that is under way in a thread."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._results: list[T] = []
+        self._thread = threading.Thread(target=lambda: self._results.append(call()), daemon=True)
+        self._thread.start()
+
+    def result(self) -> T:
+        """Wait for what the call returns."""
+        self._thread.join(3 * PATIENCE_SECONDS)
+        assert self._results, "the call did not end, or raised"
+        return self._results[0]
 
 
 def at_once(number: int, call: Callable[[], T]) -> list[T]:

@@ -12,9 +12,9 @@ import psycopg2
 import pytest
 import trustme
 
+from tests.integration.fix_app import App, _app
 from tests.integration.fix_database import Database
 from tests.integration.fix_host import free_port
-from tests.integration.fix_site import Site, _site
 from tests.integration.fix_storage import Storage
 from tools.config import load_config
 from tools.postgres import Postgres
@@ -25,7 +25,7 @@ CSV = b"time,v\n2025-01-01 00:00:00+00,1\n2025-01-01 00:00:01+00,2\n"
 
 
 @dataclass(frozen=True)
-class TlsSite(Site):
+class TlsApp(App):
     """A function app whose database has a real certificate. `authority` is the file that knows its signer."""
 
     authority: Path
@@ -61,16 +61,14 @@ def tls_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pos
 
 
 @pytest.fixture
-def tls_site(
-    monkeypatch: pytest.MonkeyPatch, storage: Storage, tls_postgres: tuple[Postgres, Path]
-) -> Iterator[TlsSite]:
+def tls_app(monkeypatch: pytest.MonkeyPatch, storage: Storage, tls_postgres: tuple[Postgres, Path]) -> Iterator[TlsApp]:
     server, authority = tls_postgres
     with closing(psycopg2.connect(server.dsn, options="-c client_min_messages=error")) as connection:
         connection.autocommit = True
         database = Database(connection, "postgres", "s")
         database.execute("CREATE EXTENSION IF NOT EXISTS timescaledb; CREATE SCHEMA IF NOT EXISTS {s}")
-        site = _site(monkeypatch, storage, database)
-        yield TlsSite(site.storage, site.database, authority)
+        app = _app(monkeypatch, storage, database)
+        yield TlsApp(app.storage, app.database, authority)
         for role in database.roles:
             database.execute(f"DROP OWNED BY {role}")
             database.execute(f"DROP ROLE {role}")

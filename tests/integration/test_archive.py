@@ -37,7 +37,7 @@ PATH = "backups/weavix/silver.telemetry.2025-01-01.csv.gz"
 KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="
 
 # The SDK leaves the connection of an answer that it will retry to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = [pytest.mark.any_server, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,8 @@ from shared.csvfile.options import CsvOptions
 from shared.timescale.table import Column
 from tests.binary_values import ODD, PLAIN, TYPES, quoted
 from tests.integration.fix_binary import BothWays, columns_of
+
+pytestmark = pytest.mark.any_server
 
 File: TypeAlias = "tuple[list[Column], CsvOptions, list[bytes]]"
 

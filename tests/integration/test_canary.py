@@ -24,10 +24,12 @@ from RestoreChunk import main
 from shared.api.parse import parse_request
 from shared.errors import RestoreError
 from shared.settings import load_settings
+from tests.fix_errors import errors
+from tests.integration.fix_app import DAY, App
 from tests.integration.fix_host import free_port
 from tests.integration.fix_identity import ManagedIdentity
-from tests.integration.fix_site import DAY, Site
-from tests.unit.docs.test_docs import errors
+
+pytestmark = pytest.mark.any_server
 
 CANARIES = {
     "password": "canary-password-Zq8",
@@ -70,7 +72,7 @@ ELSEWHERE = {
 class Watch:
     """Sends requests, and looks at all that is said meanwhile."""
 
-    site: Site
+    app: App
     monkeypatch: pytest.MonkeyPatch
     caplog: pytest.LogCaptureFixture
     capfd: pytest.CaptureFixture[str]
@@ -96,7 +98,7 @@ class Watch:
         return code
 
     def table(self, name: str, definition: str = TABLE) -> None:
-        self.site.database.hypertable(name, definition)
+        self.app.database.hypertable(name, definition)
 
 
 def _reprs(body: bytes) -> Iterator[str]:
@@ -113,7 +115,7 @@ def _reprs(body: bytes) -> Iterator[str]:
 
 @pytest.fixture
 def watch(
-    site: Site,
+    app: App,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
@@ -124,29 +126,29 @@ def watch(
     caplog.set_level("DEBUG")
     monkeypatch.setenv("PGPASSWORD", CANARIES["own_password"])
     monkeypatch.setenv("PGHOST", "settings.invalid")
-    monkeypatch.setenv("PG_ALLOWED_HOSTS", f"settings.invalid,db.example,{site.database.pg['host']}")
+    monkeypatch.setenv("PG_ALLOWED_HOSTS", f"settings.invalid,db.example,{app.database.pg['host']}")
     monkeypatch.setenv("PGUSER", "somebody")
-    return Watch(site, monkeypatch, caplog, capfd)
+    return Watch(app, monkeypatch, caplog, capfd)
 
 
 @pytest.fixture
-def pg(site: Site) -> dict[str, Any]:
+def pg(app: App) -> dict[str, Any]:
     """A role whose password is a canary, by its parts."""
-    pg = site.database.role("GRANT USAGE, CREATE ON SCHEMA {s}", "GRANT pg_read_all_data, pg_write_all_data")
-    site.database.execute(f"ALTER ROLE {pg['user']} PASSWORD '{CANARIES['password']}'")
+    pg = app.database.role("GRANT USAGE, CREATE ON SCHEMA {s}", "GRANT pg_read_all_data, pg_write_all_data")
+    app.database.execute(f"ALTER ROLE {pg['user']} PASSWORD '{CANARIES['password']}'")
     return pg | {"password": CANARIES["password"]}
 
 
-def signed(site: Site, url: str, **changes: Any) -> str:
+def signed(app: App, url: str, **changes: Any) -> str:
     """Put a real SAS behind a URL; its signature is the canary."""
     path = url.partition(".net/")[2]
-    named = dict(part.split("=", 1) for part in site.storage.connection_string.split(";") if part)
+    named = dict(part.split("=", 1) for part in app.storage.connection_string.split(";") if part)
     terms: dict[str, Any] = {
         "permission": BlobSasPermissions(read=True),
         "expiry": dt.datetime.now(dt.timezone.utc) + dt.timedelta(hours=1),
     } | changes
     token = generate_blob_sas(
-        site.storage.account, site.storage.filesystem, path, account_key=named["AccountKey"], **terms
+        app.storage.account, app.storage.filesystem, path, account_key=named["AccountKey"], **terms
     )
     return f"{url}?{token}"
 
@@ -218,26 +220,26 @@ def test_requests_that_are_refused_at_once(watch: Watch, pg: dict[str, Any]) -> 
         assert watch.send(body, **settings) == code, body
 
 
-def _uri(site: Site, pg: dict[str, Any]) -> str:
+def _uri(app: App, pg: dict[str, Any]) -> str:
     who = f"{pg['user']}:{pg['password']}@{pg['host']}:{pg['port']}"
-    return f"postgresql://{who}/{site.database.name}?sslmode=prefer"
+    return f"postgresql://{who}/{app.database.name}?sslmode=prefer"
 
 
-def _day(site: Site, role: dict[str, Any], table: str, csv: bytes, **request: Any) -> dict[str, Any]:
-    return {"adls_url": signed(site, site.archive(table, csv)), "pg": role} | request
+def _day(app: App, role: dict[str, Any], table: str, csv: bytes, **request: Any) -> dict[str, Any]:
+    return {"adls_url": signed(app, app.archive(table, csv)), "pg": role} | request
 
 
 def restores(watch: Watch, pg: dict[str, Any]) -> Iterator[tuple[Any, str]]:
     """Requests that reach storage or the server, and what comes of each."""
-    site, row = watch.site, CANARIES["row"].encode()
+    app, row = watch.app, CANARIES["row"].encode()
     bad = HEADER + b"2025-01-01 00:00:00+00," + row + b",1\n"
 
-    day = partial(_day, site, pg)
+    day = partial(_day, app, pg)
 
     def stored(table: str, data: bytes, **request: Any) -> dict[str, Any]:
-        return {"adls_url": signed(site, site.stored(table, data)), "pg": pg} | request
+        return {"adls_url": signed(app, app.stored(table, data)), "pg": pg} | request
 
-    uri = _uri(site, pg)
+    uri = _uri(app, pg)
     watch.table("t")
     yield day("t", bad), "ok"
     yield day("t", bad), "WindowNotEmpty"
@@ -268,51 +270,51 @@ def restores(watch: Watch, pg: dict[str, Any]) -> Iterator[tuple[Any, str]]:
     yield stored("u", gzip.compress(bad) + row), "ArchiveCorrupt"
     yield stored("u", gzip.compress(b"\0" * 40_000_000)), "ArchiveTooLarge"
     yield day("nowhere", GOOD), "TableNotFound"
-    site.database.execute("CREATE VIEW {s}.view AS SELECT 1")
+    app.database.execute("CREATE VIEW {s}.view AS SELECT 1")
     yield day("view", GOOD), "TargetNotATable"
-    site.database.execute("CREATE TABLE {s}.plain (v text)")
+    app.database.execute("CREATE TABLE {s}.plain (v text)")
     yield day("plain", b"v\n" + row + b"\n", destination={"on_existing": "replace"}), "WindowUnknown"
-    site.database.execute("CREATE TABLE {s}.odd (time timestamptz, v text, n text)")
-    like = {"mode": "staging", "create_staging_like": f"{site.database.schema}.odd"}
+    app.database.execute("CREATE TABLE {s}.odd (time timestamptz, v text, n text)")
+    like = {"mode": "staging", "create_staging_like": f"{app.database.schema}.odd"}
     yield day("u", HEADER + b"2025-01-01," + row + b",1\n", destination=like), "StagingTypeMismatch"
-    site.database.execute("CREATE FUNCTION {s}.drop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    app.database.execute("CREATE FUNCTION {s}.drop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
     watch.table("dropping")
-    site.database.execute("CREATE TRIGGER x BEFORE INSERT ON {s}.dropping FOR EACH ROW EXECUTE FUNCTION {s}.drop()")
+    app.database.execute("CREATE TRIGGER x BEFORE INSERT ON {s}.dropping FOR EACH ROW EXECUTE FUNCTION {s}.drop()")
     yield day("dropping", bad), "VerificationFailed"
 
 
 def restores_that_meet_the_server(watch: Watch, pg: dict[str, Any]) -> Iterator[tuple[Any, str]]:
     """Requests that are refused on the way: by storage, at the connect, for a right."""
-    site, uri = watch.site, _uri(watch.site, pg)
-    url = site.archive("t", GOOD)
-    yield {"adls_url": signed(site, url), "pg": pg | {"database": "nowhere"}}, "DatabaseNotFound"
-    yield {"adls_url": signed(site, url) + "0", "pg": pg}, "StorageAccessDenied"
+    app, uri = watch.app, _uri(watch.app, pg)
+    url = app.archive("t", GOOD)
+    yield {"adls_url": signed(app, url), "pg": pg | {"database": "nowhere"}}, "DatabaseNotFound"
+    yield {"adls_url": signed(app, url) + "0", "pg": pg}, "StorageAccessDenied"
     past = dt.datetime.now(dt.timezone.utc) - dt.timedelta(hours=1)
-    yield {"adls_url": signed(site, url, expiry=past), "pg": pg}, "StorageAccessDenied"
-    yield {"adls_url": signed(site, url.replace(".t.", ".gone.")), "pg": pg}, "ArchiveNotFound"
+    yield {"adls_url": signed(app, url, expiry=past), "pg": pg}, "StorageAccessDenied"
+    yield {"adls_url": signed(app, url.replace(".t.", ".gone.")), "pg": pg}, "ArchiveNotFound"
 
     def day(**change: Any) -> dict[str, Any]:
-        return {"adls_url": signed(site, url), "pg": pg | change, "destination": {"on_existing": "append"}}
+        return {"adls_url": signed(app, url), "pg": pg | change, "destination": {"on_existing": "append"}}
 
     yield day(user="nobody_such"), "DatabaseAccessDenied"
     yield day(port=free_port()), "DatabaseUnreachable"
     yield day() | {"pg": {"connection_uri": uri + "&options=-c%20work_mem%3Dx"}}, "ConnectionOptionRejected"
-    site.database.execute(f"ALTER ROLE {pg['user']} SET default_transaction_read_only = on")
+    app.database.execute(f"ALTER ROLE {pg['user']} SET default_transaction_read_only = on")
     yield day(), "DatabaseReadOnly"
-    site.database.execute(f"ALTER ROLE {pg['user']} RESET default_transaction_read_only")
-    site.database.execute(f"REVOKE pg_write_all_data FROM {pg['user']}")
+    app.database.execute(f"ALTER ROLE {pg['user']} RESET default_transaction_read_only")
+    app.database.execute(f"REVOKE pg_write_all_data FROM {pg['user']}")
     yield day(), "DatabasePermissionDenied"
 
 
 def test_every_success_and_every_failure(watch: Watch, pg: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     for body, code in chain(restores(watch, pg), restores_that_meet_the_server(watch, pg)):
         assert watch.send(body) == code, body
-    day = {"adls_url": watch.site.archive("t", GOOD), "pg": pg}
+    day = {"adls_url": watch.app.archive("t", GOOD), "pg": pg}
     # The account's own key, for a server that is not there.
-    broken = f"AccountName={watch.site.storage.account};AccountKey={CANARIES['key']}"
-    closed = f"{broken};BlobEndpoint=http://127.0.0.1:{free_port()}/{watch.site.storage.account}"
+    broken = f"AccountName={watch.app.storage.account};AccountKey={CANARIES['key']}"
+    closed = f"{broken};BlobEndpoint=http://127.0.0.1:{free_port()}/{watch.app.storage.account}"
     assert watch.send(day, ADLS_CONNECTION_STRING=closed) == "StorageUnreachable"
-    real = watch.site.storage.connection_string.partition("BlobEndpoint=")[2]
+    real = watch.app.storage.connection_string.partition("BlobEndpoint=")[2]
     assert watch.send(day, ADLS_CONNECTION_STRING=f"{broken};BlobEndpoint={real}") == "StorageAccessDenied"
     # A bug of ours that quotes whatever it has in hand.
     spilt = " ".join(CANARIES[name] for name in ("password", "own_password"))
@@ -331,25 +333,25 @@ def test_every_success_and_every_failure(watch: Watch, pg: dict[str, Any], monke
 def test_a_locked_table_and_one_with_row_security(
     watch: Watch, pg: dict[str, Any], in_restore_mode: Callable[[], None]
 ) -> None:
-    site, bad = watch.site, HEADER + b"2025-01-01 00:00:00+00," + CANARIES["row"].encode() + b",1\n"
+    app, bad = watch.app, HEADER + b"2025-01-01 00:00:00+00," + CANARIES["row"].encode() + b",1\n"
     watch.table("t")
-    day = {"adls_url": signed(site, site.archive("t", bad)), "pg": pg}
-    with site.database.connection.cursor() as cursor:
+    day = {"adls_url": signed(app, app.archive("t", bad)), "pg": pg}
+    with app.database.connection.cursor() as cursor:
         cursor.execute("BEGIN")
-        site.database.execute("LOCK {s}.t")
+        app.database.execute("LOCK {s}.t")
         assert watch.send(day, PG_LOCK_TIMEOUT_SECONDS="1") == "TargetLocked"
         assert watch.send(day, PG_STATEMENT_TIMEOUT_SECONDS="1") == "StatementCanceled"
         cursor.execute("ROLLBACK")
-    site.database.execute("ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY")
+    app.database.execute("ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY")
     assert watch.send(day) in {"OperationNotSupported", "DatabaseFailed"}
     in_restore_mode()
     assert watch.send(day) == "DatabaseInRestoreMode"
 
 
 @pytest.fixture
-def in_restore_mode(site: Site) -> Iterator[Callable[[], None]]:
-    yield lambda: site.database.execute(f"ALTER DATABASE {site.database.name} SET timescaledb.restoring = on")
-    site.database.execute(f"ALTER DATABASE {site.database.name} RESET timescaledb.restoring")
+def in_restore_mode(app: App) -> Iterator[Callable[[], None]]:
+    yield lambda: app.database.execute(f"ALTER DATABASE {app.database.name} SET timescaledb.restoring = on")
+    app.database.execute(f"ALTER DATABASE {app.database.name} RESET timescaledb.restoring")
 
 
 def test_tokens(watch: Watch, managed_identity: ManagedIdentity) -> None:
@@ -359,7 +361,7 @@ def test_tokens(watch: Watch, managed_identity: ManagedIdentity) -> None:
     watch.monkeypatch.setenv("PG_ALLOWED_HOSTS", f"127.0.0.1:{port}")
     watch.table("t")
     request = {
-        "adls_url": watch.site.archive("t", GOOD),
+        "adls_url": watch.app.archive("t", GOOD),
         "pg": {"auth": "entra", "host": "127.0.0.1", "port": port, "user": "identity"},
     }
     assert watch.send(request) == "DatabaseUnreachable"

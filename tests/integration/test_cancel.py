@@ -19,7 +19,7 @@ from shared.model.progress import Progress
 from shared.model.report import Report
 from shared.restore.restore import restore
 from shared.settings import load_settings
-from tests.integration.fix_site import Site
+from tests.integration.fix_app import App
 from tools.process import wait_until
 
 ROWS = 5
@@ -33,11 +33,11 @@ SLEEP = (
 class Running:
     """A restore in a thread of its own."""
 
-    def __init__(self, site: Site, progress: Progress | None = None, **body: Any) -> None:
+    def __init__(self, app: App, progress: Progress | None = None, **body: Any) -> None:
         self.report = Report("11111111-2222-3333-4444-555555555555", progress=progress or Progress())
         self.error: BaseException | None = None
-        url = site.archive("t", CSV)
-        request = parse_request(json.dumps({"adls_url": url, "pg": site.database.pg} | body).encode())
+        url = app.archive("t", CSV)
+        request = parse_request(json.dumps({"adls_url": url, "pg": app.database.pg} | body).encode())
         settings = load_settings()
 
         def run() -> None:
@@ -77,24 +77,24 @@ OURS = (
 )
 
 
-def check_nothing_happened(site: Site, rows: int = 0) -> None:
-    assert site.database.value("SELECT count(*) FROM {s}.t") == rows
-    assert wait_until(lambda: not site.database.fetch(OURS), 10)
+def check_nothing_happened(app: App, rows: int = 0) -> None:
+    assert app.database.value("SELECT count(*) FROM {s}.t") == rows
+    assert wait_until(lambda: not app.database.fetch(OURS), 10)
     # And nothing is held that would keep the next one out.
-    assert site.restore(site.archive("t", CSV), destination={"on_existing": "replace"}).status == 200
+    assert app.restore(app.archive("t", CSV), destination={"on_existing": "replace"}).status == 200
 
 
 @pytest.fixture
-def day(site: Site) -> Site:
-    site.database.hypertable("t", "time timestamptz NOT NULL, v int", interval="interval '7 days'")
-    return site
+def day(app: App) -> App:
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int", interval="interval '7 days'")
+    return app
 
 
 @contextmanager
-def holding(site: Site, mode: str) -> Iterator[None]:
-    pg = site.database.pg | {"dbname": site.database.name}
+def holding(app: App, mode: str) -> Iterator[None]:
+    pg = app.database.pg | {"dbname": app.database.name}
     with closing(psycopg2.connect(**pg)) as other, other.cursor() as cursor:
-        cursor.execute(f'LOCK TABLE "{site.database.schema}".t IN {mode} MODE')
+        cursor.execute(f'LOCK TABLE "{app.database.schema}".t IN {mode} MODE')
         yield
 
 
@@ -105,16 +105,16 @@ def silent_server() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def slow_trigger(site: Site, event: str) -> None:
-    site.database.execute(SLEEP)
-    site.database.execute(f"CREATE TRIGGER slow BEFORE {event} ON {{s}}.t FOR EACH ROW EXECUTE FUNCTION {{s}}.sleep()")
+def slow_trigger(app: App, event: str) -> None:
+    app.database.execute(SLEEP)
+    app.database.execute(f"CREATE TRIGGER slow BEFORE {event} ON {{s}}.t FOR EACH ROW EXECUTE FUNCTION {{s}}.sleep()")
 
 
-def remove_trigger(site: Site) -> None:
-    site.database.execute("DROP TRIGGER slow ON {s}.t")
+def remove_trigger(app: App) -> None:
+    app.database.execute("DROP TRIGGER slow ON {s}.t")
 
 
-def test_while_storage_does_not_answer(day: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_storage_does_not_answer(day: App, monkeypatch: pytest.MonkeyPatch) -> None:
     with silent_server() as port:
         real = day.storage.connection_string
         account = dict(part.split("=", 1) for part in real.split(";") if part)
@@ -128,7 +128,7 @@ def test_while_storage_does_not_answer(day: Site, monkeypatch: pytest.MonkeyPatc
     check_nothing_happened(day)
 
 
-def test_while_the_database_does_not_answer(day: Site) -> None:
+def test_while_the_database_does_not_answer(day: App) -> None:
     with silent_server() as port:
         running = Running(day, pg={"host": "127.0.0.1", "port": port, "user": "u", "password": "p"})
         running.wait_for_stage("connect")
@@ -146,7 +146,7 @@ def test_while_the_database_does_not_answer(day: Site) -> None:
         ("ACCESS EXCLUSIVE", {"dry_run": True}),
     ],
 )
-def test_while_another_session_holds_the_table(day: Site, mode: str, request_: dict[str, Any]) -> None:
+def test_while_another_session_holds_the_table(day: App, mode: str, request_: dict[str, Any]) -> None:
     with holding(day, mode):
         running = Running(day, **request_)
         running.wait_for_stage("inspect")
@@ -158,7 +158,7 @@ def test_while_another_session_holds_the_table(day: Site, mode: str, request_: d
 @pytest.mark.parametrize(
     ("destination", "stage"), [({"mode": "direct"}, "copy"), ({"mode": "staging"}, "insert")], ids=["copy", "insert"]
 )
-def test_while_rows_come_in(day: Site, destination: dict[str, Any], stage: str) -> None:
+def test_while_rows_come_in(day: App, destination: dict[str, Any], stage: str) -> None:
     slow_trigger(day, "INSERT")
     running = Running(day, destination=destination)
     running.wait_for_stage(stage)
@@ -168,7 +168,7 @@ def test_while_rows_come_in(day: Site, destination: dict[str, Any], stage: str) 
     check_nothing_happened(day)
 
 
-def test_while_rows_are_deleted(day: Site) -> None:
+def test_while_rows_are_deleted(day: App) -> None:
     assert day.restore(day.archive("t", CSV)).status == 200
     slow_trigger(day, "DELETE")
     running = Running(day, destination={"on_existing": "replace"})
@@ -179,7 +179,7 @@ def test_while_rows_are_deleted(day: Site) -> None:
     check_nothing_happened(day, rows=ROWS)
 
 
-def test_while_an_index_is_built(day: Site) -> None:
+def test_while_an_index_is_built(day: App) -> None:
     """Row by row before TimescaleDB 2.22, in one go since."""
     day.database.execute(
         "CREATE FUNCTION {s}.slow(v int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
@@ -218,8 +218,8 @@ class CanceledAt(Progress):
             yield
 
 
-def run(site: Site, progress: Progress, **body: Any) -> Running:
-    running = Running(site, progress, **body)
+def run(app: App, progress: Progress, **body: Any) -> Running:
+    running = Running(app, progress, **body)
     running.join()
     return running
 
@@ -229,7 +229,7 @@ STAGES = ["download", "connect", "inspect", "verify", "replace", "decompress", "
 
 @pytest.mark.parametrize("at_check", [True, False], ids=["within", "before"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_at_each_stage_before_the_commit(day: Site, stage: str, *, at_check: bool) -> None:
+def test_at_each_stage_before_the_commit(day: App, stage: str, *, at_check: bool) -> None:
     assert day.restore(day.archive("t", CSV)).status == 200
     progress = CanceledAt(stage, at_check=at_check)
     running = run(day, progress, destination={"on_existing": "replace"})
@@ -240,7 +240,7 @@ def test_at_each_stage_before_the_commit(day: Site, stage: str, *, at_check: boo
 
 @pytest.mark.community
 @pytest.mark.parametrize("stage", ["decompress", "compress"])
-def test_at_the_stages_of_compression(community: Site, stage: str) -> None:
+def test_at_the_stages_of_compression(community: App, stage: str) -> None:
     community.database.hypertable("t", "time timestamptz NOT NULL, v int")
     community.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress)")
     running = run(community, CanceledAt(stage, at_check=True), timescaledb={"compress_new_chunks": True})
@@ -249,7 +249,7 @@ def test_at_the_stages_of_compression(community: Site, stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", ["recompress", "refresh"])
-def test_what_is_committed_stays(day: Site, stage: str) -> None:
+def test_what_is_committed_stays(day: App, stage: str) -> None:
     """A cancel comes too late once the COMMIT has begun; the steps behind it are not left out."""
     running = run(day, CanceledAt(stage, at_check=False))
     assert running.error is None
@@ -258,7 +258,7 @@ def test_what_is_committed_stays(day: Site, stage: str) -> None:
     assert day.database.value("SELECT count(*) FROM {s}.t") == ROWS
 
 
-def test_a_cancel_before_the_restore_begins(day: Site) -> None:
+def test_a_cancel_before_the_restore_begins(day: App) -> None:
     progress = Progress()
     progress.cancel()
     running = run(day, progress)
@@ -266,7 +266,7 @@ def test_a_cancel_before_the_restore_begins(day: Site) -> None:
     check_nothing_happened(day)
 
 
-def test_the_sessions_name_the_request(day: Site) -> None:
+def test_the_sessions_name_the_request(day: App) -> None:
     slow_trigger(day, "INSERT")
     running = Running(day)
     running.wait_for_stage("copy")
@@ -278,7 +278,7 @@ def test_the_sessions_name_the_request(day: Site) -> None:
     ]
 
 
-def test_the_threads_of_a_restore_join_its_invocation(day: Site) -> None:
+def test_the_threads_of_a_restore_join_its_invocation(day: App) -> None:
     """The Functions host drops a log line of a thread that has no invocation id."""
     from shared.process import invocation  # noqa: PLC0415
 

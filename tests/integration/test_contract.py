@@ -7,18 +7,18 @@ import os
 from pathlib import Path
 
 from tests.fix_contract import DOCUMENT, check_answer, request_faults
+from tests.integration.fix_app import App
 from tests.integration.fix_host import running_host
-from tests.integration.fix_site import Site
 from tools.config import REPOSITORY
 
 
-def test_the_document_over_http(site: Site, tmp_path: Path) -> None:
-    site.database.hypertable("t", "time timestamptz NOT NULL, value int")
-    good = {"adls_url": site.archive("t", b"time,value\n2025-01-01 01:00Z,1\n"), "pg": site.database.pg}
+def test_the_document_over_http(app: App, tmp_path: Path) -> None:
+    app.database.hypertable("t", "time timestamptz NOT NULL, value int")
+    good = {"adls_url": app.archive("t", b"time,value\n2025-01-01 01:00Z,1\n"), "pg": app.database.pg}
     bodies = [
         good,
         {"adls_url": good["adls_url"], "nix": 1},
-        good | {"adls_url": site.storage.url("b/db/s.t.2025-01-01.csv.gz")},
+        good | {"adls_url": app.storage.url("b/db/s.t.2025-01-01.csv.gz")},
     ]
     ((path, operations),) = DOCUMENT["paths"].items()
     (method,) = operations

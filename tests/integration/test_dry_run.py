@@ -7,26 +7,25 @@ from typing import Any
 
 import pytest
 
-from tests.integration.fix_site import Site
-from tests.integration.test_on_existing import another_session
+from tests.integration.fix_app import App
 
 CSV = b'time,v,note\n2025-01-01 00:00Z,1,"two\nlines"\n2025-01-01 12:00Z,2,\n'
 
 
-def dry(site: Site, csv: bytes = CSV, **request: Any) -> dict[str, Any]:
-    answer = site.restore(site.archive("t", csv), dry_run=True, **request)
+def dry(app: App, csv: bytes = CSV, **request: Any) -> dict[str, Any]:
+    answer = app.restore(app.archive("t", csv), dry_run=True, **request)
     assert (answer.status, answer.body["status"]) == (200, "dry_run"), answer.body
     found: dict[str, Any] = answer.body["dry_run"]
     return found
 
 
 @pytest.fixture(autouse=True)
-def table(site: Site) -> None:
-    site.database.hypertable("t", "time timestamptz NOT NULL, v int, note text")
+def table(app: App) -> None:
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int, note text")
 
 
-def test_an_empty_day(site: Site) -> None:
-    assert dry(site) == {
+def test_an_empty_day(app: App) -> None:
+    assert dry(app) == {
         "rows_in_archive": 2,
         "rows_existing": 0,
         "on_existing": "error",
@@ -35,21 +34,21 @@ def test_an_empty_day(site: Site) -> None:
         "permissions_missing": [],
         "problems": [],
     }
-    assert site.database.value("SELECT count(*) FROM {s}.t") == 0
-    assert site.database.fetch("SELECT public.show_chunks('{s}.t')") == []
+    assert app.database.value("SELECT count(*) FROM {s}.t") == 0
+    assert app.database.fetch("SELECT public.show_chunks('{s}.t')") == []
 
 
-def test_a_day_that_is_there(site: Site) -> None:
-    site.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01Z', 1)")
-    found = dry(site)
+def test_a_day_that_is_there(app: App) -> None:
+    app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01Z', 1)")
+    found = dry(app)
     assert (found["rows_existing"], [p["code"] for p in found["problems"]]) == (1, ["WindowNotEmpty"])
-    found = dry(site, destination={"on_existing": "replace"}, copy={"expected_rows": 7})
+    found = dry(app, destination={"on_existing": "replace"}, copy={"expected_rows": 7})
     assert [p["code"] for p in found["problems"]] == ["RowCountMismatch"]
     assert found["chunks"][0]["would"] == ["truncate, or delete its rows"]
 
 
-def test_what_a_role_lacks(site: Site) -> None:
-    found = dry(site, pg=site.database.role(), destination={"mode": "staging", "on_existing": "replace"})
+def test_what_a_role_lacks(app: App) -> None:
+    found = dry(app, pg=app.database.role(), destination={"mode": "staging", "on_existing": "replace"})
     assert {(m["right"], m["needed"]) for m in found["permissions_missing"]} == {
         ("INSERT", True),
         ("SELECT", True),
@@ -61,18 +60,18 @@ def test_what_a_role_lacks(site: Site) -> None:
     assert found["rows_existing"] is None
 
 
-def test_errors_are_those_of_the_restore(site: Site) -> None:
-    assert site.restore(site.archive("nix", CSV), dry_run=True).code == "TableNotFound"
-    assert site.restore(site.archive("t", b"nix\n1\n"), dry_run=True).code == "UnknownColumn"
-    assert site.restore(site.stored("t", b"plain"), dry_run=True).code == "ArchiveNotGzip"
+def test_errors_are_those_of_the_restore(app: App) -> None:
+    assert app.restore(app.archive("nix", CSV), dry_run=True).code == "TableNotFound"
+    assert app.restore(app.archive("t", b"nix\n1\n"), dry_run=True).code == "UnknownColumn"
+    assert app.restore(app.stored("t", b"plain"), dry_run=True).code == "ArchiveNotGzip"
 
 
-def test_it_waits_for_nobody_and_nobody_waits_for_it(site: Site) -> None:
+def test_it_waits_for_nobody_and_nobody_waits_for_it(app: App) -> None:
     """Beside a writer that holds the strongest lock that a writer takes, and beside a running restore's guard."""
-    site.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01Z', 1)")
-    with closing(another_session(site)) as writer, writer.cursor() as cursor:
-        cursor.execute(f'LOCK TABLE "{site.database.schema}".t IN SHARE ROW EXCLUSIVE MODE')
-        assert dry(site)["rows_existing"] == 1
+    app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01Z', 1)")
+    with closing(app.database.session(autocommit=False)) as writer, writer.cursor() as cursor:
+        cursor.execute(f'LOCK TABLE "{app.database.schema}".t IN SHARE ROW EXCLUSIVE MODE')
+        assert dry(app)["rows_existing"] == 1
 
 
 @pytest.mark.parametrize(
@@ -89,9 +88,9 @@ def test_it_waits_for_nobody_and_nobody_waits_for_it(site: Site) -> None:
     ],
 )
 def test_the_archives_rows_are_counted_as_copy_counts_them(
-    site: Site, csv: bytes, options: dict[str, Any], rows: int
+    app: App, csv: bytes, options: dict[str, Any], rows: int
 ) -> None:
     copy = {"csv_options": options} | ({} if options.get("HEADER", True) else {"columns": ["time"]})
-    assert dry(site, csv, copy=copy)["rows_in_archive"] == rows
+    assert dry(app, csv, copy=copy)["rows_in_archive"] == rows
     request: dict[str, Any] = {"copy": copy, "destination": {"on_existing": "append"}, "verify": False}
-    assert site.restore(site.archive("t", csv), **request).body["rows_loaded"] == rows
+    assert app.restore(app.archive("t", csv), **request).body["rows_loaded"] == rows

@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 from tests.fix_contract import check_answer
+from tests.integration.fix_app import App
 from tests.integration.fix_host import free_port, running_host
-from tests.integration.fix_site import Site
 from tools.config import LOOPBACK, REPOSITORY
+
+pytestmark = pytest.mark.any_server
 
 DAYS = ("2025-01-01", "2025-01-02", "2025-01-03")
 KEY = "Zm9yLXRlc3RzLW9ubHk="
@@ -42,14 +44,14 @@ class Runbook:
     """A script, and what it restores."""
 
     script: str
-    site: Site
+    app: App
     work: Path
     url: str
 
     def command(self, *options: str, **pg: Any) -> list[str]:
         request = self.work / "more.json"
-        request.write_text(json.dumps({"pg": self.site.database.pg | pg}))
-        pattern = self.site.archive("t", b"time,v\n", day="{day}").replace("%7Bday%7D", "{day}")
+        request.write_text(json.dumps({"pg": self.app.database.pg | pg}))
+        pattern = self.app.archive("t", b"time,v\n", day="{day}").replace("%7Bday%7D", "{day}")
         given = ("--url", self.url, "--archive", pattern, "--request", str(request), "--wait", "0", *options)
         if self.script == "pwsh":
             given = tuple(POWERSHELL.get(one, one.replace("--", "-")) for one in given)
@@ -68,21 +70,21 @@ class Runbook:
         return Done(done.returncode, answers, done.stderr)
 
     def store(self, *days: str) -> None:
-        self.site.database.hypertable("t", "time timestamptz NOT NULL, v int")
+        self.app.database.hypertable("t", "time timestamptz NOT NULL, v int")
         for day in days:
-            self.site.archive("t", f"time,v\n{day} 01:00Z,1\n{day} 02:00Z,2\n".encode(), day=day)
+            self.app.archive("t", f"time,v\n{day} 01:00Z,1\n{day} 02:00Z,2\n".encode(), day=day)
 
     def rows(self) -> list[tuple[str, int]]:
-        return self.site.database.fetch(
+        return self.app.database.fetch(
             "SELECT (time AT TIME ZONE 'UTC')::date::text, count(*) FROM {s}.t GROUP BY 1 ORDER BY 1"
         )
 
 
 # Debian has no package of PowerShell, so most machines lack it.
 @pytest.fixture(params=[name for name in SCRIPTS if name == "bash" or shutil.which(name)])
-def runbook(request: pytest.FixtureRequest, site: Site, tmp_path: Path) -> Iterator[Runbook]:
+def runbook(request: pytest.FixtureRequest, app: App, tmp_path: Path) -> Iterator[Runbook]:
     with running_host(REPOSITORY, tmp_path / "host.log", os.environ) as host:
-        yield Runbook(request.param, site, tmp_path, f"http://{LOOPBACK}:{host.port}/api/restore")
+        yield Runbook(request.param, app, tmp_path, f"http://{LOOPBACK}:{host.port}/api/restore")
 
 
 def test_a_range_of_days_is_restored_after_a_dry_run_of_all(runbook: Runbook) -> None:
@@ -123,7 +125,7 @@ def test_without_a_dry_run_it_stops_at_the_day_that_fails(runbook: Runbook) -> N
 
 def test_a_day_that_has_rows_is_found_by_the_dry_run(runbook: Runbook) -> None:
     runbook.store(DAYS[0])
-    runbook.site.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 12:00Z', 9)")
+    runbook.app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 12:00Z', 9)")
     done = runbook.run("--from", DAYS[0])
     assert done.status == 1, done.said
     assert "2025-01-01: would end with WindowNotEmpty: " in done.said
@@ -185,7 +187,9 @@ def test_the_key_is_in_no_command_line_and_a_lost_answer_is_told_apart(runbook: 
             with caller:
                 caller.settimeout(60)
                 while not received.rstrip().endswith(b"}"):
-                    received += caller.recv(65536)
+                    part = caller.recv(65536)
+                    assert part, received
+                    received += part
                 # The request is under way: whatever sends it is running now.
                 seen = commands_of_group(script.pid)
             _, said = script.communicate(timeout=60)

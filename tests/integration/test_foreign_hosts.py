@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.integration.fix_app import Answer, App
 from tests.integration.fix_azure import PATH, Azure
 from tests.integration.fix_identity import ManagedIdentity
-from tests.integration.fix_site import Answer, Site
 from tools.config import LOOPBACK
+
+pytestmark = pytest.mark.any_server
 
 SAS = "?sv=2024-11-04&sp=r&sig=hunter2"
 
@@ -56,8 +58,8 @@ def database_listener() -> Iterator[Listener]:
         yield listener
 
 
-def restore(site: Site, url: str, database: Listener, **more: Any) -> Answer:
-    return site.post({"adls_url": url, "pg": {"host": LOOPBACK, "port": database.port, "user": "restore"}} | more)
+def restore(app: App, url: str, database: Listener, **more: Any) -> Answer:
+    return app.post({"adls_url": url, "pg": {"host": LOOPBACK, "port": database.port, "user": "restore"}} | more)
 
 
 def test_a_listener_would_notice(storage_listener: Listener) -> None:
@@ -95,9 +97,9 @@ def test_a_listener_would_notice(storage_listener: Listener) -> None:
     ],
 )
 def test_a_foreign_host_is_not_connected_to(
-    site: Site, storage_listener: Listener, database_listener: Listener, url: str, query: str
+    app: App, storage_listener: Listener, database_listener: Listener, url: str, query: str
 ) -> None:
-    answer = restore(site, url.format(port=storage_listener.port, path=PATH) + query, database_listener)
+    answer = restore(app, url.format(port=storage_listener.port, path=PATH) + query, database_listener)
     assert answer.status == 400
     assert answer.code in {"StorageHostNotAllowed", "InvalidArchiveUrl"}
     assert not storage_listener.was_visited()
@@ -120,11 +122,11 @@ def test_a_foreign_host_is_not_connected_to(
     ],
 )
 def test_a_look_alike_is_not_connected_to(
-    site: Site, azure: Azure, managed_identity: ManagedIdentity, database_listener: Listener, host: str, query: str
+    app: App, azure: Azure, managed_identity: ManagedIdentity, database_listener: Listener, host: str, query: str
 ) -> None:
     """Not even its name is looked up: what goes out by name goes through the stand-in."""
     for url in (f"https://{host}/fs1/{PATH}{query}", f"abfss://fs1@{host}/{PATH}{query}"):
-        answer = restore(site, url, database_listener)
+        answer = restore(app, url, database_listener)
         assert (answer.status, answer.code) == (400, "StorageHostNotAllowed")
     assert azure.connections == []
     assert managed_identity.tokens_given == []
@@ -133,7 +135,7 @@ def test_a_look_alike_is_not_connected_to(
 
 @pytest.mark.parametrize("query", ["", SAS])
 def test_an_account_that_is_not_listed_is_not_connected_to(
-    site: Site,
+    app: App,
     azure: Azure,
     managed_identity: ManagedIdentity,
     database_listener: Listener,
@@ -148,25 +150,25 @@ def test_an_account_that_is_not_listed_is_not_connected_to(
         f"abfss://fs1@account.z07.dfs.storage.azure.net/{PATH}{query}",
     ]
     for url in refused:
-        answer = restore(site, url, database_listener, dry_run=True)
+        answer = restore(app, url, database_listener, dry_run=True)
         assert (answer.status, answer.code) == (403, "StorageAccountNotAllowed")
         assert "hunter2" not in str(answer)
     assert azure.connections == []
     assert managed_identity.tokens_given == []
 
-    answer = restore(site, f"abfss://fs1@account.dfs.core.windows.net/{PATH}{query}", database_listener)
+    answer = restore(app, f"abfss://fs1@account.dfs.core.windows.net/{PATH}{query}", database_listener)
     assert (answer.status, answer.code) == (404, "ArchiveNotFound")
     assert azure.connections == ["account.blob.core.windows.net:443"]
     assert not database_listener.was_visited()
 
 
 def test_a_bare_path_is_held_against_the_list_too(
-    site: Site, azure: Azure, database_listener: Listener, monkeypatch: pytest.MonkeyPatch
+    app: App, azure: Azure, database_listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ADLS_ALLOWED_ACCOUNTS", "other")
     monkeypatch.setenv("ADLS_ACCOUNT_URL_DEFAULT", "https://account.dfs.core.windows.net")
     monkeypatch.setenv("ADLS_FILESYSTEM_DEFAULT", "fs1")
-    answer = restore(site, PATH, database_listener)
+    answer = restore(app, PATH, database_listener)
     assert (answer.status, answer.code) == (403, "StorageAccountNotAllowed")
     assert azure.connections == []
     assert not database_listener.was_visited()
@@ -186,7 +188,7 @@ def test_a_bare_path_is_held_against_the_list_too(
 )
 @pytest.mark.parametrize("form", ["host", "uri", "several"])
 def test_a_server_that_is_not_listed_is_not_connected_to(
-    site: Site,
+    app: App,
     database_listener: Listener,
     managed_identity: ManagedIdentity,
     monkeypatch: pytest.MonkeyPatch,
@@ -203,7 +205,7 @@ def test_a_server_that_is_not_listed_is_not_connected_to(
         "uri": {"connection_uri": f"postgresql://restore{':hunter2' if password else ''}@{LOOPBACK}:{port}/d"},
         "several": {"host": f"{LOOPBACK},localhost", "port": port, "user": "restore", "password": password},
     }
-    answer = site.post({"adls_url": site.archive("t", b"time,v\n"), "pg": forms[form]})
+    answer = app.post({"adls_url": app.archive("t", b"time,v\n"), "pg": forms[form]})
     assert (answer.status, str(answer.code)[-10:]) == (403, "NotAllowed")
     assert not database_listener.was_visited()
     assert managed_identity.tokens_given == []

@@ -11,6 +11,8 @@ import pytest
 from shared.process import MIB
 from tests.faults.fix_aftermath import Aftermath
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture(scope="module")
 def bomb() -> bytes:
@@ -27,7 +29,7 @@ def written() -> int:
 @pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("kind", ["one member", "many members", "behind a header"])
 def test_a_bomb_stops_early_and_leaves_nothing(aftermath: Aftermath, bomb: bytes, kind: str, *, dry_run: bool) -> None:
-    database = aftermath.site.database
+    database = aftermath.app.database
     database.hypertable("t", "time timestamptz NOT NULL, v text")
     database.execute("INSERT INTO {s}.t VALUES ('2025-01-01Z', 'before')")
     stored = {
@@ -36,9 +38,9 @@ def test_a_bomb_stops_early_and_leaves_nothing(aftermath: Aftermath, bomb: bytes
         "behind a header": gzip.compress(b"time,v\n") + bomb,
     }[kind]
     assert len(stored) < MIB
-    url = aftermath.site.stored("t", stored)
+    url = aftermath.app.stored("t", stored)
     before = written()
-    answer = aftermath.site.restore(url, dry_run=dry_run, destination={"on_existing": "replace"})
+    answer = aftermath.app.restore(url, dry_run=dry_run, destination={"on_existing": "replace"})
     assert (answer.status, answer.code) == (422, "ArchiveTooLarge")
     error = answer.body["error"]
     assert (error["target"], error["retryable"]) == ("adls_url", False)
@@ -54,13 +56,13 @@ def test_a_bomb_that_is_streamed_is_rolled_back(aftermath: Aftermath, mode: str,
     rows = b"2025-01-01 12:00:00+00,%s\n" % (b"x" * 1000) * 16_000
     stored = gzip.compress(b"time,v\n") + gzip.compress(rows, compresslevel=9) * 16
     assert len(stored) < MIB
-    database = aftermath.site.database
+    database = aftermath.app.database
     database.hypertable("t", "time timestamptz NOT NULL, v text")
     database.execute("INSERT INTO {s}.t VALUES ('2025-01-01Z', 'before')")
     tracemalloc.start()
     try:
-        answer = aftermath.site.restore(
-            aftermath.site.stored("t", stored),
+        answer = aftermath.app.restore(
+            aftermath.app.stored("t", stored),
             destination={"mode": mode, "on_existing": "replace"},
             copy={"transfer": "stream", "format": format_},
         )
@@ -79,17 +81,17 @@ def test_the_size_that_is_allowed_holds_however_little_it_expands(
     aftermath: Aftermath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CSV_MAX_BYTES", "100000")
-    database = aftermath.site.database
+    database = aftermath.app.database
     database.hypertable("t", "time timestamptz NOT NULL, v text")
     rows = [f"2025-01-01 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}Z,{n}" for n in range(10_000)]
     csv = "\n".join(["time,v", *rows]).encode()
-    url = aftermath.site.archive("t", csv)
-    answer = aftermath.site.restore(url)
+    url = aftermath.app.archive("t", csv)
+    answer = aftermath.app.restore(url)
     assert (answer.status, answer.code) == (422, "ArchiveTooLarge")
     assert "100000 bytes that CSV_MAX_BYTES allows" in answer.body["error"]["message"]
     assert aftermath.rows("t") == []
     aftermath.assert_nothing_left()
 
     monkeypatch.setenv("CSV_MAX_BYTES", str(len(csv)))
-    answer = aftermath.site.restore(url)
+    answer = aftermath.app.restore(url)
     assert (answer.status, answer.body["rows_loaded"]) == (200, 10_000)

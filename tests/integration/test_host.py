@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.fix_app import App
 from tests.integration.fix_host import Host, free_port, running_host, start
-from tests.integration.fix_site import Site
 from tools.config import LOOPBACK, REPOSITORY
 from tools.process import wait_until
 
@@ -169,15 +169,15 @@ def test_a_route_that_is_not_understood_is_named(tmp_path: Path) -> None:
     assert "error: the route api/days/{day:regex} has the constraint regex" in log.read_text()
 
 
-def test_a_day_is_restored_over_http(site: Site, tmp_path: Path) -> None:
-    site.database.hypertable("telemetry", "time timestamptz NOT NULL, value int")
-    url = site.archive("telemetry", b"time,value\n2025-01-01 01:00Z,1\n2025-01-01 02:00Z,2\n")
-    # `site` has put the connection string of the storage account into the environment.
+def test_a_day_is_restored_over_http(app: App, tmp_path: Path) -> None:
+    app.database.hypertable("telemetry", "time timestamptz NOT NULL, value int")
+    url = app.archive("telemetry", b"time,value\n2025-01-01 01:00Z,1\n2025-01-01 02:00Z,2\n")
+    # `app` has put the connection string of the storage account into the environment.
     with running_host(REPOSITORY, tmp_path / "host.log", os.environ) as host:
-        body = json.dumps({"adls_url": url, "pg": site.database.pg}).encode()
+        body = json.dumps({"adls_url": url, "pg": app.database.pg}).encode()
         restored = host.ask("POST", "/api/restore", body, {"Content-Type": "application/json"})
         refused = host.ask("POST", "/api/restore", b"{}")
     answer = json.loads(restored.body)
     assert (restored.status, answer["status"], answer["rows_loaded"]) == (200, "ok", 2), restored.body
-    assert site.database.value("SELECT sum(value) FROM {s}.telemetry") == 3
+    assert app.database.value("SELECT sum(value) FROM {s}.telemetry") == 3
     assert (refused.status, refused.headers["x-ms-error-code"]) == (400, "InvalidRequest")

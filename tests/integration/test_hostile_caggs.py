@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from psycopg2 import sql
 
+from tests.integration.fix_app import App
 from tests.integration.fix_names import (
     csv_of,
     each_name,
@@ -16,7 +17,6 @@ from tests.integration.fix_names import (
     send,
     values,
 )
-from tests.integration.fix_site import Site
 
 pytestmark = pytest.mark.community
 
@@ -24,12 +24,12 @@ CSV = csv_of(("time", "v"), [("2025-01-01 01:00Z", "a"), ("2025-01-01 02:00Z", "
 
 
 @pytest.fixture(autouse=True)
-def canary(community: Site) -> None:
-    make_canary(community.database)
+def canary(community_app: App) -> None:
+    make_canary(community_app.database)
 
 
-def make_cagg(site: Site, name: str, table: str) -> None:
-    database = site.database
+def make_cagg(app: App, name: str, table: str) -> None:
+    database = app.database
     options = "WITH (timescaledb.continuous, timescaledb.materialized_only = true)"
     with database.connection.cursor() as cursor:
         cursor.execute(
@@ -43,35 +43,35 @@ def make_cagg(site: Site, name: str, table: str) -> None:
 
 
 @each_name
-def test_an_aggregate(community: Site, name: str) -> None:
-    make_hypertable(community.database, "t", "time", "v")
-    make_cagg(community, name, "t")
-    make_cagg(community, "other", "t")
-    wish = quoted(community.database.schema, name)
-    body = send(community, CSV, timescaledb={"refresh_caggs": [wish]}).body
+def test_an_aggregate(community_app: App, name: str) -> None:
+    make_hypertable(community_app.database, "t", "time", "v")
+    make_cagg(community_app, name, "t")
+    make_cagg(community_app, "other", "t")
+    wish = quoted(community_app.database.schema, name)
+    body = send(community_app, CSV, timescaledb={"refresh_caggs": [wish]}).body
     assert [(step["name"], step["outcome"]) for step in body["caggs"]] == [
-        (f"{community.database.schema}.{name}", "done")
+        (f"{community_app.database.schema}.{name}", "done")
     ]
-    assert (values(community.database, name, "n"), values(community.database, "other", "n")) == ([2], [])
+    assert (values(community_app.database, name, "n"), values(community_app.database, "other", "n")) == ([2], [])
     # The same by all, and by a dry run.
     everything = {"refresh_caggs": "all"}
-    plan = send(community, CSV, timescaledb=everything, dry_run=True).body["dry_run"]
+    plan = send(community_app, CSV, timescaledb=everything, dry_run=True).body["dry_run"]
     assert {step["name"].partition(".")[2] for step in plan["caggs"]} == {name, "other"}
     append = {"on_existing": "append"}
-    assert loaded(send(community, CSV, timescaledb=everything, destination=append)) == 2
-    assert (values(community.database, name, "n"), values(community.database, "other", "n")) == ([4], [4])
+    assert loaded(send(community_app, CSV, timescaledb=everything, destination=append)) == 2
+    assert (values(community_app.database, name, "n"), values(community_app.database, "other", "n")) == ([4], [4])
 
 
 @each_name
-def test_an_aggregate_that_is_not_there(community: Site, name: str) -> None:
-    make_hypertable(community.database, "t", "time", "v")
-    body = send(community, CSV, timescaledb={"refresh_caggs": [quoted(name)]}).body
+def test_an_aggregate_that_is_not_there(community_app: App, name: str) -> None:
+    make_hypertable(community_app.database, "t", "time", "v")
+    body = send(community_app, CSV, timescaledb={"refresh_caggs": [quoted(name)]}).body
     assert [(step["outcome"], step["error"]["code"]) for step in body["caggs"]] == [("failed", "CaggNotFound")]
 
 
 @each_name
-def test_a_compressed_table_and_its_chunks(community: Site, name: str) -> None:
-    database = community.database
+def test_a_compressed_table_and_its_chunks(community_app: App, name: str) -> None:
+    database = community_app.database
     prefix = name.encode()[:40].decode(errors="ignore").replace("'", "''")
     make_hypertable(database, name, "time", "v", f"associated_table_prefix => '{prefix}'")
     run(database, "INSERT INTO {}.{} VALUES ('2025-01-01 05:00Z', 'old')", database.schema, name)
@@ -84,7 +84,7 @@ def test_a_compressed_table_and_its_chunks(community: Site, name: str) -> None:
     )
     target = {"target_table": quoted(database.schema, name)}
     for policy, rows in (("append", ["a", "b", "old"]), ("replace", ["a", "b"])):
-        body = send(community, CSV, destination=target | {"on_existing": policy}).body
+        body = send(community_app, CSV, destination=target | {"on_existing": policy}).body
         steps = [(step["action"], step["outcome"]) for step in body["chunks"]]
         assert (body["status"], ("recompress", "done") in steps) == ("ok", True), body
         assert values(database, name) == rows

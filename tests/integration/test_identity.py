@@ -7,6 +7,8 @@ from shared.identity import CHINA, CLOUDS, GOVERNMENT, PUBLIC, own_identity
 from tests.integration.fix_identity import ManagedIdentity
 from tests.integration.fix_threads import at_once
 
+pytestmark = pytest.mark.any_server
+
 SCOPE = "https://storage.azure.com/.default"
 RESOURCE = "https://storage.azure.com"
 

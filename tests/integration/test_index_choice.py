@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from tests.integration.fix_app import App
 from tests.integration.fix_fast_day import (
     COLUMNS,
     FORMATS,
@@ -21,77 +22,76 @@ from tests.integration.fix_fast_day import (
     make,
     of_version,
 )
-from tests.integration.fix_site import Site
 
 
 @MODES
 @pytest.mark.parametrize("policy", ["append", "replace"])
-def test_a_chunk_that_others_use_keeps_its_indexes(site: Site, mode: str, policy: str) -> None:
-    make(site, interval="interval '7 days'")
-    site.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 23:59:59Z', 99, 1, 'was here')")
-    answer = site.restore(site.archive("t", csv(ROWS)), destination={"mode": mode, "on_existing": policy})
+def test_a_chunk_that_others_use_keeps_its_indexes(app: App, mode: str, policy: str) -> None:
+    make(app, interval="interval '7 days'")
+    app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 23:59:59Z', 99, 1, 'was here')")
+    answer = app.restore(app.archive("t", csv(ROWS)), destination={"mode": mode, "on_existing": policy})
     assert answer.status == 200, answer.body
     assert answer.body["copy"]["indexes_deferred"] == []
     assert kept(answer) == ["NotOwnChunk"]
 
 
-def test_a_chunk_of_a_week(site: Site) -> None:
-    make(site, interval="interval '7 days'")
-    check_set_aside(site, site.restore(site.archive("t", csv(ROWS))))
-    assert len(indexes(site.database)) == 3
+def test_a_chunk_of_a_week(app: App) -> None:
+    make(app, interval="interval '7 days'")
+    check_set_aside(app, app.restore(app.archive("t", csv(ROWS))))
+    assert len(indexes(app.database)) == 3
 
 
-def test_chunks_of_an_hour(site: Site) -> None:
+def test_chunks_of_an_hour(app: App) -> None:
     """Only the first one is there in time; the others are right as well."""
-    make(site, interval="interval '1 hour'")
-    make(site, "plain", interval="interval '1 hour'")
-    assert site.restore(site.archive("plain", csv(ROWS)), copy=PLAIN).status == 200
-    answer = site.restore(site.archive("t", csv(ROWS)))
-    check_set_aside(site, answer)
-    if site.database.version >= (2, 28):
+    make(app, interval="interval '1 hour'")
+    make(app, "plain", interval="interval '1 hour'")
+    assert app.restore(app.archive("plain", csv(ROWS)), copy=PLAIN).status == 200
+    answer = app.restore(app.archive("t", csv(ROWS)))
+    check_set_aside(app, answer)
+    if app.database.version >= (2, 28):
         assert kept(answer) == ["LaterChunk"]
-    check_same(site.database)
+    check_same(app.database)
 
 
 @MODES
-def test_chunks_of_a_hash_dimension(site: Site, mode: str) -> None:
+def test_chunks_of_a_hash_dimension(app: App, mode: str) -> None:
     """Of a fresh day only the first row's is there in time; of a day that is replaced, all are."""
     for table in ("t", "plain"):
-        make(site, table)
-        site.database.execute(f"SELECT public.add_dimension('{{s}}.{table}', 'device_id', number_partitions => 3)")
-    assert site.restore(site.archive("plain", csv(ROWS)), copy=PLAIN).status == 200
-    url = site.archive("t", csv(ROWS))
-    answer = site.restore(url, destination={"mode": mode})
-    check_set_aside(site, answer)
-    if site.database.version >= (2, 28):
+        make(app, table)
+        app.database.execute(f"SELECT public.add_dimension('{{s}}.{table}', 'device_id', number_partitions => 3)")
+    assert app.restore(app.archive("plain", csv(ROWS)), copy=PLAIN).status == 200
+    url = app.archive("t", csv(ROWS))
+    answer = app.restore(url, destination={"mode": mode})
+    check_set_aside(app, answer)
+    if app.database.version >= (2, 28):
         assert kept(answer) == ["LaterChunk"]
-    check_same(site.database)
-    again = site.restore(url, destination={"mode": mode, "on_existing": "replace"})
+    check_same(app.database)
+    again = app.restore(url, destination={"mode": mode, "on_existing": "replace"})
     assert (again.status, again.body["removed_by"]) == (200, "truncate"), again.body
-    if site.database.version >= (2, 28):
-        assert len(again.body["copy"]["indexes_deferred"]) == len(indexes(site.database)) == 9
-    check_same(site.database)
+    if app.database.version >= (2, 28):
+        assert len(again.body["copy"]["indexes_deferred"]) == len(indexes(app.database)) == 9
+    check_same(app.database)
 
 
-def test_no_room_to_build_an_index(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_room_to_build_an_index(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plain way needs none."""
-    make(site)
+    make(app)
     monkeypatch.setenv("PG_INDEX_MEMORY_MIB", "1")
-    name = site.database.name
-    site.database.execute(f"ALTER DATABASE {name} SET temp_file_limit = '64kB'")
+    name = app.database.name
+    app.database.execute(f"ALTER DATABASE {name} SET temp_file_limit = '64kB'")
     try:
         rows = [f"2025-01-01 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}+00,{n},1,{n}" for n in range(80_000)]
-        answer = site.restore(site.archive("t", csv(rows)))
+        answer = app.restore(app.archive("t", csv(rows)))
     finally:
-        site.database.execute(f"ALTER DATABASE {name} RESET temp_file_limit")
+        app.database.execute(f"ALTER DATABASE {name} RESET temp_file_limit")
     assert (answer.status, answer.body["rows_loaded"]) == (200, 80_000)
-    assert kept(answer) == of_version(site, "BuildFailed")
+    assert kept(answer) == of_version(app, "BuildFailed")
 
 
-def test_staging_skips_conflicts_of_the_file_with_itself(site: Site) -> None:
+def test_staging_skips_conflicts_of_the_file_with_itself(app: App) -> None:
     """The index cannot be built over them, so the load is begun anew with all indexes in place."""
-    make(site)
-    answer = site.restore(site.archive("t", csv([*ROWS, *ROWS[:5]])), destination={"mode": "staging"})
+    make(app)
+    answer = app.restore(app.archive("t", csv([*ROWS, *ROWS[:5]])), destination={"mode": "staging"})
     assert (answer.status, answer.body["rows_inserted"], answer.body["rows_skipped"]) == (200, len(ROWS), 5)
     codes = kept(answer)
     # Where the key stays, the second row is refused at once.
@@ -99,23 +99,23 @@ def test_staging_skips_conflicts_of_the_file_with_itself(site: Site) -> None:
 
 
 @pytest.fixture
-def key_that_stays(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def key_that_stays(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """As from 2.22 to 2.27, which Azure has and nobody packages: a chunk's constraint cannot be dropped."""
-    if site.database.version < (2, 22):
+    if app.database.version < (2, 22):
         pytest.skip("nothing is set aside before 2.22")
     monkeypatch.setattr("shared.timescale.indexes.eligibility._CONSTRAINTS_SINCE", (99, 0))
 
 
 @MODES
 @pytest.mark.usefixtures("key_that_stays")
-def test_the_key_stays_while_the_others_are_aside(site: Site, mode: str) -> None:
+def test_the_key_stays_while_the_others_are_aside(app: App, mode: str) -> None:
     for table in ("t", "plain"):
-        make(site, table)
-    assert site.restore(site.archive("plain", csv(ROWS)), copy=PLAIN).status == 200
-    answer = site.restore(site.archive("t", csv(ROWS)), destination={"mode": mode})
+        make(app, table)
+    assert app.restore(app.archive("plain", csv(ROWS)), copy=PLAIN).status == 200
+    answer = app.restore(app.archive("t", csv(ROWS)), destination={"mode": mode})
     assert (answer.status, len(answer.body["copy"]["indexes_deferred"])) == (200, 2), answer.body
     assert kept(answer) == ["TimescaleDBVersion"]
-    check_same(site.database)
+    check_same(app.database)
 
 
 @FORMATS
@@ -125,132 +125,132 @@ def test_the_key_stays_while_the_others_are_aside(site: Site, mode: str) -> None
     [ROWS[3], f"2025-01-01 23:59Z,9,1,{random.Random(2).randbytes(9000).hex()}"],  # noqa: S311 - the same every time
     ids=["the key", "another"],
 )
-def test_a_row_that_an_index_refuses_beside_a_key_that_stays(site: Site, bad: str, format_: str) -> None:
+def test_a_row_that_an_index_refuses_beside_a_key_that_stays(app: App, bad: str, format_: str) -> None:
     """The key refuses it in the COPY, the other index when it is built."""
-    make(site)
-    url = site.archive("t", csv([*ROWS, bad]))
-    plain = site.restore(url, copy=PLAIN)
+    make(app)
+    url = app.archive("t", csv([*ROWS, bad]))
+    plain = app.restore(url, copy=PLAIN)
     assert plain.code == "DataRejected"
-    assert error_of(site.restore(url, copy={"format": format_})) == error_of(plain)
-    assert site.database.value("SELECT count(*) FROM {s}.t") == 0
+    assert error_of(app.restore(url, copy={"format": format_})) == error_of(plain)
+    assert app.database.value("SELECT count(*) FROM {s}.t") == 0
 
 
 @FORMATS
 @pytest.mark.usefixtures("key_that_stays")
-def test_staging_skips_conflicts_beside_a_key_that_stays(site: Site, format_: str) -> None:
+def test_staging_skips_conflicts_beside_a_key_that_stays(app: App, format_: str) -> None:
     """The key refuses the second row at once, since none is skipped while others are aside; then all begins anew."""
-    make(site)
-    url = site.archive("t", csv([*ROWS, *ROWS[:5]]))
-    answer = site.restore(url, destination={"mode": "staging"}, copy={"format": format_})
+    make(app)
+    url = app.archive("t", csv([*ROWS, *ROWS[:5]]))
+    answer = app.restore(url, destination={"mode": "staging"}, copy={"format": format_})
     assert (answer.status, answer.body["rows_inserted"], answer.body["rows_skipped"]) == (200, len(ROWS), 5)
     assert kept(answer) == ["RowRefused"]
-    assert len(indexes(site.database)) == 3
+    assert len(indexes(app.database)) == 3
 
 
-def test_a_day_that_is_not_known_in_the_time_column(site: Site) -> None:
-    site.database.hypertable("t", "time bigint NOT NULL, v int", interval="10")
-    answer = site.restore(
-        site.archive("t", csv(["3,1", "4,2", "5,3"], "time,v")),
+def test_a_day_that_is_not_known_in_the_time_column(app: App) -> None:
+    app.database.hypertable("t", "time bigint NOT NULL, v int", interval="10")
+    answer = app.restore(
+        app.archive("t", csv(["3,1", "4,2", "5,3"], "time,v")),
         destination={"on_existing": "append", "rows_outside_window": "allow"},
     )
     assert (answer.status, answer.body["rows_loaded"], kept(answer)) == (200, 3, ["NoDay"])
 
 
 @MODES
-def test_a_day_that_begins_with_another_one(site: Site, mode: str) -> None:
-    make(site)
-    url = site.archive("t", csv(["2024-12-31 23:59Z,1,1,x", "2024-12-31 23:58Z,1,1,x"]))
-    answer = site.restore(url, destination={"mode": mode, "on_existing": "append", "rows_outside_window": "allow"})
+def test_a_day_that_begins_with_another_one(app: App, mode: str) -> None:
+    make(app)
+    url = app.archive("t", csv(["2024-12-31 23:59Z,1,1,x", "2024-12-31 23:58Z,1,1,x"]))
+    answer = app.restore(url, destination={"mode": mode, "on_existing": "append", "rows_outside_window": "allow"})
     assert (answer.status, answer.body["rows_loaded"]) == (200, 2)
-    assert kept(answer) == of_version(site, "NoChunk")
+    assert kept(answer) == of_version(app, "NoChunk")
 
 
-def test_every_reason_is_told(site: Site) -> None:
-    make(site, interval="interval '1 hour'")
-    site.database.execute("ALTER TABLE {s}.t ADD UNIQUE (time, device_id) DEFERRABLE")
-    answer = site.restore(site.archive("t", csv(ROWS)))
+def test_every_reason_is_told(app: App) -> None:
+    make(app, interval="interval '1 hour'")
+    app.database.execute("ALTER TABLE {s}.t ADD UNIQUE (time, device_id) DEFERRABLE")
+    answer = app.restore(app.archive("t", csv(ROWS)))
     assert answer.status == 200, answer.body
-    assert set(kept(answer)) >= set(of_version(site, "DeferrableConstraint", "LaterChunk"))
+    assert set(kept(answer)) >= set(of_version(app, "DeferrableConstraint", "LaterChunk"))
 
 
-def test_a_table_that_is_no_hypertable(site: Site) -> None:
-    site.database.execute(f"CREATE TABLE {{s}}.t ({COLUMNS})")
-    answer = site.restore(site.archive("t", csv(ROWS)), destination={"on_existing": "append"})
+def test_a_table_that_is_no_hypertable(app: App) -> None:
+    app.database.execute(f"CREATE TABLE {{s}}.t ({COLUMNS})")
+    answer = app.restore(app.archive("t", csv(ROWS)), destination={"on_existing": "append"})
     assert (answer.status, kept(answer)) == (200, ["NotAHypertable"])
 
 
-def test_an_index_that_would_not_be_the_same(site: Site) -> None:
+def test_an_index_that_would_not_be_the_same(app: App) -> None:
     """The chunk is not what it was before the rows came, here by what a check does. The plain way does not mind."""
-    make(site)
-    site.database.execute(
+    make(app)
+    app.database.execute(
         "CREATE FUNCTION {s}.f(v float8) RETURNS bool LANGUAGE plpgsql AS $$ DECLARE chunk regclass; BEGIN"
         " IF v = 400.5 THEN SELECT c INTO chunk FROM public.show_chunks('{s}.t') c;"
         " EXECUTE 'GRANT SELECT ON ' || chunk || ' TO public'; END IF; RETURN true; END $$"
     )
-    site.database.execute("ALTER TABLE {s}.t ADD CHECK ({s}.f(v))")
-    answer = site.restore(site.archive("t", csv(ROWS)))
+    app.database.execute("ALTER TABLE {s}.t ADD CHECK ({s}.f(v))")
+    answer = app.restore(app.archive("t", csv(ROWS)))
     assert (answer.status, answer.body["rows_loaded"]) == (200, len(ROWS)), answer.body
-    assert kept(answer) == of_version(site, "NotRepeatable")
-    assert len(indexes(site.database)) == 3
+    assert kept(answer) == of_version(app, "NotRepeatable")
+    assert len(indexes(app.database)) == 3
 
 
-def test_a_build_that_takes_too_long_is_not_tried_in_another_way(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_that_takes_too_long_is_not_tried_in_another_way(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever set the limit would wait for it twice."""
-    if site.database.version < (2, 22):
+    if app.database.version < (2, 22):
         pytest.skip("no index is built")
     monkeypatch.setenv("PG_INDEX_MEMORY_MIB", "7")
     monkeypatch.setenv("PG_STATEMENT_TIMEOUT_SECONDS", "2")
-    make(site)
-    site.database.execute(
+    make(app)
+    app.database.execute(
         "CREATE FUNCTION {s}.wait(v float8) RETURNS float8 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog"
         " AS $$ BEGIN IF current_setting('maintenance_work_mem') = '7MB' THEN PERFORM pg_sleep(600); END IF;"
         " RETURN v; END $$"
     )
-    site.database.execute("CREATE INDEX ON {s}.t ({s}.wait(v))")
-    assert site.restore(site.archive("t", csv(ROWS))).code == "StatementCanceled"
-    assert site.database.value("SELECT count(*) FROM {s}.t") == 0
+    app.database.execute("CREATE INDEX ON {s}.t ({s}.wait(v))")
+    assert app.restore(app.archive("t", csv(ROWS))).code == "StatementCanceled"
+    assert app.database.value("SELECT count(*) FROM {s}.t") == 0
 
 
-def test_a_rehearsal_that_is_canceled(site: Site) -> None:
+def test_a_rehearsal_that_is_canceled(app: App) -> None:
     """Whoever cancels it means the restore, and not only this try."""
-    if site.database.version < (2, 22):
+    if app.database.version < (2, 22):
         pytest.skip("nothing is rehearsed")
-    make(site)
+    make(app)
     # Dates are written so while an index is made again, and at no other time.
-    site.database.execute(
+    app.database.execute(
         "CREATE FUNCTION {s}.stop(v float8) RETURNS float8 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog"
         " AS $$ BEGIN IF current_setting('datestyle') = 'ISO, YMD' THEN"
         " PERFORM pg_cancel_backend(pg_backend_pid()); PERFORM pg_sleep(10); END IF; RETURN v; END $$"
     )
-    site.database.execute("CREATE INDEX ON {s}.t ({s}.stop(v))")
-    assert site.restore(site.archive("t", csv(ROWS))).code == "StatementCanceled"
-    assert site.database.value("SELECT count(*) FROM {s}.t") == 0
+    app.database.execute("CREATE INDEX ON {s}.t ({s}.stop(v))")
+    assert app.restore(app.archive("t", csv(ROWS))).code == "StatementCanceled"
+    assert app.database.value("SELECT count(*) FROM {s}.t") == 0
 
 
-def test_a_role_that_does_not_own_the_table(site: Site) -> None:
-    make(site)
-    role = site.database.role("GRANT USAGE ON SCHEMA {s}", "GRANT SELECT, INSERT ON {s}.t")
-    answer = site.restore(site.archive("t", csv(ROWS)), pg=role)
+def test_a_role_that_does_not_own_the_table(app: App) -> None:
+    make(app)
+    role = app.database.role("GRANT USAGE ON SCHEMA {s}", "GRANT SELECT, INSERT ON {s}.t")
+    answer = app.restore(app.archive("t", csv(ROWS)), pg=role)
     assert (answer.status, answer.body["copy"]["indexes_deferred"]) == (200, [])
-    assert kept(answer) == of_version(site, "MissingOwnership")
+    assert kept(answer) == of_version(app, "MissingOwnership")
 
 
-def test_the_memory_and_the_workers_of_the_settings(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    if site.database.version < (2, 22):
+def test_the_memory_and_the_workers_of_the_settings(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    if app.database.version < (2, 22):
         pytest.skip("no index is built")
     monkeypatch.setenv("PG_INDEX_MEMORY_MIB", "7")
     monkeypatch.setenv("PG_INDEX_WORKERS", "0")
-    make(site)
-    schema = site.database.schema
+    make(app)
+    schema = app.database.schema
     # A function in an index sees them, and a sequence keeps what it saw.
-    site.database.execute("CREATE SEQUENCE {s}.memory; CREATE SEQUENCE {s}.workers MINVALUE 0")
-    site.database.execute(
+    app.database.execute("CREATE SEQUENCE {s}.memory; CREATE SEQUENCE {s}.workers MINVALUE 0")
+    app.database.execute(
         "CREATE FUNCTION {s}.look(v float8) RETURNS float8 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog"
         f" AS $$ BEGIN PERFORM setval('{schema}.memory', pg_size_bytes(current_setting('maintenance_work_mem'))),"
         f" setval('{schema}.workers', current_setting('max_parallel_maintenance_workers')::int);"
         " RETURN v; END $$"
     )
-    site.database.execute("CREATE INDEX ON {s}.t ({s}.look(v))")
-    assert site.restore(site.archive("t", csv(ROWS))).status == 200
-    assert site.database.value("SELECT last_value FROM {s}.memory") == 7 * 1024 * 1024
-    assert site.database.value("SELECT last_value FROM {s}.workers") == 0
+    app.database.execute("CREATE INDEX ON {s}.t ({s}.look(v))")
+    assert app.restore(app.archive("t", csv(ROWS))).status == 200
+    assert app.database.value("SELECT last_value FROM {s}.memory") == 7 * 1024 * 1024
+    assert app.database.value("SELECT last_value FROM {s}.workers") == 0

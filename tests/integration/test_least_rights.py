@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.integration.fix_app import App
 from tests.integration.fix_rights import (
     APPEND,
     DIRECT,
@@ -19,7 +20,6 @@ from tests.integration.fix_rights import (
     nothing_for_everybody,
     set_up,
 )
-from tests.integration.fix_site import Site
 
 BY_STAGING = {"mode": "staging"}
 MODES = [
@@ -49,8 +49,8 @@ each_right = pytest.mark.parametrize(
 
 
 @pytest.fixture(autouse=True)
-def hardened(site: Site) -> Iterator[None]:
-    with nothing_for_everybody(site.database):
+def hardened(app: App) -> Iterator[None]:
+    with nothing_for_everybody(app.database):
         yield
 
 
@@ -60,54 +60,54 @@ def test_every_block_of_the_page_is_run() -> None:
     assert set(blocks()) - run == {"For compression and aggregates", "For indexes set aside"}
 
 
-def test_an_owner_with_one_right_more_sets_indexes_aside(site: Site) -> None:
-    scene = set_up(site, MODES[0])
-    scene.give_to_an_owner()
-    scene.run(*grants("For compression and aggregates"))
-    kept = scene.restore().body["copy"]
-    code = "MissingCreate" if site.database.version >= (2, 22) else "TimescaleDBVersion"
+def test_an_owner_with_one_right_more_sets_indexes_aside(app: App) -> None:
+    case = set_up(app, MODES[0])
+    case.give_to_an_owner()
+    case.run(*grants("For compression and aggregates"))
+    kept = case.restore().body["copy"]
+    code = "MissingCreate" if app.database.version >= (2, 22) else "TimescaleDBVersion"
     assert (kept["indexes_deferred"], [one["code"] for one in kept["indexes_kept"]]) == ([], [code])
-    scene.run(*grants("For indexes set aside"), "DELETE FROM silver.telemetry")
-    site.database.execute("SELECT public.drop_chunks('{s}.telemetry', older_than => timestamptz '2100-01-01')")
-    fast = scene.restore().body
+    case.run(*grants("For indexes set aside"), "DELETE FROM silver.telemetry")
+    app.database.execute("SELECT public.drop_chunks('{s}.telemetry', older_than => timestamptz '2100-01-01')")
+    fast = case.restore().body
     assert fast["status"] == "ok", fast
-    assert bool(fast["copy"]["indexes_deferred"]) == (site.database.version >= (2, 22))
+    assert bool(fast["copy"]["indexes_deferred"]) == (app.database.version >= (2, 22))
 
 
 @each_mode
-def test_exactly_these_rights_are_enough(site: Site, mode: Mode) -> None:
-    scene = set_up(site, mode)
-    plan = scene.restore(dry_run=True).body["dry_run"]
+def test_exactly_these_rights_are_enough(app: App, mode: Mode) -> None:
+    case = set_up(app, mode)
+    plan = case.restore(dry_run=True).body["dry_run"]
     assert [right for right in plan["permissions_missing"] if right["needed"]] == plan["problems"] == []
-    body = scene.restore().body
+    body = case.restore().body
     assert (body["status"], body["rows_loaded"]) == ("ok", 2), body
     replaced = mode.request.get("destination", {}).get("on_existing") == "replace"
-    assert scene.rows() == (2 if replaced or not mode.has_rows else 3)
+    assert case.rows() == (2 if replaced or not mode.has_rows else 3)
     assert body.get("removed_by") == (("truncate" if mode.name == "replace" else "delete") if replaced else None)
 
 
 @each_right
 def test_each_right_that_is_missing_is_named_before_anything_is_written(
-    site: Site, mode: Mode, right: str, on: str, caplog: pytest.LogCaptureFixture
+    app: App, mode: Mode, right: str, on: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene = set_up(site, mode)
-    before = scene.rows()
-    scene.run(f"REVOKE {right} ON {on} FROM restore")
-    target = scene.here(re.sub(r"^[A-Z]+ ", lambda kind: kind[0].lower(), on))
-    lacks = f"the role {scene.role} lacks {right} on {target}"
+    case = set_up(app, mode)
+    before = case.rows()
+    case.run(f"REVOKE {right} ON {on} FROM restore")
+    target = case.here(re.sub(r"^[A-Z]+ ", lambda kind: kind[0].lower(), on))
+    lacks = f"the role {case.role} lacks {right} on {target}"
 
-    answer = scene.restore()
+    answer = case.restore()
     assert (answer.status, answer.code) == (403, "DatabasePermissionDenied"), answer.body
     error = answer.body["error"]
     assert error["message"] == lacks
-    facts = {"role": scene.role, "right": right, "target": target, "message": lacks, "code": answer.code}
+    facts = {"role": case.role, "right": right, "target": target, "message": lacks, "code": answer.code}
     assert error["details"] == [facts]
     assert "docs/security.md" in error["hint"]
     # The look at the table, before the first lock; CONNECT is asked even earlier.
     assert f"failed_in={'connect' if right == 'CONNECT' else 'inspect'}" in caplog.text
-    assert scene.rows() == before
+    assert case.rows() == before
 
-    plan = scene.restore(dry_run=True).body
+    plan = case.restore(dry_run=True).body
     if right == "CONNECT":
         assert plan["error"]["message"] == lacks
     else:
@@ -115,16 +115,16 @@ def test_each_right_that_is_missing_is_named_before_anything_is_written(
         assert plan["dry_run"]["problems"] == [{"code": "DatabasePermissionDenied", "message": lacks}]
 
 
-def test_all_that_is_missing_is_named_at_once(site: Site) -> None:
-    scene = set_up(site, MODES[0])
-    scene.run("REVOKE ALL ON silver.telemetry FROM restore", "REVOKE ALL ON SCHEMA silver FROM restore")
-    error = scene.restore(destination=REPLACE | BY_STAGING).body["error"]
+def test_all_that_is_missing_is_named_at_once(app: App) -> None:
+    case = set_up(app, MODES[0])
+    case.run("REVOKE ALL ON silver.telemetry FROM restore", "REVOKE ALL ON SCHEMA silver FROM restore")
+    error = case.restore(destination=REPLACE | BY_STAGING).body["error"]
     assert {detail["right"] for detail in error["details"]} == {"USAGE", "CREATE", "SELECT", "INSERT", "DELETE"}
     assert len(error["details"]) == 5
     assert all(f"{detail['right']} on {detail['target']}" in error["message"] for detail in error["details"])
 
 
-def test_a_dry_run_names_what_would_be_quicker(site: Site) -> None:
-    scene = set_up(site, next(mode for mode in MODES if mode.name == "replace by delete"))
-    plan = scene.restore(dry_run=True).body["dry_run"]
-    assert plan["permissions_missing"] == [{"right": "TRUNCATE", "on": scene.here("silver.telemetry"), "needed": False}]
+def test_a_dry_run_names_what_would_be_quicker(app: App) -> None:
+    case = set_up(app, next(mode for mode in MODES if mode.name == "replace by delete"))
+    plan = case.restore(dry_run=True).body["dry_run"]
+    assert plan["permissions_missing"] == [{"right": "TRUNCATE", "on": case.here("silver.telemetry"), "needed": False}]

@@ -10,7 +10,7 @@ import azure.functions as func
 import pytest
 
 from RestoreChunk import main
-from tests.integration.fix_site import Site
+from tests.integration.fix_app import App
 
 CSV = b"time,v\n2025-01-01 00:00:00Z,1\n2025-01-01 00:00:01Z,2\n"
 LOGGER = "restore_chunk"
@@ -21,13 +21,13 @@ def lines(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
 
 
 @pytest.fixture
-def day(site: Site, caplog: pytest.LogCaptureFixture) -> Site:
+def day(app: App, caplog: pytest.LogCaptureFixture) -> App:
     caplog.set_level(logging.INFO, LOGGER)
-    site.database.hypertable("t", "time timestamptz NOT NULL, v int", interval="interval '7 days'")
-    return site
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int", interval="interval '7 days'")
+    return app
 
 
-def slow(day: Site) -> None:
+def slow(day: App) -> None:
     day.database.execute(
         "CREATE FUNCTION {s}.sleep() RETURNS trigger LANGUAGE plpgsql AS"
         " $$BEGIN PERFORM pg_sleep(1.3); RETURN NEW; END$$"
@@ -36,7 +36,7 @@ def slow(day: Site) -> None:
 
 
 def test_a_line_at_the_start_meanwhile_and_at_the_end(
-    day: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    day: App, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOG_PROGRESS_SECONDS", "1")
     slow(day)
@@ -51,7 +51,7 @@ def test_a_line_at_the_start_meanwhile_and_at_the_end(
 
 
 def test_no_lines_meanwhile_where_that_is_switched_off(
-    day: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    day: App, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOG_PROGRESS_SECONDS", "0")
     slow(day)
@@ -59,7 +59,7 @@ def test_no_lines_meanwhile_where_that_is_switched_off(
     assert lines(caplog, "restore-progress") == []
 
 
-def test_a_restore_that_was_rolled_back_logs_no_rows(day: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_restore_that_was_rolled_back_logs_no_rows(day: App, caplog: pytest.LogCaptureFixture) -> None:
     """Rows that were copied and removed before the error are neither loaded nor gone."""
     assert day.restore(day.archive("t", CSV)).status == 200
     caplog.clear()
@@ -84,7 +84,7 @@ class Context(func.Context):
 
 
 def test_lines_from_other_threads_belong_to_the_invocation(
-    day: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    day: App, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The host drops the others (https://github.com/Azure/azure-functions-python-worker)."""
     monkeypatch.setenv("LOG_PROGRESS_SECONDS", "1")

@@ -9,97 +9,97 @@ from typing import Any
 import pytest
 from azure.storage.blob import ContentSettings
 
-from tests.integration.fix_site import Answer, Site
+from tests.integration.fix_app import Answer, App
 
 CSV = b"time,v\n2025-01-01 00:00Z,1\n2025-01-01 12:00Z,2\n"
 STAGING = {"mode": "staging"}
 
 
 @pytest.fixture(autouse=True)
-def table(site: Site) -> None:
-    site.database.hypertable("t", "time timestamptz NOT NULL, v int")
+def table(app: App) -> None:
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
 
 
-def rows(site: Site) -> int:
-    return int(site.database.value("SELECT count(*) FROM {s}.t"))
+def rows(app: App) -> int:
+    return int(app.database.value("SELECT count(*) FROM {s}.t"))
 
 
 @pytest.mark.parametrize("mode", ["direct", "staging"])
-def test_expected_rows(site: Site, mode: str) -> None:
-    url = site.archive("t", CSV)
-    answer = site.restore(url, destination={"mode": mode}, copy={"expected_rows": 3})
-    assert (answer.status, answer.code, rows(site)) == (422, "RowCountMismatch", 0)
-    assert site.restore(url, destination={"mode": mode}, copy={"expected_rows": 2}).status == 200
+def test_expected_rows(app: App, mode: str) -> None:
+    url = app.archive("t", CSV)
+    answer = app.restore(url, destination={"mode": mode}, copy={"expected_rows": 3})
+    assert (answer.status, answer.code, rows(app)) == (422, "RowCountMismatch", 0)
+    assert app.restore(url, destination={"mode": mode}, copy={"expected_rows": 2}).status == 200
 
 
-def test_expected_sha256_is_of_the_stored_file(site: Site) -> None:
+def test_expected_sha256_is_of_the_stored_file(app: App) -> None:
     # Once: gzip's header holds the second at which it was made.
     packed = gzip.compress(CSV)
-    url = site.stored("t", packed)
+    url = app.stored("t", packed)
     wrong = hashlib.sha256(CSV).hexdigest()
-    answer = site.restore(url, copy={"expected_sha256": wrong}, pg={"host": "127.0.0.1", "port": 1})
+    answer = app.restore(url, copy={"expected_sha256": wrong}, pg={"host": "127.0.0.1", "port": 1})
     assert (answer.status, answer.code) == (422, "ArchiveChecksumMismatch")
     assert answer.body["error"]["target"] == "copy.expected_sha256"
     right = hashlib.sha256(packed).hexdigest().upper()
-    assert site.restore(url, copy={"expected_sha256": right}).status == 200
+    assert app.restore(url, copy={"expected_sha256": right}).status == 200
 
 
-def test_the_blobs_own_content_md5_is_checked(site: Site) -> None:
-    url = site.archive("t", CSV)
-    path = f"backups/{site.database.name}/{site.database.schema}.t.2025-01-01.csv.gz"
-    blob = site.storage.service.get_blob_client(site.storage.filesystem, path)
+def test_the_blobs_own_content_md5_is_checked(app: App) -> None:
+    url = app.archive("t", CSV)
+    path = f"backups/{app.database.name}/{app.database.schema}.t.2025-01-01.csv.gz"
+    blob = app.storage.service.get_blob_client(app.storage.filesystem, path)
     blob.set_http_headers(ContentSettings(content_md5=bytearray(hashlib.md5(b"another file").digest())))
-    answer = site.restore(url)
-    assert (answer.status, answer.code, rows(site)) == (422, "ArchiveChecksumMismatch", 0)
+    answer = app.restore(url)
+    assert (answer.status, answer.code, rows(app)) == (422, "ArchiveChecksumMismatch", 0)
     right = hashlib.md5(gzip.compress(CSV)).digest()
     blob.set_http_headers(ContentSettings(content_md5=bytearray(right)))
-    assert site.restore(url).status == 200
+    assert app.restore(url).status == 200
 
 
-def skipping(site: Site, csv: bytes, most: int, **copy: Any) -> Answer:
+def skipping(app: App, csv: bytes, most: int, **copy: Any) -> Answer:
     copy |= {"on_error": "skip", "max_rejected_rows": most}
-    return site.restore(site.archive("t", csv), destination=STAGING, copy=copy)
+    return app.restore(app.archive("t", csv), destination=STAGING, copy=copy)
 
 
 BAD = b"time,v\n2025-01-01 00:00Z,1\noops,2\n2025-01-01 01:00Z,x\n2025-01-01 02:00Z,4\n"
 
 
-def test_rows_that_cannot_be_parsed_are_left_out_and_counted(site: Site) -> None:
-    body = skipping(site, BAD, 2, expected_rows=4).body
+def test_rows_that_cannot_be_parsed_are_left_out_and_counted(app: App) -> None:
+    body = skipping(app, BAD, 2, expected_rows=4).body
     assert body["status"] == "ok_with_warnings"
     assert [warning["code"] for warning in body["warnings"]] == ["RowsRejected"]
     assert (body["rows_loaded"], body["rows_inserted"], body["rows_rejected"]) == (2, 2, 2)
     assert body["rejected_lines"] == [3, 4]
-    assert site.database.fetch("SELECT v FROM {s}.t ORDER BY time") == [(1,), (4,)]
+    assert app.database.fetch("SELECT v FROM {s}.t ORDER BY time") == [(1,), (4,)]
 
 
-def test_a_clean_file_has_no_rejects(site: Site) -> None:
-    body = skipping(site, CSV, 0).body
+def test_a_clean_file_has_no_rejects(app: App) -> None:
+    body = skipping(app, CSV, 0).body
     assert (body["status"], body["rows_rejected"], body["rejected_lines"]) == ("ok", 0, [])
 
 
-def test_more_rejects_than_allowed(site: Site) -> None:
-    answer = skipping(site, BAD, 1)
-    assert (answer.status, answer.code, rows(site)) == (422, "TooManyRejectedRows", 0)
+def test_more_rejects_than_allowed(app: App) -> None:
+    answer = skipping(app, BAD, 1)
+    assert (answer.status, answer.code, rows(app)) == (422, "TooManyRejectedRows", 0)
     assert answer.body["error"]["details"][0]["lines"] == [3, 4]
 
 
-def test_only_the_first_hundred_lines_are_named(site: Site) -> None:
+def test_only_the_first_hundred_lines_are_named(app: App) -> None:
     csv = b"time,v\n" + b"oops 7,x\n" * 500 + b"2025-01-01 00:00Z,1\n"
-    body = skipping(site, csv, 1000).body
+    body = skipping(app, csv, 1000).body
     assert body["rows_rejected"] == 500
     assert body["rejected_lines"] == list(range(2, 102))
 
 
-def test_a_row_of_another_shape_is_still_an_error(site: Site) -> None:
-    assert skipping(site, b"time,v\n2025-01-01 00:00Z,1,extra\n", 5).code == "DataRejected"
+def test_a_row_of_another_shape_is_still_an_error(app: App) -> None:
+    assert skipping(app, b"time,v\n2025-01-01 00:00Z,1,extra\n", 5).code == "DataRejected"
 
 
-def test_skipping_takes_staging_and_a_limit(site: Site) -> None:
-    url = site.archive("t", CSV)
+def test_skipping_takes_staging_and_a_limit(app: App) -> None:
+    url = app.archive("t", CSV)
     for request in (
         {"copy": {"on_error": "skip", "max_rejected_rows": 1}},
         {"copy": {"on_error": "skip"}, "destination": STAGING},
         {"copy": {"max_rejected_rows": 1}, "destination": STAGING},
     ):
-        assert site.restore(url, **request).code == "InvalidRequest"
+        assert app.restore(url, **request).code == "InvalidRequest"

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from tests.integration.fix_site import Answer, Site
+from tests.integration.fix_app import Answer, App
 
 TABLE = "a text, b text, c int"
 
 
-def load(site: Site, csv: bytes, *, columns: str = TABLE, mode: str = "direct", **copy: Any) -> Answer:
-    site.database.execute("DROP TABLE IF EXISTS {s}.t")
-    site.database.execute("CREATE TABLE {s}.t (" + columns + ")")
-    return site.restore(site.archive("t", csv), copy=copy, destination={"mode": mode})
+def load(app: App, csv: bytes, *, columns: str = TABLE, mode: str = "direct", **copy: Any) -> Answer:
+    app.database.execute("DROP TABLE IF EXISTS {s}.t")
+    app.database.execute("CREATE TABLE {s}.t (" + columns + ")")
+    return app.restore(app.archive("t", csv), copy=copy, destination={"mode": mode})
 
 
-def rows(site: Site) -> list[tuple[Any, ...]]:
-    return site.database.fetch("SELECT * FROM {s}.t ORDER BY c")
+def rows(app: App) -> list[tuple[Any, ...]]:
+    return app.database.fetch("SELECT * FROM {s}.t ORDER BY c")
 
 
 @pytest.mark.parametrize("mode", ["direct", "staging"])
@@ -42,60 +42,60 @@ def rows(site: Site) -> list[tuple[Any, ...]]:
         ({"HEADER": None, "QUOTE": None, "ESCAPE": None}, b"a,b,c\nx,y,1\n", ("x", "y", 1)),
     ],
 )
-def test_every_csv_option(site: Site, mode: str, options: dict[str, Any], csv: bytes, expected: tuple[Any]) -> None:
-    answer = load(site, csv, mode=mode, csv_options=options)
+def test_every_csv_option(app: App, mode: str, options: dict[str, Any], csv: bytes, expected: tuple[Any]) -> None:
+    answer = load(app, csv, mode=mode, csv_options=options)
     assert answer.status == 200, answer.body
-    assert rows(site) == [expected]
+    assert rows(app) == [expected]
 
 
 @pytest.mark.parametrize("mode", ["direct", "staging"])
-def test_the_default_marker(site: Site, mode: str) -> None:
+def test_the_default_marker(app: App, mode: str) -> None:
     columns = "a text DEFAULT 'dflt', b text, c int"
-    answer = load(site, b"a,b,c\n\\D,y,1\n", columns=columns, mode=mode, csv_options={"DEFAULT": "\\D"})
+    answer = load(app, b"a,b,c\n\\D,y,1\n", columns=columns, mode=mode, csv_options={"DEFAULT": "\\D"})
     assert answer.status == 200, answer.body
-    assert rows(site) == [("dflt", "y", 1)]
+    assert rows(app) == [("dflt", "y", 1)]
 
 
-def test_a_headerless_file(site: Site) -> None:
+def test_a_headerless_file(app: App) -> None:
     options = {"HEADER": False}
-    answer = load(site, b"1,x,y\n2,z,\n", csv_options=options, columns=TABLE)
+    answer = load(app, b"1,x,y\n2,z,\n", csv_options=options, columns=TABLE)
     assert (answer.status, answer.code) == (400, "InvalidRequest")
-    site.database.execute("CREATE TABLE IF NOT EXISTS {s}.t (" + TABLE + ")")
-    url = site.archive("t", b"\xef\xbb\xbfx,1,y\nz,2,\n")
-    answer = site.restore(url, copy={"csv_options": options, "columns": ["a", "c", "b"]})
+    app.database.execute("CREATE TABLE IF NOT EXISTS {s}.t (" + TABLE + ")")
+    url = app.archive("t", b"\xef\xbb\xbfx,1,y\nz,2,\n")
+    answer = app.restore(url, copy={"csv_options": options, "columns": ["a", "c", "b"]})
     assert answer.body["rows_loaded"] == 2
     # The byte order mark belongs to no value.
-    assert rows(site) == [("x", "y", 1), ("z", None, 2)]
+    assert rows(app) == [("x", "y", 1), ("z", None, 2)]
 
 
-def test_column_map_with_and_without_a_header(site: Site) -> None:
-    answer = load(site, b"A,bee,c\nx,y,1\n", column_map={"A": "a", "bee": "b"})
+def test_column_map_with_and_without_a_header(app: App) -> None:
+    answer = load(app, b"A,bee,c\nx,y,1\n", column_map={"A": "a", "bee": "b"})
     assert answer.body["columns_loaded"] == ["a", "b", "c"]
-    assert rows(site) == [("x", "y", 1)]
+    assert rows(app) == [("x", "y", 1)]
     options = {"HEADER": False}
-    answer = load(site, b"x,1\n", csv_options=options, columns_=["A", "c"], column_map={"A": "a"})
+    answer = load(app, b"x,1\n", csv_options=options, columns_=["A", "c"], column_map={"A": "a"})
     assert answer.code == "InvalidRequest"
 
 
-def test_column_map_that_meets_nothing_or_itself(site: Site) -> None:
-    assert load(site, b"a,b\nx,y\n", column_map={"nix": "a"}).code == "UnknownColumn"
-    assert load(site, b"a,b\nx,y\n", column_map={"a": "b"}).code == "HeaderMismatch"
+def test_column_map_that_meets_nothing_or_itself(app: App) -> None:
+    assert load(app, b"a,b\nx,y\n", column_map={"nix": "a"}).code == "UnknownColumn"
+    assert load(app, b"a,b\nx,y\n", column_map={"a": "b"}).code == "HeaderMismatch"
 
 
-def test_columns_beside_a_header_must_be_that_header(site: Site) -> None:
+def test_columns_beside_a_header_must_be_that_header(app: App) -> None:
     """COPY would take the columns and ignore the header, and two swapped columns would load wrongly."""
-    assert load(site, b"a,b,c\nx,y,1\n", columns_="").code == "InvalidRequest"
-    site.database.execute("CREATE TABLE IF NOT EXISTS {s}.t (" + TABLE + ")")
-    url = site.archive("t", b"b,a\nx,y\n")
-    assert site.restore(url, copy={"columns": ["a", "b"]}).code == "HeaderMismatch"
-    assert site.restore(url, copy={"columns": ["b", "a"]}).status == 200
+    assert load(app, b"a,b,c\nx,y,1\n", columns_="").code == "InvalidRequest"
+    app.database.execute("CREATE TABLE IF NOT EXISTS {s}.t (" + TABLE + ")")
+    url = app.archive("t", b"b,a\nx,y\n")
+    assert app.restore(url, copy={"columns": ["a", "b"]}).code == "HeaderMismatch"
+    assert app.restore(url, copy={"columns": ["b", "a"]}).status == 200
 
 
-def test_header_match_wants_every_column_in_order(site: Site) -> None:
+def test_header_match_wants_every_column_in_order(app: App) -> None:
     match = {"HEADER": "match"}
-    assert load(site, b"b,a,c\nx,y,1\n", csv_options=match).code == "HeaderMismatch"
-    assert load(site, b"a,b\nx,y\n", csv_options=match).code == "HeaderMismatch"
-    assert load(site, b"\xef\xbb\xbfA,b,c\nx,y,1\n", csv_options=match, column_map={"A": "a"}).status == 200
+    assert load(app, b"b,a,c\nx,y,1\n", csv_options=match).code == "HeaderMismatch"
+    assert load(app, b"a,b\nx,y\n", csv_options=match).code == "HeaderMismatch"
+    assert load(app, b"\xef\xbb\xbfA,b,c\nx,y,1\n", csv_options=match, column_map={"A": "a"}).status == 200
 
 
 @pytest.mark.parametrize(
@@ -108,39 +108,39 @@ def test_header_match_wants_every_column_in_order(site: Site) -> None:
         b'\xef\xbb\xbf"a",b,c\r\nx,y,1',
     ],
 )
-def test_byte_order_mark_line_ends_and_quoted_names(site: Site, csv: bytes) -> None:
-    assert load(site, csv).body.get("rows_loaded") == 1
-    assert rows(site) == [("x", "y", 1)]
+def test_byte_order_mark_line_ends_and_quoted_names(app: App, csv: bytes) -> None:
+    assert load(app, csv).body.get("rows_loaded") == 1
+    assert rows(app) == [("x", "y", 1)]
 
 
-def test_line_breaks_inside_quotes_in_header_and_row(site: Site) -> None:
-    answer = load(site, b'a,b,c\n"x\n\\.\ny",y,1\nz,y,oops\n')
+def test_line_breaks_inside_quotes_in_header_and_row(app: App) -> None:
+    answer = load(app, b'a,b,c\n"x\n\\.\ny",y,1\nz,y,oops\n')
     assert answer.code == "DataRejected"
     # Lines of the file, not records: the first row takes three.
     assert answer.body["error"]["details"][0]["line"] == 5
-    answer = load(site, b'"two\nlines",b,c\n"x\n\\.\ny",y,1\n', columns='"two\nlines" text, b text, c int')
-    assert rows(site) == [("x\n\\.\ny", "y", 1)]
+    answer = load(app, b'"two\nlines",b,c\n"x\n\\.\ny",y,1\n', columns='"two\nlines" text, b text, c int')
+    assert rows(app) == [("x\n\\.\ny", "y", 1)]
 
 
-def test_rows_behind_an_end_of_data_marker_are_not_lost_silently(site: Site) -> None:
+def test_rows_behind_an_end_of_data_marker_are_not_lost_silently(app: App) -> None:
     """PostgreSQL before 18 stops at the line and answers COPY 1."""
-    answer = load(site, b"a,b,c\nx,y,1\n\\.\nx,y,2\n")
+    answer = load(app, b"a,b,c\nx,y,1\n\\.\nx,y,2\n")
     assert (answer.status, answer.code) == (422, "EndOfDataMarker")
-    assert rows(site) == []
+    assert rows(app) == []
 
 
 GOOD = b"a,b,c\n" + b"".join(b"x,y,%d\n" % number for number in range(2000))
 
 
-def test_multi_member_gzip_and_zero_padding(site: Site) -> None:
-    site.database.execute("CREATE TABLE {s}.t (" + TABLE + ")")
+def test_multi_member_gzip_and_zero_padding(app: App) -> None:
+    app.database.execute("CREATE TABLE {s}.t (" + TABLE + ")")
     whole = gzip.compress(GOOD[:100]) + gzip.compress(b"") + gzip.compress(GOOD[100:]) + bytes(512)
-    assert site.restore(site.stored("t", whole)).body["rows_loaded"] == 2000
+    assert app.restore(app.stored("t", whole)).body["rows_loaded"] == 2000
 
 
-def test_a_blob_with_content_encoding_gzip(site: Site) -> None:
-    site.database.execute("CREATE TABLE {s}.t (" + TABLE + ")")
-    answer = site.restore(site.stored("t", gzip.compress(GOOD), content_encoding="gzip"))
+def test_a_blob_with_content_encoding_gzip(app: App) -> None:
+    app.database.execute("CREATE TABLE {s}.t (" + TABLE + ")")
+    answer = app.restore(app.stored("t", gzip.compress(GOOD), content_encoding="gzip"))
     assert answer.body.get("rows_loaded") == 2000
     assert answer.body["source"]["compressed_bytes"] == len(gzip.compress(GOOD))
 
@@ -164,11 +164,11 @@ def _damaged() -> dict[str, tuple[bytes, str]]:
 
 
 @pytest.mark.parametrize("damage", _damaged())
-def test_a_damaged_archive_reaches_no_database(site: Site, damage: str) -> None:
+def test_a_damaged_archive_reaches_no_database(app: App, damage: str) -> None:
     data, code = _damaged()[damage]
-    url = site.stored("nowhere", data)
+    url = app.stored("nowhere", data)
     # No server listens there: the answer is about the archive all the same.
-    answer = site.restore(url, pg={"host": "127.0.0.1", "port": 1})
+    answer = app.restore(url, pg={"host": "127.0.0.1", "port": 1})
     assert (answer.status, answer.code) == (422, code)
     assert answer.headers["x-ms-error-code"] == code
     assert not answer.body["error"]["retryable"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.fix_site import Answer, Site
+from tests.integration.fix_app import Answer, App
 
 VALUE = "7731-secret-value"
 COLUMNS = "time timestamptz NOT NULL, v text, n int, k int"
@@ -21,12 +21,12 @@ FUNCTIONS = {
 }
 
 
-def archive(site: Site, row: str, header: str = "time,v,n,k") -> str:
-    return site.archive("t", f"{header}\n2025-01-01 00:00:00+00,a,1,1\n{row}\n".encode())
+def archive(app: App, row: str, header: str = "time,v,n,k") -> str:
+    return app.archive("t", f"{header}\n2025-01-01 00:00:00+00,a,1,1\n{row}\n".encode())
 
 
-def trigger(site: Site, body: str, kind: str = "TRIGGER r BEFORE") -> None:
-    site.database.execute(
+def trigger(app: App, body: str, kind: str = "TRIGGER r BEFORE") -> None:
+    app.database.execute(
         "CREATE FUNCTION {s}.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.v = '"
         + VALUE
         + "' THEN "
@@ -35,7 +35,7 @@ def trigger(site: Site, body: str, kind: str = "TRIGGER r BEFORE") -> None:
         + "; END IF; RETURN NEW; END $$"
     )
     deferred = "DEFERRABLE INITIALLY DEFERRED" if kind.startswith("CONSTRAINT") else ""
-    site.database.execute(f"CREATE {kind} INSERT ON {{s}}.t {deferred} FOR EACH ROW EXECUTE FUNCTION {{s}}.f()")
+    app.database.execute(f"CREATE {kind} INSERT ON {{s}}.t {deferred} FOR EACH ROW EXECUTE FUNCTION {{s}}.f()")
 
 
 def said(answer: Answer, caplog: pytest.LogCaptureFixture) -> str:
@@ -55,7 +55,7 @@ def said(answer: Answer, caplog: pytest.LogCaptureFixture) -> str:
     ],
 )
 def test_a_bad_value(
-    site: Site,
+    app: App,
     caplog: pytest.LogCaptureFixture,
     mode: str,
     row: str,
@@ -63,8 +63,8 @@ def test_a_bad_value(
     line: int,
     column: str | None,
 ) -> None:
-    site.database.hypertable("t", COLUMNS + ", CHECK (k > 0)")
-    answer = site.restore(archive(site, row), destination={"mode": mode})
+    app.database.hypertable("t", COLUMNS + ", CHECK (k > 0)")
+    answer = app.restore(archive(app, row), destination={"mode": mode})
     fault = answer.body["error"]["details"][0]
     assert (answer.code, fault["sqlstate"]) == ("DataRejected", sqlstate)
     if mode == "direct":
@@ -74,87 +74,87 @@ def test_a_bad_value(
 
 @pytest.mark.parametrize("mode", ["direct", "staging"])
 @pytest.mark.parametrize("kind", ["tsquery", "regclass", "regtype", "regrole", "regproc", "regnamespace", "aclitem"])
-def test_a_value_that_is_read_as_a_name(site: Site, caplog: pytest.LogCaptureFixture, mode: str, kind: str) -> None:
+def test_a_value_that_is_read_as_a_name(app: App, caplog: pytest.LogCaptureFixture, mode: str, kind: str) -> None:
     """PostgreSQL says "no such table" of it, and repeats it."""
-    site.database.execute(f"CREATE TABLE {{s}}.t (time timestamptz, v {kind})")
-    url = site.archive("t", f"time,v\n2025-01-01,{VALUE} x\n".encode())
-    answer = site.restore(url, destination={"mode": mode, "on_existing": "append"})
+    app.database.execute(f"CREATE TABLE {{s}}.t (time timestamptz, v {kind})")
+    url = app.archive("t", f"time,v\n2025-01-01,{VALUE} x\n".encode())
+    answer = app.restore(url, destination={"mode": mode, "on_existing": "append"})
     assert (answer.status, answer.code) == (422, "DataRejected")
     assert answer.body["error"]["details"][0]["line"] == 2
     assert "7731" not in said(answer, caplog)
 
 
-def test_a_row_that_is_taken_for_a_header(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_row_that_is_taken_for_a_header(app: App, caplog: pytest.LogCaptureFixture) -> None:
     """A file without a header, and a dialect in which several rows are one."""
-    site.database.hypertable("t", COLUMNS)
-    headerless = site.archive("t", f"2025-01-01,{VALUE},1,2\n".encode())
-    merged = site.archive("t", f"time,v|2025-01-01,{VALUE}\n2025-01-02,{VALUE}|x\n".encode(), day="2025-01-02")
+    app.database.hypertable("t", COLUMNS)
+    headerless = app.archive("t", f"2025-01-01,{VALUE},1,2\n".encode())
+    merged = app.archive("t", f"time,v|2025-01-01,{VALUE}\n2025-01-02,{VALUE}|x\n".encode(), day="2025-01-02")
     dialect = {"csv_options": {"QUOTE": "|", "DELIMITER": ","}}
     for url, copy in ((headerless, {}), (headerless, {"columns": ["time"]}), (merged, dialect)):
         for mode in ("direct", "staging"):
-            answer = site.restore(url, destination={"mode": mode}, copy=copy, dry_run=True)
+            answer = app.restore(url, destination={"mode": mode}, copy=copy, dry_run=True)
             assert VALUE not in said(answer, caplog), (mode, answer.body)
-    answer = site.restore(headerless)
+    answer = app.restore(headerless)
     assert (answer.status, answer.code) == (422, "UnknownColumn")
     assert "HEADER" in answer.body["error"]["hint"]
 
 
-def test_a_duplicate(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    site.database.hypertable("t", COLUMNS + ", UNIQUE (time, v)")
+def test_a_duplicate(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    app.database.hypertable("t", COLUMNS + ", UNIQUE (time, v)")
     row = f"2025-01-01,{VALUE},1,1"
-    answer = site.restore(archive(site, f"{row}\n{row}"))
+    answer = app.restore(archive(app, f"{row}\n{row}"))
     assert answer.body["error"]["details"][0]["sqlstate"] == "23505"
     assert VALUE not in said(answer, caplog)
 
 
 @pytest.mark.parametrize("what", FUNCTIONS)
 @pytest.mark.parametrize("kind", ["TRIGGER r BEFORE", "CONSTRAINT TRIGGER r AFTER"])
-def test_what_a_users_function_says(site: Site, caplog: pytest.LogCaptureFixture, what: str, kind: str) -> None:
+def test_what_a_users_function_says(app: App, caplog: pytest.LogCaptureFixture, what: str, kind: str) -> None:
     """A deferred one says it at the COMMIT."""
-    site.database.execute(f"CREATE TABLE {{s}}.t ({COLUMNS})")
-    trigger(site, FUNCTIONS[what], kind)
+    app.database.execute(f"CREATE TABLE {{s}}.t ({COLUMNS})")
+    trigger(app, FUNCTIONS[what], kind)
     caplog.set_level("DEBUG")
-    answer = site.restore(archive(site, f"2025-01-01,{VALUE},1,1"))
+    answer = app.restore(archive(app, f"2025-01-01,{VALUE},1,1"))
     assert answer.status >= 400
     assert VALUE not in said(answer, caplog)
-    assert site.database.value("SELECT count(*) FROM {s}.t") == 0
+    assert app.database.value("SELECT count(*) FROM {s}.t") == 0
 
 
-def test_what_is_no_value_is_still_said(site: Site) -> None:
-    site.database.hypertable("t", COLUMNS)
-    short = site.restore(archive(site, "2025-01-01,a,1")).body["error"]
+def test_what_is_no_value_is_still_said(app: App) -> None:
+    app.database.hypertable("t", COLUMNS)
+    short = app.restore(archive(app, "2025-01-01,a,1")).body["error"]
     assert 'missing data for column "k"' in short["message"]
-    bad = site.restore(archive(site, "2025-01-01,a,x,1")).body["error"]
+    bad = app.restore(archive(app, "2025-01-01,a,x,1")).body["error"]
     assert bad["message"] == "line 3, column n: invalid text representation"
     assert "SHOW_ROW_DATA" in bad["hint"]
 
 
-def test_the_setting_lets_it_through(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_setting_lets_it_through(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOW_ROW_DATA", "true")
-    site.database.hypertable("t", COLUMNS + ", UNIQUE (time, v)")
+    app.database.hypertable("t", COLUMNS + ", UNIQUE (time, v)")
 
     def fault(answer: Answer) -> dict[str, Any]:
         found: dict[str, Any] = answer.body["error"]["details"][0]
         return found
 
-    bad = fault(site.restore(archive(site, f"2025-01-01,a,{VALUE},1")))
+    bad = fault(app.restore(archive(app, f"2025-01-01,a,{VALUE},1")))
     assert VALUE in bad["message"]
     assert VALUE in bad["server_context"]
     row = f"2025-01-01,{VALUE},1,1"
-    assert VALUE in fault(site.restore(archive(site, f"{row}\n{row}")))["server_detail"]
+    assert VALUE in fault(app.restore(archive(app, f"{row}\n{row}")))["server_detail"]
 
 
 def test_a_traceback_of_our_own_holds_no_row(
-    site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    app: App, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug that strikes while a refused row is dealt with: the log shows both, and the row in neither."""
-    site.database.hypertable("t", COLUMNS)
+    app.database.hypertable("t", COLUMNS)
 
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("a bug of ours")
 
     monkeypatch.setattr("shared.load.copy.text.rejected_row", broken)
-    answer = site.restore(archive(site, f"2025-01-01,a,{VALUE},1"))
+    answer = app.restore(archive(app, f"2025-01-01,a,{VALUE},1"))
     assert answer.code == "InternalError"
     assert "a bug of ours" in caplog.text
     assert "SQLSTATE 22P02" in caplog.text

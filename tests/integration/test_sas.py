@@ -15,10 +15,12 @@ from shared.model.location import parse_adls_url
 from shared.process import MIB
 from shared.secret import Secret
 from shared.settings import Settings
+from tests.integration.fix_app import App
 from tests.integration.fix_azure import Azure
 from tests.integration.fix_identity import ManagedIdentity
-from tests.integration.fix_site import Site
 from tests.integration.fix_storage import Storage, read, refused
+
+pytestmark = pytest.mark.any_server
 
 PATH = "backups/weavix/silver.telemetry.2025-01-01.csv.gz"
 WRONG_KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="
@@ -128,13 +130,13 @@ def test_a_refused_sas_is_said_to_be_the_sas(storage: Storage, kind: str) -> Non
     assert sas.partition("sig=")[2] not in f"{error} {error.hint}"
 
 
-def test_a_restore_by_sas_shows_it_nowhere(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    site.database.hypertable("t", "time timestamptz NOT NULL, v int")
-    url = site.archive("t", b"time,v\n2025-01-01 01:00Z,1\n")
+def test_a_restore_by_sas_shows_it_nowhere(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    url = app.archive("t", b"time,v\n2025-01-01 01:00Z,1\n")
     path = url.partition("windows.net/")[2]
-    sas = site.storage.sas(path)
+    sas = app.storage.sas(path)
     with caplog.at_level("DEBUG"):
-        answer = site.restore(f"{url}?{sas}")
+        answer = app.restore(f"{url}?{sas}")
     assert (answer.status, answer.body["rows_loaded"]) == (200, 1)
     assert url in str(answer.body)
     signature = sas.partition("sig=")[2]

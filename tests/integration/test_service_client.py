@@ -21,6 +21,8 @@ from tests.integration.fix_identity import ManagedIdentity
 from tests.integration.fix_storage import Storage, read, refused
 from tests.integration.fix_threads import at_once
 
+pytestmark = pytest.mark.any_server
+
 OTHER_KEY = "YW5vdGhlci1rZXktb2YtYS1zdG9yYWdlLWFjY291bnQ="
 PUBLIC = "account.dfs.core.windows.net"
 

@@ -80,9 +80,11 @@ AFTERWARDS = [
 ]
 
 
-def test_what_is_done_afterwards_has_the_same_effect(full: Day) -> None:
-    for statement in AFTERWARDS:
-        compare(full, after=statement)
+@pytest.mark.parametrize("statement", AFTERWARDS)
+def test_what_is_done_afterwards_has_the_same_effect(full: Day, statement: str) -> None:
+    if full.database.version < (2, 22):
+        pytest.skip("no index is set aside")
+    compare(full, after=statement)
 
 
 @pytest.mark.community

@@ -2,130 +2,99 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from contextlib import closing
-from typing import Any
 
 import pytest
 
-from tests.integration.fix_site import Answer, Site
-from tests.integration.test_on_existing import (
-    CSV,
-    DAY_FILTER,
-    TABLE,
-    another_session,
-    restore,
-    table_with_a_day,
-    values,
-)
+from tests.integration.fix_app import App
+from tests.integration.fix_small_day import CSV, DAY_FILTER, TABLE, restore, slow_down, table_with_a_day, values
+from tests.integration.fix_threads import Call
 
-
-def waiting_for_a_lock(site: Site) -> bool:
-    return bool(site.database.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
-
-
-def in_background(call: Any) -> tuple[threading.Thread, list[Answer]]:
-    answers: list[Answer] = []
-    thread = threading.Thread(target=lambda: answers.append(call()))
-    thread.start()
-    return thread, answers
+SLEEPS = "wait_event = 'PgSleep'"
 
 
 @pytest.mark.community
 @pytest.mark.parametrize("mode", ["direct", "staging"])
-def test_a_decompression_that_commits_meanwhile_does_not_hide_the_day(community: Site, mode: str) -> None:
-    site = community
-    site.database.hypertable("t", "time timestamptz NOT NULL, v int", interval="interval '7 days'")
-    site.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress)")
-    site.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 05:00Z', 7)")
-    site.database.execute("SELECT public.compress_chunk(c) FROM public.show_chunks('{s}.t') c")
-    with closing(another_session(site)) as other, other.cursor() as cursor:
-        cursor.execute(f"SELECT public.decompress_chunk(c) FROM public.show_chunks('\"{site.database.schema}\".t') c")
-        thread, answers = in_background(lambda: restore(site, mode=mode, on_existing="error"))
-        while not waiting_for_a_lock(site):
-            time.sleep(0.01)
+def test_a_decompression_that_commits_meanwhile_does_not_hide_the_day(community_app: App, mode: str) -> None:
+    app = community_app
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int", interval="interval '7 days'")
+    app.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress)")
+    app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 05:00Z', 7)")
+    app.database.execute("SELECT public.compress_chunk(c) FROM public.show_chunks('{s}.t') c")
+    with closing(app.database.session(autocommit=False)) as other, other.cursor() as cursor:
+        cursor.execute(f"SELECT public.decompress_chunk(c) FROM public.show_chunks('\"{app.database.schema}\".t') c")
+        call = Call(lambda: restore(app, mode=mode, on_existing="error"))
+        app.database.wait_for_session("wait_event_type = 'Lock'")
         other.commit()
-    thread.join()
-    assert answers[0].code == "WindowNotEmpty"
-    assert values(site) == [7]
+    assert call.result().code == "WindowNotEmpty"
+    assert values(app) == [7]
 
 
-def test_a_reader_that_begins_in_mid_replace_sees_no_hole(site: Site) -> None:
+def test_a_reader_that_begins_in_mid_replace_sees_no_hole(app: App) -> None:
     """It waits for the truncated chunk with a snapshot from before the COMMIT: the restore must delete instead."""
-    table_with_a_day(site)
-    site.database.execute(
-        "CREATE FUNCTION {s}.slow() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN PERFORM pg_sleep(0.7); RETURN NEW; END $$"
-    )
-    site.database.execute("CREATE TRIGGER slow BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.slow()")
-    thread, answers = in_background(lambda: restore(site, on_existing="replace"))
+    table_with_a_day(app)
+    slow_down(app, 0.7)
+    call = Call(lambda: restore(app, on_existing="replace"))
     seen = []
     # It connects when the load is under way: it is not among those that were looked at first.
-    while not site.database.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"):
-        time.sleep(0.01)
-    with closing(another_session(site)) as reader, reader.cursor() as cursor:
+    app.database.wait_for_session(SLEEPS)
+    with closing(app.database.session(autocommit=False)) as reader, reader.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        cursor.execute(f'SELECT count(*) FROM "{site.database.schema}".t WHERE {DAY_FILTER}')
+        cursor.execute(f'SELECT count(*) FROM "{app.database.schema}".t WHERE {DAY_FILTER}')
         seen.append(cursor.fetchone())
         reader.rollback()
-    thread.join()
+    answer = call.result()
     assert seen == [(2,)]
-    assert (answers[0].status, answers[0].body["removed_by"]) == (200, "delete")
-    assert values(site) == [-1, 1, 2, -2]
+    assert (answer.status, answer.body["removed_by"]) == (200, "delete")
+    assert values(app) == [-1, 1, 2, -2]
 
 
 @pytest.mark.parametrize("mode", ["direct", "staging"])
-def test_allowed_rows_outside_the_day_are_not_doubled_by_a_repeat(site: Site, mode: str) -> None:
-    site.database.hypertable("t", TABLE.replace(", PRIMARY KEY (time)", ""))
+def test_allowed_rows_outside_the_day_are_not_doubled_by_a_repeat(app: App, mode: str) -> None:
+    app.database.hypertable("t", TABLE.replace(", PRIMARY KEY (time)", ""))
     csv = b"time,v\n2025-01-05 00:00Z,1\n2025-01-05 01:00Z,2\n"
     destination = {"mode": mode, "rows_outside_window": "allow", "on_existing": "error"}
-    assert restore(site, csv, **destination).status == 200
-    assert restore(site, csv, **destination).code == "WindowNotEmpty"
-    assert values(site) == [1, 2]
-    assert restore(site, csv, rows_outside_window="allow", on_existing="replace").code == "InvalidRequest"
+    assert restore(app, csv, **destination).status == 200
+    assert restore(app, csv, **destination).code == "WindowNotEmpty"
+    assert values(app) == [1, 2]
+    assert restore(app, csv, rows_outside_window="allow", on_existing="replace").code == "InvalidRequest"
 
 
 @pytest.mark.parametrize("mode", ["direct", "staging"])
-def test_a_trigger_that_drops_rows_is_found_out(site: Site, mode: str) -> None:
+def test_a_trigger_that_drops_rows_is_found_out(app: App, mode: str) -> None:
     """COPY does not count what a trigger drops: only the archive's own rows show it."""
-    site.database.hypertable("t", TABLE.replace(", PRIMARY KEY (time)", ""))
-    site.database.execute("CREATE FUNCTION {s}.drop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$")
-    site.database.execute(
+    app.database.hypertable("t", TABLE.replace(", PRIMARY KEY (time)", ""))
+    app.database.execute("CREATE FUNCTION {s}.drop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$")
+    app.database.execute(
         "CREATE TRIGGER drop BEFORE INSERT ON {s}.t FOR EACH ROW WHEN (NEW.v = 2) EXECUTE FUNCTION {s}.drop()"
     )
-    answer = restore(site, mode=mode)
+    answer = restore(app, mode=mode)
     assert (answer.status, answer.code) == (422, "VerificationFailed")
-    assert values(site) == []
-    answer = site.restore(site.archive("t", CSV), destination={"mode": mode}, verify=False)
+    assert values(app) == []
+    answer = app.restore(app.archive("t", CSV), destination={"mode": mode}, verify=False)
     assert answer.status == 200
 
 
 @pytest.mark.parametrize("mode", ["direct", "staging"])
 @pytest.mark.parametrize("when", ["0044-03-15 BC", "20250-01-03", "infinity", "-infinity"])
-def test_times_that_python_cannot_hold(site: Site, mode: str, when: str) -> None:
-    site.database.execute("CREATE TABLE {s}.t (time timestamptz, v int)")
+def test_times_that_python_cannot_hold(app: App, mode: str, when: str) -> None:
+    app.database.execute("CREATE TABLE {s}.t (time timestamptz, v int)")
     csv = f"time,v\n{when},1\n2025-01-01 00:00Z,2\n".encode()
-    assert restore(site, csv, mode=mode).code == "RowsOutsideWindow"
-    assert restore(site, csv, mode=mode, rows_outside_window="allow").status == 200
+    assert restore(app, csv, mode=mode).code == "RowsOutsideWindow"
+    assert restore(app, csv, mode=mode, rows_outside_window="allow").status == 200
 
 
-def test_a_guard_that_is_lost_lets_nobody_in(site: Site) -> None:
-    site.database.hypertable("t", TABLE.replace(", PRIMARY KEY (time)", ""))
-    site.database.execute(
-        "CREATE FUNCTION {s}.slow() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN PERFORM pg_sleep(0.7); RETURN NEW; END $$"
-    )
-    site.database.execute("CREATE TRIGGER slow BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.slow()")
-    thread, answers = in_background(lambda: restore(site))
+def test_a_guard_that_is_lost_lets_nobody_in(app: App) -> None:
+    app.database.hypertable("t", TABLE.replace(", PRIMARY KEY (time)", ""))
+    slow_down(app, 0.7)
+    call = Call(lambda: restore(app))
     idle = "application_name = 'restore-chunk guard' AND state = 'idle in transaction' AND datname = current_database()"
-    while not site.database.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"):
-        time.sleep(0.01)
-    site.database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + idle)
-    assert restore(site).code == "RestoreInProgress"
-    thread.join()
-    assert values(site) in ([1, 2], [])
-    assert (answers[0].status == 200) == (values(site) == [1, 2])
+    app.database.wait_for_session(SLEEPS)
+    app.database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + idle)
+    assert restore(app).code == "RestoreInProgress"
+    answer = call.result()
+    assert values(app) in ([1, 2], [])
+    assert (answer.status == 200) == (values(app) == [1, 2])
 
 
 TOUCH = (
@@ -135,39 +104,39 @@ TOUCH = (
 
 
 @pytest.mark.parametrize("mode", ["direct", "staging"])
-def test_a_harmless_trigger_beside_a_replaced_day(site: Site, mode: str) -> None:
+def test_a_harmless_trigger_beside_a_replaced_day(app: App, mode: str) -> None:
     """The DELETE locks the chunk's indexes too, which are no chunks."""
-    table_with_a_day(site, "interval '7 days'")
-    site.database.execute("CREATE INDEX ON {s}.t (v)")
-    site.database.execute(TOUCH)
-    assert restore(site, mode=mode, on_existing="replace").status == 200
+    table_with_a_day(app, "interval '7 days'")
+    app.database.execute("CREATE INDEX ON {s}.t (v)")
+    app.database.execute(TOUCH)
+    assert restore(app, mode=mode, on_existing="replace").status == 200
     outside = CSV + b"2025-01-02 01:00Z,9\n"
-    assert restore(site, outside, mode=mode, on_existing="replace").code == "RowsOutsideWindow"
-    assert values(site) == [-1, 1, 2, -2]
+    assert restore(app, outside, mode=mode, on_existing="replace").code == "RowsOutsideWindow"
+    assert values(app) == [-1, 1, 2, -2]
 
 
 @pytest.mark.parametrize("mode", ["direct", "staging"])
-def test_an_empty_archive_beside_a_trigger(site: Site, mode: str) -> None:
-    table_with_a_day(site)
-    site.database.execute(TOUCH)
-    assert site.restore(site.archive("t", b"time,v\n", day="2025-03-01"), destination={"mode": mode}).status == 200
+def test_an_empty_archive_beside_a_trigger(app: App, mode: str) -> None:
+    table_with_a_day(app)
+    app.database.execute(TOUCH)
+    assert app.restore(app.archive("t", b"time,v\n", day="2025-03-01"), destination={"mode": mode}).status == 200
 
 
 @pytest.mark.community
 @pytest.mark.parametrize("mode", ["direct", "staging"])
-def test_rows_outside_the_day_on_a_chunk_that_stays_compressed(community: Site, mode: str) -> None:
-    site = community
-    site.database.hypertable("t", TABLE, interval="interval '7 days'")
-    site.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress)")
-    site.database.execute("INSERT INTO {s}.t VALUES ('2025-01-03 05:00Z', 7), ('2024-12-20 05:00Z', 8)")
-    site.database.execute("SELECT public.compress_chunk(c) FROM public.show_chunks('{s}.t') c")
-    site.database.execute(TOUCH)
-    answer = site.restore(
-        site.archive("t", CSV + b"2025-01-02 01:00Z,9\n"),
+def test_rows_outside_the_day_on_a_chunk_that_stays_compressed(community_app: App, mode: str) -> None:
+    app = community_app
+    app.database.hypertable("t", TABLE, interval="interval '7 days'")
+    app.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress)")
+    app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-03 05:00Z', 7), ('2024-12-20 05:00Z', 8)")
+    app.database.execute("SELECT public.compress_chunk(c) FROM public.show_chunks('{s}.t') c")
+    app.database.execute(TOUCH)
+    answer = app.restore(
+        app.archive("t", CSV + b"2025-01-02 01:00Z,9\n"),
         destination={"mode": mode, "rows_outside_window": "allow"},
         timescaledb={"decompress_window": False},
     )
     assert answer.status == 200, answer.body
-    assert values(site) == [8, 1, 2, 9, 7]
-    empty = site.restore(site.archive("t", b"time,v\n", day="2025-03-01"), destination={"mode": mode})
+    assert values(app) == [8, 1, 2, 9, 7]
+    empty = app.restore(app.archive("t", b"time,v\n", day="2025-03-01"), destination={"mode": mode})
     assert empty.status == 200, empty.body

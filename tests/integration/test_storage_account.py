@@ -16,6 +16,8 @@ from tests.integration.fix_azure import FILE_BYTES, KEY, PATH, Azure, by_key, re
 from tests.integration.fix_identity import ManagedIdentity, forget_identity, serving
 from tools.config import LOOPBACK
 
+pytestmark = pytest.mark.any_server
+
 PUBLIC = "account.dfs.core.windows.net"
 
 # --- who reads -----------------------------------------------------------------------------------------------------

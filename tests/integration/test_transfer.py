@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.fix_site import Answer, Site
+from tests.integration.fix_app import Answer, App
 
 COLUMNS = "time timestamptz NOT NULL, v text"
 BOTH = pytest.mark.parametrize("transfer", ["spool", "stream"])
@@ -21,17 +21,17 @@ LARGE = b"time,v\n" + b"".join(
 )
 
 
-def restore(site: Site, url: str, transfer: str, **request: Any) -> Answer:
+def restore(app: App, url: str, transfer: str, **request: Any) -> Answer:
     copy = {"transfer": transfer} | request.pop("copy", {})
-    return site.restore(url, copy=copy, **request)
+    return app.restore(url, copy=copy, **request)
 
 
 @pytest.fixture
-def large(site: Site) -> str:
-    site.database.hypertable("t", COLUMNS)
+def large(app: App) -> str:
+    app.database.hypertable("t", COLUMNS)
     packed = gzip.compress(LARGE, compresslevel=1)
     assert len(packed) > 5 * 1024 * 1024
-    return site.stored("t", packed)
+    return app.stored("t", packed)
 
 
 def threads_of_ours() -> list[str]:
@@ -39,36 +39,36 @@ def threads_of_ours() -> list[str]:
 
 
 @BOTH
-def test_every_row_of_a_large_file(site: Site, large: str, transfer: str) -> None:
-    answer = restore(site, large, transfer)
+def test_every_row_of_a_large_file(app: App, large: str, transfer: str) -> None:
+    answer = restore(app, large, transfer)
     assert (answer.status, answer.body["rows_loaded"]) == (200, 8_000)
     assert answer.body["source"]["csv_bytes"] == len(LARGE)
-    digest = site.database.value("SELECT md5(string_agg(v, ',' ORDER BY v)) FROM {s}.t")
-    site.database.execute("CREATE TABLE {s}.plain (time timestamptz, v text)")
+    digest = app.database.value("SELECT md5(string_agg(v, ',' ORDER BY v)) FROM {s}.t")
+    app.database.execute("CREATE TABLE {s}.plain (time timestamptz, v text)")
     rows = [line.split(b",")[1].decode() for line in LARGE.splitlines()[1:]]
-    site.database.execute("INSERT INTO {s}.plain (v) SELECT unnest(%s)", rows)
-    assert site.database.value("SELECT md5(string_agg(v, ',' ORDER BY v)) FROM {s}.plain") == digest
+    app.database.execute("INSERT INTO {s}.plain (v) SELECT unnest(%s)", rows)
+    assert app.database.value("SELECT md5(string_agg(v, ',' ORDER BY v)) FROM {s}.plain") == digest
     assert threads_of_ours() == []
 
 
 @pytest.mark.parametrize(("limit", "expected"), [("1", "stream"), ("100000000", "spool")])
-def test_the_size_decides(site: Site, monkeypatch: pytest.MonkeyPatch, limit: str, expected: str) -> None:
+def test_the_size_decides(app: App, monkeypatch: pytest.MonkeyPatch, limit: str, expected: str) -> None:
     monkeypatch.setenv("SPOOL_MAX_ARCHIVE_BYTES", limit)
-    site.database.hypertable("t", COLUMNS)
-    answer = site.restore(site.archive("t", b"time,v\n2025-01-01,a\n"))
+    app.database.hypertable("t", COLUMNS)
+    answer = app.restore(app.archive("t", b"time,v\n2025-01-01,a\n"))
     assert answer.body["copy"]["transfer"] == expected
 
 
-def test_streaming_takes_no_temporary_disk(site: Site, large: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streaming_takes_no_temporary_disk(app: App, large: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a temporary file was made")
 
     monkeypatch.setattr(tempfile, "SpooledTemporaryFile", refuse)
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-    assert restore(site, large, "stream").status == 200
+    assert restore(app, large, "stream").status == 200
 
 
-@BOTH
+@pytest.mark.any_server
 @pytest.mark.parametrize(
     ("damage", "code"),
     [
@@ -79,16 +79,20 @@ def test_streaming_takes_no_temporary_disk(site: Site, large: str, monkeypatch: 
         (lambda packed: packed + gzip.compress(b"2025-01-01,x\n\\.\n2025-01-01,y\n"), "EndOfDataMarker"),
     ],
 )
-@pytest.mark.parametrize("destination", [{}, {"mode": "staging"}, {"on_existing": "replace"}])
+@pytest.mark.parametrize(
+    ("transfer", "destination"),
+    # Where an archive is spooled no destination is touched yet.
+    [("spool", {}), ("stream", {}), ("stream", {"mode": "staging"}), ("stream", {"on_existing": "replace"})],
+)
 def test_an_archive_that_is_not_whole_leaves_the_table_as_it_was(
-    site: Site, transfer: str, destination: dict[str, str], damage: Any, code: str
+    app: App, transfer: str, destination: dict[str, str], damage: Any, code: str
 ) -> None:
-    site.database.hypertable("t", COLUMNS)
-    site.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01', 'was here')")
-    url = site.stored("t", damage(gzip.compress(LARGE, compresslevel=1)))
-    answer = restore(site, url, transfer, destination=destination or {"on_existing": "append"})
+    app.database.hypertable("t", COLUMNS)
+    app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01', 'was here')")
+    url = app.stored("t", damage(gzip.compress(LARGE, compresslevel=1)))
+    answer = restore(app, url, transfer, destination=destination or {"on_existing": "append"})
     assert (answer.status, answer.code) == (422, code)
-    assert site.database.fetch("SELECT v FROM {s}.t") == [("was here",)]
+    assert app.database.fetch("SELECT v FROM {s}.t") == [("was here",)]
     assert threads_of_ours() == []
 
 
@@ -105,47 +109,47 @@ def test_an_archive_that_is_not_whole_leaves_the_table_as_it_was(
     ],
 )
 def test_every_kind_of_csv(
-    site: Site, transfer: str, csv: bytes, options: dict[str, Any], rows: list[tuple[str]]
+    app: App, transfer: str, csv: bytes, options: dict[str, Any], rows: list[tuple[str]]
 ) -> None:
-    site.database.hypertable("t", COLUMNS)
+    app.database.hypertable("t", COLUMNS)
     copy = options | ({"columns": ["time", "v"]} if "HEADER" in options.get("csv_options", {}) else {})
     # One byte in each member, so that every seam is a member's.
-    url = site.stored("t", b"".join(gzip.compress(csv[at : at + 1]) for at in range(len(csv))))
-    answer = restore(site, url, transfer, copy=copy)
+    url = app.stored("t", b"".join(gzip.compress(csv[at : at + 1]) for at in range(len(csv))))
+    answer = restore(app, url, transfer, copy=copy)
     assert (answer.status, answer.body["rows_loaded"]) == (200, len(rows)), answer.body
-    assert site.database.fetch("SELECT v FROM {s}.t") == rows
+    assert app.database.fetch("SELECT v FROM {s}.t") == rows
 
 
 @BOTH
-def test_promises_are_kept(site: Site, large: str, transfer: str) -> None:
-    assert restore(site, large, transfer, copy={"expected_sha256": "0" * 64}).code == "ArchiveChecksumMismatch"
-    assert restore(site, large, transfer, copy={"expected_rows": 1}).code == "RowCountMismatch"
-    assert site.database.value("SELECT count(*) FROM {s}.t") == 0
+def test_promises_are_kept(app: App, large: str, transfer: str) -> None:
+    assert restore(app, large, transfer, copy={"expected_sha256": "0" * 64}).code == "ArchiveChecksumMismatch"
+    assert restore(app, large, transfer, copy={"expected_rows": 1}).code == "RowCountMismatch"
+    assert app.database.value("SELECT count(*) FROM {s}.t") == 0
 
 
 @BOTH
-def test_a_dry_run_counts(site: Site, large: str, transfer: str) -> None:
-    body = restore(site, large, transfer, dry_run=True).body
+def test_a_dry_run_counts(app: App, large: str, transfer: str) -> None:
+    body = restore(app, large, transfer, dry_run=True).body
     assert (body["dry_run"]["rows_in_archive"], body["source"]["csv_bytes"]) == (8_000, len(LARGE))
-    damaged = site.stored("t", gzip.compress(LARGE)[:-9])
-    assert restore(site, damaged, transfer, dry_run=True).code == "ArchiveTruncated"
+    damaged = app.stored("t", gzip.compress(LARGE)[:-9])
+    assert restore(app, damaged, transfer, dry_run=True).code == "ArchiveTruncated"
 
 
 @BOTH
-def test_rows_that_are_left_out_are_counted(site: Site, transfer: str) -> None:
-    site.database.hypertable("t", "time timestamptz NOT NULL, v int")
-    url = site.archive("t", b"time,v\n2025-01-01,1\n2025-01-01,x\n2025-01-01,2\n")
+def test_rows_that_are_left_out_are_counted(app: App, transfer: str) -> None:
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    url = app.archive("t", b"time,v\n2025-01-01,1\n2025-01-01,x\n2025-01-01,2\n")
     answer = restore(
-        site, url, transfer, destination={"mode": "staging"}, copy={"on_error": "skip", "max_rejected_rows": 1}
+        app, url, transfer, destination={"mode": "staging"}, copy={"on_error": "skip", "max_rejected_rows": 1}
     )
     assert (answer.body["rows_loaded"], answer.body["rows_rejected"], answer.body["rejected_lines"]) == (2, 1, [3])
 
 
 @BOTH
-def test_a_bad_row_names_its_line(site: Site, transfer: str) -> None:
-    site.database.hypertable("t", COLUMNS)
-    url = site.stored("t", gzip.compress(LARGE + b"oops,v\n"))
-    answer = restore(site, url, transfer)
+def test_a_bad_row_names_its_line(app: App, transfer: str) -> None:
+    app.database.hypertable("t", COLUMNS)
+    url = app.stored("t", gzip.compress(LARGE + b"oops,v\n"))
+    answer = restore(app, url, transfer)
     assert answer.code == "DataRejected"
     assert answer.body["error"]["details"][0]["line"] == 8_002
     assert threads_of_ours() == []

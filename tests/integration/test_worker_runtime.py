@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.fix_app import App
 from tests.integration.fix_host import Reply, free_port, running_host
-from tests.integration.fix_site import Site
 from tools.config import LOOPBACK, REPOSITORY
 
 pytestmark = pytest.mark.skipif(
@@ -61,12 +61,12 @@ def comparable(reply: Reply) -> tuple[int, dict[str, str], Any]:
     return reply.status, headers, body
 
 
-def cases(site: Site) -> list[tuple[str, bytes, dict[str, str]]]:
-    site.database.hypertable("telemetry", "time timestamptz NOT NULL, value int")
-    url = site.archive("telemetry", b"time,value\n2025-01-01 01:00Z,1\n2025-01-01 02:00Z,2\n")
-    broken = site.archive("telemetry", b"time,value\n2025-01-01 01:00Z,one\n", day="2025-01-02")
+def cases(app: App) -> list[tuple[str, bytes, dict[str, str]]]:
+    app.database.hypertable("telemetry", "time timestamptz NOT NULL, value int")
+    url = app.archive("telemetry", b"time,value\n2025-01-01 01:00Z,1\n2025-01-01 02:00Z,2\n")
+    broken = app.archive("telemetry", b"time,value\n2025-01-01 01:00Z,one\n", day="2025-01-02")
     missing = url.replace("2025-01-01", "2024-01-01")
-    pg = site.database.pg
+    pg = app.database.pg
     replace = {"adls_url": url, "pg": pg, "destination": {"on_existing": "replace"}}
     bodies = [
         b"",
@@ -92,8 +92,8 @@ def cases(site: Site) -> list[tuple[str, bytes, dict[str, str]]]:
     ]
 
 
-def test_the_worker_and_the_local_host_answer_alike(site: Site, tmp_path: Path) -> None:
-    requests = cases(site)
+def test_the_worker_and_the_local_host_answer_alike(app: App, tmp_path: Path) -> None:
+    requests = cases(app)
     with running_host(REPOSITORY, tmp_path / "host.log", os.environ) as host:
         # So that either finds the same rows and chunks.
         assert host.ask("POST", *requests[NO_BODY + 1]).status == 200

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ import pytest
 from shared.archive.client import forget_clients
 from shared.postgres.connect import APPLICATION_NAME
 from shared.process import MIB
-from tests.integration.fix_site import Answer, Site
+from tests.integration.fix_app import Answer, App
+from tools.process import wait_until
 
 ROOT = Path(__file__).parents[2]
 DAYS = 200
@@ -62,21 +62,21 @@ def csv_of(number: int) -> bytes:
     return "\n".join(["time,v", *rows, ""]).encode()
 
 
-def job(site: Site, number: int) -> Job:
+def job(app: App, number: int) -> Job:
     code = FAULTS.get(number, (200, None))[1]
     table = "nix" if code == "TableNotFound" else "t"
     archive = gzip.compress(csv_of(number))
     if code == "ArchiveTruncated":
         archive = archive[: len(archive) // 2]
-    url = site.stored(table, archive, day=day_of(number))
+    url = app.stored(table, archive, day=day_of(number))
     if code == "ArchiveNotFound":
         url = url.replace("/backups/", "/nowhere/")
     return Job(number, url, "staging" if number % 2 else "direct")
 
 
-def sessions(site: Site) -> int:
+def sessions(app: App) -> int:
     count = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE %s || '%%' AND datname = %s"
-    return int(site.database.value(count, APPLICATION_NAME, site.database.name))
+    return int(app.database.value(count, APPLICATION_NAME, app.database.name))
 
 
 def file_descriptors() -> int:
@@ -93,15 +93,15 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield found
 
 
-def test_two_hundred_days_with_faulty_ones_among_them(site: Site, pool: ThreadPoolExecutor) -> None:
-    site.database.hypertable("t", "time timestamptz NOT NULL, v int NOT NULL, PRIMARY KEY (time)")
-    jobs = list(pool.map(lambda number: job(site, number), range(DAYS)))
+def test_two_hundred_days_with_faulty_ones_among_them(app: App, pool: ThreadPoolExecutor) -> None:
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int NOT NULL, PRIMARY KEY (time)")
+    jobs = list(pool.map(lambda number: job(app, number), range(DAYS)))
 
     def send(work: Job) -> Answer:
-        return site.restore(work.adls_url, destination={"mode": work.mode})
+        return app.restore(work.adls_url, destination={"mode": work.mode})
 
     assert send(jobs[0]).status == 200  # what is imported and opened once is there now
-    site.database.execute("TRUNCATE {s}.t")
+    app.database.execute("TRUNCATE {s}.t")
     before = file_descriptors()
 
     answers = dict(zip(range(DAYS), pool.map(send, jobs), strict=True))
@@ -120,12 +120,9 @@ def test_two_hundred_days_with_faulty_ones_among_them(site: Site, pool: ThreadPo
         for n in range(ROWS)
     ]
     read = "SELECT to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), v FROM {s}.t ORDER BY time"
-    assert site.database.fetch(read) == expected
-    assert site.database.value("SELECT count(*) FROM public.show_chunks('{s}.t')") == DAYS - len(FAULTS)
-    give_up = time.monotonic() + 10
-    while sessions(site):
-        assert time.monotonic() < give_up, "a connection is left"
-        time.sleep(0.05)
+    assert app.database.fetch(read) == expected
+    assert app.database.value("SELECT count(*) FROM public.show_chunks('{s}.t')") == DAYS - len(FAULTS)
+    assert wait_until(lambda: sessions(app) == 0, 10), "a connection is left"
     assert file_descriptors() <= before
 
 
@@ -173,14 +170,14 @@ print(json.dumps(found))
 TOLERANCE_BYTES = 2 * MIB
 
 
-def test_memory_and_descriptors_stay_flat_over_a_thousand_restores(site: Site) -> None:
+def test_memory_and_descriptors_stay_flat_over_a_thousand_restores(app: App) -> None:
     good = []
     for n in range(4):
         # In a chunk of a week the day is deleted; a TRUNCATE would wait for the other threads' transactions to end.
-        site.database.hypertable(f"t{n}", "time timestamptz NOT NULL, v int", interval="interval '7 days'")
+        app.database.hypertable(f"t{n}", "time timestamptz NOT NULL, v int", interval="interval '7 days'")
         destination = {"on_existing": "replace", "mode": "staging" if n % 2 else "direct"}
-        good.append({"adls_url": site.archive(f"t{n}", csv_of(0)), "pg": site.database.pg, "destination": destination})
-    bad = good[0] | {"adls_url": site.archive("t0", csv_of(23), day=day_of(23))}
+        good.append({"adls_url": app.archive(f"t{n}", csv_of(0)), "pg": app.database.pg, "destination": destination})
+    bad = good[0] | {"adls_url": app.archive("t0", csv_of(23), day=day_of(23))}
     ran = subprocess.run(
         [sys.executable, "-c", PROBE],
         cwd=ROOT,
@@ -198,5 +195,5 @@ def test_memory_and_descriptors_stay_flat_over_a_thousand_restores(site: Site) -
     assert end - after_warm_up < TOLERANCE_BYTES, found
     assert found["descriptors"][-1] <= found["descriptors"][0], found
     for n in range(4):
-        assert site.database.value(f"SELECT count(*) FROM {{s}}.t{n}") == ROWS
-    assert sessions(site) == 0
+        assert app.database.value(f"SELECT count(*) FROM {{s}}.t{n}") == ROWS
+    assert sessions(app) == 0

@@ -12,14 +12,14 @@ import pytest
 KEPT_AFTERWARDS = """
 import sys
 from pathlib import Path
-from shared.process import give_large_blocks_back
+from shared.process import limit_heap_retention
 
 def resident():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) // 1024
 
 if sys.argv[1] == "set":
-    assert give_large_blocks_back()
+    assert limit_heap_retention()
 before = resident()
 first = bytearray(b"x") * (16 << 20)
 del first

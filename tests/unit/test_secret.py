@@ -132,7 +132,7 @@ def test_a_record_that_the_garbage_collector_makes_does_not_wait_for_itself() ->
     """It runs wherever something is allocated, and what it collects may log: in the middle of another record."""
     script = """
 import gc, io, logging
-from shared.log_redaction import guard_logs
+from shared.log_redaction import redact_logs
 from shared.secret import Secret, redact
 
 class Loop:
@@ -140,7 +140,7 @@ class Loop:
     def __del__(self): logging.getLogger("collected").error("it was never awaited")
 
 logging.basicConfig(stream=io.StringIO())
-guard_logs()
+redact_logs()
 kept = [Secret(f"a-secret-{number}") for number in range(5)]
 gc.set_threshold(7)
 for _ in range(300):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from shared.archive.unpacked import spooled_csv
 from shared.csvfile.head import CsvDialect
 from shared.errors import EndOfDataMarker, TemporaryDiskFull
+from tests.fix_small_disk import can_mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,14 +105,6 @@ def probe(directory: Path, file_limit: int, block: int, times: int, memory: int,
     ran = subprocess.run(python, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.strip()
-
-
-def can_mount() -> bool:
-    command = ["unshare", "--mount", "--map-root-user", "mount", "-t", "tmpfs", "none", "/mnt"]
-    try:
-        return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
-    except FileNotFoundError:
-        return False
 
 
 @WAYS

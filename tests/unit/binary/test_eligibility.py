@@ -104,8 +104,8 @@ def asked_without(library: str, code: str, tmp_path: Path) -> str:
 @pytest.mark.parametrize("library", ["pyarrow", "pgpq"])
 def test_without_a_library_the_text_way_is_left(tmp_path: Path, library: str) -> None:
     code = (
-        "from shared.binary.eligibility import why_not; from shared.csvfile.options import CsvOptions\n"
-        "print(why_not([], CsvOptions(), server_encoding='UTF8'))"
+        "from shared.binary.eligibility import reason_for_text; from shared.csvfile.options import CsvOptions\n"
+        "print(reason_for_text([], CsvOptions(), server_encoding='UTF8'))"
     )
     assert asked_without(library, code, tmp_path) == f"{library} is not installed\n"
 

@@ -15,12 +15,13 @@ from pydantic.fields import FieldInfo
 from shared.api.log_line import log_line
 from shared.api.render import error_answer, success_answer
 from shared.csvfile.options import OPTION_NAMES, CsvOptions
-from shared.errors import ArchiveNotFound, Fault, InvalidRequest, RestoreError
+from shared.errors import ArchiveNotFound, Fault, InvalidRequest
 from shared.model.answer import Facts, Plan
 from shared.model.report import Report
 from shared.model.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
 from shared.model.results import CaggStep, ChunkStep, Count, KeptIndex, Rejected, Verification
 from shared.settings import load_settings
+from tests.fix_errors import errors
 from tools.pages import rows, section
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -34,12 +35,6 @@ AZURE_EXPRESSION = re.compile(r"@\{.*?\}(?=\.csv\.gz)")
 
 def in_sources(pattern: str, flags: int = 0) -> list[str]:
     return [found for path in SOURCES for found in re.findall(pattern, path.read_text(), flags)]
-
-
-def errors(kind: type[RestoreError] = RestoreError) -> Iterator[type[RestoreError]]:
-    for child in kind.__subclasses__():
-        yield from [child] if "code" in vars(child) else []
-        yield from errors(child)
 
 
 def test_every_error_code_its_status_and_whether_to_retry() -> None:

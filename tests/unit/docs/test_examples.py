@@ -53,7 +53,7 @@ def test_each_file_is_described() -> None:
 
 
 def test_they_are_not_deployed() -> None:
-    assert "examples/" in (REPOSITORY / ".funcignore").read_text().splitlines()
+    assert "/examples/" in (REPOSITORY / ".funcignore").read_text().splitlines()
 
 
 class TestDataFactory:

@@ -33,7 +33,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Site:
+class App:
     storage: Storage
     database: Database
 
@@ -60,19 +60,19 @@ class Site:
         return answer
 
 
-def _site(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database) -> Site:
+def _app(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database) -> App:
     for name in list(os.environ):
         if name.startswith(("PG", "ADLS_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("ADLS_CONNECTION_STRING", storage.connection_string)
-    return Site(storage, database)
+    return App(storage, database)
 
 
 @pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database) -> Site:
-    return _site(monkeypatch, storage, database)
+def app(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database) -> App:
+    return _app(monkeypatch, storage, database)
 
 
 @pytest.fixture
-def community(monkeypatch: pytest.MonkeyPatch, storage: Storage, community_database: Database) -> Site:
-    return _site(monkeypatch, storage, community_database)
+def community_app(monkeypatch: pytest.MonkeyPatch, storage: Storage, community_database: Database) -> App:
+    return _app(monkeypatch, storage, community_database)

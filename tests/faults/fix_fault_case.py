@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 
 from shared.postgres.connect import APPLICATION_NAME
 from tests.faults.fix_aftermath import Aftermath
 from tests.faults.fix_copies import COPIES, MIXED_COPIES, check_way
-from tests.integration.fix_database import Database
-from tests.integration.fix_site import Answer, Site
+from tests.integration.fix_app import Answer, App
+from tests.integration.fix_database import PATIENCE_SECONDS
+from tests.integration.fix_threads import Call
 from tools.process import wait_until
 
 # A row with this number waits in the COPY while a `gate` is shut.
 GATE = 1_000_001
 SECOND_GATE = 1_000_002
-
-# Long enough for a loaded machine; nothing here waits so long when all is well.
-PATIENCE_SECONDS = 20
 
 # The second of both replaced days shares its chunk with its neighbours: the day is deleted, not truncated.
 _DESTINATIONS: dict[str, tuple[dict[str, Any], str]] = {
@@ -46,39 +42,17 @@ def _cases(copies: dict[str, dict[str, Any]]) -> dict[str, tuple[dict[str, Any],
 
 
 CASES = _cases(COPIES)
+# Each mode, each policy and each way of the COPY meets each of the others once. Where a fault has every case already,
+# what else breaks the same session is shown in these.
+PAIRS = ["direct-plain", "staging-fast", "direct-replace-fast", "staging-replace-plain"]
 _ALL_CASES = CASES | _cases(MIXED_COPIES)
 
 
-def session(database: Database) -> psycopg2.extensions.connection:
-    """Open another session of the superuser's, in autocommit."""
-    pg = database.pg
-    connection = psycopg2.connect(
-        host=pg["host"], port=pg["port"], user=pg["user"], password=pg["password"], dbname=database.name
-    )
-    connection.autocommit = True
-    return connection
-
-
-class Call:
-    """A request that is under way in a thread."""
-
-    def __init__(self, send: Callable[[], Answer]) -> None:
-        self._answers: list[Answer] = []
-        self._thread = threading.Thread(target=lambda: self._answers.append(send()), daemon=True)
-        self._thread.start()
-
-    def answer(self) -> Answer:
-        """Wait for the answer."""
-        self._thread.join(3 * PATIENCE_SECONDS)
-        assert self._answers, "the request did not end, or raised"
-        return self._answers[0]
-
-
 @dataclass
-class Scene:
-    """`site` may be replaced by one with a new connection, when the server was started again."""
+class FaultCase:
+    """`app` may be replaced by one with a new connection, when the server was started again."""
 
-    site: Site
+    app: App
     destination: dict[str, Any]
     copy: dict[str, Any]
     spool: Path
@@ -98,7 +72,7 @@ class Scene:
 
     def prepare(self, *, tablespace: str | None = None) -> None:
         """Make the table, with the day before and after, and the day itself where it is to be replaced."""
-        database = self.site.database
+        database = self.app.database
         database.execute(
             "CREATE FUNCTION {s}.gate(n int) RETURNS bool LANGUAGE plpgsql SET lock_timeout = 0 AS"
             " $$ BEGIN PERFORM pg_advisory_xact_lock_shared(n); RETURN true; END $$"
@@ -113,7 +87,7 @@ class Scene:
         if self.is_replace:
             database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 00:00Z', -3), ('2025-01-01 23:00Z', -4)")
         self.before = self.table()
-        self.url = self.site.archive("t", self.csv())
+        self.url = self.app.archive("t", self.csv())
 
     def numbers(self) -> list[int]:
         """Return the archive's column v: the gates stand in its middle."""
@@ -130,23 +104,23 @@ class Scene:
 
     def body(self) -> dict[str, Any]:
         """Return the request; the same one every time."""
-        pg = self.site.database.pg
+        pg = self.app.database.pg
         return {"adls_url": self.url, "pg": pg, "destination": self.destination, "copy": self.copy} | self.request
 
     def send(self) -> Answer:
-        return self.site.post(self.body())
+        return self.app.post(self.body())
 
-    def start(self) -> Call:
+    def start(self) -> Call[Answer]:
         return Call(self.send)
 
     def table(self) -> list[tuple[Any, ...]]:
-        return self.site.database.fetch("SELECT time, v FROM {s}.t ORDER BY time")
+        return self.app.database.fetch("SELECT time, v FROM {s}.t ORDER BY time")
 
     def sessions(self, condition: str = "true") -> list[int]:
-        """Return the pids of the restores' sessions."""
+        """Return the pids of the restores' sessions that meet a condition on pg_stat_activity."""
         return [
             pid
-            for (pid,) in self.site.database.fetch(
+            for (pid,) in self.app.database.fetch(
                 "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
                 f" AND application_name LIKE '{APPLICATION_NAME}%' AND {condition}"
             )
@@ -157,14 +131,19 @@ class Scene:
         pids = self.sessions(condition)
         assert pids
         for pid in pids:
-            self.site.database.execute("SELECT pg_terminate_backend(%s, 10000)", pid)
+            self.app.database.execute("SELECT pg_terminate_backend(%s, 10000)", pid)
 
-    def waits_for_a_lock(self) -> bool:
-        return bool(self.sessions("wait_event_type = 'Lock'"))
+    def wait_for(self, condition: str) -> None:
+        """Return when a session of a restore meets a condition on pg_stat_activity."""
+        assert wait_until(lambda: bool(self.sessions(condition)), PATIENCE_SECONDS), condition
 
     def wait_until_locked_out(self) -> None:
         """Return when the restore waits for a lock that somebody holds: a gate's, or the table's."""
-        assert wait_until(self.waits_for_a_lock, PATIENCE_SECONDS)
+        self.wait_for("wait_event_type = 'Lock'")
+
+    def wait_until_gone(self) -> None:
+        """Return when the server has ended the restores' sessions."""
+        assert wait_until(lambda: not self.sessions(), PATIENCE_SECONDS)
 
     def check_failed(self, answer: Answer, code: str, status: int, *, retryable: bool) -> None:
         """The answer is this error, nothing was written, and nothing is left."""
@@ -177,7 +156,7 @@ class Scene:
     def check_done(self, answer: Answer) -> None:
         """The answer is 200, the day came the way it was sent, its neighbours are as they were, and nothing is left."""
         assert answer.status == 200, answer.body
-        database = self.site.database
+        database = self.app.database
         user = self.request.get("pg", {}).get("user")
         check_way(answer, self.copy, database, by_owner=user in (None, database.connection.info.user))
         self.check_complete()
@@ -192,37 +171,39 @@ class Scene:
 
     def check_nothing_left(self) -> None:
         """No session of ours, and so no transaction; no lock, no staging table, no temporary file."""
-        Aftermath(self.site, self.spool).assert_nothing_left()
+        Aftermath(self.app, self.spool).assert_nothing_left()
 
 
 @contextmanager
-def gate(scene: Scene, number: int = GATE) -> Iterator[Callable[[], None]]:
+def gate(fault_case: FaultCase, number: int = GATE) -> Iterator[Callable[[], None]]:
     """Shut a gate; what is yielded opens it."""
-    with closing(session(scene.site.database)) as keeper, keeper.cursor() as cursor:
+    with closing(fault_case.app.database.session()) as keeper, keeper.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", (number,))
         yield lambda: cursor.execute("SELECT pg_advisory_unlock(%s)", (number,))
 
 
-def make_scene(
-    site: Site, case: str, spool: Path, monkeypatch: pytest.MonkeyPatch, *, tablespace: str | None = None
-) -> Scene:
-    """Prepare a scene, and let the archive be spooled to a folder of the test's own."""
+def make_fault_case(
+    app: App, case: str, spool: Path, monkeypatch: pytest.MonkeyPatch, *, tablespace: str | None = None
+) -> FaultCase:
+    """Prepare a case, and let the archive be spooled to a folder of the test's own."""
     spool.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(spool))
     monkeypatch.setenv("SPOOL_MAX_MEMORY_BYTES", "1")
     destination, copy, interval = _ALL_CASES[case]
-    scene = Scene(site, dict(destination), dict(copy), spool, interval)
-    scene.prepare(tablespace=tablespace)
-    return scene
+    fault_case = FaultCase(app, dict(destination), dict(copy), spool, interval)
+    fault_case.prepare(tablespace=tablespace)
+    return fault_case
 
 
-@pytest.fixture(params=CASES)
-def scene(request: pytest.FixtureRequest, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    """Both modes, both with `replace`, and each the plain and the fast way."""
-    return make_scene(site, request.param, tmp_path / "spool", monkeypatch)
+@pytest.fixture(params=PAIRS)
+def fault_case(request: pytest.FixtureRequest, app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FaultCase:
+    """Both modes, both with `replace`, and both the plain and the fast way: each with each other once."""
+    return make_fault_case(app, request.param, tmp_path / "spool", monkeypatch)
 
 
 @pytest.fixture(params=["direct-fast", "direct-text", "staging-replace-spooled"])
-def brief_scene(request: pytest.FixtureRequest, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def brief_fault_case(
+    request: pytest.FixtureRequest, app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> FaultCase:
     """Few of them, for what takes seconds, and other mixtures of the ways."""
-    return make_scene(site, request.param, tmp_path / "spool", monkeypatch)
+    return make_fault_case(app, request.param, tmp_path / "spool", monkeypatch)

@@ -23,7 +23,7 @@ ROWS = (
 
 
 @dataclass
-class Load(Hypertable):
+class CompressingLoad(Hypertable):
     """A transaction that makes the day's chunk, and the statements that put its indexes back."""
 
     table_name = NAME
@@ -67,10 +67,10 @@ class Load(Hypertable):
 
 
 @pytest.fixture
-def load(community_database: Database) -> Iterator[Load]:
+def compressing_load(community_database: Database) -> Iterator[CompressingLoad]:
     community_database.hypertable('"odd ""t"" 50%"', COLUMNS)
     with closing(community_database.connection.cursor()) as cursor:
-        found = Load(community_database, cursor)
+        found = CompressingLoad(community_database, cursor)
         found.execute(
             "ALTER TABLE {t} SET (timescaledb.compress, timescaledb.compress_orderby = 'time DESC',"
             """ timescaledb.compress_segmentby = '"Dev 50%"')"""
