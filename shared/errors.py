@@ -1,4 +1,4 @@
-"""Every way in which a restore can fail, as one tree. This package imports nothing else of ours.
+"""The tree of errors that a restore can raise. Imports nothing else of ours.
 
     RestoreError
     |-- RequestError            the caller's JSON                       400 403 413
@@ -7,8 +7,8 @@
     |-- ConfigurationError      the function app's own settings         500
     `-- InternalError           our bug: the caller sees the id only    500
 
-A code is stable: it is never renamed and never given another meaning. `docs/errors.md` lists all of them,
-and a test keeps the list complete. Messages are lower case without a full stop; a hint says what to do.
+A code is stable: it is never renamed and never given another meaning. `docs/errors.md` lists all codes,
+and a test keeps the list complete. A message is lower case and has no full stop. A hint says what to do.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True)
 class Fault:
-    """One of several faults behind a single error.
+    """One of the faults behind an error.
 
     Attributes:
         code: stable PascalCase code.
         message: what is wrong, for a person.
-        target: where: a path into the request (`copy.csv_options.QUOTE`), a column, a CSV line.
-        info: further facts by name (`line`, `column`, `sqlstate`), JSON values only.
+        target: where it is wrong: a path into the request (`copy.csv_options.QUOTE`), a column, a CSV line.
+        info: further facts by name (`line`, `column`, `sqlstate`). Values are JSON.
     """
 
     code: str
@@ -36,13 +36,13 @@ class Fault:
 
 
 class RestoreError(Exception):
-    """A restore that did not happen. The target is as it was before.
+    """A restore that failed. The target is unchanged.
 
     Args:
-        message: what is wrong, for a person; no secret ever.
-        target: the part of the request or of the archive that is meant.
-        hint: what to do about it; the class's own hint where None.
-        details: the single faults, where there are several or where they hold more.
+        message: what is wrong, for a person. It never holds a secret.
+        target: the part of the request or of the archive that is at fault.
+        hint: what to do about it; None: the class's default hint.
+        details: the individual faults, if there are several or if they say more than the message.
     """
 
     code: ClassVar[str]
@@ -75,11 +75,11 @@ class ConfigurationError(RestoreError):
 
 
 class InternalError(RestoreError):
-    """A bug of this project. The log holds the traceback under the request id; the caller sees only the id."""
+    """A bug in this project. The log holds the traceback under the request id; the caller sees only the id."""
 
     code = "InternalError"
     status = 500
-    default_hint = "look for the request_id in the function's log"
+    default_hint = "search the function's log for the request_id"
 
 
 class RequestError(RestoreError):
@@ -96,22 +96,22 @@ class InvalidJson(RequestError):
 
 
 class InvalidRequest(RequestError):
-    """One or more fields are wrong; `details` names every one of them."""
+    """One or more fields are wrong; `details` names each."""
 
     code = "InvalidRequest"
     default_hint = "every fault is listed in details; docs/request.md describes each field"
 
 
 class RequestTooLarge(RequestError):
-    """The HTTP body is larger than any request has to be."""
+    """The HTTP body is larger than any request needs to be."""
 
     code = "RequestTooLarge"
     status = 413
-    default_hint = "the rows come from the lake: the body holds only what docs/request.md describes"
+    default_hint = "send only what docs/request.md describes; the rows come from the lake, not from the body"
 
 
 class InvalidArchiveUrl(RequestError):
-    """`adls_url` is not one of the known forms, or its path is not one of the two layouts."""
+    """`adls_url` has none of the known forms, or its path has neither of the two layouts."""
 
     code = "InvalidArchiveUrl"
     default_target = "adls_url"
@@ -126,26 +126,27 @@ class StorageHostNotAllowed(RequestError):
     code = "StorageHostNotAllowed"
     default_target = "adls_url"
     default_hint = (
-        "the host must be <account>.dfs.core.windows.net, the same with .blob., or that of Azure Government or China"
+        "the host must be <account>.dfs.core.windows.net or <account>.blob.core.windows.net,"
+        " or the same in Azure Government or Azure China"
     )
 
 
 class NotAllowed(RequestError):
-    """A setting of the function app lists what is allowed, and this is not on it. Nothing was connected to."""
+    """A setting of the function app does not allow this. No connection was made."""
 
     status = 403
 
 
 class StorageAccountNotAllowed(NotAllowed):
-    """The setting ADLS_ALLOWED_ACCOUNTS does not list the account, or not this file system of it."""
+    """The setting ADLS_ALLOWED_ACCOUNTS does not list the account, or not this file system."""
 
     code = "StorageAccountNotAllowed"
     default_target = "adls_url"
-    default_hint = "ask an operator to add it to the setting ADLS_ALLOWED_ACCOUNTS"
+    default_hint = "ask an operator to add the account or file system to the setting ADLS_ALLOWED_ACCOUNTS"
 
 
 class DatabaseHostNotAllowed(NotAllowed):
-    """The host is not one that the function may connect to, or may show its own password or token."""
+    """The function may not connect to the host, or may not send it its own password or token."""
 
     code = "DatabaseHostNotAllowed"
     default_target = "pg.host"
@@ -169,7 +170,7 @@ class TargetNotAllowed(NotAllowed):
 
 
 class SslModeNotAllowed(NotAllowed):
-    """The connection would be less safe than it has to be."""
+    """The connection would be less secure than required."""
 
     code = "SslModeNotAllowed"
     default_target = "pg.sslmode"
@@ -191,7 +192,7 @@ class ArchiveNotFound(ArchiveError):
 
 
 class StorageAccessDenied(ArchiveError):
-    """The storage account refused the function's identity, or the SAS of the URL."""
+    """The storage account refused the function's identity or the SAS in the URL."""
 
     code = "StorageAccessDenied"
     status = 403
@@ -204,35 +205,35 @@ class StorageUnreachable(ArchiveError):
     code = "StorageUnreachable"
     status = 503
     retryable = True
-    default_hint = "try again; if it stays, check the account's name, its firewall and the function's network"
+    default_hint = "try again; if it persists, check the account's name, its firewall and the function's network"
 
 
 class ArchiveChanged(ArchiveError):
-    """The archive was overwritten while it was read."""
+    """The archive was overwritten while it was being read."""
 
     code = "ArchiveChanged"
     status = 409
-    default_hint = "wait until the archive is written, then send the request again"
+    default_hint = "wait until the archive is completely written, then send the request again"
 
 
 class ArchiveNotReadable(ArchiveError):
-    """Storage has the file but does not hand it out, for instance from the archive access tier."""
+    """Storage has the file but does not deliver it, for instance from the archive access tier."""
 
     code = "ArchiveNotReadable"
     status = 409
-    default_hint = "a file in the archive access tier must be rehydrated to hot or cool first"
+    default_hint = "if the file is in the archive access tier, rehydrate it to hot or cool first"
 
 
 class ArchiveNotGzip(ArchiveError):
-    """The stored bytes do not begin like a gzip file."""
+    """The stored bytes do not begin as a gzip file does."""
 
     code = "ArchiveNotGzip"
     status = 422
-    default_hint = "the file must hold gzip data, as its name says; upload it again"
+    default_hint = "the file must be gzip data, as its name says; upload it again"
 
 
 class ArchiveTruncated(ArchiveError):
-    """The gzip stream ends before its last member does."""
+    """The gzip stream ends inside a member."""
 
     code = "ArchiveTruncated"
     status = 422
@@ -248,11 +249,11 @@ class ArchiveCorrupt(ArchiveError):
 
 
 class ArchiveChecksumMismatch(ArchiveError):
-    """The stored bytes are not those that `copy.expected_sha256`, or the blob's own Content-MD5, promised."""
+    """The stored bytes do not match `copy.expected_sha256` or the blob's own Content-MD5."""
 
     code = "ArchiveChecksumMismatch"
     status = 422
-    default_hint = "the file is another one than expected, or damaged: compare it with its source"
+    default_hint = "the file is not the expected one, or is damaged: compare it with its source"
 
 
 class RowCountMismatch(ArchiveError):
@@ -261,15 +262,15 @@ class RowCountMismatch(ArchiveError):
     code = "RowCountMismatch"
     status = 422
     default_target = "copy.expected_rows"
-    default_hint = "the archive is not the one that was counted, or its source changed meanwhile"
+    default_hint = "this is not the archive that was counted, or its source changed after the count"
 
 
 class ArchiveTooLarge(ArchiveError):
-    """The archive unpacks to more than the function takes: CSV_MAX_BYTES, or CSV_MAX_EXPANSION times its own size."""
+    """The archive unpacks to more than CSV_MAX_BYTES, or to more than CSV_MAX_EXPANSION times its own size."""
 
     code = "ArchiveTooLarge"
     status = 422
-    default_hint = "if the archive is what it should be, raise the setting that the message names"
+    default_hint = "if the archive is the right one, raise the setting that the message names"
 
 
 class TemporaryDiskFull(ArchiveError):
@@ -281,7 +282,7 @@ class TemporaryDiskFull(ArchiveError):
 
 
 class HeaderMissing(ArchiveError):
-    """The archive holds no header line, and none was promised to be missing."""
+    """The archive has no header line, and the request did not say so."""
 
     code = "HeaderMissing"
     status = 422
@@ -289,7 +290,7 @@ class HeaderMissing(ArchiveError):
 
 
 class HeaderInvalid(ArchiveError):
-    """The header line cannot be read, or names a column twice or not at all."""
+    """The header line cannot be read, repeats a name, or has an empty one."""
 
     code = "HeaderInvalid"
     status = 422
@@ -297,7 +298,7 @@ class HeaderInvalid(ArchiveError):
 
 
 class HeaderMismatch(ArchiveError):
-    """The header is readable but not the one that the request promised."""
+    """The header can be read, but is not the one that the request describes."""
 
     code = "HeaderMismatch"
     status = 422
@@ -305,32 +306,32 @@ class HeaderMismatch(ArchiveError):
 
 
 class EndOfDataMarker(ArchiveError):
-    r"""A line holds only `\.`, at which PostgreSQL before 18 stops reading CSV without an error."""
+    r"""Rows follow a line `\.`, at which PostgreSQL before 18 stops reading CSV without an error."""
 
     code = "EndOfDataMarker"
     status = 422
-    default_hint = r"rows follow a line \. that PostgreSQL takes for the end: remove that line from the file"
+    default_hint = r"remove the line \. from the file: PostgreSQL before 18 ignores the rows that follow it"
 
 
 class DatabaseError(RestoreError):
-    """The database refused, or could not be reached. The transaction was rolled back."""
+    """The database refused the restore or could not be reached. The transaction was rolled back."""
 
 
 class DatabaseUnreachable(DatabaseError):
-    """No connection, or it broke; the server starts, stops or has no free slot."""
+    """The connection failed or broke, or the server is starting, stopping or out of connection slots."""
 
     code = "DatabaseUnreachable"
     status = 503
     retryable = True
     default_target = "pg"
     default_hint = (
-        "try again; if it stays, check pg.host, pg.port, the firewall and the server's state; where the message speaks"
-        " of SSL, a certificate or authentication, check pg.sslmode, PGSSLROOTCERT and PGREQUIREAUTH"
+        "try again; if it persists, check pg.host, pg.port, the firewall and the server's state; if the message"
+        " mentions SSL, a certificate or authentication, check pg.sslmode, PGSSLROOTCERT and PGREQUIREAUTH"
     )
 
 
 class DatabaseAccessDenied(DatabaseError):
-    """Wrong user or password, or the server does not let this client in."""
+    """The user or password is wrong, or the server does not admit this client."""
 
     code = "DatabaseAccessDenied"
     status = 403
@@ -344,11 +345,11 @@ class DatabasePermissionDenied(DatabaseError):
     code = "DatabasePermissionDenied"
     status = 403
     default_target = "pg.user"
-    default_hint = "docs/security.md lists the rights that a restore takes, as SQL"
+    default_hint = "grant the missing rights; docs/security.md lists all that a restore needs, as SQL"
 
 
 class ConnectionOptionRejected(DatabaseError):
-    """The server refused a setting that the connection names (`options` of a URI, PGOPTIONS)."""
+    """The server refused a setting of the connection (`options` of a URI, PGOPTIONS)."""
 
     code = "ConnectionOptionRejected"
     status = 400
@@ -362,29 +363,29 @@ class DatabaseNotFound(DatabaseError):
     code = "DatabaseNotFound"
     status = 404
     default_target = "pg.database"
-    default_hint = "the database is taken from the archive's path; name another one in pg.database"
+    default_hint = "the name comes from the archive's path; to use another database, set pg.database"
 
 
 class DatabaseInRestoreMode(DatabaseError):
-    """`timescaledb.restoring` is on for the session: rows copied now would vanish."""
+    """`timescaledb.restoring` is on for the session, so rows copied now would be lost."""
 
     code = "DatabaseInRestoreMode"
     status = 409
     default_target = "pg.database"
-    default_hint = "a pg_restore is running or was left half done: run SELECT timescaledb_post_restore() after it"
+    default_hint = "a pg_restore is running or was not finished: run SELECT timescaledb_post_restore() after it"
 
 
 class TableNotFound(DatabaseError):
-    """The target, or the table that staging is made like, does not exist."""
+    """The target, or the table that staging is modeled on, does not exist."""
 
     code = "TableNotFound"
     status = 404
     default_target = "destination.target_table"
-    default_hint = "names are taken as they are written, upper and lower case included"
+    default_hint = "check the spelling of the name, upper and lower case included"
 
 
 class TargetNotATable(DatabaseError):
-    """The target is a view, a sequence or something else that rows are not copied into."""
+    """The target is a view, a sequence or something else that takes no COPY."""
 
     code = "TargetNotATable"
     status = 422
@@ -392,7 +393,7 @@ class TargetNotATable(DatabaseError):
 
 
 class UnknownColumn(DatabaseError):
-    """The request or the header names a column that is not there."""
+    """The request or the header names a column that does not exist."""
 
     code = "UnknownColumn"
     status = 422
@@ -408,12 +409,12 @@ class DataRejected(DatabaseError):
 
 
 class StagingTypeMismatch(DatabaseError):
-    """A column of `create_staging_like` has a type that PostgreSQL does not assign to the target's."""
+    """A column of `create_staging_like` has a type that PostgreSQL cannot assign to the target's."""
 
     code = "StagingTypeMismatch"
     status = 422
     default_target = "destination.create_staging_like"
-    default_hint = "give that table's columns the target's types, or leave create_staging_like out"
+    default_hint = "give that table's columns the target's types, or omit create_staging_like"
 
 
 class TooManyRejectedRows(DatabaseError):
@@ -422,11 +423,11 @@ class TooManyRejectedRows(DatabaseError):
     code = "TooManyRejectedRows"
     status = 422
     default_target = "copy.max_rejected_rows"
-    default_hint = "details name the first lines; correct them, or allow more"
+    default_hint = "correct the rows, or raise copy.max_rejected_rows; details name the first lines"
 
 
 class OnErrorNotSupported(DatabaseError):
-    """`copy.on_error` "skip" takes PostgreSQL 17 or newer."""
+    """`copy.on_error` "skip" needs PostgreSQL 17 or newer."""
 
     code = "OnErrorNotSupported"
     status = 400
@@ -440,13 +441,11 @@ class WindowNotEmpty(DatabaseError):
     code = "WindowNotEmpty"
     status = 409
     default_target = "destination.on_existing"
-    default_hint = (
-        'set destination.on_existing: "skip" leaves the day as it is, "replace" puts the archive in its place'
-    )
+    default_hint = 'set destination.on_existing: "skip" leaves the day as it is, "replace" replaces it with the archive'
 
 
 class RowsOutsideWindow(DatabaseError):
-    """The archive holds rows of another time than the day in its name."""
+    """The archive holds rows from outside the day in its name."""
 
     code = "RowsOutsideWindow"
     status = 422
@@ -455,7 +454,7 @@ class RowsOutsideWindow(DatabaseError):
 
 
 class WindowUnknown(DatabaseError):
-    """The request needs the archive's day in the target, and the target has no time column to find it by."""
+    """The request needs the day's rows in the target, and no time column is known to find them by."""
 
     code = "WindowUnknown"
     status = 422
@@ -464,25 +463,25 @@ class WindowUnknown(DatabaseError):
 
 
 class VerificationFailed(DatabaseError):
-    """The recount of the day does not show the rows that were loaded. Everything was rolled back."""
+    """A recount of the day does not match the rows that were loaded. Everything was rolled back."""
 
     code = "VerificationFailed"
     status = 422
     default_target = "verify"
-    default_hint = "a trigger or a rule on the table drops, adds or moves rows; details hold the counts"
+    default_hint = "look for a trigger or rule on the table that drops, adds or moves rows; details hold the counts"
 
 
 class RestoreInProgress(DatabaseError):
-    """Another restore of the same day into the same table is running."""
+    """Another restore of this day into this table is running."""
 
     code = "RestoreInProgress"
     status = 409
     default_target = "destination.target_table"
-    default_hint = "wait for it; it answers its own caller"
+    default_hint = "wait until the other restore has answered its own caller"
 
 
 class CsvOptionRejected(DatabaseError):
-    """This server does not take the csv options as they were given."""
+    """The server does not accept the csv options as given."""
 
     code = "CsvOptionRejected"
     status = 400
@@ -490,16 +489,16 @@ class CsvOptionRejected(DatabaseError):
 
 
 class OperationNotSupported(DatabaseError):
-    """PostgreSQL does not do this with such a table, for instance COPY where row-level security holds for the role."""
+    """PostgreSQL does not support this on such a table, for instance COPY under row-level security."""
 
     code = "OperationNotSupported"
     status = 422
     default_target = "destination.target_table"
-    default_hint = 'destination.mode "staging" inserts the rows, which works where COPY does not'
+    default_hint = 'use destination.mode "staging": it inserts the rows, which works where COPY does not'
 
 
 class TargetLocked(DatabaseError):
-    """Another session holds a lock that the restore needs, or the two waited for each other."""
+    """Another session holds a lock that the restore needs, or the two deadlocked."""
 
     code = "TargetLocked"
     status = 503
@@ -515,28 +514,28 @@ class StatementCanceled(DatabaseError):
     status = 503
     retryable = True
     default_target = "pg"
-    default_hint = "raise the app setting PG_STATEMENT_TIMEOUT_SECONDS, or ask who canceled it; then try again"
+    default_hint = "raise the app setting PG_STATEMENT_TIMEOUT_SECONDS, or find out who canceled it; then try again"
 
 
 class RestoreCanceled(RestoreError):
-    """The restore was told to stop. Everything was rolled back."""
+    """The restore was canceled. Everything was rolled back."""
 
     code = "RestoreCanceled"
     status = 409
-    default_hint = "send the request again if the day is wanted after all"
+    default_hint = "if the day is still wanted, send the request again"
 
 
 class CommitOutcomeUnknown(DatabaseError):
-    """The connection broke in the middle of the COMMIT: the day is there as a whole, or not at all."""
+    """The connection broke during the COMMIT: either the whole day was committed, or nothing was."""
 
     code = "CommitOutcomeUnknown"
     status = 500
     default_target = "pg"
-    default_hint = "count the day's rows in the table before the request is sent again"
+    default_hint = "count the day's rows in the table before you send the request again"
 
 
 class CaggNotFound(DatabaseError):
-    """`timescaledb.refresh_caggs` names what is no continuous aggregate over the target. Never fails a restore."""
+    """`timescaledb.refresh_caggs` names no continuous aggregate over the target. Never fails a restore."""
 
     code = "CaggNotFound"
     status = 404
@@ -553,23 +552,23 @@ class DatabaseReadOnly(DatabaseError):
 
 
 class DatabaseDiskFull(DatabaseError):
-    """The server's disk, or another of its resources, is used up."""
+    """The server's disk is full, or another of its resources is exhausted."""
 
     code = "DatabaseDiskFull"
     status = 507
     default_target = "pg.host"
-    default_hint = "free or add disk on the database server, then send the request again"
+    default_hint = "free or add disk space on the database server, then send the request again"
 
 
 class DatabaseFailed(DatabaseError):
-    """The server answered with an error that has no code of its own here; `details` holds its SQLSTATE."""
+    """The server reported an error that has no code of its own here; `details` holds its SQLSTATE."""
 
     code = "DatabaseFailed"
     status = 500
-    default_hint = "the SQLSTATE in details and the server's own log say more"
+    default_hint = "look up the SQLSTATE in details, and see the server's own log"
 
 
-# No right of GRANT's: an owner's members have it too.
+# Not a privilege that GRANT gives. Members of the owning role have it too.
 OWNERSHIP = "ownership"
 
 
@@ -578,10 +577,10 @@ class MissingRight:
     """A right that the role lacks.
 
     Attributes:
-        role: the one that the session has; empty where nobody named it.
+        role: the session's role; empty if unknown.
         right: as GRANT names it, or "ownership".
-        target: what it is lacking on.
-        is_needed: whether the restore fails without it; otherwise only a best-effort step does.
+        target: the object on which it is missing.
+        is_needed: whether the restore fails without it; otherwise only a best-effort step fails.
     """
 
     role: str
@@ -590,15 +589,15 @@ class MissingRight:
     is_needed: bool = True
 
     def __str__(self) -> str:
-        """Return it as a person reads it: `INSERT on silver.telemetry`."""
+        """Return it for a person: `INSERT on silver.telemetry`."""
         return f"{self.right} {'of' if self.right == OWNERSHIP else 'on'} {self.target}"
 
 
 def lacks(missing: Sequence[MissingRight]) -> DatabasePermissionDenied:
-    """Make the error that names the rights.
+    """Return the error that names the missing rights.
 
     Args:
-        missing: at least one, all of the same role.
+        missing: at least one right, all of the same role.
     """
     role = missing[0].role
     who = f"the role {role}" if role else "the role"

@@ -1,9 +1,9 @@
 """The function's own identity in Entra ID: managed or workload identity, or `az login` on a developer's machine.
 
-`DefaultAzureCredential` asks for them in turn, and reads `AZURE_CLIENT_ID` for a user-assigned identity itself:
+`DefaultAzureCredential` tries these in turn, and reads `AZURE_CLIENT_ID` for a user-assigned identity itself:
 https://learn.microsoft.com/python/api/azure-identity/azure.identity.defaultazurecredential
 
-Microsoft's clouds: which hosts are theirs, who signs tokens there, and for what.
+Also lists Microsoft's clouds: their hosts, the authority that signs tokens, and the scope of a token.
 Endpoints: https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure and
 https://learn.microsoft.com/azure/china/resources-developer-guide. Authorities: `azure.identity.AzureAuthorityHosts`.
 """
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cloud:
-    """One of the clouds.
+    """One of Microsoft's clouds.
 
     Attributes:
-        storage_suffix: what the host of a storage account ends with, behind `.dfs.` or `.blob.`.
-        postgres_suffix: what the host of an Azure Database for PostgreSQL ends with.
-        postgres_scope: what a token for such a server is asked for.
+        storage_suffix: the end of a storage account's host, after `.dfs.` or `.blob.`.
+        postgres_suffix: the end of the host of an Azure Database for PostgreSQL.
+        postgres_scope: the scope of a token for such a server.
         authority: the host that signs tokens.
     """
 
@@ -61,7 +61,7 @@ CLOUDS = (PUBLIC, GOVERNMENT, CHINA)
 
 
 def cloud_of_postgres(host: str) -> Cloud | None:
-    """Name the cloud of an Azure Database for PostgreSQL; None where the host is none.
+    """Return the cloud of an Azure Database for PostgreSQL; None if the host is not one.
 
     Args:
         host: in lower case.
@@ -73,30 +73,30 @@ _lock = threading.Lock()
 
 
 def own_identity(cloud: Cloud) -> DefaultAzureCredential:
-    """Return the process's one credential for a cloud.
+    """Return the process's only credential for a cloud.
 
-    It keeps the tokens that it fetched, and fetches a new one before the old one ends: five minutes at the least
+    It caches its tokens, and fetches a new one at least five minutes before the old one expires
     (`azure.core.credentials.AccessTokenInfo.refresh_on`, and `TokenCachingMixin` of azure-identity).
 
     Args:
-        cloud: whose authority signs the tokens. A managed identity has the authority of its own cloud anyway.
+        cloud: its authority signs the tokens. A managed identity uses the authority of its own cloud anyway.
     """
     with _lock:
         return _make(cloud)
 
 
 def token_for_postgres(cloud: Cloud, scope: str) -> Secret:
-    """Return a token of the function's identity that is still good.
+    """Return a valid token of the function's identity.
 
     Args:
-        cloud: whose authority signs it.
-        scope: what it is asked for.
+        cloud: its authority signs the token.
+        scope: the scope of the token.
 
     Raises:
         DatabaseAccessDenied: the function has no identity, or it gets no token for PostgreSQL.
-        DatabaseUnreachable: the service that gives the tokens did not answer.
+        DatabaseUnreachable: the token service did not answer.
     """
-    # Imported here: what holds SQL loads nothing of Azure's SDK.
+    # Imported here: modules that hold SQL load nothing of Azure's SDK.
     from azure.core.exceptions import AzureError, ClientAuthenticationError  # noqa: PLC0415
 
     try:
@@ -107,12 +107,12 @@ def token_for_postgres(cloud: Cloud, scope: str) -> Secret:
             hint="give the function app a managed identity; AZURE_CLIENT_ID names a user-assigned one",
         ) from exc
     except AzureError as exc:
-        raise DatabaseUnreachable("the service that gives tokens to the function's identity did not answer") from exc
+        raise DatabaseUnreachable("the service that issues tokens to the function's identity did not answer") from exc
 
 
 @cache
 def _make(cloud: Cloud) -> DefaultAzureCredential:
-    # Imported here: 0.07 s of cold start that a function with a password and an account key never needs.
+    # Imported here: it costs 0.07 s of cold start, and a function with a password and an account key never needs it.
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415
 
     return DefaultAzureCredential(authority=cloud.authority)

@@ -1,4 +1,4 @@
-"""Keeps secrets and rows out of the log, whoever writes it: this project, an SDK at DEBUG, urllib3, a traceback."""
+"""Keeps secrets and rows out of every log record: of this project, an SDK at DEBUG, urllib3, a traceback."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import psycopg2
 
 from shared.secret import redact
 
-# Its line is made of facts that hold no secret, and of texts of servers, which were rid of theirs. A caller who gives
-# "silver" as a password must not be able to blank the names of tables in it.
+# Its records need no redaction: they are made of facts that hold no secret, and of server texts that were redacted
+# before. A caller who sends "silver" as a password must not be able to blank table names in them.
 OUR_LOGGER = "restore_chunk"
 
 
 def redact_logs() -> None:
-    """Let no log record of this process hold a secret, whichever handler takes it.
+    """Remove secrets from every log record of this process, for all handlers.
 
-    A filter would have to stand at each handler, and the Functions worker adds its own; a record is made in one place.
-    What is given as `extra=` is not looked at: it is put into the record later. Nobody here does that.
+    A filter would have to be added to each handler, and the Functions worker adds its own. Records are made in one
+    place. Values of `extra=` are not searched, since they are added to the record later. No code here uses `extra=`.
     """
     make = logging.getLogRecordFactory()
-    if getattr(make, "is_guarded", False):
+    if getattr(make, "is_redacting", False):
         return
 
-    def make_guarded(*args: Any, **kwargs: Any) -> logging.LogRecord:
+    def make_redacted(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
         _redact_record(record)
         return record
 
-    make_guarded.is_guarded = True  # type: ignore[attr-defined]
-    logging.setLogRecordFactory(make_guarded)
+    make_redacted.is_redacting = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(make_redacted)
 
 
 def _redact_record(record: logging.LogRecord) -> None:
@@ -42,14 +42,14 @@ def _redact_record(record: logging.LogRecord) -> None:
         trace = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
         shown = redact(_without_rows(trace, record.exc_info[1]))
         if shown != trace:
-            # Without the exception itself: some handlers write it out on their own.
+            # Drop the exception itself: some handlers format it again.
             record.exc_info, record.exc_text = None, shown
 
 
 def _redact_message(record: logging.LogRecord) -> None:
     try:
         message = record.getMessage()
-    except Exception:  # noqa: BLE001 - arguments that do not fit are somebody's bug, and may still be secrets
+    except Exception:  # noqa: BLE001 - arguments that do not fit the format are a bug, and may still be secrets
         message = f"{record.msg} {record.args}"
     shown = redact(message)
     if shown != message:
@@ -57,7 +57,7 @@ def _redact_message(record: logging.LogRecord) -> None:
 
 
 def _without_rows(trace: str, error: BaseException) -> str:
-    """Put the SQLSTATE in the place of what psycopg2 says: DETAIL and CONTEXT quote rows."""
+    """Replace psycopg2's messages by their SQLSTATE: DETAIL and CONTEXT quote rows."""
     for one in _chain(error):
         if isinstance(one, psycopg2.Error) and str(one).strip():
             trace = trace.replace(str(one).rstrip("\n"), f"SQLSTATE {one.pgcode}")
@@ -65,7 +65,7 @@ def _without_rows(trace: str, error: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Walk through an exception and all that it came from."""
+    """Yield an exception and all its causes and contexts."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:

@@ -1,11 +1,11 @@
-"""Names of tables as a request writes them: `schema.table`, double quotes only where a name holds a dot."""
+"""Table names as a request writes them: `schema.table`, with double quotes only if a name holds a dot."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-# PostgreSQL cuts longer names short and only gives a notice (NAMEDATALEN - 1), so that two of them could meet.
+# NAMEDATALEN - 1. PostgreSQL truncates a longer name with only a NOTICE, so two long names could become the same.
 MAX_NAME_BYTES = 63
 
 _PART = r'"((?:[^"]|"")+)"|([^".][^.]*)'
@@ -14,20 +14,20 @@ _QUALIFIED = re.compile(rf"(?:{_PART})(?:\.(?:{_PART}|([^\"].*)))?", re.DOTALL)
 
 @dataclass(frozen=True)
 class QualifiedName:
-    """A table or view, its schema None where the request left it out. Taken as written, case included."""
+    """The name of a table or view, as written, case included. The schema is None if the request omits it."""
 
     schema: str | None
     name: str
 
     def __str__(self) -> str:
-        """Return the name as a person reads it."""
+        """Return the name for a person."""
         return self.name if self.schema is None else f"{self.schema}.{self.name}"
 
 
 def parse_qualified_name(text: str) -> QualifiedName:
     """Read `table`, `schema.table` or `"a.schema"."a.table"`.
 
-    The schema ends at the first dot outside double quotes. Inside them, two double quotes stand for one.
+    The schema ends at the first dot outside double quotes. Inside quotes, two double quotes mean one.
 
     Args:
         text: the name as the request has it.
@@ -36,11 +36,11 @@ def parse_qualified_name(text: str) -> QualifiedName:
         The two parts.
 
     Raises:
-        ValueError: the text has no such form, or a part is longer than 63 bytes.
+        ValueError: the text has none of these forms, or a part is longer than 63 bytes.
     """
     match = _QUALIFIED.fullmatch(text)
     if match is None:
-        raise ValueError('must be "table" or "schema.table"; put a part in double quotes where it holds a dot')
+        raise ValueError('must be "table" or "schema.table"; put a part in double quotes if it holds a dot')
     first_quoted, first_plain, second_quoted, second_plain, rest = match.groups()
     first = _unquote(first_quoted, first_plain)
     second = _unquote(second_quoted, second_plain or rest)
@@ -53,7 +53,7 @@ def parse_qualified_name(text: str) -> QualifiedName:
 
 
 def check_name(text: str) -> str:
-    """Return a name, unless PostgreSQL would cut it short, so that it would mean another object.
+    """Return a name, unless PostgreSQL would truncate it and so refer to another object.
 
     Raises:
         ValueError: it is empty or too long.
@@ -64,11 +64,13 @@ def check_name(text: str) -> str:
 
 
 def shown_name(name: str, place: int) -> str:
-    """Name a column of a file, unless it goes over several lines: then it is rather a piece of the file's rows.
+    """Return a column's name for a message, or its position if the name spans several lines.
+
+    Such a name is more likely a piece of the file's rows.
 
     Args:
         name: as the header has it.
-        place: its position, the first is 1.
+        place: its position; the first is 1.
     """
     return f"column {place}" if "\n" in name or "\r" in name else name
 

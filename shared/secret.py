@@ -1,8 +1,8 @@
-"""Secrets: a type that prints as ***, and a search that finds the same text wherever else it stands.
+"""Secrets: a type that prints as ***, and a search that removes the same text from messages and logs.
 
-Whatever holds a password, a token, a key or a signature is a `Secret` from the moment it is read. That keeps it out of
-every `repr`. It does not keep it out of what others write: urllib3 logs the query of a URL, signature included, and
-libpq quotes a host. So every secret that is alive is known here, and `redact` takes all of them out of a text.
+A password, token, key or signature is a `Secret` from the moment it is read. That keeps it out of every `repr`, but not
+out of what libraries write: urllib3 logs the query of a URL, signature included, and libpq quotes a host. So this
+module keeps track of every live secret, and `redact` removes all of them from a text.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from pydantic import SecretStr
 
 SHOWN = "***"
 
-# Of a message that a server wrote, in characters.
+# The most that is kept of a server's message, in characters.
 _LONGEST_MESSAGE = 1000
 
-# Shorter ones would take letters out of every word, and so tell what they are.
+# Redacting shorter secrets would punch holes into ordinary words and so reveal them.
 _SHORTEST = 4
 _MOST_INNER = 10
 
-# Where a secret holds more than itself: a SAS, a connection string, a connection URI.
+# The secret part of a longer secret: a SAS, a connection string, a connection URI.
 _NAMED = re.compile(r"(?:^|[?&;])(?:sig|accountkey|sharedaccesssignature|password|sslpassword)=([^&;]+)", re.IGNORECASE)
 
 _live: WeakValueDictionary[int, Secret] = WeakValueDictionary()
-# Reentrant: the garbage collector may run in the middle of it, and what it collects may log, which comes back here.
+# Reentrant: the garbage collector may run while the lock is held, and what it collects may log, which locks again.
 _lock = threading.RLock()
 _shown: ContextVar[tuple[Secret, ...]] = ContextVar("shown_to_server", default=())
 
 
 class Secret(SecretStr):
-    """Text that is shown nowhere. `get_secret_value()` gives it to the one that it is for."""
+    """Text that is never displayed. `get_secret_value()` returns it for its intended use."""
 
     def __init__(self, secret_value: str) -> None:
         super().__init__(secret_value)
-        # Found once: every log line is searched.
+        # Computed once, since every log line is searched for them.
         self._written = tuple(_ways_to_write(secret_value))
         with _lock:
             _live[id(self)] = self
@@ -52,12 +52,12 @@ class Secret(SecretStr):
 
     @property
     def written(self) -> tuple[str, ...]:
-        """The texts that would give the secret away."""
+        """The texts that would reveal the secret."""
         return self._written
 
 
 def redact(text: str) -> str:
-    """Take every secret that is alive out of a text. For logs: to a caller it would tell which guess is a secret."""
+    """Remove every live secret from a text. For logs only: it would tell a caller which guess is a secret."""
     with _lock:
         alive = list(_live.values())
     return _without(alive, text)
@@ -65,7 +65,7 @@ def redact(text: str) -> str:
 
 @contextmanager
 def shown_to_server(secret: Secret | None) -> Iterator[None]:
-    """Note that a server is shown a secret while the body runs: its messages may repeat it."""
+    """Record that the body sends a secret to a server, whose messages may repeat it."""
     token = _shown.set((*_shown.get(), *(() if secret is None else (secret,))))
     try:
         yield
@@ -74,7 +74,7 @@ def shown_to_server(secret: Secret | None) -> Iterator[None]:
 
 
 def redact_from_server(text: str) -> str:
-    """Take out of a server's text what it was shown, and cut it short: a server may say anything, of any length."""
+    """Remove from a server's text the secrets it was sent, and shorten it: a server may send any text of any length."""
     text = _without(_shown.get(), text)
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]} ..."
 
@@ -87,11 +87,11 @@ def _without(secrets: Iterable[Secret], text: str) -> str:
 
 
 def _inner(value: str) -> Iterator[str]:
-    """Find the secrets inside a secret."""
+    """Yield the secrets inside a secret."""
     yield from (found[1] for found in islice(_NAMED.finditer(value), _MOST_INNER))
     _, is_url, rest = value.partition("://")
     if is_url:
-        # Up to the last @ and up to the first one: a password may hold one that was not escaped.
+        # Up to the last @ and up to the first: a password may hold an @ that was not escaped.
         for who in (rest.rpartition("@")[0], rest.partition("@")[0]):
             yield who.partition(":")[2]
 
@@ -99,7 +99,7 @@ def _inner(value: str) -> Iterator[str]:
 def _ways_to_write(value: str) -> Iterator[str]:
     for text in {value, *_inner(value)}:
         plain = {text, unquote(text), unquote_plus(text)}
-        # As a URL has it, in upper and lower case, and as JSON and Python's repr have it.
+        # As written in a URL, with escapes in upper and lower case, in JSON, and by Python's repr.
         escaped = {quote(one, safe=safe) for one in plain for safe in ("", "/")}
         escaped |= {re.sub("%[0-9A-F]{2}", lambda code: code[0].lower(), one) for one in escaped}
         escaped |= {json.dumps(one)[1:-1] for one in plain} | {repr(one)[1:-1] for one in plain}

@@ -1,4 +1,4 @@
-"""The JSON body of a request -> `RestoreRequest`. All faults are found at once, and no value is repeated in one."""
+"""Parses the JSON body of a request. Reports all faults at once; no fault repeats a value."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from shared.errors import Fault, InvalidJson, InvalidRequest, RequestTooLarge
 from shared.model.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
 from shared.names import MAX_NAME_BYTES
 
-# Data Factory takes an answer of 4 MB at most, and a person reads fewer.
+# Data Factory accepts answers of 4 MB at most, and a person reads fewer faults than that.
 _MOST_FAULTS = 100
-# 1,600 columns with names of 63 bytes, mapped, are a fifth of it.
+# A column_map of 1,600 columns with names of 63 bytes needs a fifth of it.
 _MOST_BYTES = 1024 * 1024
 
 
@@ -36,12 +36,12 @@ def parse_request(
         The request, frozen.
 
     Raises:
-        RequestTooLarge: the body has more than 1 MiB.
+        RequestTooLarge: the body is larger than 1 MiB.
         InvalidJson: the body is not one JSON object.
-        InvalidRequest: fields are unknown, missing or wrong; `details` names each of them, 100 at most.
-        InvalidArchiveUrl: nothing but `adls_url` is wrong.
-        StorageHostNotAllowed: the same, because of its host.
-        ConfigurationError: a bare path meets a default that cannot be read.
+        InvalidRequest: fields are unknown, missing or wrong; `details` names each, up to 100.
+        InvalidArchiveUrl: only `adls_url` is wrong.
+        StorageHostNotAllowed: only the host of `adls_url` is wrong.
+        ConfigurationError: `adls_url` is a bare path, and the default account or file system cannot be read.
     """
     if len(body) > _MOST_BYTES:
         raise RequestTooLarge(f"the body has {len(body)} bytes, more than {_MOST_BYTES}")
@@ -68,7 +68,7 @@ def _load_json(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
     except ValueError as exc:
-        # Only the place is told: the text around it may be a password.
+        # Report only the position: the text around it may be a password.
         place = f" at line {exc.lineno} column {exc.colno}" if isinstance(exc, json.JSONDecodeError) else ""
         reason = str(exc) if isinstance(exc, _JsonRuleError) else "the body is not valid JSON"
         raise InvalidJson(reason + place) from None
@@ -78,12 +78,12 @@ def _load_json(body: bytes) -> dict[str, Any]:
 
 
 class _JsonRuleError(ValueError):
-    """JSON that Python would read but that says two things, or nothing."""
+    """JSON that Python accepts but that is ambiguous or not standard."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({name for name, _ in pairs}) != len(pairs):
-        raise _JsonRuleError("an object of the body holds the same name twice")
+        raise _JsonRuleError("an object in the body has the same name twice")
     return dict(pairs)
 
 
@@ -92,7 +92,7 @@ def _no_constant(_: str) -> Any:
 
 
 def _unstorable_text(value: Any, path: tuple[str | int, ...]) -> Iterator[Fault]:
-    """Find what neither PostgreSQL nor UTF-8 can hold: the character zero, and half of a surrogate pair."""
+    """Find text that PostgreSQL or UTF-8 cannot hold: U+0000, and half of a surrogate pair."""
     if isinstance(value, str):
         if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
             yield Fault("InvalidValue", "must not hold U+0000 or half a surrogate pair", _target(path))
@@ -106,7 +106,7 @@ def _unstorable_text(value: Any, path: tuple[str | int, ...]) -> Iterator[Fault]
 
 
 def _without_nulls(document: dict[str, Any]) -> dict[str, Any]:
-    """Drop what is null, at the top and in each section: to callers that is the same as left out."""
+    """Drop null fields, at the top level and in each section: null means the same as omitted."""
     return {
         name: {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
         for name, value in document.items()
@@ -123,7 +123,7 @@ def _fault(error: ErrorDetails) -> Fault:
     if error["type"] == "adls_url":
         return Fault(error["ctx"]["error"].code, error["msg"], _target(path))
     in_csv_options = path[:2] == ("copy", "csv_options")
-    if in_csv_options and len(path) > 2:  # noqa: PLR2004 - behind the two names of the section
+    if in_csv_options and len(path) > 2:  # noqa: PLR2004 - an option's name follows those of the two sections
         path = (*path[:2], str(path[2]).upper(), *path[3:])
     if code == "UnknownField":
         return Fault(code, "unknown field" + _did_you_mean(path, in_csv_options=in_csv_options), _target(path))
@@ -148,6 +148,6 @@ def _did_you_mean(path: tuple[str | int, ...], *, in_csv_options: bool) -> str:
 
 
 def _target(path: tuple[str | int, ...]) -> str:
-    """Write a place in the request, cut short: an unknown name can be of any length, and hold any character."""
+    """Format a path into the request, shortened: an unknown name can have any length and hold any character."""
     text = ".".join(str(part)[:MAX_NAME_BYTES] for part in path) or "body"
     return text.encode("utf-8", "replace").decode("utf-8")

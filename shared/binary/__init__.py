@@ -1,1 +1,1 @@
-"""CSV -> PostgreSQL's binary COPY format, by Arrow and pgpq."""
+"""Converts CSV to PostgreSQL's binary COPY format, with Arrow and pgpq."""

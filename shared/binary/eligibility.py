@@ -1,4 +1,4 @@
-"""What may go to the server in binary. Needs neither pyarrow nor pgpq: it is asked before they are loaded."""
+"""Decides whether a file may be copied in binary. Needs neither pyarrow nor pgpq: it runs before they are loaded."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Literal, TypeAlias
 
+from shared.csvfile.head import clean_encoding_name
 from shared.csvfile.options import CsvOptions
 from shared.timescale.table import Column
 
@@ -26,8 +27,8 @@ Kind: TypeAlias = Literal[
     "jsonb",
 ]
 
-# As `format_type` writes them. What a modifier asks for (length, precision) the server does itself after the
-# binary form was read, by the same function as after the text form.
+# Types as `format_type` writes them. The server applies a modifier (length, precision) itself after it has read the
+# binary form, by the same function as after the text form.
 _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"smallint", "smallint"),
     (r"integer", "integer"),
@@ -43,53 +44,54 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"text|character varying(\(\d+\))?|character\(\d+\)|bpchar|json", "text"),
     (r"jsonb", "jsonb"),
 )
-# Where binary surely gains, unpacked, with the libraries' import (docs/performance_binary.md).
+# Unpacked size from which binary is certainly faster, the import of the libraries included
+# (docs/performance_binary.md).
 FEWEST_BYTES = 16 * 1024 * 1024
 
 _LIBRARIES = ("pyarrow", "pgpq")
-# The digits that Arrow's decimal128 holds.
+# The precision of Arrow's decimal128.
 _MOST_DIGITS = 38
-# Arrow does not find one of 32 KiB and more.
+# Arrow does not recognize a marker of 32 KiB or more.
 _LONGEST_NULL = 1024
 _UTF8_NAMES = frozenset({"utf8", "unicode"})
 
 
 class NotEncodable(Exception):
-    """Something in the file is not proved to be read as PostgreSQL reads it: the text way decides.
+    """The file may be read otherwise than PostgreSQL would read it, so it must be copied as text.
 
-    The message holds nothing of the data, since psycopg2 sends it to the server, whose log shows it.
+    The message holds no data, since psycopg2 sends it to the server, which logs it.
     """
 
 
 def demand(*, holds: bool, what: str) -> None:
-    """Raise NotExact unless it holds. `what` must not show the data: it may reach the server's log."""
+    """Raise NotEncodable unless a condition holds. `what` must not show data: it may reach the server's log."""
     if not holds:
         raise NotEncodable(what)
 
 
 def not_plain(kind: Kind) -> str:
-    """Say that a value is in a form that goes the text way."""
+    """Return the reason for a value in a form that is copied only as text."""
     return f"not a plain {kind}"
 
 
 def kind_of(type_sql: str) -> Kind | None:
-    """Say how a type is written in binary.
+    """Return how a type is written in binary.
 
     Args:
         type_sql: as PostgreSQL's `format_type` writes it.
 
     Returns:
-        None where it is not proved that both forms agree: arrays, enums, domains, intervals and everything else.
+        The kind; None if it is not proved that both forms agree: arrays, enums, domains, intervals and all others.
     """
     kind = next((kind for pattern, kind in _KINDS if re.fullmatch(pattern, type_sql)), None)
     return None if kind == "numeric" and not _fits(*precision_of(type_sql)) else kind
 
 
 def precision_of(type_sql: str) -> tuple[int, int]:
-    """Return how many digits a `numeric` has in all, and how many of them behind the point.
+    """Return the precision and the scale of a `numeric`.
 
     Args:
-        type_sql: `numeric(12,3)` for instance.
+        type_sql: for instance `numeric(12,3)`.
     """
     digits, behind = re.findall(r"\d+", type_sql)
     return int(digits), int(behind)
@@ -102,16 +104,16 @@ def _fits(digits: int, behind: int) -> bool:
 def reason_for_text(
     columns: Sequence[Column], options: CsvOptions, *, server_encoding: str, csv_bytes: int | None = None
 ) -> str | None:
-    """Say what speaks against the binary way, before the file is looked at.
+    """Return why the file must be copied as text, as far as is known before it is read.
 
     Args:
         columns: of the target, in the file's order.
-        options: the request's.
-        server_encoding: of the database, PostgreSQL's name.
-        csv_bytes: about how long the file is, unpacked; None where that does not matter.
+        options: the request's csv options.
+        server_encoding: the database's encoding, by PostgreSQL's name.
+        csv_bytes: approximate length of the file, unpacked; None if it does not matter.
 
     Returns:
-        The reason, or None where nothing does.
+        The reason, or None if there is none.
     """
     for library in _LIBRARIES:
         if find_spec(library) is None:
@@ -126,20 +128,15 @@ def reason_for_text(
 
 def _against_options(columns: int, options: CsvOptions, server_encoding: str) -> str | None:
     if columns < 2:  # noqa: PLR2004
-        # An empty line is a row then, and a line \. is one or is the end, as the server's version has it.
-        return "the file has one column only"
+        # With one column an empty line is a row, and a line \. is a row or the end, depending on the server's version.
+        return "the file has only one column"
     if options.delimiter in r"\." or options.quote == "\\":
-        # Two cells then make this line; or a quote and a full stop do, where PostgreSQL before 18 ends all the same.
+        # Two cells can then form the line \. and a quote with a full stop can too; PostgreSQL before 18 stops at both.
         return "the DELIMITER is a backslash or a full stop, or the QUOTE a backslash"
     if len(options.null.encode()) > _LONGEST_NULL:
         return "the NULL marker is very long"
     if options.default is not None:
         return "DEFAULT is given"
-    encodings = {name: _plain(name) for name in (options.encoding, server_encoding)}
+    encodings = {name: clean_encoding_name(name) for name in (options.encoding, server_encoding)}
     other = [name for name, plain in encodings.items() if plain not in _UTF8_NAMES]
     return f"the encoding {other[0]} is not UTF8" if other else None
-
-
-def _plain(encoding: str) -> str:
-    # As clean_encoding_name() in PostgreSQL's src/common/encnames.c.
-    return "".join(c for c in encoding.lower() if c.isascii() and c.isalnum())

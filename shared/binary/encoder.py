@@ -1,4 +1,4 @@
-"""CSV to PostgreSQL's binary COPY format, block by block: the same rows, or NotExact."""
+"""Encodes CSV as PostgreSQL's binary COPY, block by block. Yields exactly the same rows, or raises NotEncodable."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from shared.binary.values import reader_of
 from shared.csvfile.options import CsvOptions
 from shared.timescale.table import Column
 
-# As much is encoded at once.
+# The amount that is encoded at once.
 BLOCK_BYTES = 1024 * 1024
-# A record that is longer than this is left to the text way.
+# A longer record is copied only as text.
 _MOST_RECORD_BYTES = 4 * 1024 * 1024
 
 
 def reason_in_sample(columns: Sequence[Column], options: CsvOptions, sample: bytes) -> str | None:
-    """Try the file's beginning, so that a form that never goes binary is known before anything is written.
+    """Encode the beginning of the file, to find a reason for text before anything is written.
 
     Args:
         columns: as for `reason_for_text`.
-        options: the request's.
-        sample: the file's first bytes after a byte order mark, cut anywhere; a megabyte shows most.
+        options: the request's csv options.
+        sample: the file's first bytes after a byte order mark, cut anywhere; a megabyte shows most reasons.
 
     Returns:
-        What is not proved to be read as PostgreSQL reads it, or None.
+        The reason, or None if there is none.
     """
     rows = BinaryRows(columns, options)
     try:
@@ -43,10 +43,10 @@ def reason_in_sample(columns: Sequence[Column], options: CsvOptions, sample: byt
 
 
 class BinaryRows:
-    """The rows of one CSV as a binary COPY.
+    """Encodes the rows of one CSV for a binary COPY.
 
     Attributes:
-        rows: how many were written so far.
+        rows: number of rows encoded so far.
     """
 
     def __init__(self, columns: Sequence[Column], options: CsvOptions) -> None:
@@ -60,7 +60,7 @@ class BinaryRows:
             reader_of(kind, column.type_sql) for kind, column in zip(kinds, columns, strict=True) if kind is not None
         ]
         demand(holds=len(self._readers) == len(columns), what="a type that has no binary form here")
-        # The columns' own names may stand twice in a file, and say nothing to the server.
+        # Not the columns' own names: a file may repeat one, and the server ignores them.
         fields = [pa.field(f"c{number}", type_) for number, (type_, _) in enumerate(self._readers)]
         self._schema = pa.schema(fields)
         builders = {field.name: ArrowToPostgresBinaryEncoder.infer_encoder(field) for field in fields}
@@ -71,16 +71,16 @@ class BinaryRows:
         self._header = self._encoder.write_header()
 
     def encode(self, blocks: Iterable[bytes]) -> Generator[bytes, None, None]:
-        """Turn the file into what `COPY ... FROM STDIN (FORMAT binary)` takes.
+        """Encode the file for `COPY ... FROM STDIN (FORMAT binary)`.
 
         Args:
             blocks: the file's bytes after a byte order mark, cut anywhere.
 
         Yields:
-            The next bytes. `COPY` has to end only after the last ones.
+            The encoded bytes. The COPY is complete only after the last ones.
 
         Raises:
-            NotExact: something is not proved to be read as PostgreSQL reads it. What was sent is to be rolled back.
+            NotEncodable: something may be read otherwise than PostgreSQL reads it. Roll back what was sent.
         """
         yield self._header
         rest = b""
@@ -90,7 +90,7 @@ class BinaryRows:
             if encoded:
                 yield encoded
         if rest:
-            # The last line needs no end.
+            # The last line needs no line end.
             encoded, rest = self.encode_whole_records(rest + self._records.line_end)
             demand(holds=not rest, what="the file ends inside quotes, or its only line has no end")
             if encoded:
@@ -98,19 +98,22 @@ class BinaryRows:
         yield self.end()
 
     def encode_whole_records(self, data: bytes) -> tuple[bytes, bytes]:
-        """Write the rows of the records that are whole, as far as the encoder gives them away, and return what is left.
+        """Encode the complete records of some data.
 
         Args:
-            data: of the file, from the beginning of a record on.
+            data: bytes of the file, from the beginning of a record.
+
+        Returns:
+            The bytes that the encoder releases so far, and the rest of the data, which is no complete record.
 
         Raises:
-            NotExact: as `encode`.
+            NotEncodable: as `encode`.
         """
         cells, size = self._records.read(data)
         return b"" if cells is None else self._rows(cells), data[size:]
 
     def end(self) -> bytes:
-        """Return what the encoder still holds of the rows, and the end of the file."""
+        """Return the rest of the rows from the encoder, and the trailer."""
         return bytes(self._encoder.finish())
 
     def _rows(self, cells: Cells) -> bytes:
@@ -122,14 +125,14 @@ class BinaryRows:
         return bytes(self._encoder.write_batch(batch))
 
     def _with_nulls(self, name: str, values: Any) -> Any:
-        """Say which cells are NULL: as `NextCopyFrom` in PostgreSQL's copyfromparse.c decides it."""
+        """Set the cells that are NULL, by the rules of `NextCopyFrom` in PostgreSQL's copyfromparse.c."""
         options, marker = self._options, self._options.null.encode()
         forces_null = options.force_null == ("*",) or name in options.force_null
         forces_not_null = options.force_not_null == ("*",) or name in options.force_not_null
         if not (forces_null or forces_not_null):
             return values
         unquoted = values.is_null()
-        # What is the marker and yet no null stood in quotes.
+        # A cell that equals the marker and is not null was quoted.
         quoted = pc.fill_null(pc.equal(values, pa.scalar(marker, pa.binary())), False)  # noqa: FBT003 - fills
         if forces_not_null:
             values = pc.if_else(unquoted, pa.scalar(marker, pa.binary()), values)
@@ -137,7 +140,7 @@ class BinaryRows:
 
 
 def _in_size(blocks: Iterable[bytes]) -> Generator[list[bytes], None, None]:
-    """Cut and put together blocks, so that all but the last have about one size."""
+    """Split and group blocks, so that all groups but the last have about the same size."""
     waiting: list[bytes] = []
     size = 0
     for block in blocks:

@@ -1,10 +1,10 @@
-"""Splits CSV into records and cells where COPY splits them, or says that it cannot tell.
+"""Splits CSV into records and cells exactly where COPY does, or raises NotEncodable if that is uncertain.
 
 COPY's rules are those of `CopyReadLineText` and `CopyReadAttributesCSV` in PostgreSQL's
-src/backend/commands/copyfromparse.c. The splitting is done by Arrow's reader (cpp/src/arrow/csv/parser.cc), whose rules
-differ: to it a quote means something at a cell's beginning only, a lone carriage return ends a line, an empty line is a
-record, and a byte order mark at the beginning is left out. So there must be none, and what was read is compared with
-the bytes: lengths add up only where none of the others happened, since each of them makes the sum too large.
+src/backend/commands/copyfromparse.c. Arrow's reader does the splitting (cpp/src/arrow/csv/parser.cc). Its rules differ:
+it recognizes a quote only at the beginning of a cell, ends a line at a lone carriage return, takes an empty line as a
+record, and skips a byte order mark at the beginning. So a byte order mark is refused, and the total length of the cells
+is compared with the bytes. Each of the other three differences makes the sum too large.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _OTHER_CELLS = "a record has too few or too many cells"
 _LONE_RETURN = "a carriage return stands alone"
 _MEETING = "quotes and escapes meet"
 _LONG_RECORD = "a record has very many lines"
-# Where quotes are looked for line by line. Each step takes about a microsecond.
+# Lines that are searched for quotes one by one. Each step takes about a microsecond.
 _MOST_STEPS = 20_000
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Whole records.
+    """The cells of complete records.
 
     Attributes:
-        columns: an Arrow array of type `binary` for each; null is an unquoted cell that is the NULL marker.
-        rows: how many records.
+        columns: an Arrow array of type `binary` for each column; null means an unquoted NULL marker.
+        rows: number of records.
     """
 
     columns: list[Any]
@@ -48,11 +48,11 @@ class RecordReader:
 
     Args:
         options: how the file is written.
-        columns: how many a record has.
-        texts: which of them may hold a quotation mark. In the others, whoever reads their cells is to refuse one.
+        columns: number of columns of a record.
+        texts: the columns that may hold a quotation mark. The readers of all other columns must refuse one.
 
     Attributes:
-        line_end: of the first record, and so of all; empty before it was seen.
+        line_end: the line end of the first record, and so of all; empty until the first record was read.
     """
 
     def __init__(self, options: CsvOptions, columns: int, texts: Sequence[int]) -> None:
@@ -70,22 +70,22 @@ class RecordReader:
             quoted_strings_can_be_null=False,
             null_values=[options.null],
         )
-        # Any other quote could stand in a number.
+        # Any other QUOTE could occur in a number.
         self._quotable = texts if options.quote in "\"'" else range(columns)
         self._skips_header = options.has_header
         self.line_end = b""
 
     def read(self, data: bytes) -> tuple[Cells | None, int]:
-        """Read the records that are whole.
+        """Read the complete records.
 
         Args:
-            data: of the file, from the beginning of a record on.
+            data: bytes of the file, from the beginning of a record.
 
         Returns:
-            The records, None where there are none but the header; and how many bytes they take, the header included.
+            The records, or None if there are none besides the header; and their length in bytes, header included.
 
         Raises:
-            NotExact: COPY might split it otherwise.
+            NotEncodable: COPY might split them otherwise.
         """
         demand(holds=b"\0" not in data, what="a byte is zero")
         end, quotes = self._cut(data)
@@ -102,16 +102,16 @@ class RecordReader:
         return cells, end
 
     def _cut(self, data: bytes) -> tuple[int, int]:
-        """Find the end of the last whole record: a line feed behind an even number of quotes; 0 where there is none.
+        """Find the end of the last complete record: a line feed after an even number of quotes.
 
         Returns:
-            The end, and how many quotes stand before it.
+            The end, 0 if there is none, and the number of quotes before it.
         """
         end = data.rfind(b"\n") + 1
         quotes = data.count(self._quote, 0, end)
         steps = 0
         while end and quotes % 2:
-            # All behind the last quote stands inside.
+            # Everything after the last quote is inside quotes.
             opening = data.rfind(self._quote, 0, end)
             end = data.rfind(b"\n", 0, opening) + 1
             quotes -= 1 + data.count(self._quote, end, opening)
@@ -120,7 +120,7 @@ class RecordReader:
         return end, quotes
 
     def _after_header(self, data: bytes) -> int:
-        """Say where the header ends, the first time; 0 ever after."""
+        """Return the end of the header at the first call, 0 afterwards."""
         if not self._skips_header:
             return 0
         self._skips_header = False
@@ -128,7 +128,7 @@ class RecordReader:
         demand(holds=_is_utf8(header), what="the header is not UTF-8")
         text = header.removesuffix(b"\n").removesuffix(b"\r")
         demand(holds=b"\r" not in self._outside_quotes(text), what=_LONE_RETURN)
-        # At which PostgreSQL before 18 stops reading.
+        # PostgreSQL before 18 stops reading at it.
         demand(holds=text != b"\\.", what="the header is an end marker")
         if self._escape != self._quote:
             demand(holds=self._quote not in text or self._escape not in text, what=_MEETING)
@@ -151,17 +151,17 @@ class RecordReader:
         return b"".join(text.split(self._quote)[::2])
 
     def _compare(self, data: bytes, begin: int, end: int, quotes: int, cells: Cells) -> None:
-        """Demand that what was read is what stands there, in which there are so many quotes."""
+        """Demand that the cells account for all bytes of the records, which hold that many quotes."""
         columns = cells.columns
         inside = sum(data_of(columns[number]).count(self._quote) for number in self._quotable) if quotes else 0
-        # Each quote was taken for one of a pair around a cell, or before a quote that is meant, and left out.
+        # Arrow drops the quotes around a cell, and the one that doubles a quote in it.
         left_out = quotes - inside
         ends = cells.rows * (len(columns) - 1 + len(self.line_end))
         nulls = sum(column.null_count for column in columns) * len(self._null)
         lengths = sum(size_of(column) for column in columns)
         demand(holds=end - begin == lengths + nulls + ends + left_out, what=_OTHER_CELLS)
         if self.line_end == b"\n" and data.find(b"\r", begin, end) >= 0:
-            # Where lines end in both bytes, a lone one is told by the sum.
+            # If lines end in \r\n, the sum above reveals a lone \r.
             demand(holds=b"\r" not in self._outside_quotes(data[begin:end]), what=_LONE_RETURN)
         if quotes and self._escape != self._quote:
             demand(holds=not inside and data.find(self._escape, begin, end) < 0, what=_MEETING)
@@ -169,10 +169,10 @@ class RecordReader:
             demand(holds=self._stand_at_edges(data[begin:end]), what="a quote stands inside a cell")
 
     def _stand_at_edges(self, block: bytes) -> bool:
-        """Whether every quote stands at the edge of a cell, or is doubled."""
+        """Whether every quote is at the edge of a cell, or doubled."""
         edges = set(self._delimiter + b"\r\n")
-        # Every other piece is outside quotes, and empty where a quote is doubled. Without a loop of Python's own: a
-        # block of JSON has a hundred thousand quotes.
+        # Every other piece is outside quotes, and is empty if the quote is doubled. No Python loop: a block of JSON has
+        # a hundred thousand quotes.
         first, *between = block.split(self._quote)[::2]
         last = between.pop()
         pieces = list(filter(None, between))
@@ -181,7 +181,7 @@ class RecordReader:
 
 
 def _first_line(data: bytes, quote: bytes) -> bytes:
-    """Return the first line whose end stands outside quotes. There is one."""
+    """Return the first line whose end is outside quotes. There must be one."""
     end = data.index(b"\n") + 1
     is_odd = data.count(quote, 0, end) % 2
     steps = 0

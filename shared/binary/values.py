@@ -1,13 +1,14 @@
-"""The cells of one column as an Arrow array of its type, where Arrow's parsers provably read what PostgreSQL reads.
+"""Converts the cells of a column to its Arrow type, if Arrow's parsers provably read what PostgreSQL reads.
 
-Arrow takes less than PostgreSQL does, but for what is refused here: whole numbers in hexadecimal digits, `nan(1)`,
-floats that are too large or too small for their type, and numerics that run over while they are read
-(cpp/src/arrow/util/value_parsing.h, cpp/src/arrow/util/decimal.cc). Times are in times.py.
+Arrow accepts less than PostgreSQL does, with a few exceptions, which this module refuses: integers in hexadecimal
+digits, `nan(1)`, floats that are too large or too small for their type, and numerics that overflow while they are read
+(cpp/src/arrow/util/value_parsing.h, cpp/src/arrow/util/decimal.cc).
 
-An Arrow array of `binary` holds the bytes of its cells one after the other. Arrow's parser of times
-(cpp/src/arrow/util/value_parsing.h) takes the forms of ISO 8601 with a date of ten characters. PostgreSQL reads them as
-well, and alike, except the year 0 and zones of 16 hours and more, which it refuses, and times without minutes or
-seconds.
+Arrow's parser of times (cpp/src/arrow/util/value_parsing.h) accepts the forms of ISO 8601 with a date of ten
+characters. PostgreSQL reads them alike, with these exceptions: it refuses the year 0 and zones of 16 hours or more, and
+times without minutes or seconds differ.
+
+An Arrow array of `binary` holds the bytes of its cells one after the other.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from shared.binary.eligibility import Kind, NotEncodable, demand, not_plain, pre
 
 
 def size_of(cells: Any) -> int:
-    """Return how many bytes all cells have together; nulls have none."""
+    """Return the total length of all cells in bytes; nulls have none."""
     begin, end = _bounds(cells)
     return end - begin
 
@@ -38,12 +39,12 @@ def data_of(cells: Any) -> bytes:
 
 
 def text_of(cells: Any) -> Any:
-    """Return the same cells as an array of `string`. Nothing is copied, nor is the encoding looked at."""
+    """Return the cells as an array of `string`, without copying them or checking their encoding."""
     return pa.Array.from_buffers(pa.string(), len(cells), cells.buffers(), cells.null_count, cells.offset)
 
 
 def lengths(cells: Any) -> tuple[int, int]:
-    """Return how many bytes the shortest and the longest cell have, nulls left out; both are 0 where none is left."""
+    """Return the lengths of the shortest and the longest cell that is not null; both are 0 if all are null."""
     found = pc.min_max(pc.binary_length(cells)).as_py()
     return found["min"] or 0, found["max"] or 0
 
@@ -57,7 +58,7 @@ def cast(cells: Any, type_: Any, kind: Kind) -> Any:
         kind: for the error.
 
     Raises:
-        NotExact: Arrow does not read one of them.
+        NotEncodable: Arrow cannot read one of them.
     """
     try:
         return text_of(cells).cast(type_)
@@ -76,8 +77,8 @@ _DATE_LENGTH = len("2025-01-01")
 _TIME_LENGTH = len("2025-01-01 00:00:00")
 _ZONE_HOURS = re.compile(rb"[+-](0[0-9]|1[0-5])")
 _WITH_MINUTES = re.compile(rb":[0-9]{2}")
-_YEAR_1 = datetime(1, 1, 1)  # noqa: DTZ001 - of UTC, as all that is compared with it
-# In a zone behind UTC, the last hours of the year 0 belong to the first day of the year 1.
+_YEAR_1 = datetime(1, 1, 1)  # noqa: DTZ001 - UTC, like the values compared with it
+# In a zone behind UTC, the last hours of the year 0 are on January 1 of the year 1 in UTC.
 _ZONED_YEAR_1 = datetime(1, 1, 2)  # noqa: DTZ001
 
 
@@ -91,7 +92,7 @@ def dates(cells: Any) -> Any:
         The same as `date32`.
 
     Raises:
-        NotExact: a cell is no date of ten characters, from the year 1 on.
+        NotEncodable: a cell is not a date of ten characters in the year 1 or later.
     """
     what = not_plain("date")
     days = cast(cells, pa.date32(), "date")
@@ -101,17 +102,17 @@ def dates(cells: Any) -> Any:
 
 
 def timestamps(cells: Any, *, zoned: bool) -> Any:
-    """Read points in time.
+    """Read timestamps.
 
     Args:
         cells: an array of `binary`.
-        zoned: for a `timestamptz`: all have a zone, or none has and then all are of UTC. Else: none has.
+        zoned: True for `timestamptz`: all cells have a zone, or none has and all are UTC. False: no cell has a zone.
 
     Returns:
         The same in microseconds.
 
     Raises:
-        NotExact: a cell is no date and time to the second, with up to six digits of it.
+        NotEncodable: a cell is not a date with a time to the second, with up to six fractional digits.
     """
     kind: Kind = "timestamptz" if zoned else "timestamp"
     what = not_plain(kind)
@@ -131,7 +132,7 @@ def timestamps(cells: Any, *, zoned: bool) -> Any:
 
 
 def _have_seconds(cells: Any) -> bool:
-    """Whether all cells begin as `2025-01-01 00:00:00` does, a digit being any character: what they are Arrow says."""
+    """Whether all cells begin like `2025-01-01 00:00:00`. Any character passes as a digit: Arrow checks those."""
     if not len(cells) - cells.null_count:
         return True
     if lengths(cells)[0] < _TIME_LENGTH:
@@ -147,7 +148,7 @@ def _have_seconds(cells: Any) -> bool:
 
 
 def _zones_are_known(cells: Any) -> bool:
-    """Whether PostgreSQL knows the zones, each of which Arrow knows: Z, +hh or +hh:mm, of less than 16 hours."""
+    """Whether PostgreSQL accepts the zones, which Arrow has accepted: Z, +hh or +hh:mm, of less than 16 hours."""
     tails = pc.binary_slice(cells, -3)
     found = [tail for tail in tails.unique().to_pylist() if tail is not None and not tail.endswith(b"Z")]
     minutes = [tail for tail in found if _WITH_MINUTES.fullmatch(tail)]
@@ -165,7 +166,7 @@ def _is_from(begin: datetime, times: Any) -> bool:
 
 
 _DIGITS = b"0123456789"
-# As COPY TO writes them, and no other: PostgreSQL reads more, but not of every form what Arrow reads.
+# Only as COPY TO writes them: PostgreSQL reads more forms, but some of them differently from Arrow.
 _WORDS_OF_FLOATS = frozenset({b"NaN", b"Infinity", b"-Infinity"})
 _TRUE = (b"t", b"true", b"True", b"TRUE", b"1")
 _FALSE = (b"f", b"false", b"False", b"FALSE", b"0")
@@ -175,15 +176,15 @@ _UUID_LENGTH = 36
 
 
 def reader_of(kind: Kind, type_sql: str) -> tuple[Any, Callable[[Any], Any]]:
-    """Return the Arrow type that a kind becomes, and what turns its cells into that.
+    """Return the Arrow type of a kind, and the function that converts cells to it.
 
     Args:
         kind: of the column.
         type_sql: its type as `format_type` writes it.
 
     Returns:
-        The type, and a function of an array of `binary`. It raises NotExact where a cell is not proved to be read
-        as PostgreSQL reads it; nulls stay.
+        The type, and a function of an array of `binary`. It keeps nulls, and raises NotEncodable if a cell may be read
+        otherwise than PostgreSQL reads it.
     """
     if kind == "numeric":
         numeric = pa.decimal128(*precision_of(type_sql))
@@ -192,18 +193,18 @@ def reader_of(kind: Kind, type_sql: str) -> tuple[Any, Callable[[Any], Any]]:
 
 
 def _whole_numbers(cells: Any, type_: Any, kind: Kind) -> Any:
-    # Arrow reads 0xFF as -1 where it fits.
+    # Arrow also reads hexadecimal digits, and as a bit pattern: 0xFF is -1 if the type has eight bits.
     demand(holds=not data_of(cells).translate(None, _DIGITS + b"-"), what=not_plain(kind))
     return cast(cells, type_, kind)
 
 
 def _floats(cells: Any, type_: Any, kind: Kind) -> Any:
     numbers = cast(cells, type_, kind)
-    # Arrow takes any form of NaN, and infinity for what is too large.
+    # Arrow accepts any form of NaN, and reads a number that is too large as infinity.
     beyond = pc.invert(pc.is_finite(numbers))
     if pc.any(beyond).as_py():
         demand(holds=set(cells.filter(beyond).unique().to_pylist()) <= _WORDS_OF_FLOATS, what=not_plain(kind))
-    # And zero for what is too small.
+    # It reads a number that is too small as zero.
     zero = pc.equal(numbers, 0.0)
     if pc.any(zero).as_py():
         written = cells.filter(zero).unique().to_pylist()
@@ -214,12 +215,12 @@ def _floats(cells: Any, type_: Any, kind: Kind) -> Any:
 def _decimals(cells: Any, type_: Any) -> Any:
     what = not_plain("numeric")
     demand(holds=not data_of(cells).translate(None, _DIGITS + b"-."), what=what)
-    # Arrow does not see where a number runs over: not while it reads digits, nor when it adds some behind the point.
+    # Arrow does not detect an overflow, neither when it reads digits nor when it appends zeros to reach the scale.
     most_digits = lengths(cells)[1] + type_.scale
     if most_digits <= _DIGITS_OF_128_BITS:
         return cast(cells, type_, "numeric")
     demand(holds=most_digits <= _DIGITS_OF_256_BITS, what=what)
-    # A digit behind the last one that is kept ends in NotExact, since PostgreSQL rounds.
+    # A digit beyond the scale raises NotEncodable, since PostgreSQL rounds.
     long = cast(cells, pa.decimal256(_DIGITS_OF_256_BITS, type_.scale), "numeric")
     try:
         return long.cast(type_)
@@ -240,17 +241,17 @@ def _uuids(cells: Any) -> Any:
     count = len(data) // _UUID_LENGTH
     demand(holds=all(data[place::_UUID_LENGTH].count(b"-") == count for place in _HYPHENS), what=not_plain("uuid"))
     try:
-        # It passes over white space, but then there are fewer digits.
-        packed = bytes.fromhex(data.decode("ascii").replace("-", ""))
+        # fromhex skips white space, but then there are too few digits.
+        octets = bytes.fromhex(data.decode("ascii").replace("-", ""))
     except ValueError:
         raise NotEncodable(not_plain("uuid")) from None
-    demand(holds=len(packed) == count * 16, what=not_plain("uuid"))
-    values = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), count, [None, pa.py_buffer(packed)])
+    demand(holds=len(octets) == count * 16, what=not_plain("uuid"))
+    values = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), count, [None, pa.py_buffer(octets)])
     return values.take(_places_of_present(cells)) if cells.null_count else values
 
 
 def _places_of_present(cells: Any) -> Any:
-    """Number those cells that are not null."""
+    """Return the index of each cell among those that are not null."""
     present = cells.is_valid()
     return pc.if_else(present, pc.subtract(pc.cumulative_sum(present.cast(pa.int32())), 1), None)
 
@@ -258,7 +259,7 @@ def _places_of_present(cells: Any) -> Any:
 def _json(cells: Any) -> Any:
     text = text_of(cells)
     try:
-        # pgpq takes it for UTF-8 without a look.
+        # pgpq assumes UTF-8 without a check.
         text.validate(full=True)
     except pa.ArrowInvalid:
         raise NotEncodable("a jsonb is not UTF-8") from None

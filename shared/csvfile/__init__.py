@@ -1,1 +1,1 @@
-"""A CSV as COPY reads it. Knows neither the archive nor the database."""
+"""Reads CSV as COPY does. Knows neither the archive nor the database."""

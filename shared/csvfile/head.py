@@ -1,29 +1,30 @@
-"""The first records of a CSV file, read exactly as PostgreSQL's COPY would read them.
+"""Reads the first records of a CSV file exactly as PostgreSQL's COPY does.
 
 The rules are those of `CopyReadLineText` and `CopyReadAttributesCSV` in PostgreSQL's
-`src/backend/commands/copyfromparse.c`: Python's csv module differs in quotes inside a field, in escapes and
-in line ends, and a header that two readers understand differently sends values into the wrong columns.
+`src/backend/commands/copyfromparse.c`. Python's csv module treats quotes inside a field, escapes and line ends
+differently. If two readers disagree about the header, values end up in the wrong columns.
 """
 
 from __future__ import annotations
 
 import codecs
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import IO
+from typing import IO, AnyStr, Generic
 
 from psycopg2.extensions import encodings
 
 from shared.errors import HeaderInvalid, HeaderMissing
 from shared.process import MIB
 
-# The widest table there is: MaxHeapAttributeNumber, https://www.postgresql.org/docs/current/limits.html
+# The limit of a table: MaxHeapAttributeNumber, https://www.postgresql.org/docs/current/limits.html
 MOST_COLUMNS = 1600
-# In a message.
+# Named in a message.
 _MOST_POSITIONS = 10
-# As many names of 63 characters, each quoted, with room to spare.
+# Room for 1,600 names of 63 characters, each quoted, and more.
 _MOST_HEADER_BYTES = 256 * 1024
 _PIECE_BYTES = 16 * 1024
 _BOM = codecs.BOM_UTF8
@@ -31,7 +32,7 @@ _BOM = codecs.BOM_UTF8
 
 @dataclass(frozen=True)
 class CsvDialect:
-    """The csv options that decide where a field and a record end.
+    """The csv options that determine where fields and records end.
 
     Attributes:
         delimiter: COPY's DELIMITER, one one-byte character.
@@ -46,19 +47,30 @@ class CsvDialect:
     encoding: str = "UTF8"
 
 
+def clean_encoding_name(encoding: str) -> str:
+    """Return an encoding's name without case and punctuation, which PostgreSQL ignores ("utf-8", "UTF8").
+
+    It does what clean_encoding_name() in PostgreSQL's src/common/encnames.c does.
+    """
+    return "".join(c for c in encoding.lower() if c.isascii() and c.isalnum())
+
+
+_CODECS = {clean_encoding_name(name): codec for name, codec in encodings.items()}
+
+
 def python_codec(encoding: str) -> str:
-    """Name Python's codec for one of PostgreSQL's encodings.
+    """Return the name of Python's codec for one of PostgreSQL's encodings.
 
     Args:
-        encoding: PostgreSQL's name, in any case and with any punctuation, as PostgreSQL takes it.
+        encoding: PostgreSQL's name, in any case and with any punctuation, as PostgreSQL accepts it.
 
     Returns:
-        The codec's name. SQL_ASCII means "as the database has it", which is read as UTF-8.
+        The codec's name. SQL_ASCII means the database's own encoding, and is read as UTF-8.
 
     Raises:
-        HeaderInvalid: the encoding is unknown here.
+        HeaderInvalid: there is no codec for the encoding.
     """
-    name = _plain(encoding)
+    name = clean_encoding_name(encoding)
     codec = "utf_8" if name == "sqlascii" else _CODECS.get(name)
     if codec is None:
         raise HeaderInvalid("the encoding is not known", target="copy.csv_options.ENCODING")
@@ -66,14 +78,14 @@ def python_codec(encoding: str) -> str:
 
 
 def bom_length(file: IO[bytes], dialect: CsvDialect) -> int:
-    """Measure the byte order mark, which COPY would take for a part of the first value.
+    """Return the length of the byte order mark, which COPY would take for part of the first value.
 
     Args:
         file: the CSV; its position is 0 afterwards.
-        dialect: only UTF-8 has this mark.
+        dialect: names the encoding. Only UTF-8 has this mark.
 
     Returns:
-        Its length in bytes: 3, or 0 where there is none.
+        Its length in bytes: 3, or 0 if there is none.
     """
     file.seek(0)
     start = file.read(len(_BOM))
@@ -87,14 +99,14 @@ def read_records(file: IO[bytes], dialect: CsvDialect, count: int, *, limit_byte
     Args:
         file: the CSV; its position is 0 afterwards.
         dialect: how it is written.
-        count: how many records are wanted.
-        limit_bytes: a record whose text is longer than this, in bytes of UTF-8, is refused.
+        count: number of records to read.
+        limit_bytes: the most bytes of a record, as UTF-8.
 
     Returns:
-        The fields of each record, unquoted; fewer records where the file ends.
+        The fields of each record, unquoted. Fewer records if the file ends.
 
     Raises:
-        HeaderInvalid: one of them is too long, cannot be decoded, mixes line ends, or has an open quote.
+        HeaderInvalid: a record is too long, cannot be decoded, mixes line ends, or has an unclosed quote.
     """
     start = bom_length(file, dialect)
     try:
@@ -117,18 +129,18 @@ def read_header(file: IO[bytes], dialect: CsvDialect) -> list[str]:
 
     Raises:
         HeaderMissing: the file is empty.
-        HeaderInvalid: the record cannot be read, is longer than 256 KiB, names more than 1,600 columns, or a name is
-            empty or occurs twice.
+        HeaderInvalid: the record cannot be read, is longer than 256 KiB or names more than 1,600 columns, or a name
+            is empty or occurs twice.
     """
     records = read_records(file, dialect, 1, limit_bytes=_MOST_HEADER_BYTES)
     if not records:
-        raise HeaderMissing("the file is empty: it has no header line")
+        raise HeaderMissing("the file is empty, so it has no header line")
     names = records[0]
     if len(names) > MOST_COLUMNS:
         raise HeaderInvalid(f"the header names {len(names)} columns, and no table has more than {MOST_COLUMNS}")
     if "" in names:
         raise HeaderInvalid(f"the header names no column at position {names.index('') + 1}")
-    # Names are not repeated here: what is taken for a header may be a row.
+    # The message repeats no names: the header may be a row.
     times = Counter(names)
     repeated = [str(place) for place, name in enumerate(names, 1) if times[name] > 1]
     if repeated:
@@ -139,16 +151,8 @@ def read_header(file: IO[bytes], dialect: CsvDialect) -> list[str]:
     return names
 
 
-def _plain(encoding: str) -> str:
-    # As clean_encoding_name() in PostgreSQL's src/common/encnames.c.
-    return "".join(c for c in encoding.lower() if c.isascii() and c.isalnum())
-
-
-_CODECS = {_plain(name): codec for name, codec in encodings.items()}
-
-
 def characters(file: IO[bytes], dialect: CsvDialect) -> Iterator[str]:
-    """Decode a file from where it stands. Raises HeaderInvalid where the bytes are none of the encoding."""
+    """Decode a file from its current position. Raises HeaderInvalid if the bytes are not valid in the encoding."""
     codec = python_codec(dialect.encoding)
     decoder = codecs.getincrementaldecoder(codec)("strict")
     done = False
@@ -158,44 +162,78 @@ def characters(file: IO[bytes], dialect: CsvDialect) -> Iterator[str]:
         try:
             text = decoder.decode(piece, final=done)
         except UnicodeDecodeError as exc:
-            # Only a record that holds the bad byte is unreadable, not the ones before it.
+            # Records before the invalid byte can still be read.
             yield from exc.object[: exc.start].decode(codec)
-            raise HeaderInvalid(f"the file's beginning is not {dialect.encoding}") from exc
+            raise HeaderInvalid(f"the beginning of the file is not valid {dialect.encoding}") from exc
         yield from text
 
 
-class Quotes:
-    """Whether a character stands inside quotes (`open`), as CopyReadLineText counts them."""
+class Quotes(Generic[AnyStr]):
+    """Follows a CSV's quotes, as `CopyReadLineText` does.
 
-    def __init__(self, dialect: CsvDialect) -> None:
-        self.open = False
-        self._quote = dialect.quote
-        # The same character twice needs no escape: it closes and opens.
-        self._escape = "" if dialect.escape == dialect.quote else dialect.escape
+    Args:
+        quote: COPY's QUOTE.
+        escape: COPY's ESCAPE.
+        inside: matches an escape and the character after it, or a quote.
+
+    Attributes:
+        is_open: whether the text so far ends inside quotes.
+    """
+
+    def __init__(self, quote: AnyStr, escape: AnyStr, inside: re.Pattern[AnyStr]) -> None:
+        self.is_open = False
+        self._quote: AnyStr = quote
+        self._escape: AnyStr = escape
+        self._inside: re.Pattern[AnyStr] = inside
         self._escaped = False
 
-    def see(self, character: str) -> None:
-        """Take in the next character of the file."""
-        if self.open and character == self._escape:
-            self._escaped = not self._escaped
+    def pass_over(self, text: AnyStr) -> None:
+        """Take in the next part of the CSV. It may end anywhere; bytes are UTF-8."""
+        if self._quote == self._escape:
+            # A doubled quote closes and opens again.
+            self.is_open ^= text.count(self._quote) % 2 == 1
             return
-        if character == self._quote and not self._escaped:
-            self.open = not self.open
-        self._escaped = False
+        position = 1 if self._escaped and text else 0
+        self._escaped = self._escaped and not text
+        while position < len(text):
+            if not self.is_open:
+                found = text.find(self._quote, position)
+                if found < 0:
+                    return
+                position, self.is_open = found + 1, True
+                continue
+            match = self._inside.search(text, position)
+            if match is None:
+                self._escaped = text.endswith(self._escape)
+                return
+            position = match.end()
+            self.is_open = match.group() != self._quote
+
+
+def quotes_of_text(dialect: CsvDialect) -> Quotes[str]:
+    """Return a follower of the quotes in text."""
+    quote, escape = dialect.quote, dialect.escape
+    return Quotes(quote, escape, re.compile(f"{re.escape(escape)}.|{re.escape(quote)}", re.DOTALL))
+
+
+def quotes_of_bytes(dialect: CsvDialect) -> Quotes[bytes]:
+    """Return a follower of the quotes in UTF-8."""
+    quote, escape = dialect.quote.encode(), dialect.escape.encode()
+    return Quotes(quote, escape, re.compile(rb"%b.|%b" % (re.escape(escape), re.escape(quote)), re.DOTALL))
 
 
 def _split_lines(text: Iterator[str], dialect: CsvDialect, limit_bytes: int) -> Iterator[str]:
-    quotes = Quotes(dialect)
+    quotes = quotes_of_text(dialect)
     line_end = ""  # unknown until the first line decides it
     line: list[str] = []
     size = 0
     while character := next(text, ""):
-        quotes.see(character)
-        if quotes.open or character not in "\r\n":
+        quotes.pass_over(character)
+        if quotes.is_open or character not in "\r\n":
             line.append(character)
             size += _checked_size(character)
             if size > limit_bytes:
-                raise HeaderInvalid(f"a record at the file's beginning is longer than {limit_bytes} bytes")
+                raise HeaderInvalid(f"a record at the beginning of the file is longer than {limit_bytes} bytes")
             continue
         if character == "\r" and line_end != "\r":
             following = next(text, "")
@@ -205,7 +243,7 @@ def _split_lines(text: Iterator[str], dialect: CsvDialect, limit_bytes: int) -> 
                 text = chain(following, text)
         line_end = line_end or character
         if character != line_end:
-            raise HeaderInvalid("the file's first records end in different line ends, one of them unquoted")
+            raise HeaderInvalid("the first records of the file have different line ends outside quotes")
         yield "".join(line)
         line, size = [], 0
     if line:
@@ -214,7 +252,7 @@ def _split_lines(text: Iterator[str], dialect: CsvDialect, limit_bytes: int) -> 
 
 def _checked_size(character: str) -> int:
     if character == "\0":
-        raise HeaderInvalid("a record at the file's beginning holds a zero byte")
+        raise HeaderInvalid("a record at the beginning of the file holds a zero byte")
     return 1 if character.isascii() else len(character.encode("utf-8"))
 
 
@@ -236,26 +274,26 @@ def _split_fields(line: str, dialect: CsvDialect) -> list[str]:
         else:
             field.append(character)
     if in_quote:
-        raise HeaderInvalid("a quote at the file's beginning is never closed")
+        raise HeaderInvalid("a quote at the beginning of the file is never closed")
     return [*fields, "".join(field)]
 
 
-# The longest that PostgreSQL's encodings have.
+# The maximum of PostgreSQL's encodings.
 _MOST_BYTES_OF_A_CHARACTER = 4
 
 
 def first_row_length(file: IO[bytes], dialect: CsvDialect, *, has_header: bool) -> int | None:
-    r"""Measure the file's beginning up to the end of its first row, the header included.
+    r"""Return the length of the first row, including the header before it.
 
     Args:
         file: the CSV; its position is 0 afterwards.
         dialect: how it is written.
-        has_header: whether a header comes before the first row.
+        has_header: whether a header precedes the first row.
 
     Returns:
-        Bytes after the byte order mark; None where nothing follows the first row within a MiB, or where that cannot be
-        said with certainty: a lone `\r` as line end or different ones, a record that cannot be read, an encoding that
-        is written in more than one way.
+        Bytes after the byte order mark. None if nothing follows the first row within 1 MiB, or if the length is
+        uncertain: lines end in a lone `\r` or in different ways, a record cannot be read, or the encoding can write
+        the same text in several ways.
     """
     start = bom_length(file, dialect)
     try:
@@ -266,7 +304,7 @@ def first_row_length(file: IO[bytes], dialect: CsvDialect, *, has_header: bool) 
         encoded = text.encode(python_codec(dialect.encoding))
         file.seek(start)
         beginning = file.read(len(encoded) + 1)
-        # Decoded and encoded again it must be the same, and something must follow.
+        # Decoding and encoding must give the same bytes, and something must follow.
         return len(encoded) if beginning.startswith(encoded) and beginning != encoded else None
     except (HeaderInvalid, UnicodeError):
         return None
@@ -275,31 +313,32 @@ def first_row_length(file: IO[bytes], dialect: CsvDialect, *, has_header: bool) 
 
 
 def _records(file: IO[bytes], dialect: CsvDialect, count: int) -> str | None:
-    """Return the text of so many records, where the one after them has the same line end.
+    """Return the text of the first records, if the record after them has the same line end.
 
-    COPY takes the line end of its first line for that of all, so a file that comes in two parts must have one alone.
+    COPY expects every line to end as its first line does. So a file that is copied in two parts must have only one kind
+    of line end.
     """
-    quotes = Quotes(dialect)
+    quotes = quotes_of_text(dialect)
     text: list[str] = []
     ends: list[tuple[str, int]] = []
     before = ""
     size = 0
     for character in characters(file, dialect):
-        quotes.see(character)
+        quotes.pass_over(character)
         text.append(character)
         if before == "\r" and character != "\n":
             return None
-        if character == "\n" and not quotes.open:
+        if character == "\n" and not quotes.is_open:
             ends.append(("\r\n" if before == "\r" else "\n", len(text)))
             if len(ends) > count:
                 before = character
                 break
-        before = "" if quotes.open else character
+        before = "" if quotes.is_open else character
         size += 1 if character.isascii() else _MOST_BYTES_OF_A_CHARACTER
-        # The head of a streamed file is twice as long.
+        # The head of a streamed file is twice this long.
         if size > MIB:
             return None
-    # The last line needs no end.
+    # The last line needs no line end.
     if len(ends) < count or before == "\r" or len({end for end, _ in ends}) > 1:
         return None
     return "".join(text[: ends[count - 1][1]])

@@ -1,7 +1,7 @@
-"""`copy.csv_options`: PostgreSQL's own options for CSV, in any case, checked by PostgreSQL's own rules.
+"""`copy.csv_options`: COPY's own CSV options, with names in any case, checked by COPY's own rules.
 
-The rules stand in PostgreSQL's `ProcessCopyOptions` (src/backend/commands/copy.c) and in the reference page of
-COPY. They are checked here as well, so that a caller learns of all faults at once, before the archive is read.
+The rules are in PostgreSQL's `ProcessCopyOptions` (src/backend/commands/copy.c) and in the reference page of
+COPY. They are also checked here, so that a caller learns of all faults at once, before the archive is read.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from psycopg2.extensions import encodings
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
 
-from shared.csvfile.head import CsvDialect
+from shared.csvfile.head import CsvDialect, clean_encoding_name
 
 OPTION_NAMES = (
     "HEADER",
@@ -28,21 +28,20 @@ OPTION_NAMES = (
 
 def _one_byte(value: str) -> str:
     if len(value) != 1 or not value.isascii() or value in "\r\n":
-        raise ValueError("must be a single one-byte character, and no line break")
+        raise ValueError("must be a single one-byte character other than a line break")
     return value
 
 
 def _no_line_break(value: str) -> str:
     if "\r" in value or "\n" in value:
-        raise ValueError("must not hold a line break")
+        raise ValueError("must not contain a line break")
     return value
 
 
 def _known_encoding(value: str) -> str:
-    # PostgreSQL reads its encodings' names without regard to case and punctuation ("utf-8", "UTF8").
-    name = "".join(character for character in value.upper() if character.isalnum())
-    if name not in encodings:
-        raise ValueError("is not an encoding that PostgreSQL knows, such as UTF8 or LATIN1")
+    name = clean_encoding_name(value).upper()
+    if not value.isascii() or name not in encodings:
+        raise ValueError("must be an encoding that PostgreSQL knows, such as UTF8 or LATIN1")
     return name
 
 
@@ -74,19 +73,19 @@ ColumnNames = Annotated[
 
 
 class CsvOptions(BaseModel):
-    """The options of `COPY ... FROM STDIN (FORMAT csv, ...)`, each with PostgreSQL's default.
+    """The options of `COPY ... FROM STDIN (FORMAT csv, ...)`.
 
     Attributes:
-        header: True skips the first line, "match" also demands that it names the table's columns in order.
-        delimiter: between two fields.
-        null: an unquoted field that is NULL.
-        quote: around a field.
-        escape: before a quote inside a quoted field; `quote` where None.
-        encoding: of the file, PostgreSQL's name; UTF8 and not the server's default, so that one archive means
-            the same everywhere.
-        force_null: columns in which a quoted `null` is NULL too; `("*",)` is all of them.
+        header: True skips the first line; "match" also requires it to name the table's columns in order.
+        delimiter: separates two fields.
+        null: an unquoted field of this text is NULL.
+        quote: encloses a field.
+        escape: precedes a quote inside a quoted field; None: the same as `quote`.
+        encoding: the file's encoding, by PostgreSQL's name. The default is UTF8, not the server's encoding, so that an
+            archive means the same everywhere.
+        force_null: columns in which a quoted `null` is NULL too; `("*",)` means all columns.
         force_not_null: columns in which `null` is never NULL.
-        default: an unquoted field that stands for the column's default (PostgreSQL 16 and newer).
+        default: an unquoted field of this text is the column's default (PostgreSQL 16 and newer).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -116,7 +115,7 @@ class CsvOptions(BaseModel):
             if key in lowered:
                 raise ValueError(f"{name.upper()} is given twice")
             lowered[key] = option
-        # A JSON null is "not given"; Data Factory sends it for a parameter that was left empty.
+        # A JSON null means "not given": Data Factory sends it for an empty parameter.
         return {key: option for key, option in lowered.items() if option is not None}
 
     @model_validator(mode="after")
@@ -139,12 +138,12 @@ class CsvOptions(BaseModel):
 
     @property
     def without_header(self) -> CsvOptions:
-        """The same, for what follows the header."""
+        """The same options for the part of the file after the header."""
         return self.model_copy(update={"header": False})
 
     @property
     def dialect(self) -> CsvDialect:
-        """What of it decides where a field and a record end."""
+        """The options that determine where fields and records end."""
         return CsvDialect(
             delimiter=self.delimiter,
             quote=self.quote,

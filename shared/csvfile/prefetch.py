@@ -1,4 +1,4 @@
-"""Runs an iterator in a thread of its own, a bounded way ahead of whoever takes its items."""
+"""Runs an iterator in its own thread, a bounded amount ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T", bound="bytes | memoryview")
 
 
 class Prefetch(Generic[T]):
-    """The items of an iterator, made in another thread."""
+    """The items of an iterator, produced in another thread."""
 
     def __init__(self, items: Generator[T, None, None], *, most_bytes: int, name: str) -> None:
         self._items = items
@@ -45,14 +45,14 @@ class Prefetch(Generic[T]):
         try:
             for item in self._items:
                 with self._changed:
-                    # One item always finds room, however large it is.
+                    # One item is always accepted, however large it is.
                     self._changed.wait_for(lambda: self._held < self._most or self._is_stopped)
                     if self._is_stopped:
                         return
                     self._ready.append(item)
                     self._held += len(item)
                     self._changed.notify_all()
-        except BaseException as exc:  # noqa: BLE001 - it is raised again where the items are taken
+        except BaseException as exc:  # noqa: BLE001 - __next__ raises it again in the consumer's thread
             self._error = exc
         finally:
             try:
@@ -63,7 +63,7 @@ class Prefetch(Generic[T]):
                     self._changed.notify_all()
 
     def stop(self) -> None:
-        """Let the thread end, and wait until it has: it closes the iterator first."""
+        """Stop the thread, which closes the iterator, and wait until it has ended."""
         with self._changed:
             self._is_stopped = True
             self._changed.notify_all()
@@ -72,15 +72,15 @@ class Prefetch(Generic[T]):
 
 @contextmanager
 def prefetch(items: Generator[T, None, None], *, most_bytes: int, name: str) -> Iterator[Iterator[T]]:
-    """Make an iterator's items in a thread of their own.
+    """Produce an iterator's items in a separate thread.
 
     Args:
-        items: a generator of bytes. It runs in that thread alone, and is closed there.
-        most_bytes: no further item is made while so many wait to be taken.
-        name: of the thread, for a stack dump.
+        items: a generator of bytes. It runs only in that thread, and is closed there.
+        most_bytes: no further item is produced while this many bytes wait for the consumer.
+        name: the thread's name, for a stack dump.
 
     Yields:
-        The same items in the same order; an error of the generator comes after the items before it.
+        The same items in the same order. An error of the generator follows the items before it.
     """
     ahead = Prefetch(items, most_bytes=most_bytes, name=name)
     try:

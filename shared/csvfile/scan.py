@@ -1,9 +1,7 @@
-r"""Count the records of a CSV, and find the line `\.`, at which PostgreSQL before 18 stops reading a CSV, silently.
-
-Counts the records of a CSV without a database, as COPY would, while its blocks pass.
+r"""Counts the records of a CSV as COPY does, and finds a line `\.`, at which PostgreSQL before 18 stops reading.
 
 The server's `CopyReadLineText` (src/backend/commands/copyfromparse.c) ends CSV data from a client at a record
-that is `\.` alone. Rows after it are dropped without an error or a warning, so they are looked for here.
+that is only `\.`. It drops the rows after that line without an error or a warning, so this module looks for them.
 """
 
 from __future__ import annotations
@@ -12,24 +10,24 @@ import codecs
 import re
 from collections.abc import Callable, Iterator
 
-from shared.csvfile.head import CsvDialect, python_codec
+from shared.csvfile.head import CsvDialect, python_codec, quotes_of_bytes
 from shared.errors import EndOfDataMarker
 
-# It begins with plain bytes, for which re has a fast search; what stands before it is looked at afterwards.
+# The pattern begins with literal bytes, for which re has a fast search. The byte before a match is checked afterwards.
 _CANDIDATE = re.compile(rb"\\\.(?=[\r\n])")
-# COPY is given the file without its byte order mark, so what follows one may be the start of a line too.
+# COPY gets the file without its byte order mark, so a line may also start after a mark.
 _SUSPICION = re.compile(rb"(?:[\r\n]|\xef\xbb\xbf)\\\.[\r\n]")
-# A candidate, the line end behind it, and one byte more.
+# A candidate, the line end after it, and one more byte.
 _LOOK_AHEAD = 5
 
 
 class MarkerWatch:
-    r"""Looks for lines that are `\.` while blocks pass.
+    r"""Looks for lines that are only `\.` in passing blocks.
 
-    It knows no quotes: it suspects, `refuse_end_marker` knows.
+    It ignores quotes, so it only suspects. `refuse_end_marker` decides.
 
     Attributes:
-        suspicious: such a line was seen.
+        suspicious: whether such a line was seen.
     """
 
     def __init__(self) -> None:
@@ -45,7 +43,7 @@ class MarkerWatch:
         if self.suspicious:
             return
         seam = self._tail + block[:_LOOK_AHEAD]
-        # One plain byte first: that search runs at memory speed, and most files hold none.
+        # Search for a single byte first: that runs at memory speed, and most files hold no backslash.
         self.suspicious = _SUSPICION.search(seam) is not None or (
             b"\\" in block and rb"\." in block and _SUSPICION.search(block) is not None
         )
@@ -55,31 +53,31 @@ class MarkerWatch:
 def refuse_end_marker(blocks: Iterator[bytes], dialect: CsvDialect) -> None:
     r"""Refuse a file that PostgreSQL before 18 would read only in part.
 
-    Inside quotes `\.` is data. As the file's very last line it hides no row.
+    Inside quotes `\.` is data. As the last line of the file it hides no rows.
 
     Args:
         blocks: the CSV without its byte order mark, cut anywhere.
         dialect: how it is written.
 
     Raises:
-        EndOfDataMarker: rows follow such a line; `target` stays the archive, the message names the line.
-        HeaderInvalid: the encoding is unknown here.
+        EndOfDataMarker: rows follow such a line. The message names the line; `target` is the archive.
+        HeaderInvalid: Python has no codec for the encoding.
     """
     line = _find_end_marker(_in_utf8(blocks, dialect), dialect)
     if line is not None:
-        raise EndOfDataMarker(rf"line {line} of the file is \. alone, and rows follow it")
+        raise EndOfDataMarker(rf"line {line} of the file is only \. and rows follow it")
 
 
 def _find_end_marker(blocks: Iterator[bytes], dialect: CsvDialect) -> int | None:
-    quotes = Quotes(dialect)
+    quotes = quotes_of_bytes(dialect)
     line_feeds = carriage_returns = 0
     window = b"\n"
     done = False
     while not done:
-        block = next(blocks, None)  # an empty one is half a letter, and no end
+        block = next(blocks, None)  # an empty block is not the end: a character may be incomplete
         done = block is None
         window += block or b""
-        position = 1  # the byte before it is only there to be looked back at
+        position = 1  # the byte before it is kept only as the context of a match
         end = len(window) if done else max(len(window) - _LOOK_AHEAD, position)
         for match in _CANDIDATE.finditer(window, position):
             if match.start() >= end:
@@ -88,7 +86,7 @@ def _find_end_marker(blocks: Iterator[bytes], dialect: CsvDialect) -> int | None
                 continue
             quotes.pass_over(window[position : match.start()])
             position = match.start()
-            if quotes.closed and _after_line_end(window, match.end()) < len(window):
+            if not quotes.is_open and _after_line_end(window, match.end()) < len(window):
                 before = window[1:position]
                 line_feeds += before.count(b"\n")
                 carriage_returns += before.count(b"\r")
@@ -104,46 +102,11 @@ def _after_line_end(window: bytes, position: int) -> int:
     return position + (2 if window.startswith(b"\r\n", position) else 1)
 
 
-class Quotes:
-    """Whether the bytes that were passed over end inside quotes."""
-
-    def __init__(self, dialect: CsvDialect) -> None:
-        self.closed = True
-        self._quote = dialect.quote.encode()
-        self._escape = dialect.escape.encode()
-        self._inside = re.compile(
-            rb"%b.|%b" % (re.escape(self._escape), re.escape(self._quote)),
-            re.DOTALL,
-        )
-        self._escaped = False
-
-    def pass_over(self, data: bytes) -> None:
-        """Take in the next bytes of the file, in UTF-8 and cut anywhere."""
-        if self._quote == self._escape:
-            self.closed ^= data.count(self._quote) % 2 == 1
-            return
-        position = 1 if self._escaped and data else 0
-        self._escaped = self._escaped and not data
-        while position < len(data):
-            if self.closed:
-                found = data.find(self._quote, position)
-                if found < 0:
-                    return
-                position, self.closed = found + 1, False
-                continue
-            match = self._inside.search(data, position)
-            if match is None:
-                self._escaped = data.endswith(self._escape)
-                return
-            position = match.end()
-            self.closed = match.group() == self._quote
-
-
 def to_utf8(dialect: CsvDialect) -> Callable[[bytes], bytes] | None:
-    """Make what converts the blocks of a file; None where it is UTF-8 already.
+    """Return a function that converts the blocks of a file to UTF-8; None if the file is UTF-8 already.
 
-    In Shift JIS and its like a quote can be the second half of a letter. PostgreSQL looks at the text after it was
-    converted. What cannot be converted is COPY's to refuse, which it does before any row is loaded.
+    In Shift JIS and similar encodings, a quote can be the second byte of a character. PostgreSQL parses the text after
+    its conversion. Text that cannot be converted is replaced here: COPY refuses it before any row is loaded.
     """
     codec = python_codec(dialect.encoding)
     if codec == "utf_8":
@@ -161,15 +124,15 @@ _TAIL_BYTES = 8
 
 
 def rows_of(records: int, *, has_header: bool) -> int:
-    """Leave the header out of a count of records."""
+    """Return the number of rows among records: all but the header."""
     return max(records - (1 if has_header else 0), 0)
 
 
 class RecordCounter:
-    r"""Counts the records of a CSV while its blocks pass, the header included.
+    r"""Counts the records of a CSV in passing blocks, including the header.
 
-    A record ends at a line end outside quotes. `\r\n` is one line end; a file of bare carriage returns is told by
-    having no line feed outside quotes. The last record counts also where it has no line end.
+    A record ends at a line end outside quotes. `\r\n` is one line end. If no line feed is outside quotes, lines end in
+    carriage returns. The last record counts even if it has no line end.
 
     Args:
         dialect: how the CSV is written.
@@ -177,7 +140,7 @@ class RecordCounter:
 
     def __init__(self, dialect: CsvDialect) -> None:
         self._feeds = self._returns = 0
-        # A byte order mark is no record, even where nothing follows it.
+        # A byte order mark is not a record, even if nothing follows it.
         self._start: bytes | None = b""
         self._last = b"\n"
         self._tail = b"\n"
@@ -185,7 +148,7 @@ class RecordCounter:
         self._convert = to_utf8(dialect)
 
     def see(self, block: bytes) -> None:
-        """Take in the next block.
+        """Count the next block.
 
         Args:
             block: bytes of the file in its own encoding, cut anywhere.
@@ -212,26 +175,29 @@ class RecordCounter:
 
     @property
     def ends_with_marker(self) -> bool:
-        r"""Whether the last line is `\.`, which PostgreSQL before 18 takes for the end."""
+        r"""Whether the last line is `\.`, which PostgreSQL before 18 takes as the end."""
         return self._tail.replace(b"\r", b"\n").rstrip(b"\n").endswith(b"\n\\.")
 
     @property
     def records(self) -> int:
-        """How many there were, if no further block comes."""
-        # What looked like the beginning of a mark was a record's.
+        """The number of records, if no block follows."""
+        # An incomplete byte order mark belongs to a record.
         last = self._last if not self._start else self._start[-1:]
         return (self._feeds or self._returns) + (last not in (b"\n", b"\r"))
 
 
 def _paired(dialect: CsvDialect) -> Callable[[bytes], bytes]:
-    """Leave out what is inside quotes. A doubled quote closes and opens again, which comes to the same."""
+    """Return a function that removes quoted text from blocks. A doubled quote closes and opens again: same result.
+
+    It does the job of `Quotes` for this dialect, but without a loop: every byte of the archive passes here.
+    """
     quote = dialect.quote.encode()
     others = bytes(set(range(256)) - set(quote + b"\n\r"))
     is_open = False
 
     def outside(block: bytes) -> bytes:
         nonlocal is_open
-        # Two quotes with no line end between them change nothing; few are left, and every other piece is outside.
+        # Two quotes with no line end between them change nothing. Few quotes are left; every other piece is outside.
         pieces = block.translate(None, others).replace(quote * 2, b"").split(quote)
         text = b"".join(pieces[is_open::2])
         is_open ^= len(pieces) % 2 == 0
@@ -241,15 +207,15 @@ def _paired(dialect: CsvDialect) -> Callable[[bytes], bytes]:
 
 
 def _escaped(dialect: CsvDialect) -> Callable[[bytes], bytes]:
-    """As `_paired`, where another character than the quote escapes it: piece by piece."""
-    quotes, quote = Quotes(dialect), dialect.quote.encode()
+    """Do the same as `_paired` if QUOTE and ESCAPE differ, piece by piece."""
+    quotes, quote = quotes_of_bytes(dialect), dialect.quote.encode()
 
     def outside(block: bytes) -> bytes:
         kept = []
         for number, piece in enumerate(block.split(quote)):
             if number:
                 quotes.pass_over(quote)
-            if quotes.closed:
+            if not quotes.is_open:
                 kept.append(piece)
             quotes.pass_over(piece)
         return b"".join(kept)

@@ -1,4 +1,4 @@
-"""The unpacked day, as the database side reads it: from its beginning, as often as it wants to."""
+"""The unpacked CSV as the load reads it: from the beginning, any number of times."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from shared.process import MIB
 
 
 class CsvSource(Protocol):
-    r"""A CSV that can be read again and again, from a temporary file or from the lake itself.
+    r"""A CSV that can be read repeatedly, from a temporary file or from the lake itself.
 
     Attributes:
-        head: its first part, seekable: the header is whole, and the first row unless it is very long. Not to be read
-            while the CSV is opened: a spooled file has one position for both.
-        records: how many it holds, the header included; None where nobody has read it to its end yet.
-        size: its length in bytes; None likewise.
-        ends_with_marker: whether its last line is `\.`; None likewise.
+        head: the beginning of the CSV, seekable. It holds the whole header, and the whole first row unless that is very
+            long. Do not read it while the CSV is open: a spooled file has one position for both.
+        records: number of records, including the header; None until the CSV has been read to its end.
+        size: length in bytes; None until then.
+        ends_with_marker: whether the last line is `\.`; None until then.
     """
 
     @property
@@ -33,42 +33,42 @@ class CsvSource(Protocol):
     def ends_with_marker(self) -> bool | None: ...  # noqa: D102
 
     def drain(self) -> None:
-        """Read it to its end, where nobody has, so that the rest is known.
+        """Read the CSV to its end if that has not been done, so that the attributes above are known.
 
         Raises:
-            ArchiveError: the archive is not whole.
+            ArchiveError: the archive is incomplete or damaged.
         """
 
     def open(self) -> AbstractContextManager[CopyReader]:
-        """Read from the first byte after the byte order mark.
+        """Open the CSV at the first byte after the byte order mark.
 
         Raises:
-            ArchiveError: at the reader, as soon as it is known that the archive is not whole.
+            ArchiveError: the archive is incomplete or damaged. The reader raises it when it gets there.
         """
 
 
 @dataclass(frozen=True)
 class FirstRow:
-    """A row that was copied by itself: how many bytes after the byte order mark (`size`), and how many rows."""
+    """The first row, copied alone: its bytes after the byte order mark, header included, and the rows it added."""
 
     size: int
     rows: int
 
 
 class CopyReader(io.RawIOBase):
-    """What `copy_expert` reads from. It keeps the error that ended it: psycopg2 puts one of its own in its place.
+    """The file from which `copy_expert` reads. It keeps the error that ended it, since psycopg2 raises another.
 
     Attributes:
-        error: what the blocks raised.
-        waited_seconds: how long a reader stood still because no block was ready.
+        error: the exception that the blocks raised.
+        waited_seconds: how long reads waited for the next block.
     """
 
     def __init__(self, blocks: Iterator[bytes], seen: Callable[[int], None] = lambda _: None) -> None:
-        """Read from blocks.
+        """Make a reader of blocks.
 
         Args:
             blocks: the CSV's bytes, cut anywhere.
-            seen: is called with the length of each block that is handed on. What it raises ends the reader.
+            seen: called with the length of each block that is read. An exception from it ends the reader.
         """
         super().__init__()
         self._blocks = blocks
@@ -79,11 +79,11 @@ class CopyReader(io.RawIOBase):
         self.waited_seconds = 0.0
 
     def readable(self) -> bool:
-        """Say that it can be read; psycopg2 asks for a file."""
+        """Return True: psycopg2 requires a readable file."""
         return True
 
     def read(self, size: int = MIB) -> bytes:
-        """Return up to so many bytes; none at the end."""
+        """Return at most `size` bytes; none at the end."""
         while self._position == len(self._block):
             block = self._next()
             if block is None:
@@ -96,12 +96,12 @@ class CopyReader(io.RawIOBase):
         return self._block[start : self._position]
 
     def skip(self, size: int) -> None:
-        """Leave the next bytes out."""
+        """Skip the next bytes."""
         while size and (piece := self.read(size)):
             size -= len(piece)
 
     def take_error(self) -> BaseException | None:
-        """Return what ended the blocks, once: an error that is kept keeps all that it went through."""
+        """Return the error that ended the blocks, and forget it: its traceback keeps every frame alive."""
         error, self.error = self.error, None
         return error
 

@@ -1,4 +1,4 @@
-"""Which column of the file goes where. Pure: the header against the table's columns."""
+"""Matches the file's columns with the table's. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.model.request import Copy
 from shared.names import shown_name
 from shared.timescale.table import Column
 
-# In a message, and with a guess at what was meant.
+# Columns named in a message.
 _MOST_NAMED = 10
 
 
@@ -21,10 +21,10 @@ class ColumnPlan:
     """Where each column of the file goes.
 
     Attributes:
-        file_columns: what the file holds, in its order, under the table's names where they have one.
-        loaded: those of `file_columns` that reach the target.
-        ignored: those that the target does not take; only staging leaves columns out.
-        defaulted: columns of the target that the file lacks, which take their default.
+        file_columns: the file's columns in its order, after `column_map`.
+        loaded: the `file_columns` that reach the target.
+        ignored: the `file_columns` that the target does not accept. Only staging may ignore columns.
+        defaulted: columns of the target that the file lacks; they get their default.
     """
 
     file_columns: tuple[str, ...]
@@ -34,21 +34,20 @@ class ColumnPlan:
 
     @property
     def ignored_as_shown(self) -> tuple[str, ...]:
-        """The ignored columns as an answer names them: a name out of the file may be long."""
+        """The ignored columns as the answer names them: a name in the file may be long."""
         return tuple(shown_name(name, place) for place, name in enumerate(self.file_columns, 1) if name in self.ignored)
 
 
 def file_columns(header: Sequence[str] | None, copy: Copy) -> tuple[str, ...]:
-    """Name the file's columns as the table does.
+    """Return the file's columns under the table's names.
 
     Args:
-        header: the file's first record, or None where it has none.
+        header: the file's first record; None if it has no header.
         copy: the request's `copy`.
 
     Raises:
-        HeaderMismatch: `copy.columns` says something else than the header does, or two columns would get the
-            same name.
-        UnknownColumn: `copy.column_map` names what is not in the file.
+        HeaderMismatch: `copy.columns` differs from the header, or two columns would get the same name.
+        UnknownColumn: `copy.column_map` names a column that the file lacks.
     """
     names = tuple(header if header is not None else copy.columns or ())
     if header is not None and copy.columns is not None and tuple(copy.columns) != names:
@@ -60,12 +59,12 @@ def file_columns(header: Sequence[str] | None, copy: Copy) -> tuple[str, ...]:
         raise UnknownColumn(
             f"copy.column_map names {_join(missing)}, but {_header(names, copy.column_map)}",
             target="copy.column_map",
-            hint="the left side of column_map is the name in the file, the right side the column of the table",
+            hint="a key of column_map is a column of the file, its value a column of the table",
         )
     mapped = tuple(copy.column_map.get(name, name) for name in names)
     doubles = sorted({name for name in mapped if mapped.count(name) > 1})
     if doubles:
-        raise HeaderMismatch(f"after column_map the file holds {_join(doubles)} twice", target="copy.column_map")
+        raise HeaderMismatch(f"after column_map the file has {_join(doubles)} twice", target="copy.column_map")
     return mapped
 
 
@@ -75,17 +74,17 @@ def plan_columns(
     """Match the file's columns with the table's.
 
     Args:
-        names: the file's columns, mapped.
-        table_columns: the target's.
+        names: the file's columns, after `column_map`.
+        table_columns: the target's columns.
         options: the request's csv options.
-        staging: whether a column that the target does not take may be left out.
+        staging: whether columns that the target does not accept may be ignored.
 
     Raises:
-        UnknownColumn: the target does not take a column of the file (in direct mode), or none of them, or the csv
+        UnknownColumn: the target does not accept a column of the file (in direct mode), or accepts none, or the csv
             options name a column that the file lacks.
         HeaderMismatch: HEADER is "match", and the header does not name the table's columns in order.
     """
-    # As in PostgreSQL: without a column list, COPY means every column but the generated ones.
+    # As in PostgreSQL: without a column list, COPY uses all columns except generated ones.
     writable = [column.name for column in table_columns if not column.is_generated]
     if options.header == "match" and list(names) != writable:
         raise HeaderMismatch(
@@ -95,18 +94,18 @@ def plan_columns(
     _check_forced(names, options)
     ignored = tuple(name for name in names if name not in writable)
     if ignored and not {column.name for column in table_columns} & set(names):
-        # Not one name in common: this may well be a row, and values of rows are not repeated.
+        # No name in common: the header may be a row, so the message repeats no value.
         raise UnknownColumn(
             f"none of the file's {len(names)} columns is one of the table's",
             target="copy.columns" if options.header is False else "copy.csv_options.HEADER",
             hint="if the file has no header, set copy.csv_options.HEADER to false and name copy.columns;"
-            " if its names are others, copy.column_map says which is which",
+            " if its columns have other names, map them with copy.column_map",
         )
     if ignored and (not staging or len(ignored) == len(names)):
         shown = [shown_name(name, place) for place, name in enumerate(names, 1) if name in ignored]
         faults = [Fault("UnknownColumn", _why_not(name, table_columns), name) for name in shown[:_MOST_NAMED]]
         raise UnknownColumn(
-            f"the table does not take {_join(shown)} of the file's columns",
+            f"the table does not accept {_join(shown)} of the file's columns",
             target=shown[0],
             details=faults,
         )
@@ -138,13 +137,13 @@ def _why_not(name: str, table_columns: Sequence[Column]) -> str:
 
 
 def _header(names: Sequence[str], expected: Iterable[str]) -> str:
-    """Say what the header is, unless nothing in it was expected: then it may be a row."""
+    """Describe the header, without its names if none was expected: then it may be a row."""
     if set(names) & set(expected):
         return f"the file's header is {_join([shown_name(name, place) for place, name in enumerate(names, 1)])}"
     return f"none of them is in the file's header of {len(names)} columns"
 
 
 def _join(names: Sequence[str]) -> str:
-    """Name columns in a message, the first ten of them."""
+    """List columns for a message, up to ten by name."""
     shown = ", ".join(f'"{name}"' for name in names[:_MOST_NAMED])
     return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more"

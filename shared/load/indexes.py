@@ -9,14 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-import psycopg2
-
-from shared.errors import InternalError, TargetLocked
+from shared.errors import DatabaseError, InternalError, TargetLocked
 from shared.load.plan import Fallback
 from shared.load.target import Target
 from shared.model.results import IndexOutcome, KeptIndex
 from shared.postgres.connect import Cursor
-from shared.postgres.sqlstate import INTERRUPTIONS, database_error
+from shared.postgres.sqlstate import INTERRUPTIONS, sqlstate_of, translated
 from shared.timescale.chunks import Chunk, chunks_overlapping
 from shared.timescale.indexes.deferred import Build, DeferredIndexes
 from shared.timescale.indexes.eligibility import table_rule
@@ -105,13 +103,13 @@ class DayIndexes:
             DatabaseError: the database refuses for another reason.
         """
         try:
-            self._deferred.rebuild()
-        except psycopg2.Error as exc:
-            error = database_error(exc)
-            if isinstance(error, (*INTERRUPTIONS, TargetLocked)):
-                raise error from exc
-            # A row, a function of an index's, or no room to sort in: the plain way needs none, and says what is wrong.
-            reason = f"an index could not be built over the rows (SQLSTATE {exc.pgcode})"
+            with translated():
+                self._deferred.rebuild()
+        except (*INTERRUPTIONS, TargetLocked):
+            raise
+        except DatabaseError as exc:
+            # A row, a function of an index, or no room to sort: the plain way needs no room, and reports what is wrong.
+            reason = f"an index could not be built over the rows (SQLSTATE {sqlstate_of(exc)})"
             raise Fallback(keep_because=KeptIndex(None, "BuildFailed", reason)) from exc
         except InternalError as exc:
             _log.warning("an index was not the same when it was rebuilt: %s", exc)

@@ -1,11 +1,13 @@
-"""Takes the day's rows away so that the archive's can come. Everybody else sees the old day until the commit.
+"""Removes the day's rows before the archive's are loaded. Other sessions see the old day until the commit.
 
-A chunk that lies wholly inside the day is truncated, at no cost by the row; TimescaleDB notes the whole chunk for the
-continuous aggregates (measured on 2.29.2). On a compressed chunk TRUNCATE empties the compressed part, but not the rows
-that wait beside it (measured on 2.29.2): a recount decides whether the day is empty. And TRUNCATE is not MVCC-safe
-(PostgreSQL's manual, "Caveats" of the concurrency chapter): a transaction whose snapshot is older than the commit would
-see a hole. So it is used only where no other transaction of the database is open, neither when the chunks are locked
-nor right before the COMMIT; otherwise, and for what is left of the day, rows are deleted.
+A chunk that lies wholly inside the day is truncated, which costs nothing per row. TimescaleDB marks the whole chunk as
+changed for the continuous aggregates (measured on 2.29.2). On a compressed chunk TRUNCATE empties the compressed part,
+but not the rows in the uncompressed part (measured on 2.29.2), so a recount decides whether the day is empty.
+
+TRUNCATE is not MVCC-safe (PostgreSQL's manual, "Caveats" of the concurrency chapter): a transaction whose snapshot is
+older than the commit would see no rows. So it is used only if no other transaction of the database is open, neither
+when the chunks are locked nor right before the COMMIT. Otherwise, and for the remaining rows of the day, rows are
+deleted.
 """
 
 from __future__ import annotations
@@ -24,16 +26,16 @@ from shared.timescale.table import Table
 
 
 def delete_day(cursor: Cursor, table: Table, window: Window) -> bool:
-    """Delete what is left of the day in the target, and prove by a recount that nothing is.
+    """Delete the remaining rows of the day from the target, and prove by a recount that none is left.
 
     Args:
         cursor: in the load's transaction.
-        table: the target. Its compressed chunks over the day were truncated or decompressed before: a DELETE on a
-            partly compressed chunk can stop early without an error before 2.25 (timescaledb#9120).
+        table: the target. Its compressed chunks over the day were truncated or decompressed before, since before 2.25
+            a DELETE on a partly compressed chunk can stop early without an error (timescaledb#9120).
         window: the day.
 
     Returns:
-        Whether any row had to be deleted by itself.
+        Whether there were rows to delete.
 
     Raises:
         VerificationFailed: rows of the day are still there.
@@ -41,10 +43,10 @@ def delete_day(cursor: Cursor, table: Table, window: Window) -> bool:
     if not count_window(cursor, table, window).rows:
         return False
     if table.timescaledb is not None and table.timescaledb.is_community:
-        # A compressed chunk that could not be decompressed: no limit on what the DELETE may unpack.
+        # A compressed chunk may not have been decompressed: lift the limit on what the DELETE may decompress.
         with savepoint(cursor):
             cursor.execute("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
-    # In a savepoint: rows that the DELETE unpacks on its way must not look like rows that the load brought.
+    # In a savepoint: rows that the DELETE decompresses must not look like rows that the load added.
     cursor.execute("SAVEPOINT deletion")
     cursor.execute(sql.SQL("DELETE FROM {} WHERE {}").format(table.identifier, inside(table, window)))
     cursor.execute("RELEASE SAVEPOINT deletion")
@@ -55,10 +57,10 @@ def delete_day(cursor: Cursor, table: Table, window: Window) -> bool:
 
 
 def truncate(cursor: Cursor, chunks: Sequence[Chunk]) -> bool:
-    """Empty chunks that are locked for it; it takes the right TRUNCATE.
+    """Truncate chunks that are locked for it. The role needs the right TRUNCATE.
 
     Returns:
-        Whether it was done.
+        Whether it succeeded.
     """
     names = sql.SQL(", ").join(sql.Identifier(chunk.schema, chunk.name) for chunk in chunks)
     with savepoint(cursor) as step:

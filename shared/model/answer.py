@@ -1,8 +1,8 @@
-"""What the function answers, as types: the JSON of a 200 and that of an error. `docs/answer.md` describes each field.
+"""The types of the answer: the JSON of a 200 and of an error. `docs/answer.md` describes each field.
 
-`answer_body.py` builds these, and `tools/openapi.py` makes the schemas of `docs/openapi.json` of them. They are plain
-types: no schema and no validator is made when the function starts. Pydantic reads TypedDict from typing_extensions only
-before Python 3.12 (https://errors.pydantic.dev/latest/u/typed-dict-version).
+`api/render.py` builds these, and `tools/openapi.py` makes the schemas of `docs/openapi.json` from them. They are plain
+types, so no schema and no validator is built when the function starts. They come from typing_extensions, since before
+Python 3.12 Pydantic accepts no other TypedDict (https://errors.pydantic.dev/latest/u/typed-dict-version).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class DateWindow(TypedDict):
 
 
 class CountedRows(TypedDict):
-    """The proof of a load: the day's rows before it and after it."""
+    """The proof of a load: counts of the day's rows before and after it."""
 
     rows_before: int
     rows_after: int
@@ -34,7 +34,7 @@ class CountedRows(TypedDict):
 
 
 class Source(TypedDict):
-    """The archive as it was read."""
+    """The archive that was read."""
 
     path: str
     etag: str
@@ -43,7 +43,7 @@ class Source(TypedDict):
 
 
 class IndexKept(TypedDict):
-    """An index that was maintained row by row, or all of them where `index` is null."""
+    """An index that was maintained row by row; if `index` is null, all of them."""
 
     index: str | None
     code: str
@@ -51,7 +51,7 @@ class IndexKept(TypedDict):
 
 
 class CopyOutcome(TypedDict):
-    """How the rows got in."""
+    """How the rows were copied."""
 
     transfer: Literal["spool", "stream"]
     format: Literal["text", "binary"]
@@ -62,7 +62,7 @@ class CopyOutcome(TypedDict):
 
 
 class Outcomes(TypedDict, total=False):
-    """What became of the request's options of these names."""
+    """The outcome of each request option of the same name."""
 
     decompress_window: Outcome
     recompress_window: Outcome
@@ -71,20 +71,20 @@ class Outcomes(TypedDict, total=False):
 
 
 class StepError(TypedDict):
-    """Why a best-effort step failed. The rows are in all the same."""
+    """Why a best-effort step failed. The rows are loaded nevertheless."""
 
     code: str
     message: str
 
 
 class Failure(TypedDict, total=False):
-    """The part that only a step has that failed."""
+    """The field that only a failed step has."""
 
     error: StepError
 
 
 class ChunkOutcome(Failure):
-    """Something that was done to a chunk."""
+    """An action on a chunk, and its outcome."""
 
     name: str
     action: ChunkAction
@@ -92,7 +92,7 @@ class ChunkOutcome(Failure):
 
 
 class CaggWindow(TypedDict):
-    """Whole buckets of a continuous aggregate."""
+    """A span of whole buckets of a continuous aggregate."""
 
     start: str
     end: str
@@ -107,7 +107,7 @@ class CaggOutcome(Failure):
 
 
 class PlannedChunk(TypedDict):
-    """What a restore would do to a chunk over the day."""
+    """What a restore would do to a chunk that overlaps the day."""
 
     name: str
     is_compressed: bool
@@ -115,14 +115,14 @@ class PlannedChunk(TypedDict):
 
 
 class PlannedCagg(Failure):
-    """A continuous aggregate that would be refreshed, or why it would not."""
+    """A continuous aggregate that would be refreshed, or why it would not be."""
 
     name: str
     window: CaggWindow | None
 
 
 class LackingRight(TypedDict):
-    """A right that the database role lacks. Where it is not `needed`, only a best-effort step would fail."""
+    """A right that the database role lacks. If it is not `needed`, only a best-effort step would fail."""
 
     right: str
     on: str
@@ -130,7 +130,7 @@ class LackingRight(TypedDict):
 
 
 class Problem(TypedDict):
-    """An error that the restore would answer with."""
+    """An error with which the restore would fail."""
 
     code: str
     message: str
@@ -149,14 +149,14 @@ class Plan(TypedDict):
 
 
 class WarningNote(TypedDict):
-    """Something that the caller should know although the rows are in."""
+    """Something that the caller should know although the rows are loaded."""
 
     code: str
     message: str
 
 
 class Occasional(TypedDict, total=False):
-    """The part of an answer that depends on the request: staging, replace, on_error, dry_run."""
+    """The fields that depend on the request: staging, replace, on_error, dry_run."""
 
     rows_inserted: int
     rows_skipped: int
@@ -193,7 +193,7 @@ class Answer(Occasional):
 
 
 class Facts(TypedDict, total=False):
-    """What a single fault may tell beside its message, by what kind of fault it is."""
+    """Further facts of a fault. Which ones it has depends on its kind."""
 
     sqlstate: str
     line: int
@@ -234,7 +234,7 @@ class ErrorBody(TypedDict):
 
 
 class ErrorAnswer(TypedDict):
-    """The body of every answer that is not 200."""
+    """The body of every answer other than 200."""
 
     status: Literal["error"]
     error: ErrorBody
@@ -242,5 +242,5 @@ class ErrorAnswer(TypedDict):
 
 
 def failure(error: RestoreError | None) -> Failure:
-    """Return the part of a step's answer that says why it failed, or nothing."""
+    """Return the field that says why a step failed, or nothing."""
     return {} if error is None else {"error": {"code": error.code, "message": error.message}}

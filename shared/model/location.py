@@ -1,11 +1,10 @@
-"""The text of `adls_url` -> where the archive is. Pure: parses the URL, its host and its shared access signature (SAS).
+"""Parses `adls_url`: which file it names, and which day of which table the file holds. Pure: no I/O, no environment.
 
-The query is a SAS, whole and alone, or nothing. No message repeats a value of the SAS. The host says which account it
-is, and in which of Microsoft's clouds. Account names are unique within a cloud and within a DNS zone, no further: the
-same name elsewhere is somebody else's.
-`adls_url` -> which file it is, and which day of which table it holds. Pure: no I/O, no environment.
+The query is exactly one shared access signature (SAS), or there is none. The host identifies the account and the cloud.
+Account names are unique only within one of Microsoft's clouds and one DNS zone: the same name elsewhere belongs to
+someone else.
 
-No message of this module repeats what it was given: the text may hold a SAS signature or a password.
+No message of this module repeats its input, which may hold a SAS signature or a password.
 """
 
 from __future__ import annotations
@@ -22,41 +21,41 @@ from shared.errors import ConfigurationError, InvalidArchiveUrl, StorageHostNotA
 from shared.identity import CLOUDS, PUBLIC, Cloud
 from shared.secret import Secret
 
-# The three kinds of SAS that a blob can have, and what may stand in each:
+# The three kinds of SAS that a blob can have, and the parameters of each:
 # https://learn.microsoft.com/rest/api/storageservices/create-service-sas
 # https://learn.microsoft.com/rest/api/storageservices/create-account-sas
 # https://learn.microsoft.com/rest/api/storageservices/create-user-delegation-sas
-# Not taken are those that do not work by themselves: sduoid and skdutid ask for the token of a user beside the SAS,
-# srh and srq for headers and parameters. The function sends nothing but the SAS.
+# Parameters that need more than the SAS are not accepted: sduoid and skdutid need a user's token, srh and srq need
+# headers and parameters. The function sends only the SAS.
 _SERVICE = "sv sr st se sp sip spr si ses sdd sig rscc rscd rsce rscl rsct"
 _ACCOUNT = "sv ss srt sp st se sip spr ses sig"
 _USER_DELEGATION = "sv sr st se sp sip spr skoid sktid skt ske sks skv saoid suoid scid ses sdd sig"
 _KNOWN = frozenset(f"{_SERVICE} {_ACCOUNT} {_USER_DELEGATION}".split())
 _NEEDED = frozenset({"sig", "sv"})
-# What needs no escape in the value of a query (RFC 3986, 3.4, without the & between two). Anything else would be
-# escaped on its way, and the signature might no longer be the one that was given.
+# Characters that need no escape in a query value (RFC 3986, 3.4, without the separator &). Any other would be escaped
+# in transit, and the signature might then differ from the one that was given.
 _VALUE = re.compile(r"(?:[A-Za-z0-9._~:/+=,-]|%[0-9A-Fa-f]{2})+", re.ASCII)
 
 _HINT = (
-    "behind ? stands a SAS as Azure gives it out (sv=...&sig=...), or nothing: no snapshot, version or other parameter;"
-    " a ? or # in a name is written %3F or %23"
+    "after ? only a SAS is allowed, exactly as Azure issues it (sv=...&sig=...): no snapshot, version or other"
+    " parameter; write a ? or # in a name as %3F or %23"
 )
 
 
 def split_sas(text: str) -> tuple[str, Secret | None]:
-    """Take the SAS off an `adls_url`.
+    """Split the SAS from an `adls_url`.
 
     Args:
         text: the URL or path as the caller sent it.
 
     Returns:
-        What stands before the first `?`, and the SAS without it, exactly as it was sent; None where there is none.
+        The text before the first `?`, and the SAS after it, exactly as it was sent; None if there is no SAS.
 
     Raises:
-        InvalidArchiveUrl: there is a fragment, or a query that is not one SAS.
+        InvalidArchiveUrl: there is a fragment, or a query that is not exactly one SAS.
     """
     if "#" in text:
-        raise InvalidArchiveUrl("adls_url must hold no fragment", hint=_HINT)
+        raise InvalidArchiveUrl("adls_url must not have a fragment", hint=_HINT)
     url, mark, query = text.partition("?")
     if not mark:
         return text, None
@@ -64,7 +63,7 @@ def split_sas(text: str) -> tuple[str, Secret | None]:
     for parameter in query.split("&"):
         name, _, value = parameter.partition("=")
         if name not in _KNOWN:
-            raise InvalidArchiveUrl("the query of adls_url holds something that belongs to no SAS", hint=_HINT)
+            raise InvalidArchiveUrl("the query of adls_url holds a parameter that belongs to no SAS", hint=_HINT)
         if not _VALUE.fullmatch(value):
             raise InvalidArchiveUrl(
                 "the query of adls_url holds an empty value, or a character that must be percent-encoded", hint=_HINT
@@ -73,11 +72,11 @@ def split_sas(text: str) -> tuple[str, Secret | None]:
     if len(set(names)) != len(names):
         raise InvalidArchiveUrl("the query of adls_url holds a parameter twice", hint=_HINT)
     if not _NEEDED.issubset(names):
-        raise InvalidArchiveUrl("the query of adls_url is no SAS: it lacks sig or sv", hint=_HINT)
+        raise InvalidArchiveUrl("the query of adls_url is not a SAS: it lacks sig or sv", hint=_HINT)
     return url, Secret(query)
 
 
-# Exactly Microsoft's forms. A bearer token is sent to this host, so nothing looser will do.
+# Exactly Microsoft's forms. A bearer token is sent to this host, so the pattern must not be looser.
 # https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-endpoints
 _HOST = re.compile(
     r"(?P<account>[a-z0-9]{{3,24}})"
@@ -94,7 +93,7 @@ class StorageHost:
     Attributes:
         account: its name.
         cloud: where it is.
-        zone: the DNS zone of its endpoints, `z00` to `z99`; None: it has those that every account had before zones.
+        zone: the DNS zone of its endpoints, `z00` to `z99`; None: the older endpoints, which have no zone.
     """
 
     account: str
@@ -102,19 +101,19 @@ class StorageHost:
     zone: str | None = None
 
     def name(self, service: Literal["dfs", "blob"]) -> str:
-        """Return the host of one of its services, in lower case."""
+        """Return the host of one of the account's services, in lower case."""
         if self.zone is not None:
             return f"{self.account}.{self.zone}.{service}.storage.azure.net"
         return f"{self.account}.{service}.{self.cloud.storage_suffix}"
 
 
 def parse_storage_host(host: str) -> StorageHost | None:
-    """Read a host, in any case, with the port 443 or without one.
+    """Read a host, in any case, with the port 443 or without a port.
 
     Returns:
-        The account; None where the host is not exactly a storage endpoint of Microsoft's.
+        The account; None if the host is not exactly one of Microsoft's storage endpoints.
     """
-    # Not str.lower() before isascii(): it turns some other letters (the Kelvin sign) into ASCII ones.
+    # isascii() must come before lower(), which turns some other letters (the Kelvin sign) into ASCII ones.
     match = _HOST.fullmatch(host.lower()) if host.isascii() else None
     if match is None:
         return None
@@ -127,16 +126,16 @@ _FILESYSTEM = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*|\$root|\$web", 
 _PATH_CHARACTERS = 1024
 _FILE_NAME = re.compile(r"(?P<name>.+)\.(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})\.csv\.gz", re.ASCII)
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-# C0, DEL and C1: no name holds them, and they forge log lines.
+# C0, DEL and C1: no name needs them, and they can forge log lines.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# NAMEDATALEN - 1: PostgreSQL cuts a longer name off with no more than a notice.
+# NAMEDATALEN - 1: PostgreSQL truncates a longer name with only a NOTICE.
 # https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS
 _IDENTIFIER_BYTES = 63
 
 
 @dataclass(frozen=True)
 class ArchiveLocation:
-    """Where one archived day is stored, and what its name says.
+    """Where an archived day is stored, and what its name says.
 
     Attributes:
         host: the storage account.
@@ -146,8 +145,8 @@ class ArchiveLocation:
         schema: schema of the table.
         table: name of the table; it may hold dots.
         day: the UTC day that the archive holds.
-        sas: what this file is read with, and nothing else is; None: the function's own credentials. Secret. Which file
-            it is does not depend on it.
+        sas: used to read this file only; None: the function's own credentials are used. Secret. Two locations that
+            differ only in it are equal.
     """
 
     host: StorageHost
@@ -166,7 +165,7 @@ class ArchiveLocation:
 
     @property
     def account_url(self) -> str:
-        """`https://<account>.dfs.core.windows.net`, or that of its cloud or zone; lower case, no final slash."""
+        """`https://<account>.dfs.core.windows.net`, or that of another cloud or zone; lower case, no final slash."""
         return f"https://{self.host.name('dfs')}"
 
     @property
@@ -181,9 +180,9 @@ def parse_adls_url(
     """Read an `adls_url`.
 
     The forms are `abfss://<fs>@<host>/<path>`, `https://<host>/<fs>/<path>` and a bare `<path>`, which may
-    begin with one slash. `abfs://` is taken too: the file is read over TLS all the same. The host is
+    begin with one slash. `abfs://` is accepted too; the file is read over TLS in any case. The host is
     `<account>.dfs.core.windows.net` or that of another cloud, the same with `.blob.`, or the DNS zone form
-    `<account>.z<nn>.dfs.storage.azure.net`. Percent-encoding is decoded once, in every form; a `?`, `#`, `%`
+    `<account>.z<nn>.dfs.storage.azure.net`. Percent-encoding is decoded once, in every form. A `?`, `#`, `%`
     or backslash that belongs to a name must be percent-encoded. A SAS may follow as the query.
 
     Args:
@@ -192,14 +191,14 @@ def parse_adls_url(
         default_filesystem: file system of a bare path (setting `ADLS_FILESYSTEM_DEFAULT`).
 
     Returns:
-        The location. `parse_adls_url(location.url)` gives the same one, without its SAS.
+        The location. `parse_adls_url(location.url)` returns the same one, without its SAS.
 
     Raises:
-        InvalidArchiveUrl: the text is none of the forms, its path is none of the two layouts, or its query is no SAS.
+        InvalidArchiveUrl: the text has none of the forms, its path neither layout, or its query is not a SAS.
         StorageHostNotAllowed: the host is not exactly a storage endpoint.
-        ConfigurationError: a bare path is resolved against a setting that cannot be read.
+        ConfigurationError: the text is a bare path, and the default account or file system cannot be read.
     """
-    # The query comes off first: whatever else is wrong, nothing after this line sees a signature.
+    # The query is removed first, so that no later error can repeat a signature.
     text, sas = split_sas(text)
     _check_characters(text)
     scheme, separator, rest = text.partition("://")
@@ -223,7 +222,7 @@ def parse_adls_url(
     if not _FILESYSTEM.fullmatch(filesystem):
         raise InvalidArchiveUrl(
             "the file system in adls_url is not a valid name",
-            hint="a file system is named by 3 to 63 lower-case letters, digits and single dashes",
+            hint="the name of a file system has 3 to 63 lower-case letters, digits and single dashes",
         )
     database, schema, table, day = _read_path(path)
     return ArchiveLocation(account, filesystem, path, database, schema, table, day, sas)
@@ -232,8 +231,8 @@ def parse_adls_url(
 def _check_characters(text: str) -> None:
     if "\\" in text:
         raise InvalidArchiveUrl(
-            "adls_url must hold no backslash",
-            hint="folders are divided by /; a backslash in a name is written %5C",
+            "adls_url must not hold a backslash",
+            hint="separate folders with /; write a backslash in a name as %5C",
         )
     if _CONTROL.search(text):
         raise InvalidArchiveUrl("adls_url must hold no control character")
@@ -280,7 +279,7 @@ def _decode(encoded: str) -> str:
     if _BROKEN_ESCAPE.search(encoded):
         raise InvalidArchiveUrl(
             "adls_url holds a % that is not followed by two hexadecimal digits",
-            hint="a % in a name is written %25",
+            hint="write a % in a name as %25",
         )
     try:
         text = unquote_to_bytes(encoded).decode("utf-8")
@@ -296,11 +295,11 @@ def _read_path(path: str) -> tuple[str, str, str, dt.date]:
         raise InvalidArchiveUrl(f"the path in adls_url is longer than {_PATH_CHARACTERS} characters")
     *folders, file_name = path.split("/")
     if not all(folders) or not file_name or {".", ".."} & {*folders, file_name}:
-        raise InvalidArchiveUrl("the path in adls_url holds an empty, . or .. segment")
+        raise InvalidArchiveUrl('the path in adls_url has a segment that is empty, "." or ".."')
     match = _FILE_NAME.fullmatch(file_name)
     if match is None:
         raise InvalidArchiveUrl("the file name in adls_url must end with .<YYYY-MM-DD>.csv.gz")
-    # Without a dot in the name the schema is a folder of its own.
+    # If the name has no dot, the schema is the folder.
     schema, dot, table = match["name"].partition(".")
     if not dot:
         table = schema
@@ -332,6 +331,6 @@ def _read_day(text: str) -> dt.date:
         raise InvalidArchiveUrl(f"the date {text} in adls_url does not exist") from exc
     if day == dt.date.max:
         raise InvalidArchiveUrl(
-            f"the date {text} in adls_url has no end: the next midnight is beyond the last representable date"
+            f"the date {text} in adls_url is out of range: its end is beyond the last date that can be represented"
         )
     return day

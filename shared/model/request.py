@@ -1,4 +1,4 @@
-"""What a request may say, field by field. `docs/request.md` describes each of them. No environment, no I/O."""
+"""The fields of a request, and their checks. `docs/request.md` describes each field. No environment, no I/O."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _qualified_name(value: str) -> str:
 
 
 def _no_boolean(value: Any) -> Any:
-    # To Python a boolean is a number.
+    # In Python a boolean is an integer.
     if isinstance(value, bool):
         raise ValueError("must be a whole number")  # noqa: TRY004 - pydantic collects ValueError only
     return value
@@ -72,12 +72,12 @@ def _cagg_names(value: Any) -> Any:
     return tuple(value)
 
 
-# An answer of 4 MB is the most that Data Factory takes.
+# Data Factory accepts answers of 4 MB at most.
 MOST_CAGGS = 1000
 
 TableName = Annotated[str, AfterValidator(_qualified_name)]
 ColumnName = Annotated[str, AfterValidator(check_name)]
-# Of the file: staging leaves a column out whose name is too long for PostgreSQL.
+# A name in the file. It may be too long for PostgreSQL: staging ignores such a column.
 FileColumnName = Annotated[str, Field(min_length=1)]
 WholeNumber = Annotated[int, BeforeValidator(_no_boolean)]
 
@@ -87,7 +87,7 @@ class _Section(BaseModel):
 
 
 class Pg(_Section):
-    """Where PostgreSQL is, and as whom: a URI, or its parts. What is left out is the app settings'."""
+    """Which server to connect to, and as whom: a URI, or its parts. App settings supply what is omitted."""
 
     host: Annotated[str, AfterValidator(check_hosts)] | None = None
     port: WholeNumber | None = Field(None, ge=1, le=65535)
@@ -103,18 +103,18 @@ class Pg(_Section):
         parts = ("host", "port", "user", "password", "sslmode")
         both = [name for name in parts if getattr(self, name) is not None]
         if self.connection_uri is not None and both:
-            raise ValueError(f"connection_uri already says what {', '.join(both)} say; give one or the other")
+            raise ValueError(f"connection_uri and {', '.join(both)} exclude each other; give one or the other")
         return self
 
     @model_validator(mode="after")
     def _token_or_password(self) -> Pg:
         if self.auth == "entra" and self.parameters.get("password"):
-            raise ValueError('a password and auth "entra" are two ways; give one or the other')
+            raise ValueError('a password and auth "entra" exclude each other; give one or the other')
         return self
 
     @property
     def parameters(self) -> dict[str, str]:
-        """What the request tells libpq, by libpq's keywords. It may hold a password."""
+        """The request's connection parameters, by libpq's keywords. They may hold a password."""
         given: dict[str, str | None] = {"host": self.host, "user": self.user, "sslmode": self.sslmode}
         if self.connection_uri is not None:
             given |= read_connection_uri(self.connection_uri.get_secret_value())
@@ -137,26 +137,26 @@ class Destination(_Section):
     @model_validator(mode="after")
     def _staging_only(self) -> Destination:
         if self.create_staging_like is not None and self.mode != "staging":
-            raise ValueError('create_staging_like has a meaning only with mode "staging"')
+            raise ValueError('create_staging_like is allowed only with mode "staging"')
         return self
 
     @model_validator(mode="after")
     def _replaces_the_day_alone(self) -> Destination:
         if self.on_existing == "replace" and self.rows_outside_window == "allow":
             raise ValueError(
-                'on_existing "replace" removes the rows of the day alone, so that a repeated request would double those'
-                ' outside: it does not go with rows_outside_window "allow"'
+                'on_existing "replace" and rows_outside_window "allow" exclude each other: "replace" removes only rows'
+                " of the day, so a repeated request would duplicate the rows outside it"
             )
         return self
 
     @property
     def existing_rows(self) -> Literal["error", "append", "skip", "replace"]:
-        """What happens to rows that are in the day already. Staging skips conflicts, so that it may append."""
+        """What to do about rows that the day already has. Staging skips conflicts, so it may append by default."""
         return self.on_existing or ("append" if self.mode == "staging" else "error")
 
 
 class Timescaledb(_Section):
-    """What is done about compression and continuous aggregates, best effort."""
+    """What to do about compression and continuous aggregates. Best effort."""
 
     decompress_window: Annotated[bool | Literal["auto"], WrapValidator(_flag_or_auto)] = True
     recompress_window: bool = True
@@ -185,7 +185,7 @@ class Copy(_Section):
     @model_validator(mode="after")
     def _headerless(self) -> Copy:
         if self.columns is None and not self.csv_options.has_header:
-            raise ValueError("columns must name the file's columns where csv_options.HEADER is false")
+            raise ValueError("columns must name the file's columns if csv_options.HEADER is false")
         if self.columns is not None and len(set(self.columns)) != len(self.columns):
             raise ValueError("columns names a column twice")
         return self
@@ -193,7 +193,7 @@ class Copy(_Section):
     @model_validator(mode="after")
     def _rejects(self) -> Copy:
         if (self.on_error == "skip") != (self.max_rejected_rows is not None):
-            raise ValueError('on_error "skip" and max_rejected_rows go together: say how many rows may be left out')
+            raise ValueError('on_error "skip" needs max_rejected_rows, and max_rejected_rows needs on_error "skip"')
         return self
 
 
@@ -203,14 +203,14 @@ def _archive_location(value: Any, info: ValidationInfo) -> ArchiveLocation:
     try:
         return parse_adls_url(value, **(info.context or {}))
     except RequestError as exc:
-        # Carried along, so that the fault stands beside those of the other fields.
+        # Wrapped, so that the fault is listed together with those of the other fields.
         raise PydanticCustomError("adls_url", "{message}", {"message": exc.message, "error": exc}) from exc
 
 
 class RestoreRequest(_Section):
     """One request: which archive, into which table, how. `docs/request.md` describes each field."""
 
-    # Read as text, kept as what the text says.
+    # Text in the request, parsed here.
     archive: Annotated[
         ArchiveLocation, BeforeValidator(_archive_location), WithJsonSchema({"type": "string", "minLength": 1})
     ] = Field(alias="adls_url")
@@ -230,12 +230,12 @@ class RestoreRequest(_Section):
 
     @property
     def target_table(self) -> QualifiedName:
-        """The table that the request names, or else the archive's path."""
+        """The table that the request names; otherwise the one that the archive's path names."""
         return self._qualified(self.destination.target_table)
 
     @property
     def staging_like(self) -> QualifiedName:
-        """The table that a staging table is made like."""
+        """The table that the staging table is modeled on."""
         return self._qualified(self.destination.create_staging_like or self.destination.target_table)
 
     def _qualified(self, text: str | None) -> QualifiedName:

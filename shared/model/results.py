@@ -1,4 +1,4 @@
-"""What a restore found and did, one frozen record each: counts, steps, rejected rows, indexes that were kept."""
+"""What a restore found and did, as frozen records: counts, steps, rejected rows, kept indexes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ChunkAction: TypeAlias = Literal["create", "compress", "decompress", "recompress
 
 @dataclass(frozen=True)
 class ChunkStep:
-    """Something that was done to a chunk."""
+    """An action on a chunk, and its outcome."""
 
     chunk: str
     action: ChunkAction
@@ -28,8 +28,8 @@ class CaggStep:
 
     Attributes:
         cagg: its name.
-        outcome: what became of it.
-        window: the bounds that were refreshed, in ISO 8601 or as integers, whole buckets.
+        outcome: how the refresh ended.
+        window: the bounds of the refreshed buckets, in ISO 8601 or as integers.
         error: why it failed.
         gaps: spans of the window, outside the day, for which the hypertable has no chunk.
     """
@@ -42,12 +42,12 @@ class CaggStep:
 
 
 def summary(steps: list[ChunkStep] | list[CaggStep], *, requested: bool, available: bool) -> Outcome:
-    """Say in one word what became of an option of the request.
+    """Summarize the steps of a request option as one outcome.
 
     Args:
-        steps: what was done for it.
+        steps: the steps taken for it.
         requested: whether the request asked for it.
-        available: whether this database has it at all.
+        available: whether this database supports it.
     """
     if not requested:
         return "not requested"
@@ -55,7 +55,7 @@ def summary(steps: list[ChunkStep] | list[CaggStep], *, requested: bool, availab
         return "not available"
     if not steps:
         return "nothing to do"
-    # The worst of them, so that "done" means all.
+    # The worst outcome, so that "done" means that all steps succeeded.
     outcomes = {step.outcome for step in steps}
     worst: tuple[Outcome, ...] = ("failed", "not available")
     return next((outcome for outcome in worst if outcome in outcomes), "done")
@@ -63,21 +63,21 @@ def summary(steps: list[ChunkStep] | list[CaggStep], *, requested: bool, availab
 
 @dataclass(frozen=True)
 class Count:
-    """How many rows, and between which times. Both times are None where there are no rows."""
+    """A number of rows, and their first and last time. Both times are None if there are no rows."""
 
     rows: int
     first: TimeValue | None = None
     last: TimeValue | None = None
 
     def describe(self) -> str:
-        """Say it in a message."""
+        """Return the count for a message."""
         between = "" if self.first is None or self.last is None else f", from {iso(self.first)} to {iso(self.last)}"
         return f"{self.rows} rows{between}"
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """Rows that were left out.
+    """Rows that COPY skipped because it could not parse them.
 
     Attributes:
         rows: how many.
@@ -90,11 +90,11 @@ class Rejected:
 
 @dataclass(frozen=True)
 class KeptIndex:
-    """Why an index stays where it is.
+    """Why an index was not deferred.
 
     Attributes:
-        index: its name; None where it is all of them.
-        code: stable.
+        index: its name; None if the reason applies to all indexes.
+        code: a stable code.
         reason: for a person.
     """
 
@@ -105,7 +105,7 @@ class KeptIndex:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that the caller should know although the rows are in."""
+    """Something that the caller should know although the rows are loaded."""
 
     code: str
     message: str
@@ -113,13 +113,13 @@ class Notice:
 
 @dataclass(frozen=True)
 class Verification:
-    """The proof of a load: the day's rows before it and after it, and what it added.
+    """The proof of a load: counts of the day's rows before and after it, and of the rows that it added.
 
     Attributes:
-        rows_before: rows of the day before the load, and before their removal where they were replaced.
-        after: rows of the day after it.
+        rows_before: rows of the day before the load. If they were replaced, before their removal.
+        after: rows of the day after the load.
         rows_loaded: rows that the load added to the target.
-        outside: those of them that are not in the day.
+        outside: added rows that are not in the day.
     """
 
     rows_before: int
@@ -130,7 +130,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class Removed:
-    """The day's rows that were taken away before the archive's came."""
+    """The day's rows that were removed before the archive's rows were loaded."""
 
     rows: int
     by: Literal["truncate", "delete"]
@@ -138,17 +138,17 @@ class Removed:
 
 @dataclass(frozen=True)
 class Transferred:
-    """How the archive's rows got into the target.
+    """How the archive's rows were copied into the target.
 
     Attributes:
-        format: how they were copied.
-        text_because: why as text; None where they were not.
-        waited_seconds: how long PostgreSQL waited for the next rows.
-        rows: how many PostgreSQL took from the file.
-        rejected: those that it left out; None where it was not allowed to.
-        inserted: how many of them went on from staging into the target; None in direct mode.
-        skips_conflicts: whether rows in conflict were left out on that way.
-        staged_outside: the staged rows that are not of the archive's day.
+        format: COPY's format.
+        text_because: why the format is text; None if it is binary.
+        waited_seconds: how long PostgreSQL waited for rows.
+        rows: number of rows that PostgreSQL accepted from the file.
+        rejected: rows that it skipped; None if it was not allowed to skip any.
+        inserted: number of rows inserted from staging into the target; None in direct mode.
+        skips_conflicts: whether that INSERT skipped conflicting rows.
+        staged_outside: staged rows that are not in the archive's day.
     """
 
     format: Literal["text", "binary"]
@@ -162,17 +162,17 @@ class Transferred:
 
     @property
     def rows_read(self) -> int:
-        """How many rows of the file PostgreSQL has seen, taken or left out."""
+        """Number of the file's rows that PostgreSQL has read, accepted or skipped."""
         return self.rows + (0 if self.rejected is None else self.rejected.rows)
 
     @property
     def added(self) -> int:
-        """How many rows the target got."""
+        """Number of rows that the target received."""
         return self.rows if self.inserted is None else self.inserted
 
     @property
     def skipped(self) -> int | None:
-        """How many staged rows the target did not get; None in direct mode."""
+        """Number of staged rows that were not inserted into the target; None in direct mode."""
         return None if self.inserted is None else self.rows - self.inserted
 
 
@@ -181,8 +181,8 @@ class IndexOutcome:
     """What happened to the indexes of the day's chunks.
 
     Attributes:
-        deferred: names of those that were dropped before the rows came and rebuilt after them.
-        kept: those that were maintained row by row, with the reason.
+        deferred: names of the indexes that were dropped before the load and rebuilt after it.
+        kept: the indexes that were maintained row by row, with the reason.
     """
 
     deferred: tuple[str, ...]

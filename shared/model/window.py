@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 TimeKind: TypeAlias = Literal["timestamptz", "timestamp", "date", "integer"]
 TimeValue: TypeAlias = datetime | date | int
 
-# How many units a second has, in what people store as an integer time.
+# Units per second in the usual integer times.
 _UNITS_PER_SECOND = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 
 
@@ -25,18 +25,18 @@ class Window:
 
     @property
     def last(self) -> TimeValue:
-        """The last value of the type that lies inside."""
+        """The last value of the type inside the window."""
         return self.upper - self._step  # type: ignore[operator] # both are of the kind's own type
 
     def widened(self, first: TimeValue | None, last: TimeValue | None) -> Window:
-        """Return the span from the earlier of two begins to the later of two ends; None leaves it as it is."""
+        """Return the window, extended where necessary to include both values; None extends nothing."""
         lower = self.lower if first is None else min(self.lower, first)
         upper = self.upper if last is None or last <= self.last else last + self._step  # type: ignore[operator]
         return Window(self.kind, lower, upper)
 
     @property
     def _step(self) -> timedelta | int:
-        """The smallest distance between two values of the type."""
+        """The smallest difference between two values of the type."""
         steps: dict[str, timedelta | int] = {"date": timedelta(days=1), "integer": 1}
         return steps.get(self.kind, timedelta(microseconds=1))
 
@@ -55,14 +55,14 @@ def _as_instant(value: TimeValue) -> datetime | int:
 
 
 def iso(value: TimeValue) -> str:
-    """Write a bound for the answer: ISO 8601, with Z where it is an instant."""
+    """Format a bound for the answer: ISO 8601, with Z if it has a time zone."""
     if isinstance(value, datetime) and value.tzinfo:
         return value.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
     return str(value) if isinstance(value, int) else value.isoformat()
 
 
 def day_bounds(day: date) -> tuple[datetime, datetime]:
-    """Return the begin of the UTC day and of the next one."""
+    """Return the start of the UTC day and of the next one."""
     begin = datetime.combine(day, time.min, tzinfo=timezone.utc)
     return begin, begin + timedelta(days=1)
 
@@ -72,7 +72,7 @@ def day_window(day: date, kind: TimeKind, units_per_second: int = 1) -> Window:
 
     Args:
         day: the UTC day.
-        kind: type of the time column. `timestamp` without time zone holds UTC, as TimescaleDB takes it.
+        kind: type of the time column. `timestamp` without time zone is taken as UTC, as TimescaleDB does.
         units_per_second: of an integer column.
     """
     begin, end = day_bounds(day)
@@ -88,17 +88,17 @@ def day_window(day: date, kind: TimeKind, units_per_second: int = 1) -> Window:
 
 
 def units_per_second_of(samples: Sequence[str | int], day: date) -> int | None:
-    """Find the unit of an integer time column from values that should lie in the day.
+    """Find the unit of an integer time column from values that should be near the day.
 
-    The units are a factor of 1,000 apart, so that one value near the day decides. A value that is far from
+    The units are a factor of 1,000 apart, so one value near the day decides. A value that is far from
     the day in every unit decides nothing.
 
     Args:
-        samples: values of the column, as the archive or the table's `integer_now_func` has them.
-        day: the day that they should be near to.
+        samples: values of the column, from the archive or the table's `integer_now_func`.
+        day: the day that they should be near.
 
     Returns:
-        Units per second (1, 1e3, 1e6 or 1e9), or None.
+        Units per second (1, 1e3, 1e6 or 1e9), or None if no value decides.
     """
     seconds = (day_bounds(day)[0] - datetime(1970, 1, 1, tzinfo=timezone.utc)) / timedelta(seconds=1)
     for sample in samples:
@@ -107,7 +107,7 @@ def units_per_second_of(samples: Sequence[str | int], day: date) -> int | None:
         except ValueError:
             continue
         for units in _UNITS_PER_SECOND.values():
-            # Within a factor of 10 of the day: no two units can both be that near.
+            # Within a factor of 10 of the day: at most one unit can be that near.
             if value > 0 and seconds > 0 and abs(math.log10(value / (seconds * units))) < 1:
                 return units
     return None

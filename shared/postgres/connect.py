@@ -28,7 +28,7 @@ import psycopg2.extensions
 from shared.identity import token_for_postgres
 from shared.postgres.connect_error import connect_error
 from shared.postgres.endpoint import Endpoint
-from shared.postgres.sqlstate import database_error
+from shared.postgres.sqlstate import translated
 from shared.process import wait_for
 from shared.secret import Secret, shown_to_server
 
@@ -171,10 +171,8 @@ def connect(
         )
     with shown_to_server(password), closing(opened) as connection:
         connection.autocommit = True
-        try:
+        with translated():
             yield connection
-        except psycopg2.Error as exc:
-            raise database_error(exc) from exc
 
 
 def _open(endpoint: Endpoint, password: Secret | None, limits: Limits, application_name: str) -> Connection:

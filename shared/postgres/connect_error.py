@@ -1,13 +1,13 @@
-"""Why a connection was refused, known by SQLSTATE.
+"""Finds the SQLSTATE of a refused connection, and returns our error for it.
 
-libpq keeps the SQLSTATE of a refused connection to itself: psycopg2's `OperationalError` has no `pgcode` then, and
-the message is in the server's language. libpq can be told to write the SQLSTATE in place of the message
-(`PQsetErrorVerbosity` with `PQERRORS_SQLSTATE`), before the connection is made. So, after a refusal, the same
-connection is tried once more in this way, by `probe.py`.
+libpq does not report the SQLSTATE of a refused connection: psycopg2's `OperationalError` has no `pgcode` then, and
+the message is in the server's language. But libpq can write the SQLSTATE instead of the message
+(`PQsetErrorVerbosity` with `PQERRORS_SQLSTATE`) if that is set before it connects. So after a refusal, this module
+connects once more in that way.
 
-psycopg2 hands out a connection that is under way only in its asynchronous mode, and that holds Python's lock while
-libpq looks up a host or answers a challenge: a server that is slow on purpose would hold up every other restore of the
-process. So the second try goes through libpq by ctypes. The functions:
+psycopg2 gives access to a connection before it is complete only in its asynchronous mode. That mode holds Python's
+global lock while libpq looks up a host or answers a challenge, so a deliberately slow server could stop every other
+restore of the process. So the second attempt calls libpq by ctypes. The functions:
 https://www.postgresql.org/docs/current/libpq-connect.html.
 """
 
@@ -40,14 +40,14 @@ _PQERRORS_SQLSTATE = 3
 _POLL_FAILED, _POLL_READING, _POLL_WRITING, _POLL_OK = range(4)
 _CONNECTION_BAD = 1
 
-# "FATAL:  28P01": the severity is in the server's language, the code is not. It ends the text.
+# "FATAL:  28P01": the severity is in the server's language, the code is not. The code ends the text.
 _SQLSTATE_AT_END = re.compile(rb":\s+([0-9A-Z]{5})\s*\Z")
-# Longer ones are no such text.
+# The part of the text, from its end, that is searched for the code.
 _LONGEST = 200
 
 _TEXTS = ctypes.POINTER(ctypes.c_char_p)
 _RECEIVER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
-# A server may send notices before it lets anybody in, and libpq would print them.
+# A server may send notices before it authenticates the client, and libpq would print them.
 _IGNORE_NOTICES = _RECEIVER(lambda _argument, _result: None)
 
 
@@ -55,16 +55,16 @@ def refused_with(parameters: dict[str, Any]) -> tuple[str | None, bool]:
     """Connect once more.
 
     Args:
-        parameters: libpq keywords and values; `connect_timeout` is how long it may take in all, in seconds.
+        parameters: libpq keywords and values. `connect_timeout` limits the whole attempt, in seconds.
 
     Returns:
-        The SQLSTATE of the refusal, where the server gave one, and whether only a password was missing.
+        The SQLSTATE of the refusal, or None if the server gave none; and whether only a password was missing.
     """
     libpq = _load_libpq()
     named = {keyword: str(value).encode() for keyword, value in parameters.items()}
     keywords = (ctypes.c_char_p * (len(named) + 1))(*(keyword.encode() for keyword in named), None)
     values = (ctypes.c_char_p * (len(named) + 1))(*named.values(), None)
-    # 0: a database's name is a name, and no connection string.
+    # 0: do not expand the database name as a connection string.
     connection = libpq.PQconnectStartParams(keywords, values, 0)
     try:
         libpq.PQsetErrorVerbosity(connection, _PQERRORS_SQLSTATE)
@@ -79,7 +79,7 @@ def refused_with(parameters: dict[str, Any]) -> tuple[str | None, bool]:
 
 
 def _load_libpq() -> ctypes.CDLL:
-    # The extension module is linked with libpq, so that its handle finds libpq's functions too.
+    # The extension module is linked with libpq, so its handle also finds libpq's functions.
     libpq = ctypes.CDLL(_psycopg.__file__)
     handle, number = ctypes.c_void_p, ctypes.c_int
     for name, result, arguments in (
@@ -99,7 +99,7 @@ def _load_libpq() -> ctypes.CDLL:
 
 
 def _connects(libpq: ctypes.CDLL, connection: int, deadline: float) -> bool:
-    """Let libpq go on until it has a connection, or none."""
+    """Run libpq until it is connected or has failed; return whether it is connected."""
     if connection is None or libpq.PQstatus(connection) == _CONNECTION_BAD:
         return False
     state = _POLL_WRITING
@@ -114,7 +114,7 @@ def _connects(libpq: ctypes.CDLL, connection: int, deadline: float) -> bool:
     return bool(state == _POLL_OK)
 
 
-# Class 22 and 42704: a parameter (`options=-c ...`) that does not exist, or a value that it does not take.
+# Class 22 and 42704: a parameter (`options=-c ...`) that does not exist, or a value that it does not accept.
 _BAD_SETTING = ("22", "42704")
 
 # insufficient_privilege: CONNECT on the database (CheckMyDatabase in src/backend/utils/init/postinit.c).
@@ -135,20 +135,20 @@ def connect_error(parameters: dict[str, Any], refusal: psycopg2.Error) -> Restor
     if needs_password:
         return DatabaseAccessDenied(
             "the server asks for a password, and none was given",
-            hint="give pg.password; the setting PGPASSWORD is for PGHOST at PGPORT, and for PG_ALLOWED_HOSTS, alone",
+            hint="give pg.password; the setting PGPASSWORD is sent only to PGHOST at PGPORT and to PG_ALLOWED_HOSTS",
         )
     text = redact_from_server(" ".join(str(refusal).split()))
     if sqlstate is None:
         return DatabaseUnreachable(f"no connection to the database server: {text}")
     if sqlstate.startswith(_BAD_SETTING):
         return ConnectionOptionRejected(
-            "the server does not take a setting of the connection",
+            "the server does not accept a setting of the connection",
             details=[Fault("ConnectionOptionRejected", "see the SQLSTATE", info=(("sqlstate", sqlstate),))],
         )
     if sqlstate == _NO_RIGHT:
         error = lacks([MissingRight(parameters.get("user", ""), "CONNECT", f"database {parameters['dbname']}")])
         if parameters.get("options"):
-            # The server asks for CONNECT first, and then whether the role may change such a setting.
+            # The server checks CONNECT first, and then whether the role may change the setting.
             error.message += ", or may not change a setting of options"
         return error
     return error_for_sqlstate(sqlstate, f"the server refused the connection: {text}")

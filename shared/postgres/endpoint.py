@@ -1,11 +1,11 @@
-"""Which server a restore goes to, as whom, and how safely: the request's `pg` over the app settings. Pure.
+"""Combines the request's `pg` with the app settings, and checks the result: server, role and TLS. Pure.
 
-libpq would take what a request leaves out from its environment by itself, the function's own password included, and
-send it to whatever host the request names. So all of it is put together here, and looked at, before libpq hears of it.
+libpq itself would take omitted parameters from the environment, the function's own password included, and send them to
+any host that the request names. So this module determines and checks all parameters before libpq gets them.
 
-libpq's own word for this machine's root certificates, `sslrootcert=system`, asks the OpenSSL that it was linked with.
-That of psycopg2-binary looks into the folder in which the wheel was built, and finds nothing
-(`OPENSSLDIR: "/host/tmp/libpq.build"` in 2.9.13). So the file is named to libpq.
+With `sslrootcert=system`, libpq uses the root certificates of the OpenSSL that it was linked with. The OpenSSL of
+psycopg2-binary looks into the folder in which the wheel was built, and finds nothing
+(`OPENSSLDIR: "/host/tmp/libpq.build"` in 2.9.13). So libpq is given the path of the file instead.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from shared.postgres.uri import SslMode, check_hosts, is_socket
 from shared.secret import Secret
 from shared.settings import LibpqVariables, PgAuth, Settings
 
-# Where distributions keep them all in one file: https://go.dev/src/crypto/x509/root_linux.go lists the same.
+# Where distributions keep all root certificates in one file, as in https://go.dev/src/crypto/x509/root_linux.go.
 _FILES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu: the images of Azure Functions
     "/etc/pki/tls/certs/ca-bundle.crt",  # Azure Linux, Fedora
@@ -40,7 +40,7 @@ _FILES = (
 
 
 def find_system_roots() -> str | None:
-    """Return the path of the file; None where there is none. `SSL_CERT_FILE` comes first, as everywhere."""
+    """Return the path of the machine's root certificates; None if there is none. `SSL_CERT_FILE` comes first."""
     known = ssl.get_default_verify_paths().cafile
     return next((path for path in (known, *_FILES) if path and Path(path).is_file()), None)
 
@@ -52,17 +52,17 @@ class Servers:
     """The hosts that libpq will try, in order.
 
     Args:
-        given: what the request says, by libpq's keywords.
-        own: what the settings say.
+        given: the request's parameters, by libpq's keywords.
+        own: the settings' parameters.
 
     Attributes:
-        pairs: host and port of each; names in lower case.
-        hosts: the hosts alone.
-        is_own: whether they are those of the settings.
-        hostaddr: where the settings say that their host is; empty for every other one.
+        pairs: host and port of each server; names in lower case.
+        hosts: the hosts without ports.
+        is_own: whether all are servers of the settings.
+        hostaddr: the address that the settings give for their own host; empty for any other host.
 
     Raises:
-        InvalidRequest: no host, or as many ports as there are hosts.
+        InvalidRequest: there is no host, or the number of ports does not match that of the hosts.
         ConfigurationError: PGHOST or PGPORT cannot be used.
     """
 
@@ -74,47 +74,49 @@ class Servers:
         try:
             self.pairs = _pairs(hosts, given.get("port") or own.port)
         except ValueError:
-            raise missing_field("pg.port", "there must be one port, or one for each host") from None
+            raise missing_field("pg.port", "give one port, or one for each host") from None
         self.hosts = [host for host, _ in self.pairs]
         self.is_own = set(self.pairs) <= set(known)
-        # PGHOSTADDR says where PGHOST is, one by one, and nothing of any other host.
+        # PGHOSTADDR gives one address for each host of PGHOST, and applies to no other host.
         self.hostaddr = (own.hostaddr or "") if self.pairs == known else ""
 
     @property
     def is_here(self) -> bool:
-        """Whether every one of them is this very machine, so that there is no network to listen on."""
+        """Whether all hosts are this machine, so that no network is involved."""
         addresses = self.hostaddr.split(",") if self.hostaddr else []
         return all(is_socket(host) or _is_loopback(host) for host in (*self.hosts, *addresses))
 
     def is_listed(self, listed: Sequence[str] | None) -> bool:
-        """Whether an allow list names every one of them."""
+        """Whether an allow list names all hosts."""
         known = set(listed or ())
         return all(not known.isdisjoint(_written(host, port)) for host, port in self.pairs)
 
     def is_trusted(self, settings: Settings) -> bool:
-        """Whether they may see what is the function's own: its password, its certificate."""
+        """Whether the hosts may receive the function's own password and certificate."""
         return self.is_own or (settings.pg_allowed_hosts is not None and self.is_listed(settings.pg_allowed_hosts))
 
     def refuse_unlisted(self, settings: Settings) -> None:
-        """Refuse what the settings do not allow to connect to.
+        """Refuse hosts that the settings do not allow.
 
         Raises:
             DatabaseHostNotAllowed: one of the hosts is not listed, or is a socket.
         """
         if any(is_socket(host) for host in self.hosts) and not settings.pg_allow_unix_sockets:
             raise DatabaseHostNotAllowed(
-                "a unix socket is not a host that this function connects to",
+                "this function does not connect to unix sockets",
                 hint="an operator can allow it with the setting PG_ALLOW_UNIX_SOCKETS",
             )
         if settings.pg_allowed_hosts is not None and not self.is_listed(settings.pg_allowed_hosts):
-            raise DatabaseHostNotAllowed("the host is not one that this function may connect to")
+            raise DatabaseHostNotAllowed("this function may not connect to the host")
         if settings.pg_allowed_hosts is None and settings.libpq.host is not None and not self.is_own:
-            # Rows are worth as much as a password: without a list, the settings' server is the only one.
-            raise DatabaseHostNotAllowed("the setting PGHOST names the server; another one takes PG_ALLOWED_HOSTS")
+            # Rows need as much protection as a password: without a list, only the settings' own server is allowed.
+            raise DatabaseHostNotAllowed(
+                "the host differs from the setting PGHOST; another host needs PG_ALLOWED_HOSTS"
+            )
 
 
 def _pairs(hosts: str, ports: str | None) -> list[tuple[str, str]]:
-    """Give each host its port. Names are the same in upper and lower case, folders are not."""
+    """Pair each host with its port. Names are put in lower case; socket folders are case-sensitive."""
     named = [host if is_socket(host) else host.lower() for host in hosts.split(",")]
     numbers = [port or _DEFAULT_PORT for port in (ports or "").split(",")]
     return list(zip(named, numbers * len(named) if len(numbers) == 1 else numbers, strict=True))
@@ -126,13 +128,13 @@ def _own_pairs(own: LibpqVariables) -> list[tuple[str, str]]:
     try:
         return _pairs(check_hosts(own.host), own.port)
     except ValueError:
-        raise ConfigurationError("the settings PGHOST and PGPORT do not name servers", target="PGHOST") from None
+        raise ConfigurationError("the settings PGHOST and PGPORT are not valid", target="PGHOST") from None
 
 
 def _written(host: str, port: str) -> set[str]:
-    """Every way in which an allow list may write a host."""
+    """Return all forms in which an allow list may write a host."""
     if ":" in host:
-        # An address: without brackets nobody could tell its last part from a port.
+        # An IPv6 address: without brackets its last part could be a port.
         return {host, f"[{host}]", f"[{host}]:{port}"}
     return {host, f"{host}:{port}"}
 
@@ -145,7 +147,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def missing_field(target: str, message: str) -> InvalidRequest:
-    """Make the error of a field that neither the request nor the settings give."""
+    """Return the error for a field that neither the request nor the settings give."""
     return InvalidRequest(message, target=target, details=[Fault("MissingField", message, target)])
 
 
@@ -155,14 +157,14 @@ _LEAST_SSL_MODE = _SSL_MODES.index("require")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A server and a way in, allowed by the settings.
+    """A server and how to log in, as allowed by the settings.
 
     Attributes:
         parameters: libpq's keywords and their values, without a password.
         auth: by a password, or by a token of the function's own identity.
-        password: for the one; None where there is none.
-        scope: for the other: what the token is asked for.
-        cloud: whose authority signs it.
+        password: the password; None if there is none.
+        scope: the scope of the token.
+        cloud: its authority signs the token.
     """
 
     parameters: Mapping[str, str]
@@ -177,29 +179,29 @@ class Endpoint:
         return self.parameters["dbname"]
 
     def with_password(self, password: Secret | None) -> dict[str, Any]:
-        """Return what `psycopg2.connect` is given."""
+        """Return the parameters for `psycopg2.connect`."""
         if password is not None:
             return {**self.parameters, "password": password.get_secret_value()}
-        # An empty password keeps libpq from PGPASSWORD, and a file that is not there from ~/.pgpass: whose password
-        # it was to be has been decided.
+        # An empty password keeps libpq from using PGPASSWORD, and a file that does not exist keeps it from ~/.pgpass.
+        # Which password to send has already been decided.
         return {**self.parameters, "password": "", "passfile": "/dev/null/none"}
 
 
 def find_endpoint(given: Mapping[str, str], auth: PgAuth | None, settings: Settings, *, database: str) -> Endpoint:
-    """Put request and settings together.
+    """Combine request and settings.
 
     Args:
-        given: what the request says, by libpq's keywords.
-        auth: the way in that the request names; None: it leaves the choice to the settings.
-        settings: what it leaves out, and what is allowed.
-        database: the one that the archive's path names, for where the request names none.
+        given: the request's parameters, by libpq's keywords.
+        auth: the request's authentication method; None: the settings decide.
+        settings: supplies what the request omits, and says what is allowed.
+        database: the database of the archive's path, used if the request names none.
 
     Raises:
-        InvalidRequest: no host, or no role for a token.
-        DatabaseHostNotAllowed: the host is not one that may be connected to, or may see a token.
-        DatabaseNotAllowed: the settings list other databases.
-        SslModeNotAllowed: the connection would be less safe than it has to be.
-        ConfigurationError: a setting of libpq's cannot be used.
+        InvalidRequest: there is no host, or no role for a token.
+        DatabaseHostNotAllowed: the function may not connect to the host, or may not send it a token.
+        DatabaseNotAllowed: the settings do not list the database.
+        SslModeNotAllowed: the connection would be less secure than required.
+        ConfigurationError: a libpq setting cannot be used.
     """
     own = settings.libpq
     servers = Servers(given, own)
@@ -209,13 +211,13 @@ def find_endpoint(given: Mapping[str, str], auth: PgAuth | None, settings: Setti
     if auth == "entra":
         cloud = _cloud_of_token(servers, settings)
         if not (given.get("user") or own.user):
-            raise missing_field("pg.user", 'auth "entra" needs a role name in pg.user, or in the setting PGUSER')
+            raise missing_field("pg.user", 'auth "entra" needs a role name in pg.user or in the setting PGUSER')
     database = given.get("dbname", database)
     if settings.pg_allowed_databases is not None and database not in settings.pg_allowed_databases:
-        raise DatabaseNotAllowed(f"the database {database} is not one that this function may write to")
+        raise DatabaseNotAllowed(f"this function may not write to the database {database}")
     sslmode = _sslmode(given, servers, settings, auth)
     parameters = {
-        # Kerberos is no way in here, and would be tried for whoever asks.
+        # Disable Kerberos: libpq would offer it to any server that asks.
         "require_auth": "!gss,!sspi",
         **{keyword: value for keyword, value in given.items() if keyword != "password"},
         **own.others,
@@ -224,23 +226,23 @@ def find_endpoint(given: Mapping[str, str], auth: PgAuth | None, settings: Setti
         "port": ",".join(port for _, port in servers.pairs),
         "hostaddr": servers.hostaddr,
         "sslmode": sslmode,
-        # Kerberos in place of TLS would pass every sslmode.
+        # Kerberos encryption instead of TLS would satisfy every sslmode.
         "gssencmode": "disable",
-        # The last one counts: the operator's own are not undone by a request's.
+        # The last value wins, so a request cannot override the operator's options.
         "options": " ".join(filter(None, (given.get("options"), own.options))),
     }
     trusted = servers.is_trusted(settings)
     if not trusted:
-        # The function's client certificate says who it is; that is nobody else's to know.
+        # The function's client certificate identifies it; do not show it to an untrusted server.
         parameters["sslcertmode"] = "disable"
     if own.user and "user" not in given:
         parameters["user"] = own.user
     if sslmode.startswith("verify-"):
         parameters["sslrootcert"] = _roots(own)
     if parameters.get("sslnegotiation") == "direct" and _SSL_MODES.index(sslmode) < _LEAST_SSL_MODE:
-        raise SslModeNotAllowed("sslnegotiation=direct takes sslmode require or stricter")
+        raise SslModeNotAllowed("sslnegotiation=direct needs sslmode require or stricter")
     if "sslrootcert" in given and not sslmode.startswith("verify-"):
-        raise SslModeNotAllowed("sslrootcert=system takes sslmode=verify-full")
+        raise SslModeNotAllowed("sslrootcert=system needs sslmode=verify-full")
     return Endpoint(
         parameters,
         auth,
@@ -251,30 +253,30 @@ def find_endpoint(given: Mapping[str, str], auth: PgAuth | None, settings: Setti
 
 
 def _cloud_of_token(servers: Servers, settings: Settings) -> Cloud:
-    """Refuse a server that must not see a token, and say whose token it is to be."""
+    """Return the cloud whose token the servers get. Refuse a server that must not receive one."""
     clouds = [cloud_of_postgres(host) for host in servers.hosts]
     if any(is_socket(host) for host in servers.hosts) or not (
         all(clouds) or servers.is_listed(settings.pg_allowed_hosts)
     ):
         raise DatabaseHostNotAllowed(
-            "a token goes only to Azure Database for PostgreSQL and to hosts that PG_ALLOWED_HOSTS lists"
+            "a token is sent only to Azure Database for PostgreSQL and to hosts that PG_ALLOWED_HOSTS lists"
         )
     asked = [cloud for cloud in CLOUDS if cloud.postgres_scope == settings.pg_entra_scope]
     found = {cloud for cloud in clouds if cloud is not None}
     if len(found) > 1:
-        raise DatabaseHostNotAllowed("the hosts are in different clouds, and a token is of one")
+        raise DatabaseHostNotAllowed("the hosts are in different clouds, but a token is valid in only one")
     return next(iter([*found, *asked]), PUBLIC)
 
 
 def _password(given: Mapping[str, str], own: LibpqVariables | None) -> Secret | None:
     if given.get("password"):
         return Secret(given["password"])
-    # A request must not be able to send it to a server of its own.
+    # A request must not be able to send the function's password to a server of the caller's choice.
     return None if own is None else own.password
 
 
 def _sslmode(given: Mapping[str, str], servers: Servers, settings: Settings, auth: PgAuth) -> str:
-    """Choose `sslmode`, and refuse one that is too weak."""
+    """Return the `sslmode`; refuse one that is too weak."""
     own = settings.libpq.sslmode
     if own is not None and own not in _SSL_MODES:
         raise ConfigurationError(f"the setting PGSSLMODE must be one of {', '.join(_SSL_MODES)}", target="PGSSLMODE")
@@ -287,9 +289,9 @@ def _sslmode(given: Mapping[str, str], servers: Servers, settings: Settings, aut
             return "prefer" if is_lax else "require"
         if _SSL_MODES.index(own) < least:
             raise ConfigurationError(
-                f"the setting PGSSLMODE is {own}, and this server takes require at least",
+                f"the setting PGSSLMODE is {own}, but this server needs at least require",
                 target="PGSSLMODE",
-                hint="set PGSSLMODE to verify-full, or PG_ALLOW_INSECURE_SSLMODE to true where the network is safe",
+                hint="set PGSSLMODE to verify-full, or PG_ALLOW_INSECURE_SSLMODE to true if the network is safe",
             )
         return own
     if own is not None and not servers.is_here:
@@ -300,14 +302,14 @@ def _sslmode(given: Mapping[str, str], servers: Servers, settings: Settings, aut
 
 
 def _roots(own: LibpqVariables) -> str:
-    """Name the file of the certificates that are trusted."""
+    """Return the path of the trusted root certificates."""
     if own.sslrootcert and own.sslrootcert != "system":
         return own.sslrootcert
     roots = find_system_roots()
     if roots is None:
         raise ConfigurationError(
-            "this machine has no root certificates that can be found",
+            "no root certificates were found on this machine",
             target="PGSSLROOTCERT",
-            hint="set PGSSLROOTCERT to a file with the certificates that are to be trusted",
+            hint="set PGSSLROOTCERT to a file with the trusted certificates",
         )
     return roots

@@ -1,6 +1,6 @@
-"""Steps that may fail without failing the restore, and settings changed for a while.
+"""Runs steps that may fail without failing the restore, and changes settings temporarily.
 
-A step runs in a savepoint inside the load, or in autocommit after it.
+A step runs in a savepoint of the load's transaction, or in autocommit after it.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ T = TypeVar("T")
 
 
 class Attempt(Protocol):
-    """Runs an action; an error of the database ends the action alone, and comes back beside no result."""
+    """Runs an action. A database error ends only the action, and is returned instead of a result."""
 
     def __call__(self, action: Callable[[Cursor], T]) -> tuple[T | None, RestoreError | None]:
-        """Run it."""
+        """Run the action."""
 
 
 @dataclass
 class SavepointOutcome:
-    """What became of an optional step. `error` is None where it worked."""
+    """The outcome of an optional step. `error` is None if it did not fail."""
 
     error: RestoreError | None = None
     was_rolled_back: bool = False
 
     def roll_back(self) -> None:
-        """Take back what the step did, and end it."""
+        """End the step, and roll it back."""
         raise _RolledBackError
 
     def fail(self, error: RestoreError) -> None:
-        """Take back what the step did, and end it with an error."""
+        """End the step with an error, and roll it back."""
         self.error = error
         raise _RolledBackError
 
 
 class _RolledBackError(Exception):
-    """Ends an optional step that is to leave nothing behind."""
+    """Ends an optional step that is to be rolled back."""
 
 
 @contextmanager
 def savepoint(cursor: Cursor) -> Iterator[SavepointOutcome]:
-    """Run the body in a savepoint: its database error undoes it alone, and is in the outcome.
+    """Run the body in a savepoint. A database error rolls back only the body, and is stored in the outcome.
 
     Without the savepoint every later statement would fail (25P02) and the COMMIT would be a silent rollback.
-    A broken connection is no outcome of a step: it ends the restore.
+    A broken connection is raised, since it ends the restore.
     """
     outcome = SavepointOutcome()
     cursor.execute("SAVEPOINT optional_step")
@@ -69,9 +69,9 @@ def savepoint(cursor: Cursor) -> Iterator[SavepointOutcome]:
 
 
 def attempt_after_commit(connection: Connection, action: Callable[[Cursor], T]) -> tuple[T | None, RestoreError | None]:
-    """Run an action in autocommit, after the load: no error of it is raised, a lost connection included.
+    """Run an action in autocommit, after the load. Return its error, even a lost connection, instead of raising it.
 
-    The rows are safe by then, and an error answer would say that they are not.
+    The rows are committed by then, and an error answer would say that they are not.
     """
     try:
         with connection.cursor() as cursor:
@@ -92,7 +92,7 @@ def attempt_in_savepoint(cursor: Cursor, action: Callable[[Cursor], T]) -> tuple
 def limit_session(
     connection: Connection, *, lock_timeout_seconds: int, statement_timeout_seconds: int
 ) -> Iterator[None]:
-    """Set the timeouts for statements in autocommit, and take them back, since a pooler may hand the session on."""
+    """Set the timeouts for statements in autocommit, and reset them, since a pooler may reuse the session."""
     limits = {"lock_timeout": f"{lock_timeout_seconds}s", "statement_timeout": f"{statement_timeout_seconds}s"}
 
     def limit(cursor: Cursor) -> None:
@@ -108,9 +108,9 @@ def limit_session(
 
 @contextmanager
 def local_settings(cursor: Cursor, settings: Mapping[str, str]) -> Iterator[None]:
-    """Change settings of the transaction for the body. An error in it leaves them.
+    """Change settings of the transaction for the body.
 
-    It ends the transaction, or rolls back to a savepoint: both put the settings back.
+    They are not restored after an error: that ends the transaction or rolls back to a savepoint, which restores them.
     """
     cursor.execute("SELECT n, pg_catalog.current_setting(n) FROM pg_catalog.unnest(%s::text[]) n", (list(settings),))
     before = dict(cursor.fetchall())

@@ -1,4 +1,4 @@
-"""SQLSTATE -> our errors. The one place that knows which is which; texts are never looked at to tell errors apart.
+"""Translates SQLSTATEs to our errors. Only this module does so. Message texts never decide which error it is.
 
 The codes are those of PostgreSQL's manual, appendix A.
 """
@@ -6,7 +6,9 @@ The codes are those of PostgreSQL's manual, appendix A.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
@@ -33,10 +35,10 @@ from shared.errors import (
 )
 from shared.secret import redact_from_server
 
-# What another way of loading would not spare: whoever waits is told at once.
+# Errors that another way of loading would not avoid. They are raised at once.
 INTERRUPTIONS = (DatabaseUnreachable, StatementCanceled)
 
-# A code of five characters goes before its class of two.
+# A code of five characters takes precedence over its class of two.
 _ERRORS: dict[str, type[RestoreError]] = {
     "08": DatabaseUnreachable,  # connection exception
     "0A": OperationNotSupported,  # feature_not_supported
@@ -62,19 +64,19 @@ _ERRORS: dict[str, type[RestoreError]] = {
     "P0001": DataRejected,  # raise_exception: a trigger of the user's refuses a row
 }
 
-# Internal error, system error, foreign data, configuration file: nothing that a row can be blamed for.
+# Internal error, system error, foreign data, configuration file: a row is never the cause.
 _SERVERS_OWN = ("XX", "58", "F0", "HV")
 
-# Broken connections, deadlocks, no room, no lock, canceled, shut down: the line would be that of the part of the file,
-# or of the binary row, that was just under way.
+# Broken connections, deadlocks, no space, no lock, canceled, shut down: the line would only be the one that happened to
+# be read at that moment.
 _OF_NO_ROW = ("08", "40", "53", "55P03", "57")
 
-# Syntax errors and names that are not there.
+# Syntax errors, and names that do not exist.
 _OF_NAMES = ("42", "3F")
 # unique_violation, exclusion_violation
 _CONFLICTS = ("23505", "23P01")
 
-# What PostgreSQL says under these names objects and reasons, and no value of a row.
+# PostgreSQL's messages for these name objects and reasons, but no values of a row.
 _WITHOUT_VALUES = (
     *("08", "0A", "23", "25", "28", "3D", "40", "53", "54", "55", "57", *_SERVERS_OWN),
     errorcodes.BAD_COPY_FILE_FORMAT,
@@ -84,14 +86,14 @@ _WITHOUT_VALUES = (
 
 
 def error_for_sqlstate(sqlstate: str, message: str, facts: dict[str, Any] | None = None) -> RestoreError:
-    """Make the error that a SQLSTATE stands for; its detail holds the SQLSTATE and the other facts."""
+    """Return the error for a SQLSTATE. Its detail holds the SQLSTATE and the other facts."""
     kind = _ERRORS.get(sqlstate) or _ERRORS.get(sqlstate[:2]) or DatabaseFailed
     known = {"sqlstate": sqlstate} | (facts or {})
     return kind(message, details=[Fault(kind.code, message, info=tuple(known.items()))])
 
 
 def database_error(exc: psycopg2.Error) -> RestoreError:
-    """Translate what psycopg2 raised. An error without a SQLSTATE is the client's: the connection broke."""
+    """Translate an exception of psycopg2. One without a SQLSTATE comes from the client: the connection broke."""
     if exc.pgcode is None:
         return DatabaseUnreachable("the connection to the database server broke")
     return error_for_sqlstate(exc.pgcode, message_without_rows(exc))
@@ -100,17 +102,17 @@ def database_error(exc: psycopg2.Error) -> RestoreError:
 def rejected_row(
     exc: psycopg2.Error, *, relation: str, columns: Sequence[str], show_row_data: bool = False
 ) -> RestoreError:
-    """Translate an error of a COPY, with the CSV line and the column where PostgreSQL names them.
+    """Translate an error of a COPY, with the CSV line and the column if PostgreSQL names them.
 
     Args:
-        exc: what psycopg2 raised.
+        exc: the exception of psycopg2.
         relation: name of the table that was copied into, without its schema.
         columns: the columns that were copied.
         show_row_data: whether the error may hold values of the row: PostgreSQL's own message, DETAIL and CONTEXT.
 
     Returns:
-        The error; where a row is the reason, its detail holds `line` (the file's first line is 1, its
-        header) and `column`.
+        The error. If a row is the cause, its detail holds `line` (line 1 is the first of the file, its header) and
+        `column`.
     """
     if exc.pgcode is None:
         return database_error(exc)
@@ -127,15 +129,15 @@ def rejected_row(
     known = {name: fact for name, fact in facts.items() if fact is not None}
     error = error_for_sqlstate(exc.pgcode, message, known)
     is_of_a_function = isinstance(error, DatabaseFailed) and not exc.pgcode.startswith(_SERVERS_OWN)
-    # "No such table" about a value that is read as a table's name, or about what a trigger does.
+    # "No such table" caused by a value that is read as a table's name, or by a statement of a trigger.
     is_of_a_value = line is not None and exc.pgcode.startswith(_OF_NAMES) and exc.pgcode != "42501"
     if is_of_a_function or is_of_a_value:
-        # A trigger or a function of the user's that raises a SQLSTATE of its own.
+        # A trigger or function of the user raised a SQLSTATE of its own.
         error = DataRejected(message, details=[Fault(DataRejected.code, message, info=error.details[0].info)])
     if isinstance(error, DataRejected):
         if exc.pgcode == "23505":  # unique_violation
             error.hint = (
-                "rows of the archive are in the table already, or twice in the archive:"
+                "rows of the archive are already in the table, or are in the archive twice;"
                 ' use destination.mode "staging" to skip them'
             )
         elif is_hidden:
@@ -146,24 +148,67 @@ def rejected_row(
     return error
 
 
+@dataclass(frozen=True)
+class CopiedRows:
+    """The rows that a statement takes, for the error that names one of them.
+
+    Attributes:
+        relation: the table that they go into, without its schema.
+        columns: the columns that are copied.
+        show_row_data: whether the error may hold values of the row.
+    """
+
+    relation: str
+    columns: Sequence[str]
+    show_row_data: bool = False
+
+
+@contextmanager
+def translated(
+    rows: CopiedRows | None = None, *, cause: Callable[[], BaseException | None] = lambda: None
+) -> Iterator[None]:
+    """Raise our own errors for those of psycopg2. The one place that does so.
+
+    Args:
+        rows: the rows that the statements in the body take; None: they take none.
+        cause: returns what really ended a COPY, or None. psycopg2 replaces it by its own "COPY from stdin failed".
+
+    Raises:
+        RestoreError: as `database_error`, or as `rejected_row`.
+    """
+    try:
+        yield
+    except psycopg2.Error as exc:
+        if (ended_by := cause()) is not None:
+            raise ended_by from exc
+        if rows is None:
+            raise database_error(exc) from exc
+        raise rejected_row(exc, relation=rows.relation, columns=rows.columns, show_row_data=rows.show_row_data) from exc
+
+
+def sqlstate_of(error: RestoreError) -> str | None:
+    """Return the SQLSTATE that the error holds."""
+    return next((value for fault in error.details for name, value in fault.info if name == "sqlstate"), None)
+
+
 def names_a_line(error: RestoreError) -> bool:
-    """Whether the error says at which line of the CSV it came."""
+    """Whether the error names a line of the CSV."""
     return any(name == "line" for fault in error.details for name, _ in fault.info)
 
 
 def is_conflict(error: RestoreError) -> bool:
-    """Whether the database refused a row for another one: a key that stands twice, or an exclusion."""
+    """Whether the database refused a row because of another row: a duplicate key, or an exclusion."""
     cause = error.__cause__
     return isinstance(cause, psycopg2.Error) and cause.pgcode in _CONFLICTS
 
 
 def message_without_rows(exc: psycopg2.Error) -> str:
-    """Return the server's message where it holds no value of a row, and otherwise what its SQLSTATE is called.
+    """Return the server's message if it surely holds no value of a row; otherwise the name of its SQLSTATE.
 
-    A message is not asked whether it holds one: it is in the server's language. Those of some SQLSTATEs never do;
-    others repeat the value that they complain of (classes 22 and 42, where a value is read as a number or as the name
-    of a table), and whatever a function of a user's raises, or runs into in a statement that it made, may hold
-    anything. DETAIL and CONTEXT are never in it.
+    The text itself cannot decide that, since it is in the server's language. Messages of some SQLSTATEs never hold a
+    value. Others repeat the value that is wrong (classes 22 and 42, where a value is read as a number or as the name
+    of a table). An error that a user's function raises, or that a statement in it causes, may hold anything. DETAIL and
+    CONTEXT are never included.
     """
     sqlstate, source = exc.pgcode or "", exc.diag.source_file or ""
     is_of_a_function = source.startswith("pl") or exc.diag.internal_query is not None
@@ -176,9 +221,9 @@ def message_without_rows(exc: psycopg2.Error) -> str:
 
 
 def _place(context: str, relation: str, columns: Sequence[str]) -> tuple[int | None, str | None]:
-    """Read line and column out of `COPY <relation>, line 3, column v: "abc"`, in whatever language.
+    """Read line and column from `COPY <relation>, line 3, column v: "abc"`, in any language.
 
-    PostgreSQL gives them nowhere else (CopyFromErrorCallback in copyfrom.c). Every translation keeps the order:
+    PostgreSQL reports them nowhere else (CopyFromErrorCallback in copyfrom.c). Every translation keeps the order:
     relation, line, column, a colon (a full-width one in Chinese).
     """
     found = re.search(rf"COPY\s+{re.escape(relation)}\D*?(\d+)", context)

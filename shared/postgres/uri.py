@@ -1,15 +1,15 @@
-"""What a `pg.connection_uri` may set.
+"""Reads a `pg.connection_uri`, and checks what it sets.
 
-Anybody with the function's key can write one, so only what harms nobody may stand there. libpq's whole list:
-https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS. Left out are those that
+Anyone with the function's key can send one, so only harmless parameters are allowed. libpq's complete list:
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS. Refused are those that
 
-- read or name files: `passfile`, `service`, `servicefile`, `sslcert`, `sslkey`, `sslrootcert` (but for `system`),
+- read or name files: `passfile`, `service`, `servicefile`, `sslcert`, `sslkey`, `sslrootcert` (except `system`),
   `sslcrl`, `sslcrldir`, `sslkeylogfile`; or load a library: `gsslib`
-- give other secrets or identities away: `sslpassword`, `krbsrvname`, `gssdelegation`, `requirepeer`,
+- reveal other secrets or identities: `sslpassword`, `krbsrvname`, `gssdelegation`, `requirepeer`,
   `scram_client_key`, `scram_server_key`, `oauth_*`
-- go elsewhere than `host` says: `hostaddr`
+- connect to another place than `host`: `hostaddr`
 - weaken TLS: `sslcertmode`, `sslcompression`, `sslsni`, `ssl_max_protocol_version`, `gssencmode`
-- make another kind of session: `replication`
+- open another kind of session: `replication`
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from shared.names import check_name
 
 SslMode: TypeAlias = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
-# What `options` may set: how values are read, and how much time and memory a statement may take. Nothing that
-# changes which object a name means (search_path), whose rights count (role) or whether triggers run.
+# Settings allowed in `options`: how values are read, and how much time and memory a statement may use. None changes
+# which object a name refers to (search_path), whose rights count (role) or whether triggers run.
 _SETTINGS = {
     "datestyle",
     "extra_float_digits",
@@ -43,8 +43,8 @@ _SETTINGS = {
 }
 _OPTION = re.compile(r"-c\s*([a-z_]+)=([A-Za-z0-9_.,:/+-]*)", re.ASCII | re.IGNORECASE)
 
-# Not with a dot at its end: it is the same host then, and no allow list would know it. And no number in the place of an
-# address: libpq would read 2 as 0.0.0.2.
+# No final dot: it names the same host, but no allow list would match it. No number as the last part either: libpq would
+# read 2 as the address 0.0.0.2.
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII | re.IGNORECASE)
 _SOCKET = re.compile(r"[/@][^\x00-\x1f\x7f,]+")
@@ -54,10 +54,10 @@ _MOST_CHARACTERS = 8192
 
 
 def check_hosts(text: str) -> str:
-    """Refuse what is no host: a URI or a password that got there would be repeated in messages of libpq.
+    """Return the text if it names hosts. A URI or a password in its place would be repeated in libpq's messages.
 
     Args:
-        text: one host, or several with commas between them.
+        text: one host, or several separated by commas.
 
     Raises:
         ValueError: one of them is neither a name nor an address nor a path.
@@ -66,17 +66,17 @@ def check_hosts(text: str) -> str:
     if len(hosts) > _MOST_HOSTS:
         raise ValueError(f"must name {_MOST_HOSTS} hosts at most")
     if not all(_is_host(host) for host in hosts):
-        raise ValueError("must be a host name, an address, or several with commas between them")
+        raise ValueError("must be a host name, an address, or several of them separated by commas")
     return text
 
 
 def check_login(text: str) -> str:
-    """Return the name of a role or a database, unless it is too long or holds what no such name holds.
+    """Return the text if it can be the name of a role or database.
 
-    A URI or a part of one that got there would be repeated in answers and logs, and a line break would forge a line.
+    A URI or a part of one in its place would be repeated in answers and logs, and a line break could forge a log line.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is too long, or holds :// or a control character.
     """
     check_name(text)
     if "://" in text or any(unicodedata.category(character) == "Cc" for character in text):
@@ -85,19 +85,19 @@ def check_login(text: str) -> str:
 
 
 def _database(text: str) -> None:
-    # A slash in a password that is not escaped makes the rest of it, and the host, the database.
+    # After an unescaped slash in the password, libpq takes the rest of the password and the host as the database.
     if "@" in check_login(text):
-        raise ValueError("holds an @; in a password, / is written %2F")
+        raise ValueError("holds an @; in a password, write / as %2F")
 
 
 def is_socket(host: str) -> bool:
-    """Whether a host is a folder with a socket, or an abstract socket, and no machine."""
+    """Whether a host is a socket, in a folder or abstract, and not a machine."""
     return host.startswith(("/", "@"))
 
 
 def _is_host(text: str) -> bool:
     try:
-        # With a zone, %eth0, libpq may look up a name: it ends like whatever it wants to.
+        # Refuse a zone such as %eth0: it can be any text, and libpq may look the whole up as a name.
         ipaddress.ip_address(text if "%" not in text else "")
     except ValueError:
         if is_socket(text):
@@ -116,7 +116,7 @@ def read_connection_uri(text: str) -> dict[str, str]:
         libpq's keywords and their values, percent-encoding decoded.
 
     Raises:
-        ValueError: it is no such URI, or it sets what a request may not set. Neither repeats a value.
+        ValueError: the text is no such URI, or sets a parameter that is not allowed. The message repeats no value.
     """
     if len(text) > _MOST_CHARACTERS:
         raise ValueError(f"must have {_MOST_CHARACTERS} characters at most")
@@ -125,9 +125,9 @@ def read_connection_uri(text: str) -> dict[str, str]:
     try:
         parameters: dict[str, str] = parse_dsn(text)
     except ProgrammingError:
-        # libpq's own message repeats parts of the URI, the password among them.
+        # libpq's own message repeats parts of the URI, including the password.
         raise ValueError("is not a connection URI that libpq can read") from None
-    # An @ that was not escaped in the password ends up in the host, and libpq repeats the host in its messages.
+    # An unescaped @ in the password ends up in the host, and libpq repeats the host in its messages.
     if "@" in parameters.get("host", ""):
         raise ValueError("holds an @ that is not written as %40")
     refused = sorted(parameters.keys() - _CHECKS.keys())
@@ -151,7 +151,7 @@ def _anything(_: str) -> None:
 
 
 def _ports(text: str) -> None:
-    # libpq looks at these when it connects, and then they look like a server that is away.
+    # libpq checks ports only when it connects, and its error then looks like that of an unreachable server.
     for port in text.split(","):
         is_number = port.isascii() and port.isdecimal() and len(port) <= len(str(_MOST_PORT))
         if port and not (is_number and 1 <= int(port) <= _MOST_PORT):
@@ -163,7 +163,7 @@ def _options(text: str) -> None:
     while rest:
         found = _OPTION.match(rest)
         if found is None or found[1].lower() not in _SETTINGS or rest[found.end() :][:1].strip():
-            raise ValueError(f"may hold -c <name>=<value> alone, of {', '.join(sorted(_SETTINGS))}")
+            raise ValueError(f"may hold -c <name>=<value> only, with a name of {', '.join(sorted(_SETTINGS))}")
         rest = rest[found.end() :].strip()
 
 
@@ -175,7 +175,7 @@ def _one_of(*values: str) -> Callable[[str], None]:
     return check
 
 
-# The timers, the encoding and the application name may stand there; the restore's own are put in their place.
+# The timeouts, the encoding and the application name are accepted, but the restore's own values replace them.
 _CHECKS: Mapping[str, Callable[[str], Any]] = {
     "host": check_hosts,
     "port": _ports,

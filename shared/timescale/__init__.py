@@ -1,1 +1,1 @@
-"""What TimescaleDB says of a table, and what it is asked to do: chunks, compression, continuous aggregates."""
+"""Queries and commands of TimescaleDB: tables, chunks, compression, continuous aggregates, indexes, privileges."""

@@ -1,8 +1,8 @@
-"""Which continuous aggregates are over the target, in which order, and over which whole buckets the day reaches.
+"""Refreshes the continuous aggregates over the target, in order, over the whole buckets that the day touches.
 
-Only buckets that lie wholly inside the window of `refresh_continuous_aggregate` are refreshed, and a window
+`refresh_continuous_aggregate` refreshes only buckets that lie wholly inside its window, and a window
 smaller than one bucket raises 22023 (measured on 2.29.2). So the day is widened to each aggregate's own buckets. An
-aggregate on top of another one comes after it, over what that one's buckets reach.
+aggregate on top of another is refreshed after it, over the span of that one's buckets.
 
 The refresh runs after the load's commit, in autocommit: the CALL raises 25001 inside a transaction.
 """
@@ -28,8 +28,8 @@ from shared.timescale.table import Table, TimescaleDB
 
 Chosen: TypeAlias = Literal["all"] | Sequence[str]
 
-# From here on continuous_aggs_bucket_function has a row for every aggregate, with these columns (read from the
-# tagged sources of 2.11 - 2.29).
+# From this version on, continuous_aggs_bucket_function has a row for every aggregate, with these columns (read from
+# the tagged sources of 2.11 - 2.29).
 _CATALOGUE_SINCE = (2, 16)
 
 _SQL_TYPES: dict[TimeKind, sql.SQL] = {
@@ -42,7 +42,7 @@ _SQL_TYPES: dict[TimeKind, sql.SQL] = {
 
 @dataclass(frozen=True)
 class Cagg:
-    """A continuous aggregate and how it cuts time into buckets, as TimescaleDB's catalogue has it."""
+    """A continuous aggregate and its bucket function, from TimescaleDB's catalogue."""
 
     name: QualifiedName
     hypertable_id: int
@@ -55,10 +55,10 @@ class Cagg:
 
 @dataclass(frozen=True)
 class PlannedRefresh:
-    """An aggregate that is to be refreshed, or why it cannot be.
+    """An aggregate to refresh, or why it cannot be refreshed.
 
     Attributes:
-        name: as the catalogue has it; as the request has it where there is no such aggregate.
+        name: as in the catalogue; as in the request if there is no such aggregate.
         cagg: the aggregate.
         window: its whole buckets over the day.
         error: why there is no window.
@@ -71,7 +71,7 @@ class PlannedRefresh:
 
 
 def caggs_available(table: Table) -> bool:
-    """Whether the target can have continuous aggregates that this module can widen a window for."""
+    """Whether the target can have continuous aggregates whose buckets the catalogue describes."""
     extension = table.timescaledb
     return (
         extension is not None
@@ -82,16 +82,16 @@ def caggs_available(table: Table) -> bool:
 
 
 def plan_refresh(attempt: Attempt, table: Table, day: Window, chosen: Chosen) -> list[PlannedRefresh]:
-    """Find the aggregates that the request means, parents first, and their windows. Each fails for itself.
+    """Find the requested aggregates, parents first, and their windows. A failure affects only its own aggregate.
 
     Args:
-        attempt: runs queries so that an error ends them alone.
-        table: the hypertable; `caggs_available(table)` holds.
+        attempt: runs queries, and returns their errors.
+        table: the hypertable; `caggs_available(table)` is true.
         day: the span that is loaded, in the time column's type.
         chosen: "all", or names as the request has them.
 
     Returns:
-        What is to be refreshed, in order; names that are no aggregate over the table come last.
+        The aggregates to refresh, in order. Names of no aggregate over the table come last.
     """
     extension = table.timescaledb
     caggs, error = attempt(lambda cursor: _caggs_over(cursor, table))
@@ -103,7 +103,7 @@ def plan_refresh(attempt: Attempt, table: Table, day: Window, chosen: Chosen) ->
     for cagg in caggs:
         source = reached[cagg.source_id]
         window, error = attempt(partial(_widen, extension, cagg, source))
-        # What is on top of one that failed is widened from what is known.
+        # If this one failed, aggregates on top of it start from its source.
         reached[cagg.hypertable_id] = window or source
         if cagg in wanted:
             planned.append(PlannedRefresh(str(cagg.name), cagg, window, error))
@@ -111,12 +111,12 @@ def plan_refresh(attempt: Attempt, table: Table, day: Window, chosen: Chosen) ->
 
 
 def names_of(planned: Sequence[PlannedRefresh]) -> list[QualifiedName]:
-    """Name the aggregates that were found."""
+    """Return the names of the aggregates that were found."""
     return [plan.cagg.name for plan in planned if plan.cagg is not None]
 
 
 def _caggs_over(cursor: Cursor, table: Table) -> list[Cagg]:
-    """List the aggregates over a hypertable, and those over these, parents first."""
+    """List the aggregates over a hypertable, directly or on top of others, parents first."""
     cursor.execute(
         "WITH RECURSIVE above AS ("
         " SELECT mat_hypertable_id, raw_hypertable_id, user_view_schema, user_view_name, 1 AS depth"
@@ -151,10 +151,10 @@ def _choose(caggs: Sequence[Cagg], chosen: Chosen) -> tuple[list[Cagg], list[tup
 
 
 def _widen(extension: TimescaleDB, cagg: Cagg, window: Window, cursor: Cursor) -> Window:
-    """Ask TimescaleDB's own time_bucket for the first bucket's begin and the last one's end.
+    """Widen a window to whole buckets, by TimescaleDB's own time_bucket.
 
-    Months and time zones have buckets of unlike length, so the end is the begin of the bucket plus its width on the
-    local clock.
+    With months and time zones, buckets differ in length. So the end is the start of the last bucket plus its width in
+    local time.
     """
     first = _bucket(extension, cagg, window.kind, window.lower)
     last = _bucket(extension, cagg, window.kind, window.last)
@@ -190,17 +190,16 @@ def _bucket(extension: TimescaleDB, cagg: Cagg, kind: TimeKind, at: TimeValue) -
 
 
 def refresh(connection: Connection, table: Table, day: Window | None, chosen: Chosen) -> list[CaggStep]:
-    """Refresh aggregates after the load's commit. Each fails for itself.
+    """Refresh aggregates after the load's commit. A failure affects only its own aggregate.
 
     Args:
         connection: in autocommit.
         table: the table that was loaded.
-        day: the span that was loaded, in the time column's type; None where it is unknown.
+        day: the span that was loaded, in the time column's type; None if it is unknown.
         chosen: "all", or names as the request has them.
 
     Returns:
-        One step for each aggregate, in the order in which they were refreshed; a name that is no aggregate over
-        the table comes last.
+        One step for each aggregate, in the order of the refreshes. Names of no aggregate over the table come last.
     """
     extension = table.timescaledb
     if not caggs_available(table) or extension is None or day is None:
@@ -222,7 +221,7 @@ def _refresh_one(
 ) -> CaggStep:
     def call(cursor: Cursor) -> tuple[tuple[str, str], ...]:
         gaps = gaps_in(cursor, table, window, day)
-        # The column's own type: an int column's aggregate refuses bigint bounds.
+        # The column's own type: an aggregate over an int column refuses bigint bounds.
         type_ = table.time_sql
         name = sql.Identifier(str(cagg.name.schema), cagg.name.name).as_string(cursor)
         cursor.execute(
@@ -243,10 +242,10 @@ def _refresh_one(
 
 
 def gaps_in(cursor: Cursor, table: Table, window: Window, day: Window) -> tuple[tuple[str, str], ...]:
-    """Find what of the window lies outside the day and has no chunk, up to now.
+    """Return the spans of the window, up to now, that lie outside the day and have no chunk.
 
-    Such a bucket is computed from fewer rows than when they were all there: a week that was aggregated before its
-    days were archived and dropped shrinks to the one day that is back.
+    A bucket with such a gap is computed from fewer rows than before. For example, a week that was aggregated before its
+    days were archived and dropped shrinks to the one restored day.
     """
     lower, upper = window.chunk_bounds
     day_lower, day_upper = day.chunk_bounds

@@ -1,4 +1,4 @@
-"""Which chunks a hypertable has over a span of time, and their state."""
+"""Lists the chunks of a hypertable over a span of time, and their state."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.timescale.table import Table
 
-# Whether this transaction has the chunk of the number `chunk` to itself, as after CREATE TABLE and TRUNCATE. LOCK and
-# decompress_chunk do so as well: that it was made or emptied is for the caller to know.
+# Whether this transaction holds ACCESS EXCLUSIVE on the chunk with the oid `chunk`, as after CREATE TABLE and TRUNCATE.
+# LOCK and decompress_chunk take it too, so the caller must know that it created or emptied the chunk.
 IS_OWN = sql.SQL(
     "EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND relation = %(chunk)s"
     " AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
@@ -21,22 +21,22 @@ IS_OWN = sql.SQL(
 
 @dataclass(frozen=True)
 class Chunk:
-    """A chunk of a hypertable. Its range is half open and of the primary dimension."""
+    """A chunk of a hypertable. Its range is half-open, in the primary dimension."""
 
     schema: str
     name: str
     is_compressed: bool
 
     def __str__(self) -> str:
-        """Return the name as a person reads it."""
+        """Return the name for a person."""
         return f"{self.schema}.{self.name}"
 
 
 def chunks_overlapping(cursor: Cursor, table: Table, window: Window) -> tuple[Chunk, ...]:
-    """List the chunks that share any instant with the window, oldest first.
+    """List the chunks that overlap the window, oldest first.
 
-    `show_chunks(newer_than, older_than)` lists those that lie wholly inside, which for one day in a 7-day chunk
-    are none (measured on 2.19 - 2.31), so the ranges are compared here. `timescaledb_information.chunks` gives the
+    `show_chunks(newer_than, older_than)` lists only chunks that lie wholly inside: for one day in a 7-day chunk, none
+    (measured on 2.19 - 2.31). So the ranges are compared here. `timescaledb_information.chunks` shows the
     ranges of `timestamp` and `date` columns as the timestamptz of the same UTC time.
     """
     return _chunks_where(cursor, table, sql.SQL("{start} < {upper} AND {end} > {lower}"), window)
@@ -48,7 +48,7 @@ def chunks_inside(cursor: Cursor, table: Table, window: Window) -> tuple[Chunk, 
 
 
 def chunk_oid(cursor: Cursor, chunk: Chunk) -> int | None:
-    """Ask for a chunk's number in the catalogue; None where this transaction does not see the chunk."""
+    """Return a chunk's oid; None if this transaction does not see the chunk."""
     cursor.execute(
         "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
         " WHERE n.nspname = %s AND c.relname = %s",
@@ -88,6 +88,6 @@ def _chunks_where(cursor: Cursor, table: Table, condition: sql.SQL, window: Wind
 
 
 def range_columns(window: Window) -> dict[str, sql.Composable]:
-    """Name the columns of `timescaledb_information.chunks` that hold the range of a chunk, as `start` and `end`."""
+    """Return the columns of `timescaledb_information.chunks` that hold a chunk's range, as `start` and `end`."""
     suffix = "_integer" if window.kind == "integer" else ""
     return {name: sql.Identifier(f"range_{name}{suffix}") for name in ("start", "end")}

@@ -1,30 +1,29 @@
-"""Compression of chunks around a load: decompress before it, compress new chunks in it, compress again after it.
+"""Compresses chunks around a load: decompress before it, compress new chunks in it, recompress after it.
 
-Community edition only. `decompress_chunk` and `compress_chunk` raise on a chunk that is in that state already before
-2.14, so their `if_` arguments are always given. A chunk that could not be decompressed takes the rows all the same
-(from 2.11 on they wait in its uncompressed part), which is why these steps may fail without failing the restore.
+Community edition only. Before 2.14, `decompress_chunk` and `compress_chunk` raise if the chunk is already in the
+wanted state, so their `if_` arguments are always given. A chunk that could not be decompressed still accepts rows
+(from 2.11 on, in its uncompressed part). So these steps may fail without failing the restore.
 
-Decompress, or copy beside the compressed rows? Both are right: the keys of compressed rows are guarded, ON CONFLICT
-sees them, and `compress_chunk` folds the new rows in (run on 2.29.2). To decompress takes as long as the chunk is
-large, and locks its readers out meanwhile. To copy beside takes longer for each new row. Where rows are to be replaced,
-decompress: DELETE on compressed rows can stop early before 2.25 (https://github.com/timescale/timescaledb/issues/9120).
+Rows can be added to a compressed chunk in two ways: after decompressing it, or into its uncompressed part. Both are
+correct: the keys of compressed rows are enforced, ON CONFLICT sees them, and `compress_chunk` merges the new rows (run
+on 2.29.2). Decompressing takes time in proportion to the size of the chunk, and blocks its readers meanwhile. Copying
+into the uncompressed part takes longer for each new row. To replace rows, decompress: before 2.25, DELETE on compressed
+rows can stop early (https://github.com/timescale/timescaledb/issues/9120).
 
-Compresses chunks in the transaction that made them. Community edition.
+A new chunk that is compressed needs no index over its rows. The rows are copied without indexes and compressed, and
+then the indexes are built over the uncompressed part, which is empty. That takes less than half of the server's time
+(docs/performance_community.md). It is done only if no index could refuse a value of its columns, since a refusal would
+go unnoticed.
 
-A chunk that is to end compressed needs no index over its rows: they are copied without, compressed, and the indexes are
-built over what is left, which is nothing. That takes less than half of the server's time
-(docs/performance_community.md).
+A unique index that is built over the empty uncompressed part does not check the compressed rows. So a query searches
+the compressed rows for duplicate keys. They are sorted, which makes that cheap. If there are duplicates, a rollback to
+a savepoint decompresses the chunk, and building the index over its rows raises PostgreSQL's own error. TimescaleDB does
+the same check when a unique index is created on a compressed chunk, but not for a constraint (run on 2.29.2: ADD
+PRIMARY KEY accepted a duplicate key).
 
-Only where every index takes any value of its columns, since what an index would refuse is not seen then.
-
-A unique index that is built on the empty row part says nothing of the rows that are packed by then. So the packed rows
-are asked for a key that stands twice. They are in order, which makes that cheap. If there is one, the chunk is unpacked
-by a savepoint, and building the index over its rows raises PostgreSQL's own error. TimescaleDB asks in the same way
-where a unique index is created on a compressed chunk, but not for a constraint (run on 2.29.2: a key that stood twice
-got past ADD PRIMARY KEY).
-
-Only a chunk that is this transaction's own: where `compress_chunk` goes by an index, it reads what the transaction's
-snapshot shows, and empties the row part of more (read: compress_chunk in tsl/src/compression/compression.c).
+Only chunks that this transaction alone has filled are compressed. If `compress_chunk` reads by an index, it compresses
+the rows that the transaction's snapshot shows, but empties the uncompressed part of other rows too (read:
+compress_chunk in tsl/src/compression/compression.c).
 """
 
 from __future__ import annotations
@@ -47,9 +46,9 @@ from shared.timescale.table import Table, TimescaleDB
 
 
 def decompress(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk]) -> list[ChunkStep]:
-    """Decompress chunks in the load's transaction, each in a savepoint of its own.
+    """Decompress chunks in the load's transaction, each in its own savepoint.
 
-    Each takes ACCESS EXCLUSIVE on its chunk until the transaction ends.
+    Each chunk stays locked in ACCESS EXCLUSIVE mode until the transaction ends.
     """
     call = partial(_call, timescaledb.function("decompress_chunk"), "if_compressed")
     return _steps("decompress", partial(attempt_in_savepoint, cursor), call, to_compress(table, timescaledb), chunks)
@@ -58,7 +57,7 @@ def decompress(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: S
 def recompress(
     connection: Connection, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk]
 ) -> list[ChunkStep]:
-    """Compress chunks again after the commit, each in a transaction of its own."""
+    """Compress chunks again after the commit, each in its own transaction."""
     call = partial(_call, timescaledb.function("compress_chunk"), "if_not_compressed")
     attempt = partial(attempt_after_commit, connection)
     return _steps("recompress", attempt, call, to_compress(table, timescaledb), chunks)
@@ -79,14 +78,14 @@ def _steps(
 
 
 def _call(function: sql.Composed, unless: str, chunk: Chunk, cursor: Cursor) -> None:
-    # As `::regclass` reads it: quoted like SQL.
+    # `::regclass` reads a name that is quoted as in SQL.
     name = sql.Identifier(chunk.schema, chunk.name).as_string(cursor)
     statement = sql.SQL("SELECT {}({}::regclass, {} => true)")
     cursor.execute(statement.format(function, sql.Literal(name), sql.Identifier(unless)))
 
 
 def compressed_size(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk]) -> int | None:
-    """Ask how large the chunks were before they were compressed, without indexes, by TimescaleDB's own statistics.
+    """Return the size of chunks before their compression, without indexes, from TimescaleDB's statistics.
 
     Args:
         cursor: in any transaction.
@@ -95,7 +94,7 @@ def compressed_size(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chun
         chunks: its compressed chunks.
 
     Returns:
-        Bytes; None where it is not known of each: rows that were compressed while they came in leave no statistics.
+        Bytes; None if a chunk's size is unknown: rows that were compressed on insert leave no statistics.
     """
     cursor.execute(
         sql.SQL(
@@ -115,39 +114,39 @@ def compressed_size(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chun
 
 
 def should_decompress(compressed: int | None, new: int, *, day_is_empty: bool) -> bool:
-    """Choose by the sizes. The bounds were measured (docs/performance_community.md).
+    """Decide by size whether to decompress chunks. The bounds were measured (docs/performance_community.md).
 
     Args:
-        compressed: bytes of the compressed rows as they were before, as `compressed_size` tells.
+        compressed: uncompressed size of the compressed rows in bytes, as `compressed_size` returns it.
         new: bytes of the CSV. A row of a table takes about as much as its line.
-        day_is_empty: whether no row of the day is there. If one is, new rows are compared with compressed ones, which
-            are decompressed for it one batch at a time.
+        day_is_empty: whether the day has no rows yet. If it has, new rows are compared with compressed ones, which are
+            decompressed for that one batch at a time.
 
     Returns:
-        Whether the chunks are to be decompressed; else the new rows are copied beside the compressed ones.
+        Whether to decompress the chunks; otherwise the new rows are copied into their uncompressed part.
     """
     if compressed is None:
-        # What it costs to decompress is not known then, and has no bound. To copy beside costs by the new rows alone.
+        # The cost of decompressing is unknown and has no bound. The cost of copying depends only on the new rows.
         return False
     return compressed * 2 <= (new if day_is_empty else new * 3)
 
 
-# From 2.22 on the compressed part's filters of other columns follow the indexes of the hypertable (read:
+# From 2.22 on, the sparse indexes of the compressed part follow the indexes of the hypertable (read:
 # compression_setting_sparse_index_get_default in tsl/src/compression/create.c). Before, they follow those of the chunk
 # (build_columndefs), and a chunk without its indexes would get none.
 _FILTERS_OF_HYPERTABLE_SINCE = (2, 22)
 
-# `compress_chunk` sorts in maintenance_work_mem, and reads what it sorted once. Small runs that stay in the processor's
-# cache, merged from temporary files, took 0.7 of the time of 64 MB, and 0.6 of that of 256 MB
+# `compress_chunk` sorts in maintenance_work_mem, and reads the result once. Small sorted runs fit the processor's cache
+# and are merged from temporary files. That took 0.7 of the time of 64 MB, and 0.6 of that of 256 MB
 # (docs/performance_community.md).
 _SORT_MEMORY = "8MB"
 
-# An entry of a B-tree has 2,704 bytes at most (BTMaxItemSize in PostgreSQL's src/include/access/nbtree.h), and columns
-# of a fixed length take some of them.
+# A B-tree entry has 2,704 bytes at most (BTMaxItemSize in PostgreSQL's src/include/access/nbtree.h), and columns of a
+# fixed length take some of them.
 _SURELY_FITS_BYTES = 1500
 
-# `indnullsnotdistinct` is PostgreSQL 15's. A key is plain where GROUP BY and the index agree on what is equal: columns
-# alone, with their own collation and the type's own order, and every row.
+# `indnullsnotdistinct` is new in PostgreSQL 15. A key is plain if GROUP BY and the index agree on equality: it has only
+# columns, each with its own collation and its type's default order, and the index covers every row.
 _KEYS = """
     SELECT k.columns, k.nullable, coalesce((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false),
         i.indisunique AND NOT i.indisexclusion AND i.indpred IS NULL AND i.indexprs IS NULL AND m.amname = 'btree'
@@ -168,13 +167,13 @@ _KEYS = """
 
 @dataclass(frozen=True)
 class _Key:
-    """What must not stand twice in a table.
+    """A unique key or exclusion of a table.
 
     Attributes:
         columns: the key's columns, in order.
-        nullable: those of them that may be NULL.
-        nulls_are_equal: whether two NULLs are the same key.
-        is_plain: whether a query can tell what the index would.
+        nullable: the key's columns that may be NULL.
+        nulls_are_equal: whether two NULLs are equal.
+        is_plain: whether a query can find the same duplicates as the index.
     """
 
     columns: tuple[str, ...]
@@ -186,22 +185,21 @@ class _Key:
 def compress_new_chunks(
     cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk], rebuild: Callable[[], None]
 ) -> list[ChunkStep]:
-    """Compress chunks and put their indexes back, in the cheapest order that proves the keys.
+    """Compress chunks and rebuild their indexes, in the cheapest order that proves the keys.
 
-    A chunk whose keys a query can prove is compressed first. The others are compressed after their indexes were built.
-    Each is compressed in a savepoint: if that fails, the load goes on with the chunk as it is.
+    If a query can prove a chunk's keys, the chunk is compressed before the rebuild, otherwise after it. Each chunk is
+    compressed in a savepoint: if that fails, the load continues with the chunk uncompressed.
 
     Args:
-        cursor: in the load's transaction, after its rows were counted: what finds rows by `xmin` finds none that are
-            packed.
+        cursor: in the load's transaction, after its rows were counted: compressed rows cannot be found by `xmin`.
         timescaledb: the extension, community edition.
         table: the hypertable.
-        chunks: those that this very transaction made. One that another transaction made as well is left alone.
-        rebuild: rebuilds the indexes that were dropped. It is called once, and what it raises is raised.
+        chunks: chunks that this transaction created. One that another transaction created too is not compressed.
+        rebuild: rebuilds the dropped indexes. It is called once, and its exceptions are passed on.
 
     Returns:
-        A step for each chunk, in the order of `chunks`: failed where the database refused it, and "not available" where
-        TimescaleDB would merge it into another chunk or it is not this transaction's own.
+        A step for each chunk, in the order of `chunks`: "failed" if the database refused it, "not available" if
+        TimescaleDB would merge it into another chunk or if this transaction does not own it.
     """
     if _merges(cursor, table):
         rebuild()
@@ -211,13 +209,13 @@ def compress_new_chunks(
         chunk: attempt(chunk) for chunk in chunks if _can_compress_before_rebuild(cursor, timescaledb, table, chunk)
     }
     rebuild()
-    # One that was undone for a key that stands twice is none of the steps: `rebuild` has raised for it.
+    # A chunk that was rolled back for duplicate keys gets no step: `rebuild` has raised for it.
     late = {chunk: attempt(chunk) for chunk in chunks if early.get(chunk) is None}
     return [early.get(chunk) or late[chunk] or _compress_step(chunk, available=False) for chunk in chunks]
 
 
 def _can_compress_before_rebuild(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chunk) -> bool:
-    """Whether the chunk can be compressed before its indexes are there."""
+    """Whether the chunk can be compressed before its indexes are rebuilt."""
     return (
         timescaledb.at_least(*_FILTERS_OF_HYPERTABLE_SINCE)
         and all(key.is_plain for key in _unenforced_keys(cursor, table, chunk))
@@ -226,10 +224,10 @@ def _can_compress_before_rebuild(cursor: Cursor, timescaledb: TimescaleDB, table
 
 
 def _may_refuse(cursor: Cursor, table: Table, chunk: Chunk) -> bool:
-    """Whether an index of the table may refuse a row for another reason than its key.
+    """Whether an index of the table may refuse a row for a reason other than its key.
 
-    Built over a row part that is empty by then, it would see no row: an expression that fails, a value that is too long
-    (54000). The chunk could then not be decompressed any more (run on 2.29.2).
+    Reasons are an expression that fails, or a value that is too long (54000). An index that is built over the empty
+    uncompressed part would not notice, and the chunk could no longer be decompressed (run on 2.29.2).
     """
     cursor.execute(
         "SELECT coalesce(bool_or(i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR m.amname <> 'btree'), false),"
@@ -254,7 +252,7 @@ def _may_refuse(cursor: Cursor, table: Table, chunk: Chunk) -> bool:
 
 
 def _merges(cursor: Cursor, table: Table) -> bool:
-    """Whether a chunk may be merged into the one before it, which others use (`compress_chunk_time_interval`)."""
+    """Whether a chunk may be merged into the one before it, which others may use (`compress_chunk_time_interval`)."""
     cursor.execute(
         "SELECT EXISTS (SELECT FROM _timescaledb_catalog.dimension"
         " WHERE hypertable_id = %s AND compress_interval_length IS NOT NULL)",
@@ -264,20 +262,19 @@ def _merges(cursor: Cursor, table: Table) -> bool:
 
 
 def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chunk) -> ChunkStep | None:
-    """Compress one chunk; None where it was left as it is, or undone."""
+    """Compress one chunk; None if it was not compressed, or if that was rolled back."""
     keys = _unenforced_keys(cursor, table, chunk)
     cursor.execute(sql.SQL("SELECT {}").format(IS_OWN), {"chunk": chunk_oid(cursor, chunk)})
     if cursor.fetchone() != (True,) or not all(key.is_plain for key in keys):
         return None
     name = sql.Identifier(chunk.schema, chunk.name)
     with savepoint(cursor) as step:
-        # `compress_chunk` empties the file that checks of the COMMIT would read (XX001; run on 2.29.2).
+        # `compress_chunk` truncates the file that checks at the COMMIT would read (XX001; run on 2.29.2).
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         before = _count(cursor, name)
         is_same = _compress(cursor, timescaledb, name)
         if is_same and _count(cursor, name) != before:
-            # Raised in the savepoint, it undoes the step, and is its error.
-            step.fail(DatabaseFailed("compress_chunk changed the number of rows, and was undone"))
+            step.fail(DatabaseFailed("compress_chunk changed the number of rows, and was rolled back"))
         if not is_same:
             step.roll_back()
         if any(_has_duplicates(cursor, name, key) for key in keys):
@@ -291,7 +288,7 @@ def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chun
 
 
 def _compress(cursor: Cursor, timescaledb: TimescaleDB, chunk: sql.Identifier) -> bool:
-    """Compress a chunk, and say whether it is still the same one."""
+    """Compress a chunk, and return whether it is still the same chunk."""
     with local_settings(cursor, {"maintenance_work_mem": _SORT_MEMORY}):
         cursor.execute(
             sql.SQL("SELECT {}({}::regclass, if_not_compressed => true) = {}::regclass").format(
@@ -306,7 +303,7 @@ def _compress_step(chunk: Chunk, *, available: bool) -> ChunkStep:
 
 
 def _unenforced_keys(cursor: Cursor, table: Table, chunk: Chunk) -> list[_Key]:
-    """List the hypertable's keys that no index of the chunk guards."""
+    """List the hypertable's keys that no index of the chunk enforces."""
     missing = Counter(_keys(cursor, table.oid)) - Counter(_keys(cursor, chunk_oid(cursor, chunk)))
     return list(missing)
 

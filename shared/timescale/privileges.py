@@ -1,7 +1,7 @@
-"""Which rights the role lacks for what a restore is about to do. Asked before anything is written.
+"""Finds the rights that the role lacks for a restore, before anything is written.
 
-PostgreSQL's own functions are asked (`has_table_privilege` and its like), so superusers, owners, members of a role,
-what PUBLIC has, and `pg_write_all_data` count as they do in PostgreSQL:
+PostgreSQL's own functions decide (`has_table_privilege` and similar ones), so superusers, owners, members of a role,
+grants to PUBLIC and `pg_write_all_data` count as they do in PostgreSQL:
 https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-ACCESS
 """
 
@@ -22,7 +22,7 @@ from shared.timescale.table import Table, TimescaleDB
 
 @dataclass(frozen=True)
 class Check:
-    """A right, and the condition by which PostgreSQL says that the role has it."""
+    """A right, and the SQL condition that is true if the role has it."""
 
     right: str
     target: str
@@ -31,7 +31,7 @@ class Check:
 
 
 def to_read(table: Table) -> list[Check]:
-    """The day's rows are counted: that reads the time column, or where there is none, whether there is any row."""
+    """Rights to count the day's rows. That reads the time column, or, if there is none, whether any row exists."""
     if table.time_column is None:
         condition = _privilege("has_any_column_privilege", table.oid, "SELECT")
     else:
@@ -40,9 +40,9 @@ def to_read(table: Table) -> list[Check]:
 
 
 def to_write(table: Table, columns: Sequence[str], chunks: Sequence[Chunk]) -> list[Check]:
-    """Rows are copied or inserted, and the table and its chunks over the day are locked for it.
+    """Rights to copy or insert rows, and to lock the table and its chunks over the day.
 
-    INSERT on the columns alone is enough for the rows, but LOCK wants a right on the whole table
+    INSERT on the columns is enough for the rows, but LOCK needs a right on the whole table
     (LockTableAclCheck in PostgreSQL's src/backend/commands/lockcmds.c).
     """
     by_columns = sql.SQL("{} OR {} AND {}").format(
@@ -59,14 +59,14 @@ def to_write(table: Table, columns: Sequence[str], chunks: Sequence[Chunk]) -> l
 
 
 def to_delete(table: Table, *, has_chunks: bool) -> list[Check]:
-    """Rows are deleted. TRUNCATE is the quick way, for whole chunks that nobody else reads."""
+    """Rights to delete rows. TRUNCATE is the fast way, for whole chunks that no other session reads."""
     delete = Check("DELETE", str(table), _privilege("has_table_privilege", table.oid, "DELETE"))
     truncate = Check("TRUNCATE", str(table), _privilege("has_table_privilege", table.oid, "TRUNCATE"), is_needed=False)
     return [delete, truncate] if has_chunks else [delete]
 
 
 def to_stage(table: Table, like: Table) -> list[Check]:
-    """A table is made in the target's schema, like another one: LIKE reads all of that."""
+    """Rights to create a table like another one in the target's schema. LIKE reads all columns."""
     return [
         _on_schema(table, "USAGE"),
         _on_schema(table, "CREATE"),
@@ -76,7 +76,7 @@ def to_stage(table: Table, like: Table) -> list[Check]:
 
 
 def to_compress(table: Table, timescaledb: TimescaleDB) -> list[Check]:
-    """Chunks are decompressed and compressed again: the owner's alone (`ts_hypertable_permissions_check`)."""
+    """Rights to decompress and compress chunks. Only the owner may (`ts_hypertable_permissions_check`)."""
     return [
         Check(OWNERSHIP, str(table), _owns(table.schema, table.name), is_needed=False),
         _on_named_schema(timescaledb.schema, is_needed=False),
@@ -84,7 +84,7 @@ def to_compress(table: Table, timescaledb: TimescaleDB) -> list[Check]:
 
 
 def to_refresh(names: Sequence[QualifiedName], timescaledb: TimescaleDB) -> list[Check]:
-    """Continuous aggregates of these names are refreshed: that takes their owner."""
+    """Rights to refresh continuous aggregates. Only their owner may."""
     return [
         *(Check(OWNERSHIP, str(name), _owns(str(name.schema), name.name), is_needed=False) for name in names),
         *([_on_named_schema(timescaledb.schema, is_needed=False)] if names else []),
@@ -97,7 +97,7 @@ def can_read(cursor: Cursor, table: Table) -> bool:
 
 
 def find_missing(cursor: Cursor, checks: Sequence[Check]) -> list[MissingRight]:
-    """Ask the server, once, and list what is missing, each right once."""
+    """List the missing rights, each once, by a single query."""
     if not checks:
         return []
     conditions = sql.SQL(", ").join(sql.SQL("({})").format(check.condition) for check in checks)
@@ -113,15 +113,15 @@ def find_missing(cursor: Cursor, checks: Sequence[Check]) -> list[MissingRight]:
 
 
 def missing_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -> list[MissingRight]:
-    """List the sequences that the defaults of columns count on and that the role may not.
+    """List the sequences used by column defaults on which the role lacks USAGE.
 
-    Those that a default names itself, as that of a `serial` column does. Not those inside a function, which may
-    have rights of its own. An identity column's sequence is not asked for rights.
+    This includes sequences that a default names directly, as that of a `serial` column does. It excludes sequences used
+    inside a function, which may have its own rights. The sequence of an identity column needs no rights.
 
     Args:
         cursor: in any transaction.
-        table: whose columns.
-        columns: those that take their default.
+        table: the table.
+        columns: its columns that take their default.
     """
     if not columns:
         return []
@@ -135,7 +135,7 @@ def missing_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -> l
         " JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace"
         " WHERE a.attrelid = %s AND a.attname = ANY (%s)"
         "  AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) LIKE '%%nextval(%%::regclass)%%'"
-        # CASE: the server may ask before it has found out that it is a sequence, and would fail.
+        # CASE: the server may evaluate the function before it has checked that this is a sequence, and would fail.
         "  AND NOT CASE WHEN s.relkind = 'S' THEN pg_catalog.has_sequence_privilege(s.oid, 'USAGE, UPDATE') END"
         " ORDER BY a.attnum",
         (table.oid, list(columns)),
@@ -144,12 +144,12 @@ def missing_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -> l
 
 
 def explained(error: RestoreError | None, attempt: Attempt, checks: Sequence[Check]) -> RestoreError | None:
-    """Say which right a best-effort step lacked, in place of the server's own words, where it was a right.
+    """Return a step's error, and name the missing rights if they were the cause.
 
     Args:
-        error: of the step, if it failed.
-        attempt: how to ask.
-        checks: the rights that the step takes.
+        error: of a best-effort step, if it failed.
+        attempt: runs the query for the rights.
+        checks: the rights that the step needs.
     """
     if not isinstance(error, DatabasePermissionDenied):
         return error
@@ -163,7 +163,7 @@ def _on_schema(table: Table, right: str) -> Check:
 
 
 def _on_named_schema(name: str, *, is_needed: bool) -> Check:
-    """USAGE on a schema that is TimescaleDB's own, mostly; PUBLIC has it unless somebody took it away."""
+    """USAGE on a schema, mostly TimescaleDB's own. PUBLIC has it unless it was revoked."""
     condition = sql.SQL(
         "SELECT pg_catalog.has_schema_privilege(oid, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname = {}"
     ).format(sql.Literal(name))
@@ -171,7 +171,7 @@ def _on_named_schema(name: str, *, is_needed: bool) -> Check:
 
 
 def _privilege(function: str, oid: int, right: str) -> sql.Composed:
-    # By number: to read a name, PostgreSQL would want USAGE on its schema.
+    # By oid: to resolve a name, PostgreSQL would need USAGE on its schema.
     return sql.SQL("pg_catalog.{}({}::oid, {})").format(sql.Identifier(function), sql.Literal(oid), sql.Literal(right))
 
 

@@ -1,4 +1,4 @@
-"""What the target is: columns, edition, version, time column. Asked of the catalogue, not assumed."""
+"""Reads what the target is from the catalogue: columns, edition, version, time column."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from shared.postgres.savepoint import savepoint
 
 @dataclass(frozen=True)
 class TimescaleDB:
-    """The extension as this database has it.
+    """The extension in this database.
 
     Attributes:
         version: `pg_extension.extversion`.
-        schema: where its functions are; it need not be on the search_path.
+        schema: the schema of its functions; it need not be on the search_path.
         edition: "apache" or "community", from `timescaledb.license` (apache | timescale). Azure Database for
             PostgreSQL ships the Apache edition only, where compression and continuous aggregates raise 0A000.
     """
@@ -34,21 +34,21 @@ class TimescaleDB:
         return self.edition == "community"
 
     def at_least(self, major: int, minor: int) -> bool:
-        """Compare the version, `2.19.3` or `2.30.0-dev`."""
+        """Whether the version, such as `2.19.3` or `2.30.0-dev`, is this one or newer."""
         found = [int("".join(filter(str.isdigit, part))) for part in self.version.split(".")[:2]]
         return found >= [major, minor]
 
     def function(self, name: str) -> sql.Composed:
-        """Name one of the extension's functions with its schema."""
+        """Return the qualified name of one of the extension's functions."""
         return sql.SQL("{}.{}").format(sql.Identifier(self.schema), sql.Identifier(name))
 
 
 def find_timescaledb(cursor: Cursor) -> TimescaleDB | None:
-    """Ask for the extension.
+    """Find the extension; None if the database has none.
 
     Raises:
         DatabaseInRestoreMode: `timescaledb.restoring` is on, as `timescaledb_pre_restore()` sets it for the
-            whole database. From 2.23 on a COPY into a hypertable would then put its rows where no query
+            whole database. From 2.23 on, a COPY into a hypertable would then put its rows where no query
             finds them.
     """
     cursor.execute(
@@ -74,7 +74,7 @@ _TIME_KINDS: dict[str, TimeKind] = {
     "integer": "integer",
     "bigint": "integer",
 }
-# The same types for a cast: what the catalogue says is looked up, and never becomes SQL by itself.
+# The same types for a cast. Text from the catalogue is looked up here, and never becomes SQL directly.
 _TIME_SQL: dict[str, sql.SQL] = {
     "timestamp with time zone": sql.SQL("timestamp with time zone"),
     "timestamp without time zone": sql.SQL("timestamp without time zone"),
@@ -92,8 +92,8 @@ class Column:
     Attributes:
         name: its name.
         type_sql: its type as SQL, as PostgreSQL's `format_type` writes it.
-        is_generated: PostgreSQL computes it and takes no value.
-        is_builtin: its type is PostgreSQL's own, and none of the same name in another schema.
+        is_generated: PostgreSQL computes it and accepts no value.
+        is_builtin: its type is PostgreSQL's own, not one of the same name in another schema.
     """
 
     name: str
@@ -107,17 +107,16 @@ class Table:
     """A table that rows can be copied into.
 
     Attributes:
-        oid: its number in the catalogue.
-        schema_oid: its schema's.
+        oid: its oid.
+        schema_oid: its schema's oid.
         schema: its schema.
         name: its name.
-        columns: in the table's own order, dropped ones left out.
-        timescaledb: the extension, or None where the database has none.
-        hypertable_id: TimescaleDB's number of it, or None where it is a plain table.
-        time_column: the primary dimension of a hypertable.
+        columns: in the table's own order, without dropped ones.
+        timescaledb: the extension; None if the database has none.
+        hypertable_id: TimescaleDB's id of the hypertable; None if it is a plain table.
+        time_column: the primary dimension of a hypertable, or the time column of a plain table.
         time_type: its type, as PostgreSQL's `format_type` writes it.
-        integer_now: a value of the present time in an integer column's unit, where the hypertable has an
-            `integer_now_func`.
+        integer_now: the present time in an integer column's unit, if the hypertable has an `integer_now_func`.
     """
 
     oid: int
@@ -132,41 +131,41 @@ class Table:
     integer_now: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        """Return the name as a person reads it."""
+        """Return the name for a person."""
         return f"{self.schema}.{self.name}"
 
     @property
     def time_kind(self) -> TimeKind | None:
-        """Kind of the time column; None where a day cannot be found in its type (a uuid, an own type)."""
+        """Kind of the time column; None if days cannot be found in its type (a uuid, a user-defined type)."""
         return None if self.time_type is None else _TIME_KINDS.get(self.time_type)
 
     @property
     def time_sql(self) -> sql.SQL:
-        """The time column's type for SQL, where a day can be found in it."""
+        """The time column's type for SQL; `time_kind` must not be None."""
         return _TIME_SQL[self.time_type or ""]
 
     @property
     def identifier(self) -> sql.Identifier:
-        """The name for SQL, quoted."""
+        """The qualified name, quoted for SQL."""
         return sql.Identifier(self.schema, self.name)
 
 
 def find_table(
     cursor: Cursor, name: QualifiedName, *, target: str = "destination.target_table", time_column: str | None = None
 ) -> Table:
-    """Ask what a table is.
+    """Read a table from the catalogue.
 
     Args:
         cursor: in the load's transaction.
         name: with its schema.
         target: the field of the request that named it, for errors.
-        time_column: of a plain table, where the request names it; by default its only column of type timestamptz,
-            timestamp or date. A hypertable knows its own.
+        time_column: the time column of a plain table, if the request names it; otherwise its only column of type
+            timestamptz, timestamp or date. A hypertable has its own.
 
     Raises:
         TableNotFound: there is no such table.
-        TargetNotATable: the name is that of a view, of a chunk or of something else.
-        UnknownColumn: `time_column` is no time column of the table.
+        TargetNotATable: the name is that of a view, a chunk or something else.
+        UnknownColumn: `time_column` is not a time column of the table.
         DatabaseInRestoreMode: see `find_timescaledb`.
     """
     cursor.execute(
@@ -192,7 +191,7 @@ def find_table(
 
 
 def _only_time_column(table: Table) -> str | None:
-    """Name the column of a plain table that must be its time, if it has one column only that can be."""
+    """Return the time column of a plain table if only one column can be it."""
     names = [column.name for column in table.columns if _TIME_KINDS.get(column.type_sql, "integer") != "integer"]
     return names[0] if len(names) == 1 else None
 
@@ -209,14 +208,14 @@ def _with_time_column(table: Table, name: str) -> Table:
         raise UnknownColumn(f'the table has no column "{name}"', target="destination.time_column")
     if types[name] not in _TIME_KINDS:
         raise UnknownColumn(
-            f'the column "{name}" is of type {types[name]}, in which no day can be found',
+            f'the column "{name}" is of type {types[name]}, which is not a time',
             target="destination.time_column",
         )
     return replace(table, time_column=name, time_type=types[name])
 
 
 def has_unique_index(cursor: Cursor, table: Table) -> bool:
-    """Whether any row can be in conflict with another one, so that ON CONFLICT DO NOTHING means something."""
+    """Whether rows can conflict, so that ON CONFLICT DO NOTHING has an effect."""
     cursor.execute(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_index WHERE indrelid = %s AND (indisunique OR indisexclusion))",
         (table.oid,),
@@ -225,7 +224,7 @@ def has_unique_index(cursor: Cursor, table: Table) -> bool:
 
 
 def has_insert_triggers(cursor: Cursor, table: Table) -> bool:
-    """Whether the user's own triggers run for each row that is inserted. Bits 1 and 4 of `tgtype`: row, insert."""
+    """Whether the user's own triggers run for each inserted row. Bits 1 and 4 of `tgtype`: row, insert."""
     cursor.execute(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = %s AND NOT tgisinternal"
         " AND tgtype & 5 = 5 AND tgname NOT IN ('ts_insert_blocker', 'ts_cagg_invalidation_trigger'))",
@@ -236,7 +235,7 @@ def has_insert_triggers(cursor: Cursor, table: Table) -> bool:
 
 def _columns(cursor: Cursor, oid: int) -> tuple[Column, ...]:
     cursor.execute(
-        # Numbers below 16,384 are given by initdb alone: FirstNormalObjectId in src/include/access/transam.h.
+        # Only initdb assigns oids below 16,384: FirstNormalObjectId in src/include/access/transam.h.
         "SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attgenerated <> '', atttypid < 16384"
         " FROM pg_catalog.pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
         (oid,),
@@ -245,7 +244,7 @@ def _columns(cursor: Cursor, oid: int) -> tuple[Column, ...]:
 
 
 def _refuse_chunk(cursor: Cursor, table: Table, target: str) -> None:
-    """Refuse a chunk by its own name: the guard of the day would be missed."""
+    """Refuse a chunk as the target: the lock of the day is on the hypertable."""
     cursor.execute(
         "SELECT h.schema_name, h.table_name FROM pg_catalog.pg_inherits i"
         " JOIN pg_catalog.pg_class p ON p.oid = i.inhparent JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace"
@@ -259,7 +258,7 @@ def _refuse_chunk(cursor: Cursor, table: Table, target: str) -> None:
 
 
 def _as_hypertable(cursor: Cursor, table: Table) -> Table:
-    # The primary dimension is the one that was made first, as in timescaledb_information.dimensions.
+    # The primary dimension is the one that was created first, as in timescaledb_information.dimensions.
     cursor.execute(
         "SELECT h.id, d.column_name, pg_catalog.format_type(d.column_type, NULL),"
         " d.integer_now_func_schema, d.integer_now_func"
@@ -281,7 +280,7 @@ def _as_hypertable(cursor: Cursor, table: Table) -> Table:
 
 
 def _call_integer_now(cursor: Cursor, function: tuple[str, str]) -> int | None:
-    # A function of the user's: it may fail, and the restore can do without.
+    # A user's function: it may fail, and the restore does not need it.
     with savepoint(cursor):
         cursor.execute(sql.SQL("SELECT {}()::bigint").format(sql.Identifier(*function)))
         row = cursor.fetchone()

@@ -21,6 +21,8 @@ from benchmarks.table import WrongDataError, bench_database, other_rows
 from benchmarks.targets import MIB
 from tools.config import ToolError, load_config
 
+pytestmark = pytest.mark.any_server
+
 KEY = next(case for case in CASES if case.name == "key")
 UNKNOWN = Way("unknown", "of tomorrow", "function", {"copy": {"no_such_field": 1}})
 BROKEN = Way("broken", "psql with an error", "psql", script=("SELECT 1 / 0",))

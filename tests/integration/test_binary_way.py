@@ -159,7 +159,7 @@ def nothing(_: Database) -> None:
         (
             partial(make_trigger, body="IF NEW.device < 0 THEN RETURN NULL; END IF;"),
             b"2025-01-01 00:00:00+00,-1,1,a",
-            "of 50001 rows 50001 were encoded, and 50000 taken",
+            "of 50001 rows, 50001 were encoded and 50000 accepted",
             True,
         ),
     ],
@@ -206,7 +206,7 @@ def test_a_row_more_in_the_archive_than_were_encoded(database: Database, cursor:
             head, size, ends_with_marker = csv.head, csv.size, False
             drain, open, records = csv.drain, csv.open, 3
 
-        with pytest.raises(Fallback, match="of 2 rows 1 were encoded, and 1 taken"):
+        with pytest.raises(Fallback, match="of 2 rows, 1 were encoded and 1 accepted"):
             copy_in_binary(cursor, table.identifier, columns, OPTIONS, CountedOtherwise())
 
 

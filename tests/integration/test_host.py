@@ -16,6 +16,8 @@ from tests.integration.fix_host import Host, free_port, running_host, start
 from tools.config import LOOPBACK, REPOSITORY
 from tools.process import wait_until
 
+pytestmark = pytest.mark.any_server
+
 ECHO = """
 import json
 import logging

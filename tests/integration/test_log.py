@@ -12,6 +12,8 @@ import pytest
 from RestoreChunk import main
 from tests.integration.fix_app import App
 
+pytestmark = pytest.mark.any_server
+
 CSV = b"time,v\n2025-01-01 00:00:00Z,1\n2025-01-01 00:00:01Z,2\n"
 LOGGER = "restore_chunk"
 

@@ -153,7 +153,7 @@ def test_a_traceback_of_our_own_holds_no_row(
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr("shared.load.copy.text.rejected_row", broken)
+    monkeypatch.setattr("shared.postgres.sqlstate.rejected_row", broken)
     answer = app.restore(archive(app, f"2025-01-01,a,{VALUE},1"))
     assert answer.code == "InternalError"
     assert "a bug of ours" in caplog.text

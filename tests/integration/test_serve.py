@@ -23,6 +23,8 @@ from tools.host_process import HostProcess, all_hosts
 from tools.process import alive, wait_until
 from tools.sample_day import ROWS, write_sample_day
 
+pytestmark = pytest.mark.any_server
+
 
 @dataclass(frozen=True)
 class Served:

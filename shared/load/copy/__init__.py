@@ -1,1 +1,1 @@
-"""The ways of the rows from the CSV into the target."""
+"""Copies rows from the CSV into the target: as text, in binary, through staging."""

@@ -1,7 +1,7 @@
-"""The rows' way into a table in binary: encoded in a thread of its own, while the server takes the rows before them.
+"""COPY of the CSV in binary. A separate thread encodes rows while the server processes the rows before them.
 
-What may go wrong because of a value or of the file's form ends in a `Fallback`. Then the load is rolled back and the
-same file copied as text, so that what is taken, what is refused and the message with its CSV line are PostgreSQL's own.
+A failure that a value or the form of the file may have caused raises `Fallback`. The load then rolls back and copies
+the same file as text, so PostgreSQL itself decides what to accept and refuse, and its message names the CSV line.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import psycopg2
 from psycopg2 import sql
 
 from shared.binary.eligibility import NotEncodable, reason_for_text
@@ -19,43 +18,43 @@ from shared.csvfile.options import CsvOptions
 from shared.csvfile.prefetch import prefetch
 from shared.csvfile.scan import rows_of
 from shared.csvfile.source import CopyReader, CsvSource, FirstRow
-from shared.errors import DataRejected
+from shared.errors import DatabaseError, DataRejected
 from shared.load.plan import Fallback
 from shared.model.results import KeptIndex
 from shared.postgres.connect import Cursor
-from shared.postgres.sqlstate import names_a_line, rejected_row
+from shared.postgres.sqlstate import CopiedRows, names_a_line, sqlstate_of, translated
 from shared.process import MIB
 from shared.timescale.table import Column, Table
 
-# Tried before anything is written.
+# Encoded as a test before anything is written.
 _SAMPLE_BYTES = MIB
-# How far encoded rows may be ahead of the COPY: a few blocks.
+# How far the encoder may run ahead of the COPY: a few blocks.
 _AHEAD_BYTES = 4 * MIB
 _COPY_BLOCK_BYTES = 256 * 1024
-# What the encoder counts on. Text in a binary row is in the client's encoding, whatever COPY's own option says, and a
-# time without a zone is one of UTC. The server reports both by itself.
+# Settings on which the encoder relies. Text in a binary row is in the client's encoding, whatever COPY's own option
+# says, and a time without a zone is UTC. The server reports both settings unasked.
 _SESSION = {"client_encoding": "UTF8", "TimeZone": "UTC"}
 _COPY = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT binary)")
 
 
 @dataclass(frozen=True)
 class Taken:
-    """How many rows PostgreSQL took, and how long it waited for the next ones (`waited_seconds`)."""
+    """Number of rows that PostgreSQL accepted, and how long it waited for rows (`waited_seconds`)."""
 
     rows: int
     waited_seconds: float
 
 
 def columns_of_file(names: Sequence[str], table: Table, like: Table) -> tuple[Column, ...]:
-    """Say of what type each column of the file becomes.
+    """Return each column of the file with the type that it is copied as.
 
     Args:
         names: the file's columns under the table's names.
         table: the target.
-        like: what the staging table is made like; the target where there is none.
+        like: the table that the staging table is modeled on; the target if there is no staging table.
 
     Returns:
-        A column of each name. What neither table has is staged as text.
+        A column of each name. A column that neither table has is staged as text.
     """
     known = {column.name: column for column in (*table.columns, *like.columns)}
     return tuple(known.get(name, Column(name)) for name in names)
@@ -64,17 +63,17 @@ def columns_of_file(names: Sequence[str], table: Table, like: Table) -> tuple[Co
 def reason_for_text_before_copy(
     cursor: Cursor, columns: Sequence[Column], options: CsvOptions, csv: CsvSource, *, csv_bytes: int | None
 ) -> str | None:
-    """Say what speaks against the binary way, as far as it shows before the first row is written.
+    """Return why the file must be copied as text, as far as is known before the first row is written.
 
     Args:
-        cursor: of the load's connection. Nothing is asked of the server.
-        columns: as `columns_of_file` gives them.
+        cursor: of the load's connection. It sends no query to the server.
+        columns: as `columns_of_file` returns them.
         options: the request's csv options.
-        csv: the file, of which the beginning is tried.
-        csv_bytes: how long it is, about; None: go binary even where it is too short to gain by it.
+        csv: the file. Its beginning is encoded as a test.
+        csv_bytes: approximate length of the file; None: use binary even if the file is too short to gain from it.
 
     Returns:
-        The reason, or None where nothing does.
+        The reason, or None if there is none.
     """
     status = cursor.connection.get_parameter_status
     for name, value in _SESSION.items():
@@ -108,24 +107,24 @@ def copy_in_binary(
     into: Sequence[str] | None = None,
     first: FirstRow | None = None,
 ) -> Taken:
-    """COPY the file into a table, where `reason_for_text_before_copy` found none.
+    """COPY the file into a table in binary. `reason_for_text_before_copy` must have returned None.
 
     Args:
-        cursor: inside the load's transaction.
-        table: what is copied into.
-        columns: as `columns_of_file` gives them.
+        cursor: in the load's transaction.
+        table: the table to copy into.
+        columns: as `columns_of_file` returns them.
         options: the request's csv options.
         csv: the file.
-        into: where each column goes, if the table names it otherwise.
-        first: the row that was copied before, and is left out.
+        into: the table's names of the columns, if they differ.
+        first: the row that was copied before, and is skipped here.
 
     Returns:
-        What PostgreSQL took: as many rows as the file holds, but for the first one.
+        What PostgreSQL accepted: all rows of the file except the first one, if that was copied before.
 
     Raises:
-        Fallback: the transaction is to be rolled back, and the file to be copied as text.
-        DatabaseError: a refusal that no row is to blame for.
-        ArchiveError: the archive is not whole. It is known only when the encoder gets there.
+        Fallback: the transaction must be rolled back, and the file copied as text.
+        DatabaseError: the server failed for a reason other than a row.
+        ArchiveError: the archive is incomplete or damaged. That shows only when the encoder gets there.
     """
     from shared.binary.encoder import BinaryRows  # noqa: PLC0415 - see above
 
@@ -138,13 +137,21 @@ def copy_in_binary(
     ):
         reader = CopyReader(encoded)
         try:
-            cursor.copy_expert(statement, reader, _COPY_BLOCK_BYTES)
-        except psycopg2.Error as exc:
-            raise _reason(exc, reader.take_error(), table, names) from exc
+            with translated(CopiedRows(table.strings[-1], names), cause=reader.take_error):
+                cursor.copy_expert(statement, reader, _COPY_BLOCK_BYTES)
+        except NotEncodable as exc:
+            raise Fallback(text_because=str(exc)) from exc
+        except DatabaseError as exc:
+            if not (isinstance(exc, DataRejected) or names_a_line(exc)):
+                raise
+            # A line number here would count binary rows.
+            reason = f"the server refused a row with SQLSTATE {sqlstate_of(exc)}"
+            keep_because = KeptIndex(None, "RowRefused", "a row was refused")
+            raise Fallback(text_because=reason, keep_because=keep_because) from exc
     in_archive = rows_of(csv.records or 0, has_header=options.has_header) - (0 if first is None else first.rows)
     if not cursor.rowcount == rows.rows == in_archive:
-        # A trigger left rows out, or the file's records are counted in another way: the text way is judged by its own.
-        reason = f"of {in_archive} rows {rows.rows} were encoded, and {cursor.rowcount} taken"
+        # A trigger dropped rows, or the records were counted differently. COPY as text has checks of its own.
+        reason = f"of {in_archive} rows, {rows.rows} were encoded and {cursor.rowcount} accepted"
         raise Fallback(text_because=reason)
     return Taken(rows.rows, reader.waited_seconds)
 
@@ -152,20 +159,3 @@ def copy_in_binary(
 def _blocks(reader: CopyReader, first: FirstRow | None) -> Iterator[bytes]:
     reader.skip(0 if first is None else first.size)
     return iter(partial(reader.read, MIB), b"")
-
-
-def _reason(
-    exc: psycopg2.Error, cause: BaseException | None, table: sql.Identifier, names: Sequence[str]
-) -> BaseException:
-    """Find out what ended the COPY: the encoder, the archive, a row, or the server."""
-    if isinstance(cause, NotEncodable):
-        return Fallback(text_because=str(cause))
-    if cause is not None:
-        # psycopg2 ended the COPY for it, with an error of its own: "COPY from stdin failed".
-        return cause
-    error = rejected_row(exc, relation=table.strings[-1], columns=names)
-    if isinstance(error, DataRejected) or names_a_line(error):
-        # A line here would be the number of a binary row.
-        reason = f"the server refused a row with SQLSTATE {exc.pgcode}"
-        return Fallback(text_because=reason, keep_because=KeptIndex(None, "RowRefused", "a row was refused"))
-    return error

@@ -1,4 +1,4 @@
-"""Brings the rows from the file into the target: by COPY, or by COPY and INSERT through a staging table."""
+"""Copies the rows of the file into the target: directly, or through a staging table."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ from shared.timescale.table import Column
 
 @dataclass(frozen=True)
 class Transfer:
-    """One attempt to bring the rows in.
+    """One attempt to copy the rows into the target.
 
     Attributes:
         cursor: in the load's transaction.
         request: what is restored, and how.
         target: where the rows go.
-        csv: the archive, unpacked.
-        progress: counts the seconds of each stage.
-        indexes: of the chunks that the rows go into.
+        csv: the unpacked archive.
+        progress: measures the seconds of each stage.
+        indexes: the indexes of the chunks that receive rows.
         text_because: why the file is copied as text; None: binary is permitted.
         token: makes the name of the staging table unique.
-        csv_bytes: how long the CSV is, in bytes, about.
-        may_conflict: whether staged rows are skipped where they are in conflict; else a conflict is a `Fallback`.
+        csv_bytes: approximate length of the CSV in bytes.
+        may_conflict: whether to skip staged rows in conflict; otherwise a conflict raises `Fallback`.
         show_row_data: whether an error may hold values of the row.
     """
 
@@ -63,14 +63,14 @@ class Transfer:
     show_row_data: bool
 
     def run(self, proof: Proof) -> Transferred:
-        """Bring the rows into the target.
+        """Copy the rows into the target.
 
         Args:
-            proof: looks at what is staged.
+            proof: counts the staged rows outside the day.
 
         Raises:
-            Fallback: the transaction is to be rolled back, and the rows are to come in a plainer way.
-            RestoreError: PostgreSQL refused a row, or the rows are not those that were promised.
+            Fallback: the transaction must be rolled back, and the load repeated with a plainer plan.
+            RestoreError: PostgreSQL refused a row, or the number of rows is not the expected one.
         """
         with self.progress.stage("copy"):
             text_because = self.text_because or self._reason_for_text()
@@ -90,7 +90,7 @@ class Transfer:
             raise Fallback(keep_because=KeptIndex(None, "RowRefused", "a row was refused")) from exc
 
     def _reason_for_text(self) -> str | None:
-        """Say why the file is copied as text, as far as it shows before; None where it goes binary."""
+        """Return why the file is copied as text, as far as is known before the COPY; None if it is copied in binary."""
         copy = self.request.copy_
         size = None if copy.format == "binary" else self.csv_bytes
         return reason_for_text_before_copy(self.cursor, self._columns, copy.csv_options, self.csv, csv_bytes=size)
@@ -114,7 +114,7 @@ class Transfer:
             return Transferred("text", text_because, reader.waited_seconds, rows + already)
 
     def _copy_first_row(self) -> FirstRow | None:
-        """Copy the header and one row, so that the chunk is there. None where nothing was copied."""
+        """Copy the first row, so that its chunk exists. None if nothing was copied."""
         options, file = self.request.copy_.csv_options, self.csv.head
         size = first_row_length(file, options.dialect, has_header=options.has_header)
         if size is None:
@@ -162,11 +162,11 @@ class Transfer:
             return Transferred("text", text_because, reader.waited_seconds, copied.rows, copied.rejected)
 
     def _insert(self, staging: Staging) -> tuple[int, bool]:
-        """Take the staged rows over, and say how many, and whether those in conflict were skipped.
+        """Insert the staged rows, and return their number and whether rows in conflict were skipped.
 
-        ON CONFLICT makes PostgreSQL look for a conflict before each row, which takes a third of the INSERT. So where
-        none is likely it is left out, and the error is a `Fallback`. While indexes are dropped, nothing would be
-        found in conflict either: then the index cannot be built.
+        ON CONFLICT makes PostgreSQL look for a conflict before each row, which takes a third of the INSERT. So it is
+        omitted if no conflict is likely, and a conflict raises `Fallback`. While indexes are dropped, ON CONFLICT finds
+        nothing; a conflict then shows when the index cannot be built.
         """
         columns, table, show = self.target.plan.loaded, self.target.table, self.show_row_data
         insert = partial(insert_staged, self.cursor, table, staging, columns, show_row_data=show)

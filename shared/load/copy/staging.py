@@ -1,6 +1,6 @@
 """COPY into a staging table, and INSERT from it into the target.
 
-Names are `sql.Identifier`, values are `sql.Literal`: no text of a request becomes SQL.
+Names are `sql.Identifier`, values are `sql.Literal`. No text of a request becomes SQL.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
-import psycopg2
 from psycopg2 import sql
 
 from shared.csvfile.options import CsvOptions
@@ -20,25 +19,25 @@ from shared.load.copy.text import collect_rejects, column_list, copy_into
 from shared.model.results import Rejected
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
-from shared.postgres.sqlstate import rejected_row
+from shared.postgres.sqlstate import CopiedRows, translated
 from shared.timescale.table import Table
 
 
 def create_staging(
     staging: sql.Identifier, like: sql.Identifier, *, generated: Sequence[str], added: Mapping[str, str]
 ) -> sql.Composed:
-    """Write the statements that make the staging table.
+    """Return the statements that create the staging table.
 
-    It lives in the load's transaction, so that a crash takes it along. It has all that `like` has, but no indexes,
-    which a table read once only pays for. A generated column becomes a plain one that may be empty, since an
-    exported one stands in the file.
+    It is created in the load's transaction, so a crash removes it. It has everything that `like` has except indexes,
+    which a table that is read once does not need. A generated column becomes a plain, nullable one, since the file
+    holds its exported values.
 
     Args:
         staging: its name.
-        like: the table that it is made like.
+        like: the table that it is modeled on.
         generated: columns of `like` that PostgreSQL computes.
-        added: columns that `like` lacks, with their type as PostgreSQL's `format_type` writes it: the one text
-            here that becomes SQL, and it comes from the catalogue.
+        added: columns that `like` lacks, with their type as PostgreSQL's `format_type` writes it. The type is the
+            only text here that becomes SQL, and it comes from the catalogue.
     """
     changes = [sql.SQL("ALTER COLUMN {} DROP NOT NULL").format(sql.Identifier(name)) for name in generated]
     for name, type_ in added.items():
@@ -60,17 +59,17 @@ def insert_from_staging(
     but: str | None = None,
     skips_conflicts: bool = True,
 ) -> sql.Composed:
-    """Write the INSERT that takes over what the table does not hold yet.
+    """Return the INSERT of staged rows into the table.
 
-    OVERRIDING SYSTEM VALUE: an archived row keeps the number that an identity column gave it, as COPY would.
+    OVERRIDING SYSTEM VALUE keeps the archived numbers of an identity column, as COPY does.
 
     Args:
-        table: what is inserted into.
+        table: the table to insert into.
         staging: the staging table.
-        columns: of both.
-        only: the one row that is taken, by its `ctid`.
-        but: the one row that is not.
-        skips_conflicts: leave out rows that conflict with others; else they are an error.
+        columns: columns of both tables.
+        only: the `ctid` of the only row to insert.
+        but: the `ctid` of a row to skip.
+        skips_conflicts: skip rows in conflict; otherwise they are an error.
     """
     chosen: sql.Composable = sql.SQL("")
     if only is not None:
@@ -88,13 +87,13 @@ def insert_from_staging(
 
 
 def drop_table(table: sql.Identifier) -> sql.Composed:
-    """Write the DROP of the staging table."""
+    """Return the DROP of the staging table."""
     return sql.SQL("DROP TABLE {}").format(table)
 
 
 @dataclass(frozen=True)
 class Rejectable:
-    """How many rows may be left out (`most`) of how many that the file holds (`rows`, known once it was read)."""
+    """How many rows may be rejected (`most`), and the number of rows in the file (`rows`, known after it was read)."""
 
     rows: Callable[[], int]
     most: int
@@ -102,7 +101,7 @@ class Rejectable:
 
 @dataclass(frozen=True)
 class Copied:
-    """How many rows PostgreSQL took, and which it left out (None: it was not allowed to)."""
+    """The number of rows that PostgreSQL accepted, and those that it rejected (None: it was not allowed to)."""
 
     rows: int
     rejected: Rejected | None
@@ -110,12 +109,12 @@ class Copied:
 
 @dataclass(frozen=True)
 class Staging:
-    """A staging table of the load's transaction. Nobody else ever sees it; a crash takes it along.
+    """A staging table of the load's transaction. No other session ever sees it; a crash removes it.
 
     Attributes:
         identifier: its name.
-        columns: where each column of the file goes, in the file's order.
-        renamed: those that are staged under a name of ours, by their name in the file.
+        columns: its column for each column of the file, in the file's order.
+        renamed: the generated names of columns, by the name in the file.
     """
 
     identifier: sql.Identifier
@@ -126,13 +125,13 @@ class Staging:
 def make_staging(cursor: Cursor, target: Table, like: Table, file_columns: Sequence[str], token: str) -> Staging:
     """Create the staging table in the target's schema.
 
-    What `like` lacks is added: with the target's type where the target has the column, as text otherwise. Such a
-    text column has a name of ours, since the file's may be longer than PostgreSQL's 63 bytes.
+    A column that `like` lacks is added, with the target's type if the target has the column, otherwise as text. Such a
+    text column gets a generated name, since its name in the file may be longer than PostgreSQL's 63 bytes.
 
     Args:
-        cursor: inside the load's transaction.
-        target: where the rows go in the end.
-        like: what the staging table is made like.
+        cursor: in the load's transaction.
+        target: the table that finally receives the rows.
+        like: the table that the staging table is modeled on.
         file_columns: the file's columns under the table's names.
         token: makes the name unique: lower-case hexadecimal digits.
     """
@@ -166,12 +165,12 @@ def copy_into_staging(
         options: the request's csv options.
         reader: the CSV, from its first byte after a byte order mark.
         has_timescaledb: whether `timescaledb.restoring` exists.
-        may_reject: which rows that PostgreSQL cannot parse may be left out; None: every one is an error.
+        may_reject: how many rows that PostgreSQL cannot parse may be skipped; None: each is an error.
         show_row_data: whether an error may hold values of the row.
 
     Raises:
         OnErrorNotSupported: the server is older than 17.
-        TooManyRejectedRows: more rows than that were left out.
+        TooManyRejectedRows: more rows than allowed were rejected.
         DatabaseError: as `copy_into`.
     """
     with _restoring(cursor) if has_timescaledb else nullcontext():
@@ -194,10 +193,10 @@ def copy_into_staging(
 
 @contextmanager
 def _restoring(cursor: Cursor) -> Iterator[None]:
-    """Set `timescaledb.restoring` for a COPY into a plain table, where the role may (42501 otherwise).
+    """Set `timescaledb.restoring` for a COPY into a plain table, if the role may (42501 otherwise).
 
-    It must be off again before a hypertable is touched: from 2.23 on, rows that are copied or inserted into a
-    hypertable meanwhile land in the root table, where no query finds them. So that is asked, not assumed.
+    It must be off again before the load writes to a hypertable. From 2.23 on, rows that are copied or inserted into a
+    hypertable while it is on go into the root table, where no query finds them. So the setting is checked, not assumed.
     """
     with savepoint(cursor) as allowed:
         cursor.execute("SET LOCAL timescaledb.restoring = on")
@@ -220,20 +219,20 @@ def insert_staged(
     skips_conflicts: bool = True,
     show_row_data: bool,
 ) -> int:
-    """Take staged rows over into the target.
+    """Insert staged rows into the target.
 
     Args:
         cursor: in the load's transaction.
         target: the table.
-        staging: where they are.
-        columns: of both.
-        only: the one row that is taken, by its `ctid`; None: all.
-        but: the one row that is not.
-        skips_conflicts: leave out rows in conflict; else they are an error.
+        staging: the staging table.
+        columns: columns of both tables.
+        only: the `ctid` of the only row to insert; None: all rows.
+        but: the `ctid` of a row to skip.
+        skips_conflicts: skip rows in conflict; otherwise they are an error.
         show_row_data: whether an error may hold values of the row.
 
     Returns:
-        How many rows the target took.
+        Number of rows inserted.
 
     Raises:
         DataRejected: the target refused a row.
@@ -242,15 +241,13 @@ def insert_staged(
     statement = insert_from_staging(
         target.identifier, staging.identifier, columns, only=only, but=but, skips_conflicts=skips_conflicts
     )
-    try:
+    with translated(CopiedRows(target.name, columns, show_row_data)):
         cursor.execute(statement)
-    except psycopg2.Error as exc:
-        raise rejected_row(exc, relation=target.name, columns=columns, show_row_data=show_row_data) from exc
     return cursor.rowcount
 
 
 def first_staged(cursor: Cursor, staging: Staging) -> str | None:
-    """Name one staged row by its `ctid`; None where there is none."""
+    """Return the `ctid` of a staged row; None if there is none."""
     cursor.execute(sql.SQL("SELECT ctid::text FROM {} LIMIT 1").format(staging.identifier))
     row = cursor.fetchone()
     return None if row is None else row[0]

@@ -1,7 +1,7 @@
-"""COPY of the CSV as text, and the rows that `ON_ERROR ignore` left out.
+"""COPY of the CSV as text, and the rows that `ON_ERROR ignore` rejects.
 
-Names are `sql.Identifier`, values are `sql.Literal`: no text of a request becomes SQL. PostgreSQL reports rejected rows
-as NOTICEs: one for each row, and one with the sum.
+Names are `sql.Identifier`, values are `sql.Literal`. No text of a request becomes SQL. PostgreSQL reports rejected rows
+as NOTICEs: one for each row, and one with their number.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import psycopg2
 from psycopg2 import sql
 
 from shared.csvfile.options import CsvOptions
@@ -18,7 +17,7 @@ from shared.csvfile.source import CopyReader
 from shared.errors import Fault, OnErrorNotSupported, TooManyRejectedRows
 from shared.model.results import Rejected
 from shared.postgres.connect import Connection, Cursor
-from shared.postgres.sqlstate import rejected_row
+from shared.postgres.sqlstate import CopiedRows, translated
 
 
 def copy_statement(
@@ -29,18 +28,18 @@ def copy_statement(
     *,
     skip_errors: bool = False,
 ) -> sql.Composed:
-    """Write `COPY table (columns) FROM STDIN WITH (FORMAT csv, ...)`.
+    """Return `COPY table (columns) FROM STDIN WITH (FORMAT csv, ...)`.
 
-    `HEADER match` is not left to PostgreSQL: it would compare names before `column_map` and would trip over
-    a byte order mark. The header was read and compared before; here it is only skipped.
+    PostgreSQL's own `HEADER match` is not used: it would compare names before `column_map` and fail on a byte order
+    mark. The header was compared before; COPY only skips it.
 
     Args:
-        table: what is copied into.
-        columns: in the file's order, under the table's names.
-        options: the request's.
-        renamed: for columns that `force_null` and `force_not_null` name otherwise than the table does.
-        skip_errors: leave out rows that cannot be parsed, with a NOTICE for each (PostgreSQL 17 and newer; never on a
-            hypertable, where it loads them with other values: measured on 2.29.2 and 2.31.0).
+        table: the table to copy into.
+        columns: the file's columns in order, under the table's names.
+        options: the request's csv options.
+        renamed: the table's names of columns, if `force_null` and `force_not_null` use other names.
+        skip_errors: skip rows that cannot be parsed, with a NOTICE for each (PostgreSQL 17 and newer). Never use it on
+            a hypertable, which would load such rows with other values (measured on 2.29.2 and 2.31.0).
     """
     names = renamed or {}
     given: list[sql.Composable] = [
@@ -73,7 +72,7 @@ _LINES_KEPT = 100
 
 
 class Rejects:
-    """Takes the NOTICEs of one COPY. psycopg2 appends them here in place of its own list, which keeps only fifty."""
+    """Collects the NOTICEs of a COPY. It replaces psycopg2's own list, which keeps only fifty."""
 
     def __init__(self) -> None:
         self._lines: list[int] = []
@@ -81,7 +80,7 @@ class Rejects:
         self._last = 0
 
     def append(self, notice: str) -> None:
-        """Take one NOTICE: its first number is the line, in every language, and in the last NOTICE the sum."""
+        """Record a NOTICE. In every language, its first number is the line; in the last NOTICE, the number of rows."""
         number = re.search(r"\d+", notice.partition(":")[2])
         self._last = int(number.group()) if number else 0
         self._notices += 1
@@ -89,16 +88,17 @@ class Rejects:
             self._lines.append(self._last)
 
     def checked(self, rows: int, most: int) -> Rejected:
-        """Return what was left out.
+        """Return the rejected rows.
 
         Args:
-            rows: how many rows of the file COPY did not take.
-            most: how many may be left out.
+            rows: number of rows of the file that COPY rejected.
+            most: number of rows that may be rejected.
 
         Raises:
-            TooManyRejectedRows: it is more than `most`.
+            TooManyRejectedRows: `rows` is more than `most`.
         """
-        # Each of them and their sum; a column default that raises NOTICEs of its own hides which are which.
+        # One NOTICE for each row, and one with their number. A column default may raise NOTICEs of its own; then it is
+        # unknown which ones are which.
         is_plain = self._notices == rows + 1 and self._last == rows
         lines = tuple(self._lines[: min(rows, _LINES_KEPT)]) if is_plain else ()
         if rows > most:
@@ -111,32 +111,32 @@ class Rejects:
 
 
 def is_supported(connection: Connection) -> bool:
-    """Whether the server's COPY knows ON_ERROR and names the rows: from PostgreSQL 17 on."""
+    """Whether the server's COPY supports ON_ERROR and names the rows: PostgreSQL 17 and newer."""
     return connection.server_version >= _FIRST_VERSION
 
 
 @contextmanager
 def collect_rejects(cursor: Cursor) -> Iterator[Rejects]:
-    """Collect the NOTICEs of the body's COPY.
+    """Collect the NOTICEs of the COPY in the body.
 
     Raises:
         OnErrorNotSupported: the server is older than 17.
     """
     connection = cursor.connection
     if not is_supported(connection):
-        raise OnErrorNotSupported(f"on_error takes PostgreSQL 17, this server is {connection.server_version // 10000}")
+        raise OnErrorNotSupported(f"on_error needs PostgreSQL 17, this server is {connection.server_version // 10000}")
     cursor.execute("SET LOCAL client_min_messages = notice")
     rejects, kept = Rejects(), connection.notices
     connection.notices = rejects  # type: ignore[assignment] # documented: anything with append()
     try:
         yield rejects
-        # psycopg2 hands a COPY's notices out with the next statement.
+        # psycopg2 delivers a COPY's notices with the next statement.
         cursor.execute("SET LOCAL client_min_messages TO DEFAULT")
     finally:
         connection.notices = kept
 
 
-# psycopg2 asks the file for this much at a time; below 64 KiB its own work begins to show.
+# The size of psycopg2's reads. Below 64 KiB its own overhead becomes noticeable.
 _COPY_BLOCK_BYTES = 256 * 1024
 
 
@@ -154,35 +154,30 @@ def copy_into(
     """COPY the file into a table.
 
     Args:
-        cursor: inside the load's transaction.
-        table: what is copied into.
-        columns: the file's columns under the table's names, in the file's order.
+        cursor: in the load's transaction.
+        table: the table to copy into.
+        columns: the file's columns in order, under the table's names.
         options: the request's csv options.
         reader: the CSV, from its first byte after a byte order mark.
-        renamed: for columns that the options name otherwise than the table does.
-        skip_errors: leave out rows that cannot be parsed, with a NOTICE for each.
+        renamed: the table's names of columns, if the options use other names.
+        skip_errors: skip rows that cannot be parsed, with a NOTICE for each.
         show_row_data: whether an error may hold values of the row.
 
     Returns:
-        How many rows PostgreSQL took.
+        Number of rows that PostgreSQL accepted.
 
     Raises:
         DataRejected: PostgreSQL refused a row; the detail holds the CSV line and the column.
-        CsvOptionRejected: this server does not know an option.
+        CsvOptionRejected: the server does not support an option.
         DatabaseError: any other refusal.
-        ArchiveError: the archive is not whole. It is known only when the reader gets there.
+        ArchiveError: the archive is incomplete or damaged. That shows only when the reader gets there.
     """
-    try:
-        statement = copy_statement(table, columns, options, renamed, skip_errors=skip_errors)
+    statement = copy_statement(table, columns, options, renamed, skip_errors=skip_errors)
+    with translated(CopiedRows(table.strings[-1], columns, show_row_data), cause=reader.take_error):
         cursor.copy_expert(statement, reader, _COPY_BLOCK_BYTES)
-    except psycopg2.Error as exc:
-        if (error := reader.take_error()) is not None:
-            # psycopg2 ended the COPY for it, with an error of its own: "COPY from stdin failed".
-            raise error from exc
-        raise rejected_row(exc, relation=table.strings[-1], columns=columns, show_row_data=show_row_data) from exc
     return cursor.rowcount
 
 
 def column_list(names: Sequence[str]) -> sql.Composed:
-    """Write names with commas between them."""
+    """Return names separated by commas."""
     return sql.SQL(", ").join(sql.Identifier(name) for name in names)

@@ -1,1 +1,1 @@
-"""Deferred indexes: drop them from a chunk before rows come, build them after."""
+"""Deferred indexes: dropped from a chunk before rows are copied into it, and rebuilt afterwards."""

@@ -1,9 +1,9 @@
-"""Drops a chunk's indexes before rows are copied into it, and rebuilds them as they were.
+"""Drops a chunk's indexes before rows are copied into it, and rebuilds them identically.
 
-To maintain its indexes row by row takes a third to two thirds of a load (docs/performance_indexes.md). Inside one
-transaction they can be dropped and built again in one go, for a chunk that this very transaction made or emptied:
-nobody else can see it. A duplicate key then shows when its unique index is built (23505), and the transaction is rolled
-back as it would have been anyhow.
+Maintaining indexes row by row takes a third to two thirds of a load (docs/performance_indexes.md). If the load's
+transaction itself created or emptied the chunk, no other session sees the chunk, and the transaction can drop and
+rebuild its indexes. A duplicate key then shows when its unique index is built (23505), and rolls the transaction back,
+as it would have done anyway.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Plan:
 
     Attributes:
         chunk: the chunk.
-        shape: what it is before.
-        deferred: the indexes that are dropped and rebuilt, in the order in which they were made.
-        kept: the others, with the reason.
+        shape: its shape before the drop.
+        deferred: the indexes that are dropped and rebuilt, in the order of their creation.
+        kept: the other indexes, with the reason.
     """
 
     chunk: Chunk
@@ -52,11 +52,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Build:
-    """How indexes are built. None leaves it to the server.
+    """Settings for building indexes. None: the server's own.
 
     Attributes:
-        maintenance_work_mem_mib: what one build may sort in memory, its workers included.
-        workers: how many parallel workers help it, at most.
+        maintenance_work_mem_mib: memory for one build, its workers included.
+        workers: maximum number of parallel workers for one build.
     """
 
     maintenance_work_mem_mib: int | None = None
@@ -66,11 +66,11 @@ class Build:
 def decide(cursor: Cursor, table: Table, chunk: Chunk) -> Plan:
     """Decide which of a chunk's indexes are deferred. Changes nothing.
 
-    What the rules let pass is rehearsed: dropped and rebuilt on the chunk, which is empty or nearly so. Where the
-    catalogue then differs in anything, it is rolled back and the index kept.
+    Indexes that pass the rules are rehearsed: dropped and rebuilt on the chunk, which is empty or nearly empty. If the
+    catalogue then differs in any way, that is rolled back and the index is kept.
 
     Args:
-        cursor: in the load's transaction, which made or emptied the chunk.
+        cursor: in the load's transaction, which created or emptied the chunk.
         table: the hypertable.
         chunk: the chunk.
 
@@ -78,8 +78,8 @@ def decide(cursor: Cursor, table: Table, chunk: Chunk) -> Plan:
         StatementCanceled: the rehearsal was canceled, or took too long.
     """
     if table.timescaledb is None:
-        raise InternalError(f"{table} is no hypertable")
-    with _undone(cursor):
+        raise InternalError(f"{table} is not a hypertable")
+    with _rolled_back(cursor):
         shape = _shape(cursor, chunk)
         general = chunk_rule(cursor, shape.oid, table.oid)
         if general is not None:
@@ -103,37 +103,37 @@ def drop_indexes(cursor: Cursor, plan: Plan) -> None:
 
 
 def rebuild(cursor: Cursor, plan: Plan, build: Build | None = None) -> None:
-    """Rebuild the plan's indexes and constraints, and prove that the chunk is what it was.
+    """Rebuild the plan's indexes and constraints, and prove that the chunk has its old shape.
 
     Args:
-        cursor: in the load's transaction, after the rows.
-        plan: its indexes are dropped.
-        build: how they are built.
+        cursor: in the load's transaction, after the rows were copied.
+        plan: its indexes were dropped.
+        build: settings for building them.
 
     Raises:
-        psycopg2.errors.UniqueViolation: two rows have the same key (23505). All is to be rolled back.
-        InternalError: the chunk is not what it was. All is to be rolled back.
+        psycopg2.errors.UniqueViolation: two rows have the same key (23505). The transaction must be rolled back.
+        InternalError: the chunk's shape has changed. The transaction must be rolled back.
     """
     if not plan.deferred:
         return
     with local_settings(cursor, _build_settings(build or Build())):
         if not _make(cursor, plan):
-            raise InternalError(f"the indexes of {plan.chunk} are not what they were")
+            raise InternalError(f"the rebuilt indexes of {plan.chunk} differ from the dropped ones")
 
 
 class DeferredIndexes:
-    """The indexes of the chunks that one load fills.
+    """The deferred indexes of the chunks that a load fills.
 
-    A day may have several chunks, and TimescaleDB makes each when its first row comes. So they can be handed over as
-    they appear, between two COPYs of the load; one that is not handed over keeps its indexes, and is right as well.
+    A day may have several chunks, and TimescaleDB creates each one for its first row. So chunks can be passed to `drop`
+    as they appear, between two COPYs of the load. A chunk that is not passed keeps its indexes, which is also correct.
 
     Attributes:
-        plans: what was decided for each chunk, in the order in which they came.
+        plans: the plan of each chunk, in the order of the calls of `drop`.
 
     Args:
         cursor: in the load's transaction.
         table: the hypertable.
-        build: how indexes are built.
+        build: settings for building indexes.
     """
 
     def __init__(self, cursor: Cursor, table: Table, build: Build | None = None) -> None:
@@ -143,10 +143,10 @@ class DeferredIndexes:
         self.plans: list[Plan] = []
 
     def drop(self, chunks: Sequence[Chunk]) -> None:
-        """Drop the indexes of chunks. A chunk that was handed over before is left as it is.
+        """Drop the indexes of chunks. A chunk that was passed before is skipped.
 
         Args:
-            chunks: made or emptied by this transaction, and nearly empty.
+            chunks: chunks that this transaction created or emptied, and that are nearly empty.
         """
         known = {str(plan.chunk) for plan in self.plans}
         for chunk in chunks:
@@ -156,18 +156,18 @@ class DeferredIndexes:
                 self.plans.append(plan)
 
     def rebuild(self) -> None:
-        """Rebuild all of them. Raises what the function `rebuild` raises."""
+        """Rebuild all dropped indexes. Raises the same exceptions as the function `rebuild`."""
         for plan in self.plans:
             rebuild(self._cursor, plan, self._build)
 
 
 def _with_twins(plan: Plan, index: ChunkIndex) -> Plan:
-    """Leave in the plan only an index and those that come in its order."""
+    """Reduce a plan to an index and those with the same key, whose order matters."""
     return replace(plan, deferred=tuple(other for other in plan.deferred if other.key == index.key))
 
 
 def _rehearse(cursor: Cursor, plan: Plan) -> bool:
-    """Drop and rebuild, and say whether all is as before."""
+    """Drop and rebuild a plan's indexes, and return whether the chunk's shape is the same."""
 
     def once(cursor: Cursor) -> bool:
         drop_indexes(cursor, plan)
@@ -180,16 +180,16 @@ def _rehearse(cursor: Cursor, plan: Plan) -> bool:
 
 
 def _make(cursor: Cursor, plan: Plan) -> bool:
-    """Rebuild the plan's indexes, and say whether all is as before."""
+    """Rebuild a plan's indexes, and return whether the chunk's shape is the same."""
     chunk = sql.Identifier(plan.chunk.schema, plan.chunk.name)
     cursor.execute("SELECT pg_catalog.concat_ws(', ', 'pg_catalog', nullif(current_setting('search_path'), ''))")
     ((path,),) = cursor.fetchall()
-    # The definitions need pg_catalog first. A function in an expression finds the rest where it found it when rows were
-    # inserted; PostgreSQL 17 and newer build indexes with a path of their own.
+    # The definitions need pg_catalog first. The rest of the path is for functions in expressions, which find names as
+    # they do when rows are inserted. PostgreSQL 17 and newer build indexes with a search_path of their own.
     settings = DEPARSE_SETTINGS | {"search_path": path, "default_tablespace": ""}
     with local_settings(cursor, settings):
         for index in plan.deferred:
-            # default_tablespace says where it goes. In the definition that would have to stand before a WHERE.
+            # Set the tablespace by default_tablespace. In the definition it would have to be inserted before a WHERE.
             set_local(cursor, {"default_tablespace": index.tablespace or ""})
             cursor.execute(sql.SQL("; ").join(make_statements(chunk, index)))
     made = _shape(cursor, plan.chunk)
@@ -215,8 +215,8 @@ def _build_settings(build: Build) -> dict[str, str]:
 
 
 @contextmanager
-def _undone(cursor: Cursor) -> Iterator[None]:
-    """Take back what the body does, its settings included."""
+def _rolled_back(cursor: Cursor) -> Iterator[None]:
+    """Roll back the body's changes, including its settings."""
     cursor.execute("SAVEPOINT decision")
     yield
     cursor.execute("ROLLBACK TO SAVEPOINT decision")

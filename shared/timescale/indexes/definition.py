@@ -1,9 +1,9 @@
-"""What indexes a chunk has, as facts out of the catalogue: enough to make them again and to prove them the same.
+"""Reads a chunk's indexes from the catalogue, in enough detail to recreate them and to prove them identical.
 
-Definitions are asked for with a `search_path` that shows nothing but `pg_catalog`, so that every other name in them is
-qualified, and with the same formats of constants each time (`DEPARSE_SETTINGS`).
+Definitions are read with `pg_catalog` as the whole `search_path`, so that every other name in them is qualified, and
+always with the same formats of constants (`DEPARSE_SETTINGS`).
 
-Two texts here become SQL, the definition of an index and that of a constraint: PostgreSQL wrote them.
+Two texts here become SQL: the definition of an index and that of a constraint. PostgreSQL wrote both.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shared.errors import InternalError
 from shared.postgres.connect import Cursor
 from shared.timescale.chunks import Chunk, chunk_oid
 
-# As pg_dump sets them: what pg_get_indexdef and its like write is then read back as the same.
+# As pg_dump sets them: PostgreSQL then reads the output of pg_get_indexdef and similar functions back unchanged.
 DEPARSE_SETTINGS = {
     "search_path": "pg_catalog",
     "datestyle": "ISO, YMD",
@@ -28,8 +28,8 @@ DEPARSE_SETTINGS = {
     "quote_all_identifiers": "off",
 }
 
-# Whole rows of the catalogue are compared, as JSON, but for what is another number in each relation, and for what
-# counts its contents. So a newer PostgreSQL's columns are compared as well.
+# Whole rows of the catalogue are compared, as JSON, except for identifiers that differ in each relation and statistics
+# of its contents. So columns that a newer PostgreSQL adds are compared too.
 _INDEXES = """
     SELECT n.nspname AS schema, c.relname AS name, am.amname AS method, pg_catalog.pg_get_indexdef(c.oid) AS definition,
         CASE WHEN k.oid IS NOT NULL THEN pg_catalog.jsonb_build_object('name', k.conname,
@@ -97,13 +97,13 @@ _TABLE = """
 
 @dataclass(frozen=True)
 class Constraint:
-    """The PRIMARY KEY, UNIQUE or EXCLUDE constraint whose index it is.
+    """The PRIMARY KEY, UNIQUE or EXCLUDE constraint that owns an index.
 
     Attributes:
         name: its name.
-        is_deferrable: whether its check may wait for the end of the transaction.
-        definition: by `pg_get_constraintdef`: without name, storage parameters and tablespace.
-        comment: by `COMMENT ON CONSTRAINT`.
+        is_deferrable: whether its check can be deferred to the end of the transaction.
+        definition: from `pg_get_constraintdef`, without name, storage parameters and tablespace.
+        comment: from `COMMENT ON CONSTRAINT`.
     """
 
     name: str
@@ -114,30 +114,30 @@ class Constraint:
 
 @dataclass(frozen=True)
 class ChunkIndex:
-    """An index of a chunk. Two are equal where nothing but their number in the catalogue tells them apart.
+    """An index of a chunk. Two indexes are equal if they differ only in their oid.
 
     Attributes:
-        schema: the chunk's, in which its indexes are.
+        schema: the chunk's schema, which holds its indexes.
         name: its name.
         method: its access method.
-        definition: by `pg_get_indexdef`: a CREATE INDEX, but for the tablespace.
-        constraint: whose index it is.
-        key: method and columns. TimescaleDB may take two with the same key for each other.
-        tablespace: where it lies; None is the database's own.
-        may_use_tablespace: whether this role may make an index there.
+        definition: from `pg_get_indexdef`: a CREATE INDEX without the tablespace.
+        constraint: the constraint that owns it.
+        key: method and columns. TimescaleDB may confuse two indexes with the same key.
+        tablespace: its tablespace; None: the database's own.
+        may_use_tablespace: whether this role may create an index there.
         options: storage parameters, as `name=value`.
-        comment: by `COMMENT ON INDEX`.
-        columns: the names of its own columns. Where a column of the table is renamed, they stay as they are.
-        statistics: number and statistics target of the columns that were given one.
+        comment: from `COMMENT ON INDEX`.
+        columns: the names of its own columns. They do not change when a column of the table is renamed.
+        statistics: number and statistics target of the columns that have one.
         is_valid: whether it is complete and in use.
         is_exclusion: whether it rejects rows by more than equality: EXCLUDE, or a key WITHOUT OVERLAPS.
-        is_clustered: whether CLUSTER goes by it.
-        is_replica_identity: whether it was named as the chunk's replica identity.
+        is_clustered: whether CLUSTER uses it.
+        is_replica_identity: whether it is the chunk's replica identity.
         has_statistics: whether ANALYZE has left statistics of its expressions.
         depends_on: what it and its constraint depend on: the kind of dependency, and the object.
         dependents: what depends on it or its constraint.
-        calls: functions that it calls and that look for names when they run, by the path that is set then.
-        rows: all that the catalogue says of it.
+        calls: functions that it calls and that resolve names at run time, by the `search_path` of that time.
+        rows: all that the catalogue says about it.
     """
 
     schema: str
@@ -164,19 +164,19 @@ class ChunkIndex:
 
     @property
     def identifier(self) -> sql.Identifier:
-        """The name for SQL, quoted."""
+        """The qualified name, quoted for SQL."""
         return sql.Identifier(self.schema, self.name)
 
 
 @dataclass(frozen=True)
 class ChunkShape:
-    """What a chunk is, but for its rows.
+    """A chunk's definition in the catalogue: its indexes and its table.
 
     Attributes:
-        oid: its number in the catalogue.
-        indexes: in the order in which they were made. PostgreSQL lists them in it (RelationGetIndexList), and
-            TimescaleDB takes the first one that equals the hypertable's (ts_chunk_index_get_by_hypertable_indexrelid).
-        table: all that the catalogue says of its columns, other constraints and triggers.
+        oid: the chunk's oid.
+        indexes: in the order of their creation. PostgreSQL lists them in that order (RelationGetIndexList), and
+            TimescaleDB uses the first one that equals the hypertable's (ts_chunk_index_get_by_hypertable_indexrelid).
+        table: all that the catalogue says about its columns, other constraints and triggers.
     """
 
     oid: int
@@ -184,7 +184,7 @@ class ChunkShape:
     table: tuple[str, ...]
 
     def equals(self, other: ChunkShape) -> bool:
-        """Whether both are the same, but for the order of indexes that nobody takes for each other."""
+        """Whether both are the same. Only indexes with the same key must also be in the same order."""
         return self.table == other.table and self._by_key() == other._by_key()
 
     def _by_key(self) -> dict[str, list[ChunkIndex]]:
@@ -192,14 +192,14 @@ class ChunkShape:
 
 
 def chunk_shape(cursor: Cursor, chunk: Chunk) -> ChunkShape:
-    """Ask what a chunk is.
+    """Read a chunk's shape from the catalogue.
 
     Args:
-        cursor: in a transaction that has locked the chunk and has `DEPARSE_SETTINGS`.
-        chunk: which one.
+        cursor: in a transaction that has locked the chunk and has set `DEPARSE_SETTINGS`.
+        chunk: the chunk.
 
     Raises:
-        InternalError: it is not there.
+        InternalError: the chunk does not exist.
     """
     oid = chunk_oid(cursor, chunk)
     if oid is None:
@@ -224,23 +224,23 @@ def _index(row: dict[str, Any]) -> ChunkIndex:
 
 
 def _frozen(value: Any) -> Any:
-    """Turn PostgreSQL's arrays, which psycopg2 gives as lists, into tuples."""
+    """Convert PostgreSQL's arrays, which psycopg2 returns as lists, to tuples."""
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def drop_statement(table: sql.Identifier, index: ChunkIndex) -> sql.Composed:
-    """Write the DROP of an index, or of the constraint that owns it. Without CASCADE: nothing else goes with it."""
+    """Return the DROP of an index, or of the constraint that owns it. It has no CASCADE, so it drops nothing else."""
     if index.constraint is None:
         return sql.SQL("DROP INDEX {}").format(index.identifier)
     return sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(table, sql.Identifier(index.constraint.name))
 
 
 def make_statements(table: sql.Identifier, index: ChunkIndex) -> Iterator[sql.Composable]:
-    """Write what makes an index again, in the tablespace of `default_tablespace`, and gives it back what it had.
+    """Return the statements that recreate an index with all its properties, in the tablespace of `default_tablespace`.
 
     Args:
-        table: whose index it is.
-        index: what it was.
+        table: the table of the index.
+        index: the dropped index.
     """
     constraint = index.constraint
     if constraint is None:
@@ -263,10 +263,10 @@ def make_statements(table: sql.Identifier, index: ChunkIndex) -> Iterator[sql.Co
 
 
 def column_rename_statements(before: Iterable[ChunkIndex], now: Iterable[ChunkIndex]) -> Iterator[sql.Composed]:
-    """Write what gives the indexes' own columns the names that they had.
+    """Return the statements that give the indexes' own columns their old names.
 
     A new index takes the names of the table's columns, and one of these may have been renamed since the old index was
-    made. The way leads by names that no column has, since two may have changed places.
+    created. The columns get temporary names first, since two of them may have swapped names.
     """
     columns = {index.name: index.columns for index in now}
     for index in before:
@@ -283,7 +283,7 @@ def _rename(index: ChunkIndex, old: str, new: str) -> sql.Composed:
 
 
 def _storage(options: Sequence[str]) -> sql.Composed:
-    """Write the storage parameters, which a constraint's definition lacks."""
+    """Return the storage parameters, which a constraint's definition lacks."""
     pairs = [option.partition("=") for option in options]
     return sql.SQL("WITH ({})").format(
         sql.SQL(", ").join(

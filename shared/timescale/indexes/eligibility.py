@@ -1,7 +1,7 @@
-"""What keeps a chunk's indexes where they are while rows are copied into it.
+"""Decides which of a chunk's indexes may be deferred.
 
-An index is set aside only where it can be made again as it was, and where nothing that happens meanwhile can tell that
-it was gone. Whatever is unusual is a reason to keep it: the plain way is slower and always right.
+Drop an index only if it can be recreated identically and nothing that runs in between can notice that it is missing.
+Keep it in any unusual case: maintaining it row by row is slower but always correct.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ from shared.timescale.chunks import IS_OWN
 from shared.timescale.indexes.definition import ChunkIndex, ChunkShape, Constraint
 from shared.timescale.table import Table, TimescaleDB
 
-# From 2.22 on no catalogue of TimescaleDB lists the indexes of a chunk; a dropped one would be left there before.
+# From 2.22 on, no catalogue of TimescaleDB lists the indexes of a chunk. Before, a dropped index would remain listed.
 _INDEXES_SINCE = (2, 22)
-# From 2.28 on none lists its constraints either; before, `ALTER TABLE chunk DROP CONSTRAINT` is refused with 0A000.
+# From 2.28 on, none lists its constraints either. Before, `ALTER TABLE chunk DROP CONSTRAINT` is refused with 0A000.
 _CONSTRAINTS_SINCE = (2, 28)
 
-# Each index is built once to try it. In a few MiB that takes less time than a look into the catalogue.
+# Each index is built once as a rehearsal. Over a few MiB that takes less time than a query of the catalogue.
 _MOST_BYTES = 4 * 1024 * 1024
 
 _METHODS = ("btree", "hash", "gin", "gist", "spgist", "brin")
 
 
 def chunk_rule(cursor: Cursor, chunk: int, hypertable: int) -> KeptIndex | None:
-    """Say why none of a chunk's indexes may be set aside, or None.
+    """Return why none of a chunk's indexes may be deferred, or None.
 
     Args:
         cursor: in the load's transaction.
-        chunk: the chunk's number in the catalogue.
-        hypertable: the hypertable's.
+        chunk: the chunk's oid.
+        hypertable: the hypertable's oid.
     """
     return _first(cursor, _CHUNK_RULES, chunk, hypertable)
 
 
 def table_rule(cursor: Cursor, table: Table) -> KeptIndex | None:
-    """Say why nothing may be set aside for any chunk of a hypertable, or None. It need not have a chunk yet.
+    """Return why no index of any chunk of a hypertable may be deferred, or None. It need not have chunks yet.
 
-    To be asked before the first record is copied by itself: each COPY runs the triggers of its statement.
+    Call this before the first row is copied alone, since each COPY runs the statement's triggers.
 
     Args:
         cursor: in the load's transaction.
         table: the hypertable.
     """
     if table.timescaledb is None or table.hypertable_id is None:
-        return KeptIndex(None, "NotAHypertable", "the table is no hypertable")
+        return KeptIndex(None, "NotAHypertable", "the table is not a hypertable")
     if not table.timescaledb.at_least(*_INDEXES_SINCE):
         return KeptIndex(None, *_listed(table.timescaledb))
     return _first(cursor, _TABLE_RULES, table.oid, table.oid)
@@ -58,12 +58,12 @@ def table_rule(cursor: Cursor, table: Table) -> KeptIndex | None:
 def _first(
     cursor: Cursor, rules: Sequence[tuple[str, str, sql.Composable]], chunk: int, hypertable: int
 ) -> KeptIndex | None:
-    """Ask each rule, and return the first that applies."""
-    # Each in brackets: one question to the server, however far away it is.
-    question = sql.SQL("SELECT {}").format(
+    """Return the first rule that applies."""
+    # All rules in one query, since the server may be far away.
+    query = sql.SQL("SELECT {}").format(
         sql.SQL(", ").join(sql.SQL("({})").format(statement) for _, _, statement in rules)
     )
-    cursor.execute(question, {"chunk": chunk, "hypertable": hypertable})
+    cursor.execute(query, {"chunk": chunk, "hypertable": hypertable})
     (applies,) = cursor.fetchall()
     return next((KeptIndex(None, rule[0], rule[1]) for rule, yes in zip(rules, applies, strict=True) if yes), None)
 
@@ -72,7 +72,7 @@ def _listed(timescaledb: TimescaleDB) -> tuple[str, str]:
     return "TimescaleDBVersion", f"TimescaleDB {timescaledb.version} lists the chunk's indexes in a catalogue"
 
 
-# Each asks whether it applies. Triggers of TimescaleDB itself use no index of the chunk.
+# Each rule: code, reason, and a query for whether it applies. TimescaleDB's own triggers use no index of the chunk.
 _TABLE_RULES = (
     (
         "MissingOwnership",
@@ -81,7 +81,7 @@ _TABLE_RULES = (
     ),
     (
         "EventTrigger",
-        "an event trigger of the database would see the indexes go and come",
+        "an event trigger of the database would see the indexes being dropped and rebuilt",
         sql.SQL(
             """SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger t
             WHERE t.evtenabled <> 'D' AND t.evtevent <> 'login'
@@ -100,21 +100,21 @@ _TABLE_RULES = (
         ),
     ),
     (
-        # ALTER TABLE is refused while events of theirs wait (55006).
+        # ALTER TABLE is refused while its trigger events are pending (55006).
         "DeferredConstraint",
-        "a constraint of the table is checked at the end of the transaction only",
+        "a constraint of the table is checked only at the end of the transaction",
         sql.SQL("SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = %(chunk)s AND tginitdeferred)"),
     ),
 )
 _CHUNK_RULES = (
     (
         "NotOwnChunk",
-        "the chunk was neither made nor emptied by this transaction",
+        "the chunk was neither created nor emptied by this transaction",
         sql.SQL("SELECT NOT {}").format(IS_OWN),
     ),
     (
         "ChunkNotEmpty",
-        "the chunk already holds more than a few rows, dead ones included",
+        "the chunk already holds more than a few rows, including dead ones",
         sql.SQL("SELECT pg_catalog.pg_relation_size(%(chunk)s) > {}").format(sql.Literal(_MOST_BYTES)),
     ),
     (
@@ -130,7 +130,7 @@ _CHUNK_RULES = (
     *_TABLE_RULES,
     (
         "MissingCreate",
-        "the role lacks the right CREATE on the schema of the chunks, which CREATE INDEX takes",
+        "the role lacks the right CREATE on the schema of the chunks, which CREATE INDEX needs",
         sql.SQL(
             """SELECT NOT pg_catalog.has_schema_privilege(relnamespace, 'USAGE')
             OR NOT pg_catalog.has_schema_privilege(relnamespace, 'CREATE')
@@ -141,25 +141,25 @@ _CHUNK_RULES = (
 
 
 def index_rules(shape: ChunkShape, timescaledb: TimescaleDB, unrepeatable: AbstractSet[str]) -> list[KeptIndex]:
-    """List the indexes that may not be set aside, each with the first reason found.
+    """List the indexes that may not be deferred, each with the first reason found.
 
     Args:
-        shape: the chunk.
+        shape: the chunk's shape.
         timescaledb: the extension.
-        unrepeatable: names of indexes that were found to differ when made again.
+        unrepeatable: names of indexes that differed when they were rebuilt.
     """
     kept = {}
     for index in shape.indexes:
         reasons = list(_reasons(index, timescaledb))
         if index.name in unrepeatable:
-            reasons.append(("NotRepeatable", "it could not be made again as it was"))
+            reasons.append(("NotRepeatable", "it could not be rebuilt identically"))
         if reasons:
             kept[index.name] = KeptIndex(index.name, *reasons[0])
     keys = {index.key for index in shape.indexes if index.name in kept}
     for index in shape.indexes:
         if index.key in keys:
-            # Made again it would come after the other one, and TimescaleDB takes the first that fits.
-            kept.setdefault(index.name, KeptIndex(index.name, "Twin", "an index of the same columns is kept"))
+            # Rebuilt, it would follow the other one, and TimescaleDB uses the first one that matches.
+            kept.setdefault(index.name, KeptIndex(index.name, "Twin", "an index over the same columns is kept"))
     return list(kept.values())
 
 
@@ -181,23 +181,23 @@ def _reasons(index: ChunkIndex, timescaledb: TimescaleDB) -> Iterator[tuple[str,
     if index.has_statistics:
         yield "Statistics", "it has statistics of its expressions"
     if index.calls:
-        # From 17 on CREATE INDEX sets a search_path of its own: what an INSERT finds may not be found in it.
-        yield "FunctionBySearchPath", f"{index.calls[0]} looks for names by the search_path"
+        # From 17 on, CREATE INDEX sets its own search_path, in which names that an INSERT finds may be missing.
+        yield "FunctionBySearchPath", f"{index.calls[0]} resolves names by the search_path"
     if not index.may_use_tablespace:
         yield "MissingCreate", f"the role lacks the right CREATE on the tablespace {index.tablespace}"
 
 
 def _constraint_reasons(constraint: Constraint, timescaledb: TimescaleDB) -> Iterator[tuple[str, str]]:
     if not timescaledb.at_least(*_CONSTRAINTS_SINCE):
-        yield "TimescaleDBVersion", f"TimescaleDB {timescaledb.version} does not let a chunk's constraint go"
+        yield "TimescaleDBVersion", f"TimescaleDB {timescaledb.version} cannot drop a constraint of a chunk"
     if constraint.is_deferrable:
         yield "DeferrableConstraint", "its constraint is deferrable"
 
 
 def _dependency_reasons(index: ChunkIndex) -> Iterator[tuple[str, str]]:
-    # Foreign keys that point here, and views whose GROUP BY rests on a primary key.
+    # Foreign keys that reference the table, and views whose GROUP BY depends on a primary key.
     if index.dependents:
         yield "DependedOn", f"{index.dependents[0]} depends on it"
-    # pg_depend.deptype: member of an extension, bound to one by DEPENDS ON EXTENSION, part of a partitioned index.
+    # pg_depend.deptype: member of an extension, DEPENDS ON EXTENSION, part of a partitioned index.
     if any(dependency.partition(" ")[0] in ("e", "x", "P", "S") for dependency in index.depends_on):
-        yield "Dependency", "it is bound to an extension or to another index"
+        yield "Dependency", "it depends on an extension or on another index"

@@ -66,7 +66,7 @@ def test_nothing_speaks_against_it() -> None:
     [
         ([*COLUMNS, Column("span", "interval")], CsvOptions(), "UTF8", None, '"span" is of type interval'),
         ([Column("id", "uuid", is_builtin=False), *COLUMNS], CsvOptions(), "UTF8", None, '"id" is of type uuid'),
-        (COLUMNS[:1], CsvOptions(), "UTF8", None, "the file has one column only"),
+        (COLUMNS[:1], CsvOptions(), "UTF8", None, "the file has only one column"),
         (COLUMNS, CsvOptions(encoding="LATIN1"), "UTF8", None, "the encoding LATIN1 is not UTF8"),
         (COLUMNS, CsvOptions(), "SQL_ASCII", None, "the encoding SQL_ASCII is not UTF8"),
         (COLUMNS, CsvOptions(default="D"), "UTF8", None, "DEFAULT is given"),
