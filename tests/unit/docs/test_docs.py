@@ -176,7 +176,7 @@ def test_every_key_of_the_log_line() -> None:
     report.progress.stage_name = "copy"
     line = re.sub(r'"(?:[^"\\]|\\.)*"', '""', log_line(report, ArchiveNotFound("x", details=[Fault("Code", "x", "y")])))
     keys = set(re.findall(r"(\w+)=", line)) - stages
-    assert set(rows(section("answer.md", "The log line"))) - {"<stage>_s"} == keys
+    assert set(rows(section("operations.md", "The log line"))) - {"<stage>_s"} == keys
 
 
 @pytest.mark.parametrize("table", ["s.t", 'odd "name" = x'])
@@ -185,7 +185,7 @@ def test_the_queries_read_the_log_line(table: str) -> None:
     report.target_table = table
     report.progress.stage_name = "copy"
     line = log_line(report, ArchiveNotFound("there is no file"))
-    queries = re.findall(r'extract\(@"((?:[^"]|"")+)", 1, message\)', (DOCS / "answer.md").read_text())
+    queries = re.findall(r'extract\(@"((?:[^"]|"")+)", 1, message\)', (DOCS / "operations.md").read_text())
     found = [re.search(query.replace('""', '"'), line) for query in queries]
     assert len(found) > 5
     assert all(found), line
