@@ -31,7 +31,7 @@ help:
 	@echo "make lock       rewrite requirements.lock and requirements-dev.lock; UPGRADE=1 for newer versions"
 	@echo "make lock-check fail where they are not what make lock writes; part of make lint"
 	@echo "make openapi    rewrite docs/openapi.json and docs/openapi-2.0.json"
-	@echo "make bench      time a restore beside its rivals;  make  puts the figures into the docs"
+	@echo "make bench      time a restore beside its rivals, and print a report with a chart"
 	@echo "make up / down  start / stop TimescaleDB and Azurite; down ends the function too"
 	@echo "make clean      stop them and remove all that was made"
 

@@ -57,7 +57,7 @@ def hardened(app: App) -> Iterator[None]:
 def test_every_block_of_the_page_is_run() -> None:
     run = {heading for mode in MODES for heading in mode.headings}
     # That one takes the community edition: test_rights_of_owners.py.
-    assert set(blocks()) - run == {"For compression and aggregates", "For indexes set aside"}
+    assert set(blocks()) - run == {"For compression and aggregates", "For deferred indexes"}
 
 
 def test_an_owner_with_one_right_more_sets_indexes_aside(app: App) -> None:
@@ -67,7 +67,7 @@ def test_an_owner_with_one_right_more_sets_indexes_aside(app: App) -> None:
     kept = case.restore().body["copy"]
     code = "MissingCreate" if app.database.version >= (2, 22) else "TimescaleDBVersion"
     assert (kept["indexes_deferred"], [one["code"] for one in kept["indexes_kept"]]) == ([], [code])
-    case.run(*grants("For indexes set aside"), "DELETE FROM silver.telemetry")
+    case.run(*grants("For deferred indexes"), "DELETE FROM silver.telemetry")
     app.database.execute("SELECT public.drop_chunks('{s}.telemetry', older_than => timestamptz '2100-01-01')")
     fast = case.restore().body
     assert fast["status"] == "ok", fast
