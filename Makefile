@@ -21,7 +21,7 @@ help:
 	@echo "make serve      leave the function running on port 7071, with a curl line to paste"
 	@echo "make test       ruff, mypy and the whole test suite; make test PG=forky for PostgreSQL 18"
 	@echo "make test-unit  the tests that need no server"
-	@echo "make lint       ruff, mypy, the rule for SQL, pip-audit;  make format  lets ruff rewrite"
+	@echo "make lint       ruff, mypy, basedpyright for SQL, pip-audit;  make format  lets ruff rewrite"
 	@echo "make lock       write requirements.lock and requirements-dev.lock anew; UPGRADE=1 for newer versions"
 	@echo "make openapi    write docs/openapi.json and docs/openapi-2.0.json anew"
 	@echo "make bench      time a restore beside its rivals;  make bench-docs  puts the figures into the docs"
@@ -47,7 +47,7 @@ lint: venv
 	@$(PY) -m ruff format --check $(SOURCES)
 	@$(PY) -m mypy
 	@.work/venv/bin/lint-imports >.work/logs/lint-imports.log || { cat .work/logs/lint-imports.log; exit 1; }
-	@$(PY) -m tools.lint_sql
+	@$(PY) -m tools.sql_types
 	@$(PY) -m tools.audit
 
 audit: venv
