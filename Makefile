@@ -27,7 +27,7 @@ help:
 	@echo "make test       ruff, mypy and the whole test suite; make test PG=forky for PostgreSQL 18"
 	@echo "make test-unit  the tests that need no server"
 	@echo "make test-worker  the function in Microsoft's own worker for Python 3.13; needs such a Python"
-	@echo "make lint       ruff, mypy, the rule for SQL, the lock files, pip-audit;  make format  lets ruff rewrite"
+	@echo "make lint       ruff, mypy, basedpyright for SQL, the lock files, pip-audit;  make format  lets ruff rewrite"
 	@echo "make lock       rewrite requirements.lock and requirements-dev.lock; UPGRADE=1 for newer versions"
 	@echo "make lock-check fail where they are not what make lock writes; part of make lint"
 	@echo "make openapi    rewrite docs/openapi.json and docs/openapi-2.0.json"
@@ -63,7 +63,7 @@ lint: venv lock-check
 	@$(PY) -m ruff format --check $(SOURCES)
 	@$(PY) -m mypy
 	@.work/venv/bin/lint-imports >.work/logs/lint-imports.log || { cat .work/logs/lint-imports.log; exit 1; }
-	@$(PY) -m tools.lint_sql
+	@$(PY) -m tools.sql_types
 	@$(PY) -m tools.audit
 
 audit: venv

@@ -20,10 +20,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg2
 import psycopg2.extensions
+from psycopg2.sql import Composable
+from typing_extensions import LiteralString
 
 from shared.identity import token_for_postgres
 from shared.postgres.connect_error import connect_error
@@ -34,6 +36,7 @@ from shared.secret import Secret, shown_to_server
 
 Connection = psycopg2.extensions.connection
 Cursor = psycopg2.extensions.cursor
+Statement: TypeAlias = "LiteralString | Composable"
 
 
 class LimitedConnection(psycopg2.extensions.connection):
@@ -52,12 +55,12 @@ class LimitedCursor(psycopg2.extensions.cursor):
 
     connection: LimitedConnection
 
-    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's own name
+    def execute(self, query: Statement, vars: Any = None) -> None:  # type: ignore[override] # noqa: A002 - psycopg2's own
         """Run a statement."""
         with _limit(self.connection):
             super().execute(query, vars)
 
-    def copy_expert(self, sql: Any, file: Any, size: int = 8192) -> None:
+    def copy_expert(self, sql: Statement, file: Any, size: int = 8192) -> None:  # type: ignore[override]
         """Run a COPY."""
         with _limit(self.connection):
             super().copy_expert(sql, file, size)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import traceback
+
 import pytest
 
 from shared.errors import ConfigurationError
@@ -83,6 +86,20 @@ def test_a_number_that_is_none_names_its_setting_and_not_its_value(name: str, va
 def test_a_timeout_of_one_second_is_refused_since_libpq_takes_it_for_two() -> None:
     with pytest.raises(ConfigurationError, match="from 2 to 86400"):
         load_settings({"PG_CONNECT_TIMEOUT_SECONDS": "1"})
+
+
+@pytest.mark.parametrize("name", ["ADLS_CONNECTION_STRING", "PGPASSWORD"])
+def test_a_secret_in_another_encoding_names_its_setting(name: str) -> None:
+    value = os.fsdecode(b"hunter2\xe4")
+    with pytest.raises(ConfigurationError, match=f"the setting {name} must be text in UTF-8") as caught:
+        load_settings({name: value})
+    assert caught.value.target == name
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("value", ["0", "1", "86400"])
+def test_a_restore_logs_how_far_it_is_as_often_as_the_setting_says(value: str) -> None:
+    assert load_settings({"LOG_PROGRESS_SECONDS": value}).log_progress_seconds == int(value)
 
 
 def test_the_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:

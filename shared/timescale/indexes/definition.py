@@ -17,6 +17,7 @@ from psycopg2 import sql
 
 from shared.errors import InternalError
 from shared.postgres.connect import Cursor
+from shared.postgres.trusted_sql import trusted_sql
 from shared.timescale.chunks import Chunk, chunk_oid
 
 # As pg_dump sets them: PostgreSQL then reads the output of pg_get_indexdef and similar functions back unchanged.
@@ -244,10 +245,10 @@ def make_statements(table: sql.Identifier, index: ChunkIndex) -> Iterator[sql.Co
     """
     constraint = index.constraint
     if constraint is None:
-        yield sql.SQL(index.definition)  # lint-sql: pg_get_indexdef wrote it
+        yield trusted_sql(index.definition)  # pg_get_indexdef wrote it
     else:
         name = sql.Identifier(constraint.name)
-        definition = sql.SQL(constraint.definition)  # lint-sql: pg_get_constraintdef wrote it
+        definition = trusted_sql(constraint.definition)  # pg_get_constraintdef wrote it
         add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(table, name, definition)
         yield sql.SQL(" ").join([add, _storage(index.options)]) if index.options else add
         if constraint.comment is not None:

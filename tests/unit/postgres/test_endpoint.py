@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ from shared.settings import LibpqVariables, Settings
 
 OWN = LibpqVariables(host="db.example.com", user="restore", password=Secret("own-password"))
 # With a server of its own a function goes to no other, unless a list says so.
-FREE = dataclasses.replace(OWN, host=None)
+FREE = OWN.model_copy(update={"host": None})
 AZURE = "server.postgres.database.azure.com"
 
 
@@ -32,7 +31,7 @@ def endpoint(pg: dict[str, Any], libpq: LibpqVariables = OWN, **settings: Any) -
 
 
 def own(**changes: Any) -> LibpqVariables:
-    return dataclasses.replace(OWN, **changes)
+    return OWN.model_copy(update=changes)
 
 
 def test_the_settings_alone_are_enough() -> None:
