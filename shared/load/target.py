@@ -83,8 +83,15 @@ def find_target(cursor: Cursor, request: RestoreRequest, names: Sequence[str], f
     plan = plan_columns(names, table.columns, options=options, staging=destination.mode == "staging")
     window = _window(request, table, names, file)
     warnings = () if window is not None else _do_without_window(cursor, request, table)
-    chunks = () if window is None else chunks_overlapping(cursor, table, window)
-    return Target(table, like, plan, window, chunks, warnings)
+    return Target(table, like, plan, window, chunks_of_day(cursor, table, window), warnings)
+
+
+def chunks_of_day(cursor: Cursor, table: Table, window: Window | None) -> tuple[Chunk, ...]:
+    """List the chunks over the day, as far as they can be known."""
+    # Where only rows tell, and the role may not read them, none is counted or taken away either.
+    if window is None or (table.has_partitioning_function and not can_read(cursor, table)):
+        return ()
+    return chunks_overlapping(cursor, table, window)
 
 
 def _window(request: RestoreRequest, table: Table, names: Sequence[str], file: IO[bytes]) -> Window | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from psycopg2 import sql
 
 from shared.errors import DatabaseInRestoreMode, TableNotFound, TargetNotATable, UnknownColumn
-from shared.model.window import TimeKind
+from shared.model.window import TimeKind, Window
 from shared.names import QualifiedName
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
@@ -116,6 +116,8 @@ class Table:
         hypertable_id: TimescaleDB's number of it, or None where it is a plain table.
         time_column: the primary dimension of a hypertable.
         time_type: its type, as PostgreSQL's `format_type` writes it.
+        has_partitioning_function: the chunks are cut by what a function makes of the time column
+            (`time_partitioning_func`), so their ranges say nothing of the column's values.
         integer_now: a value of the present time in an integer column's unit, where the hypertable has an
             `integer_now_func`.
     """
@@ -129,6 +131,7 @@ class Table:
     hypertable_id: int | None = None
     time_column: str | None = None
     time_type: str | None = None
+    has_partitioning_function: bool = False
     integer_now: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
@@ -215,6 +218,19 @@ def _with_time_column(table: Table, name: str) -> Table:
     return replace(table, time_column=name, time_type=types[name])
 
 
+def inside(table: Table, window: Window) -> sql.Composed:
+    """Write the condition that a row lies in the window."""
+    return within(sql.Identifier(table.time_column or ""), window)
+
+
+def within(time: sql.Identifier, window: Window) -> sql.Composed:
+    """Write the condition that a time lies in the window."""
+    # Literals: psycopg2 looks for parameters in the whole statement, a `%` in a name included.
+    return sql.SQL("{time} >= {lower} AND {time} < {upper}").format(
+        time=time, lower=sql.Literal(window.lower), upper=sql.Literal(window.upper)
+    )
+
+
 def has_unique_index(cursor: Cursor, table: Table) -> bool:
     """Whether any row can be in conflict with another one, so that ON CONFLICT DO NOTHING means something."""
     cursor.execute(
@@ -262,7 +278,7 @@ def _as_hypertable(cursor: Cursor, table: Table) -> Table:
     # The primary dimension is the one that was made first, as in timescaledb_information.dimensions.
     cursor.execute(
         "SELECT h.id, d.column_name, pg_catalog.format_type(d.column_type, NULL),"
-        " d.integer_now_func_schema, d.integer_now_func"
+        " d.partitioning_func IS NOT NULL, d.integer_now_func_schema, d.integer_now_func"
         " FROM _timescaledb_catalog.hypertable h JOIN _timescaledb_catalog.dimension d ON d.hypertable_id = h.id"
         " WHERE h.schema_name = %s AND h.table_name = %s ORDER BY d.id LIMIT 1",
         (table.schema, table.name),
@@ -270,12 +286,13 @@ def _as_hypertable(cursor: Cursor, table: Table) -> Table:
     row = cursor.fetchone()
     if row is None:
         return table
-    hypertable_id, column, type_, now_schema, now_name = row
+    hypertable_id, column, type_, has_function, now_schema, now_name = row
     return replace(
         table,
         hypertable_id=hypertable_id,
         time_column=column,
         time_type=type_,
+        has_partitioning_function=has_function,
         integer_now=None if now_name is None else _call_integer_now(cursor, (now_schema, now_name)),
     )
 
