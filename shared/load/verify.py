@@ -103,19 +103,21 @@ def count_beside_own(cursor: Cursor, table: Table, chunks: Sequence[Chunk], outs
 def _written_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:
     """Name the chunks that this transaction wrote to, those included that another one made since the snapshot.
 
-    So the names come from the locks, by way of the catalogue caches that `regclass` reads, and not from a query of the
-    catalogue, which shows it as it was at the snapshot.
+    So the names come from the locks, by way of the catalogue caches that `pg_identify_object` reads, and not from a
+    query of the catalogue, which shows it as it was at the snapshot.
     """
     if table.hypertable_id is None:
         return ()
     cursor.execute(
-        "SELECT pg_catalog.parse_ident(l.relation::regclass::text) FROM pg_catalog.pg_locks l"
+        # Always with its schema, where `regclass` leaves that out if it is on the search_path.
+        "SELECT pg_catalog.parse_ident(o.identity) FROM pg_catalog.pg_locks l"
+        " CROSS JOIN LATERAL pg_catalog.pg_identify_object('pg_catalog.pg_class'::regclass, l.relation, 0) o"
         " WHERE l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'RowExclusiveLock' AND l.locktype = 'relation'"
         " AND l.relation >= 16384"
-        # A relation that was dropped since has only a number.
-        " AND l.relation::regclass::text !~ '^[0-9]+$'"
+        # A relation that was dropped since has none.
+        " AND o.identity IS NOT NULL"
     )
-    names = [tuple(parts) for (parts,) in cursor.fetchall() if len(parts) > 1]
+    names = [tuple(parts) for (parts,) in cursor.fetchall()]
     cursor.execute(
         "SELECT associated_schema_name, associated_table_prefix FROM _timescaledb_catalog.hypertable WHERE id = %s",
         (table.hypertable_id,),

@@ -137,7 +137,8 @@ def missing_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -> l
         " JOIN pg_catalog.pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'"
         " JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace"
         " WHERE a.attrelid = %s AND a.attname = ANY (%s)"
-        "  AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) LIKE '%%nextval(%%::regclass)%%'"
+        # 1574 is nextval(regclass) (src/include/catalog/pg_proc.dat). As text it may be quoted.
+        "  AND d.adbin::text LIKE '%%:funcid 1574 %%'"
         # CASE: the server may ask before it has found out that it is a sequence, and would fail.
         "  AND NOT CASE WHEN s.relkind = 'S' THEN pg_catalog.has_sequence_privilege(s.oid, 'USAGE, UPDATE') END"
         " ORDER BY a.attnum",
