@@ -220,7 +220,7 @@ def refresh(connection: Connection, table: Table, day: Window | None, chosen: Ch
 def _refresh_one(
     connection: Connection, table: Table, extension: TimescaleDB, cagg: Cagg, window: Window, day: Window
 ) -> CaggStep:
-    def call(cursor: Cursor) -> tuple[tuple[str, str], ...]:
+    def call(cursor: Cursor) -> tuple[tuple[str | int, str | int], ...]:
         gaps = gaps_in(cursor, table, window, day)
         # The column's own type: an int column's aggregate refuses bigint bounds.
         type_ = table.time_sql
@@ -242,7 +242,7 @@ def _refresh_one(
     return CaggStep(str(cagg.name), "failed" if error else "done", bounds, error, gaps or ())
 
 
-def gaps_in(cursor: Cursor, table: Table, window: Window, day: Window) -> tuple[tuple[str, str], ...]:
+def gaps_in(cursor: Cursor, table: Table, window: Window, day: Window) -> tuple[tuple[str | int, str | int], ...]:
     """Find what of the window lies outside the day and has no chunk, up to now.
 
     Such a bucket is computed from fewer rows than when they were all there: a week that was aggregated before its
