@@ -125,7 +125,7 @@ def _copy(report: Report) -> CopyOutcome | None:
 
 def _date_window(day: date) -> DateWindow:
     begin, end = day_bounds(day)
-    return {"start": iso(begin), "end": iso(end)}
+    return {"start": str(iso(begin)), "end": str(iso(end))}
 
 
 def _chunk(step: ChunkStep) -> ChunkOutcome:

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 from shared.errors import DatabaseError, InternalError, TargetLocked
 from shared.load.plan import Fallback
-from shared.load.target import Target
+from shared.load.target import Target, chunks_of_day
 from shared.model.results import IndexOutcome, KeptIndex
 from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import INTERRUPTIONS, sqlstate_of, translated
-from shared.timescale.chunks import Chunk, chunks_overlapping
+from shared.timescale.chunks import Chunk
 from shared.timescale.indexes.deferred import Build, DeferredIndexes
 from shared.timescale.indexes.eligibility import table_rule
 
@@ -68,8 +68,7 @@ class DayIndexes:
         """
         self.wants_first_row = False
         self._first_came = first_came
-        window = self._target.window
-        new_chunks = () if window is None else chunks_overlapping(self._cursor, self._target.table, window)
+        new_chunks = chunks_of_day(self._cursor, self._target.table, self._target.window)
         if new_chunks:
             self._drop(new_chunks)
         else:

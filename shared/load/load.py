@@ -18,7 +18,7 @@ from shared.load.indexes import DayIndexes
 from shared.load.locks import RestoreLock, lock_chunks, no_other_transactions, try_lock_for_truncate
 from shared.load.plan import Fallback, LoadPlan, TargetChanged
 from shared.load.replace import delete_day, truncate
-from shared.load.target import Target, find_target, missing_rights, refuse_missing
+from shared.load.target import Target, chunks_of_day, find_target, missing_rights, refuse_missing
 from shared.load.verify import Proof, count_window
 from shared.model.answer import Outcomes
 from shared.model.progress import Progress
@@ -45,7 +45,7 @@ from shared.postgres.transaction import (
     transaction,
 )
 from shared.settings import Settings
-from shared.timescale.chunks import Chunk, chunks_inside, chunks_overlapping
+from shared.timescale.chunks import Chunk, chunks_inside, is_own
 from shared.timescale.compression import compress_new_chunks, compressed_size, decompress, should_decompress
 from shared.timescale.indexes.deferred import Build
 from shared.timescale.privileges import can_read
@@ -237,7 +237,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
         transferred = _copy(load, day, target, proof, indexes, _may_conflict(target, before, cleared, plan), plan)
         with progress.stage("verify"):
             verified = proof.check(load, transferred)
-        new_chunks = _new_chunks(load, target)
+        new_chunks, reached = _new_chunks(load, target)
         compressed, compress_outcome = _finish_chunks(load, day, target, new_chunks, indexes)
         loaded = Loaded(
             target,
@@ -248,7 +248,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
             verified.span,
             (*cleared.steps, *(ChunkStep(str(chunk), "create", "done") for chunk in new_chunks), *compressed),
             cleared.decompress_window | compress_outcome,
-            _to_recompress(target, verified.chunks),
+            _to_recompress(target, (*verified.chunks, *reached)),
             (*target.warnings, *warnings, *_warnings_of(transferred, cleared.removed)),
         )
     with progress.stage("commit"):
@@ -415,13 +415,16 @@ def _copy(
     return transfer.run(proof)
 
 
-def _new_chunks(load: Cursor, target: Target) -> tuple[Chunk, ...]:
-    """Return the chunks that the load made for the day."""
-    if target.window is None:
-        return ()
+def _new_chunks(load: Cursor, target: Target) -> tuple[tuple[Chunk, ...], tuple[Chunk, ...]]:
+    """Return the chunks that the load made for the day, and those there before that the day has only reached now."""
     known = {str(chunk) for chunk in target.chunks}
-    after = chunks_overlapping(load, target.table, target.window)
-    return tuple(chunk for chunk in after if str(chunk) not in known)
+    after = chunks_of_day(load, target.table, target.window)
+    new = tuple(chunk for chunk in after if str(chunk) not in known)
+    if not target.table.has_partitioning_function:
+        return new, ()
+    # Found by their rows: a chunk of other days is among them, where the day had no row in it before.
+    own = tuple(chunk for chunk in new if is_own(load, chunk))
+    return own, tuple(chunk for chunk in new if chunk not in own)
 
 
 def _finish_chunks(
@@ -442,9 +445,10 @@ def _finish_chunks(
 
 
 def _to_recompress(target: Target, written: Sequence[Chunk]) -> tuple[Chunk, ...]:
-    """List the chunks that were compressed and have rows now that are not: over the day, and those written outside."""
+    """List the chunks that were compressed and have rows now that are not: over the day, and others."""
     known = {str(chunk) for chunk in target.chunks}
-    return (*target.compressed, *(c for c in written if c.is_compressed and str(c) not in known))
+    further = {str(c): c for c in written if c.is_compressed and str(c) not in known}
+    return (*target.compressed, *further.values())
 
 
 def _warnings_of(transferred: Transferred, removed: Removed | None) -> list[Notice]:

@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from psycopg2 import sql
 
 from shared.errors import VerificationFailed
-from shared.load.verify import count_window, inside
+from shared.load.verify import count_window
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
 from shared.timescale.chunks import Chunk
-from shared.timescale.table import Table
+from shared.timescale.table import Table, inside
 
 
 def delete_day(cursor: Cursor, table: Table, window: Window) -> bool:

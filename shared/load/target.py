@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from psycopg2 import sql
 
 from shared.csvfile.head import read_records
-from shared.errors import MissingRight, WindowUnknown, lacks
+from shared.csvfile.options import CsvOptions
+from shared.errors import DataRejected, Fault, HeaderInvalid, MissingRight, WindowUnknown, lacks
 from shared.load.columns import ColumnPlan, plan_columns
 from shared.model.request import RestoreRequest
 from shared.model.results import Notice
@@ -28,6 +30,9 @@ from shared.timescale.privileges import (
     to_write,
 )
 from shared.timescale.table import Table, TimescaleDB, find_table
+
+# How many rows may come before the first one whose integer time can be read.
+_ROWS_LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,72 @@ def find_target(cursor: Cursor, request: RestoreRequest, names: Sequence[str], f
     plan = plan_columns(names, table.columns, options=options, staging=destination.mode == "staging")
     window = _window(request, table, names, file)
     warnings = () if window is not None else _do_without_window(cursor, request, table)
-    chunks = () if window is None else chunks_overlapping(cursor, table, window)
-    return Target(table, like, plan, window, chunks, warnings)
+    return Target(table, like, plan, window, chunks_of_day(cursor, table, window), warnings)
+
+
+def _sample(
+    table: Table, names: Sequence[str], options: CsvOptions, file: IO[bytes], *, is_needed: bool
+) -> tuple[list[int], bool]:
+    """Read the first integer time, and say whether the file has rows.
+
+    A row that PostgreSQL will refuse must not decide about the day: one behind it does, and COPY then names the line.
+
+    Raises:
+        DataRejected: it is needed, and the first rows have none, since the first one cannot be read.
+    """
+    header = read_records(file, options.dialect, 1) if options.has_header else []
+    first = read_records(file, options.dialect, len(header) + 1)[len(header) :]
+    # A line `\.` alone ends the data before PostgreSQL 18; from 18 on COPY says what is wrong with it.
+    if not first or (first == [["\\."]] and len(names) > 1):
+        return [], False
+    times = [] if table.time_column not in names else [names.index(table.time_column)]
+    rows = first
+    if not _integers(rows, len(names), times):
+        with suppress(HeaderInvalid):
+            rows = read_records(file, options.dialect, len(header) + _ROWS_LOOKED_AT)[len(header) :]
+    found = _integers(rows, len(names), times)
+    if not found and is_needed:
+        _refuse_unreadable(header, first[0], names, times, options)
+    return found[:1], True
+
+
+def _integers(rows: Sequence[Sequence[str]], columns: int, times: Sequence[int]) -> list[int]:
+    """Return the times of those rows in which they can be read."""
+    found = []
+    for row in rows:
+        for place in times if len(row) == columns else ():
+            with suppress(ValueError):
+                found.append(int(row[place]))
+    return found
+
+
+def _refuse_unreadable(
+    header: Sequence[Sequence[str]], row: Sequence[str], names: Sequence[str], times: Sequence[int], options: CsvOptions
+) -> None:
+    # As COPY counts lines: those inside of quotes too, and a record is named by its last one.
+    records = [*header, row]
+    line = len(records) + sum(max(cell.count("\n"), cell.count("\r")) for record in records for cell in record)
+    where = f"line {line}"
+    facts: dict[str, Any] = {"line": line}
+    if len(row) != len(names):
+        message = f"the row has {len(row)} cells, and the file {len(names)} columns"
+    elif times and row[times[0]] != options.null:
+        column = names[times[0]]
+        where = f"{where}, column {column}"
+        facts["column"] = column
+        message = "the time is not an integer"
+    else:
+        return
+    detail = Fault(DataRejected.code, message, info=tuple(facts.items()))
+    raise DataRejected(f"{where}: {message}", target=where, details=[detail])
+
+
+def chunks_of_day(cursor: Cursor, table: Table, window: Window | None) -> tuple[Chunk, ...]:
+    """List the chunks over the day, as far as they can be known."""
+    # Where only rows tell, and the role may not read them, none is counted or taken away either.
+    if window is None or (table.has_partitioning_function and not can_read(cursor, table)):
+        return ()
+    return chunks_overlapping(cursor, table, window)
 
 
 def _window(request: RestoreRequest, table: Table, names: Sequence[str], file: IO[bytes]) -> Window | None:
@@ -94,14 +163,10 @@ def _window(request: RestoreRequest, table: Table, names: Sequence[str], file: I
         return None
     if table.time_kind != "integer":
         return day_window(day, table.time_kind)
-    samples: list[str | int] = [] if table.integer_now is None else [table.integer_now]
-    options = request.copy_.csv_options
-    records = read_records(file, options.dialect, 2)[1 if options.has_header else 0 :]
-    if records and len(records[0]) == len(names):
-        first = [value for name, value in zip(names, records[0], strict=True) if name == table.time_column]
-        samples = [*first, *samples]
-    units = units_per_second_of(samples, day)
-    if units is None and records and request.destination.rows_outside_window == "error":
+    now = [] if table.integer_now is None else [table.integer_now]
+    sample, has_rows = _sample(table, names, request.copy_.csv_options, file, is_needed=not now)
+    units = units_per_second_of([*sample, *now], day)
+    if units is None and has_rows and request.destination.rows_outside_window == "error":
         raise WindowUnknown(
             f'the first row\'s "{table.time_column}" is not near {day.isoformat()}, be it in seconds, milliseconds,'
             " microseconds or nanoseconds",

@@ -22,7 +22,7 @@ from shared.model.results import Count, Removed, Transferred, Verification
 from shared.model.window import Window, iso
 from shared.postgres.connect import Cursor
 from shared.timescale.chunks import Chunk, all_chunks
-from shared.timescale.table import Table, has_insert_triggers, has_unique_index
+from shared.timescale.table import Table, has_insert_triggers, has_unique_index, inside, within
 
 _OWN = sql.SQL("xmin = pg_catalog.pg_current_xact_id()::xid")
 
@@ -41,7 +41,7 @@ def count_staged_outside(cursor: Cursor, table: Table, staging: sql.Identifier, 
     """Count the staged rows that are outside the day. A row without a time is none of them: the target decides."""
     # What the staging table is made like may have another type there than the target.
     time = sql.SQL("{}::{}").format(_time(table), table.time_sql)
-    condition = _within(sql.Identifier("t"), window)
+    condition = within(sql.Identifier("t"), window)
     cursor.execute(
         sql.SQL(
             "SELECT count(*), {first}, {last} FROM (SELECT {time} AS t FROM {staging}) AS rows WHERE NOT ({condition})"
@@ -103,19 +103,21 @@ def count_beside_own(cursor: Cursor, table: Table, chunks: Sequence[Chunk], outs
 def _written_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:
     """Name the chunks that this transaction wrote to, those included that another one made since the snapshot.
 
-    So the names come from the locks, by way of the catalogue caches that `regclass` reads, and not from a query of the
-    catalogue, which shows it as it was at the snapshot.
+    So the names come from the locks, by way of the catalogue caches that `pg_identify_object` reads, and not from a
+    query of the catalogue, which shows it as it was at the snapshot.
     """
     if table.hypertable_id is None:
         return ()
     cursor.execute(
-        "SELECT pg_catalog.parse_ident(l.relation::regclass::text) FROM pg_catalog.pg_locks l"
+        # Always with its schema, where `regclass` leaves that out if it is on the search_path.
+        "SELECT pg_catalog.parse_ident(o.identity) FROM pg_catalog.pg_locks l"
+        " CROSS JOIN LATERAL pg_catalog.pg_identify_object('pg_catalog.pg_class'::regclass, l.relation, 0) o"
         " WHERE l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'RowExclusiveLock' AND l.locktype = 'relation'"
         " AND l.relation >= 16384"
-        # A relation that was dropped since has only a number.
-        " AND l.relation::regclass::text !~ '^[0-9]+$'"
+        # A relation that was dropped since has none.
+        " AND o.identity IS NOT NULL"
     )
-    names = [tuple(parts) for (parts,) in cursor.fetchall() if len(parts) > 1]
+    names = [tuple(parts) for (parts,) in cursor.fetchall()]
     cursor.execute(
         "SELECT associated_schema_name, associated_table_prefix FROM _timescaledb_catalog.hypertable WHERE id = %s",
         (table.hypertable_id,),
@@ -157,18 +159,6 @@ def refuse_difference(*, before: int, after: int, added: int) -> None:
         facts = {"rows_before": before, "rows_after": after, "rows_added": added}
         message = f"the day held {before} rows before and {after} after, but {added} were added"
         raise VerificationFailed(message, details=[Fault("VerificationFailed", message, info=tuple(facts.items()))])
-
-
-def inside(table: Table, window: Window) -> sql.Composed:
-    """Write the condition that a row lies in the window."""
-    return _within(_time(table), window)
-
-
-def _within(time: sql.Identifier, window: Window) -> sql.Composed:
-    # Literals: psycopg2 looks for parameters in the whole statement, a `%` in a name included.
-    return sql.SQL("{time} >= {lower} AND {time} < {upper}").format(
-        time=time, lower=sql.Literal(window.lower), upper=sql.Literal(window.upper)
-    )
 
 
 def _bounds(window: Window) -> dict[str, sql.Composable]:

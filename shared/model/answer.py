@@ -29,8 +29,8 @@ class CountedRows(TypedDict):
     rows_after: int
     rows_loaded: int
     rows_outside_window: int
-    min_time: str | None
-    max_time: str | None
+    min_time: str | int | None
+    max_time: str | int | None
 
 
 class Source(TypedDict):
@@ -94,8 +94,8 @@ class ChunkOutcome(Failure):
 class CaggWindow(TypedDict):
     """A span of whole buckets of a continuous aggregate."""
 
-    start: str
-    end: str
+    start: str | int
+    end: str | int
 
 
 class CaggOutcome(Failure):
@@ -205,8 +205,8 @@ class Facts(TypedDict, total=False):
     right: str
     rows: int
     lines: list[int]
-    min_time: str | None
-    max_time: str | None
+    min_time: str | int | None
+    max_time: str | int | None
     rows_before: int
     rows_after: int
     rows_in_archive: int

@@ -36,9 +36,9 @@ class CaggStep:
 
     cagg: str
     outcome: Outcome
-    window: tuple[str, str] | None = None
+    window: tuple[str | int, str | int] | None = None
     error: RestoreError | None = None
-    gaps: tuple[tuple[str, str], ...] = ()
+    gaps: tuple[tuple[str | int, str | int], ...] = ()
 
 
 def summary(steps: list[ChunkStep] | list[CaggStep], *, requested: bool, available: bool) -> Outcome:

@@ -54,11 +54,11 @@ def _as_instant(value: TimeValue) -> datetime | int:
     return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
 
 
-def iso(value: TimeValue) -> str:
-    """Format a bound for the answer: ISO 8601, with Z if it has a time zone."""
+def iso(value: TimeValue) -> str | int:
+    """Format a bound for the answer: ISO 8601, with Z if it has a time zone; an integer stays a number."""
     if isinstance(value, datetime) and value.tzinfo:
         return value.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
-    return str(value) if isinstance(value, int) else value.isoformat()
+    return value if isinstance(value, int) else value.isoformat()
 
 
 def day_bounds(day: date) -> tuple[datetime, datetime]:

@@ -219,7 +219,7 @@ def refresh(connection: Connection, table: Table, day: Window | None, chosen: Ch
 def _refresh_one(
     connection: Connection, table: Table, extension: TimescaleDB, cagg: Cagg, window: Window, day: Window
 ) -> CaggStep:
-    def call(cursor: Cursor) -> tuple[tuple[str, str], ...]:
+    def call(cursor: Cursor) -> tuple[tuple[str | int, str | int], ...]:
         gaps = gaps_in(cursor, table, window, day)
         # The column's own type: an aggregate over an int column refuses bigint bounds.
         type_ = table.time_sql
@@ -241,7 +241,7 @@ def _refresh_one(
     return CaggStep(str(cagg.name), "failed" if error else "done", bounds, error, gaps or ())
 
 
-def gaps_in(cursor: Cursor, table: Table, window: Window, day: Window) -> tuple[tuple[str, str], ...]:
+def gaps_in(cursor: Cursor, table: Table, window: Window, day: Window) -> tuple[tuple[str | int, str | int], ...]:
     """Return the spans of the window, up to now, that lie outside the day and have no chunk.
 
     A bucket with such a gap is computed from fewer rows than before. For example, a week that was aggregated before its

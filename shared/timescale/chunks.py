@@ -8,7 +8,7 @@ from psycopg2 import sql
 
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
-from shared.timescale.table import Table
+from shared.timescale.table import Table, inside
 
 # Whether this transaction holds ACCESS EXCLUSIVE on the chunk with the oid `chunk`, as after CREATE TABLE and TRUNCATE.
 # LOCK and decompress_chunk take it too, so the caller must know that it created or emptied the chunk.
@@ -38,12 +38,19 @@ def chunks_overlapping(cursor: Cursor, table: Table, window: Window) -> tuple[Ch
     `show_chunks(newer_than, older_than)` lists only chunks that lie wholly inside: for one day in a 7-day chunk, none
     (measured on 2.19 - 2.31). So the ranges are compared here. `timescaledb_information.chunks` shows the
     ranges of `timestamp` and `date` columns as the timestamptz of the same UTC time.
+
+    Where a function of the user's cuts the chunks, their ranges are in its values, and only rows tell: the chunks that
+    hold any row of the window are listed. It takes the right to read the whole table.
     """
+    if table.has_partitioning_function:
+        return _chunks_with_rows(cursor, table, window)
     return _chunks_where(cursor, table, sql.SQL("{start} < {upper} AND {end} > {lower}"), window)
 
 
 def chunks_inside(cursor: Cursor, table: Table, window: Window) -> tuple[Chunk, ...]:
-    """List the chunks that lie wholly inside the window, oldest first."""
+    """List the chunks that lie wholly inside the window, oldest first; none where their ranges do not tell."""
+    if table.has_partitioning_function:
+        return ()
     return _chunks_where(cursor, table, sql.SQL("{start} >= {lower} AND {end} <= {upper}"), window)
 
 
@@ -58,12 +65,31 @@ def chunk_oid(cursor: Cursor, chunk: Chunk) -> int | None:
     return None if row is None else row[0]
 
 
+def is_own(cursor: Cursor, chunk: Chunk) -> bool:
+    """Ask whether this transaction has the chunk to itself: see `IS_OWN`."""
+    cursor.execute(sql.SQL("SELECT {}").format(IS_OWN), {"chunk": chunk_oid(cursor, chunk)})
+    return cursor.fetchone() == (True,)
+
+
 def all_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:
     """List every chunk of the hypertable."""
     cursor.execute(
         "SELECT chunk_schema, chunk_name, coalesce(is_compressed, false) FROM timescaledb_information.chunks"
         " WHERE hypertable_schema = %s AND hypertable_name = %s",
         (table.schema, table.name),
+    )
+    return tuple(Chunk(*row) for row in cursor.fetchall())
+
+
+def _chunks_with_rows(cursor: Cursor, table: Table, window: Window) -> tuple[Chunk, ...]:
+    cursor.execute(sql.SQL("SELECT DISTINCT tableoid FROM {} WHERE {}").format(table.identifier, inside(table, window)))
+    oids = [oid for (oid,) in cursor.fetchall()]
+    cursor.execute(
+        "SELECT i.chunk_schema, i.chunk_name, coalesce(i.is_compressed, false) FROM timescaledb_information.chunks i"
+        " JOIN pg_catalog.pg_namespace n ON n.nspname = i.chunk_schema"
+        " JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = i.chunk_name"
+        " WHERE i.hypertable_schema = %s AND i.hypertable_name = %s AND c.oid = ANY (%s::oid[]) ORDER BY c.oid",
+        (table.schema, table.name, oids),
     )
     return tuple(Chunk(*row) for row in cursor.fetchall())
 

@@ -40,7 +40,7 @@ from shared.errors import DatabaseFailed
 from shared.model.results import ChunkStep
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.savepoint import Attempt, attempt_after_commit, attempt_in_savepoint, local_settings, savepoint
-from shared.timescale.chunks import IS_OWN, Chunk, chunk_oid
+from shared.timescale.chunks import Chunk, chunk_oid, is_own
 from shared.timescale.privileges import Check, explained, to_compress
 from shared.timescale.table import Table, TimescaleDB
 
@@ -264,8 +264,7 @@ def _merges(cursor: Cursor, table: Table) -> bool:
 def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chunk) -> ChunkStep | None:
     """Compress one chunk; None if it was not compressed, or if that was rolled back."""
     keys = _unenforced_keys(cursor, table, chunk)
-    cursor.execute(sql.SQL("SELECT {}").format(IS_OWN), {"chunk": chunk_oid(cursor, chunk)})
-    if cursor.fetchone() != (True,) or not all(key.is_plain for key in keys):
+    if not is_own(cursor, chunk) or not all(key.is_plain for key in keys):
         return None
     name = sql.Identifier(chunk.schema, chunk.name)
     with savepoint(cursor) as step:

@@ -32,7 +32,10 @@ class Check:
 
 def to_read(table: Table) -> list[Check]:
     """Rights to count the day's rows. That reads the time column, or, if there is none, whether any row exists."""
-    if table.time_column is None:
+    if table.has_partitioning_function:
+        # Its chunks are found by `tableoid`, which no right on columns covers.
+        condition = _privilege("has_table_privilege", table.oid, "SELECT")
+    elif table.time_column is None:
         condition = _privilege("has_any_column_privilege", table.oid, "SELECT")
     else:
         condition = _column_privilege(table, table.time_column, "SELECT")
@@ -134,7 +137,8 @@ def missing_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -> l
         " JOIN pg_catalog.pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'"
         " JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace"
         " WHERE a.attrelid = %s AND a.attname = ANY (%s)"
-        "  AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) LIKE '%%nextval(%%::regclass)%%'"
+        # 1574 is nextval(regclass) (src/include/catalog/pg_proc.dat). As text it may be quoted.
+        "  AND d.adbin::text LIKE '%%:funcid 1574 %%'"
         # CASE: the server may evaluate the function before it has checked that this is a sequence, and would fail.
         "  AND NOT CASE WHEN s.relkind = 'S' THEN pg_catalog.has_sequence_privilege(s.oid, 'USAGE, UPDATE') END"
         " ORDER BY a.attnum",

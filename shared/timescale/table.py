@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from psycopg2 import sql
 
 from shared.errors import DatabaseInRestoreMode, TableNotFound, TargetNotATable, UnknownColumn
-from shared.model.window import TimeKind
+from shared.model.window import TimeKind, Window
 from shared.names import QualifiedName
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
@@ -66,23 +66,19 @@ def find_timescaledb(cursor: Cursor) -> TimescaleDB | None:
     return TimescaleDB(version, schema, "community" if license_ == "timescale" else "apache")
 
 
-_TIME_KINDS: dict[str, TimeKind] = {
-    "timestamp with time zone": "timestamptz",
-    "timestamp without time zone": "timestamp",
-    "date": "date",
-    "smallint": "integer",
-    "integer": "integer",
-    "bigint": "integer",
+# By the type's number in the catalogue, which initdb gives (src/include/catalog/pg_type.dat). What `format_type` writes
+# depends on precision, search_path and quote_all_identifiers.
+_TIME_TYPES: dict[int, tuple[TimeKind, sql.SQL]] = {
+    1184: ("timestamptz", sql.SQL("timestamp with time zone")),
+    1114: ("timestamp", sql.SQL("timestamp without time zone")),
+    1082: ("date", sql.SQL("date")),
+    21: ("integer", sql.SQL("smallint")),
+    23: ("integer", sql.SQL("integer")),
+    20: ("integer", sql.SQL("bigint")),
 }
-# The same types for a cast. Text from the catalogue is looked up here, and never becomes SQL directly.
-_TIME_SQL: dict[str, sql.SQL] = {
-    "timestamp with time zone": sql.SQL("timestamp with time zone"),
-    "timestamp without time zone": sql.SQL("timestamp without time zone"),
-    "date": sql.SQL("date"),
-    "smallint": sql.SQL("smallint"),
-    "integer": sql.SQL("integer"),
-    "bigint": sql.SQL("bigint"),
-}
+_TEXT = 25
+# Numbers below are given by initdb alone: FirstNormalObjectId in src/include/access/transam.h.
+_FIRST_NORMAL_OID = 16384
 
 
 @dataclass(frozen=True)
@@ -93,13 +89,23 @@ class Column:
         name: its name.
         type_sql: its type as SQL, as PostgreSQL's `format_type` writes it.
         is_generated: PostgreSQL computes it and accepts no value.
-        is_builtin: its type is PostgreSQL's own, not one of the same name in another schema.
+        type_oid: its type's number in the catalogue.
     """
 
     name: str
     type_sql: str = "text"
     is_generated: bool = False
-    is_builtin: bool = True
+    type_oid: int = _TEXT
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether its type is PostgreSQL's own, and none of the same name in another schema."""
+        return self.type_oid < _FIRST_NORMAL_OID
+
+    @property
+    def time_kind(self) -> TimeKind | None:
+        """Kind of its type; None where a day cannot be found in it."""
+        return _TIME_TYPES[self.type_oid][0] if self.type_oid in _TIME_TYPES else None
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,9 @@ class Table:
         timescaledb: the extension; None if the database has none.
         hypertable_id: TimescaleDB's id of the hypertable; None if it is a plain table.
         time_column: the primary dimension of a hypertable, or the time column of a plain table.
-        time_type: its type, as PostgreSQL's `format_type` writes it.
+        time_type: its type's number in the catalogue.
+        has_partitioning_function: a function of the time column cuts the chunks (`time_partitioning_func`), so their
+            ranges say nothing about the column's values.
         integer_now: the present time in an integer column's unit, if the hypertable has an `integer_now_func`.
     """
 
@@ -127,7 +135,8 @@ class Table:
     timescaledb: TimescaleDB | None = None
     hypertable_id: int | None = None
     time_column: str | None = None
-    time_type: str | None = None
+    time_type: int | None = None
+    has_partitioning_function: bool = False
     integer_now: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
@@ -137,12 +146,12 @@ class Table:
     @property
     def time_kind(self) -> TimeKind | None:
         """Kind of the time column; None if days cannot be found in its type (a uuid, a user-defined type)."""
-        return None if self.time_type is None else _TIME_KINDS.get(self.time_type)
+        return _TIME_TYPES[self.time_type][0] if self.time_type in _TIME_TYPES else None
 
     @property
     def time_sql(self) -> sql.SQL:
         """The time column's type for SQL; `time_kind` must not be None."""
-        return _TIME_SQL[self.time_type or ""]
+        return _TIME_TYPES[self.time_type or 0][1]
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -192,7 +201,7 @@ def find_table(
 
 def _only_time_column(table: Table) -> str | None:
     """Return the time column of a plain table if only one column can be it."""
-    names = [column.name for column in table.columns if _TIME_KINDS.get(column.type_sql, "integer") != "integer"]
+    names = [column.name for column in table.columns if column.time_kind not in (None, "integer")]
     return names[0] if len(names) == 1 else None
 
 
@@ -203,15 +212,28 @@ def _with_time_column(table: Table, name: str) -> Table:
                 f'the time column of the hypertable is "{table.time_column}"', target="destination.time_column"
             )
         return table
-    types = {column.name: column.type_sql for column in table.columns}
-    if name not in types:
+    column = next((column for column in table.columns if column.name == name), None)
+    if column is None:
         raise UnknownColumn(f'the table has no column "{name}"', target="destination.time_column")
-    if types[name] not in _TIME_KINDS:
+    if column.time_kind is None:
         raise UnknownColumn(
-            f'the column "{name}" is of type {types[name]}, which is not a time',
+            f'the column "{name}" is of type {column.type_sql}, which is not a time',
             target="destination.time_column",
         )
-    return replace(table, time_column=name, time_type=types[name])
+    return replace(table, time_column=name, time_type=column.type_oid)
+
+
+def inside(table: Table, window: Window) -> sql.Composed:
+    """Write the condition that a row lies in the window."""
+    return within(sql.Identifier(table.time_column or ""), window)
+
+
+def within(time: sql.Identifier, window: Window) -> sql.Composed:
+    """Write the condition that a time lies in the window."""
+    # Literals: psycopg2 looks for parameters in the whole statement, a `%` in a name included.
+    return sql.SQL("{time} >= {lower} AND {time} < {upper}").format(
+        time=time, lower=sql.Literal(window.lower), upper=sql.Literal(window.upper)
+    )
 
 
 def has_unique_index(cursor: Cursor, table: Table) -> bool:
@@ -235,8 +257,7 @@ def has_insert_triggers(cursor: Cursor, table: Table) -> bool:
 
 def _columns(cursor: Cursor, oid: int) -> tuple[Column, ...]:
     cursor.execute(
-        # Only initdb assigns oids below 16,384: FirstNormalObjectId in src/include/access/transam.h.
-        "SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attgenerated <> '', atttypid < 16384"
+        "SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attgenerated <> '', atttypid"
         " FROM pg_catalog.pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
         (oid,),
     )
@@ -260,8 +281,8 @@ def _refuse_chunk(cursor: Cursor, table: Table, target: str) -> None:
 def _as_hypertable(cursor: Cursor, table: Table) -> Table:
     # The primary dimension is the one that was created first, as in timescaledb_information.dimensions.
     cursor.execute(
-        "SELECT h.id, d.column_name, pg_catalog.format_type(d.column_type, NULL),"
-        " d.integer_now_func_schema, d.integer_now_func"
+        "SELECT h.id, d.column_name, d.column_type::oid,"
+        " d.partitioning_func IS NOT NULL, d.integer_now_func_schema, d.integer_now_func"
         " FROM _timescaledb_catalog.hypertable h JOIN _timescaledb_catalog.dimension d ON d.hypertable_id = h.id"
         " WHERE h.schema_name = %s AND h.table_name = %s ORDER BY d.id LIMIT 1",
         (table.schema, table.name),
@@ -269,12 +290,13 @@ def _as_hypertable(cursor: Cursor, table: Table) -> Table:
     row = cursor.fetchone()
     if row is None:
         return table
-    hypertable_id, column, type_, now_schema, now_name = row
+    hypertable_id, column, type_, has_function, now_schema, now_name = row
     return replace(
         table,
         hypertable_id=hypertable_id,
         time_column=column,
         time_type=type_,
+        has_partitioning_function=has_function,
         integer_now=None if now_name is None else _call_integer_now(cursor, (now_schema, now_name)),
     )
 

@@ -65,7 +65,7 @@ def test_nothing_speaks_against_it() -> None:
     ("columns", "options", "server", "size", "reason"),
     [
         ([*COLUMNS, Column("span", "interval")], CsvOptions(), "UTF8", None, '"span" is of type interval'),
-        ([Column("id", "uuid", is_builtin=False), *COLUMNS], CsvOptions(), "UTF8", None, '"id" is of type uuid'),
+        ([Column("id", "uuid", type_oid=16384), *COLUMNS], CsvOptions(), "UTF8", None, '"id" is of type uuid'),
         (COLUMNS[:1], CsvOptions(), "UTF8", None, "the file has only one column"),
         (COLUMNS, CsvOptions(encoding="LATIN1"), "UTF8", None, "the encoding LATIN1 is not UTF8"),
         (COLUMNS, CsvOptions(), "SQL_ASCII", None, "the encoding SQL_ASCII is not UTF8"),
