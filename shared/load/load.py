@@ -49,6 +49,7 @@ from shared.timescale.chunks import Chunk, chunks_inside, chunks_overlapping
 from shared.timescale.compression import compress_new_chunks, compressed_size, decompress, should_decompress
 from shared.timescale.indexes.deferred import Build
 from shared.timescale.privileges import can_read
+from shared.timescale.removal import why_not_truncate
 from shared.timescale.table import has_unique_index
 
 Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
@@ -147,7 +148,7 @@ class _Ahead:
     Attributes:
         target: the table and its chunks.
         before: rows of the day.
-        whole: the chunks that lie wholly inside the day.
+        whole: the chunks that lie wholly inside the day, where nothing would miss their rows in a TRUNCATE.
         copies_beside: whether rows go beside compressed ones, which stay as they are.
     """
 
@@ -226,7 +227,8 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
             truncatable = _lock_target(load, lock, day, ahead, plan)
             lock.hand_over_to(load)
             target = day.find_target(load)
-        if target.chunks != ahead.target.chunks:
+        # The locks keep off any trigger that came since the look.
+        if target.chunks != ahead.target.chunks or why_not_truncate(load, target.table, truncatable) is not None:
             raise TargetChanged
         before, warnings = _count_before(load, day, target)
         cleared = _clear(load, day, ahead, truncatable, before)
@@ -273,7 +275,9 @@ def _look_ahead(lock: RestoreLock, day: Day) -> _Ahead | Skipped:
         counts = day.policy != "append" or day.request.timescaledb.decompress_window == "auto"
         if target.window is not None and counts and can_read(looking, target.table):
             before = seen = count_window(looking, target.table, target.window)
-            whole = chunks_inside(looking, target.table, target.window)
+            whole = chunks_inside(looking, target.table, target.window) if day.policy == "replace" else ()
+            if why_not_truncate(looking, target.table, whole) is not None:
+                whole = ()
         is_skipped = _is_skipped(day, target, before)
         if not is_skipped:
             copies_beside = _copies_beside(looking, day, target, before)

@@ -22,8 +22,9 @@ from shared.postgres.transaction import set_transaction_limits
 from shared.restore.report import note_target
 from shared.settings import Settings
 from shared.timescale.caggs import PlannedRefresh, caggs_available, names_of, plan_refresh
-from shared.timescale.chunks import chunks_inside
+from shared.timescale.chunks import Chunk, chunks_inside
 from shared.timescale.privileges import can_read, find_missing, to_refresh
+from shared.timescale.removal import why_not_truncate
 
 
 def examine(
@@ -93,12 +94,10 @@ def _planned(cursor: Cursor, request: RestoreRequest, target: Target) -> list[Pl
 def _chunks(cursor: Cursor, request: RestoreRequest, target: Target, existing: Count | None) -> list[PlannedChunk]:
     """Say for each chunk over the day what its state is and what would be done to it."""
     replaces = request.destination.existing_rows == "replace" and existing is not None and existing.rows > 0
-    whole = set()
-    if replaces and target.window is not None:
-        whole = set(chunks_inside(cursor, target.table, target.window))
+    removals = _removals(cursor, target) if replaces else {}
     chunks: list[PlannedChunk] = []
     for chunk in target.chunks:
-        would = ["truncate, or delete its rows" if chunk in whole else "delete the day's rows"] if replaces else []
+        would = [removals.get(chunk, "delete the day's rows")] if replaces else []
         if target.compression is not None and chunk.is_compressed:
             if request.timescaledb.decompress_window == "auto" and not replaces:
                 would.append("decompress, or take the rows beside the compressed ones")
@@ -108,6 +107,14 @@ def _chunks(cursor: Cursor, request: RestoreRequest, target: Target, existing: C
                 would.append("recompress")
         chunks.append({"name": str(chunk), "is_compressed": chunk.is_compressed, "would": would})
     return chunks
+
+
+def _removals(cursor: Cursor, target: Target) -> dict[Chunk, str]:
+    """Say how the rows of the chunks that lie wholly inside the day would be removed."""
+    whole = () if target.window is None else chunks_inside(cursor, target.table, target.window)
+    reason = why_not_truncate(cursor, target.table, whole)
+    removal = "truncate, or delete its rows" if reason is None else f"delete its rows: there is {reason}"
+    return dict.fromkeys(whole, removal)
 
 
 def _cagg(plan: PlannedRefresh) -> PlannedCagg:
