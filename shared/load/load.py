@@ -237,6 +237,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
         transferred = _copy(load, day, target, proof, indexes, _may_conflict(target, before, cleared, plan), plan)
         with progress.stage("verify"):
             verified = proof.check(load, transferred)
+            proof.check_replacement(load, transferred)
         new_chunks = _new_chunks(load, target)
         compressed, compress_outcome = _finish_chunks(load, day, target, new_chunks, indexes)
         loaded = Loaded(

@@ -15,7 +15,7 @@ from psycopg2 import sql
 
 from shared.csvfile.scan import rows_of
 from shared.csvfile.source import CsvSource
-from shared.errors import Fault, RowsOutsideWindow, VerificationFailed, WindowNotEmpty
+from shared.errors import Fault, ReplacementTooSmall, RowsOutsideWindow, VerificationFailed, WindowNotEmpty
 from shared.load.target import Target
 from shared.model.request import RestoreRequest
 from shared.model.results import Count, Removed, Transferred, Verification
@@ -159,6 +159,11 @@ def refuse_difference(*, before: int, after: int, added: int) -> None:
         raise VerificationFailed(message, details=[Fault("VerificationFailed", message, info=tuple(facts.items()))])
 
 
+def too_small(before: int, by: int, ratio: float) -> str:
+    """Say that a day of so many rows may not be replaced by so many."""
+    return f"the day holds {before} rows, and {by} would replace them: less than min_rows_ratio {ratio:g} allows"
+
+
 def inside(table: Table, window: Window) -> sql.Composed:
     """Write the condition that a row lies in the window."""
     return _within(_time(table), window)
@@ -205,7 +210,7 @@ class Verified:
 
 
 class Proof:
-    """What is counted around a load. Nothing of it is done where the request says `verify: false`.
+    """What is counted around a load. Where the request says `verify: false`, only the size of a replacement is.
 
     Args:
         request: what is restored, and how.
@@ -265,6 +270,25 @@ class Proof:
         verification = Verification(before.rows, after, added, outside)
         return Verified(verification, window.widened(outside.first, outside.last), chunks)
 
+    def check_replacement(self, cursor: Cursor, transferred: Transferred) -> None:
+        """Refuse a day that would hold much less than it did. After `check`; not left out with `verify: false`.
+
+        Raises:
+            ReplacementTooSmall: the rows that came into the day are fewer than the request allows.
+        """
+        window, destination = self._target.window, self._request.destination
+        if not self._is_removed or self._before is None or window is None:
+            return
+        after = count_window(cursor, self._target.table, window) if self._after is None else self._after
+        # Rows of another day, or those that a trigger adds, are not the archive's rows of the day.
+        came, before = min(transferred.added, after.rows), self._before.rows
+        if not destination.may_replace(before, came):
+            facts = {"rows_before": before, "rows_in_archive": self._rows_in_archive}
+            message = too_small(before, came, destination.min_rows_ratio)
+            raise ReplacementTooSmall(
+                message, details=[Fault("ReplacementTooSmall", message, info=tuple(facts.items()))]
+            )
+
     def rows_show_commit(self, cursor: Cursor) -> bool | None:
         """Tell by the day's rows whether the load was committed; None where they do not tell."""
         if self._target.window is None or self._before is None or self._after is None:
@@ -274,10 +298,13 @@ class Proof:
             return None
         return {self._after.rows: True, self._before.rows: False}.get(rows)
 
+    @property
+    def _rows_in_archive(self) -> int:
+        return rows_of(self._csv.records or 0, has_header=self._request.copy_.csv_options.has_header)
+
     def _compare_with_archive(self, cursor: Cursor, transferred: Transferred) -> None:
         """Refuse a load that took fewer rows than the archive holds. COPY does not count what a trigger drops."""
-        options, rows_read = self._request.copy_.csv_options, transferred.rows_read
-        records = rows_of(self._csv.records or 0, has_header=options.has_header)
+        rows_read, records = transferred.rows_read, self._rows_in_archive
         if rows_read != records and not self._ends_at_marker(cursor, rows_read, records):
             self._refuse(f"the archive holds {records} rows, but PostgreSQL took {rows_read}", transferred, records)
         # A trigger or a rule drops rows as well.

@@ -10,7 +10,7 @@ from shared.csvfile.source import CsvSource
 from shared.errors import MissingRight, lacks
 from shared.load.copy.text import is_supported
 from shared.load.target import Target, find_target, missing_rights
-from shared.load.verify import count_window
+from shared.load.verify import count_window, too_small
 from shared.model.answer import CaggWindow, PlannedCagg, PlannedChunk, Problem, failure
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
@@ -131,6 +131,11 @@ def _problems(
         yield {"code": "RowCountMismatch", "message": f"the archive holds {rows} rows, expected_rows is {expected}"}
     if existing is not None and existing.rows and request.destination.existing_rows == "error":
         yield {"code": "WindowNotEmpty", "message": f"the table already holds {existing.rows} rows of the day"}
+    destination = request.destination
+    removed = existing.rows if existing is not None and destination.existing_rows == "replace" else 0
+    if not destination.may_replace(removed, rows):
+        message = too_small(removed, rows, destination.min_rows_ratio)
+        yield {"code": "ReplacementTooSmall", "message": message}
     if request.copy_.on_error == "skip" and not is_supported(cursor.connection):
         yield {"code": "OnErrorNotSupported", "message": "copy.on_error takes PostgreSQL 17 or newer"}
     needed = [right for right in missing if right.is_needed]
