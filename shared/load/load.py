@@ -19,7 +19,7 @@ from shared.load.locks import RestoreLock, lock_chunks, no_other_transactions, t
 from shared.load.plan import Fallback, LoadPlan, TargetChanged
 from shared.load.replace import delete_day, truncate
 from shared.load.target import Target, find_target, missing_rights, refuse_missing
-from shared.load.verify import Proof, count_window
+from shared.load.verify import Proof, count_in_children, count_window, inherited
 from shared.model.answer import Outcomes
 from shared.model.progress import Progress
 from shared.model.request import RestoreRequest
@@ -280,6 +280,8 @@ def _look_ahead(lock: RestoreLock, day: Day) -> _Ahead | Skipped:
             if why_not_truncate(looking, target.table, whole) is not None:
                 whole = ()
         is_skipped = _is_skipped(day, target, before)
+        if seen is not None and not is_skipped:
+            _refuse_inherited(looking, day, target)
         if not is_skipped:
             copies_beside = _copies_beside(looking, day, target, before)
             refuse_missing(missing_rights(looking, day.request, target, None if seen is None else seen.rows))
@@ -298,6 +300,21 @@ def _is_skipped(day: Day, target: Target, before: Count) -> bool:
         message = f"{target.table} already holds {before.rows} rows of {day.request.archive.day.isoformat()}"
         raise WindowNotEmpty(message, details=[Fault("WindowNotEmpty", message, info=(("rows", before.rows),))])
     return day.policy == "skip"
+
+
+def _refuse_inherited(looking: Cursor, day: Day, target: Target) -> None:
+    """Refuse a day that is not in the table itself, but in one that inherits from it.
+
+    Raises:
+        WindowNotEmpty: readers of the table would see the day twice.
+    """
+    if day.policy in ("error", "skip") and target.window is not None:
+        rows = count_in_children(looking, target.table, target.window)
+        if rows:
+            raise WindowNotEmpty(
+                inherited(target.table, rows),
+                hint='name that table, or set destination.on_existing to "append" if the archive holds other rows',
+            )
 
 
 def _copies_beside(looking: Cursor, day: Day, target: Target, before: Count) -> bool:

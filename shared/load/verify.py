@@ -31,10 +31,20 @@ def count_window(cursor: Cursor, table: Table, window: Window) -> Count:
     """Count the target's rows in the archive's day."""
     cursor.execute(
         sql.SQL("SELECT count(*), min({time}), max({time}) FROM {table} WHERE {inside}").format(
-            time=_time(table), table=table.identifier, inside=inside(table, window)
+            time=_time(table), table=table.own_rows, inside=inside(table, window)
         )
     )
     return _count(cursor)
+
+
+def count_in_children(cursor: Cursor, table: Table, window: Window) -> int:
+    """Count the rows of the day in tables that inherit from a plain one: a query of it shows them as its own."""
+    if not table.has_children:
+        return 0
+    cursor.execute(
+        sql.SQL("SELECT count(*) FROM {} WHERE {}").format(table.identifier, inside(table, window)),
+    )
+    return _count(cursor).rows - count_window(cursor, table, window).rows
 
 
 def count_staged_outside(cursor: Cursor, table: Table, staging: sql.Identifier, window: Window) -> Count:
@@ -72,7 +82,7 @@ def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, 
     own = sql.SQL("SELECT {time} AS t FROM {relation} WHERE {own} AND NOT ({inside})")
     parts = [
         own.format(time=_time(table), relation=relation, own=_OWN, inside=inside(table, outside))
-        for relation in (relations or [table.identifier])
+        for relation in (relations or [table.own_rows])
     ]
     cursor.execute(
         sql.SQL("SELECT count(*), {first}, {last} FROM ({parts}) AS own").format(
@@ -157,6 +167,11 @@ def refuse_difference(*, before: int, after: int, added: int) -> None:
         facts = {"rows_before": before, "rows_after": after, "rows_added": added}
         message = f"the day held {before} rows before and {after} after, but {added} were added"
         raise VerificationFailed(message, details=[Fault("VerificationFailed", message, info=tuple(facts.items()))])
+
+
+def inherited(table: Table, rows: int) -> str:
+    """Say that the day is in tables that inherit from a plain one."""
+    return f"tables that inherit from {table} hold {rows} rows of the day"
 
 
 def too_small(before: int, by: int, ratio: float) -> str:

@@ -10,7 +10,7 @@ from shared.csvfile.source import CsvSource
 from shared.errors import MissingRight, lacks
 from shared.load.copy.text import is_supported
 from shared.load.target import Target, find_target, missing_rights
-from shared.load.verify import count_window, too_small
+from shared.load.verify import count_in_children, count_window, inherited, too_small
 from shared.model.answer import CaggWindow, PlannedCagg, PlannedChunk, Problem, failure
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
@@ -65,8 +65,10 @@ def examine(
         note_target(report, target)
         report.add_warnings(target.warnings)
         existing: Count | None = None
+        in_children = 0
         if target.window is not None and can_read(cursor, target.table):
             existing = count_window(cursor, target.table, target.window)
+            in_children = count_in_children(cursor, target.table, target.window)
         missing = missing_rights(cursor, request, target, None if existing is None else existing.rows)
         planned = _planned(cursor, request, target)
         if target.table.timescaledb is not None:
@@ -80,7 +82,10 @@ def examine(
         "permissions_missing": [
             {"right": right.right, "on": right.target, "needed": right.is_needed} for right in missing
         ],
-        "problems": list(_problems(cursor, request, rows, existing, missing)),
+        "problems": [
+            *_problems(cursor, request, rows, existing, missing),
+            *_inherited(request, target, existing, in_children),
+        ],
     }
 
 
@@ -120,6 +125,12 @@ def _removals(cursor: Cursor, target: Target) -> dict[Chunk, str]:
 def _cagg(plan: PlannedRefresh) -> PlannedCagg:
     window = None if plan.window is None else CaggWindow(start=iso(plan.window.lower), end=iso(plan.window.upper))
     return {"name": plan.name, "window": window, **failure(plan.error)}
+
+
+def _inherited(request: RestoreRequest, target: Target, existing: Count | None, in_children: int) -> Iterator[Problem]:
+    looks = request.destination.existing_rows in ("error", "skip")
+    if looks and in_children and existing is not None and not existing.rows:
+        yield {"code": "WindowNotEmpty", "message": inherited(target.table, in_children)}
 
 
 def _problems(

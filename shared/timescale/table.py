@@ -118,6 +118,7 @@ class Table:
         time_type: its type, as PostgreSQL's `format_type` writes it.
         integer_now: a value of the present time in an integer column's unit, where the hypertable has an
             `integer_now_func`.
+        has_children: a plain table from which others inherit (INHERITS), so that a query of it reads theirs as well.
     """
 
     oid: int
@@ -130,6 +131,7 @@ class Table:
     time_column: str | None = None
     time_type: str | None = None
     integer_now: int | None = field(default=None, compare=False)
+    has_children: bool = False
 
     def __str__(self) -> str:
         """Return the name as a person reads it."""
@@ -149,6 +151,11 @@ class Table:
     def identifier(self) -> sql.Identifier:
         """The name for SQL, quoted."""
         return sql.Identifier(self.schema, self.name)
+
+    @property
+    def own_rows(self) -> sql.Composable:
+        """What a query reads for the rows that COPY writes to: not those of tables that inherit from a plain one."""
+        return sql.SQL("ONLY {}").format(self.identifier) if self.has_children else self.identifier
 
 
 def find_table(
@@ -186,6 +193,8 @@ def find_table(
         table = _as_hypertable(cursor, table)
         if table.hypertable_id is None:
             _refuse_chunk(cursor, table, target)
+    if table.hypertable_id is None and kind == "r":
+        table = replace(table, has_children=_has_children(cursor, oid))
     if table.hypertable_id is None and time_column is None:
         time_column = _only_time_column(table)
     return table if time_column is None else _with_time_column(table, time_column)
@@ -242,6 +251,11 @@ def _columns(cursor: Cursor, oid: int) -> tuple[Column, ...]:
         (oid,),
     )
     return tuple(Column(*row) for row in cursor.fetchall())
+
+
+def _has_children(cursor: Cursor, oid: int) -> bool:
+    cursor.execute("SELECT EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = %s)", (oid,))
+    return cursor.fetchone() == (True,)
 
 
 def _refuse_chunk(cursor: Cursor, table: Table, target: str) -> None:
