@@ -444,6 +444,17 @@ class WindowNotEmpty(DatabaseError):
     default_hint = 'set destination.on_existing: "skip" leaves the day as it is, "replace" replaces it with the archive'
 
 
+class ReplacementTooSmall(DatabaseError):
+    """The archive would replace the day's rows by fewer than `destination.min_rows_ratio` of them."""
+
+    code = "ReplacementTooSmall"
+    status = 409
+    default_target = "destination.min_rows_ratio"
+    default_hint = (
+        "look whether the archive holds the whole day; if it does, set destination.min_rows_ratio lower: 0 allows any"
+    )
+
+
 class RowsOutsideWindow(DatabaseError):
     """The archive holds rows from outside the day in its name."""
 

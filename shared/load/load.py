@@ -19,7 +19,7 @@ from shared.load.locks import RestoreLock, lock_chunks, no_other_transactions, t
 from shared.load.plan import Fallback, LoadPlan, TargetChanged
 from shared.load.replace import delete_day, truncate
 from shared.load.target import Target, chunks_of_day, find_target, missing_rights, refuse_missing
-from shared.load.verify import Proof, count_window
+from shared.load.verify import Proof, count_in_children, count_window, inherited
 from shared.model.answer import Outcomes
 from shared.model.progress import Progress
 from shared.model.request import RestoreRequest
@@ -49,6 +49,7 @@ from shared.timescale.chunks import Chunk, chunks_inside, is_own
 from shared.timescale.compression import compress_new_chunks, compressed_size, decompress, should_decompress
 from shared.timescale.indexes.deferred import Build
 from shared.timescale.privileges import can_read
+from shared.timescale.removal import why_not_truncate
 from shared.timescale.table import has_unique_index
 
 Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
@@ -147,7 +148,7 @@ class _Ahead:
     Attributes:
         target: the table and its chunks.
         before: rows of the day.
-        whole: the chunks that lie wholly inside the day.
+        whole: the chunks that lie wholly inside the day, where nothing would miss their rows in a TRUNCATE.
         copies_beside: whether rows go beside compressed ones, which stay as they are.
     """
 
@@ -228,7 +229,8 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
             truncatable = _lock_target(load, lock, day, ahead, plan)
             lock.hand_over_to(load)
             target = day.find_target(load)
-        if target.chunks != ahead.target.chunks:
+        # The locks keep off any trigger that came since the look.
+        if target.chunks != ahead.target.chunks or why_not_truncate(load, target.table, truncatable) is not None:
             raise TargetChanged
         before, warnings = _count_before(load, day, target)
         cleared = _clear(load, day, ahead, truncatable, before)
@@ -237,6 +239,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
         transferred = _copy(load, day, target, proof, indexes, _may_conflict(target, before, cleared, plan), plan)
         with progress.stage("verify"):
             verified = proof.check(load, transferred)
+            proof.check_replacement(load, transferred)
         new_chunks, reached = _new_chunks(load, target)
         compressed, compress_outcome = _finish_chunks(load, day, target, new_chunks, indexes)
         loaded = Loaded(
@@ -275,8 +278,12 @@ def _look_ahead(lock: RestoreLock, day: Day) -> _Ahead | Skipped:
         counts = day.policy != "append" or day.request.timescaledb.decompress_window == "auto"
         if target.window is not None and counts and can_read(looking, target.table):
             before = seen = count_window(looking, target.table, target.window)
-            whole = chunks_inside(looking, target.table, target.window)
+            whole = chunks_inside(looking, target.table, target.window) if day.policy == "replace" else ()
+            if why_not_truncate(looking, target.table, whole) is not None:
+                whole = ()
         is_skipped = _is_skipped(day, target, before)
+        if seen is not None and not is_skipped:
+            _refuse_inherited(looking, day, target)
         if not is_skipped:
             copies_beside = _copies_beside(looking, day, target, before)
             refuse_missing(missing_rights(looking, day.request, target, None if seen is None else seen.rows))
@@ -295,6 +302,21 @@ def _is_skipped(day: Day, target: Target, before: Count) -> bool:
         message = f"{target.table} already holds {before.rows} rows of {day.request.archive.day.isoformat()}"
         raise WindowNotEmpty(message, details=[Fault("WindowNotEmpty", message, info=(("rows", before.rows),))])
     return day.policy == "skip"
+
+
+def _refuse_inherited(looking: Cursor, day: Day, target: Target) -> None:
+    """Refuse a day that is not in the table itself, but in one that inherits from it.
+
+    Raises:
+        WindowNotEmpty: readers of the table would see the day twice.
+    """
+    if day.policy in ("error", "skip") and target.window is not None:
+        rows = count_in_children(looking, target.table, target.window)
+        if rows:
+            raise WindowNotEmpty(
+                inherited(target.table, rows),
+                hint='name that table, or set destination.on_existing to "append" if the archive holds other rows',
+            )
 
 
 def _copies_beside(looking: Cursor, day: Day, target: Target, before: Count) -> bool:

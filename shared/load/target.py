@@ -11,7 +11,15 @@ from psycopg2 import sql
 
 from shared.csvfile.head import read_records
 from shared.csvfile.options import CsvOptions
-from shared.errors import DataRejected, Fault, HeaderInvalid, MissingRight, WindowUnknown, lacks
+from shared.errors import (
+    DataRejected,
+    Fault,
+    HeaderInvalid,
+    MissingRight,
+    TargetNotATable,
+    WindowUnknown,
+    lacks,
+)
 from shared.load.columns import ColumnPlan, plan_columns
 from shared.model.request import RestoreRequest
 from shared.model.results import Notice
@@ -82,6 +90,12 @@ def find_target(cursor: Cursor, request: RestoreRequest, names: Sequence[str], f
     """
     destination, options = request.destination, request.copy_.csv_options
     table = find_table(cursor, request.target_table, time_column=destination.time_column)
+    if destination.existing_rows == "replace" and table.has_children:
+        raise TargetNotATable(
+            f"{table} has tables that inherit from it, and it cannot be told whose rows the archive replaces",
+            target="destination.target_table",
+            hint="a day that is there is replaced in a hypertable, a partitioned table, or a table without children",
+        )
     like = table
     if request.staging_like != request.target_table:
         like = find_table(cursor, request.staging_like, target="destination.create_staging_like")

@@ -15,7 +15,7 @@ from psycopg2 import sql
 
 from shared.csvfile.scan import rows_of
 from shared.csvfile.source import CsvSource
-from shared.errors import Fault, RowsOutsideWindow, VerificationFailed, WindowNotEmpty
+from shared.errors import Fault, ReplacementTooSmall, RowsOutsideWindow, VerificationFailed, WindowNotEmpty
 from shared.load.target import Target
 from shared.model.request import RestoreRequest
 from shared.model.results import Count, Removed, Transferred, Verification
@@ -31,10 +31,20 @@ def count_window(cursor: Cursor, table: Table, window: Window) -> Count:
     """Count the target's rows in the archive's day."""
     cursor.execute(
         sql.SQL("SELECT count(*), min({time}), max({time}) FROM {table} WHERE {inside}").format(
-            time=_time(table), table=table.identifier, inside=inside(table, window)
+            time=_time(table), table=table.own_rows, inside=inside(table, window)
         )
     )
     return _count(cursor)
+
+
+def count_in_children(cursor: Cursor, table: Table, window: Window) -> int:
+    """Count the rows of the day in tables that inherit from a plain one: a query of it shows them as its own."""
+    if not table.has_children:
+        return 0
+    cursor.execute(
+        sql.SQL("SELECT count(*) FROM {} WHERE {}").format(table.identifier, inside(table, window)),
+    )
+    return _count(cursor).rows - count_window(cursor, table, window).rows
 
 
 def count_staged_outside(cursor: Cursor, table: Table, staging: sql.Identifier, window: Window) -> Count:
@@ -72,7 +82,7 @@ def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, 
     own = sql.SQL("SELECT {time} AS t FROM {relation} WHERE {own} AND NOT ({inside})")
     parts = [
         own.format(time=_time(table), relation=relation, own=_OWN, inside=inside(table, outside))
-        for relation in (relations or [table.identifier])
+        for relation in (relations or [table.own_rows])
     ]
     cursor.execute(
         sql.SQL("SELECT count(*), {first}, {last} FROM ({parts}) AS own").format(
@@ -161,6 +171,16 @@ def refuse_difference(*, before: int, after: int, added: int) -> None:
         raise VerificationFailed(message, details=[Fault("VerificationFailed", message, info=tuple(facts.items()))])
 
 
+def inherited(table: Table, rows: int) -> str:
+    """Say that the day is in tables that inherit from a plain one."""
+    return f"tables that inherit from {table} hold {rows} rows of the day"
+
+
+def too_small(before: int, by: int, ratio: float) -> str:
+    """Say that a day of so many rows may not be replaced by so many."""
+    return f"the day holds {before} rows, and {by} would replace them: less than min_rows_ratio {ratio:g} allows"
+
+
 def _bounds(window: Window) -> dict[str, sql.Composable]:
     """Write the first and last time, brought to what Python can hold: no infinity, no year 0 or 10000."""
     bounds = {"first": sql.SQL("min(t)"), "last": sql.SQL("max(t)")}
@@ -195,7 +215,7 @@ class Verified:
 
 
 class Proof:
-    """What is counted around a load. Nothing of it is done where the request says `verify: false`.
+    """What is counted around a load. Where the request says `verify: false`, only the size of a replacement is.
 
     Args:
         request: what is restored, and how.
@@ -255,6 +275,25 @@ class Proof:
         verification = Verification(before.rows, after, added, outside)
         return Verified(verification, window.widened(outside.first, outside.last), chunks)
 
+    def check_replacement(self, cursor: Cursor, transferred: Transferred) -> None:
+        """Refuse a day that would hold much less than it did. After `check`; not left out with `verify: false`.
+
+        Raises:
+            ReplacementTooSmall: the rows that came into the day are fewer than the request allows.
+        """
+        window, destination = self._target.window, self._request.destination
+        if not self._is_removed or self._before is None or window is None:
+            return
+        after = count_window(cursor, self._target.table, window) if self._after is None else self._after
+        # Rows of another day, or those that a trigger adds, are not the archive's rows of the day.
+        came, before = min(transferred.added, after.rows), self._before.rows
+        if not destination.may_replace(before, came):
+            facts = {"rows_before": before, "rows_in_archive": self._rows_in_archive}
+            message = too_small(before, came, destination.min_rows_ratio)
+            raise ReplacementTooSmall(
+                message, details=[Fault("ReplacementTooSmall", message, info=tuple(facts.items()))]
+            )
+
     def rows_show_commit(self, cursor: Cursor) -> bool | None:
         """Tell by the day's rows whether the load was committed; None where they do not tell."""
         if self._target.window is None or self._before is None or self._after is None:
@@ -264,10 +303,13 @@ class Proof:
             return None
         return {self._after.rows: True, self._before.rows: False}.get(rows)
 
+    @property
+    def _rows_in_archive(self) -> int:
+        return rows_of(self._csv.records or 0, has_header=self._request.copy_.csv_options.has_header)
+
     def _compare_with_archive(self, cursor: Cursor, transferred: Transferred) -> None:
         """Refuse a load that took fewer rows than the archive holds. COPY does not count what a trigger drops."""
-        options, rows_read = self._request.copy_.csv_options, transferred.rows_read
-        records = rows_of(self._csv.records or 0, has_header=options.has_header)
+        rows_read, records = transferred.rows_read, self._rows_in_archive
         if rows_read != records and not self._ends_at_marker(cursor, rows_read, records):
             self._refuse(f"the archive holds {records} rows, but PostgreSQL took {rows_read}", transferred, records)
         # A trigger or a rule drops rows as well.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -47,6 +48,12 @@ def _no_boolean(value: Any) -> Any:
     return value
 
 
+def _no_boolean_ratio(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number from 0 to 1")  # noqa: TRY004 - pydantic collects ValueError only
+    return value
+
+
 def _sha256(value: str) -> str:
     if not re.fullmatch("[0-9a-fA-F]{64}", value):
         raise ValueError("must be 64 hexadecimal digits")
@@ -80,6 +87,7 @@ ColumnName = Annotated[str, AfterValidator(check_name)]
 # A name in the file. It may be too long for PostgreSQL: staging ignores such a column.
 FileColumnName = Annotated[str, Field(min_length=1)]
 WholeNumber = Annotated[int, BeforeValidator(_no_boolean)]
+Ratio = Annotated[float, BeforeValidator(_no_boolean_ratio), Field(ge=0, le=1)]
 
 
 class _Section(BaseModel):
@@ -131,6 +139,7 @@ class Destination(_Section):
     target_table: TableName | None = None
     create_staging_like: TableName | None = None
     on_existing: Literal["error", "append", "skip", "replace"] | None = None
+    min_rows_ratio: Ratio = 0.5
     rows_outside_window: Literal["error", "allow"] = "error"
     time_column: ColumnName | None = None
 
@@ -153,6 +162,11 @@ class Destination(_Section):
     def existing_rows(self) -> Literal["error", "append", "skip", "replace"]:
         """What to do about rows that the day already has. Staging skips conflicts, so it may append by default."""
         return self.on_existing or ("append" if self.mode == "staging" else "error")
+
+    def may_replace(self, before: int, by: int) -> bool:
+        """Whether a day of so many rows may be replaced by so many."""
+        # As it is written: to Python, 0.1 * 30 is more than 3.
+        return by >= Fraction(str(self.min_rows_ratio)) * before
 
 
 class Timescaledb(_Section):

@@ -10,7 +10,7 @@ from shared.csvfile.source import CsvSource
 from shared.errors import MissingRight, lacks
 from shared.load.copy.text import is_supported
 from shared.load.target import Target, find_target, missing_rights
-from shared.load.verify import count_window
+from shared.load.verify import count_in_children, count_window, inherited, too_small
 from shared.model.answer import CaggWindow, PlannedCagg, PlannedChunk, Problem, failure
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
@@ -22,8 +22,9 @@ from shared.postgres.transaction import set_transaction_limits
 from shared.restore.report import note_target
 from shared.settings import Settings
 from shared.timescale.caggs import PlannedRefresh, caggs_available, names_of, plan_refresh
-from shared.timescale.chunks import chunks_inside
+from shared.timescale.chunks import Chunk, chunks_inside
 from shared.timescale.privileges import can_read, find_missing, to_refresh
+from shared.timescale.removal import why_not_truncate
 
 
 def examine(
@@ -64,8 +65,10 @@ def examine(
         note_target(report, target)
         report.add_warnings(target.warnings)
         existing: Count | None = None
+        in_children = 0
         if target.window is not None and can_read(cursor, target.table):
             existing = count_window(cursor, target.table, target.window)
+            in_children = count_in_children(cursor, target.table, target.window)
         missing = missing_rights(cursor, request, target, None if existing is None else existing.rows)
         planned = _planned(cursor, request, target)
         if target.table.timescaledb is not None:
@@ -79,7 +82,10 @@ def examine(
         "permissions_missing": [
             {"right": right.right, "on": right.target, "needed": right.is_needed} for right in missing
         ],
-        "problems": list(_problems(cursor, request, rows, existing, missing)),
+        "problems": [
+            *_problems(cursor, request, rows, existing, missing),
+            *_inherited(request, target, existing, in_children),
+        ],
     }
 
 
@@ -93,12 +99,10 @@ def _planned(cursor: Cursor, request: RestoreRequest, target: Target) -> list[Pl
 def _chunks(cursor: Cursor, request: RestoreRequest, target: Target, existing: Count | None) -> list[PlannedChunk]:
     """Say for each chunk over the day what its state is and what would be done to it."""
     replaces = request.destination.existing_rows == "replace" and existing is not None and existing.rows > 0
-    whole = set()
-    if replaces and target.window is not None:
-        whole = set(chunks_inside(cursor, target.table, target.window))
+    removals = _removals(cursor, target) if replaces else {}
     chunks: list[PlannedChunk] = []
     for chunk in target.chunks:
-        would = ["truncate, or delete its rows" if chunk in whole else "delete the day's rows"] if replaces else []
+        would = [removals.get(chunk, "delete the day's rows")] if replaces else []
         if target.compression is not None and chunk.is_compressed:
             if request.timescaledb.decompress_window == "auto" and not replaces:
                 would.append("decompress, or take the rows beside the compressed ones")
@@ -110,9 +114,23 @@ def _chunks(cursor: Cursor, request: RestoreRequest, target: Target, existing: C
     return chunks
 
 
+def _removals(cursor: Cursor, target: Target) -> dict[Chunk, str]:
+    """Say how the rows of the chunks that lie wholly inside the day would be removed."""
+    whole = () if target.window is None else chunks_inside(cursor, target.table, target.window)
+    reason = why_not_truncate(cursor, target.table, whole)
+    removal = "truncate, or delete its rows" if reason is None else f"delete its rows: there is {reason}"
+    return dict.fromkeys(whole, removal)
+
+
 def _cagg(plan: PlannedRefresh) -> PlannedCagg:
     window = None if plan.window is None else CaggWindow(start=iso(plan.window.lower), end=iso(plan.window.upper))
     return {"name": plan.name, "window": window, **failure(plan.error)}
+
+
+def _inherited(request: RestoreRequest, target: Target, existing: Count | None, in_children: int) -> Iterator[Problem]:
+    looks = request.destination.existing_rows in ("error", "skip")
+    if looks and in_children and existing is not None and not existing.rows:
+        yield {"code": "WindowNotEmpty", "message": inherited(target.table, in_children)}
 
 
 def _problems(
@@ -124,6 +142,11 @@ def _problems(
         yield {"code": "RowCountMismatch", "message": f"the archive holds {rows} rows, expected_rows is {expected}"}
     if existing is not None and existing.rows and request.destination.existing_rows == "error":
         yield {"code": "WindowNotEmpty", "message": f"the table already holds {existing.rows} rows of the day"}
+    destination = request.destination
+    removed = existing.rows if existing is not None and destination.existing_rows == "replace" else 0
+    if not destination.may_replace(removed, rows):
+        message = too_small(removed, rows, destination.min_rows_ratio)
+        yield {"code": "ReplacementTooSmall", "message": message}
     if request.copy_.on_error == "skip" and not is_supported(cursor.connection):
         yield {"code": "OnErrorNotSupported", "message": "copy.on_error takes PostgreSQL 17 or newer"}
     needed = [right for right in missing if right.is_needed]

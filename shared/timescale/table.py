@@ -125,6 +125,8 @@ class Table:
         has_partitioning_function: a function of the time column cuts the chunks (`time_partitioning_func`), so their
             ranges say nothing about the column's values.
         integer_now: the present time in an integer column's unit, if the hypertable has an `integer_now_func`.
+        has_children: other tables inherit from it (INHERITS), so a query of it reads their rows as well. False for a
+            hypertable.
     """
 
     oid: int
@@ -138,6 +140,7 @@ class Table:
     time_type: int | None = None
     has_partitioning_function: bool = False
     integer_now: int | None = field(default=None, compare=False)
+    has_children: bool = False
 
     def __str__(self) -> str:
         """Return the name for a person."""
@@ -157,6 +160,11 @@ class Table:
     def identifier(self) -> sql.Identifier:
         """The qualified name, quoted for SQL."""
         return sql.Identifier(self.schema, self.name)
+
+    @property
+    def own_rows(self) -> sql.Composable:
+        """What a query reads for the rows that COPY writes to: not those of tables that inherit from a plain one."""
+        return sql.SQL("ONLY {}").format(self.identifier) if self.has_children else self.identifier
 
 
 def find_table(
@@ -194,6 +202,8 @@ def find_table(
         table = _as_hypertable(cursor, table)
         if table.hypertable_id is None:
             _refuse_chunk(cursor, table, target)
+    if table.hypertable_id is None and kind == "r":
+        table = replace(table, has_children=_has_children(cursor, oid))
     if table.hypertable_id is None and time_column is None:
         time_column = _only_time_column(table)
     return table if time_column is None else _with_time_column(table, time_column)
@@ -262,6 +272,11 @@ def _columns(cursor: Cursor, oid: int) -> tuple[Column, ...]:
         (oid,),
     )
     return tuple(Column(*row) for row in cursor.fetchall())
+
+
+def _has_children(cursor: Cursor, oid: int) -> bool:
+    cursor.execute("SELECT EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = %s)", (oid,))
+    return cursor.fetchone() == (True,)
 
 
 def _refuse_chunk(cursor: Cursor, table: Table, target: str) -> None:

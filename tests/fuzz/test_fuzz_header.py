@@ -38,7 +38,8 @@ GOOD_ROWS = b"\n2025-01-01 00:00Z,1\n2025-01-01 01:00Z,2\n"
 @pytest.fixture(params=["direct", "staging"])
 def request_body(target: Target, request: pytest.FixtureRequest) -> dict[str, Any]:
     target.app.database.hypertable("t", "time timestamptz NOT NULL, v int, \"w x\" text DEFAULT 'd'")
-    return {"pg": target.app.database.pg, "destination": {"mode": request.param, "on_existing": "replace"}}
+    destination = {"mode": request.param, "on_existing": "replace", "min_rows_ratio": 0}
+    return {"pg": target.app.database.pg, "destination": destination}
 
 
 def check(target: Target, body: dict[str, Any], csv: bytes) -> None:

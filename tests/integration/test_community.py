@@ -228,7 +228,7 @@ def test_replace_on_compressed_chunks(community_app: App, interval: str, how: st
     community_app.database.execute(
         "INSERT INTO {s}.t SELECT t, 'b', 1 FROM generate_series('2025-01-01Z'::timestamptz, '2025-01-02Z', '1 min') t"
     )
-    destination = {"on_existing": "replace", "mode": mode}
+    destination = {"on_existing": "replace", "mode": mode, "min_rows_ratio": 0}
     body = community_app.restore(community_app.archive("t", CSV), destination=destination).body
     assert (body["status"], body["rows_removed"], body["removed_by"]) == ("ok", 1441, how), body
     assert (body["verification"]["rows_before"], body["verification"]["rows_after"]) == (1441, 2)

@@ -131,7 +131,7 @@ def test_rows_that_are_replaced_are_decompressed_first(community_app: App) -> No
     community_app.database.execute("SELECT public.compress_chunk(c) FROM public.show_chunks('{s}.t') c")
     answer = community_app.restore(
         community_app.archive("t", csv(ROWS)),
-        destination={"on_existing": "replace"},
+        destination={"on_existing": "replace", "min_rows_ratio": 0},
         timescaledb={"decompress_window": "auto"},
     )
     assert answer.status == 200, answer.body

@@ -102,7 +102,7 @@ def test_replace_of_an_empty_day_is_a_plain_load(app: App) -> None:
 
 def test_a_day_that_is_replaced_by_nothing_is_a_warning(app: App) -> None:
     table_with_a_day(app)
-    body = restore(app, b"time,v\n", on_existing="replace").body
+    body = restore(app, b"time,v\n", on_existing="replace", min_rows_ratio=0).body
     assert (body["status"], body["rows_removed"], body["rows_loaded"]) == ("ok_with_warnings", 2, 0)
     assert [warning["code"] for warning in body["warnings"]] == ["ReplacedByNothing"]
     assert values(app) == [-1, -2]
