@@ -82,7 +82,7 @@ def find_target(cursor: Cursor, request: RestoreRequest, names: Sequence[str], f
         like = find_table(cursor, request.staging_like, target="destination.create_staging_like")
     plan = plan_columns(names, table.columns, options=options, staging=destination.mode == "staging")
     window = _window(request, table, names, file)
-    warnings = () if window is not None else _do_without_window(cursor, request, table)
+    warnings = plan.warnings + (() if window is not None else _do_without_window(cursor, request, table))
     chunks = () if window is None else chunks_overlapping(cursor, table, window)
     return Target(table, like, plan, window, chunks, warnings)
 
