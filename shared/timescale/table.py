@@ -101,6 +101,13 @@ class Column:
     is_generated: bool = False
     is_builtin: bool = True
 
+    @property
+    def drops_offset(self) -> bool:
+        """Whether PostgreSQL reads a time with an offset into it, and drops the offset without a word."""
+        # With a precision it is `timestamp(3) without time zone`; quote_all_identifiers quotes `date` alone.
+        is_zoneless = self.type_sql.startswith("time") and self.type_sql.endswith(" without time zone")
+        return self.is_builtin and (is_zoneless or self.type_sql.strip('"') == "date")
+
 
 @dataclass(frozen=True)
 class Table:
