@@ -124,7 +124,7 @@ def _read_otherwise(
     if options.escape is None and escapes_by_backslash(file, options.dialect):
         message = (
             "the file seems to write a backslash before a quote inside quotes, and copy.csv_options.ESCAPE is not"
-            " given: to PostgreSQL such a quote ends the quoted part, so quotes are lost and fields may be cut or joined"
+            " given: to PostgreSQL such a quote ends the quoted part, so quotes are lost and fields are cut or joined"
         )
         yield Notice("BackslashQuotes", message)
     # A staging table has the types of what it is made like.
