@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shared.csvfile.options import CsvOptions
 from shared.errors import Fault, HeaderMismatch, UnknownColumn
 from shared.model.request import Copy
+from shared.model.results import Notice
 from shared.names import shown_name
 from shared.timescale.table import Column
 
 # Columns named in a message.
 _MOST_NAMED = 10
+# What programs put around a name: SQL's quotes, those of MySQL and SQL Server, those of a word processor.
+_QUOTES = "\"'`[]\u2018\u2019\u201c\u201d"
 
 
 @dataclass(frozen=True)
@@ -24,18 +28,33 @@ class ColumnPlan:
         file_columns: the file's columns in its order, after `column_map`.
         loaded: the `file_columns` that reach the target.
         ignored: the `file_columns` that the target does not accept. Only staging may ignore columns.
+        drifted: the `ignored` columns that the target does not have; the others are generated columns.
         defaulted: columns of the target that the file lacks; they get their default.
     """
 
     file_columns: tuple[str, ...]
     loaded: tuple[str, ...]
     ignored: tuple[str, ...]
+    drifted: tuple[str, ...]
     defaulted: tuple[str, ...]
 
     @property
     def ignored_as_shown(self) -> tuple[str, ...]:
         """The ignored columns as the answer names them: a name in the file may be long."""
-        return tuple(shown_name(name, place) for place, name in enumerate(self.file_columns, 1) if name in self.ignored)
+        return _shown(self.file_columns, self.ignored)
+
+    @property
+    def warnings(self) -> tuple[Notice, ...]:
+        """What the caller should know of columns that are left out. Generated columns are not lost: no warning."""
+        if not self.drifted:
+            return ()
+        message = f"the table lacks {_join(_shown(self.file_columns, self.drifted))} of the file's columns: left out"
+        if self.defaulted:
+            message += (
+                f"; the file lacks {_join(self.defaulted)} of the table's. If one of these was renamed, its values are"
+                " left out: copy.column_map says which is which"
+            )
+        return (Notice("ColumnsIgnored", message),)
 
 
 def file_columns(header: Sequence[str] | None, copy: Copy) -> tuple[str, ...]:
@@ -80,20 +99,24 @@ def plan_columns(
         staging: whether columns that the target does not accept may be ignored.
 
     Raises:
-        UnknownColumn: the target does not accept a column of the file (in direct mode), or accepts none, or the csv
-            options name a column that the file lacks.
+        UnknownColumn: the target does not accept a column of the file (in direct mode), or accepts none; a column is
+            spelled almost like the target's (in either mode); the csv options name a column that the file lacks.
         HeaderMismatch: HEADER is "match", and the header does not name the table's columns in order.
     """
     # As in PostgreSQL: without a column list, COPY uses all columns except generated ones.
     writable = [column.name for column in table_columns if not column.is_generated]
     if options.header == "match" and list(names) != writable:
         raise HeaderMismatch(
-            f"the file's columns are {_join(names)}, the table's are {_join(writable)}",
+            f"the table's columns are {_join(writable)}, but {_header(names, writable)}",
             target="copy.csv_options.HEADER",
         )
-    _check_forced(names, options)
+    _check_forced(names, options, writable)
+    known = {column.name for column in table_columns}
     ignored = tuple(name for name in names if name not in writable)
-    if ignored and not {column.name for column in table_columns} & set(names):
+    drifted = tuple(name for name in ignored if name not in known)
+    misspelled = tuple(name for name in drifted if _same_but_for_spelling(name, table_columns))
+    is_maybe_a_row = not known & set(names)
+    if ignored and is_maybe_a_row and not misspelled:
         # No name in common: the header may be a row, so the message repeats no value.
         raise UnknownColumn(
             f"none of the file's {len(names)} columns is one of the table's",
@@ -101,46 +124,77 @@ def plan_columns(
             hint="if the file has no header, set copy.csv_options.HEADER to false and name copy.columns;"
             " if its columns have other names, map them with copy.column_map",
         )
-    if ignored and (not staging or len(ignored) == len(names)):
-        shown = [shown_name(name, place) for place, name in enumerate(names, 1) if name in ignored]
-        faults = [Fault("UnknownColumn", _why_not(name, table_columns), name) for name in shown[:_MOST_NAMED]]
+    if misspelled or (ignored and (not staging or len(ignored) == len(names))):
+        # Staging leaves out what has drifted, but values whose column is there are not to be lost.
+        refused = misspelled if staging or is_maybe_a_row else ignored
+        shown = _shown(names, refused)
+        faults = [
+            Fault("UnknownColumn", _why_not(name, as_shown, table_columns), as_shown)
+            for name, as_shown in list(zip(refused, shown, strict=True))[:_MOST_NAMED]
+        ]
         raise UnknownColumn(
             f"the table does not accept {_join(shown)} of the file's columns",
             target=shown[0],
             details=faults,
+            hint="copy.column_map says which column of the file is which of the table's; if the file has no header, set"
+            " copy.csv_options.HEADER to false and name copy.columns"
+            if misspelled
+            else None,
         )
     return ColumnPlan(
         file_columns=tuple(names),
         loaded=tuple(name for name in names if name in writable),
         ignored=ignored,
+        drifted=drifted,
         defaulted=tuple(name for name in writable if name not in names),
     )
 
 
-def _check_forced(names: Sequence[str], options: CsvOptions) -> None:
+def _check_forced(names: Sequence[str], options: CsvOptions, writable: Sequence[str]) -> None:
     for option, forced in (("FORCE_NULL", options.force_null), ("FORCE_NOT_NULL", options.force_not_null)):
         missing = [name for name in forced if name not in names and forced != ("*",)]
         if missing:
             raise UnknownColumn(
-                f"{option} names {_join(missing)}, but the file's columns are {_join(names)}",
+                f"{option} names {_join(missing)}, but {_header(names, (*writable, *forced))}",
                 target=f"copy.csv_options.{option}",
             )
 
 
-def _why_not(name: str, table_columns: Sequence[Column]) -> str:
+def _why_not(name: str, as_shown: str, table_columns: Sequence[Column]) -> str:
     if any(column.name == name for column in table_columns):
-        return f'"{name}" is a generated column: PostgreSQL computes it'
+        return f'"{as_shown}" is a generated column: PostgreSQL computes it'
     known = [column.name for column in table_columns]
-    lowered = {other.lower(): other for other in known}
-    near = lowered.get(name.lower()) or next(iter(difflib.get_close_matches(name, known, n=1)), None)
-    return f'the table has no column "{name}"' + (f'; did you mean "{near}"?' if near else "")
+    alike = _same_but_for_spelling(name, table_columns)
+    near = alike or next(iter(difflib.get_close_matches(name, known, n=1)), None)
+    return f'the table has no column "{as_shown}"' + (f'; did you mean "{near}"?' if near else "")
+
+
+def _same_but_for_spelling(name: str, table_columns: Sequence[Column]) -> str | None:
+    """Name the table's column that has this name except for case, blanks or quotes around it, or how it is encoded."""
+    alike = [column.name for column in table_columns if _spelled_plainly(column.name) == _spelled_plainly(name) != ""]
+    # Of two that differ in case only, the one that has the same.
+    return next((other for other in alike if other in name), next(iter(alike), None))
+
+
+def _spelled_plainly(name: str) -> str:
+    # Cf is what nobody sees: a byte order mark in the middle of a joined file, a zero width space.
+    visible = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+    bare = visible.strip()
+    while bare != (bare := bare.strip(_QUOTES).strip()):
+        pass
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", bare).casefold())
+
+
+def _shown(names: Sequence[str], some: Sequence[str]) -> tuple[str, ...]:
+    """Name some of the file's columns as an answer does, in the file's order."""
+    return tuple(shown_name(name, place) for place, name in enumerate(names, 1) if name in some)
 
 
 def _header(names: Sequence[str], expected: Iterable[str]) -> str:
     """Describe the header, without its names if none was expected: then it may be a row."""
     if set(names) & set(expected):
-        return f"the file's header is {_join([shown_name(name, place) for place, name in enumerate(names, 1)])}"
-    return f"none of them is in the file's header of {len(names)} columns"
+        return f"the file's columns are {_join(_shown(names, names))}"
+    return f"none of them is one of the file's {len(names)} columns"
 
 
 def _join(names: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from psycopg2 import sql
 
 from shared.csvfile.head import read_records
 from shared.csvfile.options import CsvOptions
+from shared.csvfile.signs import columns_with_offsets, escapes_by_backslash
 from shared.errors import (
     DataRejected,
     Fault,
@@ -101,7 +102,11 @@ def find_target(cursor: Cursor, request: RestoreRequest, names: Sequence[str], f
         like = find_table(cursor, request.staging_like, target="destination.create_staging_like")
     plan = plan_columns(names, table.columns, options=options, staging=destination.mode == "staging")
     window = _window(request, table, names, file)
-    warnings = () if window is not None else _do_without_window(cursor, request, table)
+    warnings = (
+        *plan.warnings,
+        *(() if window is not None else _do_without_window(cursor, request, table)),
+        *_read_otherwise(request, plan, table, like, file),
+    )
     return Target(table, like, plan, window, chunks_of_day(cursor, table, window), warnings)
 
 
@@ -188,6 +193,26 @@ def _window(request: RestoreRequest, table: Table, names: Sequence[str], file: I
             hint='if that is right, set rows_outside_window to "allow" and on_existing to "append" in destination',
         )
     return None if units is None else day_window(day, "integer", units)
+
+
+def _read_otherwise(
+    request: RestoreRequest, plan: ColumnPlan, table: Table, like: Table, file: IO[bytes]
+) -> Iterator[Notice]:
+    """Warn of what the file's beginning shows that PostgreSQL takes, but not as it was meant."""
+    options = request.copy_.csv_options
+    if options.escape is None and escapes_by_backslash(file, options.dialect):
+        message = (
+            "the file seems to write a backslash before a quote inside quotes, and copy.csv_options.ESCAPE is not"
+            " given: to PostgreSQL such a quote ends the quoted part, so quotes are lost and fields are cut or joined"
+        )
+        yield Notice("BackslashQuotes", message)
+    # A staging table has the types of what it is made like.
+    columns = {column.name: column for column in (*table.columns, *like.columns)}
+    zoneless = {name for name in plan.loaded if columns[name].drops_offset}
+    found = columns_with_offsets(file, options.dialect, plan.file_columns, zoneless, has_header=options.has_header)
+    for name in found:
+        message = f'"{name}" is of type {columns[name].type_sql}, and the file has values with an offset or a zone'
+        yield Notice("OffsetsIgnored", f"{message} other than UTC, which PostgreSQL drops: another time is stored")
 
 
 def _do_without_window(cursor: Cursor, request: RestoreRequest, table: Table) -> tuple[Notice, ...]:

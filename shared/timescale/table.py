@@ -76,6 +76,8 @@ _TIME_TYPES: dict[int, tuple[TimeKind, sql.SQL]] = {
     23: ("integer", sql.SQL("integer")),
     20: ("integer", sql.SQL("bigint")),
 }
+# timestamp, time and date: PostgreSQL reads a time with an offset into them, and drops the offset.
+_ZONELESS_TYPES = (1114, 1083, 1082)
 _TEXT = 25
 # Numbers below are given by initdb alone: FirstNormalObjectId in src/include/access/transam.h.
 _FIRST_NORMAL_OID = 16384
@@ -106,6 +108,11 @@ class Column:
     def time_kind(self) -> TimeKind | None:
         """Kind of its type; None where a day cannot be found in it."""
         return _TIME_TYPES[self.type_oid][0] if self.type_oid in _TIME_TYPES else None
+
+    @property
+    def drops_offset(self) -> bool:
+        """Whether PostgreSQL reads a time with an offset into it, and drops the offset without a word."""
+        return self.type_oid in _ZONELESS_TYPES
 
 
 @dataclass(frozen=True)

@@ -172,3 +172,62 @@ def test_a_damaged_archive_reaches_no_database(app: App, damage: str) -> None:
     assert (answer.status, answer.code) == (422, code)
     assert answer.headers["x-ms-error-code"] == code
     assert not answer.body["error"]["retryable"]
+
+
+def warned(answer: Answer) -> list[str]:
+    assert answer.status == 200, answer.body
+    return [warning["code"] for warning in answer.body["warnings"]]
+
+
+@pytest.mark.parametrize("transfer", ["spool", "stream"])
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+def test_quotes_with_a_backslash_are_a_warning(app: App, mode: str, transfer: str) -> None:
+    csv = b'a,b,c\n"say \\"hi\\", you",y,1\n'
+    escape = {"ESCAPE": "\\"}
+    assert warned(load(app, csv, mode=mode, transfer=transfer)) == ["BackslashQuotes"]
+    assert rows(app) == [("say \\hi\\, you", "y", 1)]
+    assert warned(load(app, csv, mode=mode, transfer=transfer, csv_options=escape)) == []
+    assert rows(app) == [('say "hi", you', "y", 1)]
+    # Who names the default has decided.
+    assert warned(load(app, csv, mode=mode, transfer=transfer, csv_options={"ESCAPE": '"'})) == []
+    assert warned(load(app, b'a,b,c\n"C:\\dir\\",next,1\n', mode=mode, transfer=transfer)) == []
+    assert rows(app) == [("C:\\dir\\", "next", 1)]
+
+
+def test_rows_that_a_backslash_before_a_quote_joins(app: App) -> None:
+    r"""`\""` ends a field that ends in a quote; to COPY the field goes on, into the next row."""
+    answer = load(app, b'a,c\n"say \\"",1\n"say \\"",2\n')
+    assert warned(answer) == ["BackslashQuotes"]
+    assert len(rows(app)) == 1
+
+
+TIMES = "ts timestamp({0}) NOT NULL, d date, z timestamptz, c int"
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+@pytest.mark.parametrize("precision", [3, 6])
+def test_offsets_that_postgresql_drops_are_a_warning(app: App, mode: str, precision: int) -> None:
+    def loaded(ts: str, d: str, z: str) -> list[str]:
+        csv = f"ts,d,z,c\n2025-01-01 01:00,2025-01-01,2025-01-01 01:00,1\n{ts},{d},{z},2\n".encode()
+        answer = load(app, csv, columns=TIMES.format(precision), mode=mode)
+        assert all(name in str(answer.body["warnings"]) for name in ('"ts"',) if "+02" in ts)
+        return warned(answer)
+
+    zoned, plain = "2025-01-01 05:00+02", "2025-01-01 05:00"
+    assert loaded(zoned, plain, zoned) == ["OffsetsIgnored"]
+    assert app.database.value("SELECT ts::text FROM {s}.t WHERE c = 2") == plain + ":00"
+    assert loaded(plain, zoned, plain) == ["OffsetsIgnored"]
+    assert loaded(zoned, zoned, plain) == ["OffsetsIgnored"] * 2
+    assert loaded(plain + "Z", plain + "+00", zoned) == []
+
+
+def test_offsets_go_by_the_type_that_copy_sees(app: App) -> None:
+    """A staging table with a zone keeps them, and one without drops them."""
+    app.database.execute("CREATE TABLE {s}.zoned (ts timestamptz)")
+    app.database.execute("CREATE TABLE {s}.plain (ts timestamp)")
+    csv = b"ts\n2025-01-01 05:00+02\n"
+    for target, like, codes in (("plain", "zoned", []), ("zoned", "plain", ["OffsetsIgnored"])):
+        destination = {"mode": "staging", "create_staging_like": like}
+        assert warned(app.restore(app.archive(target, csv), destination=destination)) == codes
+        hour = app.database.value(f"SELECT extract(hour FROM ts AT TIME ZONE 'UTC')::int FROM {{s}}.{target}")
+        assert hour == (3 if target == "plain" else 5)

@@ -68,8 +68,40 @@ def test_a_file_and_a_table_that_have_drifted_apart(app: App) -> None:
     assert body["columns_ignored"] == [long_name, "gone"]
     assert body["columns_defaulted"] == ["added"]
     assert body["columns_loaded"] == ["time", "v"]
-    assert body["status"] == "ok"
+    assert (body["status"], [warning["code"] for warning in body["warnings"]]) == (
+        "ok_with_warnings",
+        ["ColumnsIgnored"],
+    )
+    assert '"added"' in body["warnings"][0]["message"]
     assert app.database.fetch("SELECT v, added FROM {s}.t") == [(1, 7)]
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+@pytest.mark.parametrize(
+    "header", ["ts,d,V,Note", "ts, d, v,note", "TS,D,V,NOTE", 'ts,d,"""v""",note', "ts,d,v,note,V"]
+)
+@pytest.mark.parametrize("policy", ["append", "replace"])
+def test_a_column_that_differs_in_case_or_blanks_is_not_left_out(app: App, mode: str, header: str, policy: str) -> None:
+    """Its values would be lost, and the answer would be a 200."""
+    app.database.hypertable("t", "ts timestamptz NOT NULL, d int, v int, note text", time="ts")
+    app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 03:00Z', 1, 2, 'old')")
+    row = "2025-01-01 01:00Z,1,2,new" + ",3" * (header.count(",") - 3)
+    url = app.archive("t", f"{header}\n{row}\n".encode())
+    destination = {"mode": mode, "on_existing": policy}
+    for dry_run in (True, False):
+        answer = app.restore(url, destination=destination, dry_run=dry_run)
+        assert (answer.status, answer.code) == (422, "UnknownColumn")
+        assert all("did you mean" in fault["message"] for fault in answer.body["error"]["details"])
+    assert app.database.fetch("SELECT d, v, note FROM {s}.t") == [(1, 2, "old")]
+
+
+def test_a_dry_run_warns_of_a_column_that_is_left_out(app: App) -> None:
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    url = app.archive("t", b"time,v,gone\n2025-01-01,1,\n")
+    body = app.restore(url, destination=STAGING, dry_run=True).body
+    assert [warning["code"] for warning in body["warnings"]] == ["ColumnsIgnored"]
+    # The table has the other columns: nothing can have been renamed.
+    assert "renamed" not in body["warnings"][0]["message"]
 
 
 def test_a_file_of_which_the_table_takes_nothing(app: App) -> None:
@@ -84,7 +116,8 @@ def test_generated_and_identity_columns_keep_what_the_archive_has(app: App) -> N
         " twice int GENERATED ALWAYS AS (v * 2) STORED NOT NULL)"
     )
     body = app.restore(app.archive("t", b"id,v,twice\n41,1,2\n"), destination=STAGING).body
-    assert body["columns_ignored"] == ["twice"]
+    # PostgreSQL computes it again, so nothing is lost.
+    assert (body["columns_ignored"], body["status"]) == (["twice"], "ok")
     assert app.database.fetch("SELECT * FROM {s}.t") == [(41, 1, 2)]
     assert app.restore(app.archive("t", b"id,v\n42,2\n"), destination=STAGING).status == 200
     assert app.database.fetch("SELECT * FROM {s}.t WHERE id = 42") == [(42, 2, 4)]
