@@ -1,9 +1,9 @@
 """What the process as a whole is set to: its heap, and the threads that a restore starts.
 
-glibc gives a large block a mapping of its own, which goes back to the system when it is freed. But each one that is
-freed raises the bound from which on that is so, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD): then the parts of an
-archive lie in the heaps of the threads that fetch them, between small blocks that stay, and the process keeps them.
-Bounds that are set stay where they are. Lower ones keep less memory and cost more: each page that comes back is
+glibc gives a large block a mapping of its own, which goes back to the system when it is freed. But each such free
+raises that threshold, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD). Below it, parts of an archive land in the heaps of
+the threads that fetch them, between small long-lived blocks, and the process never returns that memory. A threshold
+that is set explicitly no longer moves. Lower ones keep less memory and cost more: each page that comes back is
 cleared first. Arrow has an allocator of its own.
 
 The Functions host drops a log line that carries no invocation id, and a new thread has none: the worker reads it from

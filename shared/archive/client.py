@@ -132,10 +132,10 @@ _TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
 
 
 def _check_answer(response: PipelineResponse[Any, Any]) -> None:
-    """Make errors of answers that the SDK hands on as they are; after an error it tries again.
+    """Raise an error for bad answers that the SDK would accept, so that it retries them.
 
-    It repeats a 5xx but no 429, and takes an answer with fewer bytes than it asked for, as long as Content-Length
-    agrees with it. Read from `is_retry` and `StorageRetryPolicy.send` of azure-storage-blob 12.31, and measured.
+    The SDK retries a 5xx but not a 429, and accepts an answer shorter than the requested range if its Content-Length
+    matches. Read from `is_retry` and `StorageRetryPolicy.send` of azure-storage-blob 12.31, and measured.
     """
     answer = response.http_response
     if answer.status_code == _TOO_MANY_REQUESTS:
@@ -234,7 +234,7 @@ def open_client(location: ArchiveLocation, settings: Settings) -> Iterator[DataL
 
     Yields:
         A client that gives up an account that does not answer after about a minute, and that reads at most
-        4 MiB at a time.
+        one range (`RANGE_BYTES`) at a time.
 
     Raises:
         ConfigurationError: the connection string cannot be read.

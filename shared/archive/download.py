@@ -40,7 +40,7 @@ from shared.settings import Settings
 
 
 def checked(chunks: Iterable[bytes], *, sha256: str | None, md5: bytes | None) -> Iterator[bytes]:
-    """Pass the bytes through, and refuse them at their end where they are others than promised.
+    """Pass the bytes through, and raise at the end if their checksum does not match.
 
     Args:
         chunks: the stored bytes.
@@ -113,7 +113,7 @@ class Archive:
         """Read the file from its beginning. The next ranges are fetched ahead.
 
         Yields:
-            The stored bytes in order, at most 4 MiB at a time.
+            The stored bytes in order, at most one range (`RANGE_BYTES`) at a time.
 
         Raises:
             ArchiveChanged: the file was overwritten or deleted since it was opened.
@@ -162,7 +162,7 @@ class Archive:
 
 @contextmanager
 def open_archive(location: ArchiveLocation, settings: Settings, progress: Progress | None = None) -> Iterator[Archive]:
-    """Open an archive; its first 4 MiB are fetched at once.
+    """Open an archive; its first range (`RANGE_BYTES`) is fetched at once.
 
     Args:
         location: the file.

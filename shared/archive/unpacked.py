@@ -212,7 +212,7 @@ class StreamedCsv:
 
 
 def _behind(start: int, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Leave the first bytes out, into how many blocks ever they are cut."""
+    """Skip the first bytes, even if they span several blocks."""
     for block in blocks:
         yield block[start:]
         start = max(start - len(block), 0)

@@ -125,7 +125,8 @@ def plan_columns(
             " if its columns have other names, map them with copy.column_map",
         )
     if misspelled or (ignored and (not staging or len(ignored) == len(names))):
-        # Staging leaves out what has drifted, but values whose column is there are not to be lost.
+        # Staging omits columns that the table lacks. A misspelled column is not omitted, since its values belong in an
+        # existing column.
         refused = misspelled if staging or is_maybe_a_row else ignored
         shown = _shown(names, refused)
         faults = [

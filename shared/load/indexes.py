@@ -97,8 +97,8 @@ class DayIndexes:
         """Rebuild the indexes.
 
         Raises:
-            Fallback: a row does not fit into one of them, which only COPY tells with its line; or something of them
-                would be different.
+            Fallback: an index cannot be built over the rows, and only COPY can name the line; or a rebuilt index would
+            differ from the original.
             DatabaseError: the database refuses for another reason.
         """
         try:

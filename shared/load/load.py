@@ -57,7 +57,7 @@ Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
 # How many attempts may find that the day's chunks or rows changed between the look at them and their lock.
 MAX_CHANGED_ATTEMPTS = 4
 
-# What a day's CSV has of bytes for each stored one.
+# Typical bytes of CSV per stored (compressed) byte.
 _USUAL_EXPANSION = 3.5
 
 
@@ -148,7 +148,8 @@ class _Ahead:
     Attributes:
         target: the table and its chunks.
         before: rows of the day.
-        whole: the chunks that lie wholly inside the day, where nothing would miss their rows in a TRUNCATE.
+        whole: the chunks that lie wholly inside the day; empty if a TRUNCATE would bypass a trigger, rule, policy or
+        publication.
         copies_beside: whether rows go beside compressed ones, which stay as they are.
     """
 
@@ -229,7 +230,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
             truncatable = _lock_target(load, lock, day, ahead, plan)
             lock.hand_over_to(load)
             target = day.find_target(load)
-        # The locks keep off any trigger that came since the look.
+        # A trigger may have been created since the look. From here on the locks prevent that.
         if target.chunks != ahead.target.chunks or why_not_truncate(load, target.table, truncatable) is not None:
             raise TargetChanged
         before, warnings = _count_before(load, day, target)
@@ -444,7 +445,8 @@ def _new_chunks(load: Cursor, target: Target) -> tuple[tuple[Chunk, ...], tuple[
     new = tuple(chunk for chunk in after if str(chunk) not in known)
     if not target.table.has_partitioning_function:
         return new, ()
-    # Found by their rows: a chunk of other days is among them, where the day had no row in it before.
+    # These chunks are found by their rows. So the list may include an older chunk that held only other days and has
+    # just received its first row of this day.
     own = tuple(chunk for chunk in new if is_own(load, chunk))
     return own, tuple(chunk for chunk in new if chunk not in own)
 

@@ -79,7 +79,10 @@ class RestoreLock:
 
     @contextmanager
     def read_current(self) -> Iterator[Cursor]:
-        """Look at the present through the lock's connection, and keep no lock of it: the load may want that one."""
+        """Query the current state on the lock's connection.
+
+        Then release every lock that the query took: the load may need them.
+        """
         self._is_reading = True
         try:
             with savepoint(self.cursor) as step:

@@ -22,6 +22,7 @@ from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
 from shared.timescale.chunks import Chunk
+from shared.timescale.compression import allow_delete_of_compressed
 from shared.timescale.table import Table, inside
 
 
@@ -43,12 +44,7 @@ def delete_day(cursor: Cursor, table: Table, window: Window) -> bool:
     if not count_window(cursor, table, window).rows:
         return False
     if table.timescaledb is not None and table.timescaledb.is_community:
-        # A compressed chunk may not have been decompressed: lift the limit on what the DELETE may decompress.
-        with savepoint(cursor):
-            cursor.execute("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
-        # A DELETE of whole batches skips a chunk's own triggers (measured on 2.29.2). Older versions lack the setting.
-        with savepoint(cursor):
-            cursor.execute("SET LOCAL timescaledb.enable_compressed_direct_batch_delete = off")
+        allow_delete_of_compressed(cursor)
     # In a savepoint: rows that the DELETE decompresses must not look like rows that the load added.
     cursor.execute("SAVEPOINT deletion")
     cursor.execute(sql.SQL("DELETE FROM {} WHERE {}").format(table.identifier, inside(table, window)))

@@ -93,9 +93,9 @@ def find_target(cursor: Cursor, request: RestoreRequest, names: Sequence[str], f
     table = find_table(cursor, request.target_table, time_column=destination.time_column)
     if destination.existing_rows == "replace" and table.has_children:
         raise TargetNotATable(
-            f"{table} has tables that inherit from it, and it cannot be told whose rows the archive replaces",
+            f"{table} has child tables (INHERITS), so it is unclear which table's rows to replace",
             target="destination.target_table",
-            hint="a day that is there is replaced in a hypertable, a partitioned table, or a table without children",
+            hint='on_existing "replace" works on a hypertable, a partitioned table, or a table without children',
         )
     like = table
     if request.staging_like != request.target_table:
@@ -115,7 +115,8 @@ def _sample(
 ) -> tuple[list[int], bool]:
     """Read the first integer time, and say whether the file has rows.
 
-    A row that PostgreSQL will refuse must not decide about the day: one behind it does, and COPY then names the line.
+    A row that PostgreSQL will refuse must not determine the time unit. A later row determines it, and COPY then reports
+    the bad line.
 
     Raises:
         DataRejected: it is needed, and the first rows have none, since the first one cannot be read.
@@ -169,7 +170,8 @@ def _refuse_unreadable(
 
 def chunks_of_day(cursor: Cursor, table: Table, window: Window | None) -> tuple[Chunk, ...]:
     """List the chunks over the day, as far as they can be known."""
-    # Where only rows tell, and the role may not read them, none is counted or taken away either.
+    # If chunks can be found only by their rows and the role may not read those, list none. Such a load neither counts
+    # nor removes rows.
     if window is None or (table.has_partitioning_function and not can_read(cursor, table)):
         return ()
     return chunks_overlapping(cursor, table, window)
@@ -198,7 +200,7 @@ def _window(request: RestoreRequest, table: Table, names: Sequence[str], file: I
 def _read_otherwise(
     request: RestoreRequest, plan: ColumnPlan, table: Table, like: Table, file: IO[bytes]
 ) -> Iterator[Notice]:
-    """Warn of what the file's beginning shows that PostgreSQL takes, but not as it was meant."""
+    """Warn if the file's beginning holds values that PostgreSQL accepts but reads differently from what was meant."""
     options = request.copy_.csv_options
     if options.escape is None and escapes_by_backslash(file, options.dialect):
         message = (

@@ -6,7 +6,6 @@ session's new ones, so the difference is exact while others write.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -21,7 +20,7 @@ from shared.model.request import RestoreRequest
 from shared.model.results import Count, Removed, Transferred, Verification
 from shared.model.window import Window, iso
 from shared.postgres.connect import Cursor
-from shared.timescale.chunks import Chunk, all_chunks
+from shared.timescale.chunks import Chunk, written_chunks
 from shared.timescale.table import Table, has_insert_triggers, has_unique_index, inside, within
 
 _OWN = sql.SQL("xmin = pg_catalog.pg_current_xact_id()::xid")
@@ -72,7 +71,7 @@ def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, 
         table: the target.
         outside: the window.
     """
-    chunks = _written_chunks(cursor, table)
+    chunks = written_chunks(cursor, table)
     if table.hypertable_id is not None and not chunks:
         return Count(0), ()
     # ONLY: the rows that a compressed chunk holds compressed are not ours, and have no xmin.
@@ -108,38 +107,6 @@ def count_beside_own(cursor: Cursor, table: Table, chunks: Sequence[Chunk], outs
         row = cursor.fetchone()
         total += 0 if row is None else row[0]
     return total
-
-
-def _written_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:
-    """Name the chunks that this transaction wrote to, those included that another one made since the snapshot.
-
-    So the names come from the locks, by way of the catalogue caches that `pg_identify_object` reads, and not from a
-    query of the catalogue, which shows it as it was at the snapshot.
-    """
-    if table.hypertable_id is None:
-        return ()
-    cursor.execute(
-        # Always with its schema, where `regclass` leaves that out if it is on the search_path.
-        "SELECT pg_catalog.parse_ident(o.identity) FROM pg_catalog.pg_locks l"
-        " CROSS JOIN LATERAL pg_catalog.pg_identify_object('pg_catalog.pg_class'::regclass, l.relation, 0) o"
-        " WHERE l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'RowExclusiveLock' AND l.locktype = 'relation'"
-        " AND l.relation >= 16384"
-        # A relation that was dropped since has none.
-        " AND o.identity IS NOT NULL"
-    )
-    names = [tuple(parts) for (parts,) in cursor.fetchall()]
-    cursor.execute(
-        "SELECT associated_schema_name, associated_table_prefix FROM _timescaledb_catalog.hypertable WHERE id = %s",
-        (table.hypertable_id,),
-    )
-    row = cursor.fetchone()
-    known = {(chunk.schema, chunk.name): chunk for chunk in all_chunks(cursor, table)}
-    # By its name alone: one that was made since. Indexes and compressed parts have the prefix too, but another end.
-    new = {
-        n for n in names if row is not None and n[0] == row[0] and re.fullmatch(rf"{re.escape(row[1])}_\d+_chunk", n[1])
-    }
-    found = sorted(new.union(known.keys() & set(names)))
-    return tuple(known.get((schema, name), Chunk(schema, name, is_compressed=False)) for schema, name in found)
 
 
 def refuse_outside(outside: Count, day: date) -> None:

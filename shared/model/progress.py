@@ -96,7 +96,7 @@ class Progress:
             raise RestoreCanceled("the restore was canceled; nothing was changed")
 
     def begin_commit(self) -> None:
-        """Let no cancel come any more.
+        """Refuse cancels from now on.
 
         Raises:
             RestoreCanceled: one came before.

@@ -1,13 +1,14 @@
 """One transaction: its settings, BEGIN, COMMIT, and whether a COMMIT whose answer was lost took place.
 
-psycopg2's own transaction handling is off (autocommit), and BEGIN and COMMIT are statements like any other: only
-so can the answer to a COMMIT be read. PostgreSQL answers `ROLLBACK`, and psycopg2 raises nothing, where a
-COMMIT ends a transaction that had failed before.
+psycopg2's own transaction handling is off (autocommit), and BEGIN and COMMIT are statements like any other: this is the
+only way to read the answer to a COMMIT. If the transaction had already failed, PostgreSQL answers COMMIT with
+`ROLLBACK`, and psycopg2 raises nothing.
 
 Where the answer to a COMMIT is lost, the server is asked for the outcome by the transaction's id. A server that was
-restarted in between (a crash, a failover) may have lost the transaction and given its id to another one: an id that
-never reached the disk is given again after a crash (measured on 17 and 18: `pg_xact_status` then says committed). So an
-id is believed only of the server incarnation that gave it. Otherwise the day's rows are counted: they are as many as
+restarted in between (a crash, a failover) may have lost the transaction and given its id to another one: after a crash
+the server reuses an id that never reached the disk (measured on 17 and 18: `pg_xact_status` then says committed). So
+the id is trusted only if the server has not restarted since it assigned the id.
+Otherwise the day's rows are counted: they are as many as
 before the load, or as many as after it.
 """
 

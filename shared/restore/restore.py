@@ -112,7 +112,7 @@ def _restore(request: RestoreRequest, settings: Settings, endpoint: Endpoint, cs
 
 @contextmanager
 def _unpacked(request: RestoreRequest, settings: Settings, report: Report) -> Iterator[CsvSource]:
-    """Unpack the archive: to the temporary disk, and whole before the database hears of it; or as it is read."""
+    """Unpack the archive: completely, before the connection to the database; or as a stream."""
     copy = request.copy_
     with ExitStack() as stack:
         with report.progress.stage("download"), ExitStack() as download:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from psycopg2 import sql
@@ -117,3 +118,36 @@ def range_columns(window: Window) -> dict[str, sql.Composable]:
     """Return the columns of `timescaledb_information.chunks` that hold a chunk's range, as `start` and `end`."""
     suffix = "_integer" if window.kind == "integer" else ""
     return {name: sql.Identifier(f"range_{name}{suffix}") for name in ("start", "end")}
+
+
+def written_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:
+    """List the chunks that this transaction wrote to, also those that another one created after the snapshot.
+
+    So the names come from the locks, by way of the catalogue caches that `pg_identify_object` reads, and not from a
+    query of the catalogue, which shows it as it was at the snapshot.
+    """
+    if table.hypertable_id is None:
+        return ()
+    cursor.execute(
+        # Always with its schema, where `regclass` leaves that out if it is on the search_path.
+        "SELECT pg_catalog.parse_ident(o.identity) FROM pg_catalog.pg_locks l"
+        " CROSS JOIN LATERAL pg_catalog.pg_identify_object('pg_catalog.pg_class'::regclass, l.relation, 0) o"
+        " WHERE l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'RowExclusiveLock' AND l.locktype = 'relation'"
+        " AND l.relation >= 16384"
+        # A relation that was dropped since has none.
+        " AND o.identity IS NOT NULL"
+    )
+    names = [tuple(parts) for (parts,) in cursor.fetchall()]
+    cursor.execute(
+        "SELECT associated_schema_name, associated_table_prefix FROM _timescaledb_catalog.hypertable WHERE id = %s",
+        (table.hypertable_id,),
+    )
+    row = cursor.fetchone()
+    known = {(chunk.schema, chunk.name): chunk for chunk in all_chunks(cursor, table)}
+    # A chunk created after the snapshot is recognized only by its name. Names of indexes and compressed parts begin
+    # with the same prefix but end differently.
+    new = {
+        n for n in names if row is not None and n[0] == row[0] and re.fullmatch(rf"{re.escape(row[1])}_\d+_chunk", n[1])
+    }
+    found = sorted(new.union(known.keys() & set(names)))
+    return tuple(known.get((schema, name), Chunk(schema, name, is_compressed=False)) for schema, name in found)

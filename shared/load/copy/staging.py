@@ -5,8 +5,8 @@ Names are `sql.Identifier`, values are `sql.Literal`. No text of a request becom
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,13 +14,12 @@ from psycopg2 import sql
 
 from shared.csvfile.options import CsvOptions
 from shared.csvfile.source import CopyReader
-from shared.errors import InternalError
 from shared.load.copy.text import collect_rejects, column_list, copy_into
 from shared.model.results import Rejected
 from shared.postgres.connect import Cursor
-from shared.postgres.savepoint import savepoint
 from shared.postgres.sqlstate import CopiedRows, translated
 from shared.postgres.trusted_sql import trusted_sql
+from shared.timescale.restoring import restoring
 from shared.timescale.table import Table
 
 
@@ -174,7 +173,7 @@ def copy_into_staging(
         TooManyRejectedRows: more rows than allowed were rejected.
         DatabaseError: as `copy_into`.
     """
-    with _restoring(cursor) if has_timescaledb else nullcontext():
+    with restoring(cursor) if has_timescaledb else nullcontext():
         copy = partial(
             copy_into,
             cursor,
@@ -190,23 +189,6 @@ def copy_into_staging(
         with collect_rejects(cursor) as rejects:
             rows = copy(skip_errors=True)
     return Copied(rows, rejects.checked(may_reject.rows() - rows, may_reject.most))
-
-
-@contextmanager
-def _restoring(cursor: Cursor) -> Iterator[None]:
-    """Set `timescaledb.restoring` for a COPY into a plain table, if the role may (42501 otherwise).
-
-    It must be off again before the load writes to a hypertable. From 2.23 on, rows that are copied or inserted into a
-    hypertable while it is on go into the root table, where no query finds them. So the setting is checked, not assumed.
-    """
-    with savepoint(cursor) as allowed:
-        cursor.execute("SET LOCAL timescaledb.restoring = on")
-    yield
-    if allowed.error is None:
-        cursor.execute("SET LOCAL timescaledb.restoring = off")
-    cursor.execute("SELECT current_setting('timescaledb.restoring') = 'off'")
-    if cursor.fetchone() != (True,):
-        raise InternalError("timescaledb.restoring is still on after the staging COPY")
 
 
 def insert_staged(
