@@ -15,7 +15,7 @@ from shared.model.results import CaggStep, ChunkStep, Count, KeptIndex, Notice, 
 
 @dataclass
 class Report:
-    """What is known of one restore. `restore()` fills each fact in once, when it is final.
+    """What is known of one restore. What the load did is filled in once, after the COMMIT.
 
     Sizes are bytes, counts are rows. `rows_inserted` and `rows_skipped` exist in staging mode only.
     """
