@@ -18,17 +18,22 @@ redact_logs()
 limit_heap_retention()
 
 
-def main(req: func.HttpRequest, context: func.Context | None = None) -> func.HttpResponse:
+# The worker loads no function whose `context` is annotated otherwise than `Context`, nor with `Context | None`
+# (azure_functions_runtime_v1 1.2, functions.py). Before Python 3.11 a default of None makes it such a union.
+_NO_CONTEXT: Any = object()
+
+
+def main(req: func.HttpRequest, context: func.Context = _NO_CONTEXT) -> func.HttpResponse:
     """Answer one request.
 
     Args:
         req: its body is the JSON that `docs/request.md` describes.
-        context: of the invocation; None outside the Functions host.
+        context: of the invocation; left out where no Functions host calls.
     """
 
     def join() -> None:
         # The host drops a log line from a thread that has no invocation id.
-        if context is not None:
+        if context not in (None, _NO_CONTEXT):
             local: Any = context.thread_local_storage
             local.invocation_id = context.invocation_id
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -94,9 +95,13 @@ def result_of(future: Future[T], *, check: Callable[[], None]) -> T:
         future: what is waited for.
         check: is called twice a second. What it raises ends the wait.
     """
-    while not wait([future], timeout=_CHECK_SECONDS).done:
-        check()
-    return future.result()
+    try:
+        while not wait([future], timeout=_CHECK_SECONDS).done:
+            check()
+        return future.result()
+    finally:
+        # An exception keeps this frame, and the frame would keep the future with the exception: a cycle.
+        del future
 
 
 def wait_for(action: Callable[[], T], *, check: Callable[[], None], discard: Callable[[T], None] = lambda _: None) -> T:
@@ -108,20 +113,25 @@ def wait_for(action: Callable[[], T], *, check: Callable[[], None], discard: Cal
         discard: gets a result that comes after that.
     """
     future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(action())
-        except BaseException as exc:  # noqa: BLE001 - it is raised again where the result is waited for
-            future.set_exception(exc)
-
-    def drop(late: Future[T]) -> None:
-        if late.exception() is None:
-            discard(late.result())
-
-    start_thread(run, name="wait")
+    start_thread(partial(_run_into, future, action), name="wait")
     try:
         return result_of(future, check=check)
     except BaseException:
-        future.add_done_callback(drop)
+        future.add_done_callback(partial(_discard_late, discard))
         raise
+    finally:
+        # As in `result_of`.
+        del future
+
+
+def _run_into(future: Future[T], action: Callable[[], T]) -> None:
+    try:
+        future.set_result(action())
+    except BaseException as exc:  # noqa: BLE001 - it is raised again where the result is waited for
+        # Without this frame, which keeps the future: see `result_of`.
+        future.set_exception(exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next))
+
+
+def _discard_late(discard: Callable[[T], None], late: Future[T]) -> None:
+    if late.exception() is None:
+        discard(late.result())

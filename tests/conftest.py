@@ -28,6 +28,7 @@ TOGETHER = {
     "test_entra.py": "a server with TLS",
     "test_gzip_bomb.py": "a large archive",
     "test_hostile_connections.py": "names of roles and databases",
+    "test_serve.py": "the database of the demo",
     "test_tls.py": "a server with TLS",
 }
 

@@ -64,6 +64,8 @@ def handle_restore(body: bytes, *, join: Callable[[], None] = lambda: None) -> H
         return _failed(report, error)
     except Exception:  # noqa: BLE001 - the last line of defence: a caller gets JSON, whatever happened
         return _failed(report, InternalError("see the traceback under this request_id"))
+    finally:
+        report.progress.end()
     _log.log(logging.WARNING if report.warnings else logging.INFO, "%s", log_line(report))
     return _json(200, success_answer(report), report.request_id)
 

@@ -97,7 +97,7 @@ def spooled_csv(
             watch.look(block)
             counter.see(block)
             progress.check()
-            progress.rows = counter.records
+            progress.records = counter.records
             with _disk_full_translated():
                 file.write(block)
             size += len(block)
@@ -203,7 +203,7 @@ class StreamedCsv:
                 watch.look(block)
                 counter.see(block)
                 size += len(block)
-                self._progress.rows = counter.records
+                self._progress.records = counter.records
                 yield block
         if watch.suspicious:
             with closing(self._unpack()) as blocks:

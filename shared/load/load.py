@@ -7,15 +7,13 @@ hold for these rows. `attempt` is what one transaction does, from top to bottom.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 from shared.csvfile.source import CsvSource
 from shared.errors import Fault, TargetLocked, WindowNotEmpty
 from shared.load.copy.rows import Transfer
 from shared.load.indexes import DayIndexes
-from shared.load.locks import RestoreLock, lock_chunks, no_other_transactions, try_lock_for_truncate
+from shared.load.locks import Connect, RestoreLock, lock_chunks, no_other_transactions, try_lock_for_truncate
 from shared.load.plan import Fallback, LoadPlan, TargetChanged
 from shared.load.replace import delete_day, truncate
 from shared.load.target import Target, chunks_of_day, find_target, missing_rights, refuse_missing
@@ -51,8 +49,6 @@ from shared.timescale.indexes.deferred import Build
 from shared.timescale.privileges import can_read
 from shared.timescale.removal import why_not_truncate
 from shared.timescale.table import has_unique_index
-
-Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
 
 # How many attempts may find that the day's chunks or rows changed between the look at them and their lock.
 MAX_CHANGED_ATTEMPTS = 4

@@ -17,22 +17,31 @@ statements that take no snapshot (SET, SAVEPOINT, LOCK), and what needs a query 
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import date
-from typing import Literal
+from typing import Literal, TypeAlias
 
-import psycopg2
 from psycopg2 import sql
 
 from shared.errors import DatabasePermissionDenied, RestoreInProgress
 from shared.names import QualifiedName
-from shared.postgres.connect import APPLICATION_NAME, DEAD_CLIENT_SETTINGS, Connection, Cursor, session_name
+from shared.postgres.connect import (
+    APPLICATION_NAME,
+    DEAD_CLIENT_SETTINGS,
+    Connection,
+    Cursor,
+    cancel_session,
+    session_name,
+)
 from shared.postgres.savepoint import SavepointOutcome, savepoint
 from shared.postgres.transaction import transaction
 from shared.timescale.chunks import Chunk
 from shared.timescale.table import Table
+
+Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
 
 # Tells the sessions of locks, which keep no snapshot, from those that may. The request's id follows it.
 LOCK_APPLICATION_NAME = f"{APPLICATION_NAME} guard"
@@ -45,10 +54,15 @@ class RestoreLock:
         cursor: on the lock's own connection. In READ COMMITTED, so that each query sees the present.
     """
 
-    def __init__(self, cursor: Cursor, table: QualifiedName, day: date, request_id: str) -> None:
+    def __init__(
+        self, cursor: Cursor, table: QualifiedName, day: date, request_id: str, connect_to_cancel: Connect
+    ) -> None:
         self.cursor = cursor
         self._request_id = request_id
+        self._connect_to_cancel = connect_to_cancel
         self._is_reading = False
+        # Held while a cancel uses the connection, so that no long query begins before it.
+        self._use = threading.Lock()
         self._key = f"restore-chunk\n{table.schema}\n{table.name}\n{day.isoformat()}"
         self._running = f"a restore of {day.isoformat()} into {table} is running"
 
@@ -83,7 +97,8 @@ class RestoreLock:
 
         Then release every lock that the query took: the load may need them.
         """
-        self._is_reading = True
+        with self._use:
+            self._is_reading = True
         try:
             with savepoint(self.cursor) as step:
                 yield self.cursor
@@ -96,21 +111,15 @@ class RestoreLock:
     def cancel(self) -> None:
         """End the statement that runs on the load's connection, or on the lock's own while that reads.
 
-        Another thread calls it. The load's session is found by its name: behind a pooler, libpq does not know the
-        process id of the server. A server or a network that does not answer is left to the connections' limits.
+        Another thread calls it. While the lock's connection reads, the cancel needs a connection of its own.
         """
-        with suppress(psycopg2.Error):
-            if self._is_reading:
-                self.cursor.connection.cancel()
+        with self._use:
+            if not self._is_reading:
+                with self.cursor.connection.cursor() as cursor:
+                    cancel_session(cursor, session_name(self._request_id))
                 return
-            with self.cursor.connection.cursor() as cursor:
-                # pg_stat_activity stays as it was first seen for the length of a transaction.
-                cursor.execute("SELECT pg_catalog.pg_stat_clear_snapshot()")
-                cursor.execute(
-                    "SELECT pg_catalog.pg_cancel_backend(pid) FROM pg_catalog.pg_stat_activity"
-                    " WHERE application_name = %s",
-                    (session_name(self._request_id),),
-                )
+        with self._connect_to_cancel() as connection, connection.cursor() as cursor:
+            cancel_session(cursor, _lock_session_name(self._request_id))
 
     @property
     def _load_key(self) -> str:
@@ -123,7 +132,9 @@ class RestoreLock:
 
 
 @contextmanager
-def restore_lock(connection: Connection, table: QualifiedName, day: date, *, request_id: str) -> Iterator[RestoreLock]:
+def restore_lock(
+    connection: Connection, table: QualifiedName, day: date, *, request_id: str, connect_to_cancel: Connect
+) -> Iterator[RestoreLock]:
     """Hold the lock of a table's day while the body runs.
 
     Args:
@@ -131,6 +142,7 @@ def restore_lock(connection: Connection, table: QualifiedName, day: date, *, req
         table: the target.
         day: the archive's day.
         request_id: is shown in the session's application_name.
+        connect_to_cancel: opens a connection on which a statement of this one is canceled.
 
     Raises:
         RestoreInProgress: another restore holds it.
@@ -139,13 +151,17 @@ def restore_lock(connection: Connection, table: QualifiedName, day: date, *, req
         # The lock's session is idle while the load runs. The server must not end it for that.
         settings = DEAD_CLIENT_SETTINGS | {
             "idle_in_transaction_session_timeout": "0",
-            "application_name": f"{LOCK_APPLICATION_NAME}/{request_id}",
+            "application_name": _lock_session_name(request_id),
         }
         for name, value in settings.items():
             work.cursor.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
-        lock = RestoreLock(work.cursor, table, day, request_id)
+        lock = RestoreLock(work.cursor, table, day, request_id, connect_to_cancel)
         lock.take()
         yield lock
+
+
+def _lock_session_name(request_id: str) -> str:
+    return f"{LOCK_APPLICATION_NAME}/{request_id}"
 
 
 # How long to wait for other transactions to end, while the chunks to truncate are locked.

@@ -5,6 +5,7 @@ The restore writes it. Any other thread may read it, and may tell the restore to
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 
 from shared.errors import RestoreCanceled
 from shared.process import start_thread
+
+_log = logging.getLogger("restore_chunk")
 
 # How often a running statement is interrupted until it ends.
 _INTERRUPT_SECONDS = 0.5
@@ -25,7 +28,8 @@ class Progress:
         compressed_bytes: how much of the stored archive was read, in bytes. Starts over where it is read again.
         compressed_bytes_total: length of the stored archive, in bytes; None until it is known.
         csv_bytes: how much of the CSV was handed on to PostgreSQL, in bytes. Starts over likewise.
-        rows: how many rows of the archive were read; None until the first ones were. Starts over likewise.
+        records: how many records of the CSV were read; None until the first ones were. Starts over likewise.
+        has_header: whether the first of them is the header.
         loads: how often the load was begun.
         is_committed: whether the server has confirmed the load's COMMIT.
     """
@@ -37,7 +41,8 @@ class Progress:
         self.compressed_bytes = 0
         self.compressed_bytes_total: int | None = None
         self.csv_bytes = 0
-        self.rows: int | None = None
+        self.records: int | None = None
+        self.has_header = False
         self.loads = 0
         self.is_committed = False
         self._may_commit = False
@@ -68,6 +73,11 @@ class Progress:
         return stages | {"total": round(time.monotonic() - self._begin, 3)}
 
     @property
+    def rows(self) -> int | None:
+        """How many rows of the archive were read; None until the first ones were."""
+        return None if self.records is None else max(self.records - self.has_header, 0)
+
+    @property
     def percent(self) -> float | None:
         """How much of the stored archive was read, in percent; None until its length is known."""
         if not self.compressed_bytes_total:
@@ -77,9 +87,11 @@ class Progress:
     def cancel(self) -> None:
         """Tell the restore to stop. It rolls back; after its COMMIT began, this has no effect."""
         with self._lock:
-            if not self._canceled.is_set():
-                self._canceled.set()
-                start_thread(self._keep_interrupting, name="cancel")
+            if self._canceled.is_set():
+                return
+            self._canceled.set()
+        if not self._ended.is_set():
+            start_thread(self._keep_interrupting, name="cancel")
 
     @property
     def is_canceled(self) -> bool:
@@ -129,5 +141,12 @@ class Progress:
         while not self._ended.is_set():
             with self._lock:
                 if self._interrupt is not None:
-                    self._interrupt()
+                    self._try_to_interrupt(self._interrupt)
             self._ended.wait(_INTERRUPT_SECONDS)
+
+    @staticmethod
+    def _try_to_interrupt(interrupt: Callable[[], None]) -> None:
+        try:
+            interrupt()
+        except Exception:  # noqa: BLE001 - the next try may come through
+            _log.warning("an interrupt of a canceled restore failed", exc_info=True)

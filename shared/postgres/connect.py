@@ -132,6 +132,24 @@ def session_name(request_id: str) -> str:
     return f"{APPLICATION_NAME}/{request_id}"
 
 
+def cancel_session(cursor: Cursor, name: str) -> None:
+    """End the statement that runs in another session of this role.
+
+    The session is found by its name: behind a pooler, libpq does not know the process id of the server. psycopg2's own
+    `connection.cancel()` is not used: it holds Python's lock while it waits for the network (read: psyco_conn_cancel in
+    psycopg/connection_type.c).
+
+    Args:
+        cursor: of another session.
+        name: the `application_name` of the session that runs the statement.
+    """
+    # pg_stat_activity stays as it was first seen for the length of a transaction.
+    cursor.execute("SELECT pg_catalog.pg_stat_clear_snapshot()")
+    cursor.execute(
+        "SELECT pg_catalog.pg_cancel_backend(pid) FROM pg_catalog.pg_stat_activity WHERE application_name = %s", (name,)
+    )
+
+
 @dataclass(frozen=True)
 class Limits:
     """How long a server may take, in seconds.

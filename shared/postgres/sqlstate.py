@@ -180,7 +180,11 @@ def translated(
         yield
     except psycopg2.Error as exc:
         if (ended_by := cause()) is not None:
-            raise ended_by from exc
+            try:
+                raise ended_by from exc
+            finally:
+                # Else the error would keep this frame, and the frame the error.
+                del ended_by
         if rows is None:
             raise database_error(exc) from exc
         raise rejected_row(exc, relation=rows.relation, columns=rows.columns, show_row_data=rows.show_row_data) from exc

@@ -19,7 +19,7 @@ from shared.load.load import Day, Skipped, load_day
 from shared.load.locks import restore_lock
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
-from shared.postgres.connect import Limits, connect, session_name
+from shared.postgres.connect import APPLICATION_NAME, Limits, cancel_session, connect, session_name
 from shared.postgres.endpoint import Endpoint
 from shared.postgres.transaction import transaction
 from shared.restore.access import authorize
@@ -66,28 +66,37 @@ def restore(request: RestoreRequest, settings: Settings, report: Report) -> None
 def _restore(request: RestoreRequest, settings: Settings, endpoint: Endpoint, csv: CsvSource, report: Report) -> None:
     progress = report.progress
     names = _file_columns(request, csv.head)
-    connect_again = partial(
-        connect,
-        endpoint,
-        Limits(settings.pg_connect_timeout_seconds, settings.pg_statement_timeout_seconds),
-        application_name=session_name(report.request_id),
-        check=progress.check,
-    )
+    limits = Limits(settings.pg_connect_timeout_seconds, settings.pg_statement_timeout_seconds)
+    session = session_name(report.request_id)
+    connect_again = partial(connect, endpoint, limits, application_name=session, check=progress.check)
+    # Of the same length of patience, but not to be canceled itself.
+    connect_to_cancel = partial(connect, endpoint, limits, application_name=f"{APPLICATION_NAME} cancel")
+
+    def cancel_dry_run() -> None:
+        with connect_to_cancel() as other, other.cursor() as cursor:
+            cancel_session(cursor, session)
+
     with ExitStack() as stack:
         with progress.stage("connect"):
             connection = stack.enter_context(connect_again())
         if request.dry_run:
             with (
-                progress.interruptible(connection.cancel),
+                progress.interruptible(cancel_dry_run),
                 transaction(connection, "REPEATABLE READ READ ONLY") as work,
             ):
                 examine(work.cursor, request, settings, names, csv, report)
             return
 
         with progress.stage("connect"):
-            session = stack.enter_context(connect_again())
+            own = stack.enter_context(connect_again())
             lock = stack.enter_context(
-                restore_lock(session, request.target_table, request.archive.day, request_id=report.request_id)
+                restore_lock(
+                    own,
+                    request.target_table,
+                    request.archive.day,
+                    request_id=report.request_id,
+                    connect_to_cancel=connect_to_cancel,
+                )
             )
         day = Day(
             request,
@@ -114,6 +123,7 @@ def _restore(request: RestoreRequest, settings: Settings, endpoint: Endpoint, cs
 def _unpacked(request: RestoreRequest, settings: Settings, report: Report) -> Iterator[CsvSource]:
     """Unpack the archive: completely, before the connection to the database; or as a stream."""
     copy = request.copy_
+    report.progress.has_header = copy.csv_options.has_header
     with ExitStack() as stack:
         with report.progress.stage("download"), ExitStack() as download:
             archive = download.enter_context(open_archive(request.archive, settings, report.progress))

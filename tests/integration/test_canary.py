@@ -58,6 +58,7 @@ ELSEWHERE = {
     "ArchiveNotReadable",
     "CaggNotFound",
     "CommitOutcomeUnknown",
+    "ReplacementTooSmall",
     "RestoreCanceled",
     "CsvOptionRejected",
     "DatabaseDiskFull",

@@ -53,7 +53,7 @@ def test_the_lines_at_the_start_and_meanwhile() -> None:
     report = Report("id", archive_url="u", database="d", target_table="s.t", mode="direct")
     assert start_line(report) == "restore-start request_id=id archive=u database=d target=s.t mode=direct"
     report.progress.compressed_bytes, report.progress.compressed_bytes_total = 1_260_000, 5_040_000
-    report.progress.rows = 7
+    report.progress.records, report.progress.has_header = 8, True
     with report.progress.stage("copy"):
         line = progress_line(report)
     assert line.startswith("restore-progress request_id=id stage=copy percent=25.0 mb=1.3 rows=7 seconds=")

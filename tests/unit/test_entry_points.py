@@ -1,0 +1,27 @@
+"""The functions have the form that Microsoft's worker takes."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import typing
+from pathlib import Path
+
+import azure.functions as func
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FUNCTIONS = sorted(path.parent for path in ROOT.glob("*/function.json"))
+
+
+@pytest.mark.parametrize("folder", FUNCTIONS, ids=lambda folder: folder.name)
+def test_every_parameter_is_a_binding_or_the_context(folder: Path) -> None:
+    """Otherwise the worker raises FunctionLoadError (azure_functions_runtime_v1 1.2, functions.py)."""
+    settings = json.loads((folder / "function.json").read_text())
+    bindings = {one["name"] for one in settings["bindings"]}
+    main = getattr(importlib.import_module(folder.name), settings["entryPoint"])
+    extra = set(inspect.signature(main).parameters) - bindings
+    assert extra <= {"context"}
+    if extra:
+        assert typing.get_type_hints(main)["context"] is func.Context
