@@ -14,13 +14,14 @@ from shared.api.log_line import log_line, progress_line, start_line
 from shared.api.parse import parse_request
 from shared.api.render import error_answer, success_answer
 from shared.errors import InternalError, RestoreError
+from shared.log_redaction import OUR_LOGGER
 from shared.model.answer import Answer, ErrorAnswer
 from shared.model.report import Report
 from shared.process import invocation, start_thread
 from shared.restore.restore import restore
 from shared.settings import load_settings
 
-_log = logging.getLogger("restore_chunk")
+_log = logging.getLogger(OUR_LOGGER)
 
 
 @dataclass(frozen=True)

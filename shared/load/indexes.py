@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from shared.errors import DatabaseError, InternalError, TargetLocked
 from shared.load.plan import Fallback
 from shared.load.target import Target, chunks_of_day
+from shared.log_redaction import OUR_LOGGER
 from shared.model.results import IndexOutcome, KeptIndex
 from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import INTERRUPTIONS, sqlstate_of, translated
@@ -19,14 +20,14 @@ from shared.timescale.chunks import Chunk
 from shared.timescale.indexes.deferred import Build, DeferredIndexes
 from shared.timescale.indexes.eligibility import table_rule
 
-_log = logging.getLogger("restore_chunk")
+_log = logging.getLogger(OUR_LOGGER)
 
 
 class DayIndexes:
     """The indexes of the day's chunks, while one load fills them.
 
     Attributes:
-        wants_first_row: whether a single row is to be brought in first, and `look` to be called after it.
+        wants_first_row: whether a single row is to be brought in first, and `drop_on_new_chunks` to be called after it.
         are_dropped: whether any index is dropped at this moment.
     """
 
@@ -60,7 +61,7 @@ class DayIndexes:
         """Whether the rows come in two parts or without indexes: then an error names no line, or another one."""
         return self._first_came or self.are_dropped
 
-    def look(self, *, first_came: bool) -> None:
+    def drop_on_new_chunks(self, *, first_came: bool) -> None:
         """Drop the indexes of the chunks that the first row has made.
 
         Args:

@@ -278,16 +278,16 @@ def _look_ahead(lock: RestoreLock, day: Day) -> _Ahead | Skipped:
             whole = chunks_inside(looking, target.table, target.window) if day.policy == "replace" else ()
             if why_not_truncate(looking, target.table, whole) is not None:
                 whole = ()
-        is_skipped = _is_skipped(day, target, before)
-        if seen is not None and not is_skipped:
+        skips = _skips_or_refuses(day, target, before)
+        if seen is not None and not skips:
             _refuse_inherited(looking, day, target)
-        if not is_skipped:
+        if not skips:
             copies_beside = _copies_beside(looking, day, target, before)
             refuse_missing(missing_rights(looking, day.request, target, None if seen is None else seen.rows))
-    return Skipped(target, before.rows) if is_skipped else _Ahead(target, before, whole, copies_beside)
+    return Skipped(target, before.rows) if skips else _Ahead(target, before, whole, copies_beside)
 
 
-def _is_skipped(day: Day, target: Target, before: Count) -> bool:
+def _skips_or_refuses(day: Day, target: Target, before: Count) -> bool:
     """Whether a day that is not empty is left as it is.
 
     Raises:
@@ -357,7 +357,7 @@ def _count_before(load: Cursor, day: Day, target: Target) -> tuple[Count | None,
         return None, ()
     with day.progress.stage("verify"):
         before = count_window(load, target.table, target.window)
-        if _is_skipped(day, target, before):
+        if _skips_or_refuses(day, target, before):
             raise TargetChanged
         # Staging appends by default since it skips conflicts; without a unique index there are none to skip.
         is_default = day.request.destination.on_existing is None and day.policy == "append"

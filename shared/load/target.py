@@ -51,7 +51,7 @@ class Target:
     Attributes:
         table: where the rows go.
         like: what a staging table is made like; `table`, unless the request names another one.
-        plan: where each column of the file goes.
+        columns: where each column of the file goes.
         window: the archive's day in the time column's type; None where the table has no such column.
         chunks: the chunks over the day.
         warnings: what the caller should know of it although the rows are in.
@@ -59,7 +59,7 @@ class Target:
 
     table: Table
     like: Table
-    plan: ColumnPlan
+    columns: ColumnPlan
     window: Window | None
     chunks: tuple[Chunk, ...]
     warnings: tuple[Notice, ...] = ()
@@ -247,10 +247,10 @@ def missing_rights(
         rows_existing: rows of the day; None where they were not counted.
     """
     missing = find_missing(cursor, list(_checks(request, target, rows_existing)))
-    missing += missing_sequences(cursor, target.table, target.plan.defaulted)
+    missing += missing_sequences(cursor, target.table, target.columns.defaulted)
     if request.destination.mode == "staging" and target.like.oid != target.table.oid:
         # The staging table has the other one's defaults.
-        defaulted = [column.name for column in target.like.columns if column.name not in target.plan.file_columns]
+        defaulted = [column.name for column in target.like.columns if column.name not in target.columns.file_columns]
         missing += missing_sequences(cursor, target.like, defaulted)
     return missing
 
@@ -272,7 +272,7 @@ def _checks(request: RestoreRequest, target: Target, rows_existing: int | None) 
     # Without a window, "error" looks whether the table is empty.
     if (request.verify or policy != "append") if target.window is not None else policy == "error":
         yield from to_read(table)
-    yield from to_write(table, target.plan.loaded, target.chunks)
+    yield from to_write(table, target.columns.loaded, target.chunks)
     if destination.mode == "staging":
         yield from to_stage(table, target.like)
     deletes = policy == "replace" and rows_existing != 0

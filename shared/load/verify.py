@@ -202,14 +202,14 @@ class Proof:
         self._csv = csv
         self._after: Count | None = None
 
-    def count_staged_outside(self, cursor: Cursor, staging: sql.Identifier) -> Count:
+    def refuse_staged_outside(self, cursor: Cursor, staging: sql.Identifier) -> Count:
         """Count the staged rows that are not of the archive's day, before they go on.
 
         Raises:
             RowsOutsideWindow: there are some, and the request does not allow them.
         """
         target = self._target
-        if not self._request.verify or target.window is None or target.table.time_column not in target.plan.loaded:
+        if not self._request.verify or target.window is None or target.table.time_column not in target.columns.loaded:
             return Count(0)
         outside = count_staged_outside(cursor, target.table, staging, target.window)
         if self._request.destination.rows_outside_window == "error":

@@ -19,6 +19,7 @@ from dateutil.parser import isoparse
 
 from shared.errors import ConfigurationError, InvalidArchiveUrl, StorageHostNotAllowed
 from shared.identity import CLOUDS, PUBLIC, Cloud
+from shared.names import MAX_NAME_BYTES
 from shared.secret import Secret
 
 # The three kinds of SAS that a blob can have, and the parameters of each:
@@ -128,9 +129,6 @@ _FILE_NAME = re.compile(r"(?P<name>.+)\.(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})\.csv
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 # C0, DEL and C1: no name needs them, and they can forge log lines.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# NAMEDATALEN - 1: PostgreSQL truncates a longer name with only a NOTICE.
-# https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS
-_IDENTIFIER_BYTES = 63
 
 
 @dataclass(frozen=True)
@@ -318,9 +316,9 @@ def _check_identifier(kind: str, name: str) -> None:
             " and .../<database>/<schema>/<table>.<YYYY-MM-DD>.csv.gz",
         )
     size = len(name.encode("utf-8"))
-    if size > _IDENTIFIER_BYTES:
+    if size > MAX_NAME_BYTES:
         raise InvalidArchiveUrl(
-            f"the {kind} in adls_url has {size} bytes, more than the {_IDENTIFIER_BYTES} of a PostgreSQL name"
+            f"the {kind} in adls_url has {size} bytes, more than the {MAX_NAME_BYTES} of a PostgreSQL name"
         )
 
 

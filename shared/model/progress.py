@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from shared.errors import RestoreCanceled
+from shared.log_redaction import OUR_LOGGER
 from shared.process import start_thread
 
-_log = logging.getLogger("restore_chunk")
+_log = logging.getLogger(OUR_LOGGER)
 
 # How often a running statement is interrupted until it ends.
 _INTERRUPT_SECONDS = 0.5

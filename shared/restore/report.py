@@ -9,7 +9,7 @@ from shared.model.report import Report
 
 def note_target(report: Report, target: Target) -> None:
     """Note what the target is. It is looked up more than once, and the last look counts."""
-    table, plan = target.table, target.plan
+    table, plan = target.table, target.columns
     report.target_table = str(table)
     if table.timescaledb is not None:
         report.edition, report.timescaledb_version = table.timescaledb.edition, table.timescaledb.version

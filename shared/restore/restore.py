@@ -17,6 +17,7 @@ from shared.errors import RestoreCanceled, RestoreError
 from shared.load.columns import file_columns
 from shared.load.load import Day, Skipped, load_day
 from shared.load.locks import restore_lock
+from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.postgres.connect import APPLICATION_NAME, Limits, cancel_session, connect, session_name
@@ -28,7 +29,7 @@ from shared.restore.dry_run import examine
 from shared.restore.report import note_loaded, note_target
 from shared.settings import Settings
 
-_log = logging.getLogger("restore_chunk")
+_log = logging.getLogger(OUR_LOGGER)
 
 
 def restore(request: RestoreRequest, settings: Settings, report: Report) -> None:

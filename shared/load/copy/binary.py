@@ -19,6 +19,7 @@ from shared.csvfile.prefetch import prefetch
 from shared.csvfile.scan import rows_of
 from shared.csvfile.source import CopyReader, CsvSource, FirstRow
 from shared.errors import DatabaseError, DataRejected
+from shared.load.copy.text import COPY_BLOCK_BYTES, column_list
 from shared.load.plan import Fallback
 from shared.model.results import KeptIndex
 from shared.postgres.connect import Cursor
@@ -30,7 +31,6 @@ from shared.timescale.table import Column, Table
 _SAMPLE_BYTES = MIB
 # How far the encoder may run ahead of the COPY: a few blocks.
 _AHEAD_BYTES = 4 * MIB
-_COPY_BLOCK_BYTES = 256 * 1024
 # Settings on which the encoder relies. Text in a binary row is in the client's encoding, whatever COPY's own option
 # says, and a time without a zone is UTC. The server reports both settings unasked.
 _SESSION = {"client_encoding": "UTF8", "TimeZone": "UTC"}
@@ -129,7 +129,7 @@ def copy_in_binary(
     from shared.binary.encoder import BinaryRows  # noqa: PLC0415 - see above
 
     names = into or [column.name for column in columns]
-    statement = _COPY.format(table, sql.SQL(", ").join(map(sql.Identifier, names)))
+    statement = _COPY.format(table, column_list(names))
     rows = BinaryRows(columns, options if first is None else options.without_header)
     with (
         csv.open() as plain,
@@ -138,7 +138,7 @@ def copy_in_binary(
         reader = CopyReader(encoded)
         try:
             with translated(CopiedRows(table.strings[-1], names), cause=reader.take_error):
-                cursor.copy_expert(statement, reader, _COPY_BLOCK_BYTES)
+                cursor.copy_expert(statement, reader, COPY_BLOCK_BYTES)
         except NotEncodable as exc:
             raise Fallback(text_because=str(exc)) from exc
         except DatabaseError as exc:

@@ -97,11 +97,11 @@ class Transfer:
 
     @property
     def _columns(self) -> tuple[Column, ...]:
-        return columns_of_file(self.target.plan.file_columns, self.target.table, self.target.like)
+        return columns_of_file(self.target.columns.file_columns, self.target.table, self.target.like)
 
     def _copy_direct(self, text_because: str | None) -> Transferred:
         first = self._copy_first_row() if self.indexes.wants_first_row else None
-        table, names, options = self.target.table, self.target.plan.file_columns, self.request.copy_.csv_options
+        table, names, options = self.target.table, self.target.columns.file_columns, self.request.copy_.csv_options
         already = 0 if first is None else first.rows
         if text_because is None:
             taken = copy_in_binary(self.cursor, table.identifier, self._columns, options, self.csv, first=first)
@@ -118,26 +118,26 @@ class Transfer:
         options, file = self.request.copy_.csv_options, self.csv.head
         size = first_row_length(file, options.dialect, has_header=options.has_header)
         if size is None:
-            self.indexes.look(first_came=False)
+            self.indexes.drop_on_new_chunks(first_came=False)
             return None
         file.seek(bom_length(file, options.dialect))
         reader = CopyReader(iter([file.read(size)]))
         file.seek(0)
-        names = self.target.plan.file_columns
+        names = self.target.columns.file_columns
         rows = copy_into(
             self.cursor, self.target.table.identifier, names, options, reader, show_row_data=self.show_row_data
         )
-        self.indexes.look(first_came=True)
+        self.indexes.drop_on_new_chunks(first_came=True)
         return FirstRow(size, rows)
 
     def _by_staging(self, text_because: str | None, proof: Proof) -> Transferred:
         target = self.target
         with self.progress.stage("copy"):
-            staging = make_staging(self.cursor, target.table, target.like, target.plan.file_columns, self.token)
+            staging = make_staging(self.cursor, target.table, target.like, target.columns.file_columns, self.token)
             staged = self._copy_staged(staging, text_because)
         self._check_expected(staged)
         with self.progress.stage("verify"):
-            outside = proof.count_staged_outside(self.cursor, staging.identifier)
+            outside = proof.refuse_staged_outside(self.cursor, staging.identifier)
         with self.progress.stage("insert"):
             inserted, skips_conflicts = self._insert(staging)
             drop_staging(self.cursor, staging)
@@ -168,13 +168,13 @@ class Transfer:
         omitted if no conflict is likely, and a conflict raises `Fallback`. While indexes are dropped, ON CONFLICT finds
         nothing; a conflict then shows when the index cannot be built.
         """
-        columns, table, show = self.target.plan.loaded, self.target.table, self.show_row_data
+        columns, table, show = self.target.columns.loaded, self.target.table, self.show_row_data
         insert = partial(insert_staged, self.cursor, table, staging, columns, show_row_data=show)
         rows, first = 0, None
         if self.indexes.wants_first_row:
             first = first_staged(self.cursor, staging)
             rows = 0 if first is None else insert(only=first)
-            self.indexes.look(first_came=first is not None)
+            self.indexes.drop_on_new_chunks(first_came=first is not None)
         skips = self.may_conflict and not self.indexes.are_dropped
         try:
             return rows + insert(but=first, skips_conflicts=skips), skips

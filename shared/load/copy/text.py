@@ -137,7 +137,7 @@ def collect_rejects(cursor: Cursor) -> Iterator[Rejects]:
 
 
 # The size of psycopg2's reads. Below 64 KiB its own overhead becomes noticeable.
-_COPY_BLOCK_BYTES = 256 * 1024
+COPY_BLOCK_BYTES = 256 * 1024
 
 
 def copy_into(
@@ -174,7 +174,7 @@ def copy_into(
     """
     statement = copy_statement(table, columns, options, renamed, skip_errors=skip_errors)
     with translated(CopiedRows(table.strings[-1], columns, show_row_data), cause=reader.take_error):
-        cursor.copy_expert(statement, reader, _COPY_BLOCK_BYTES)
+        cursor.copy_expert(statement, reader, COPY_BLOCK_BYTES)
     return cursor.rowcount
 
 
