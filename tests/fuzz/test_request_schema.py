@@ -48,6 +48,7 @@ BY_TYPE: dict[str, Callable[[dict[str, Any]], st.SearchStrategy[Any]]] = {
     "boolean": lambda _: st.booleans(),
     "string": lambda _: TEXT,
     "integer": lambda schema: st.integers(schema.get("minimum", -(2**70)), schema.get("maximum", 2**70)),
+    "number": lambda schema: st.floats(schema.get("minimum"), schema.get("maximum"), allow_nan=False),
     "array": lambda schema: st.lists(from_schema(schema["items"]), min_size=schema.get("minItems", 0), max_size=4),
     "object": an_object,
 }
