@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from shared.csvfile.source import CsvSource
 from shared.errors import Fault, TargetLocked, WindowNotEmpty
 from shared.load.copy.rows import Transfer
+from shared.load.counts import count_in_children, count_window
 from shared.load.indexes import DayIndexes
 from shared.load.locks import Connect, RestoreLock, lock_chunks, no_other_transactions, try_lock_for_truncate
 from shared.load.plan import Fallback, LoadPlan, TargetChanged
 from shared.load.replace import delete_day, truncate
 from shared.load.target import Target, chunks_of_day, find_target, missing_rights, refuse_missing
-from shared.load.verify import Proof, count_in_children, count_window, inherited
+from shared.load.verify import Proof, inherited
 from shared.model.answer import Outcomes
 from shared.model.progress import Progress
 from shared.model.request import RestoreRequest

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from psycopg2 import sql
 
 from shared.errors import VerificationFailed
-from shared.load.verify import count_window
+from shared.load.counts import count_window
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint

@@ -1,1 +1,1 @@
-"""PostgreSQL: connect, transactions, savepoints, errors. Knows no TimescaleDB."""
+"""PostgreSQL: connect, sessions, transactions, savepoints, errors. Knows no TimescaleDB."""

@@ -7,7 +7,7 @@ from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.model.results import CaggStep, ChunkStep, summary
 from shared.postgres.connect import Connection
-from shared.postgres.savepoint import limit_session
+from shared.postgres.session import limit_session
 from shared.settings import Settings
 from shared.timescale.caggs import caggs_available, refresh
 from shared.timescale.compression import recompress

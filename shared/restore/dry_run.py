@@ -9,8 +9,9 @@ from shared.csvfile.scan import rows_of
 from shared.csvfile.source import CsvSource
 from shared.errors import MissingRight, lacks
 from shared.load.copy.text import is_supported
+from shared.load.counts import count_in_children, count_window
 from shared.load.target import Target, find_target, missing_rights
-from shared.load.verify import count_in_children, count_window, inherited, too_small
+from shared.load.verify import inherited, too_small
 from shared.model.answer import CaggWindow, PlannedCagg, PlannedChunk, Problem, failure
 from shared.model.report import Report
 from shared.model.request import RestoreRequest

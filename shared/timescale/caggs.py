@@ -21,7 +21,8 @@ from shared.model.results import CaggStep
 from shared.model.window import TimeKind, TimeValue, Window, iso
 from shared.names import QualifiedName, parse_qualified_name
 from shared.postgres.connect import Connection, Cursor
-from shared.postgres.savepoint import Attempt, attempt_after_commit
+from shared.postgres.savepoint import Attempt
+from shared.postgres.session import attempt_after_commit
 from shared.timescale.chunks import range_columns
 from shared.timescale.privileges import explained, to_refresh
 from shared.timescale.table import Table, TimescaleDB

@@ -39,7 +39,8 @@ from psycopg2 import sql
 from shared.errors import DatabaseFailed
 from shared.model.results import ChunkStep
 from shared.postgres.connect import Connection, Cursor
-from shared.postgres.savepoint import Attempt, attempt_after_commit, attempt_in_savepoint, local_settings, savepoint
+from shared.postgres.savepoint import Attempt, attempt_in_savepoint, savepoint
+from shared.postgres.session import attempt_after_commit, local_settings
 from shared.timescale.chunks import Chunk, chunk_oid, is_own
 from shared.timescale.privileges import Check, explained, to_compress
 from shared.timescale.table import Table, TimescaleDB

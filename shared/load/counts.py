@@ -1,0 +1,120 @@
+"""Counts of the day's rows, and of the rows that the load itself brought.
+
+All counts come from one REPEATABLE READ snapshot. In that isolation the load sees its own rows and no other
+session's new ones, so the difference is exact while others write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg2 import sql
+
+from shared.model.results import Count
+from shared.model.window import Window
+from shared.postgres.connect import Cursor
+from shared.timescale.chunks import Chunk, written_chunks
+from shared.timescale.table import Table, inside, within
+
+_OWN = sql.SQL("xmin = pg_catalog.pg_current_xact_id()::xid")
+
+
+def count_window(cursor: Cursor, table: Table, window: Window) -> Count:
+    """Count the target's rows in the archive's day."""
+    cursor.execute(
+        sql.SQL("SELECT count(*), min({time}), max({time}) FROM {table} WHERE {inside}").format(
+            time=_time(table), table=table.own_rows, inside=inside(table, window)
+        )
+    )
+    return _count(cursor)
+
+
+def count_in_children(cursor: Cursor, table: Table, window: Window) -> int:
+    """Count the rows of the day in tables that inherit from a plain one: a query of it shows them as its own."""
+    if not table.has_children:
+        return 0
+    cursor.execute(
+        sql.SQL("SELECT count(*) FROM {} WHERE {}").format(table.identifier, inside(table, window)),
+    )
+    return _count(cursor).rows - count_window(cursor, table, window).rows
+
+
+def count_staged_outside(cursor: Cursor, table: Table, staging: sql.Identifier, window: Window) -> Count:
+    """Count the staged rows that are outside the day. A row without a time is none of them: the target decides."""
+    # What the staging table is made like may have another type there than the target.
+    time = sql.SQL("{}::{}").format(_time(table), table.time_sql)
+    condition = within(sql.Identifier("t"), window)
+    cursor.execute(
+        sql.SQL(
+            "SELECT count(*), {first}, {last} FROM (SELECT {time} AS t FROM {staging}) AS rows WHERE NOT ({condition})"
+        ).format(time=time, staging=staging, condition=condition, **_bounds(window))
+    )
+    return _count(cursor)
+
+
+def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, tuple[Chunk, ...]]:
+    """Count the rows that this transaction brought outside a window, and name their chunks.
+
+    They are found by `xmin`, only in relations on which the transaction holds a writer's lock. Rows that
+    `decompress_chunk` or a DELETE decompressed have another `xmin`: both run in savepoints, which have transaction
+    ids of their own.
+
+    Args:
+        cursor: in the load's transaction, outside savepoints.
+        table: the target.
+        outside: the window.
+    """
+    chunks = written_chunks(cursor, table)
+    if table.hypertable_id is not None and not chunks:
+        return Count(0), ()
+    # ONLY: the rows that a compressed chunk holds compressed are not ours, and have no xmin.
+    relations: list[sql.Composable] = [
+        sql.SQL("ONLY {}").format(sql.Identifier(chunk.schema, chunk.name)) for chunk in chunks
+    ]
+    own = sql.SQL("SELECT {time} AS t FROM {relation} WHERE {own} AND NOT ({inside})")
+    parts = [
+        own.format(time=_time(table), relation=relation, own=_OWN, inside=inside(table, outside))
+        for relation in (relations or [table.own_rows])
+    ]
+    cursor.execute(
+        sql.SQL("SELECT count(*), {first}, {last} FROM ({parts}) AS own").format(
+            parts=sql.SQL(" UNION ALL ").join(parts), **_bounds(outside)
+        )
+    )
+    return _count(cursor), chunks
+
+
+def count_beside_own(cursor: Cursor, table: Table, chunks: Sequence[Chunk], outside: Window) -> int:
+    """Count the rows that were there before at the times of this transaction's own rows outside a window."""
+    total = 0
+    for chunk in chunks:
+        name = sql.Identifier(chunk.schema, chunk.name)
+        own = sql.SQL("SELECT {time} FROM ONLY {name} WHERE {own} AND NOT ({inside})").format(
+            time=_time(table), name=name, own=_OWN, inside=inside(table, outside)
+        )
+        cursor.execute(
+            sql.SQL(
+                "SELECT (SELECT count(*) FROM {name} WHERE {time} IN ({own})) - (SELECT count(*) FROM ({own}) AS mine)"
+            ).format(name=name, time=_time(table), own=own)
+        )
+        row = cursor.fetchone()
+        total += 0 if row is None else row[0]
+    return total
+
+
+def _bounds(window: Window) -> dict[str, sql.Composable]:
+    """Write the first and last time, brought to what Python can hold: no infinity, no year 0 or 10000."""
+    bounds = {"first": sql.SQL("min(t)"), "last": sql.SQL("max(t)")}
+    if window.kind == "integer":
+        return {**bounds}
+    held = sql.SQL("CASE WHEN count(*) > 0 THEN least(greatest({}, '0001-01-02'), '9999-12-30') END")
+    return {name: held.format(bound) for name, bound in bounds.items()}
+
+
+def _time(table: Table) -> sql.Identifier:
+    return sql.Identifier(table.time_column or "")
+
+
+def _count(cursor: Cursor) -> Count:
+    row = cursor.fetchone()
+    return Count(*row) if row is not None else Count(0)
