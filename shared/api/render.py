@@ -38,7 +38,9 @@ def success_answer(report: Report) -> Answer:
         "columns_loaded": list(report.columns_loaded),
         "columns_ignored": list(report.columns_ignored),
         "columns_defaulted": list(report.columns_defaulted),
+        "rows_read": report.rows_read,
         "rows_loaded": report.rows_loaded,
+        "rows_skipped": report.rows_skipped,
         **_occasional(report),
         "verification": None if report.verification is None else _counted(report.verification),
         "source": {
@@ -85,8 +87,6 @@ def _known(fact: T | None) -> T:
 
 def _occasional(report: Report) -> Occasional:
     answer: Occasional = {}
-    if report.rows_inserted is not None:
-        answer |= {"rows_inserted": report.rows_inserted, "rows_skipped": _known(report.rows_skipped)}
     if report.rows_removed is not None:
         answer |= {"rows_removed": report.rows_removed, "removed_by": _known(report.removed_by)}
     if report.rejected is not None:

@@ -477,7 +477,7 @@ def _warnings_of(transferred: Transferred, removed: Removed | None) -> list[Noti
     if transferred.rejected is not None and transferred.rejected.rows:
         message = f"{transferred.rejected.rows} rows could not be parsed and were left out"
         warnings.append(Notice("RowsRejected", message))
-    if removed is not None and not transferred.rows:
+    if removed is not None and not transferred.rows_read:
         warnings.append(
             Notice("ReplacedByNothing", f"{removed.rows} rows were removed, and the archive holds none"),
         )

@@ -44,7 +44,7 @@ def refuse_difference(*, before: int, after: int, added: int) -> None:
         VerificationFailed: `after - before` is not `added`; the detail holds the counts.
     """
     if after - before != added:
-        facts = {"rows_before": before, "rows_after": after, "rows_added": added}
+        facts = {"rows_before": before, "rows_after": after, "rows_loaded": added}
         message = f"the day held {before} rows before and {after} after, but {added} were added"
         raise VerificationFailed(message, details=[Fault("VerificationFailed", message, info=tuple(facts.items()))])
 
@@ -124,7 +124,7 @@ class Proof:
         if window is None or before is None:
             return Verified(None, window)
         self._after = after = count_window(cursor, table, window)
-        added, kept = transferred.added, 0 if self._is_removed else before.rows
+        added, kept = transferred.rows_loaded, 0 if self._is_removed else before.rows
         outside = Count(0)
         chunks: tuple[Chunk, ...] = ()
         # A shortfall means rows fell outside the day or were dropped. A trigger can hide a shortfall by adding rows.
@@ -146,7 +146,7 @@ class Proof:
             return
         after = count_window(cursor, self._target.table, window) if self._after is None else self._after
         # Rows of another day, or those that a trigger adds, are not the archive's rows of the day.
-        came, before = min(transferred.added, after.rows), self._before.rows
+        came, before = min(transferred.rows_loaded, after.rows), self._before.rows
         if not destination.may_replace(before, came):
             facts = {"rows_before": before, "rows_in_archive": self._rows_in_archive}
             message = too_small(before, came, destination.min_rows_ratio)
@@ -169,25 +169,23 @@ class Proof:
 
     def _compare_with_archive(self, cursor: Cursor, transferred: Transferred) -> None:
         """Refuse a load that took fewer rows than the archive holds. COPY does not count what a trigger drops."""
-        rows_read, records = transferred.rows_read, self._rows_in_archive
-        if rows_read != records and not self._ends_at_marker(cursor, rows_read, records):
-            self._refuse(f"the archive holds {records} rows, but PostgreSQL took {rows_read}", transferred, records)
+        seen, records = transferred.rows_seen, self._rows_in_archive
+        if seen != records and not self._ends_at_marker(cursor, seen, records):
+            self._refuse(f"the archive holds {records} rows, but PostgreSQL took {seen}", transferred, records)
         # A trigger or a rule drops rows as well.
         skips = transferred.skips_conflicts and has_unique_index(cursor, self._target.table)
-        if transferred.skipped and not skips:
-            message = f"{transferred.skipped} rows were dropped, although no row can be in conflict"
+        if transferred.rows_skipped and not skips:
+            message = f"{transferred.rows_skipped} rows were dropped, although no row can be in conflict"
             self._refuse(message, transferred, records)
 
-    def _ends_at_marker(self, cursor: Cursor, rows_read: int, records: int) -> bool:
+    def _ends_at_marker(self, cursor: Cursor, seen: int, records: int) -> bool:
         r"""Whether the one missing row is a line `\.` at the file's end, which PostgreSQL before 18 leaves out."""
         return (
-            self._csv.ends_with_marker is True
-            and rows_read == records - 1
-            and cursor.connection.server_version < 180000  # noqa: PLR2004
+            self._csv.ends_with_marker is True and seen == records - 1 and cursor.connection.server_version < 180000  # noqa: PLR2004
         )
 
     def _refuse(self, message: str, transferred: Transferred, records: int) -> None:
-        facts = {"rows_in_archive": records, "rows_loaded": transferred.rows}
+        facts = {"rows_in_archive": records, "rows_read": transferred.rows_read}
         raise VerificationFailed(message, details=[Fault("VerificationFailed", message, info=tuple(facts.items()))])
 
     def _judge_outside(self, cursor: Cursor, outside: Count, chunks: tuple[Chunk, ...]) -> None:

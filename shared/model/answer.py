@@ -156,10 +156,8 @@ class WarningNote(TypedDict):
 
 
 class Occasional(TypedDict, total=False):
-    """The fields that depend on the request: staging, replace, on_error, dry_run."""
+    """The fields that depend on the request: replace, on_error, dry_run."""
 
-    rows_inserted: int
-    rows_skipped: int
     rows_removed: int
     removed_by: Literal["truncate", "delete"]
     rows_rejected: int
@@ -178,7 +176,9 @@ class Answer(Occasional):
     columns_loaded: list[str]
     columns_ignored: list[str]
     columns_defaulted: list[str]
+    rows_read: int | None
     rows_loaded: int | None
+    rows_skipped: int | None
     verification: CountedRows | None
     source: Source
     copy: CopyOutcome | None
@@ -210,8 +210,8 @@ class Facts(TypedDict, total=False):
     rows_before: int
     rows_after: int
     rows_in_archive: int
+    rows_read: int
     rows_loaded: int
-    rows_added: int
 
 
 class ErrorDetail(Facts):

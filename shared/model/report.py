@@ -17,7 +17,7 @@ from shared.model.results import CaggStep, ChunkStep, Count, KeptIndex, Notice, 
 class Report:
     """What is known of one restore. What the load did is filled in once, after the COMMIT.
 
-    Sizes are bytes, counts are rows. `rows_inserted` and `rows_skipped` exist in staging mode only.
+    Sizes are bytes, counts are rows. `rows_read` is the sum of `rows_loaded` and `rows_skipped`.
     """
 
     request_id: str
@@ -41,8 +41,8 @@ class Report:
     columns_loaded: tuple[str, ...] = ()
     columns_ignored: tuple[str, ...] = ()
     columns_defaulted: tuple[str, ...] = ()
+    rows_read: int | None = None
     rows_loaded: int | None = None
-    rows_inserted: int | None = None
     rows_skipped: int | None = None
     rows_removed: int | None = None
     removed_by: Literal["truncate", "delete"] | None = None
@@ -63,7 +63,7 @@ class Report:
 
     def skip(self, rows: int) -> None:
         """Note that the day is left as it is."""
-        self.is_skipped, self.rows_loaded = True, 0
+        self.is_skipped, self.rows_read, self.rows_loaded, self.rows_skipped = True, 0, 0, 0
         self.verification = Verification(rows, Count(rows), 0, Count(0))
 
     def warn(self, code: str, message: str) -> None:

@@ -144,9 +144,9 @@ class Transferred:
         format: COPY's format.
         text_because: why the format is text; None if it is binary.
         waited_seconds: how long PostgreSQL waited for rows.
-        rows: number of rows that PostgreSQL accepted from the file.
+        rows_read: number of rows that PostgreSQL accepted from the file.
         rejected: rows that it skipped; None if it was not allowed to skip any.
-        inserted: number of rows inserted from staging into the target; None in direct mode.
+        rows_inserted: number of rows inserted from staging into the target; None in direct mode.
         skips_conflicts: whether that INSERT skipped conflicting rows.
         staged_outside: staged rows that are not in the archive's day.
     """
@@ -154,26 +154,26 @@ class Transferred:
     format: Literal["text", "binary"]
     text_because: str | None
     waited_seconds: float
-    rows: int
+    rows_read: int
     rejected: Rejected | None = None
-    inserted: int | None = None
+    rows_inserted: int | None = None
     skips_conflicts: bool = False
     staged_outside: Count = Count(0)
 
     @property
-    def rows_read(self) -> int:
-        """Number of the file's rows that PostgreSQL has read, accepted or skipped."""
-        return self.rows + (0 if self.rejected is None else self.rejected.rows)
+    def rows_seen(self) -> int:
+        """Number of the file's rows that PostgreSQL has parsed, accepted or rejected."""
+        return self.rows_read + (0 if self.rejected is None else self.rejected.rows)
 
     @property
-    def added(self) -> int:
-        """Number of rows that the target received."""
-        return self.rows if self.inserted is None else self.inserted
+    def rows_loaded(self) -> int:
+        """Number of rows that were added to the target."""
+        return self.rows_read if self.rows_inserted is None else self.rows_inserted
 
     @property
-    def skipped(self) -> int | None:
-        """Number of staged rows that were not inserted into the target; None in direct mode."""
-        return None if self.inserted is None else self.rows - self.inserted
+    def rows_skipped(self) -> int:
+        """Number of accepted rows that were not added to the target, because they are in conflict; 0 in direct mode."""
+        return self.rows_read - self.rows_loaded
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ def note_loaded(report: Report, loaded: Loaded) -> None:
     transferred, removed = loaded.transferred, loaded.removed
     report.format, report.text_because = transferred.format, transferred.text_because
     report.waited_seconds = transferred.waited_seconds
-    report.rows_loaded, report.rejected = transferred.rows, transferred.rejected
-    report.rows_inserted, report.rows_skipped = transferred.inserted, transferred.skipped
+    report.rows_read, report.rejected = transferred.rows_read, transferred.rejected
+    report.rows_loaded, report.rows_skipped = transferred.rows_loaded, transferred.rows_skipped
     report.indexes_deferred, report.indexes_kept = loaded.indexes.deferred, loaded.indexes.kept
     if removed is not None:
         report.rows_removed, report.removed_by = removed.rows, removed.by

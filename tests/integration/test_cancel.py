@@ -66,7 +66,7 @@ class Running:
     def check_canceled(self) -> None:
         assert isinstance(self.error, RestoreCanceled), self.error
         assert not self.report.progress.is_committed
-        assert self.report.rows_loaded is None
+        assert (self.report.rows_read, self.report.rows_loaded) == (None, None)
 
     def join(self) -> None:
         self._thread.join(30)

@@ -70,7 +70,8 @@ def test_a_restore_that_was_rolled_back_logs_no_rows(day: App, caplog: pytest.Lo
     assert answer.code == "RowsOutsideWindow"
     (line,) = lines(caplog, "restore")
     assert " outcome=RowsOutsideWindow error=" in line
-    assert "rows=" not in line
+    assert "rows_read=" not in line
+    assert "rows_loaded=" not in line
     assert "rows_removed=" not in line
 
 

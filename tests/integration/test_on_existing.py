@@ -53,7 +53,7 @@ def test_append_and_the_proof(app: App) -> None:
 def test_append_is_the_default_of_staging(app: App) -> None:
     table_with_a_day(app)
     body = restore(app, mode="staging").body
-    assert (body["rows_inserted"], body["rows_skipped"]) == (1, 1)
+    assert (body["rows_loaded"], body["rows_skipped"]) == (1, 1)
     assert body["verification"]["rows_loaded"] == 1
     assert values(app) == [-1, 1, 7, 8, -2]
 

@@ -68,7 +68,7 @@ def test_rows_that_cannot_be_parsed_are_left_out_and_counted(app: App) -> None:
     body = skipping(app, BAD, 2, expected_rows=4).body
     assert body["status"] == "ok_with_warnings"
     assert [warning["code"] for warning in body["warnings"]] == ["RowsRejected"]
-    assert (body["rows_loaded"], body["rows_inserted"], body["rows_rejected"]) == (2, 2, 2)
+    assert (body["rows_read"], body["rows_loaded"], body["rows_rejected"]) == (2, 2, 2)
     assert body["rejected_lines"] == [3, 4]
     assert app.database.fetch("SELECT v FROM {s}.t ORDER BY time") == [(1,), (4,)]
 

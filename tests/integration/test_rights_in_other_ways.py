@@ -49,7 +49,7 @@ def test_what_postgresql_would_allow_is_not_refused(app: App, way: str) -> None:
     case.run(*OTHER_WAYS[way])
     plan = case.restore(dry_run=True).body["dry_run"]
     assert ([right for right in plan["permissions_missing"] if right["needed"]], plan["problems"]) == ([], [])
-    assert case.restore().body["rows_inserted"] == 2
+    assert case.restore().body["rows_loaded"] == 2
     assert case.rows() == 2
 
 
@@ -91,7 +91,7 @@ def test_the_table_that_staging_is_made_like(app: App) -> None:
         error = case.restore(destination=like).body["error"]
         assert (error["details"][0]["right"], error["details"][0]["target"]) == (right, case.here(on))
         case.run(f"GRANT {right} ON {on} TO restore")
-    assert case.restore(destination=like).body["rows_inserted"] == 2
+    assert case.restore(destination=like).body["rows_loaded"] == 2
 
 
 def test_a_sequence_behind_a_function_is_the_functions_own(app: App) -> None:

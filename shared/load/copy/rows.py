@@ -141,7 +141,7 @@ class Transfer:
         with self.progress.stage("insert"):
             inserted, skips_conflicts = self._insert(staging)
             drop_staging(self.cursor, staging)
-        return replace(staged, inserted=inserted, skips_conflicts=skips_conflicts, staged_outside=outside)
+        return replace(staged, rows_inserted=inserted, skips_conflicts=skips_conflicts, staged_outside=outside)
 
     def _copy_staged(self, staging: Staging, text_because: str | None) -> Transferred:
         options, target = self.request.copy_.csv_options, self.target
@@ -188,5 +188,5 @@ class Transfer:
 
     def _check_expected(self, transferred: Transferred) -> None:
         expected = self.request.copy_.expected_rows
-        if expected is not None and transferred.rows_read != expected:
-            raise RowCountMismatch(f"the archive holds {transferred.rows_read} rows, but expected_rows is {expected}")
+        if expected is not None and transferred.rows_seen != expected:
+            raise RowCountMismatch(f"the archive holds {transferred.rows_seen} rows, but expected_rows is {expected}")

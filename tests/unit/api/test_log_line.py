@@ -56,4 +56,4 @@ def test_the_lines_at_the_start_and_meanwhile() -> None:
     report.progress.records, report.progress.has_header = 8, True
     with report.progress.stage("copy"):
         line = progress_line(report)
-    assert line.startswith("restore-progress request_id=id stage=copy percent=25.0 mb=1.3 rows=7 seconds=")
+    assert line.startswith("restore-progress request_id=id stage=copy percent=25.0 mb=1.3 rows_read=7 seconds=")
