@@ -1,11 +1,10 @@
-"""Gzip bytes -> plain bytes, by ISA-L, in bounded blocks. No Azure, no file.
+"""Gzip bytes -> plain bytes, by ISA-L, in bounded blocks and up to a limit. No Azure, no file.
 
 Every member is read, and an end is believed only if the last member's own trailer said so: what
 `zlib.decompressobj` leaves to its caller is where a day's second half gets lost.
 
-And no further than allowed: a small file can hold a thousand times its size. The bytes are handed to the inflater in
-small pieces, so that what was read and what came out of it can be compared all the way. Compared at the end, a gzip
-bomb would have filled the disk by then.
+A small file can hold a thousand times its size. So the inflater gets the bytes in small pieces, and what was read is
+compared with what came out of it all the way. Compared only at the end, a gzip bomb would have filled the disk by then.
 """
 
 from __future__ import annotations
@@ -18,8 +17,9 @@ from shared.errors import ArchiveCorrupt, ArchiveNotGzip, ArchiveTooLarge, Archi
 from shared.process import MIB
 
 _GZIP_WBITS = 31
-# What a call does not consume is copied for the next one: small pieces keep that copy small.
-_PIECE_BYTES = 256 * 1024
+# At DEFLATE's highest ratio, 1032 (https://zlib.net/zlib_tech.html), a piece gives 64 MiB. And what a call does not
+# consume is copied for the next one: small pieces keep that copy small.
+_PIECE_BYTES = 64 * 1024
 
 # RFC 1952, 2.3
 _MAGIC = b"\x1f\x8b"
@@ -29,30 +29,76 @@ _FHCRC, _FEXTRA, _FNAME, _FCOMMENT, _RESERVED = 0x02, 0x04, 0x08, 0x10, 0xE0
 # FEXTRA has at most 64 KiB; a name or a comment beyond the other half is damage.
 _HEADER_BYTES_LIMIT = 128 * 1024
 
+# A file of blanks, or the one long beginning of an ordinary file, is no bomb.
+_FREE_BYTES = 16 * MIB
+# Headers and trailers.
+_SMALL_BYTES = 4096
 
-def gunzip(chunks: Iterable[bytes], *, block_bytes: int = MIB) -> Iterator[bytes]:
-    """Unpack a gzip file of any number of members.
+
+def refuse_stored(size: int, *, max_bytes: int) -> None:
+    """Refuse an archive that is larger than what may come out of it.
+
+    What gzip cannot make smaller it makes larger, by much less than an eighth; more is padding, or empty members.
+
+    Args:
+        size: of the stored file, in bytes.
+        max_bytes: how many bytes may come out (setting `CSV_MAX_BYTES`).
+
+    Raises:
+        ArchiveTooLarge: it is.
+    """
+    if size > max_bytes + max_bytes // 8 + _SMALL_BYTES:
+        raise ArchiveTooLarge(f"the archive itself has {size} bytes, and CSV_MAX_BYTES allows {max_bytes}")
+
+
+def gunzip(
+    chunks: Iterable[bytes], *, max_bytes: int, max_expansion: int, block_bytes: int = MIB
+) -> Generator[bytes, None, None]:
+    """Unpack a gzip file of any number of members. No byte beyond a limit is handed out.
 
     Zero bytes after a member are padding, as GNU gzip and Python's own `gzip` read them.
 
     Args:
         chunks: the file's bytes, cut anywhere.
+        max_bytes: how many bytes may come out (setting `CSV_MAX_BYTES`).
+        max_expansion: how many times the bytes read so far may come out, once it is more than 16 MiB (setting
+            `CSV_MAX_EXPANSION`).
         block_bytes: no block is larger than this, in bytes, however far a few bytes expand.
 
     Yields:
         The plain bytes in order, no block empty.
 
     Raises:
+        ArchiveTooLarge: one of the limits is passed.
         ArchiveTruncated: the file ends inside a member, or is empty.
         ArchiveNotGzip: the file does not begin like gzip.
         ArchiveCorrupt: a member is damaged, or other bytes than zeros follow one.
     """
     members = _Members(block_bytes)
+    stored = unpacked = 0
+    for piece in _pieces(chunks):
+        stored += len(piece)
+        for block in members.unpack(piece):
+            unpacked += len(block)
+            if unpacked > max_bytes:
+                raise ArchiveTooLarge(
+                    f"the archive unpacks to more than the {max_bytes} bytes that CSV_MAX_BYTES allows:"
+                    f" {unpacked} bytes came out of its first {stored}"
+                )
+            if unpacked > max(_FREE_BYTES, max_expansion * stored):
+                raise ArchiveTooLarge(
+                    f"the archive unpacks to more than the {max_expansion} times its size that CSV_MAX_EXPANSION"
+                    f" allows: {unpacked} bytes came out of its first {stored}"
+                )
+            yield block
+    members.finish()
+
+
+def _pieces(chunks: Iterable[bytes]) -> Iterator[memoryview]:
     for chunk in chunks:
         view = memoryview(chunk)
         for start in range(0, len(view), _PIECE_BYTES):
-            yield from members.unpack(view[start : start + _PIECE_BYTES])
-    members.finish()
+            yield view[start : start + _PIECE_BYTES]
 
 
 class _Members:
@@ -137,75 +183,3 @@ def _header_length(head: bytes) -> int | None:
     if flags & _FHCRC:
         end += 2
     return end if end <= len(head) else None
-
-
-# At DEFLATE's highest ratio, 1032 (https://zlib.net/zlib_tech.html), a piece gives 64 MiB.
-_LIMITED_PIECE_BYTES = 64 * 1024
-# A file of blanks, or the one long beginning of an ordinary file, is no bomb.
-_FREE_BYTES = 16 * MIB
-# Headers and trailers.
-_SMALL_BYTES = 4096
-
-
-def refuse_stored(size: int, *, max_bytes: int) -> None:
-    """Refuse an archive that is larger than what may come out of it.
-
-    What gzip cannot make smaller it makes larger, by much less than an eighth; more is padding, or empty members.
-
-    Args:
-        size: of the stored file, in bytes.
-        max_bytes: how many bytes may come out (setting `CSV_MAX_BYTES`).
-
-    Raises:
-        ArchiveTooLarge: it is.
-    """
-    if size > max_bytes + max_bytes // 8 + _SMALL_BYTES:
-        raise ArchiveTooLarge(f"the archive itself has {size} bytes, and CSV_MAX_BYTES allows {max_bytes}")
-
-
-def gunzip_within(chunks: Iterable[bytes], *, max_bytes: int, max_expansion: int) -> Generator[bytes, None, None]:
-    """Unpack a gzip file up to a limit. No byte beyond it is handed out.
-
-    Args:
-        chunks: the file's bytes, cut anywhere.
-        max_bytes: how many bytes may come out (setting `CSV_MAX_BYTES`).
-        max_expansion: how many times the bytes read so far may come out, once it is more than 16 MiB (setting
-            `CSV_MAX_EXPANSION`).
-
-    Yields:
-        The plain bytes in order, no block empty and none larger than 1 MiB.
-
-    Raises:
-        ArchiveTooLarge: one of the limits is passed.
-        ArchiveError: as `gunzip`.
-    """
-    stored = _Pieces(chunks)
-    unpacked = 0
-    for block in gunzip(stored):
-        unpacked += len(block)
-        if unpacked > max_bytes:
-            raise ArchiveTooLarge(
-                f"the archive unpacks to more than the {max_bytes} bytes that CSV_MAX_BYTES allows:"
-                f" {unpacked} bytes came out of its first {stored.bytes_read}"
-            )
-        if unpacked > max(_FREE_BYTES, max_expansion * stored.bytes_read):
-            raise ArchiveTooLarge(
-                f"the archive unpacks to more than the {max_expansion} times its size that CSV_MAX_EXPANSION allows:"
-                f" {unpacked} bytes came out of its first {stored.bytes_read}"
-            )
-        yield block
-
-
-class _Pieces:
-    """A file in small pieces, and how much of it was read so far."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self.bytes_read = 0
-        self._chunks = chunks
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._chunks:
-            for start in range(0, len(chunk), _LIMITED_PIECE_BYTES):
-                piece = chunk[start : start + _LIMITED_PIECE_BYTES]
-                self.bytes_read += len(piece)
-                yield piece

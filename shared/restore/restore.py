@@ -9,7 +9,7 @@ from functools import partial
 from typing import IO
 
 from shared.archive.download import Archive, checked, open_archive
-from shared.archive.gunzip import gunzip_within, refuse_stored
+from shared.archive.gunzip import gunzip, refuse_stored
 from shared.archive.unpacked import StreamedCsv, spooled_csv
 from shared.csvfile.head import read_header
 from shared.csvfile.source import CsvSource
@@ -155,7 +155,7 @@ def _unpacked(request: RestoreRequest, settings: Settings, report: Report) -> It
 
 def _unpack(archive: Archive, request: RestoreRequest, settings: Settings) -> Generator[bytes, None, None]:
     stored = checked(archive.chunks(), sha256=request.copy_.expected_sha256, md5=archive.content_md5)
-    return gunzip_within(stored, max_bytes=settings.csv_max_bytes, max_expansion=settings.csv_max_expansion)
+    return gunzip(stored, max_bytes=settings.csv_max_bytes, max_expansion=settings.csv_max_expansion)
 
 
 def _file_columns(request: RestoreRequest, file: IO[bytes]) -> tuple[str, ...]:

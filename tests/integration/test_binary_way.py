@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatever psycopg2 calls it
 
-from shared.archive.gunzip import gunzip_within
+from shared.archive.gunzip import gunzip
 from shared.archive.unpacked import StreamedCsv, spooled_csv
 from shared.binary.eligibility import FEWEST_BYTES
 from shared.csvfile.options import CsvOptions
@@ -47,7 +47,7 @@ LINES = [
 
 
 def unpacked(packed: Sequence[bytes]) -> Generator[bytes, None, None]:
-    return gunzip_within(iter(packed), max_bytes=1 << 30, max_expansion=1_000_000)
+    return gunzip(iter(packed), max_bytes=1 << 30, max_expansion=1_000_000)
 
 
 @contextmanager

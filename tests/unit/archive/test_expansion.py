@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.archive.gunzip import gunzip_within, refuse_stored
+from shared.archive.gunzip import gunzip, refuse_stored
 from shared.errors import ArchiveTooLarge, ArchiveTruncated
 from shared.process import MIB
 
 
 def unpacked(data: bytes, *, max_bytes: int = 10**12, max_expansion: int = 200, cut: int = 4 * MIB) -> Iterator[bytes]:
     chunks = (data[start : start + cut] for start in range(0, len(data), cut))
-    return gunzip_within(chunks, max_bytes=max_bytes, max_expansion=max_expansion)
+    return gunzip(chunks, max_bytes=max_bytes, max_expansion=max_expansion)
 
 
 def length(blocks: Iterator[bytes]) -> tuple[int, str]:
