@@ -26,7 +26,7 @@ def start_line(report: Report) -> str:
 
 
 def progress_line(report: Report) -> str:
-    """Return the line that says how far the restore is: the stage, and how much of the stored archive was read."""
+    """Return the line that says how far the restore is: the stage, and how much was read and handed to PostgreSQL."""
     progress = report.progress
     return _line(
         "restore-progress",
@@ -36,6 +36,7 @@ def progress_line(report: Report) -> str:
             "percent": None if progress.percent is None else round(progress.percent, 1),
             "mb": round(progress.compressed_bytes / _BYTES_PER_MB, 1),
             "rows_read": progress.rows,
+            "csv_mb": round(progress.csv_bytes / _BYTES_PER_MB, 1) if progress.csv_bytes else None,
             "loads": progress.loads if progress.loads > 1 else None,
             "seconds": progress.seconds()["total"],
         },

@@ -52,6 +52,11 @@ class SpooledCsv:
         """The file itself."""
         return self.file
 
+    @property
+    def probable_size(self) -> int:
+        """The size itself."""
+        return self.size
+
     def drain(self) -> None:
         """Do nothing: all of it was read."""
 
@@ -143,6 +148,8 @@ def _disk_full_translated() -> Iterator[None]:
 # Twice as much as `first_row_length` looks at, and more than the longest header that is taken.
 _HEAD_BYTES = 2 * MIB
 _AHEAD_BYTES = 4 * MIB
+# Typical bytes of CSV per stored (compressed) byte.
+_USUAL_EXPANSION = 3.5
 
 
 class StreamedCsv:
@@ -151,6 +158,7 @@ class StreamedCsv:
     Args:
         unpack: begins to unpack the archive from its beginning; its errors are the archive's.
         dialect: how the CSV is written.
+        stored_size: length of the stored archive, in bytes.
         progress: counts what is read, and says whether to stop.
 
     Attributes:
@@ -164,16 +172,23 @@ class StreamedCsv:
         self,
         unpack: Callable[[], Generator[bytes, None, None]],
         dialect: CsvDialect,
+        stored_size: int,
         progress: Progress | None = None,
     ) -> None:
         self._unpack = unpack
         self._dialect = dialect
+        self._stored_size = stored_size
         self._progress = progress or Progress()
         self.size: int | None = None
         self.records: int | None = None
         self.ends_with_marker: bool | None = None
         self.head: IO[bytes] = io.BytesIO(self._read_head())
         self._mark = bom_length(self.head, dialect)
+
+    @property
+    def probable_size(self) -> int:
+        """Its length in bytes; until it was read to its end, what an archive of this size usually holds."""
+        return int(self._stored_size * _USUAL_EXPANSION) if self.size is None else self.size
 
     def _read_head(self) -> bytes:
         head = bytearray()

@@ -20,6 +20,7 @@ class CsvSource(Protocol):
             long. Do not read it while the CSV is open: a spooled file has one position for both.
         records: number of records, including the header; None until the CSV has been read to its end.
         size: length in bytes; None until then.
+        probable_size: the same; an estimate until then.
         ends_with_marker: whether the last line is `\.`; None until then.
     """
 
@@ -29,6 +30,8 @@ class CsvSource(Protocol):
     def records(self) -> int | None: ...  # noqa: D102
     @property
     def size(self) -> int | None: ...  # noqa: D102
+    @property
+    def probable_size(self) -> int: ...  # noqa: D102
     @property
     def ends_with_marker(self) -> bool | None: ...  # noqa: D102
 

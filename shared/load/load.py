@@ -54,9 +54,6 @@ from shared.timescale.table import has_unique_index
 # How many attempts may find that the day's chunks or rows changed between the look at them and their lock.
 MAX_CHANGED_ATTEMPTS = 4
 
-# Typical bytes of CSV per stored (compressed) byte.
-_USUAL_EXPANSION = 3.5
-
 
 @dataclass(frozen=True)
 class Day:
@@ -88,11 +85,6 @@ class Day:
     def policy(self) -> str:
         """What happens to rows that are in the day already."""
         return self.request.destination.existing_rows
-
-    @property
-    def probable_csv_bytes(self) -> int:
-        """How long the CSV is, in bytes: an estimate as long as it was not read to its end."""
-        return self.csv.size or int((self.progress.compressed_bytes_total or 0) * _USUAL_EXPANSION)
 
     def find_target(self, cursor: Cursor) -> Target:
         """Ask the database what the target is."""
@@ -324,7 +316,7 @@ def _copies_beside(looking: Cursor, day: Day, target: Target, before: Count) -> 
         return False
     # Without the right to ask, there is none to decompress either.
     size, _ = attempt_in_savepoint(looking, lambda asking: compressed_size(asking, extension, target.table, chunks))
-    return not should_decompress(size, day.probable_csv_bytes, day_is_empty=not before.rows)
+    return not should_decompress(size, day.csv.probable_size, day_is_empty=not before.rows)
 
 
 def _decompresses(day: Day, *, copies_beside: bool, has_rows: bool) -> bool:
@@ -428,7 +420,6 @@ def _copy(
         indexes,
         plan.text_because,
         token=day.token,
-        csv_bytes=day.probable_csv_bytes,
         may_conflict=may_conflict,
         show_row_data=day.settings.show_row_data,
     )

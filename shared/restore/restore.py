@@ -136,7 +136,7 @@ def _unpacked(request: RestoreRequest, settings: Settings, report: Report) -> It
                 copy.transfer == "auto" and archive.size > settings.spool_max_archive_bytes
             ):
                 report.transfer = "stream"
-                csv = StreamedCsv(unpack, copy.csv_options.dialect, report.progress)
+                csv = StreamedCsv(unpack, copy.csv_options.dialect, archive.size, report.progress)
                 stack.push(download.pop_all())
             else:
                 report.transfer = "spool"

@@ -59,7 +59,7 @@ def spool(packed: bytes) -> Iterator[CsvSource]:
 @contextmanager
 def stream(packed: bytes) -> Iterator[CsvSource]:
     blocks = [packed[at : at + 100_000] for at in range(0, len(packed), 100_000)]
-    yield StreamedCsv(lambda: unpacked(blocks), OPTIONS.dialect)
+    yield StreamedCsv(lambda: unpacked(blocks), OPTIONS.dialect, len(packed))
 
 
 BOTH = pytest.mark.parametrize("opened", [spool, stream])
@@ -203,7 +203,7 @@ def test_a_row_more_in_the_archive_than_were_encoded(database: Database, cursor:
         columns = columns_of_file(names_in(csv), table, table)
 
         class CountedOtherwise:
-            head, size, ends_with_marker = csv.head, csv.size, False
+            head, size, probable_size, ends_with_marker = csv.head, csv.size, csv.probable_size, False
             drain, open, records = csv.drain, csv.open, 3
 
         with pytest.raises(Fallback, match="of 2 rows, 1 were encoded and 1 accepted"):
@@ -252,7 +252,7 @@ def test_a_connection_that_breaks_is_not_for_the_text_way(database: Database) ->
     with other.cursor() as cursor:
         cursor.execute("SET timezone = 'UTC'")
         table = table_of(cursor, database)
-        csv = StreamedCsv(cut, OPTIONS.dialect)
+        csv = StreamedCsv(cut, OPTIONS.dialect, stored_size=1)
         with pytest.raises(DatabaseUnreachable):
             copy_in_binary(cursor, table.identifier, table.columns, OPTIONS, csv)
     assert threads_of_ours() == []

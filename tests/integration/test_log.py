@@ -49,7 +49,9 @@ def test_a_line_at_the_start_meanwhile_and_at_the_end(
     assert set(names[1:-1]) == {"restore-progress"}
     for name in ("restore-start", "restore-progress", "restore"):
         assert f"request_id={answer.body['request_id']} " in lines(caplog, name)[0]
-    assert " stage=copy percent=100.0 " in lines(caplog, "restore-progress")[-1]
+    last = lines(caplog, "restore-progress")[-1]
+    assert " stage=copy percent=100.0 " in last
+    assert " csv_mb=" in last
 
 
 def test_no_lines_meanwhile_where_that_is_switched_off(

@@ -45,7 +45,6 @@ class Transfer:
         indexes: the indexes of the chunks that receive rows.
         text_because: why the file is copied as text; None: binary is permitted.
         token: makes the name of the staging table unique.
-        csv_bytes: approximate length of the CSV in bytes.
         may_conflict: whether to skip staged rows in conflict; otherwise a conflict raises `Fallback`.
         show_row_data: whether an error may hold values of the row.
     """
@@ -58,7 +57,6 @@ class Transfer:
     indexes: DayIndexes
     text_because: str | None
     token: str
-    csv_bytes: int
     may_conflict: bool
     show_row_data: bool
 
@@ -92,7 +90,7 @@ class Transfer:
     def _reason_for_text(self) -> str | None:
         """Return why the file is copied as text, as far as is known before the COPY; None if it is copied in binary."""
         copy = self.request.copy_
-        size = None if copy.format == "binary" else self.csv_bytes
+        size = None if copy.format == "binary" else self.csv.probable_size
         return reason_for_text_before_copy(self.cursor, self._columns, copy.csv_options, self.csv, csv_bytes=size)
 
     @property

@@ -57,3 +57,5 @@ def test_the_lines_at_the_start_and_meanwhile() -> None:
     with report.progress.stage("copy"):
         line = progress_line(report)
     assert line.startswith("restore-progress request_id=id stage=copy percent=25.0 mb=1.3 rows_read=7 seconds=")
+    report.progress.csv_bytes = 2_340_000
+    assert " rows_read=7 csv_mb=2.3 seconds=" in progress_line(report)

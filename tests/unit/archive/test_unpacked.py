@@ -11,13 +11,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shared.archive.unpacked import spooled_csv
+from shared.archive.unpacked import StreamedCsv, spooled_csv
 from shared.csvfile.head import CsvDialect
 from shared.errors import EndOfDataMarker, TemporaryDiskFull
 from tests.fix_small_disk import can_mount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.mark.parametrize("limit", [1, 9, 10, 11, 1000])
 def test_all_bytes_come_back_from_memory_and_from_disk(limit: int) -> None:
     with spooled_csv([b"a,b\n", b"", b"1,2\n34"], max_memory_bytes=limit) as csv:
-        assert csv.size == 10
+        assert csv.size == csv.probable_size == 10
         assert csv.file.tell() == 0
         assert csv.file.read() == b"a,b\n1,2\n34"
         csv.file.seek(4)
@@ -34,7 +34,18 @@ def test_all_bytes_come_back_from_memory_and_from_disk(limit: int) -> None:
 
 def test_no_blocks_are_an_empty_file() -> None:
     with spooled_csv([], max_memory_bytes=10) as csv:
-        assert (csv.size, csv.file.read()) == (0, b"")
+        assert (csv.size, csv.probable_size, csv.file.read()) == (0, 0, b"")
+
+
+@pytest.mark.parametrize("data", [b"", b"a,b\n1,2\n"])
+def test_the_size_of_a_stream_is_estimated_until_it_is_known(data: bytes) -> None:
+    def unpack() -> Generator[bytes, None, None]:
+        yield data
+
+    csv = StreamedCsv(unpack, CsvDialect(), stored_size=100)
+    assert (csv.size, csv.probable_size) == (None, 350)
+    csv.drain()
+    assert (csv.size, csv.probable_size) == (len(data), len(data))
 
 
 @pytest.mark.parametrize(("limit", "on_disk"), [(9, True), (10, False)])
@@ -75,7 +86,7 @@ def test_the_file_is_closed_whatever_happens(limit: int, tmp_path: Path, monkeyp
 PROBE = """
 import resource, sys, tempfile
 from shared.errors import TemporaryDiskFull
-from shared.archive.unpacked import spooled_csv
+from shared.archive.unpacked import StreamedCsv, spooled_csv
 directory, file_limit, block, times, memory = sys.argv[1], *map(int, sys.argv[2:])
 tempfile.tempdir = directory
 if file_limit:
