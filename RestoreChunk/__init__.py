@@ -37,7 +37,7 @@ def main(req: func.HttpRequest, context: func.Context = _NO_CONTEXT) -> func.Htt
             local: Any = context.thread_local_storage
             local.invocation_id = context.invocation_id
 
-    answer = handle_restore(req.get_body(), join=join)
+    answer = handle_restore(req.get_body(), req.headers.get("Content-Type"), join=join)
     return func.HttpResponse(
         answer.body, status_code=answer.status, headers=answer.headers, mimetype="application/json", charset="utf-8"
     )

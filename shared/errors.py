@@ -1,7 +1,7 @@
 """The tree of errors that a restore can raise. Imports nothing else of ours.
 
     RestoreError
-    |-- RequestError            the caller's JSON                       400 403 413
+    |-- RequestError            the caller's JSON                       400 403 413 415
     |-- ArchiveError            the file in the lake                    403 404 409 422 503 507
     |-- DatabaseError           the server, the table, the rows         403 404 409 422 503 507
     |-- ConfigurationError      the function app's own settings         500
@@ -108,6 +108,14 @@ class RequestTooLarge(RequestError):
     code = "RequestTooLarge"
     status = 413
     default_hint = "send only what docs/request.md describes; the rows come from the lake, not from the body"
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is not sent as JSON. A web page of another site can send any other type without asking the browser."""
+
+    code = "UnsupportedMediaType"
+    status = 415
+    default_hint = "send the header Content-Type: application/json"
 
 
 class InvalidArchiveUrl(RequestError):

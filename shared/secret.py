@@ -31,6 +31,15 @@ _MOST_INNER = 10
 # The secret part of a longer secret: a SAS, a connection string, a connection URI.
 _NAMED = re.compile(r"(?:^|[?&;])(?:sig|accountkey|sharedaccesssignature|password|sslpassword)=([^&;]+)", re.IGNORECASE)
 
+# A signature, an account key or a token, by its place: an SDK may write it half escaped, which matches no live secret.
+_PLACED = re.compile(
+    r"""((?:(?<![A-Za-z_])|(?<=3[Ff]))
+         (?: (?:sig|accountkey|sharedaccesssignature) (?: = | %(?:25)*3d )
+           | (?:bearer|sharedkey) [ ] ))
+        [^&;\s"'<>]+""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
 _live: WeakValueDictionary[int, Secret] = WeakValueDictionary()
 # Reentrant: the garbage collector may run while the lock is held, and what it collects may log, which locks again.
 _lock = threading.RLock()
@@ -57,10 +66,13 @@ class Secret(SecretStr):
 
 
 def redact(text: str) -> str:
-    """Remove every live secret from a text. For logs only: it would tell a caller which guess is a secret."""
+    """Remove every live secret from a text, and whatever stands where a signature, key or token does.
+
+    For logs only: it would tell a caller which guess is a secret.
+    """
     with _lock:
         alive = list(_live.values())
-    return _without(alive, text)
+    return _PLACED.sub(rf"\1{SHOWN}", _without(alive, text))
 
 
 @contextmanager

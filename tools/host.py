@@ -7,7 +7,8 @@ Werkzeug. Requests and answers pass through the converters of the package azure-
 worker calls too. Like the real host, it answers 404 with an empty body for an unknown route and for a method that
 the route does not have (https://github.com/Azure/azure-functions-host/issues/10098), HEAD included (issue 11625
 there), and 500 with an empty body when a function raises. A body without Content-Length (chunked) reaches the
-function empty, as in the real worker. Like Core Tools, it asks for no key.
+function empty, as in the real worker. Like Core Tools, it asks for no key; so it answers 403 to a `Host` or an `Origin`
+that is not this machine's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import uuid
@@ -35,6 +37,8 @@ from tools.config import LOOPBACK, REPOSITORY, ToolError, check_port_free, load_
 from tools.route import RouteError, find, make_map, make_rules
 
 _log = logging.getLogger("host")
+
+_LOCAL = re.compile(r"(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -163,10 +167,26 @@ def make_app(functions: Sequence[Function]) -> Callable[..., Iterable[bytes]]:
 
     @Request.application
     def app(request: Request) -> Response:
+        if not is_from_this_machine(request):
+            return Response(status=403)
         found = find(table, request.method, request.path)
         return Response(status=404) if found is None else _run(found[0], request, found[1])
 
     return app
+
+
+def is_from_this_machine(request: Request) -> bool:
+    """Whether no web page of another site sent the request.
+
+    The host asks for no key, so the browser of whoever develops here could be used against it: by a page of another
+    origin, or by a name of its own that a site lets point to loopback (DNS rebinding).
+    """
+    own = [request.headers.get("Host", "")]
+    origin = request.headers.get("Origin")
+    if origin is not None:
+        scheme, _, authority = origin.partition("://")
+        own.append(authority if scheme == "http" else "")
+    return all(_LOCAL.fullmatch(authority) is not None for authority in own)
 
 
 def _run(function: Function, request: Request, route_params: dict[str, str]) -> Response:

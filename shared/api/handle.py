@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from shared.api.log_line import log_line, progress_line, start_line
-from shared.api.parse import parse_request
+from shared.api.parse import parse_request, require_json
 from shared.api.render import error_answer, success_answer
 from shared.errors import InternalError, RestoreError
 from shared.log_redaction import OUR_LOGGER
@@ -39,11 +39,14 @@ class HttpAnswer:
     body: str
 
 
-def handle_restore(body: bytes, *, join: Callable[[], None] = lambda: None) -> HttpAnswer:
+def handle_restore(
+    body: bytes, content_type: str | None = None, *, join: Callable[[], None] = lambda: None
+) -> HttpAnswer:
     """Run one restore.
 
     Args:
         body: the JSON that `docs/request.md` describes.
+        content_type: the header of this name; None if there is none.
         join: is called first in each thread that the restore starts. It makes the host keep the thread's log lines.
 
     Returns:
@@ -51,6 +54,8 @@ def handle_restore(body: bytes, *, join: Callable[[], None] = lambda: None) -> H
     """
     report = Report(request_id=str(uuid.uuid4()))
     try:
+        if body:
+            require_json(content_type)
         settings = load_settings()
         request = parse_request(
             body,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.csvfile.options import OPTION_NAMES
-from shared.errors import Fault, InvalidJson, InvalidRequest, RequestTooLarge
+from shared.errors import Fault, InvalidJson, InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from shared.model.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
 from shared.names import MAX_NAME_BYTES
 
@@ -20,6 +21,27 @@ from shared.names import MAX_NAME_BYTES
 _MOST_FAULTS = 100
 # A column_map of 1,600 columns with names of 63 bytes needs a fifth of it.
 _MOST_BYTES = 1024 * 1024
+
+
+# RFC 9110, section 8.3.1; parameters, such as charset, follow behind a semicolon.
+_JSON_TYPE = re.compile(r"application/(?:[!#$%&'*+.^_`|~0-9a-z-]+\+)?json[ \t]*(?:;.*)?", re.IGNORECASE | re.DOTALL)
+
+
+def require_json(content_type: str | None) -> None:
+    """Refuse a body that is not sent as JSON.
+
+    A browser sends `text/plain` and form types to any site without a preflight request
+    (https://fetch.spec.whatwg.org/#cors-safelisted-request-header), so a web page could post to a local host.
+
+    Args:
+        content_type: the header of this name; None if there is none.
+
+    Raises:
+        UnsupportedMediaType: it is neither `application/json` nor a type that ends with `+json`.
+    """
+    if content_type is None or not _JSON_TYPE.fullmatch(content_type.strip(" \t")):
+        what = "has no Content-Type" if content_type is None else "is not sent as JSON"
+        raise UnsupportedMediaType(f"the body {what}")
 
 
 def parse_request(

@@ -15,9 +15,9 @@ from tools.config import REPOSITORY
 
 _PROGRAM = """
 import json, sys
-import azure.functions as func
 from RestoreChunk import main
-response = main(func.HttpRequest(method="POST", url="/api/restore", body=sys.stdin.buffer.read()))
+from tests.fix_call import http_request
+response = main(http_request(sys.stdin.buffer.read()))
 json.dump([response.status_code, json.loads(response.get_body()), dict(response.headers)], sys.stdout)
 """
 

@@ -23,14 +23,14 @@ ROOT = Path(__file__).parents[2]
 PROBE = """
 import json, os, resource, shutil, subprocess, sys
 from pathlib import Path
-import azure.functions as func
 from RestoreChunk import main
+from tests.fix_call import http_request
 from tests.faults.fix_aftermath import open_files
 
 kind, body, directory = sys.argv[1], sys.argv[2].encode(), os.environ["TMPDIR"]
 
 def restore():
-    response = main(func.HttpRequest(method="POST", url="/api/restore", body=body))
+    response = main(http_request(body))
     return {
         "status": response.status_code,
         "answer": json.loads(response.get_body()),

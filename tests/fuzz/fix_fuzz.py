@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-import azure.functions as func
 import pytest
 from hypothesis import HealthCheck, settings
 
 from RestoreChunk import main
+from tests.fix_call import http_request
 from tests.fix_contract import check_answer
 from tests.integration.fix_app import Answer, App
 
@@ -39,7 +39,7 @@ class Target:
         """Send a body and check what must hold of any answer."""
         self._caplog.clear()
         encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
-        response = main(func.HttpRequest(method="POST", url="/api/restore", body=encoded))
+        response = main(http_request(encoded))
         text = response.get_body().decode("utf-8")
         answer = Answer(response.status_code, json.loads(text), dict(response.headers))
         check_answer(answer.status, answer.headers, answer.body)

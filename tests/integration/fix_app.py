@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import azure.functions as func
 import pytest
 
 from RestoreChunk import main
+from tests.fix_call import http_request
 from tests.fix_contract import check_answer, request_faults
 from tests.integration.fix_database import Database
 from tests.integration.fix_storage import Storage
@@ -51,7 +51,7 @@ class App:
 
     def post(self, body: Any) -> Answer:
         encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
-        response = main(func.HttpRequest(method="POST", url="/api/restore", body=encoded))
+        response = main(http_request(encoded))
         assert response.mimetype == "application/json"
         answer = Answer(response.status_code, json.loads(response.get_body()), dict(response.headers))
         check_answer(answer.status, answer.headers, answer.body)

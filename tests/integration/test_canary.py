@@ -16,7 +16,6 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-import azure.functions as func
 import pytest
 from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 
@@ -24,6 +23,7 @@ from RestoreChunk import main
 from shared.api.parse import parse_request
 from shared.errors import RestoreError
 from shared.settings import load_settings
+from tests.fix_call import http_request
 from tests.fix_errors import errors
 from tests.integration.fix_app import DAY, App
 from tests.integration.fix_host import free_port
@@ -79,13 +79,13 @@ class Watch:
     capfd: pytest.CaptureFixture[str]
     codes: set[str] = field(default_factory=set)
 
-    def send(self, body: Any, **settings: str) -> str:
+    def send(self, body: Any, content_type: str = "application/json", **settings: str) -> str:
         """Send one request under more settings; return the error's code or the answer's status."""
         encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
         with self.monkeypatch.context() as environment:
             for name, value in settings.items():
                 environment.setenv(name, value)
-            response = main(func.HttpRequest(method="POST", url="/api/restore", body=encoded))
+            response = main(http_request(encoded, content_type))
             said = [response.get_body().decode(), repr(dict(response.headers)), self.caplog.text]
             said += [record.getMessage() for record in self.caplog.records]
             said += [*self.capfd.readouterr(), *_reprs(encoded)]
@@ -311,6 +311,7 @@ def test_every_success_and_every_failure(watch: Watch, pg: dict[str, Any], monke
     for body, code in chain(restores(watch, pg), restores_that_meet_the_server(watch, pg)):
         assert watch.send(body) == code, body
     day = {"adls_url": watch.app.archive("t", GOOD), "pg": pg}
+    assert watch.send(day, "text/plain; " + CANARIES["field"]) == "UnsupportedMediaType"
     # The account's own key, for a server that is not there.
     broken = f"AccountName={watch.app.storage.account};AccountKey={CANARIES['key']}"
     closed = f"{broken};BlobEndpoint=http://127.0.0.1:{free_port()}/{watch.app.storage.account}"

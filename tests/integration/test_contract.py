@@ -24,7 +24,10 @@ def test_the_document_over_http(app: App, tmp_path: Path) -> None:
     (method,) = operations
     prefix = DOCUMENT["servers"][0]["url"].partition("{host}")[2]
     with running_host(REPOSITORY, tmp_path / "host.log", os.environ) as host:
-        replies = [host.ask(method.upper(), prefix + path, json.dumps(body).encode()) for body in bodies]
+        replies = [
+            host.ask(method.upper(), prefix + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+            for body in bodies
+        ]
         by_the_platform = host.ask("GET", prefix + path)
     assert [reply.status for reply in replies] == [200, 400, 404]
     for reply in replies:

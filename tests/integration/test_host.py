@@ -98,6 +98,28 @@ def test_a_chunked_body_reaches_the_function_empty_as_in_the_real_worker(host: H
 
 
 @pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost:7071"}, 200),
+        ({"Host": "[::1]:7071"}, 200),
+        ({"Host": "LOCALHOST", "Origin": "http://localhost:7071"}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Host": "localhost.evil.example:7071"}, 403),
+        ({"Host": ""}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://localhost.evil.example"}, 403),
+        ({"Origin": "http://localhost@evil.example"}, 403),
+        ({"Origin": "file://"}, 403),
+    ],
+)
+def test_a_web_page_of_another_site_reaches_no_function(host: Host, headers: dict[str, str], status: int) -> None:
+    reply = host.ask("POST", "/api/days/x", b"{}", headers)
+    assert (reply.status, bool(reply.body)) == (status, status == 200)
+
+
+@pytest.mark.parametrize(
     ("method", "path"),
     [
         ("GET", "/api/days/2025-01-01"),
@@ -177,8 +199,9 @@ def test_a_day_is_restored_over_http(app: App, tmp_path: Path) -> None:
     # `app` has put the connection string of the storage account into the environment.
     with running_host(REPOSITORY, tmp_path / "host.log", os.environ) as host:
         body = json.dumps({"adls_url": url, "pg": app.database.pg}).encode()
-        restored = host.ask("POST", "/api/restore", body, {"Content-Type": "application/json"})
-        refused = host.ask("POST", "/api/restore", b"{}")
+        json_type = {"Content-Type": "application/json"}
+        restored = host.ask("POST", "/api/restore", body, json_type)
+        refused = host.ask("POST", "/api/restore", b"{}", json_type)
     answer = json.loads(restored.body)
     assert (restored.status, answer["status"], answer["rows_loaded"]) == (200, "ok", 2), restored.body
     assert app.database.value("SELECT sum(value) FROM {s}.telemetry") == 3

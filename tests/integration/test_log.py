@@ -10,6 +10,7 @@ import azure.functions as func
 import pytest
 
 from RestoreChunk import main
+from tests.fix_call import http_request
 from tests.integration.fix_app import App
 
 pytestmark = pytest.mark.any_server
@@ -105,7 +106,7 @@ def test_lines_from_other_threads_belong_to_the_invocation(
     logging.getLogger(LOGGER).addHandler(handler)
     try:
         body = f'{{"adls_url": "{day.archive("t", CSV)}", "pg": {day.database.pg!r}}}'.replace("'", '"').encode()
-        answer = main(func.HttpRequest(method="POST", url="/api/restore", body=body), context)
+        answer = main(http_request(body), context)
     finally:
         logging.getLogger(LOGGER).removeHandler(handler)
     assert answer.status_code == 200

@@ -132,8 +132,8 @@ import gc, json, os, sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-import azure.functions as func
 from RestoreChunk import main
+from tests.fix_call import http_request
 from shared.archive.client import forget_clients
 
 bodies = json.loads(sys.stdin.read())
@@ -143,7 +143,7 @@ def restore(worker, numbers):
     statuses = []
     for number in numbers:
         work = bodies["good"][worker] if number % 20 else bodies["bad"]
-        response = main(func.HttpRequest(method="POST", url="/api/restore", body=json.dumps(work).encode()))
+        response = main(http_request(json.dumps(work).encode()))
         statuses.append(response.status_code)
     return statuses
 

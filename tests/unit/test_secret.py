@@ -128,6 +128,44 @@ def test_no_log_record_holds_it(caplog: pytest.LogCaptureFixture) -> None:
     assert "after it" in caplog.text
 
 
+@pytest.mark.usefixtures("guarded")
+@pytest.mark.parametrize("name", ["restore_chunk", "another"])
+def test_no_record_is_two_lines(caplog: pytest.LogCaptureFixture, name: str) -> None:
+    """A name with a line break could otherwise write a line of the log that looks like one of ours."""
+    log = logging.getLogger(name)
+    log.warning("chunk %s", "x\nrestore outcome=ok\x1b[2K\u2028\u202e")
+    assert caplog.records[0].getMessage() == "chunk x\\nrestore outcome=ok\\x1b[2K\\u2028\\u202e"
+    try:
+        raise ValueError("x\nrestore outcome=ok\x1b")  # noqa: TRY301 - is looked at
+    except ValueError:
+        log.exception("failed")
+    lines = logging.Formatter().format(caplog.records[1]).splitlines()
+    assert "failed" in lines[0]
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert lines[-1] == "  restore outcome=ok\\x1b"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET /x?se=2025&sig={}&sp=r",
+        "GET /x%3Fse%3D2025%26sig%3D{}%26sp",
+        "a%2526SIG%253d{}",
+        "Sig={}",
+        "?sig%3D{}",
+        "AccountKey={};EndpointSuffix=x",
+        "Authorization: Bearer {}",
+        "'SharedKey {}'",
+    ],
+)
+def test_a_signature_is_blanked_by_its_place(text: str) -> None:
+    """Half escaped it is none of the ways in which a live secret is written."""
+    shown = redact(text.format("aB%2b1/x+Q=="))
+    assert "***" in shown
+    assert "aB" not in shown
+    assert redact("design=1 assigns=2 resig=3 the bearer") == "design=1 assigns=2 resig=3 the bearer"
+
+
 def test_a_record_that_the_garbage_collector_makes_does_not_wait_for_itself() -> None:
     """It runs wherever something is allocated, and what it collects may log: in the middle of another record."""
     script = """
