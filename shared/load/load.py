@@ -10,15 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from shared.csvfile.source import CsvSource
-from shared.errors import Fault, TargetLocked, WindowNotEmpty
+from shared.errors import TargetLocked
 from shared.load.copy.rows import Transfer
 from shared.load.counts import count_in_children, count_window
 from shared.load.indexes import DayIndexes
 from shared.load.locks import Connect, RestoreLock, lock_chunks, no_other_transactions, try_lock_for_truncate
 from shared.load.plan import Fallback, LoadPlan, TargetChanged
+from shared.load.refusals import day_in_children, day_not_empty, refuse, rights_missing
 from shared.load.replace import delete_day, truncate
-from shared.load.target import Target, chunks_of_day, find_target, missing_rights, refuse_missing
-from shared.load.verify import Proof, inherited
+from shared.load.target import Target, chunks_of_day, find_target, missing_rights
+from shared.load.verify import Proof
 from shared.model.answer import Outcomes
 from shared.model.progress import Progress
 from shared.model.request import RestoreRequest
@@ -272,11 +273,13 @@ def _look_ahead(lock: RestoreLock, day: Day) -> _Ahead | Skipped:
             if why_not_truncate(looking, target.table, whole) is not None:
                 whole = ()
         skips = _skips_or_refuses(day, target, before)
-        if seen is not None and not skips:
-            _refuse_inherited(looking, day, target)
+        if seen is not None and not skips and target.window is not None:
+            in_children = count_in_children(looking, target.table, target.window)
+            refuse(day_in_children(day.request, target.table, in_children))
         if not skips:
             copies_beside = _copies_beside(looking, day, target, before)
-            refuse_missing(missing_rights(looking, day.request, target, None if seen is None else seen.rows))
+            missing = missing_rights(looking, day.request, target, None if seen is None else seen.rows)
+            refuse(rights_missing(missing))
     return Skipped(target, before.rows) if skips else _Ahead(target, before, whole, copies_beside)
 
 
@@ -286,27 +289,8 @@ def _skips_or_refuses(day: Day, target: Target, before: Count) -> bool:
     Raises:
         WindowNotEmpty: the request refuses such a day.
     """
-    if before.rows == 0:
-        return False
-    if day.policy == "error":
-        message = f"{target.table} already holds {before.rows} rows of {day.request.archive.day.isoformat()}"
-        raise WindowNotEmpty(message, details=[Fault("WindowNotEmpty", message, info=(("rows", before.rows),))])
-    return day.policy == "skip"
-
-
-def _refuse_inherited(looking: Cursor, day: Day, target: Target) -> None:
-    """Refuse a day that is not in the table itself, but in one that inherits from it.
-
-    Raises:
-        WindowNotEmpty: readers of the table would see the day twice.
-    """
-    if day.policy in ("error", "skip") and target.window is not None:
-        rows = count_in_children(looking, target.table, target.window)
-        if rows:
-            raise WindowNotEmpty(
-                inherited(target.table, rows),
-                hint='name that table, or set destination.on_existing to "append" if the archive holds other rows',
-            )
+    refuse(day_not_empty(day.request, target.table, before.rows))
+    return before.rows > 0 and day.policy == "skip"
 
 
 def _copies_beside(looking: Cursor, day: Day, target: Target, before: Count) -> bool:

@@ -19,7 +19,6 @@ from shared.errors import (
     MissingRight,
     TargetNotATable,
     WindowUnknown,
-    lacks,
 )
 from shared.load.columns import ColumnPlan, plan_columns
 from shared.model.request import RestoreRequest
@@ -253,17 +252,6 @@ def missing_rights(
         defaulted = [column.name for column in target.like.columns if column.name not in target.columns.file_columns]
         missing += missing_sequences(cursor, target.like, defaulted)
     return missing
-
-
-def refuse_missing(missing: list[MissingRight]) -> None:
-    """Refuse the restore if a right is missing that it needs.
-
-    Raises:
-        DatabasePermissionDenied: its message and its details name each of them.
-    """
-    needed = [right for right in missing if right.is_needed]
-    if needed:
-        raise lacks(needed)
 
 
 def _checks(request: RestoreRequest, target: Target, rows_existing: int | None) -> Iterator[Check]:

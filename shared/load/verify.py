@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 
 from psycopg2 import sql
 
 from shared.csvfile.scan import rows_of
 from shared.csvfile.source import CsvSource
-from shared.errors import Fault, ReplacementTooSmall, RowsOutsideWindow, VerificationFailed, WindowNotEmpty
+from shared.errors import Fault, VerificationFailed
 from shared.load.counts import count_beside_own, count_own, count_staged_outside, count_window
+from shared.load.refusals import refuse, replacement_too_small, rows_beside, rows_outside
 from shared.load.target import Target
 from shared.model.request import RestoreRequest
 from shared.model.results import Count, Removed, Transferred, Verification
-from shared.model.window import Window, iso
+from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.timescale.chunks import Chunk
-from shared.timescale.table import Table, has_insert_triggers, has_unique_index
-
-
-def refuse_outside(outside: Count, day: date) -> None:
-    """Refuse rows of another time than the archive's day.
-
-    Raises:
-        RowsOutsideWindow: there are some; the detail holds `rows`, `min_time` and `max_time`.
-    """
-    if outside.rows == 0:
-        return
-    facts = {
-        "rows": outside.rows,
-        "min_time": None if outside.first is None else iso(outside.first),
-        "max_time": None if outside.last is None else iso(outside.last),
-    }
-    message = f"the archive holds {outside.describe()}, outside {day.isoformat()}"
-    raise RowsOutsideWindow(message, details=[Fault("RowsOutsideWindow", message, info=tuple(facts.items()))])
+from shared.timescale.table import has_insert_triggers, has_unique_index
 
 
 def refuse_difference(*, before: int, after: int, added: int) -> None:
@@ -47,16 +30,6 @@ def refuse_difference(*, before: int, after: int, added: int) -> None:
         facts = {"rows_before": before, "rows_after": after, "rows_loaded": added}
         message = f"the day held {before} rows before and {after} after, but {added} were added"
         raise VerificationFailed(message, details=[Fault("VerificationFailed", message, info=tuple(facts.items()))])
-
-
-def inherited(table: Table, rows: int) -> str:
-    """Say that the day is in tables that inherit from a plain one."""
-    return f"tables that inherit from {table} hold {rows} rows of the day"
-
-
-def too_small(before: int, by: int, ratio: float) -> str:
-    """Say that a day of so many rows may not be replaced by so many."""
-    return f"the day holds {before} rows, and {by} would replace them: less than min_rows_ratio {ratio:g} allows"
 
 
 @dataclass(frozen=True)
@@ -105,8 +78,7 @@ class Proof:
         if not self._request.verify or target.window is None or target.table.time_column not in target.columns.loaded:
             return Count(0)
         outside = count_staged_outside(cursor, target.table, staging, target.window)
-        if self._request.destination.rows_outside_window == "error":
-            refuse_outside(outside, self._request.archive.day)
+        refuse(rows_outside(self._request, outside))
         return outside
 
     def check(self, cursor: Cursor, transferred: Transferred) -> Verified:
@@ -147,12 +119,7 @@ class Proof:
         after = count_window(cursor, self._target.table, window) if self._after is None else self._after
         # Rows of another day, or those that a trigger adds, are not the archive's rows of the day.
         came, before = min(transferred.rows_loaded, after.rows), self._before.rows
-        if not destination.may_replace(before, came):
-            facts = {"rows_before": before, "rows_in_archive": self._rows_in_archive}
-            message = too_small(before, came, destination.min_rows_ratio)
-            raise ReplacementTooSmall(
-                message, details=[Fault("ReplacementTooSmall", message, info=tuple(facts.items()))]
-            )
+        refuse(replacement_too_small(destination, before=before, by=came, in_archive=self._rows_in_archive))
 
     def rows_show_commit(self, cursor: Cursor) -> bool | None:
         """Tell by the day's rows whether the load was committed; None where they do not tell."""
@@ -189,13 +156,7 @@ class Proof:
         raise VerificationFailed(message, details=[Fault("VerificationFailed", message, info=tuple(facts.items()))])
 
     def _judge_outside(self, cursor: Cursor, outside: Count, chunks: tuple[Chunk, ...]) -> None:
-        destination = self._request.destination
-        if destination.rows_outside_window == "error":
-            refuse_outside(outside, self._request.archive.day)
-        if outside.rows and destination.existing_rows != "append" and self._target.window is not None:
-            beside = count_beside_own(cursor, self._target.table, chunks, self._target.window)
-            if beside:
-                raise WindowNotEmpty(
-                    f"{self._target.table} already holds {beside} rows at the times of the archive's rows"
-                    f" outside {self._request.archive.day.isoformat()}"
-                )
+        request, table, window = self._request, self._target.table, self._target.window
+        refuse(rows_outside(request, outside))
+        if outside.rows and request.destination.existing_rows != "append" and window is not None:
+            refuse(rows_beside(table, request.archive.day, count_beside_own(cursor, table, chunks, window)))

@@ -7,11 +7,17 @@ from functools import partial
 
 from shared.csvfile.scan import rows_of
 from shared.csvfile.source import CsvSource
-from shared.errors import MissingRight, lacks
-from shared.load.copy.text import is_supported
+from shared.errors import MissingRight, RestoreError
 from shared.load.counts import count_in_children, count_window
+from shared.load.refusals import (
+    day_in_children,
+    day_not_empty,
+    on_error_not_supported,
+    replacement_too_small,
+    rights_missing,
+    wrong_row_count,
+)
 from shared.load.target import Target, find_target, missing_rights
-from shared.load.verify import inherited, too_small
 from shared.model.answer import CaggWindow, PlannedCagg, PlannedChunk, Problem, failure
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
@@ -84,8 +90,9 @@ def examine(
             {"right": right.right, "on": right.target, "needed": right.is_needed} for right in missing
         ],
         "problems": [
-            *_problems(cursor, request, rows, existing, missing),
-            *_inherited(request, target, existing, in_children),
+            _problem(error)
+            for error in _refusals(cursor, request, target, rows, existing, in_children, missing)
+            if error is not None
         ],
     }
 
@@ -128,30 +135,28 @@ def _cagg(plan: PlannedRefresh) -> PlannedCagg:
     return {"name": plan.name, "window": window, **failure(plan.error)}
 
 
-def _inherited(request: RestoreRequest, target: Target, existing: Count | None, in_children: int) -> Iterator[Problem]:
-    looks = request.destination.existing_rows in ("error", "skip")
-    if looks and in_children and existing is not None and not existing.rows:
-        yield {"code": "WindowNotEmpty", "message": inherited(target.table, in_children)}
+def _refusals(
+    cursor: Cursor,
+    request: RestoreRequest,
+    target: Target,
+    rows: int,
+    existing: Count | None,
+    in_children: int,
+    missing: Sequence[MissingRight],
+) -> Iterator[RestoreError | None]:
+    """Return the errors that the restore would answer with, as far as they can be known without writing."""
+    destination, there = request.destination, 0 if existing is None else existing.rows
+    if there and destination.existing_rows == "skip":
+        # The day is left as it is, whatever the archive holds and whatever the role may not do.
+        return
+    yield wrong_row_count(request.copy_, rows)
+    yield day_not_empty(request, target.table, there) or day_in_children(request, target.table, in_children)
+    removed = there if destination.existing_rows == "replace" else 0
+    yield replacement_too_small(destination, before=removed, by=rows, in_archive=rows)
+    if request.copy_.on_error == "skip":
+        yield on_error_not_supported(cursor.connection.server_version)
+    yield rights_missing(missing)
 
 
-def _problems(
-    cursor: Cursor, request: RestoreRequest, rows: int, existing: Count | None, missing: Sequence[MissingRight]
-) -> Iterator[Problem]:
-    """Name the errors that the restore would answer with, as far as they can be known without writing."""
-    expected = request.copy_.expected_rows
-    if expected is not None and rows != expected:
-        yield {"code": "RowCountMismatch", "message": f"the archive holds {rows} rows, expected_rows is {expected}"}
-    if existing is not None and existing.rows and request.destination.existing_rows == "error":
-        yield {"code": "WindowNotEmpty", "message": f"the table already holds {existing.rows} rows of the day"}
-    destination = request.destination
-    removed = existing.rows if existing is not None and destination.existing_rows == "replace" else 0
-    if not destination.may_replace(removed, rows):
-        message = too_small(removed, rows, destination.min_rows_ratio)
-        yield {"code": "ReplacementTooSmall", "message": message}
-    if request.copy_.on_error == "skip" and not is_supported(cursor.connection):
-        yield {"code": "OnErrorNotSupported", "message": "copy.on_error takes PostgreSQL 17 or newer"}
-    needed = [right for right in missing if right.is_needed]
-    skips = existing is not None and existing.rows and request.destination.existing_rows == "skip"
-    if needed and not skips:
-        denied = lacks(needed)
-        yield {"code": denied.code, "message": denied.message}
+def _problem(error: RestoreError) -> Problem:
+    return {"code": error.code, "message": error.message}

@@ -8,7 +8,7 @@ from functools import partial
 from shared.csvfile.head import bom_length, first_row_length
 from shared.csvfile.scan import rows_of
 from shared.csvfile.source import CopyReader, CsvSource, FirstRow
-from shared.errors import DatabaseFailed, DataRejected, OperationNotSupported, RestoreError, RowCountMismatch
+from shared.errors import DatabaseFailed, DataRejected, OperationNotSupported, RestoreError
 from shared.load.copy.binary import columns_of_file, copy_in_binary, reason_for_text_before_copy
 from shared.load.copy.staging import (
     Rejectable,
@@ -22,6 +22,7 @@ from shared.load.copy.staging import (
 from shared.load.copy.text import copy_into
 from shared.load.indexes import DayIndexes
 from shared.load.plan import Fallback
+from shared.load.refusals import refuse, wrong_row_count
 from shared.load.target import Target
 from shared.load.verify import Proof
 from shared.model.progress import Progress
@@ -76,7 +77,7 @@ class Transfer:
             if self.request.destination.mode == "direct":
                 with self.progress.stage("copy"):
                     transferred = self._copy_direct(text_because)
-                self._check_expected(transferred)
+                refuse(wrong_row_count(self.request.copy_, transferred.rows_seen))
                 return transferred
             return self._by_staging(text_because, proof)
         except RestoreError as exc:
@@ -133,7 +134,7 @@ class Transfer:
         with self.progress.stage("copy"):
             staging = make_staging(self.cursor, target.table, target.like, target.columns.file_columns, self.token)
             staged = self._copy_staged(staging, text_because)
-        self._check_expected(staged)
+        refuse(wrong_row_count(self.request.copy_, staged.rows_seen))
         with self.progress.stage("verify"):
             outside = proof.refuse_staged_outside(self.cursor, staging.identifier)
         with self.progress.stage("insert"):
@@ -183,8 +184,3 @@ class Transfer:
 
     def _rows_in_archive(self) -> int:
         return rows_of(self.csv.records or 0, has_header=self.request.copy_.csv_options.has_header)
-
-    def _check_expected(self, transferred: Transferred) -> None:
-        expected = self.request.copy_.expected_rows
-        if expected is not None and transferred.rows_seen != expected:
-            raise RowCountMismatch(f"the archive holds {transferred.rows_seen} rows, but expected_rows is {expected}")

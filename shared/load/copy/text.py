@@ -14,9 +14,10 @@ from psycopg2 import sql
 
 from shared.csvfile.options import CsvOptions
 from shared.csvfile.source import CopyReader
-from shared.errors import Fault, OnErrorNotSupported, TooManyRejectedRows
+from shared.errors import Fault, TooManyRejectedRows
+from shared.load.refusals import on_error_not_supported, refuse
 from shared.model.results import Rejected
-from shared.postgres.connect import Connection, Cursor
+from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import CopiedRows, translated
 
 
@@ -67,7 +68,6 @@ def copy_statement(
     )
 
 
-_FIRST_VERSION = 170000
 _LINES_KEPT = 100
 
 
@@ -110,11 +110,6 @@ class Rejects:
         return Rejected(rows, lines)
 
 
-def is_supported(connection: Connection) -> bool:
-    """Whether the server's COPY supports ON_ERROR and names the rows: PostgreSQL 17 and newer."""
-    return connection.server_version >= _FIRST_VERSION
-
-
 @contextmanager
 def collect_rejects(cursor: Cursor) -> Iterator[Rejects]:
     """Collect the NOTICEs of the COPY in the body.
@@ -123,8 +118,7 @@ def collect_rejects(cursor: Cursor) -> Iterator[Rejects]:
         OnErrorNotSupported: the server is older than 17.
     """
     connection = cursor.connection
-    if not is_supported(connection):
-        raise OnErrorNotSupported(f"on_error needs PostgreSQL 17, this server is {connection.server_version // 10000}")
+    refuse(on_error_not_supported(connection.server_version))
     cursor.execute("SET LOCAL client_min_messages = notice")
     rejects, kept = Rejects(), connection.notices
     connection.notices = rejects  # type: ignore[assignment] # documented: anything with append()

@@ -1,0 +1,133 @@
+"""The errors with which a load refuses what it found. Pure: each function returns the error, or None.
+
+The load raises them, and the dry run lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from shared.errors import (
+    DatabasePermissionDenied,
+    Fault,
+    MissingRight,
+    OnErrorNotSupported,
+    ReplacementTooSmall,
+    RestoreError,
+    RowCountMismatch,
+    RowsOutsideWindow,
+    WindowNotEmpty,
+    lacks,
+)
+from shared.model.request import Copy, Destination, RestoreRequest
+from shared.model.results import Count
+from shared.model.window import iso
+from shared.timescale.table import Table
+
+# The first version whose COPY has ON_ERROR and names the rows: PostgreSQL 17.
+_ON_ERROR_SINCE = 170000
+
+
+def refuse(error: RestoreError | None) -> None:
+    """Raise the error, if there is one."""
+    if error is not None:
+        raise error
+
+
+def day_not_empty(request: RestoreRequest, table: Table, rows: int) -> WindowNotEmpty | None:
+    """Refuse a day that holds rows, if the request says so."""
+    if not rows or request.destination.existing_rows != "error":
+        return None
+    message = f"{table} already holds {rows} rows of {request.archive.day.isoformat()}"
+    return WindowNotEmpty(message, details=[Fault("WindowNotEmpty", message, info=(("rows", rows),))])
+
+
+def day_in_children(request: RestoreRequest, table: Table, rows: int) -> WindowNotEmpty | None:
+    """Refuse a day that is not in the table, but in tables that inherit from it: readers would see it twice.
+
+    Args:
+        request: what is restored, and how.
+        table: the target. It holds no row of the day itself.
+        rows: rows of the day in the tables that inherit from it.
+    """
+    if not rows or request.destination.existing_rows not in ("error", "skip"):
+        return None
+    message = f"tables that inherit from {table} hold {rows} rows of {request.archive.day.isoformat()}"
+    return WindowNotEmpty(
+        message,
+        hint='name that table, or set destination.on_existing to "append" if the archive holds other rows',
+        details=[Fault("WindowNotEmpty", message, info=(("rows", rows),))],
+    )
+
+
+def rows_beside(table: Table, day: date, rows: int) -> WindowNotEmpty | None:
+    """Refuse rows outside the day at whose times the table holds rows already.
+
+    Args:
+        table: the target.
+        day: the archive's.
+        rows: rows that the table holds at those times.
+    """
+    if not rows:
+        return None
+    message = f"{table} already holds {rows} rows at the times of the archive's rows outside {day.isoformat()}"
+    return WindowNotEmpty(message, details=[Fault("WindowNotEmpty", message, info=(("rows", rows),))])
+
+
+def wrong_row_count(copy: Copy, rows: int) -> RowCountMismatch | None:
+    """Refuse an archive that does not hold as many rows as the request expects."""
+    if copy.expected_rows is None or rows == copy.expected_rows:
+        return None
+    return RowCountMismatch(f"the archive holds {rows} rows, but expected_rows is {copy.expected_rows}")
+
+
+def replacement_too_small(
+    destination: Destination, *, before: int, by: int, in_archive: int
+) -> ReplacementTooSmall | None:
+    """Refuse to replace a day by much less than it holds.
+
+    Args:
+        destination: says how much less is allowed.
+        before: rows of the day that are removed; 0: none are.
+        by: rows that come into the day.
+        in_archive: rows of the archive.
+    """
+    if destination.may_replace(before, by):
+        return None
+    message = (
+        f"the day holds {before} rows, and {by} would replace them:"
+        f" less than min_rows_ratio {destination.min_rows_ratio:g} allows"
+    )
+    facts = {"rows_before": before, "rows_in_archive": in_archive}
+    return ReplacementTooSmall(message, details=[Fault("ReplacementTooSmall", message, info=tuple(facts.items()))])
+
+
+def on_error_not_supported(server_version: int) -> OnErrorNotSupported | None:
+    """Refuse to leave out rows on a server whose COPY cannot.
+
+    Args:
+        server_version: as libpq has it: 170002 is 17.2.
+    """
+    if server_version >= _ON_ERROR_SINCE:
+        return None
+    return OnErrorNotSupported(f"on_error needs PostgreSQL 17, this server is {server_version // 10000}")
+
+
+def rights_missing(missing: Sequence[MissingRight]) -> DatabasePermissionDenied | None:
+    """Refuse a role that lacks a right without which the restore fails. The error names each such right."""
+    needed = [right for right in missing if right.is_needed]
+    return lacks(needed) if needed else None
+
+
+def rows_outside(request: RestoreRequest, outside: Count) -> RowsOutsideWindow | None:
+    """Refuse rows of another day than the archive's. The detail holds `rows`, `min_time` and `max_time`."""
+    if outside.rows == 0 or request.destination.rows_outside_window == "allow":
+        return None
+    facts = {
+        "rows": outside.rows,
+        "min_time": None if outside.first is None else iso(outside.first),
+        "max_time": None if outside.last is None else iso(outside.last),
+    }
+    message = f"the archive holds {outside.describe()}, outside {request.archive.day.isoformat()}"
+    return RowsOutsideWindow(message, details=[Fault("RowsOutsideWindow", message, info=tuple(facts.items()))])
