@@ -32,6 +32,7 @@ from shared.model.results import (
     Transferred,
     Verification,
     summary,
+    warnings_of,
 )
 from shared.model.window import Window
 from shared.postgres.connect import Connection, Cursor
@@ -116,7 +117,7 @@ class Loaded:
         chunk_steps: what was done to chunks.
         options: the outcomes of the request's options of these names.
         to_recompress: the chunks in that span that are to be compressed again.
-        warnings: what the caller should know although the rows are in.
+        warnings: what the caller should know although the rows are in, in the order in which it happened.
     """
 
     target: Target
@@ -243,7 +244,13 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
             (*cleared.steps, *(ChunkStep(str(chunk), "create", "done") for chunk in new_chunks), *compressed),
             cleared.decompress_window | compress_outcome,
             _to_recompress(target, (*verified.chunks, *reached)),
-            (*target.warnings, *warnings, *_warnings_of(transferred, cleared.removed)),
+            (
+                *target.warnings,
+                *warnings,
+                *warnings_of(cleared.steps),
+                *_warnings_of_rows(transferred, cleared.removed),
+                *warnings_of(compressed),
+            ),
         )
     with progress.stage("commit"):
         return _commit(tx, lock, day, loaded, proof, cleared.truncated)
@@ -447,7 +454,7 @@ def _to_recompress(target: Target, written: Sequence[Chunk]) -> tuple[Chunk, ...
     return (*target.compressed, *further.values())
 
 
-def _warnings_of(transferred: Transferred, removed: Removed | None) -> list[Notice]:
+def _warnings_of_rows(transferred: Transferred, removed: Removed | None) -> list[Notice]:
     warnings = []
     if transferred.rejected is not None and transferred.rejected.rows:
         message = f"{transferred.rejected.rows} rows could not be parsed and were left out"

@@ -74,31 +74,6 @@ class Report:
         """Add warnings, each once."""
         self.warnings += [notice for notice in dict.fromkeys(notices) if notice not in self.warnings]
 
-    def add_chunk_steps(self, steps: Sequence[ChunkStep]) -> None:
-        """Add what was done to chunks; a failure becomes a warning, and so does a chunk that was left as it is."""
-        self.chunks += steps
-        for step in steps:
-            if step.error is not None:
-                self.warn(f"{step.action.capitalize()}Failed", f"{step.chunk}: {step.error.message}")
-            elif step.outcome == "not available":
-                self.warn(
-                    f"{step.action.capitalize()}NotAvailable",
-                    f"{step.chunk} was left as it is: it would be merged into another chunk, or is not the load's own",
-                )
-
-    def add_cagg_steps(self, steps: list[CaggStep]) -> None:
-        """Add what was refreshed; a failure becomes a warning, and so do buckets that lack rows."""
-        self.caggs += steps
-        for step in steps:
-            if step.error is not None:
-                self.warn("RefreshFailed", f"{step.cagg}: {step.error.message}")
-            for begin, end in step.gaps:
-                self.warn(
-                    "BucketsLackRows",
-                    f"{step.cagg}: its buckets reach into {begin} - {end}, for which the table has no chunk;"
-                    " they now count only the rows that are there",
-                )
-
     @property
     def status(self) -> Literal["ok", "ok_with_warnings", "skipped", "dry_run"]:
         """`ok`; `ok_with_warnings` where a best-effort step failed; `skipped`, `dry_run`: nothing was written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -13,6 +14,14 @@ ChunkAction: TypeAlias = Literal["create", "compress", "decompress", "recompress
 
 
 @dataclass(frozen=True)
+class Notice:
+    """Something that the caller should know although the rows are loaded."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
 class ChunkStep:
     """An action on a chunk, and its outcome."""
 
@@ -20,6 +29,17 @@ class ChunkStep:
     action: ChunkAction
     outcome: Outcome
     error: RestoreError | None = None
+
+    @property
+    def warnings(self) -> tuple[Notice, ...]:
+        """A failure, or that the chunk was left as it is."""
+        action = self.action.capitalize()
+        if self.error is not None:
+            return (Notice(f"{action}Failed", f"{self.chunk}: {self.error.message}"),)
+        if self.outcome == "not available":
+            reason = "it would be merged into another chunk, or is not the load's own"
+            return (Notice(f"{action}NotAvailable", f"{self.chunk} was left as it is: {reason}"),)
+        return ()
 
 
 @dataclass(frozen=True)
@@ -39,6 +59,27 @@ class CaggStep:
     window: tuple[str | int, str | int] | None = None
     error: RestoreError | None = None
     gaps: tuple[tuple[str | int, str | int], ...] = ()
+
+    @property
+    def warnings(self) -> tuple[Notice, ...]:
+        """A failure, and the buckets that lack rows."""
+        failed = () if self.error is None else (Notice("RefreshFailed", f"{self.cagg}: {self.error.message}"),)
+        return (
+            *failed,
+            *(
+                Notice(
+                    "BucketsLackRows",
+                    f"{self.cagg}: its buckets reach into {begin} - {end}, for which the table has no chunk;"
+                    " they now count only the rows that are there",
+                )
+                for begin, end in self.gaps
+            ),
+        )
+
+
+def warnings_of(steps: Iterable[ChunkStep | CaggStep]) -> tuple[Notice, ...]:
+    """Return the warnings of steps, in their order."""
+    return tuple(warning for step in steps for warning in step.warnings)
 
 
 def summary(steps: list[ChunkStep] | list[CaggStep], *, requested: bool, available: bool) -> Outcome:
@@ -101,14 +142,6 @@ class KeptIndex:
     index: str | None
     code: str
     reason: str
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something that the caller should know although the rows are loaded."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.load.load import Loaded
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
-from shared.model.results import CaggStep, ChunkStep, summary
+from shared.model.results import CaggStep, ChunkStep, summary, warnings_of
 from shared.postgres.connect import Connection
 from shared.postgres.session import limit_session
 from shared.settings import Settings
@@ -39,8 +39,9 @@ def after_commit(
         with report.progress.stage("refresh"):
             if wishes.refresh_caggs:
                 cagg_steps = refresh(connection, table, loaded.span, wishes.refresh_caggs)
-    report.add_chunk_steps(chunk_steps)
-    report.add_cagg_steps(cagg_steps)
+    report.chunks += chunk_steps
+    report.caggs += cagg_steps
+    report.add_warnings(warnings_of([*chunk_steps, *cagg_steps]))
     report.options["recompress_window"] = summary(
         chunk_steps, requested=wishes.recompress_window, available=extension is not None and loaded.span is not None
     )

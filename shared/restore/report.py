@@ -30,4 +30,4 @@ def note_loaded(report: Report, loaded: Loaded) -> None:
     report.verification = loaded.verification
     report.options |= loaded.options
     report.add_warnings(loaded.warnings)
-    report.add_chunk_steps(loaded.chunk_steps)
+    report.chunks += loaded.chunk_steps

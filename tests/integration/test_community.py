@@ -96,6 +96,35 @@ def test_a_failed_decompression_and_recompression_do_not_fail_the_restore(commun
     assert community_app.database.value("SELECT count(*) FROM {s}.t") == 3
 
 
+def test_warnings_are_in_the_order_of_their_time(community_app: App) -> None:
+    """The look at the table, its decompression, the rows, the new chunks; and then what runs after the COMMIT."""
+    compressed_table(community_app, interval="interval '6 hours'")
+    role = community_app.database.role("GRANT USAGE, CREATE ON SCHEMA {s}", "GRANT SELECT, INSERT ON {s}.t")
+    csv = b"time,device,v,gone\n2025-01-01 01:00Z,a,1,\n2025-01-01 02:00Z,b,x,\n2025-01-01 13:00Z,b,2,\n"
+    body = community_app.restore(
+        community_app.archive("t", csv),
+        pg=role,
+        destination={"mode": "staging"},
+        copy={"on_error": "skip", "max_rejected_rows": 1},
+        timescaledb={"compress_new_chunks": True, "refresh_caggs": ["nix"]},
+    ).body
+    assert [warning["code"] for warning in body["warnings"]] == [
+        "ColumnsIgnored",
+        "MayHoldDuplicates",
+        "DecompressFailed",
+        "RowsRejected",
+        "CompressFailed",
+        "RecompressFailed",
+        "RefreshFailed",
+    ]
+    assert actions(body) == [
+        ("decompress", "failed"),
+        ("create", "done"),
+        ("compress", "failed"),
+        ("recompress", "failed"),
+    ]
+
+
 def test_a_failed_load_leaves_the_chunk_compressed(community_app: App) -> None:
     compressed_table(community_app)
     answer = community_app.restore(community_app.archive("t", CSV + b"2025-01-01 03:00Z,c,oops\n"), destination=APPEND)

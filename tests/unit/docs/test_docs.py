@@ -19,7 +19,7 @@ from shared.errors import ArchiveNotFound, Fault, InvalidRequest
 from shared.model.answer import Facts, Plan
 from shared.model.report import Report
 from shared.model.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
-from shared.model.results import CaggStep, ChunkStep, Count, KeptIndex, Rejected, Verification
+from shared.model.results import CaggStep, ChunkStep, Count, KeptIndex, Rejected, Verification, warnings_of
 from shared.settings import load_settings
 from tests.fix_errors import errors
 from tools.pages import rows, section
@@ -66,11 +66,10 @@ def full_report() -> Report:
     report.dry_run = cast("Plan", dict.fromkeys(re.findall(r'^        "(\w+)":', planned[0], re.MULTILINE)))
     report.options |= {"decompress_window": "failed", "recompress_window": "failed", "refresh_caggs": "failed"}
     report.options["compress_new_chunks"] = "done"
-    report.add_chunk_steps([ChunkStep("c", "create", "done"), ChunkStep("c", "compress", "not available")])
-    report.add_chunk_steps(
-        [ChunkStep("c", action, "failed", error) for action in ("compress", "decompress", "recompress")]
-    )
-    report.add_cagg_steps([CaggStep("a", "failed", ("1", "2"), error, (("1", "2"),))])
+    report.chunks += [ChunkStep("c", "create", "done"), ChunkStep("c", "compress", "not available")]
+    report.chunks += [ChunkStep("c", action, "failed", error) for action in ("compress", "decompress", "recompress")]
+    report.caggs.append(CaggStep("a", "failed", ("1", "2"), error, (("1", "2"),)))
+    report.add_warnings(warnings_of([*report.chunks, *report.caggs]))
     for stage in in_sources(r'\bstage\("(\w+)"\)'):
         with report.progress.stage(stage):
             pass
