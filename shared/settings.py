@@ -186,8 +186,19 @@ def _given(model: type[_Variables], environ: Mapping[str, str], prefix: str = ""
         name: text
         for name, field in model.model_fields.items()
         if name not in _ASSEMBLED
-        and ((text := environ.get(prefix + name.upper())) or (text is not None and field.annotation == AllowList))
+        and ((text := _text_of(environ, prefix + name.upper())) or (text is not None and field.annotation == AllowList))
     }
+
+
+def _text_of(environ: Mapping[str, str], name: str) -> str | None:
+    """Look a variable up. In text that is not UTF-8, Python has surrogates, which no server would understand."""
+    text = environ.get(name)
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError:
+        # Without its cause, which holds the value.
+        raise ConfigurationError(f"the setting {name} must be text in UTF-8", target=name) from None
+    return text
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -207,14 +218,11 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         # libpq would read a host from a file, and nobody could say whether it is one that is allowed.
         raise ConfigurationError("the setting PGSERVICE is not supported: set PGHOST and its like", target="PGSERVICE")
     libpq = _given(LibpqVariables, environ, "PG")
-    libpq["others"] = {keyword: value for name, keyword in _STRICTER.items() if (value := environ.get(name))}
+    libpq["others"] = {keyword: value for name, keyword in _STRICTER.items() if (value := _text_of(environ, name))}
     try:
         return Settings.model_validate(_given(Settings, environ) | {"libpq": libpq})
     except ValidationError as exc:
         fault = exc.errors(include_url=False, include_input=False)[0]
-        *group, field = map(str, fault["loc"])
-        name = f"{'PG' if group else ''}{field.upper()}"
-        # Pydantic itself refuses a secret that is no text.
-        kind = fault["ctx"]["error"] if "ctx" in fault else "text in UTF-8"
+        name = str(fault["loc"][0]).upper()
         # Without its cause, which holds the value.
-        raise ConfigurationError(f"the setting {name} must be {kind}", target=name) from None
+        raise ConfigurationError(f"the setting {name} must be {fault['ctx']['error']}", target=name) from None

@@ -8,7 +8,7 @@ import pytest
 from shared.errors import ConfigurationError
 from shared.process import MIB
 from shared.secret import Secret
-from shared.settings import Settings, load_settings
+from shared.settings import LibpqVariables, Settings, load_settings
 
 NUMBERS = (
     "SPOOL_MAX_MEMORY_BYTES",
@@ -95,6 +95,21 @@ def test_a_secret_in_another_encoding_names_its_setting(name: str) -> None:
         load_settings({name: value})
     assert caught.value.target == name
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(name.upper() for name in Settings.model_fields if name != "libpq"),
+        *(f"PG{name.upper()}" for name in LibpqVariables.model_fields if name != "others"),
+        *("PGCHANNELBINDING", "PGREQUIREAUTH", "PGSSLMINPROTOCOLVERSION", "PGSSLNEGOTIATION", "PGTARGETSESSIONATTRS"),
+    ],
+)
+@pytest.mark.parametrize("value", [b"\xe4", b"a.b,c.\xe4", b"/run/\xe4"])
+def test_every_setting_in_another_encoding_goes_by_its_own_name(name: str, value: bytes) -> None:
+    with pytest.raises(ConfigurationError, match=f"the setting {name} must be ") as caught:
+        load_settings({name: os.fsdecode(value)})
+    assert caught.value.target == name
 
 
 @pytest.mark.parametrize("value", ["0", "1", "86400"])
