@@ -14,7 +14,7 @@ from shared.model.results import Count
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.timescale.chunks import Chunk, written_chunks
-from shared.timescale.table import Table, inside, within
+from shared.timescale.table import Table, inside, instant, within
 
 _OWN = sql.SQL("xmin = pg_catalog.pg_current_xact_id()::xid")
 
@@ -23,7 +23,7 @@ def count_window(cursor: Cursor, table: Table, window: Window) -> Count:
     """Count the target's rows in the archive's day."""
     cursor.execute(
         sql.SQL("SELECT count(*), min({time}), max({time}) FROM {table} WHERE {inside}").format(
-            time=_time(table), table=table.own_rows, inside=inside(table, window)
+            time=instant(table, _time(table)), table=table.own_rows, inside=inside(table, window)
         )
     )
     return _count(cursor)
@@ -43,11 +43,14 @@ def count_staged_outside(cursor: Cursor, table: Table, staging: sql.Identifier, 
     """Count the staged rows that are outside the day. A row without a time is none of them: the target decides."""
     # What the staging table is made like may have another type there than the target.
     time = sql.SQL("{}::{}").format(_time(table), table.time_sql)
-    condition = within(sql.Identifier("t"), window)
+    condition = within(table, sql.Identifier("t"), window)
+    if table.takes_version_7_alone:
+        # TimescaleDB will refuse a UUID of another version.
+        condition = sql.SQL("{} OR {} IS NULL").format(condition, instant(table, sql.Identifier("t")))
     cursor.execute(
         sql.SQL(
             "SELECT count(*), {first}, {last} FROM (SELECT {time} AS t FROM {staging}) AS rows WHERE NOT ({condition})"
-        ).format(time=time, staging=staging, condition=condition, **_bounds(window))
+        ).format(time=time, staging=staging, condition=condition, **_bounds(table))
     )
     return _count(cursor)
 
@@ -78,7 +81,7 @@ def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, 
     ]
     cursor.execute(
         sql.SQL("SELECT count(*), {first}, {last} FROM ({parts}) AS own").format(
-            parts=sql.SQL(" UNION ALL ").join(parts), **_bounds(outside)
+            parts=sql.SQL(" UNION ALL ").join(parts), **_bounds(table)
         )
     )
     return _count(cursor), chunks
@@ -102,13 +105,14 @@ def count_beside_own(cursor: Cursor, table: Table, chunks: Sequence[Chunk], outs
     return total
 
 
-def _bounds(window: Window) -> dict[str, sql.Composable]:
-    """Write the first and last time, brought to what Python can hold: no infinity, no year 0 or 10000."""
-    bounds = {"first": sql.SQL("min(t)"), "last": sql.SQL("max(t)")}
-    if window.kind == "integer":
+def _bounds(table: Table) -> dict[str, sql.Composable]:
+    """Write the first and last time `t`, brought to what Python can hold: no infinity, no year 0 or 10000."""
+    time = instant(table, sql.Identifier("t"))
+    bounds = {"first": sql.SQL("min({})").format(time), "last": sql.SQL("max({})").format(time)}
+    if table.time_kind == "integer":
         return {**bounds}
-    held = sql.SQL("CASE WHEN count(*) > 0 THEN least(greatest({}, '0001-01-02'), '9999-12-30') END")
-    return {name: held.format(bound) for name, bound in bounds.items()}
+    held = sql.SQL("CASE WHEN {time} IS NOT NULL THEN least(greatest({time}, '0001-01-02'), '9999-12-30') END")
+    return {name: held.format(time=bound) for name, bound in bounds.items()}
 
 
 def _time(table: Table) -> sql.Identifier:

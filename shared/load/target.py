@@ -221,12 +221,25 @@ def _do_without_window(cursor: Cursor, request: RestoreRequest, table: Table) ->
     # Where nothing is there, the default has nothing to refuse. A role that may not look is refused for that.
     is_used = policy == "error" and can_read(cursor, table) and not _is_empty(cursor, table)
     if policy in ("skip", "replace") or is_used:
-        raise WindowUnknown(
-            f"on_existing {policy} needs the day's rows, and {table} has no time column in which they can be found"
-        )
+        why, hint = _why_no_window(table)
+        raise WindowUnknown(f"on_existing {policy} needs the day's rows, and {why}", hint=hint)
     if table.hypertable_id is None:
         return ()
     return (Notice("WindowUnknown", "the archive's day could not be found in the time column's type"),)
+
+
+def _why_no_window(table: Table) -> tuple[str, str | None]:
+    """Say why the day cannot be found, and what helps; None: the error's own hint."""
+    if table.time_column is None:
+        return f"{table} has no time column in which they can be found", None
+    column = next(column for column in table.columns if column.name == table.time_column)
+    append = 'set destination.on_existing to "append"'
+    if table.time_kind == "integer":
+        return f'the unit of "{column.name}" is unknown, since the file has no row', append
+    why = f'"{column.name}", the time column of {table}, is of type {column.type_sql}'
+    if column.time_kind == "uuid":
+        return why, f"if its values are UUIDs of version 7, name it in destination.time_column; otherwise {append}"
+    return f"{why}, in which they cannot be found", append
 
 
 def _is_empty(cursor: Cursor, table: Table) -> bool:

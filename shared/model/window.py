@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from typing import Literal, TypeAlias
+from uuid import UUID
 
-TimeKind: TypeAlias = Literal["timestamptz", "timestamp", "date", "integer"]
+TimeKind: TypeAlias = Literal["timestamptz", "timestamp", "date", "integer", "uuid"]
 TimeValue: TypeAlias = datetime | date | int
 
 # Units per second in the usual integer times.
@@ -17,11 +18,21 @@ _UNITS_PER_SECOND = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6,
 
 @dataclass(frozen=True)
 class Window:
-    """A half-open span of time, `lower <= t < upper`, in the type of one time column."""
+    """A half-open span of time, `lower <= t < upper`, in the type of one time column.
+
+    Of a UUID of version 7, `t` is its time, as a timestamptz.
+    """
 
     kind: TimeKind
     lower: TimeValue
     upper: TimeValue
+
+    @property
+    def column_bounds(self) -> tuple[TimeValue | str, TimeValue | str]:
+        """The bounds as values of the time column."""
+        if self.kind != "uuid":
+            return self.lower, self.upper
+        return _lowest_uuid(self.lower), _lowest_uuid(self.upper)
 
     @property
     def last(self) -> TimeValue:
@@ -37,13 +48,27 @@ class Window:
     @property
     def _step(self) -> timedelta | int:
         """The smallest difference between two values of the type."""
-        steps: dict[str, timedelta | int] = {"date": timedelta(days=1), "integer": 1}
+        # TimescaleDB takes the milliseconds of a UUID alone: what follows them may be time or chance.
+        steps: dict[str, timedelta | int] = {
+            "date": timedelta(days=1),
+            "integer": 1,
+            "uuid": timedelta(milliseconds=1),
+        }
         return steps.get(self.kind, timedelta(microseconds=1))
 
     @property
     def chunk_bounds(self) -> tuple[datetime | int, datetime | int]:
         """The bounds as TimescaleDB's views show a chunk's range: in UTC, or as integers."""
         return _as_instant(self.lower), _as_instant(self.upper)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def _lowest_uuid(time: TimeValue) -> str:
+    """Return the lowest UUID of version 7 of a millisecond (RFC 9562, section 5.7)."""
+    milliseconds = (_as_instant(time) - _EPOCH) // timedelta(milliseconds=1)  # type: ignore[operator] # no integer
+    return str(UUID(int=milliseconds << 80 | 7 << 76 | 0b10 << 62))
 
 
 def _as_instant(value: TimeValue) -> datetime | int:
@@ -72,18 +97,20 @@ def day_window(day: date, kind: TimeKind, units_per_second: int = 1) -> Window:
 
     Args:
         day: the UTC day.
-        kind: type of the time column. `timestamp` without time zone is taken as UTC, as TimescaleDB does.
+        kind: type of the time column. `timestamp` without time zone is taken as UTC, as TimescaleDB does. A UUID holds
+            no time before 1970.
         units_per_second: of an integer column.
     """
     begin, end = day_bounds(day)
     if kind == "timestamptz":
         return Window(kind, begin, end)
+    if kind == "uuid":
+        return Window(kind, max(begin, _EPOCH), max(end, _EPOCH))
     if kind == "timestamp":
         return Window(kind, begin.replace(tzinfo=None), end.replace(tzinfo=None))
     if kind == "date":
         return Window(kind, begin.date(), end.date())
-    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
-    first, after = ((instant - epoch) // timedelta(seconds=1) for instant in (begin, end))
+    first, after = ((instant - _EPOCH) // timedelta(seconds=1) for instant in (begin, end))
     return Window(kind, first * units_per_second, after * units_per_second)
 
 
@@ -100,7 +127,7 @@ def units_per_second_of(samples: Sequence[str | int], day: date) -> int | None:
     Returns:
         Units per second (1, 1e3, 1e6 or 1e9), or None if no value decides.
     """
-    seconds = (day_bounds(day)[0] - datetime(1970, 1, 1, tzinfo=timezone.utc)) / timedelta(seconds=1)
+    seconds = (day_bounds(day)[0] - _EPOCH) / timedelta(seconds=1)
     for sample in samples:
         try:
             value = int(sample)

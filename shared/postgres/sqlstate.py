@@ -6,9 +6,9 @@ The codes are those of PostgreSQL's manual, appendix A.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg2
@@ -99,16 +99,26 @@ def database_error(exc: psycopg2.Error) -> RestoreError:
     return error_for_sqlstate(exc.pgcode, message_without_rows(exc))
 
 
-def rejected_row(
-    exc: psycopg2.Error, *, relation: str, columns: Sequence[str], show_row_data: bool = False
-) -> RestoreError:
-    """Translate an error of a COPY, with the CSV line and the column if PostgreSQL names them.
+@dataclass(frozen=True)
+class CopiedRows:
+    """The rows that a statement takes, for the error that names one of them.
 
-    Args:
-        exc: the exception of psycopg2.
-        relation: name of the table that was copied into, without its schema.
-        columns: the columns that were copied.
+    Attributes:
+        relation: the table that they go into, without its schema.
+        columns: the columns that are copied.
         show_row_data: whether the error may hold values of the row: PostgreSQL's own message, DETAIL and CONTEXT.
+        refusals: our message for each C function of the server that refuses a value by a SQLSTATE that otherwise stands
+            for something else, and names the value in its own message.
+    """
+
+    relation: str
+    columns: Sequence[str]
+    show_row_data: bool = False
+    refusals: Mapping[str, str] = field(default_factory=dict)
+
+
+def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
+    """Translate an error of a COPY or INSERT, with the CSV line and the column if PostgreSQL names them.
 
     Returns:
         The error. If a row is the cause, its detail holds `line` (line 1 is the first of the file, its header) and
@@ -116,13 +126,14 @@ def rejected_row(
     """
     if exc.pgcode is None:
         return database_error(exc)
-    message = message_without_rows(exc)
+    refusal = rows.refusals.get(exc.diag.source_function or "")
+    message = refusal or message_without_rows(exc)
     is_hidden = message != exc.diag.message_primary
     has_place = not exc.pgcode.startswith(_OF_NO_ROW)
-    line, column = _place(exc.diag.context or "", relation, columns) if has_place else (None, None)
+    line, column = _place(exc.diag.context or "", rows.relation, rows.columns) if has_place else (None, None)
     column = exc.diag.column_name or column
     facts = {"line": line, "column": column, "constraint": exc.diag.constraint_name}
-    if show_row_data:
+    if rows.show_row_data:
         message, is_hidden = redact_from_server(exc.diag.message_primary or message), False
         said = {"server_detail": exc.diag.message_detail, "server_context": exc.diag.context}
         facts |= {name: None if text is None else redact_from_server(text) for name, text in said.items()}
@@ -131,7 +142,7 @@ def rejected_row(
     is_of_a_function = isinstance(error, DatabaseFailed) and not exc.pgcode.startswith(_SERVERS_OWN)
     # "No such table" caused by a value that is read as a table's name, or by a statement of a trigger.
     is_of_a_value = line is not None and exc.pgcode.startswith(_OF_NAMES) and exc.pgcode != "42501"
-    if is_of_a_function or is_of_a_value:
+    if is_of_a_function or is_of_a_value or refusal is not None:
         # A trigger or function of the user raised a SQLSTATE of its own.
         error = DataRejected(message, details=[Fault(DataRejected.code, message, info=error.details[0].info)])
     if isinstance(error, DataRejected):
@@ -146,21 +157,6 @@ def rejected_row(
         error.message = f"{where}: {message}" if where else message
         error.target = where or None
     return error
-
-
-@dataclass(frozen=True)
-class CopiedRows:
-    """The rows that a statement takes, for the error that names one of them.
-
-    Attributes:
-        relation: the table that they go into, without its schema.
-        columns: the columns that are copied.
-        show_row_data: whether the error may hold values of the row.
-    """
-
-    relation: str
-    columns: Sequence[str]
-    show_row_data: bool = False
 
 
 @contextmanager
@@ -187,7 +183,7 @@ def translated(
                 del ended_by
         if rows is None:
             raise database_error(exc) from exc
-        raise rejected_row(exc, relation=rows.relation, columns=rows.columns, show_row_data=rows.show_row_data) from exc
+        raise rejected_row(exc, rows) from exc
 
 
 def sqlstate_of(error: RestoreError) -> str | None:

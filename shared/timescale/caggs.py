@@ -38,6 +38,8 @@ _SQL_TYPES: dict[TimeKind, sql.SQL] = {
     "timestamp": sql.SQL("timestamp"),
     "date": sql.SQL("date"),
     "integer": sql.SQL("bigint"),
+    # TimescaleDB 2.24 and newer buckets a UUID by its time, and refuses a window of UUIDs.
+    "uuid": sql.SQL("timestamptz"),
 }
 
 
@@ -162,7 +164,7 @@ def _widen(extension: TimescaleDB, cagg: Cagg, window: Window, cursor: Cursor) -
     width = sql.SQL("{}::{}").format(
         sql.Literal(cagg.width), sql.SQL("bigint" if window.kind == "integer" else "interval")
     )
-    if window.kind != "timestamptz":
+    if window.kind not in ("timestamptz", "uuid"):
         end = sql.SQL("{} + {}").format(last, width)
     else:
         zone = sql.Literal(cagg.timezone or "UTC")
@@ -223,7 +225,7 @@ def _refresh_one(
     def call(cursor: Cursor) -> tuple[tuple[str | int, str | int], ...]:
         gaps = gaps_in(cursor, table, window, day)
         # The column's own type: an aggregate over an int column refuses bigint bounds.
-        type_ = table.time_sql
+        type_ = _SQL_TYPES["uuid"] if window.kind == "uuid" else table.time_sql
         name = sql.Identifier(str(cagg.name.schema), cagg.name.name).as_string(cursor)
         cursor.execute(
             sql.SQL("CALL {}({}::regclass, {}::{}, {}::{})").format(

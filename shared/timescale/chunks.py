@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from psycopg2 import sql
 
-from shared.model.window import Window
+from shared.model.window import TimeKind, Window
 from shared.postgres.connect import Cursor
 from shared.timescale.table import Table, inside
 
@@ -114,10 +114,20 @@ def _chunks_where(cursor: Cursor, table: Table, condition: sql.SQL, window: Wind
     return tuple(Chunk(*row) for row in cursor.fetchall())
 
 
+_RANGE_BOUNDS: dict[TimeKind, sql.SQL] = {
+    "integer": sql.SQL("{integer}"),
+    # Up to 2.23 the view has a UUID's range as microseconds (read: sql/views.sql of 2.22.0 - 2.24.0).
+    "uuid": sql.SQL("coalesce({time}, _timescaledb_functions.to_timestamp({integer}))"),
+}
+
+
 def range_columns(window: Window) -> dict[str, sql.Composable]:
     """Return the columns of `timescaledb_information.chunks` that hold a chunk's range, as `start` and `end`."""
-    suffix = "_integer" if window.kind == "integer" else ""
-    return {name: sql.Identifier(f"range_{name}{suffix}") for name in ("start", "end")}
+    bound = _RANGE_BOUNDS.get(window.kind, sql.SQL("{time}"))
+    return {
+        name: bound.format(time=sql.Identifier(f"range_{name}"), integer=sql.Identifier(f"range_{name}_integer"))
+        for name in ("start", "end")
+    }
 
 
 def written_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:

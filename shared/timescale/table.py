@@ -75,12 +75,19 @@ _TIME_TYPES: dict[int, tuple[TimeKind, sql.SQL]] = {
     21: ("integer", sql.SQL("smallint")),
     23: ("integer", sql.SQL("integer")),
     20: ("integer", sql.SQL("bigint")),
+    2950: ("uuid", sql.SQL("uuid")),
 }
+# Without a word from TimescaleDB or the request, a number or a UUID is no time.
+_NOT_ONLY_TIMES = (None, "integer", "uuid")
 # timestamp, time and date: PostgreSQL reads a time with an offset into them, and drops the offset.
 _ZONELESS_TYPES = (1114, 1083, 1082)
 _TEXT = 25
 # Numbers below are given by initdb alone: FirstNormalObjectId in src/include/access/transam.h.
 _FIRST_NORMAL_OID = 16384
+
+
+# What is said where one of TimescaleDB's C functions refuses a value with 0A000, in place of its own message with the value.
+VALUE_REFUSALS = {"ts_time_value_to_internal": "the time column takes UUIDs of version 7 only"}
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,8 @@ class Table:
         timescaledb: the extension; None if the database has none.
         hypertable_id: TimescaleDB's id of the hypertable; None if it is a plain table.
         time_column: the primary dimension of a hypertable, or the time column of a plain table.
-        time_type: its type's number in the catalogue.
+        time_type: its type's number in the catalogue; None if it is a uuid of which only a function of the user's knows
+            the time.
         has_partitioning_function: a function of the time column cuts the chunks (`time_partitioning_func`), so their
             ranges say nothing about the column's values.
         integer_now: the present time in an integer column's unit, if the hypertable has an `integer_now_func`.
@@ -155,13 +163,18 @@ class Table:
 
     @property
     def time_kind(self) -> TimeKind | None:
-        """Kind of the time column; None if days cannot be found in its type (a uuid, a user-defined type)."""
+        """Kind of the time column; None if days cannot be found in its type (a user-defined type)."""
         return _TIME_TYPES[self.time_type][0] if self.time_type in _TIME_TYPES else None
 
     @property
     def time_sql(self) -> sql.SQL:
         """The time column's type for SQL; `time_kind` must not be None."""
         return _TIME_TYPES[self.time_type or 0][1]
+
+    @property
+    def takes_version_7_alone(self) -> bool:
+        """Whether TimescaleDB partitions by a uuid, and refuses others than version 7 (from 2.22 on)."""
+        return self.time_kind == "uuid" and self.hypertable_id is not None and not self.has_partitioning_function
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -184,7 +197,7 @@ def find_table(
         name: with its schema.
         target: the field of the request that named it, for errors.
         time_column: the time column of a plain table, if the request names it; otherwise its only column of type
-            timestamptz, timestamp or date. A hypertable has its own.
+            timestamptz, timestamp or date. A hypertable has its own. Naming a uuid means that it is of version 7.
 
     Raises:
         TableNotFound: there is no such table.
@@ -218,21 +231,19 @@ def find_table(
 
 def _only_time_column(table: Table) -> str | None:
     """Return the time column of a plain table if only one column can be it."""
-    names = [column.name for column in table.columns if column.time_kind not in (None, "integer")]
+    names = [column.name for column in table.columns if column.time_kind not in _NOT_ONLY_TIMES]
     return names[0] if len(names) == 1 else None
 
 
 def _with_time_column(table: Table, name: str) -> Table:
-    if table.hypertable_id is not None:
-        if name != table.time_column:
-            raise UnknownColumn(
-                f'the time column of the hypertable is "{table.time_column}"', target="destination.time_column"
-            )
-        return table
+    if table.hypertable_id is not None and name != table.time_column:
+        raise UnknownColumn(
+            f'the time column of the hypertable is "{table.time_column}"', target="destination.time_column"
+        )
     column = next((column for column in table.columns if column.name == name), None)
     if column is None:
         raise UnknownColumn(f'the table has no column "{name}"', target="destination.time_column")
-    if column.time_kind is None:
+    if column.time_kind is None and table.hypertable_id is None:
         raise UnknownColumn(
             f'the column "{name}" is of type {column.type_sql}, which is not a time',
             target="destination.time_column",
@@ -242,14 +253,43 @@ def _with_time_column(table: Table, name: str) -> Table:
 
 def inside(table: Table, window: Window) -> sql.Composed:
     """Write the condition that a row lies in the window."""
-    return within(sql.Identifier(table.time_column or ""), window)
+    return within(table, sql.Identifier(table.time_column or ""), window)
 
 
-def within(time: sql.Identifier, window: Window) -> sql.Composed:
-    """Write the condition that a time lies in the window."""
+def within(table: Table, time: sql.Identifier, window: Window) -> sql.Composed:
+    """Write the condition that a value of the table's time column lies in the window."""
+    lower, upper = window.column_bounds
     # Literals: psycopg2 looks for parameters in the whole statement, a `%` in a name included.
-    return sql.SQL("{time} >= {lower} AND {time} < {upper}").format(
-        time=time, lower=sql.Literal(window.lower), upper=sql.Literal(window.upper)
+    condition = sql.SQL("{time} >= {lower} AND {time} < {upper}").format(
+        time=time, lower=sql.Literal(lower), upper=sql.Literal(upper)
+    )
+    if window.kind != "uuid" or table.takes_version_7_alone:
+        return condition
+    # Others sort between those of version 7.
+    return sql.SQL("{} AND {}").format(condition, _IS_VERSION_7.format(time=time))
+
+
+# By the octets of RFC 9562: PostgreSQL has functions for it from 17 on.
+_IS_VERSION_7 = sql.SQL(
+    "pg_catalog.get_byte(pg_catalog.uuid_send({time}), 6) >> 4 = 7"
+    " AND pg_catalog.get_byte(pg_catalog.uuid_send({time}), 8) >> 6 = 2"
+)
+_MILLISECONDS = sql.SQL(
+    "('x' || pg_catalog.encode(pg_catalog.substr(pg_catalog.uuid_send({time}), 1, 6), 'hex'))::bit(48)::bigint"
+)
+
+
+def instant(table: Table, time: sql.Identifier) -> sql.Composable:
+    """Write what orders and shows a value of the time column: the value, or the time of a UUID.
+
+    That is NULL for a UUID of another version than 7.
+    """
+    if table.time_kind != "uuid":
+        return time
+    if table.takes_version_7_alone and table.timescaledb is not None:
+        return sql.SQL("{}({})").format(table.timescaledb.function("uuid_timestamp"), time)
+    return sql.SQL("CASE WHEN {} THEN timestamp with time zone 'epoch' + {} * interval '1 millisecond' END").format(
+        _IS_VERSION_7.format(time=time), _MILLISECONDS.format(time=time)
     )
 
 
@@ -317,7 +357,8 @@ def _as_hypertable(cursor: Cursor, table: Table) -> Table:
         table,
         hypertable_id=hypertable_id,
         time_column=column,
-        time_type=type_,
+        # The function may read another version, or something of its own.
+        time_type=None if has_function and _TIME_TYPES.get(type_, ("",))[0] == "uuid" else type_,
         has_partitioning_function=has_function,
         integer_now=None if now_name is None else _call_integer_now(cursor, (now_schema, now_name)),
     )

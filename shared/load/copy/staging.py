@@ -20,7 +20,7 @@ from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import CopiedRows, translated
 from shared.postgres.trusted_sql import trusted_sql
 from shared.timescale.restoring import restoring
-from shared.timescale.table import Table
+from shared.timescale.table import VALUE_REFUSALS, Table
 
 
 def create_staging(
@@ -224,7 +224,7 @@ def insert_staged(
     statement = insert_from_staging(
         target.identifier, staging.identifier, columns, only=only, but=but, skips_conflicts=skips_conflicts
     )
-    with translated(CopiedRows(target.name, columns, show_row_data)):
+    with translated(CopiedRows(target.name, columns, show_row_data, VALUE_REFUSALS)):
         cursor.execute(statement)
     return cursor.rowcount
 

@@ -19,6 +19,7 @@ from shared.load.refusals import on_error_not_supported, refuse
 from shared.model.results import Rejected
 from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import CopiedRows, translated
+from shared.timescale.table import VALUE_REFUSALS
 
 
 def copy_statement(
@@ -167,7 +168,8 @@ def copy_into(
         ArchiveError: the archive is incomplete or damaged. That shows only when the reader gets there.
     """
     statement = copy_statement(table, columns, options, renamed, skip_errors=skip_errors)
-    with translated(CopiedRows(table.strings[-1], columns, show_row_data), cause=reader.take_error):
+    rows = CopiedRows(table.strings[-1], columns, show_row_data, VALUE_REFUSALS)
+    with translated(rows, cause=reader.take_error):
         cursor.copy_expert(statement, reader, COPY_BLOCK_BYTES)
     return cursor.rowcount
 
