@@ -86,7 +86,7 @@ _TEXT = 25
 _FIRST_NORMAL_OID = 16384
 
 
-# What is said where one of TimescaleDB's C functions refuses a value with 0A000, in place of its own message with the value.
+# TimescaleDB's C functions that refuse a value with 0A000 and a message that repeats it, and what we say.
 VALUE_REFUSALS = {"ts_time_value_to_internal": "the time column takes UUIDs of version 7 only"}
 
 

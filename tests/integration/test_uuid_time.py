@@ -13,16 +13,15 @@ from tests.integration.test_community import actions, chunk_states, partial_chun
 
 # TimescaleDB partitions by such a column from here on.
 FIRST_VERSION = (2, 22)
-MIDNIGHT, NEXT_MIDNIGHT = "2025-01-01T00:00:00+00:00", "2025-01-02T00:00:00+00:00"
 REPLACE: dict[str, Any] = {"on_existing": "replace", "min_rows_ratio": 0}
 
 
 def uuid7(time: str, tail: int = 0) -> str:
     """Return the version 7 UUID of a time with so much after it: 0 is the lowest, -1 the highest."""
     milliseconds = round(datetime.fromisoformat(time).replace(tzinfo=timezone.utc).timestamp() * 1000)
-    return str(
-        uuid.UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62 | tail & ((1 << 62) - 1) | ((tail >> 62) & 0xFFF) << 64)
-    )
+    # 12 bits of what follows stand between version and variant, and 62 behind them.
+    first, rest = (tail >> 62) & ((1 << 12) - 1), tail & ((1 << 62) - 1)
+    return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | first << 64 | 2 << 62 | rest))
 
 
 def uuid4(time: str) -> str:
@@ -208,17 +207,13 @@ def cut_by_function(app: App, type_: str, result: str, body: str) -> None:
     app.database.execute("SELECT public.create_hypertable('{s}.t', 'id', time_partitioning_func => '{s}.time_of')")
 
 
-BY_UUID = (
-    "uuid",
-    "timestamptz",
-    "to_timestamp(('x' || left(encode(uuid_send(x), 'hex'), 12))::bit(48)::bigint / 1000.0)",
-)
+MILLISECONDS = "('x' || left(encode(uuid_send(x), 'hex'), 12))::bit(48)::bigint"
 
 
 @pytest.mark.parametrize("mode", ["direct", "staging"])
 def test_a_function_of_the_users_that_cuts_uuids(app: App, mode: str) -> None:
     # The way before TimescaleDB did it. The function may read another version, so the request has to say that it is 7.
-    cut_by_function(app, *BY_UUID)
+    cut_by_function(app, "uuid", "timestamptz", f"to_timestamp({MILLISECONDS} / 1000.0)")
     app.database.execute(f"INSERT INTO {{s}}.t VALUES {rows_of(NEIGHBOURS | {NOON: 7})}")
     answer = restore(app, csv_of(EVENING), REPLACE | {"mode": mode})
     assert (answer.status, answer.code, answer.body["error"]["target"]) == (
@@ -234,9 +229,7 @@ def test_a_function_of_the_users_that_cuts_uuids(app: App, mode: str) -> None:
 
 @pytest.mark.parametrize("named", [None, "id"])
 @pytest.mark.parametrize("policy", ["error", "skip", "replace"])
-def test_a_time_column_in_which_no_day_is_found_is_not_asked_for_again(
-    app: App, policy: str, named: str | None
-) -> None:
+def test_a_time_column_without_days_is_not_asked_for_again(app: App, policy: str, named: str | None) -> None:
     cut_by_function(app, "text", "timestamptz", "timestamptz '2025-01-01 00:00Z' + length(x) * interval '1 hour'")
     app.database.execute("INSERT INTO {s}.t VALUES ('abc', 7)")
     answer = restore(app, csv_of("d"), {"on_existing": policy, "time_column": named})
@@ -293,10 +286,10 @@ def test_aggregates_over_uuids_are_refreshed(community_app: App) -> None:
     )
     app.database.execute(
         "CREATE MATERIALIZED VIEW {s}.fortnightly WITH (timescaledb.continuous) AS"
-        " SELECT public.time_bucket(interval '14 days', week) AS fortnight, sum(total) AS total FROM {s}.weekly GROUP BY 1"
+        " SELECT public.time_bucket(interval '14 days', week) AS fortnight, sum(total) AS total"
+        " FROM {s}.weekly GROUP BY 1"
     )
     body = restore(app, csv_of(NOON, EVENING), REPLACE, timescaledb={"refresh_caggs": "all"}).body
-    assert body["status"] == "ok_with_warnings" or body["status"] == "ok", body
     assert [(step["outcome"], step["window"]) for step in body["caggs"]] == [
         ("done", {"start": "2024-12-30T00:00:00Z", "end": "2025-01-06T00:00:00Z"}),
         ("done", {"start": "2024-12-30T00:00:00Z", "end": "2025-01-13T00:00:00Z"}),

@@ -19,6 +19,7 @@ DAYS = st.dates(min_value=date(1975, 1, 1), max_value=date(2200, 1, 1))
         ("timestamp", "2025-01-01T00:00:00", "2025-01-02T00:00:00", "2025-01-01T23:59:59.999999"),
         ("date", "2025-01-01", "2025-01-02", "2025-01-01"),
         ("integer", 1735689600, 1735776000, 1735775999),
+        ("uuid", "2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z", "2025-01-01T23:59:59.999000Z"),
     ],
 )
 def test_the_day_in_each_type(kind: TimeKind, lower: str | int, upper: str | int, last: str | int) -> None:
@@ -26,9 +27,24 @@ def test_the_day_in_each_type(kind: TimeKind, lower: str | int, upper: str | int
     assert (iso(window.lower), iso(window.upper), iso(window.last)) == (lower, upper, last)
 
 
+@pytest.mark.parametrize(
+    ("day", "lower", "upper"),
+    [
+        # As TimescaleDB's to_uuidv7_boundary() has them.
+        (DAY, "01941f29-7c00-7000-8000-000000000000", "0194244f-d800-7000-8000-000000000000"),
+        (date(1970, 1, 1), "00000000-0000-7000-8000-000000000000", "00000526-5c00-7000-8000-000000000000"),
+        # Before 1970 no UUID has a time.
+        (date(1969, 12, 31), "00000000-0000-7000-8000-000000000000", "00000000-0000-7000-8000-000000000000"),
+        (date(9998, 12, 31), "e6707548-5400-7000-8000-000000000000", "e6707a6e-b000-7000-8000-000000000000"),
+    ],
+)
+def test_the_day_as_uuids(day: date, lower: str, upper: str) -> None:
+    assert day_window(day, "uuid").column_bounds == (lower, upper)
+
+
 def test_chunk_ranges_are_compared_in_utc() -> None:
     expected = (datetime(2025, 1, 1, tzinfo=timezone.utc), datetime(2025, 1, 2, tzinfo=timezone.utc))
-    for kind in ("timestamptz", "timestamp", "date"):
+    for kind in ("timestamptz", "timestamp", "date", "uuid"):
         assert day_window(DAY, kind).chunk_bounds == expected
     assert day_window(DAY, "integer", 1000).chunk_bounds == (1735689600000, 1735776000000)
 
