@@ -106,7 +106,7 @@ class Bench:
             raise WrongDataError(f"{case.name}, {way.name}: rows and sums are {found}, the archive has {expected}")
         indexes = int(self._fetch(_PLAIN_INDEXES if way.builds_indexes else _CHUNK_INDEXES)[0])
         if indexes != len(case.indexes):
-            raise WrongDataError(f"{case.name}, {way.name}: {indexes} indexes in place of {len(case.indexes)}")
+            raise WrongDataError(f"{case.name}, {way.name}: {indexes} indexes, not {len(case.indexes)}")
         return not case.is_compressed or self._fetch(_UNCOMPRESSED)[0] == 0
 
     def _run(self, statement: sql.Composable, values: dict[str, Any] | None = None) -> None:

@@ -18,7 +18,7 @@
 #   0   every day is restored; read the warnings
 #   1   a request was refused: the day is as it was before
 #   2   wrong usage; nothing was sent
-#   3   it is not known what became of a day: look into the function's log before it is sent again
+#   3   it is not known whether a day was loaded: look into the function's log before it is sent again
 #   75  an error that may pass stayed; the day is as it was before
 # Needs bash, curl and jq.
 set -euo pipefail

@@ -93,7 +93,7 @@ class _Variables(BaseModel):
 
 
 class LibpqVariables(_Variables):
-    """What libpq would take from its environment by itself, as far as it must be known before a connection is made.
+    """libpq's own variables, as far as they must be known before a connection is made.
 
     https://www.postgresql.org/docs/current/libpq-envars.html
 
@@ -121,7 +121,7 @@ class LibpqVariables(_Variables):
 
 
 class Settings(_Variables):
-    """What the function app is told by its environment, checked. A list that is None allows everything.
+    """The function app's environment, checked. A list that is None allows everything.
 
     Attributes:
         adls_account_url_default: account that a bare `adls_url` path belongs to, as

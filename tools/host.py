@@ -178,8 +178,8 @@ def make_app(functions: Sequence[Function]) -> Callable[..., Iterable[bytes]]:
 def is_from_this_machine(request: Request) -> bool:
     """Whether no web page of another site sent the request.
 
-    The host asks for no key, so the browser of whoever develops here could be used against it: by a page of another
-    origin, or by a name of its own that a site lets point to loopback (DNS rebinding).
+    The host asks for no key, so a developer's own browser could be used against it: by a page of another origin,
+    or by a name of its own that a site lets point to loopback (DNS rebinding).
     """
     own = [request.headers.get("Host", "")]
     origin = request.headers.get("Origin")

@@ -104,7 +104,7 @@ def _beginning(file: IO[bytes], dialect: CsvDialect, *, holds: re.Pattern[bytes]
 
 
 def _is_limit(text: str, quote_at: int, step: int, limits: str) -> bool:
-    """Whether a quote stands at its field's beginning (step -1) or end (step 1), blanks aside."""
+    """Whether a quote stands at its field's beginning (step -1) or end (step 1), not counting blanks."""
     place = quote_at + step
     while 0 <= place < len(text):
         if text[place] in limits:

@@ -179,7 +179,7 @@ def load_day(connection: Connection, lock: RestoreLock, day: Day) -> Loaded | Sk
 
     Raises:
         TargetLocked: the chunks kept changing.
-        RestoreCanceled: the restore was told to stop.
+        RestoreCanceled: the restore was canceled.
         RestoreError: nothing was loaded; the target is as it was before.
     """
     plan, changes = LoadPlan.for_request(day.request), 0

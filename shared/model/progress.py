@@ -1,6 +1,6 @@
 """How far one restore is, how long each stage took, and whether it is to stop.
 
-The restore writes it. Any other thread may read it, and may tell the restore to stop.
+The restore writes it. Any other thread may read it, and may cancel the restore.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Progress:
         return min(100.0, 100 * self.compressed_bytes / self.compressed_bytes_total)
 
     def cancel(self) -> None:
-        """Tell the restore to stop. It rolls back; after its COMMIT began, this has no effect."""
+        """Cancel the restore: it rolls back. After its COMMIT began, this has no effect."""
         with self._lock:
             if self._canceled.is_set():
                 return
@@ -96,11 +96,11 @@ class Progress:
 
     @property
     def is_canceled(self) -> bool:
-        """Whether the restore was told to stop, in time."""
+        """Whether the restore was canceled, in time."""
         return self._canceled.is_set() and not self._may_commit
 
     def check(self) -> None:
-        """Stop here if the restore was told to.
+        """Stop here if the restore was canceled.
 
         Raises:
             RestoreCanceled: it was, before its COMMIT began.

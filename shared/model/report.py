@@ -67,7 +67,7 @@ class Report:
         self.verification = Verification(rows, Count(rows), 0, Count(0))
 
     def warn(self, code: str, message: str) -> None:
-        """Tell the caller something although the rows are in."""
+        """Add a warning: the rows are in."""
         self.add_warnings([Notice(code, message)])
 
     def add_warnings(self, notices: Sequence[Notice]) -> None:

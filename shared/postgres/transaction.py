@@ -36,7 +36,7 @@ from shared.postgres.savepoint import savepoint
 
 @dataclass(frozen=True)
 class ServerIncarnation:
-    """What tells a server from the same one after a crash.
+    """What differs between a server and the same one after a crash.
 
     Attributes:
         start: when its postmaster was started, as text.
@@ -207,7 +207,7 @@ def resolve_commit(
             raise DatabaseUnreachable("the connection broke at the COMMIT, and the server rolled the restore back")
         if time.monotonic() > deadline:
             raise CommitOutcomeUnknown(
-                f"the connection broke at the COMMIT of transaction {interrupted.xid}, and the server does not tell",
+                f"the connection broke at the COMMIT of transaction {interrupted.xid}, and the server does not say",
                 hint=f"count the day's rows, or ask: SELECT pg_xact_status('{interrupted.xid}'), if the server started"
                 f" at {interrupted.server_incarnation.start} has not crashed since",
             )

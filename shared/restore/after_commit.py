@@ -1,4 +1,4 @@
-"""What is done after the load's commit, best effort: compress again, refresh. The rows are safe; failures are told."""
+"""Steps after the load's COMMIT, best effort: compress again, refresh. The rows are safe; a failure is a warning."""
 
 from __future__ import annotations
 

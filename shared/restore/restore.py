@@ -41,7 +41,7 @@ def restore(request: RestoreRequest, settings: Settings, report: Report) -> None
         report: is filled in; `report.progress` may be canceled by another thread.
 
     Raises:
-        RestoreCanceled: the restore was told to stop, before its COMMIT began.
+        RestoreCanceled: the restore was canceled before its COMMIT began.
         RestoreError: nothing was loaded; the target is as it was before.
     """
     progress = report.progress

@@ -23,11 +23,11 @@ def check_way(answer: Answer, copy: dict[str, Any], database: Database, *, by_ow
     Args:
         answer: a 200, for a table whose only index is its key. Its chunk is the load's own unless rows were deleted.
         copy: the request's.
-        database: whose version says whether a key may be set aside.
-        by_owner: whether the request's role owns the table. To nobody else an index may be set aside.
+        database: its version decides whether a key may be deferred.
+        by_owner: whether the request's role owns the table. Only the owner can defer an index.
     """
     told = answer.body["copy"]
     assert (told["transfer"], told["format"]) == (copy["transfer"], copy["format"]), told
     is_own = answer.body.get("removed_by") != "delete"
-    is_aside = copy["indexes"] == "auto" and is_own and by_owner and database.version >= (2, 28)
-    assert bool(told["indexes_deferred"]) == is_aside, told
+    is_deferred = copy["indexes"] == "auto" and is_own and by_owner and database.version >= (2, 28)
+    assert bool(told["indexes_deferred"]) == is_deferred, told

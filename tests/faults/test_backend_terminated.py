@@ -44,7 +44,7 @@ def test_after_the_copy(fault_case: FaultCase, proxy: Proxy) -> None:
 
 
 def test_just_before_the_commit(fault_case: FaultCase, proxy: Proxy) -> None:
-    """The server is asked what became of the transaction: it was rolled back."""
+    """The server says that the transaction was rolled back."""
     fault_case.request["pg"] = proxy.pg(fault_case.app)
     proxy.when(b"COMMIT\0", lambda _: fault_case.terminate(LOAD))
     answer = fault_case.send()
@@ -70,7 +70,7 @@ def test_both_sessions_at_once(fault_case: FaultCase) -> None:
 
 
 def test_the_guard_is_lost_and_the_day_is_still_not_loaded_twice(fault_case: FaultCase) -> None:
-    """Whoever calls meanwhile is told that a restore runs, although the guard's session is gone."""
+    """A second restore is refused while the first one runs, although the session of its lock is gone."""
     fault_case.destination.setdefault("on_existing", "append")
     with gate(fault_case) as let_go:
         first = fault_case.start()

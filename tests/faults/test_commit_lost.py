@@ -1,4 +1,4 @@
-"""The connection breaks at the COMMIT: what became of it is found out, never guessed."""
+"""The connection breaks at the COMMIT: whether it took place is asked, never guessed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def gone(proxy: Proxy) -> Action:
 
 
 def test_the_server_is_gone_for_good_before_it_commits(fault_case: FaultCase, proxy: Proxy) -> None:
-    """Not retryable: whoever sends it again must look first."""
+    """Not retryable: look first, before the request is sent again."""
     fault_case.request["pg"] = proxy.pg(fault_case.app)
     proxy.when(b"COMMIT\0", gone(proxy))
     answer = fault_case.send()

@@ -18,7 +18,7 @@ from tests.integration.fix_threads import Call
 # Those whose chunk is the load's own.
 CASES = ["direct-fast", "staging-fast", "direct-replace-fast"]
 
-# Whoever builds the index `slow` over the row GATE waits there while this one is shut.
+# A session that builds the index `slow` over the row GATE waits there while the gate is shut.
 GATE_OF_THE_BUILD = GATE + 10
 BUILDS = "wait_event_type = 'Lock' AND query LIKE '%CREATE INDEX%'"
 COMPRESSES = "wait_event_type = 'Lock' AND query LIKE '%compress_chunk%'"

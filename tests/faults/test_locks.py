@@ -136,7 +136,7 @@ def test_a_compression_job_that_comes_during_the_copy(compressed_case: FaultCase
     """It waits, and compresses the whole day."""
     fault_case = compressed_case
     table = f'"{fault_case.app.database.schema}".t'
-    # The scheduler is not to run it by itself, which it would do at once.
+    # Keep the scheduler from running it, which it would do at once.
     start = "initial_start => '2100-01-01Z'::timestamptz"
     job_id = fault_case.app.database.value(
         f"SELECT public.add_compression_policy('{table}', interval '1 day', {start})"

@@ -34,7 +34,7 @@ def test_killed_in_the_middle_of_a_restore(fault_case: FaultCase, moment: str) -
 
 
 def test_two_hosts_at_once(fault_case: FaultCase) -> None:
-    """One of them works, the other one is told."""
+    """One of them loads, and the other one gets an error that says so."""
     with gate(fault_case) as let_go, function_process(fault_case.body()) as first:
         fault_case.wait_until_locked_out()
         with function_process(fault_case.body()) as second:

@@ -60,7 +60,7 @@ def test_the_password(fault_case: FaultCase, proxy: Proxy, role: str) -> None:
     def lock_out() -> None:
         database.execute(f"ALTER ROLE {role} NOLOGIN")
 
-    # The load's session is told that it is in; the next one to start up is the guard's.
+    # The load's session is authenticated; the next one to start is the lock's.
     proxy.when(b"R\0\0\0\x08\0\0\0\0", lambda _: lock_out(), answers=True)
     fault_case.check_failed(fault_case.send(), "DatabaseAccessDenied", 403, retryable=False)
     database.execute(f"ALTER ROLE {role} LOGIN")

@@ -106,7 +106,7 @@ def check_trees(fault_case: FaultCase) -> None:
 def test_a_crash_at_the_commit_is_told_from_a_commit(
     own_server_case: FaultCase, own_server: OwnServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server comes back while the restore asks what became of its transaction."""
+    """The server comes back while the restore asks for the state of its transaction."""
     monkeypatch.setenv("PG_LOCK_TIMEOUT_SECONDS", PATIENCE)
     proxy = own_server.proxy()
     own_server_case.request["pg"] = proxy.pg(own_server_case.app)

@@ -1,4 +1,4 @@
-"""A hypertable with every kind of index, and its day loaded plainly or with the chunk's indexes set aside."""
+"""A hypertable with every kind of index, and its day loaded plainly or with the chunk's indexes deferred."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Day(Hypertable):
     def load(
         self,
         *,
-        aside: bool,
+        deferred: bool,
         statements: Sequence[str] = (ONE_ROW, THE_REST),
         emptied: bool = False,
         build: Build | None = None,
@@ -84,7 +84,7 @@ class Day(Hypertable):
         """Load the day in the open transaction, and return why indexes were kept: the codes.
 
         Args:
-            aside: whether indexes are set aside. The chunks that a statement makes are handed over before the next.
+            deferred: whether indexes are deferred. The chunks that a statement makes are handed over before the next.
             statements: bring the rows.
             emptied: whether the chunk is there already, and is truncated.
             build: how the indexes are built.
@@ -96,7 +96,7 @@ class Day(Hypertable):
             before = before[:-1]
         for statement in statements:
             self.execute(statement)
-            if aside:
+            if deferred:
                 indexes.drop([chunk for chunk in self.chunks if chunk not in before])
         indexes.rebuild()
         self.plans = indexes.plans

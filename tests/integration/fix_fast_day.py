@@ -62,8 +62,8 @@ def error_of(answer: Answer) -> str:
     return re.sub(r"\d+_", "", json.dumps(answer.body["error"]))
 
 
-def check_set_aside(app: App, answer: Answer) -> None:
-    """All three indexes were set aside, or as many as this version allows: the key from 2.28, the others from 2.22."""
+def check_deferred(app: App, answer: Answer) -> None:
+    """All three indexes were deferred, or as many as this version allows: the key from 2.28, the others from 2.22."""
     assert answer.status == 200, answer.body
     version = app.database.version
     allowed = 0 if version < (2, 22) else 2 if version < (2, 28) else 3
@@ -77,5 +77,5 @@ def kept(answer: Answer) -> list[str]:
 
 
 def of_version(app: App, *codes: str) -> list[str]:
-    """The codes, where this version lets any index be set aside."""
+    """The codes, where this version lets any index be deferred."""
     return list(codes) if app.database.version >= (2, 22) else ["TimescaleDBVersion"]

@@ -1,4 +1,4 @@
-"""A restore that is told to stop rolls back within seconds, wherever it is."""
+"""A canceled restore rolls back within seconds, wherever it is."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_while_an_index_is_built(day: App) -> None:
 
 
 class CanceledAt(Progress):
-    """A restore that is told to stop when a stage begins."""
+    """A restore that is canceled when a stage begins."""
 
     def __init__(self, stage: str, *, at_check: bool) -> None:
         super().__init__()

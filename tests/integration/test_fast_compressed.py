@@ -7,7 +7,7 @@ import random
 import pytest
 
 from tests.integration.fix_app import App
-from tests.integration.fix_fast_day import FORMATS, MODES, PLAIN, ROWS, check_set_aside, csv, error_of, indexes, make
+from tests.integration.fix_fast_day import FORMATS, MODES, PLAIN, ROWS, check_deferred, csv, error_of, indexes, make
 
 
 def compressed(app: App, *, interval: str = "interval '1 day'") -> None:
@@ -24,7 +24,7 @@ def test_a_fresh_day_that_ends_compressed(community_app: App, mode: str, format_
     answer = community_app.restore(
         url, destination={"mode": mode}, copy={"format": format_}, timescaledb={"compress_new_chunks": True}
     )
-    check_set_aside(community_app, answer)
+    check_deferred(community_app, answer)
     assert answer.body["status"] == "ok"
     assert answer.body["timescaledb"]["compress_new_chunks"] == "done"
     assert [step["action"] for step in answer.body["chunks"]] == ["create", "compress"]

@@ -16,8 +16,8 @@ from tests.integration.fix_fast_day import (
     PLAIN,
     ROWS,
     TRANSFERS,
+    check_deferred,
     check_same,
-    check_set_aside,
     csv,
     difference,
     error_of,
@@ -41,7 +41,7 @@ def test_a_fresh_day_is_the_same_as_one_that_was_loaded_plainly(
     assert kept(plain) == ["Requested"]
     assert plain.body["copy"]["text_because"] == "the request asks for it"
     answer = app.restore(app.archive("t", csv(ROWS)), destination=destination, copy=copy)
-    check_set_aside(app, answer)
+    check_deferred(app, answer)
     assert (answer.body["copy"]["format"], answer.body["copy"]["transfer"]) == (format_, transfer)
     assert answer.body["rows_loaded"] == answer.body["verification"]["rows_loaded"] == len(ROWS)
     check_same(app.database)
@@ -60,7 +60,7 @@ def test_a_day_that_is_replaced(app: App, mode: str) -> None:
     before = indexes(app.database)
     answer = app.restore(url, destination={"mode": mode, "on_existing": "replace"})
     assert answer.body["removed_by"] == "truncate"
-    check_set_aside(app, answer)
+    check_deferred(app, answer)
     assert app.database.value("SELECT count(*) FROM {s}.t") == len(ROWS)
     assert indexes(app.database) == before
 
@@ -198,6 +198,6 @@ def test_every_way_together_leaves_the_same_table(app: App, mode: str) -> None:
         if indexes_ == "keep":
             assert (answer.body["copy"]["indexes_deferred"], kept(answer)) == ([], ["Requested"])
         else:
-            check_set_aside(app, answer)
+            check_deferred(app, answer)
         check_same(app.database)
         app.database.execute("DROP TABLE {s}.t")

@@ -81,7 +81,7 @@ def test_a_role(app: App, role: str) -> None:
     with nothing_else_happens(app.database):
         body = app.restore(app.archive("t", CSV), pg=pg).body
     assert (body["status"], body["rows_loaded"]) == ("ok", 1)
-    # It was that role: what it lacks is told by its name.
+    # It was that role: the error names it.
     error = app.restore(app.archive("t", CSV), pg=pg, destination={"on_existing": "replace"}).body["error"]
     assert error["message"] == f"the role {role} lacks DELETE on {app.database.schema}.t"
 

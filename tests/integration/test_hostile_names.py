@@ -158,7 +158,7 @@ def test_a_column_of_a_type_of_that_name(app: App, name: str) -> None:
 
 @each_name
 def test_chunks(app: App, name: str) -> None:
-    """Named by whoever made the hypertable; truncated, locked, deleted from and looked through by that name."""
+    """The owner of the hypertable chose the name. It is truncated, locked, deleted from and read by that name."""
     prefix = name.encode()[:40].decode(errors="ignore").replace("'", "''")
     make_hypertable(app.database, "t", "time", "v", f"associated_table_prefix => '{prefix}'")
     app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 05:00Z', 'old')")

@@ -1,4 +1,4 @@
-"""When the indexes of a chunk are set aside, when they stay, and what the answer says of it."""
+"""When the indexes of a chunk are deferred, when they stay, and what the answer says of it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.integration.fix_fast_day import (
     MODES,
     PLAIN,
     ROWS,
+    check_deferred,
     check_same,
-    check_set_aside,
     csv,
     error_of,
     indexes,
@@ -37,7 +37,7 @@ def test_a_chunk_that_others_use_keeps_its_indexes(app: App, mode: str, policy: 
 
 def test_a_chunk_of_a_week(app: App) -> None:
     make(app, interval="interval '7 days'")
-    check_set_aside(app, app.restore(app.archive("t", csv(ROWS))))
+    check_deferred(app, app.restore(app.archive("t", csv(ROWS))))
     assert len(indexes(app.database)) == 3
 
 
@@ -47,7 +47,7 @@ def test_chunks_of_an_hour(app: App) -> None:
     make(app, "plain", interval="interval '1 hour'")
     assert app.restore(app.archive("plain", csv(ROWS)), copy=PLAIN).status == 200
     answer = app.restore(app.archive("t", csv(ROWS)))
-    check_set_aside(app, answer)
+    check_deferred(app, answer)
     if app.database.version >= (2, 28):
         assert kept(answer) == ["LaterChunk"]
     check_same(app.database)
@@ -62,7 +62,7 @@ def test_chunks_of_a_hash_dimension(app: App, mode: str) -> None:
     assert app.restore(app.archive("plain", csv(ROWS)), copy=PLAIN).status == 200
     url = app.archive("t", csv(ROWS))
     answer = app.restore(url, destination={"mode": mode})
-    check_set_aside(app, answer)
+    check_deferred(app, answer)
     if app.database.version >= (2, 28):
         assert kept(answer) == ["LaterChunk"]
     check_same(app.database)
@@ -102,13 +102,13 @@ def test_staging_skips_conflicts_of_the_file_with_itself(app: App) -> None:
 def key_that_stays(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """As from 2.22 to 2.27, which Azure has and nobody packages: a chunk's constraint cannot be dropped."""
     if app.database.version < (2, 22):
-        pytest.skip("nothing is set aside before 2.22")
+        pytest.skip("no index is deferred before 2.22")
     monkeypatch.setattr("shared.timescale.indexes.eligibility._CONSTRAINTS_SINCE", (99, 0))
 
 
 @MODES
 @pytest.mark.usefixtures("key_that_stays")
-def test_the_key_stays_while_the_others_are_aside(app: App, mode: str) -> None:
+def test_the_key_stays_while_the_others_are_deferred(app: App, mode: str) -> None:
     for table in ("t", "plain"):
         make(app, table)
     assert app.restore(app.archive("plain", csv(ROWS)), copy=PLAIN).status == 200
@@ -138,7 +138,7 @@ def test_a_row_that_an_index_refuses_beside_a_key_that_stays(app: App, bad: str,
 @FORMATS
 @pytest.mark.usefixtures("key_that_stays")
 def test_staging_skips_conflicts_beside_a_key_that_stays(app: App, format_: str) -> None:
-    """The key refuses the second row at once, since none is skipped while others are aside; then all begins anew."""
+    """The key refuses the second row at once: none is skipped while others are deferred. Then the load starts over."""
     make(app)
     url = app.archive("t", csv([*ROWS, *ROWS[:5]]))
     answer = app.restore(url, destination={"mode": "staging"}, copy={"format": format_})
@@ -195,7 +195,7 @@ def test_an_index_that_would_not_be_the_same(app: App) -> None:
 
 
 def test_a_build_that_takes_too_long_is_not_tried_in_another_way(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever set the limit would wait for it twice."""
+    """A load in another way would wait for the same limit again."""
     if app.database.version < (2, 22):
         pytest.skip("no index is built")
     monkeypatch.setenv("PG_INDEX_MEMORY_MIB", "7")
@@ -212,7 +212,7 @@ def test_a_build_that_takes_too_long_is_not_tried_in_another_way(app: App, monke
 
 
 def test_a_rehearsal_that_is_canceled(app: App) -> None:
-    """Whoever cancels it means the restore, and not only this try."""
+    """A cancel ends the restore, and not only this attempt."""
     if app.database.version < (2, 22):
         pytest.skip("nothing is rehearsed")
     make(app)

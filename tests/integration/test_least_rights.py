@@ -1,4 +1,4 @@
-"""The SQL of docs/security.md, run: a role with exactly these rights restores, and one that lacks any is told which."""
+"""The SQL of docs/security.md, run: a role with exactly these rights restores; a missing right is named in the error."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_every_block_of_the_page_is_run() -> None:
     assert set(blocks()) - run == {"For compression and aggregates", "For deferred indexes"}
 
 
-def test_an_owner_with_one_right_more_sets_indexes_aside(app: App) -> None:
+def test_an_owner_with_one_right_more_defers_indexes(app: App) -> None:
     case = set_up(app, MODES[0])
     case.give_to_an_owner()
     case.run(*grants("For compression and aggregates"))

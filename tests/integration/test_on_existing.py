@@ -252,7 +252,7 @@ def test_a_plain_table_with_and_without_a_time_column(app: App) -> None:
 
 
 def test_two_restores_of_one_day_at_once(app: App) -> None:
-    """One works, the other one is told at once; another day runs beside them."""
+    """One loads, the other one is refused at once; another day runs beside them."""
     app.database.hypertable("t", TABLE)
     slow_down(app, 1)
     url = app.archive("t", CSV)
@@ -270,7 +270,7 @@ def test_two_restores_of_one_day_at_once(app: App) -> None:
 
 
 def test_a_hail_of_the_same_request_loads_once(app: App) -> None:
-    """The snapshot of whoever gets the guard next must be younger than the commit before: no day twice."""
+    """The next snapshot under the lock must be younger than the COMMIT before: no day is loaded twice."""
     app.database.hypertable("t", TABLE.replace(", PRIMARY KEY (time)", ""))
     url = app.archive("t", CSV)
     answers = chain.from_iterable(at_once(6, lambda: [app.restore(url) for _ in range(10)]))

@@ -126,7 +126,7 @@ def test_two_hundred_days_with_faulty_ones_among_them(app: App, pool: ThreadPool
     assert file_descriptors() <= before
 
 
-# A day that is put in place of itself, over and over, by a thread for each table; one in twenty is refused.
+# A day that replaces itself, over and over, by a thread for each table; one in twenty is refused.
 PROBE = """
 import gc, json, os, sys
 from concurrent.futures import ThreadPoolExecutor

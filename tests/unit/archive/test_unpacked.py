@@ -52,7 +52,7 @@ def test_the_size_of_a_stream_is_estimated_until_it_is_known(data: bytes) -> Non
 def test_only_what_is_too_large_for_the_memory_goes_to_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, *, on_disk: bool
 ) -> None:
-    # A directory that is gone: whoever opens a file in it fails.
+    # A directory that is gone: to open a file in it fails.
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     if on_disk:
         with pytest.raises(FileNotFoundError), spooled_csv([b"x" * 10], max_memory_bytes=limit):

@@ -232,7 +232,7 @@ def test_what_the_csv_module_writes_is_read_back(
     ).writerows(table)
     data = (b"\xef\xbb\xbf" if bom else b"") + text.getvalue().encode()
     if not bom and data.startswith(b"\xef\xbb\xbf"):
-        return  # a first name that begins with the mark cannot be told from a file that does
+        return  # a first name that begins with the mark looks the same as a file that does
     assert records(data, CsvDialect(delimiter=delimiter, quote=quote, escape=quote)) == table
 
 

@@ -52,7 +52,7 @@ def test_it_goes_no_further_ahead_than_it_may() -> None:
         assert not wait_until(lambda: made > 5, 0.2)
 
 
-def test_whoever_stops_early_leaves_no_thread_and_the_generator_closed() -> None:
+def test_a_reader_that_stops_early_leaves_no_thread_and_closes_the_generator() -> None:
     closed = threading.Event()
 
     def watched() -> Generator[bytes, None, None]:

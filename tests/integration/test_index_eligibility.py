@@ -20,8 +20,8 @@ def kept(day: Day) -> dict[str | None, str]:
     plan = day.plan()
     codes = {one.index and plain_name(one.index): one.code for one in plan.kept}
     names = {plain_name(index.name) for index in plan.shape.indexes}
-    aside = {plain_name(index.name) for index in plan.deferred}
-    assert aside == (set() if None in codes else names - codes.keys())
+    deferred = {plain_name(index.name) for index in plan.deferred}
+    assert deferred == (set() if None in codes else names - codes.keys())
     return codes
 
 
@@ -88,10 +88,10 @@ def test_what_the_role_must_be_allowed(bare: Day) -> None:
         with as_role(bare, role) as day, day.transaction():
             day.execute(ROW)
             assert kept(day) == {None: expected}
-            day.load(aside=True, statements=[])
+            day.load(deferred=True, statements=[])
     bare.execute(f"GRANT CREATE ON SCHEMA _timescaledb_internal TO {owner}")
     with as_role(bare, owner) as day, day.transaction("COMMIT"):
-        day.load(aside=True, statements=[ROW, ROW.replace("1, 1", "2, 1")])
+        day.load(deferred=True, statements=[ROW, ROW.replace("1, 1", "2, 1")])
         assert kept(day) == of_version(day, {}, "t_pkey")
     assert bare.value("SELECT count(*) FROM {s}.t") == 2
 
@@ -150,7 +150,7 @@ def test_foreign_keys_of_the_table(bare: Day, when: str, expected: dict[str | No
         f" ADD FOREIGN KEY (d) REFERENCES {{s}}.devices DEFERRABLE INITIALLY {when}"
     )
     with bare.transaction("COMMIT"):
-        bare.load(aside=True, statements=[ROW])
+        bare.load(deferred=True, statements=[ROW])
         assert kept(bare) == of_version(bare, expected, "t_pkey")
 
 
@@ -255,7 +255,7 @@ def test_a_function_that_finds_names_by_the_search_path(bare: Day, kind: str, in
     try:
         with bare.transaction():
             bare.load(
-                aside=True, statements=[ROW.replace("1, 1", f"{n}, {v}") for n, v in ((1, "NULL"), (2, 2), (3, 3))]
+                deferred=True, statements=[ROW.replace("1, 1", f"{n}, {v}") for n, v in ((1, "NULL"), (2, 2), (3, 3))]
             )
             assert kept(bare) == of_version(bare, {"x": "FunctionBySearchPath"} if is_kept else {}, "t_pkey")
     finally:

@@ -20,11 +20,13 @@ FIVE_DAYS = "INSERT INTO {s}.t SELECT '2025-01-0' || i, i, i FROM generate_serie
 def compare(day: Day, *, after: str = "", emptied: bool = False) -> Counter[str]:
     """Load the day both ways and hold the catalogues, and the rows as an index gives them, side by side."""
     seen = []
-    for aside in (False, True):
+    for deferred in (False, True):
         with rolled_back(day.cursor):
-            assert day.load(aside=aside, emptied=emptied) <= {"TimescaleDBVersion"}
+            assert day.load(deferred=deferred, emptied=emptied) <= {"TimescaleDBVersion"}
             # Otherwise both would be plain, and the same for that.
-            assert [bool(plan.deferred) for plan in day.plans] == ([day.database.version >= (2, 22)] if aside else [])
+            assert [bool(plan.deferred) for plan in day.plans] == (
+                [day.database.version >= (2, 22)] if deferred else []
+            )
             if after:
                 day.execute(after.replace("{chunk}", day.chunk))
             day.execute("SET LOCAL enable_seqscan = off; SELECT * FROM {s}.t ORDER BY 1, 2")
@@ -83,7 +85,7 @@ AFTERWARDS = [
 @pytest.mark.parametrize("statement", AFTERWARDS)
 def test_what_is_done_afterwards_has_the_same_effect(full: Day, statement: str) -> None:
     if full.database.version < (2, 22):
-        pytest.skip("no index is set aside")
+        pytest.skip("indexes are not deferred before TimescaleDB 2.22")
     compare(full, after=statement)
 
 
@@ -97,7 +99,7 @@ def test_compression_afterwards_has_the_same_effect(full: Day) -> None:
 
 def test_an_emptied_chunk_keeps_what_its_indexes_were_given(full: Day) -> None:
     with full.transaction("COMMIT"):
-        full.load(aside=False)
+        full.load(deferred=False)
         e, u, pk = (full.name_of(name) for name in ("e", "u", "pk"))
         full.execute(
             f"COMMENT ON INDEX {full.schema}.{e} IS 'it''s %s; {{{{x}}}}'; COMMENT ON INDEX {full.schema}.{pk} IS 'key'"
@@ -121,7 +123,7 @@ def test_each_index_comes_back_to_its_tablespace(full: Day) -> None:
     full.execute(f"CREATE TABLESPACE {name} LOCATION ''")
     try:
         with full.transaction("COMMIT"):
-            full.load(aside=False)
+            full.load(deferred=False)
             for index in ("pk", "u", "e"):
                 full.execute(f"ALTER INDEX {full.schema}.{full.name_of(index)} SET TABLESPACE {name}")
         full.execute(f"SET default_tablespace = {name}")
@@ -137,7 +139,7 @@ def test_what_takes_a_transaction_of_its_own(full: Day) -> None:
     """And every index holds every row, which PostgreSQL's own checker looks up."""
     full.execute("CREATE EXTENSION IF NOT EXISTS amcheck WITH SCHEMA public")
     with full.transaction("COMMIT"):
-        full.load(aside=True)
+        full.load(deferred=True)
     for statement in ("VACUUM (FULL, ANALYZE) {s}.t", "CLUSTER {s}.t USING u", "REINDEX TABLE {s}.t", "VACUUM {s}.t"):
         check_trees(full)
         full.execute(statement)
@@ -162,21 +164,21 @@ def check_trees(day: Day) -> None:
 def test_a_duplicate_shows_as_it_does_plainly(bare: Day, key: str) -> None:
     bare.execute(f"ALTER TABLE {{s}}.t DROP CONSTRAINT t_pkey; CREATE UNIQUE INDEX u ON {{s}}.t {key}")
     duplicate = "INSERT INTO {s}.t SELECT '2025-01-01', 7, i, 'x' FROM generate_series(1, 2) i"
-    for aside in (False, True):
+    for deferred in (False, True):
         with pytest.raises(psycopg2.errors.UniqueViolation), bare.transaction("COMMIT"):
-            bare.load(aside=aside, statements=(ONE_ROW_OF_BARE, duplicate))
+            bare.load(deferred=deferred, statements=(ONE_ROW_OF_BARE, duplicate))
         assert bare.chunks == ()
 
 
 def test_a_duplicate_of_the_primary_key(bare: Day) -> None:
     with pytest.raises(psycopg2.errors.UniqueViolation), bare.transaction("COMMIT"):
-        bare.load(aside=True, statements=(ONE_ROW_OF_BARE, ONE_ROW_OF_BARE))
+        bare.load(deferred=True, statements=(ONE_ROW_OF_BARE, ONE_ROW_OF_BARE))
 
 
 def test_a_key_without_a_value_is_refused_meanwhile(bare: Day) -> None:
     no_key = "INSERT INTO {s}.t VALUES ('2025-01-01', NULL)"
     with pytest.raises(psycopg2.errors.NotNullViolation), bare.transaction("COMMIT"):
-        bare.load(aside=True, statements=(ONE_ROW_OF_BARE, no_key))
+        bare.load(deferred=True, statements=(ONE_ROW_OF_BARE, no_key))
 
 
 @pytest.mark.parametrize("chunk_interval", ["6 hours", "1 day", "7 days"])
@@ -190,9 +192,9 @@ def test_several_chunks(bare: Day, chunk_interval: str) -> None:
         for first, last in ((0, 800), (801, 1500), (1501, 2999))
     ]
     seen = []
-    for aside in (False, True):
+    for deferred in (False, True):
         with rolled_back(bare.cursor):
-            assert bare.load(aside=aside, statements=rows) <= {"TimescaleDBVersion"}
+            assert bare.load(deferred=deferred, statements=rows) <= {"TimescaleDBVersion"}
             lines: Counter[str] = Counter()
             for chunk in bare.chunks:
                 lines += snapshot(bare.cursor, f'"{chunk.schema}"."{chunk.name}"')
@@ -220,7 +222,7 @@ def test_the_settings_of_the_transaction_stay(bare: Day) -> None:
         for name, value in settings.items():
             bare.execute(f"SET LOCAL {name} = {value}")
         before = [bare.value(f"SHOW {name}") for name in settings]
-        assert bare.load(aside=True, statements=[ONE_ROW_OF_BARE], build=Build(64, 0)) <= {"TimescaleDBVersion"}
+        assert bare.load(deferred=True, statements=[ONE_ROW_OF_BARE], build=Build(64, 0)) <= {"TimescaleDBVersion"}
         assert [bare.value(f"SHOW {name}") for name in settings] == before
         p = f"{bare.schema}.{bare.name_of('p')}"
     predicate = bare.value(f"SELECT pg_get_expr(indpred, indrelid) FROM pg_index WHERE indexrelid = '{p}'::regclass")
@@ -230,7 +232,7 @@ def test_the_settings_of_the_transaction_stay(bare: Day) -> None:
 
 def test_the_builds_have_the_memory_and_the_workers_that_they_were_given(bare: Day) -> None:
     if bare.database.version < (2, 22):
-        pytest.skip("nothing is set aside before 2.22")
+        pytest.skip("no index is deferred before 2.22")
     bare.execute("""
         CREATE FUNCTION {s}.look(text) RETURNS text IMMUTABLE LANGUAGE plpgsql SET search_path = '' AS $$ BEGIN
             IF current_setting('test.looks', true) = 'on' AND (current_setting('maintenance_work_mem') <> '77MB'
@@ -239,15 +241,15 @@ def test_the_builds_have_the_memory_and_the_workers_that_they_were_given(bare: D
     """)
     for build, raises in ((Build(77, 0), nullcontext()), (Build(), pytest.raises(psycopg2.errors.RaiseException))):
         with raises, bare.transaction():
-            bare.load(aside=True, statements=[ONE_ROW_OF_BARE, "SET LOCAL test.looks = on"], build=build)
+            bare.load(deferred=True, statements=[ONE_ROW_OF_BARE, "SET LOCAL test.looks = on"], build=build)
 
 
 def test_others_may_write_to_the_table_meanwhile(bare: Day) -> None:
     """What is done to the chunk's indexes takes no lock on the hypertable that an INSERT does not take."""
     held = []
-    for aside in (False, True):
+    for deferred in (False, True):
         with bare.transaction():
-            assert bare.load(aside=aside, statements=[ONE_ROW_OF_BARE]) <= {"TimescaleDBVersion"}
+            assert bare.load(deferred=deferred, statements=[ONE_ROW_OF_BARE]) <= {"TimescaleDBVersion"}
             bare.execute(
                 "SELECT relation::regclass::text, mode FROM pg_locks WHERE pid = pg_backend_pid() AND relation IN"
                 " (SELECT '{s}.t'::regclass UNION SELECT indexrelid FROM pg_index WHERE indrelid = '{s}.t'::regclass)"
@@ -266,13 +268,13 @@ def test_twins_come_back_in_their_order(bare: Day) -> None:
         shape = bare.plan().shape
         *rest, y, x = shape.indexes
         assert not replace(shape, indexes=(*rest, x, y)).equals(shape)
-        assert bare.load(aside=True, statements=[ONE_ROW_OF_BARE], emptied=True) <= {"TimescaleDBVersion"}
+        assert bare.load(deferred=True, statements=[ONE_ROW_OF_BARE], emptied=True) <= {"TimescaleDBVersion"}
         assert bare.indexes[-2:] == ["y", "x"]
 
 
 def test_a_chunk_that_changed_meanwhile_is_noticed(bare: Day) -> None:
     if bare.database.version < (2, 22):
-        pytest.skip("nothing is set aside before 2.22")
+        pytest.skip("no index is deferred before 2.22")
     with bare.transaction():
         indexes = DeferredIndexes(bare.cursor, bare.table)
         bare.execute(ONE_ROW_OF_BARE)

@@ -114,10 +114,10 @@ def test_the_compressed_part_is_the_same_as_by_hand(compressing_load: Compressin
     )
     indexes = "SELECT string_agg(pg_get_indexdef(indexrelid), ', ' ORDER BY 1) FROM pg_index WHERE indrelid = "
     found = []
-    for aside in (True, False):
+    for deferred in (True, False):
         compressing_load.execute("TRUNCATE {t}")
         compressing_load.definitions.clear()
-        if aside:
+        if deferred:
             compressing_load.day(ROWS)
         else:
             compressing_load.execute(ROWS)

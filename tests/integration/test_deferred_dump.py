@@ -22,13 +22,13 @@ def database_of_its_own(variable: str) -> Iterator[Database]:
         yield Database(connection, connection.info.dbname, "s")
 
 
-def dump_of(variable: str, *, aside: bool) -> str:
+def dump_of(variable: str, *, deferred: bool) -> str:
     """Load the day in a new database, and dump it."""
     with database_of_its_own(variable) as database:
         database.execute("CREATE SCHEMA {s}")
         for day in make_day(database):
             with day.transaction("COMMIT"):
-                codes = day.load(aside=aside)
+                codes = day.load(deferred=deferred)
             assert codes <= {"TimescaleDBVersion"}
         return run_program(database, "pg_dump", "--no-owner")
 
@@ -41,8 +41,8 @@ def lines_of(dump: str) -> list[str]:
 
 @pytest.mark.parametrize("variable", EDITIONS)
 def test_a_dump_is_the_same_and_can_be_restored(variable: str) -> None:
-    dump = dump_of(variable, aside=True)
-    assert lines_of(dump) == lines_of(dump_of(variable, aside=False))
+    dump = dump_of(variable, deferred=True)
+    assert lines_of(dump) == lines_of(dump_of(variable, deferred=False))
     with database_of_its_own(variable) as database:
         database.execute("SELECT public.timescaledb_pre_restore()")
         run_program(database, "psql", "--quiet", "--set", "ON_ERROR_STOP=1", "--output", "/dev/null", stdin=dump)
