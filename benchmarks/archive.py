@@ -48,7 +48,7 @@ def open_lake(config: Config, environ: Mapping[str, str]) -> Iterator[Lake]:
         storage = environ.get("RESTORE_TEST_STORAGE")
         if not storage:
             azurite = Azurite(config.azurite_port)
-            if not azurite.is_running():
+            if azurite.pid is None:
                 stack.callback(azurite.stop)
             azurite.start()
             storage = connection_string(config.azurite_port)

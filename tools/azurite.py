@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import shutil
-import signal
-from pathlib import Path
 
 from tools.config import LOGS, LOOPBACK, WORK, ToolError, check_port_free
-from tools.process import alive, run_step, send, spawn, spawned, wait_until
+from tools.local_server import LocalServer, get
+from tools.process import run_step
 
 PACKAGE = "azurite@^3.35.0"
 ACCOUNT = "devstoreaccount1"
@@ -26,41 +24,20 @@ def connection_string(port: int) -> str:
     return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};{''.join(endpoints)}"
 
 
-def answers(port: int) -> bool:
-    """Say whether an Azurite blob service answers on a loopback port."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
-    try:
-        connection.request("GET", "/")
-        server = connection.getresponse().getheader("Server") or ""
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-    return server.startswith("Azurite-Blob")
-
-
-class Azurite:
-    """A storage emulator that keeps its blobs in memory. Any process may start it and any other stop it.
+class Azurite(LocalServer):
+    """A storage emulator that keeps its blobs in memory, and so loses them when it is stopped.
 
     Args:
         port: TCP port of the blob service on 127.0.0.1; queues and tables take the next two.
     """
 
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.log = LOGS / f"azurite-{port}.log"
-        self._npm = WORK / "npm"
-        self._script = self._npm / "node_modules/azurite/dist/src/azurite.js"
-        self._pid_file = WORK / "run" / f"azurite-{port}.pid"
+    kind = "azurite"
+    _npm = WORK / "npm"
 
-    @property
-    def pid(self) -> int | None:
-        """The pid of the running emulator, or None."""
-        return spawned(self._pid_file)
-
-    def is_running(self) -> bool:
-        """Say whether the emulator's process runs."""
-        return self.pid is not None
+    def answers(self) -> bool:
+        """Say whether an Azurite blob service answers on the port."""
+        answer = get(self.port)
+        return answer is not None and (answer.getheader("Server") or "").startswith("Azurite-Blob")
 
     def install(self) -> None:
         """Fetch the package where it is missing. An interrupted installation starts over.
@@ -91,28 +68,11 @@ class Azurite:
             ToolError: a port is taken, or the emulator ended or did not answer within 60 s.
         """
         self.install()
-        pid = self.pid
-        if pid is None:
-            for offset, service in enumerate(_SERVICES):
-                check_port_free(self.port + offset, "AZURITE_PORT", f"Azurite's {service} service")
-            pid = spawn(self._command(), pid_file=self._pid_file, log=self.log)
-        wait_until(lambda: answers(self.port) or not alive(pid), 60)
-        if not answers(self.port):
-            raise ToolError(f"Azurite did not start on port {self.port}, see {self.log}:\n{self._log_tail()}")
-
-    def stop(self) -> None:
-        """End the emulator; its blobs are gone.
-
-        Raises:
-            ToolError: it still runs after 20 s.
-        """
-        pid = self.pid
-        if pid is None:
+        if self.pid is not None:
             return
-        send(pid, signal.SIGTERM)
-        if not wait_until(lambda: not alive(pid), 20):
-            raise ToolError(f"Azurite (pid {pid}) does not end, see {self.log}")
-        self._pid_file.unlink(missing_ok=True)
+        for offset, service in enumerate(_SERVICES):
+            check_port_free(self.port + offset, "AZURITE_PORT", f"Azurite's {service} service")
+        self.run(self._command(), seconds=60, log=LOGS / f"azurite-{self.port}.log")
 
     def _command(self) -> list[str]:
         ports = [
@@ -122,12 +82,5 @@ class Azurite:
         ]
         # A newer SDK asks for an API version that the emulator does not know yet.
         options = ("--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry")
-        return ["node", str(self._script), *ports, *options]
-
-    def _log_tail(self) -> str:
-        return "\n".join(Path(self.log).read_text(errors="replace").splitlines()[-15:])
-
-
-def all_azurites() -> list[Azurite]:
-    """Return every emulator that was started and not stopped, on whichever port."""
-    return [Azurite(int(path.stem.rpartition("-")[2])) for path in (WORK / "run").glob("azurite-*.pid")]
+        script = self._npm / "node_modules/azurite/dist/src/azurite.js"
+        return ["node", str(script), *ports, *options]

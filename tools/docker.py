@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 
-from tools.azurite import answers
+from tools.azurite import Azurite
 from tools.config import LOGS, REPOSITORY, Config, ToolError
 from tools.process import run_step, wait_until
 
@@ -34,7 +34,7 @@ def up(config: Config, *services: str) -> None:
         log=LOGS / "docker.log",
     )
     # Azurite's image has no program for a health check.
-    if "azurite" in services and not wait_until(lambda: answers(config.azurite_port), 60):
+    if "azurite" in services and not wait_until(Azurite(config.azurite_port).answers, 60):
         raise ToolError("Azurite's container does not answer; docker compose logs azurite says more")
 
 

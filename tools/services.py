@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import psycopg2
 
 from tools import docker
-from tools.azurite import Azurite, all_azurites, answers, connection_string
+from tools.azurite import Azurite, connection_string
 from tools.config import WORK, Config, ToolError, load_config
-from tools.host_process import all_hosts
+from tools.host_process import HostProcess
 from tools.postgres import PASSWORD, Postgres, all_postgres
 from tools.rootfs import RootFs
 
@@ -90,11 +90,11 @@ def up(config: Config, environ: Mapping[str, str] = os.environ) -> Services:
 def down(config: Config) -> None:
     """Stop what these tools have started, on whichever suite and port, but no server that the user named."""
     with _only_one():
-        for host in all_hosts():
+        for host in HostProcess.all_started():
             host.stop()
         for server in all_postgres():
             server.stop()
-        for emulator in all_azurites():
+        for emulator in Azurite.all_started():
             emulator.stop()
         if docker.available():
             docker.down(config)
@@ -105,7 +105,7 @@ def status(config: Config) -> bool:
     server = local_postgres(config)
     found = {
         f"PostgreSQL ({config.suite}) on port {config.pg_port}": server.is_ready(),
-        f"Azurite on port {config.azurite_port}": answers(config.azurite_port),
+        f"Azurite on port {config.azurite_port}": Azurite(config.azurite_port).answers(),
     }
     for name, runs in found.items():
         print(f"{name}: {'runs' if runs else 'does not run'}")

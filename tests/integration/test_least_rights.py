@@ -1,4 +1,4 @@
-"""The SQL of docs/security.md, run: a role with exactly these rights restores; a missing right is named in the error."""
+"""The SQL of docs/security.md, run: a role with exactly these rights restores, and an error names a missing one."""
 
 from __future__ import annotations
 

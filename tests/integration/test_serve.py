@@ -19,7 +19,7 @@ import pytest
 from tests.integration.fix_host import free_port
 from tools import sample_target
 from tools.config import REPOSITORY
-from tools.host_process import HostProcess, all_hosts
+from tools.host_process import HostProcess
 from tools.process import alive, wait_until
 from tools.sample_day import ROWS, write_sample_day
 
@@ -116,7 +116,7 @@ def test_an_archive_of_ones_own_is_restored_and_down_ends_a_host_that_was_left(s
     assert alive(host)
     assert served.host.answers()
     # `make down` would stop the tests' own servers too.
-    (left,) = [each for each in all_hosts() if each.port == served.host.port]
+    (left,) = [each for each in HostProcess.all_started() if each.port == served.host.port]
     left.stop()
     assert not alive(host)
     assert left.pid is None
