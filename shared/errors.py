@@ -496,7 +496,7 @@ class RestoreInProgress(DatabaseError):
     code = "RestoreInProgress"
     status = 409
     default_target = "destination.target_table"
-    default_hint = "wait until the other restore has answered its own caller"
+    default_hint = "wait until the other restore has answered its own caller; the log has it under its request_id"
 
 
 class CsvOptionRejected(DatabaseError):
