@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,16 @@ class Fault:
     info: tuple[tuple[str, Any], ...] = ()
 
 
+# What a queue does about an error: try again at once; later, with growing delays; not before somebody mends the cause;
+# or ask first what became of the COMMIT.
+Retry: TypeAlias = Literal["now", "later", "fix", "ask"]
+
+
 class RestoreError(Exception):
     """A restore that failed. The target is unchanged.
+
+    `retryable` says whether a caller may send the same request again at once; `retry`, what the queue of asynchronous
+    restores does, and `most_retries`, how often at most (None: as often as for any error).
 
     Args:
         message: what is wrong, for a person. It never holds a secret.
@@ -48,6 +56,8 @@ class RestoreError(Exception):
     code: ClassVar[str]
     status: ClassVar[int]
     retryable: ClassVar[bool] = False
+    retry: ClassVar[Retry] = "fix"
+    most_retries: ClassVar[int | None] = None
     default_hint: ClassVar[str | None] = None
     default_target: ClassVar[str | None] = None
 
@@ -185,6 +195,60 @@ class SslModeNotAllowed(NotAllowed):
     default_hint = 'set pg.sslmode to "verify-full", or leave it out'
 
 
+class SecretInAsyncRequest(RequestError):
+    """The request holds a secret, and a queue and a record would keep it."""
+
+    code = "SecretInAsyncRequest"
+
+
+class OperationIdReused(RequestError):
+    """Another request was sent under the same id before."""
+
+    code = "OperationIdReused"
+    default_hint = "choose another id, or send the same request as before"
+
+
+class OperationNotFound(RequestError):
+    """No record of the operation is kept, or the token does not open its result."""
+
+    code = "OperationNotFound"
+    status = 404
+    default_hint = "check the id; records are kept for JOB_RETENTION_DAYS after their end"
+
+
+class OperationEnded(RequestError):
+    """The operation has ended, so it cannot be canceled."""
+
+    code = "OperationEnded"
+    status = 409
+    default_hint = "its result says how it ended"
+
+
+class JobError(RestoreError):
+    """The restore runs behind the queue, and could not be brought to its end there."""
+
+
+class JobStorageUnreachable(JobError):
+    """The function app's own storage account (AzureWebJobsStorage) did not answer, or refused."""
+
+    code = "JobStorageUnreachable"
+    status = 503
+    retryable = True
+    retry = "later"
+    default_hint = (
+        "try again; if it persists, check AzureWebJobsStorage, and the roles Storage Blob, Queue and Table Data"
+        " Contributor of the function's identity; a restore without async does not need that account"
+    )
+
+
+class TooManyAttempts(JobError):
+    """The operation lost its worker again and again."""
+
+    code = "TooManyAttempts"
+    status = 500
+    default_hint = "look into the log for the operation's id; the host may run out of memory or of time"
+
+
 class ArchiveError(RestoreError):
     """The archive cannot be read, or is not what its name says."""
 
@@ -213,6 +277,7 @@ class StorageUnreachable(ArchiveError):
     code = "StorageUnreachable"
     status = 503
     retryable = True
+    retry = "later"
     default_hint = "try again; if it persists, check the account's name, its firewall and the function's network"
 
 
@@ -221,6 +286,7 @@ class ArchiveChanged(ArchiveError):
 
     code = "ArchiveChanged"
     status = 409
+    retry = "later"
     default_hint = "wait until the archive is completely written, then send the request again"
 
 
@@ -286,6 +352,7 @@ class TemporaryDiskFull(ArchiveError):
 
     code = "TemporaryDiskFull"
     status = 507
+    retry = "later"
     default_hint = "raise SPOOL_MAX_MEMORY_BYTES, or use a plan with a larger temporary disk"
 
 
@@ -331,6 +398,7 @@ class DatabaseUnreachable(DatabaseError):
     code = "DatabaseUnreachable"
     status = 503
     retryable = True
+    retry = "later"
     default_target = "pg"
     default_hint = (
         "try again; if it persists, check pg.host, pg.port, the firewall and the server's state; if the message"
@@ -495,8 +563,9 @@ class RestoreInProgress(DatabaseError):
 
     code = "RestoreInProgress"
     status = 409
+    retry = "later"
     default_target = "destination.target_table"
-    default_hint = "wait until the other restore has answered its own caller; the log has it under its request_id"
+    default_hint = "wait until the other restore has answered its own caller"
 
 
 class CsvOptionRejected(DatabaseError):
@@ -522,6 +591,7 @@ class TargetLocked(DatabaseError):
     code = "TargetLocked"
     status = 503
     retryable = True
+    retry = "later"
     default_target = "destination.target_table"
     default_hint = "try again when the other session is done; pg_stat_activity names it"
 
@@ -532,6 +602,7 @@ class StatementCanceled(DatabaseError):
     code = "StatementCanceled"
     status = 503
     retryable = True
+    retry = "now"
     default_target = "pg"
     default_hint = "raise the app setting PG_STATEMENT_TIMEOUT_SECONDS, or find out who canceled it; then try again"
 
@@ -549,6 +620,7 @@ class CommitOutcomeUnknown(DatabaseError):
 
     code = "CommitOutcomeUnknown"
     status = 500
+    retry = "ask"
     default_target = "pg"
     default_hint = "count the day's rows in the table before you send the request again"
 
@@ -575,6 +647,8 @@ class DatabaseDiskFull(DatabaseError):
 
     code = "DatabaseDiskFull"
     status = 507
+    retry = "later"
+    most_retries = 1
     default_target = "pg.host"
     default_hint = "free or add disk space on the database server, then send the request again"
 

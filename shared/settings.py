@@ -22,6 +22,8 @@ AllowList = tuple[str, ...] | None
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}(?:\.[a-z0-9.]+)?(?:/[a-z0-9$-]{3,63})?", re.ASCII)
 _HOST = re.compile(r"[a-z0-9._-]+(?::[0-9]{1,5})?|\[?[0-9a-f:.]+\]?|\[[0-9a-f:.]+\]:[0-9]{1,5}|/.*", re.ASCII)
 
+_BASE_URL = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~/-]*)?", re.ASCII)
+
 _MOST_DIGITS = 15
 _MOST_BYTES = 1024 * 1024 * MIB
 # A day. No function runs longer, and PostgreSQL's own timeouts end at 24 days.
@@ -38,8 +40,18 @@ _STRICTER = {
     "PGSSLNEGOTIATION": "sslnegotiation",
     "PGTARGETSESSIONATTRS": "target_session_attrs",
 }
+# The host's own names for its storage account, which are not in upper case.
+_STORAGE = "AzureWebJobsStorage"
+_WEB_JOBS_STORAGE = {
+    "": "connection_string",
+    "__accountName": "account_name",
+    "__blobServiceUri": "blob_service_uri",
+    "__queueServiceUri": "queue_service_uri",
+    "__tableServiceUri": "table_service_uri",
+    "__clientId": "client_id",
+}
 # Fields that are made of several variables.
-_ASSEMBLED = {"libpq", "others"}
+_ASSEMBLED = {"libpq", "others", "web_jobs_storage"}
 
 
 def _text(read: Callable[[str], Any]) -> BeforeValidator:
@@ -75,6 +87,15 @@ def _items(
         if not items or not all(map(check, items)):
             raise ValueError(f"a list of {what} with commas between them")
         return items
+
+    return _text(read)
+
+
+def _url() -> BeforeValidator:
+    def read(text: str) -> str:
+        if not _BASE_URL.fullmatch(text):
+            raise ValueError("a URL such as https://host/api")
+        return text.rstrip("/")
 
     return _text(read)
 
@@ -120,6 +141,34 @@ class LibpqVariables(_Variables):
     others: Mapping[str, str] = {}
 
 
+class WebJobsStorage(_Variables):
+    """The function app's own storage account, as the Functions host finds it: by a connection string or by identity.
+
+    https://learn.microsoft.com/azure/azure-functions/functions-reference#connecting-to-host-storage-with-an-identity
+
+    Attributes:
+        connection_string: `AzureWebJobsStorage`. Secret.
+        account_name: `AzureWebJobsStorage__accountName`.
+        blob_service_uri: `AzureWebJobsStorage__blobServiceUri`.
+        queue_service_uri: `AzureWebJobsStorage__queueServiceUri`.
+        table_service_uri: `AzureWebJobsStorage__tableServiceUri`.
+        client_id: `AzureWebJobsStorage__clientId`, of a user-assigned identity; None: the system-assigned one.
+    """
+
+    connection_string: Secret | None = None
+    account_name: str | None = None
+    blob_service_uri: str | None = None
+    queue_service_uri: str | None = None
+    table_service_uri: str | None = None
+    client_id: str | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the app has such an account."""
+        uris = (self.blob_service_uri, self.queue_service_uri, self.table_service_uri)
+        return bool(self.connection_string or self.account_name or all(uris))
+
+
 class Settings(_Variables):
     """The function app's environment, checked. A list that is None allows everything.
 
@@ -151,6 +200,12 @@ class Settings(_Variables):
         allowed_targets: `schema.table` with `*` and `?`, the only tables that are written.
         show_row_data: whether answers and logs may hold values of rows.
         log_progress_seconds: how often a restore logs how far it is; 0: never.
+        web_jobs_storage: the account in which asynchronous restores have their queue and their records.
+        job_max_attempts: how often an asynchronous restore is tried whose error may pass.
+        job_max_crashes: how often one may lose its worker.
+        job_retention_days: how long the record of one that has ended is kept.
+        public_base_url: what the links of an answer begin with, up to and without `/restores`; None: as the caller
+            reached the function.
     """
 
     adls_account_url_default: str | None = None
@@ -178,6 +233,11 @@ class Settings(_Variables):
     allowed_targets: Annotated[AllowList, _items("<schema>.<table>", lambda item: all(item.partition(".")))] = None
     show_row_data: Annotated[bool, _one_of("true", "false")] = False
     log_progress_seconds: Annotated[int, _whole(minimum=0)] = 10
+    web_jobs_storage: WebJobsStorage = WebJobsStorage()
+    job_max_attempts: Annotated[int, _whole(maximum=100)] = 8
+    job_max_crashes: Annotated[int, _whole(maximum=100)] = 3
+    job_retention_days: Annotated[int, _whole(maximum=3650)] = 30
+    public_base_url: Annotated[str | None, _url()] = None
 
 
 def _given(model: type[_Variables], environ: Mapping[str, str], prefix: str = "") -> dict[str, Any]:
@@ -219,8 +279,11 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         raise ConfigurationError("the setting PGSERVICE is not supported: set PGHOST and its like", target="PGSERVICE")
     libpq = _given(LibpqVariables, environ, "PG")
     libpq["others"] = {keyword: value for name, keyword in _STRICTER.items() if (value := _text_of(environ, name))}
+    storage = {
+        field: value for name, field in _WEB_JOBS_STORAGE.items() if (value := _text_of(environ, f"{_STORAGE}{name}"))
+    }
     try:
-        return Settings.model_validate(_given(Settings, environ) | {"libpq": libpq})
+        return Settings.model_validate(_given(Settings, environ) | {"libpq": libpq, "web_jobs_storage": storage})
     except ValidationError as exc:
         fault = exc.errors(include_url=False, include_input=False)[0]
         name = str(fault["loc"][0]).upper()

@@ -1,14 +1,14 @@
 """A small local stand-in for the Azure Functions host, for machines without Azure Functions Core Tools.
 
-    python -m tools.host [--port 7071] [--root FOLDER]
+    python -m tools.host [--port 7071] [--root FOLDER] [--workers 1] [--invisible-seconds 600]
 
-It reads `host.json` (routePrefix) and each `*/function.json` with an httpTrigger, and serves them with
-Werkzeug. Requests and answers pass through the converters of the package azure-functions, which the real Python
-worker calls too. Like the real host, it answers 404 with an empty body for an unknown route and for a method that
-the route does not have (https://github.com/Azure/azure-functions-host/issues/10098), HEAD included (issue 11625
-there), and 500 with an empty body when a function raises. A body without Content-Length (chunked) reaches the
-function empty, as in the real worker. Like Core Tools, it asks for no key; so it answers 403 to a `Host` or an `Origin`
-that is not this machine's.
+It reads `host.json` and each `*/function.json` with an httpTrigger, a queueTrigger or a timerTrigger. It serves HTTP
+with Werkzeug; `tools/triggers.py` has the others. Requests and answers pass through the converters of the package
+azure-functions, which the real Python worker calls too. Like the real host, it answers 404 with an empty body for an
+unknown route and for a method that the route does not have
+(https://github.com/Azure/azure-functions-host/issues/10098), HEAD included (issue 11625 there), and 500 with an empty
+body when a function raises. A body without Content-Length (chunked) reaches the function empty, as in the real worker.
+Like Core Tools, it asks for no key; so it answers 403 to a `Host` or an `Origin` that is not this machine's.
 """
 
 from __future__ import annotations
@@ -21,20 +21,25 @@ import logging
 import os
 import re
 import signal
+import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from azure.functions.http import HttpRequestConverter, HttpResponseConverter
 from azure.functions.meta import Datum
+from azure.storage.queue import QueueClient
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from tools.config import LOOPBACK, REPOSITORY, ToolError, check_port_free, load_config
 from tools.route import RouteError, find, make_map, make_rules
+from tools.triggers import QueueListener, Timer, read_queue_options
 
 _log = logging.getLogger("host")
 
@@ -43,7 +48,7 @@ _LOCAL = re.compile(r"(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?", re.ASC
 
 @dataclass(frozen=True)
 class Function:
-    """One function folder.
+    """One function folder with an httpTrigger.
 
     Attributes:
         name: the folder's name.
@@ -70,53 +75,121 @@ class Function:
         return _to_response(HttpResponseConverter.encode(result, expected_type=None))
 
 
-def load_functions(root: Path) -> list[Function]:
+@dataclass(frozen=True)
+class App:
+    """A function app: its functions by their triggers, as `host.json` and each `function.json` describe them."""
+
+    http: tuple[Function, ...]
+    queues: tuple[QueueListener, ...]
+    timers: tuple[Timer, ...]
+
+
+# What the real host knows of a binding. It passes over other fields, so that a misspelled one goes unnoticed.
+_KNOWN_FIELDS = {
+    "httptrigger": {"type", "direction", "name", "authLevel", "route", "methods"},
+    "http": {"type", "direction", "name"},
+    "queuetrigger": {"type", "direction", "name", "queueName", "connection"},
+    "timertrigger": {"type", "direction", "name", "schedule", "runOnStartup", "useMonitor"},
+}
+_AUTH_LEVELS = ("anonymous", "function", "admin")
+# https://learn.microsoft.com/rest/api/storageservices/naming-queues-and-metadata#queue-names
+_QUEUE_NAME = re.compile(r"(?=.{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
+
+
+def load_app(root: Path, *, invisible_seconds: float = 600) -> App:
     """Read host.json and every function folder, and import their scripts.
 
     Args:
         root: the function app's folder; it joins `sys.path`, as in the worker.
-
-    Returns:
-        The functions with an httpTrigger, by folder name.
+        invisible_seconds: how long a message is unseen whose worker has died.
 
     Raises:
-        ToolError: a file is missing or cannot be used.
+        ToolError: a file is missing or cannot be used; or the real host would not take it.
     """
     try:
         host = json.loads((root / "host.json").read_text())
     except (OSError, ValueError) as exc:
         raise ToolError(f"{root / 'host.json'} cannot be read: {exc}") from exc
     prefix = host.get("extensions", {}).get("http", {}).get("routePrefix", "api")
+    options = read_queue_options(host)
     sys.path.insert(0, str(root))
-    found = []
+    http: list[Function] = []
+    queues: list[QueueListener] = []
+    timers: list[Timer] = []
     for path in sorted(root.glob("*/function.json")):
+        name = path.parent.name
         try:
-            function = _load_function(path, prefix)
-        except (OSError, ValueError, ImportError, AttributeError) as exc:
-            raise ToolError(f"{path.parent.name} cannot be loaded: {exc}") from exc
-        if function is not None:
-            found.append(function)
-    if not found:
+            entry_point, trigger = _load_function(path)
+            kind, binding = trigger["type"].lower(), trigger["name"]
+            if kind == "httptrigger":
+                route = "/".join(part for part in (prefix.strip("/"), trigger.get("route") or name) if part)
+                methods = tuple(method.upper() for method in trigger.get("methods") or ())
+                http.append(Function(name, route, methods, binding, entry_point))
+            elif kind == "queuetrigger":
+                call = _calling(entry_point, binding)
+                client = partial(_queue_client, trigger.get("connection") or "AzureWebJobsStorage")
+                queue_name = _setting_in(trigger["queueName"])
+                if not _QUEUE_NAME.fullmatch(queue_name):
+                    raise ToolError(f"{name}: {queue_name} is no name of a queue")
+                queues.append(
+                    QueueListener(name, call, client, queue_name, options, invisible_seconds=invisible_seconds)
+                )
+            else:
+                timers.append(Timer(name, _calling(entry_point, binding), _setting_in(trigger["schedule"])))
+        except (OSError, ValueError, KeyError, ImportError, AttributeError) as exc:
+            raise ToolError(f"{name} cannot be loaded: {exc}") from exc
+    if not http:
         raise ToolError(f"{root} has no function with an httpTrigger")
-    return found
+    return App(tuple(http), tuple(queues), tuple(timers))
 
 
-def _load_function(path: Path, prefix: str) -> Function | None:
-    name = path.parent.name
+def _load_function(path: Path) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Return a function's entry point and its trigger."""
     settings = json.loads(path.read_text())
-    trigger = next((one for one in settings["bindings"] if one["type"].lower() == "httptrigger"), None)
-    if trigger is None:
-        return None
+    name, bindings = path.parent.name, settings["bindings"]
+    for binding in bindings:
+        known = _KNOWN_FIELDS.get(binding["type"].lower())
+        if known is None:
+            raise ToolError(f"{name}: this host knows no binding of the type {binding['type']}")
+        if unknown := binding.keys() - known:
+            raise ToolError(f"{name}: a {binding['type']} has no {', '.join(sorted(unknown))}")
+        if binding.get("authLevel", "function").lower() not in _AUTH_LEVELS:
+            raise ToolError(f"{name}: authLevel is one of {', '.join(_AUTH_LEVELS)}")
+    triggers = [binding for binding in bindings if binding["type"].lower().endswith("trigger")]
+    if len(triggers) != 1:
+        raise ToolError(f"{name} has {len(triggers)} triggers; a function has one")
     script = (path.parent / settings["scriptFile"]).resolve().relative_to(path.parent.parent.resolve())
     parts = script.with_suffix("").parts
     module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
-    return Function(
-        name=name,
-        route="/".join(part for part in (prefix.strip("/"), trigger.get("route") or name) if part),
-        methods=tuple(method.upper() for method in trigger.get("methods") or ()),
-        binding=trigger["name"],
-        entry_point=getattr(module, settings.get("entryPoint") or "main"),
-    )
+    return getattr(module, settings.get("entryPoint") or "main"), triggers[0]
+
+
+def _setting_in(text: str) -> str:
+    """Put the app settings into a text that names them as %NAME%. The real host does not start without one of them."""
+
+    def value(match: re.Match[str]) -> str:
+        setting = os.environ.get(match[1])
+        if setting is None:
+            raise ToolError(f"'%{match[1]}%' does not resolve to a value: the app setting is not set")
+        return setting
+
+    return re.sub("%([^%]+)%", value, text)
+
+
+def _calling(entry_point: Callable[..., Any], binding: str) -> Callable[[Any], None]:
+    def call(trigger: Any) -> None:
+        result = entry_point(**{binding: trigger})
+        if asyncio.iscoroutine(result):
+            asyncio.run(result)
+
+    return call
+
+
+def _queue_client(connection: str, queue_name: str) -> QueueClient:
+    text = os.environ.get(connection)
+    if not text:
+        raise ToolError(f"the app setting {connection} is not set; a queueTrigger needs it")
+    return QueueClient.from_connection_string(text, queue_name)
 
 
 def _to_datum(request: Request, route_params: dict[str, str]) -> Datum:
@@ -219,26 +292,38 @@ def load_local_settings(root: Path) -> None:
 def main(arguments: list[str]) -> None:
     """Serve the function app until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m tools.host", description=__doc__)
-    parser.add_argument("--port", type=int, default=load_config().host_port)
+    parser.add_argument("--port", type=int, default=load_config().host_port, help="0: queues and timers alone")
     parser.add_argument("--root", type=Path, default=REPOSITORY, help="the function app's folder")
+    parser.add_argument("--workers", type=int, default=1, help="how many processes work on the queues")
+    parser.add_argument(
+        "--invisible-seconds", type=float, default=600, help="how long a message is unseen whose worker has died"
+    )
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in ("azure.core", "azure.storage", "azure.identity"):
+    for name in ("azure.core", "azure.storage", "azure.identity", "azure.data"):
         logging.getLogger(name).setLevel(logging.WARNING)
     load_local_settings(chosen.root)
-    functions = load_functions(chosen.root.resolve())
+    app = load_app(chosen.root.resolve(), invisible_seconds=chosen.invisible_seconds)
+    # `make demo` and `make down` end the host by SIGTERM. As in the real worker, that cuts off what is in flight, and
+    # each restore is rolled back.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with _more_workers(chosen.workers - 1, chosen.root, chosen.invisible_seconds), _triggers(app):
+        if chosen.port:
+            _serve(app, chosen.port)
+        else:
+            signal.pause()
+
+
+def _serve(app: App, port: int) -> None:
     try:
-        app = make_app(functions)
+        wsgi = make_app(app.http)
     except RouteError as exc:
         raise ToolError(str(exc)) from exc
-    check_port_free(chosen.port, "HOST_PORT", "the function host")
-    server = make_server(LOOPBACK, chosen.port, app, threaded=True, request_handler=_Handler)
-    for function in functions:
+    check_port_free(port, "HOST_PORT", "the function host")
+    server = make_server(LOOPBACK, port, wsgi, threaded=True, request_handler=_Handler)
+    for function in app.http:
         methods = ",".join(function.methods) or "any"
-        print(f"{function.name}: [{methods}] http://{LOOPBACK}:{chosen.port}/{function.route}", flush=True)
-    # `make demo` and `make down` end the host by SIGTERM. As in the real worker, that cuts off a request in flight, and
-    # its restore is rolled back.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        print(f"{function.name}: [{methods}] http://{LOOPBACK}:{port}/{function.route}", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
@@ -247,8 +332,49 @@ def main(arguments: list[str]) -> None:
         server.server_close()
 
 
-if __name__ == "__main__":
+@contextmanager
+def _triggers(app: App) -> Iterator[None]:
+    """Run the triggers of queues and timers while the body runs."""
+    running: tuple[QueueListener | Timer, ...] = (*app.queues, *app.timers)
+    for trigger in running:
+        trigger.start()
     try:
-        main(sys.argv[1:])
+        yield
+    finally:
+        for trigger in running:
+            trigger.stop()
+
+
+@contextmanager
+def _more_workers(count: int, root: Path, invisible_seconds: float) -> Iterator[None]:
+    """Run further processes that work on the queues, as further instances of the app do."""
+    command = [sys.executable, "-m", "tools.host", "--port", "0", "--root", str(root)]
+    command += ["--invisible-seconds", str(invisible_seconds)]
+    workers = [subprocess.Popen(command) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.wait()
+
+
+def _run_and_exit(arguments: list[str]) -> None:
+    code: int | str | None = 0
+    try:
+        main(arguments)
     except ToolError as exc:
-        sys.exit(f"error: {exc}")
+        code = f"error: {exc}"
+    except SystemExit as exc:
+        code = exc.code
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+        code = 1
+    sys.stdout.flush()
+    # Python would wait for the threads of a pool, and so for a restore in flight.
+    os._exit(code or 0)
+
+
+if __name__ == "__main__":
+    _run_and_exit(sys.argv[1:])

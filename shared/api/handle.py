@@ -6,20 +6,21 @@ import json
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from shared.api.log_line import log_line, progress_line, start_line
 from shared.api.parse import parse_request, require_json
 from shared.api.render import error_answer, success_answer
 from shared.errors import InternalError, RestoreError
 from shared.log_redaction import OUR_LOGGER
-from shared.model.answer import Answer, ErrorAnswer
 from shared.model.report import Report
+from shared.model.request import RestoreRequest
 from shared.process import invocation, start_thread
-from shared.restore.restore import restore
-from shared.settings import load_settings
+from shared.restore.restore import BeforeCommit, restore
+from shared.settings import Settings, load_settings
 
 _log = logging.getLogger(OUR_LOGGER)
 
@@ -39,10 +40,18 @@ class HttpAnswer:
     body: str
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How a restore ended: the answer to its caller, and the error behind it; None after a success."""
+
+    answer: HttpAnswer
+    error: RestoreError | None
+
+
 def handle_restore(
     body: bytes, content_type: str | None = None, *, join: Callable[[], None] = lambda: None
 ) -> HttpAnswer:
-    """Run one restore.
+    """Run one restore, and answer when it has ended.
 
     Args:
         body: the JSON that `docs/request.md` describes.
@@ -52,28 +61,76 @@ def handle_restore(
     Returns:
         200 with the report, or an error with its code also in the header `x-ms-error-code`. Raises nothing.
     """
-    report = Report(request_id=str(uuid.uuid4()))
+    report = new_report()
+
+    def work() -> None:
+        request, settings = read_request(body, content_type)
+        run_restore(request, settings, report, join=join)
+
+    return answered(report, work).answer
+
+
+def new_report() -> Report:
+    """Return the report of a restore that begins. Its id is the server's own: an operator finds its sessions by it."""
+    return Report(request_id=str(uuid.uuid4()))
+
+
+def read_request(body: bytes, content_type: str | None) -> tuple[RestoreRequest, Settings]:
+    """Read a request, and the settings that it is read by.
+
+    Raises:
+        RestoreError: as `parse_request` and `load_settings`, and if the body is not sent as JSON.
+    """
+    if body:
+        require_json(content_type)
+    settings = load_settings()
+    request = parse_request(
+        body,
+        default_account_url=settings.adls_account_url_default,
+        default_filesystem=settings.adls_filesystem_default,
+    )
+    return request, settings
+
+
+def run_restore(
+    request: RestoreRequest,
+    settings: Settings,
+    report: Report,
+    *,
+    join: Callable[[], None],
+    before_commit: BeforeCommit | None = None,
+) -> None:
+    """Run one restore, with its lines in the log.
+
+    Raises:
+        RestoreError: as `restore`.
+    """
+    report.describe(request)
+    _log.info("%s", start_line(report))
+    with invocation(join), _progress_lines(report, settings.log_progress_seconds):
+        restore(request, settings, report, before_commit)
+
+
+def answered(report: Report, work: Callable[[], None], *, logs_success: Callable[[], bool] = lambda: True) -> Outcome:
+    """Do what fills the report, log how it ended, and make the answer. Raises nothing.
+
+    Args:
+        report: is filled by the work.
+        work: raises a `RestoreError` if it fails.
+        logs_success: whether a success is a restore that has ended, which has a line in the log.
+    """
     try:
-        if body:
-            require_json(content_type)
-        settings = load_settings()
-        request = parse_request(
-            body,
-            default_account_url=settings.adls_account_url_default,
-            default_filesystem=settings.adls_filesystem_default,
-        )
-        report.describe(request)
-        _log.info("%s", start_line(report))
-        with invocation(join), _progress_lines(report, settings.log_progress_seconds):
-            restore(request, settings, report)
+        work()
     except RestoreError as error:
-        return _failed(report, error)
+        return Outcome(error_reply(report, error), error)
     except Exception:  # noqa: BLE001 - the last line of defence: a caller gets JSON, whatever happened
-        return _failed(report, InternalError("see the traceback under this request_id"))
+        bug = InternalError("see the traceback under this request_id")
+        return Outcome(error_reply(report, bug), bug)
     finally:
         report.progress.end()
-    _log.log(logging.WARNING if report.warnings else logging.INFO, "%s", log_line(report))
-    return _json(200, success_answer(report), report.request_id)
+    if logs_success():
+        _log.log(logging.WARNING if report.warnings else logging.INFO, "%s", log_line(report))
+    return Outcome(json_reply(200, success_answer(report), request_id=report.request_id), None)
 
 
 @contextmanager
@@ -96,15 +153,25 @@ def _progress_lines(report: Report, every_seconds: int) -> Iterator[None]:
         thread.join()
 
 
-def _failed(report: Report, error: RestoreError) -> HttpAnswer:
+def error_reply(report: Report, error: RestoreError) -> HttpAnswer:
+    """Log an error, and make its answer."""
     # What the caller can mend is a warning; what an operator must look at is an error.
     level = logging.ERROR if error.status >= 500 else logging.WARNING  # noqa: PLR2004 - HTTP's own border
     _log.log(level, "%s", log_line(report, error), exc_info=isinstance(error, InternalError))
-    return _json(error.status, error_answer(error, report.request_id), report.request_id, error.code)
+    body = error_answer(error, report.request_id)
+    return json_reply(error.status, body, request_id=report.request_id, error_code=error.code)
 
 
-def _json(status: int, body: Answer | ErrorAnswer, request_id: str, error_code: str | None = None) -> HttpAnswer:
-    headers = {"x-ms-request-id": request_id}
+def json_reply(
+    status: int,
+    body: Mapping[str, Any],
+    headers: Mapping[str, str] | None = None,
+    *,
+    request_id: str,
+    error_code: str | None = None,
+) -> HttpAnswer:
+    """Make an answer in JSON."""
+    all_headers = {"x-ms-request-id": request_id, **(headers or {})}
     if error_code is not None:
-        headers["x-ms-error-code"] = error_code
-    return HttpAnswer(status, headers, json.dumps(body, ensure_ascii=False, indent=2) + "\n")
+        all_headers["x-ms-error-code"] = error_code
+    return HttpAnswer(status, all_headers, json.dumps(body, ensure_ascii=False, indent=2) + "\n")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from shared.csvfile.source import CsvSource
-from shared.errors import TargetLocked
+from shared.errors import DatabaseUnreachable, TargetLocked
 from shared.load.copy.rows import Transfer
 from shared.load.counts import count_in_children, count_window
 from shared.load.indexes import DayIndexes
@@ -38,6 +38,7 @@ from shared.model.window import Window
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.savepoint import attempt_in_savepoint
 from shared.postgres.transaction import (
+    CommitId,
     CommitInterruptedError,
     Transaction,
     make_commit_durable,
@@ -70,6 +71,8 @@ class Day:
         progress: is written, and asked whether to stop.
         connect_again: another connection to the same server.
         found: is called with the target each time it was looked up.
+        before_commit: is called right before the COMMIT, with what the server can be asked for and with the result.
+            What it raises rolls back.
         committed: is called with the result as soon as the server has confirmed the COMMIT.
     """
 
@@ -81,6 +84,7 @@ class Day:
     progress: Progress
     connect_again: Connect
     found: Callable[[Target], None]
+    before_commit: Callable[[CommitId, Loaded], None]
     committed: Callable[[Loaded], None]
 
     @property
@@ -477,7 +481,9 @@ def _commit(
     """
     make_commit_durable(tx.cursor)
 
-    def last_look() -> None:
+    def last_look(commit_id: CommitId) -> None:
+        day.before_commit(commit_id, loaded)
+        # It may take a while, so this comes after it.
         if truncated and not no_other_transactions(lock.cursor, tx.cursor):
             raise Fallback(readers=True)
         day.progress.begin_commit()
@@ -486,7 +492,9 @@ def _commit(
         tx.commit(last_look)
     except CommitInterruptedError as exc:
         patience = day.settings.pg_lock_timeout_seconds
-        resolve_commit(day.connect_again, exc, proof.rows_show_commit, patience_seconds=patience)
+        if not resolve_commit(day.connect_again, exc.commit_id, proof.rows_show_commit, patience_seconds=patience):
+            message = "the connection broke at the COMMIT, and the server rolled the restore back"
+            raise DatabaseUnreachable(message) from exc
         message = "the connection broke at the COMMIT; the server confirmed it when asked again"
         loaded = replace(loaded, warnings=(*loaded.warnings, Notice("CommitConfirmedLate", message)))
     day.progress.is_committed = True

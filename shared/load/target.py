@@ -71,9 +71,7 @@ class Target:
     @property
     def compression(self) -> TimescaleDB | None:
         """The extension, where it can compress the target's chunks."""
-        extension = self.table.timescaledb
-        is_able = extension is not None and extension.is_community and self.table.hypertable_id is not None
-        return extension if is_able else None
+        return self.table.compression
 
 
 def find_target(cursor: Cursor, request: RestoreRequest, names: Sequence[str], file: IO[bytes]) -> Target:

@@ -17,7 +17,7 @@ from shared.model.results import Count, Removed, Transferred, Verification
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.timescale.chunks import Chunk
-from shared.timescale.table import has_insert_triggers, has_unique_index
+from shared.timescale.table import Table, has_insert_triggers, has_unique_index
 
 
 def refuse_difference(*, before: int, after: int, added: int) -> None:
@@ -45,6 +45,21 @@ class Verified:
     verification: Verification | None
     span: Window | None
     chunks: tuple[Chunk, ...] = ()
+
+
+def rows_show_commit(cursor: Cursor, table: Table, window: Window, *, before: int, after: int) -> bool | None:
+    """Tell by the rows of a window whether a load was committed; None where they do not tell.
+
+    Args:
+        cursor: in any transaction that sees what is committed.
+        table: the target.
+        window: the day.
+        before: rows of the day before the load.
+        after: rows of the day after it.
+    """
+    if before == after:
+        return None
+    return {after: True, before: False}.get(count_window(cursor, table, window).rows)
 
 
 class Proof:
@@ -125,10 +140,9 @@ class Proof:
         """Tell by the day's rows whether the load was committed; None where they do not tell."""
         if self._target.window is None or self._before is None or self._after is None:
             return None
-        rows = count_window(cursor, self._target.table, self._target.window).rows
-        if self._after.rows == self._before.rows:
-            return None
-        return {self._after.rows: True, self._before.rows: False}.get(rows)
+        return rows_show_commit(
+            cursor, self._target.table, self._target.window, before=self._before.rows, after=self._after.rows
+        )
 
     @property
     def _rows_in_archive(self) -> int:

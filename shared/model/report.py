@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Literal
 
@@ -54,6 +54,16 @@ class Report:
     caggs: list[CaggStep] = field(default_factory=list)
     options: Outcomes = field(default_factory=Outcomes)
     warnings: list[Notice] = field(default_factory=list)
+
+    def copy(self) -> Report:
+        """Return a copy to which other facts can be added."""
+        return replace(
+            self,
+            chunks=[*self.chunks],
+            caggs=[*self.caggs],
+            options=Outcomes(**self.options),
+            warnings=[*self.warnings],
+        )
 
     def describe(self, request: RestoreRequest) -> None:
         """Take down what the request asks for, as far as it is known before anything is done."""

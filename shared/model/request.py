@@ -234,6 +234,7 @@ class RestoreRequest(_Section):
     copy_: Copy = Field(Copy(), alias="copy")
     verify: bool = True
     dry_run: bool = False
+    async_: bool | None = Field(None, alias="async")
 
     @model_validator(mode="after")
     def _rejects_by_staging(self) -> RestoreRequest:
@@ -241,6 +242,18 @@ class RestoreRequest(_Section):
         if self.copy_.on_error == "skip" and self.destination.mode != "staging":
             raise ValueError('copy.on_error "skip" works only with destination.mode "staging"')
         return self
+
+    @property
+    def secrets(self) -> list[str]:
+        """The fields of the request that hold a secret."""
+        found = []
+        if self.archive.sas is not None:
+            found.append("adls_url")
+        if self.pg.password is not None:
+            found.append("pg.password")
+        if self.pg.connection_uri is not None and "password" in self.pg.parameters:
+            found.append("pg.connection_uri")
+        return found
 
     @property
     def target_table(self) -> QualifiedName:

@@ -25,7 +25,7 @@ import psycopg2.extensions
 from psycopg2 import sql
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR, TRANSACTION_STATUS_UNKNOWN
 
-from shared.errors import CommitOutcomeUnknown, DatabaseError, DatabaseUnreachable, InternalError
+from shared.errors import CommitOutcomeUnknown, DatabaseError, InternalError
 from shared.postgres.connect import (
     DEAD_CLIENT_SETTINGS,
     Connection,
@@ -62,6 +62,19 @@ def server_incarnation(cursor: psycopg2.extensions.cursor) -> ServerIncarnation:
     return ServerIncarnation("", frozenset()) if row is None else ServerIncarnation(row[0], frozenset(row[1]))
 
 
+@dataclass(frozen=True)
+class CommitId:
+    """What a COMMIT can be asked for later.
+
+    Attributes:
+        xid: the transaction's id, as `pg_xact_status` takes it.
+        server: the server that gave the id, as it ran then.
+    """
+
+    xid: str
+    server: ServerIncarnation
+
+
 # With these the server ends the session itself; it may have committed before, and waited for a replica.
 _SESSION_ENDED = ("08", "57")
 
@@ -75,11 +88,12 @@ class Transaction:
         self._connection = connection
         self.cursor = cursor
 
-    def commit(self, last_look: Callable[[], None]) -> None:
+    def commit(self, last_look: Callable[[CommitId], None]) -> None:
         """Commit, and believe it only when the server says so.
 
         Args:
-            last_look: called right before the COMMIT; what it raises leaves the transaction open.
+            last_look: called right before the COMMIT with what it can be asked for; what it raises leaves the
+                transaction open.
 
         Raises:
             CommitInterruptedError: the connection broke while COMMIT was under way; it knows the transaction's id.
@@ -89,30 +103,24 @@ class Transaction:
             raise InternalError("the transaction had failed before its COMMIT")
         self.cursor.execute("SELECT pg_catalog.pg_current_xact_id()::text")
         row = self.cursor.fetchone()
-        incarnation = server_incarnation(self.cursor)
-        last_look()
+        commit_id = CommitId("" if row is None else row[0], server_incarnation(self.cursor))
+        last_look(commit_id)
         try:
             self.cursor.execute("COMMIT")
         except psycopg2.Error as exc:
             if exc.pgcode is None or self._connection.closed or exc.pgcode.startswith(_SESSION_ENDED):
-                raise CommitInterruptedError("" if row is None else row[0], incarnation) from exc
+                raise CommitInterruptedError(commit_id) from exc
             raise
         if self.cursor.statusmessage != "COMMIT":
             raise InternalError(f"the server answered COMMIT with {self.cursor.statusmessage!r:.100}")
 
 
 class CommitInterruptedError(Exception):
-    """The connection broke in the middle of a COMMIT.
+    """The connection broke in the middle of a COMMIT."""
 
-    Attributes:
-        xid: the transaction's id, as `pg_xact_status` takes it.
-        server_incarnation: the server that gave the id, as it ran then.
-    """
-
-    def __init__(self, xid: str, server_incarnation: ServerIncarnation) -> None:
-        super().__init__(xid)
-        self.xid = xid
-        self.server_incarnation = server_incarnation
+    def __init__(self, commit_id: CommitId) -> None:
+        super().__init__(commit_id.xid)
+        self.commit_id = commit_id
 
 
 @contextmanager
@@ -181,49 +189,46 @@ _POLL_SECONDS = 0.5
 
 def resolve_commit(
     connect_again: Callable[[], AbstractContextManager[Connection]],
-    interrupted: CommitInterruptedError,
+    commit_id: CommitId,
     rows_show_commit: Callable[[Cursor], bool | None],
     *,
     patience_seconds: float,
-) -> None:
-    """Return if the transaction was committed.
+) -> bool:
+    """Return whether a transaction was committed.
 
     Args:
         connect_again: opens a new connection to the same database.
-        interrupted: what is known of the transaction.
+        commit_id: of the transaction.
         rows_show_commit: tells by the day's rows whether it was committed; None where they do not tell.
         patience_seconds: how long the server may be away, or still be at it.
 
     Raises:
-        DatabaseUnreachable: the transaction was rolled back; the request can be sent again.
         CommitOutcomeUnknown: the server did not say in time.
     """
     deadline = time.monotonic() + patience_seconds
     while True:
-        is_committed = _ask(connect_again, interrupted, rows_show_commit)
-        if is_committed:
-            return
-        if is_committed is False:
-            raise DatabaseUnreachable("the connection broke at the COMMIT, and the server rolled the restore back")
+        is_committed = _ask(connect_again, commit_id, rows_show_commit)
+        if is_committed is not None:
+            return is_committed
         if time.monotonic() > deadline:
             raise CommitOutcomeUnknown(
-                f"the connection broke at the COMMIT of transaction {interrupted.xid}, and the server does not say",
-                hint=f"count the day's rows, or ask: SELECT pg_xact_status('{interrupted.xid}'), if the server started"
-                f" at {interrupted.server_incarnation.start} has not crashed since",
+                f"the connection broke at the COMMIT of transaction {commit_id.xid}, and the server does not say",
+                hint=f"count the day's rows, or ask: SELECT pg_xact_status('{commit_id.xid}'), if the server started"
+                f" at {commit_id.server.start} has not crashed since",
             )
         time.sleep(_POLL_SECONDS)
 
 
 def _ask(
     connect_again: Callable[[], AbstractContextManager[Connection]],
-    interrupted: CommitInterruptedError,
+    commit_id: CommitId,
     rows_show_commit: Callable[[Cursor], bool | None],
 ) -> bool | None:
     try:
         with connect_again() as connection, connection.cursor() as cursor:
-            if not interrupted.server_incarnation.is_same(server_incarnation(cursor)):
+            if not commit_id.server.is_same(server_incarnation(cursor)):
                 return rows_show_commit(cursor)
-            cursor.execute("SELECT pg_catalog.pg_xact_status(%s::xid8)", (interrupted.xid,))
+            cursor.execute("SELECT pg_catalog.pg_xact_status(%s::xid8)", (commit_id.xid,))
             row = cursor.fetchone()
             return None if row is None else {"committed": True, "aborted": False}.get(row[0])
     except (DatabaseError, psycopg2.Error):

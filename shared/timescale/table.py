@@ -177,6 +177,12 @@ class Table:
         return self.time_kind == "uuid" and self.hypertable_id is not None and not self.has_partitioning_function
 
     @property
+    def compression(self) -> TimescaleDB | None:
+        """The extension, where it can compress the table's chunks."""
+        is_able = self.timescaledb is not None and self.timescaledb.is_community and self.hypertable_id is not None
+        return self.timescaledb if is_able else None
+
+    @property
     def identifier(self) -> sql.Identifier:
         """The qualified name, quoted for SQL."""
         return sql.Identifier(self.schema, self.name)

@@ -65,6 +65,8 @@ def _app(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database) 
         if name.startswith(("PG", "ADLS_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("ADLS_CONNECTION_STRING", storage.connection_string)
+    # A function app does not start without it.
+    monkeypatch.setenv("AzureWebJobsStorage", storage.connection_string)
     return App(storage, database)
 
 

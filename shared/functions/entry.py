@@ -1,0 +1,68 @@
+"""What the function folders share: the process's set-up, and Azure's types to ours and back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import azure.functions as func
+
+from shared.api.handle import HttpAnswer
+from shared.errors import InternalError
+from shared.jobs.http import HttpCall
+from shared.log_redaction import OUR_LOGGER, redact_logs
+from shared.process import limit_heap_retention
+
+# The worker loads no function whose `context` is annotated otherwise than `Context`, nor with `Context | None`
+# (azure_functions_runtime_v1 1.2, functions.py). Before Python 3.11 a default of None makes it such a union.
+NO_CONTEXT: Any = object()
+
+
+def set_up() -> None:
+    """Prepare the process. Each function folder calls it, since the host loads one after the other."""
+    # The SDKs log every request and its headers at INFO. Not "azure" as a whole: `azure.functions` is the host's log.
+    for name in ("azure.core", "azure.storage", "azure.identity", "azure.data"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    redact_logs()
+    limit_heap_retention()
+
+
+def call_of(req: func.HttpRequest) -> HttpCall:
+    """Return a request as ours."""
+    return HttpCall(req.method, req.url, req.headers, req.params, req.route_params, req.get_body())
+
+
+def response_of(answer: HttpAnswer) -> func.HttpResponse:
+    """Return an answer as Azure's."""
+    return func.HttpResponse(
+        answer.body, status_code=answer.status, headers=answer.headers, mimetype="application/json", charset="utf-8"
+    )
+
+
+@contextmanager
+def sealed(name: str) -> Iterator[None]:
+    """Let nothing out of a queue or timer function but that it failed.
+
+    The host writes an exception that leaves a function past every filter, with the text of its causes.
+
+    Raises:
+        InternalError: the body failed; the log says how.
+    """
+    try:
+        yield
+    except Exception:
+        logging.getLogger(OUR_LOGGER).exception("%s failed", name)
+        raise InternalError(f"{name} failed; the log says how") from None
+
+
+def join_of(context: func.Context) -> Callable[[], None]:
+    """Return what makes the host keep the log lines of the calling thread: it drops those without an invocation id."""
+
+    def join() -> None:
+        if context not in (None, NO_CONTEXT):
+            local: Any = context.thread_local_storage
+            local.invocation_id = context.invocation_id
+
+    return join

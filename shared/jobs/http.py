@@ -1,0 +1,200 @@
+"""The HTTP functions around operations: post, monitor, result, cancel, list. Bytes and headers -> an answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from urllib.parse import quote
+
+from shared.api.handle import HttpAnswer, answered, error_reply, json_reply, new_report, read_request, run_restore
+from shared.errors import (
+    Fault,
+    InternalError,
+    InvalidRequest,
+    OperationEnded,
+    OperationNotFound,
+    RestoreCanceled,
+    RestoreError,
+)
+from shared.jobs.monitor import RETRY_AFTER_SECONDS, base_url, monitor
+from shared.jobs.operation import Operation, Status
+from shared.jobs.storage import job_storage
+from shared.jobs.store import Conflict, OperationStore
+from shared.jobs.submit import opens, submit, wants_async
+from shared.jobs.worker import answer_of, end_canceled
+from shared.log_redaction import OUR_LOGGER
+from shared.settings import Settings, load_settings
+
+_log = logging.getLogger(OUR_LOGGER)
+
+_STATUSES: tuple[Status, ...] = ("NotStarted", "Running", "Succeeded", "Failed", "Canceled")
+_FILTERS = ("status", "database", "target_table", "day")
+_MOST_LISTED, _LISTED = 1000, 50
+
+
+@dataclass(frozen=True)
+class HttpCall:
+    """One HTTP request, as the host hands it over.
+
+    Attributes:
+        method: in upper case.
+        url: the whole of it.
+        headers: by name, in any case.
+        query: parameters of the URL.
+        route: parameters of the route.
+        body: its bytes.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    route: Mapping[str, str]
+    body: bytes
+
+
+def post_restore(call: HttpCall, *, join: Callable[[], None]) -> HttpAnswer:
+    """Restore a day, or take it for the queue. Raises nothing.
+
+    Args:
+        call: `POST /restore`.
+        join: as of `handle_restore`.
+    """
+    report = new_report()
+    taken: list[HttpAnswer] = []
+
+    def work() -> None:
+        request, settings = read_request(call.body, call.headers.get("Content-Type"))
+        if not wants_async(request, call.headers):
+            run_restore(request, settings, report, join=join)
+            return
+        report.describe(request)
+        submitted = submit(request, call.body, call.headers, settings)
+        base = base_url(settings, call.url, call.headers, "/restore")
+        own = f"{base}/restores/{submitted.operation.id}"
+        headers = {
+            "Operation-Location": own,
+            "Location": f"{own}/result?token={submitted.token}",
+            "Retry-After": str(RETRY_AFTER_SECONDS),
+            "Preference-Applied": "respond-async",
+        }
+        taken.append(json_reply(202, monitor(submitted.operation, base), headers, request_id=report.request_id))
+
+    answer = answered(report, work, logs_success=lambda: not taken).answer
+    return taken[0] if taken else answer
+
+
+def get_restores(call: HttpCall) -> HttpAnswer:
+    """Show one operation, or list them, or cancel one. Raises nothing."""
+    operation_id = call.route.get("id")
+    if operation_id is None:
+        return _answered(lambda settings, store: _list(call, settings, store))
+    if call.method == "DELETE":
+        return _answered(lambda settings, store: _cancel(call, settings, store, operation_id))
+    return _answered(lambda settings, store: _show(call, settings, store.get(operation_id)))
+
+
+def get_result(call: HttpCall) -> HttpAnswer:
+    """Answer what the synchronous call would have answered; 202 until then. Raises nothing."""
+
+    def result(settings: Settings, store: OperationStore) -> HttpAnswer:
+        operation_id, token = call.route.get("id", ""), call.query.get("token", "")
+        operation = store.get(operation_id)
+        if not opens(operation, token):
+            # The same as for an id that nobody has: a stranger learns nothing.
+            raise OperationNotFound("there is no such operation, or it is no longer kept")
+        if operation.has_ended:
+            return answer_of(operation)
+        base = base_url(settings, call.url, call.headers, f"/restores/{operation_id}/result")
+        headers = {
+            "Location": f"{base}/restores/{operation.id}/result?token={quote(token)}",
+            "Retry-After": str(RETRY_AFTER_SECONDS),
+        }
+        return json_reply(202, monitor(operation, base), headers, request_id=new_report().request_id)
+
+    return _answered(result)
+
+
+def _answered(work: Callable[[Settings, OperationStore], HttpAnswer]) -> HttpAnswer:
+    report = new_report()
+    try:
+        settings = load_settings()
+        return work(settings, OperationStore(job_storage(settings)))
+    except RestoreError as error:
+        return error_reply(report, error)
+    except Exception:  # noqa: BLE001 - the last line of defence: a caller gets JSON, whatever happened
+        return error_reply(report, InternalError("see the traceback under this request_id"))
+
+
+def _show(call: HttpCall, settings: Settings, operation: Operation, status: int = 200) -> HttpAnswer:
+    base = base_url(settings, call.url, call.headers, f"/restores/{call.route.get('id')}")
+    headers = {} if operation.has_ended else {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return json_reply(status, monitor(operation, base), headers, request_id=new_report().request_id)
+
+
+def _cancel(call: HttpCall, settings: Settings, store: OperationStore, operation_id: str) -> HttpAnswer:
+    while True:
+        operation = store.get(operation_id)
+        if operation.has_ended:
+            if operation.is_canceled:
+                # The same call again.
+                return _show(call, settings, operation, 202)
+            raise OperationEnded(f"the restore has ended: {operation.status}")
+        try:
+            if operation.status == "NotStarted" and not operation.commit:
+                canceled = RestoreCanceled("the restore was canceled before it began; nothing was changed")
+                operation = end_canceled(store, operation, canceled)
+            elif not operation.is_canceled:
+                operation = store.change(operation, is_canceled=True)
+        except Conflict:
+            continue
+        return _show(call, settings, operation, 202)
+
+
+def _list(call: HttpCall, settings: Settings, store: OperationStore) -> HttpAnswer:
+    query = {("target_table" if name == "table" else name): value for name, value in call.query.items()}
+    most = _top(query.get("top"))
+    equal = {name: query[name] for name in _FILTERS if query.get(name)}
+    _check_filters(equal)
+    page = store.newest(equal, most=most, from_row=_row(query.get("after")))
+    base = base_url(settings, call.url, call.headers, "/restores")
+    next_link = None
+    if page.next_row is not None:
+        kept = {"table" if name == "target_table" else name: value for name, value in equal.items()}
+        kept |= {"top": str(most), "after": page.next_row}
+        next_link = f"{base}/restores?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in kept.items())
+    body = {
+        "value": [monitor(operation, base, with_result=False) for operation in page.operations],
+        "nextLink": next_link,
+    }
+    return json_reply(200, body, request_id=new_report().request_id)
+
+
+def _top(text: str | None) -> int:
+    if text is None:
+        return _LISTED
+    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= _MOST_LISTED):  # noqa: PLR2004
+        raise _bad_parameter("top", f"must be a whole number from 1 to {_MOST_LISTED}")
+    return int(text)
+
+
+def _row(text: str | None) -> str | None:
+    if text is not None and not text.startswith("op~"):
+        raise _bad_parameter("after", "must be one that a nextLink gave")
+    return text
+
+
+def _check_filters(equal: Mapping[str, str]) -> None:
+    if equal.get("status", _STATUSES[0]) not in _STATUSES:
+        raise _bad_parameter("status", f"must be one of {', '.join(_STATUSES)}")
+    try:
+        date.fromisoformat(equal.get("day", "2025-01-01"))
+    except ValueError:
+        raise _bad_parameter("day", "must be a day as YYYY-MM-DD") from None
+
+
+def _bad_parameter(name: str, what: str) -> InvalidRequest:
+    message = f"the parameter {name} {what}"
+    return InvalidRequest(message, target=name, details=[Fault("InvalidValue", message, name)])

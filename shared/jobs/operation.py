@@ -1,0 +1,98 @@
+"""One asynchronous restore as it is recorded: what was asked, how far it is, what came of it. Pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+Status: TypeAlias = Literal["NotStarted", "Running", "Succeeded", "Failed", "Canceled"]
+ENDED: tuple[Status, ...] = ("Succeeded", "Failed", "Canceled")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """The record of an operation. Texts that name a time are ISO 8601 in UTC.
+
+    Attributes:
+        id: chosen by the client, or a UUID.
+        kind: `restore`.
+        row_key: of its entity.
+        etag: of the entity as it was read. Each write names it, and fails if another writer came first.
+        written: when the entity was written, by the Table service's clock.
+        read: when it was read, by the same clock.
+        status: what callers see.
+        request: the checked request, as JSON. It holds no secret.
+        archive: URL of the archive.
+        database: the database that it names.
+        target_table: schema and table.
+        day: the archive's day.
+        created: when the operation was created.
+        started: when its first attempt began.
+        ended: when it ended.
+        next_attempt: when it is tried again.
+        attempt: how many attempts have begun.
+        retries: how many of them ended with an error that may pass.
+        crashes: how many of them lost their worker.
+        claim: names the attempt that works on it; empty if none does.
+        is_queued: whether a message for it was put into the queue since it last waited.
+        is_canceled: whether it is to stop.
+        tokens: hashes of the tokens that open its result, newest last.
+        stage: of the attempt.
+        compressed_bytes: how much of the archive was read.
+        compressed_bytes_total: length of the archive.
+        rows: how many rows were read.
+        seconds: how long the attempt has run.
+        commit: what is known of a COMMIT that was about to be sent, as JSON; empty before that.
+        error: the last attempt's error, as the answer's JSON; empty if there was none.
+        answer_status: HTTP status of the synchronous answer; 0 before the end.
+        answer_headers: its headers, as JSON.
+        answer: its body, as JSON.
+        traceparent: the caller's trace context; empty if there was none.
+    """
+
+    id: str
+    request: str
+    archive: str
+    database: str
+    target_table: str
+    day: str
+    created: str
+    kind: str = "restore"
+    row_key: str = ""
+    etag: str = ""
+    written: datetime | None = field(default=None, compare=False)
+    read: datetime | None = field(default=None, compare=False)
+    status: Status = "NotStarted"
+    started: str = ""
+    ended: str = ""
+    next_attempt: str = ""
+    attempt: int = 0
+    retries: int = 0
+    crashes: int = 0
+    claim: str = ""
+    is_queued: bool = False
+    is_canceled: bool = False
+    tokens: tuple[str, ...] = ()
+    stage: str = ""
+    compressed_bytes: int = 0
+    compressed_bytes_total: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    commit: str = ""
+    error: str = ""
+    answer_status: int = 0
+    answer_headers: str = ""
+    answer: str = ""
+    traceparent: str = ""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.status in ENDED
+
+    def is_stale(self, seconds: float) -> bool:
+        """Whether it was last written longer ago than this, by the Table service's clock."""
+        if self.written is None or self.read is None:
+            return False
+        return (self.read - self.written).total_seconds() > seconds

@@ -1,0 +1,204 @@
+"""The function app's own storage account: one queue, one table, and a container for what no entity holds.
+
+The SDKs for tables and queues are imported at the first use: a restore by one HTTP call needs neither, and they would
+lengthen its cold start.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import ConfigurationError, JobStorageUnreachable
+from shared.settings import Settings, WebJobsStorage
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+    from azure.core.pipeline import PipelineResponse
+    from azure.data.tables import TableClient
+    from azure.storage.blob import ContainerClient
+    from azure.storage.queue import QueueClient
+
+RESTORE_QUEUE = "restore-requests"
+TABLE = "RestoreJobs"
+CONTAINER = "restore-jobs"
+
+# What UseDevelopmentStorage=true stands for. The key is published, and the same for everybody.
+# https://learn.microsoft.com/azure/storage/common/storage-connect-azurite
+_DEVELOPMENT = (
+    "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
+    "AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;"
+    "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1;"
+    "TableEndpoint=http://127.0.0.1:10002/devstoreaccount1;"
+)
+# Three attempts of 5 s to connect, or of 10 s of silence. The host's own load balancer waits for 230 s.
+_OPTIONS: dict[str, Any] = {
+    "connection_timeout": 5,
+    "read_timeout": 10,
+    "retry_total": 2,
+    "retry_backoff_factor": 0.5,
+    "initial_backoff": 1,
+    "increment_base": 2,
+    "permit_redirects": False,
+}
+
+
+class _ServiceClock:
+    """The time of the last answer of the Table service: whether a heartbeat is old is not for a worker's clock."""
+
+    def __init__(self) -> None:
+        self.now: datetime | None = None
+
+    def hook(self, response: PipelineResponse[Any, Any]) -> None:
+        """Take the time from an answer's header `Date`."""
+        stated = response.http_response.headers.get("Date")
+        if stated is not None:
+            self.now = parsedate_to_datetime(stated)
+
+
+@dataclass(frozen=True)
+class JobStorage:
+    """Clients of the account. They keep connections and may be used by several threads.
+
+    Attributes:
+        table: holds the records.
+        queue: holds the messages for `RestoreQueue`.
+        container: holds texts that are too long for an entity.
+        clock: the time of the Table service.
+    """
+
+    table: TableClient
+    queue: QueueClient
+    container: ContainerClient
+    clock: _ServiceClock
+
+
+_lock = threading.Lock()
+
+
+def job_storage(settings: Settings) -> JobStorage:
+    """Return the process's clients of the app's own account. The queue, table and container are made if need be.
+
+    Raises:
+        ConfigurationError: the app has no such account, or its setting cannot be read.
+        JobStorageUnreachable: the account does not answer.
+    """
+    with _lock:
+        return _opened(settings.web_jobs_storage)
+
+
+def forget_job_storage() -> None:
+    """Drop the clients that are kept."""
+    with _lock:
+        _opened.cache_clear()
+
+
+@contextmanager
+def reaching_storage() -> Iterator[None]:
+    """Translate what the SDK raises where the account does not answer, or does not let the function in.
+
+    Conflicts (409, 412) and what is missing (404) are the caller's to handle, inside the body.
+
+    Raises:
+        JobStorageUnreachable: the account did not answer, or refused.
+    """
+    from azure.core.exceptions import AzureError, HttpResponseError  # noqa: PLC0415 - see the module
+
+    try:
+        yield
+    except HttpResponseError as exc:
+        code = getattr(exc, "error_code", None) or exc.status_code
+        raise JobStorageUnreachable(
+            f"the function app's own storage account answered {getattr(code, 'value', code)}"
+        ) from exc
+    except AzureError as exc:
+        raise JobStorageUnreachable("the function app's own storage account did not answer") from exc
+
+
+@cache
+def _opened(setting: WebJobsStorage) -> JobStorage:
+    from azure.core.exceptions import ResourceExistsError  # noqa: PLC0415 - see the module
+
+    if not setting.is_set:
+        message = "asynchronous restores need the setting AzureWebJobsStorage"
+        raise ConfigurationError(message, target="AzureWebJobsStorage")
+    clock = _ServiceClock()
+    try:
+        storage = _by_connection_string(setting, clock) if setting.connection_string else _by_identity(setting, clock)
+    except ValueError:
+        # From None: the SDK's error may quote the setting.
+        message = "the setting AzureWebJobsStorage is not a connection string of a storage account"
+        raise ConfigurationError(message, target="AzureWebJobsStorage") from None
+    with reaching_storage():
+        for create in (storage.table.create_table, storage.queue.create_queue, storage.container.create_container):
+            with suppress(ResourceExistsError):
+                create()
+    return storage
+
+
+def _by_connection_string(setting: WebJobsStorage, clock: _ServiceClock) -> JobStorage:
+    from azure.data.tables import TableClient  # noqa: PLC0415 - see the module
+    from azure.storage.blob import ContainerClient  # noqa: PLC0415
+    from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64EncodePolicy  # noqa: PLC0415
+
+    text = setting.connection_string.get_secret_value() if setting.connection_string else ""
+    if text.strip().rstrip(";").lower() == "usedevelopmentstorage=true":
+        text = _DEVELOPMENT
+    return JobStorage(
+        TableClient.from_connection_string(text, TABLE, raw_response_hook=clock.hook, **_OPTIONS),
+        QueueClient.from_connection_string(
+            text,
+            RESTORE_QUEUE,
+            message_encode_policy=TextBase64EncodePolicy(),
+            message_decode_policy=TextBase64DecodePolicy(),
+            **_OPTIONS,
+        ),
+        ContainerClient.from_connection_string(text, CONTAINER, **_OPTIONS),
+        clock,
+    )
+
+
+def _by_identity(setting: WebJobsStorage, clock: _ServiceClock) -> JobStorage:
+    from azure.data.tables import TableClient  # noqa: PLC0415 - see the module
+    from azure.storage.blob import ContainerClient  # noqa: PLC0415
+    from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64EncodePolicy  # noqa: PLC0415
+
+    credential = _credential(setting)
+    return JobStorage(
+        TableClient(
+            setting.table_service_uri or f"https://{setting.account_name}.table.core.windows.net",
+            TABLE,
+            credential=credential,
+            raw_response_hook=clock.hook,
+            **_OPTIONS,
+        ),
+        QueueClient(
+            setting.queue_service_uri or f"https://{setting.account_name}.queue.core.windows.net",
+            RESTORE_QUEUE,
+            credential=credential,
+            message_encode_policy=TextBase64EncodePolicy(),
+            message_decode_policy=TextBase64DecodePolicy(),
+            **_OPTIONS,
+        ),
+        ContainerClient(
+            setting.blob_service_uri or f"https://{setting.account_name}.blob.core.windows.net",
+            CONTAINER,
+            credential=credential,
+            **_OPTIONS,
+        ),
+        clock,
+    )
+
+
+def _credential(setting: WebJobsStorage) -> TokenCredential:
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - see the module
+
+    # As the host takes it: a user-assigned identity by its client id, else the system-assigned one.
+    chosen = {"managed_identity_client_id": setting.client_id} if setting.client_id else {}
+    return DefaultAzureCredential(**chosen)

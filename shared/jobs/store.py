@@ -1,0 +1,233 @@
+"""The records of asynchronous restores in an Azure table. Each write names the ETag that it was decided by.
+
+All records are in one partition, so that a record and the entity that finds it by its id are created in one
+transaction. A partition takes 2,000 entities a second
+(https://learn.microsoft.com/azure/storage/tables/scalability-targets); a restore writes one every five seconds.
+
+Each operation has two entities. `id~<id>` names the row of the record, so an id exists once. `op~<newest first>~<id>`
+is the record itself, so a range of rows is a list of the newest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.errors import OperationNotFound
+from shared.jobs.operation import Operation
+from shared.jobs.storage import JobStorage, reaching_storage
+
+# Milliseconds that count down, so that the newest row comes first. 13 digits last until 2286.
+_LAST_MILLISECOND = 10**13 - 1
+# A property holds 64 KiB of UTF-16 (https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model);
+# all texts here are JSON in ASCII.
+_LONGEST_TEXT = 30_000
+_BLOB = "blob:"
+# Texts that may be long.
+_LONG = ("request", "commit", "error", "answer")
+_NOT_STORED = ("id", "kind", "row_key", "etag", "written", "read")
+
+
+class Conflict(Exception):
+    """The record is not as it was read: another writer came first, or it is gone."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some operations, and where the next ones begin; None after the last."""
+
+    operations: tuple[Operation, ...]
+    next_row: str | None
+
+
+class OperationStore:
+    """Creates, finds and changes the records of one kind of operation."""
+
+    def __init__(self, storage: JobStorage, kind: str = "restore") -> None:
+        self._storage = storage
+        self._kind = kind
+
+    def create(self, operation: Operation) -> tuple[Operation, bool]:
+        """Create a record.
+
+        Returns:
+            The record of this id, and whether it is new. If two create it at once, one of them is new.
+
+        Raises:
+            JobStorageUnreachable: as everywhere in this class.
+        """
+        from azure.core.exceptions import ResourceExistsError  # noqa: PLC0415 - see shared/jobs/storage.py
+        from azure.data.tables import TableTransactionError  # noqa: PLC0415
+
+        newest_first = _LAST_MILLISECOND - time.time_ns() // 1_000_000
+        operation = dataclasses.replace(operation, row_key=f"op~{newest_first:013d}~{operation.id}")
+        entity = self._entity(operation.id, operation.row_key, _stored(operation))
+        pointer = {"PartitionKey": self._kind, "RowKey": f"id~{operation.id}", "row": operation.row_key}
+        with reaching_storage():
+            try:
+                written = self._storage.table.submit_transaction([("create", pointer), ("create", entity)])
+            except (ResourceExistsError, TableTransactionError) as exc:
+                if exc.status_code != 409:  # noqa: PLR2004 - HTTP's Conflict
+                    raise
+                return self.get(operation.id), False
+        return dataclasses.replace(operation, etag=written[1]["etag"]), True
+
+    def get(self, operation_id: str) -> Operation:
+        """Read a record.
+
+        Raises:
+            OperationNotFound: there is none of this id, or it is no longer kept.
+        """
+        from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415 - see shared/jobs/storage.py
+
+        with reaching_storage():
+            try:
+                pointer = self._storage.table.get_entity(self._kind, f"id~{operation_id}")
+                entity = self._storage.table.get_entity(self._kind, str(pointer["row"]))
+            except ResourceNotFoundError:
+                raise OperationNotFound("there is no such operation, or it is no longer kept") from None
+            return self._operation(entity)
+
+    def change(self, operation: Operation, **changes: Any) -> Operation:
+        """Write some attributes of a record that is as it was read.
+
+        Returns:
+            The record as it is now.
+
+        Raises:
+            Conflict: it is not.
+        """
+        from azure.core import MatchConditions  # noqa: PLC0415 - see shared/jobs/storage.py
+        from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError  # noqa: PLC0415
+
+        changed = dataclasses.replace(operation, **changes)
+        properties = {name: value for name, value in _stored(changed).items() if name in changes}
+        entity = self._entity(operation.id, operation.row_key, properties)
+        with reaching_storage():
+            try:
+                written = self._storage.table.update_entity(
+                    entity, etag=operation.etag, match_condition=MatchConditions.IfNotModified
+                )
+            except (ResourceModifiedError, ResourceNotFoundError):
+                raise Conflict from None
+        return dataclasses.replace(changed, etag=written["etag"])
+
+    def newest(
+        self, equal: Mapping[str, str] | None = None, *, most: int = 50, from_row: str | None = None, load: bool = False
+    ) -> Page:
+        """List records, newest first.
+
+        Args:
+            equal: values that attributes must have.
+            most: how many, at least 1.
+            from_row: where a former page said that the next one begins.
+            load: whether to read long texts that are not in the entity.
+        """
+        conditions = ["PartitionKey eq @kind", "RowKey ge @first", "RowKey lt 'op~~'"]
+        parameters = {"kind": self._kind, "first": from_row or "op~"}
+        for name, value in (equal or {}).items():
+            conditions.append(f"{name} eq @{name}")
+            parameters[name] = value
+        found: list[Operation] = []
+        with reaching_storage():
+            for entity in self._storage.table.query_entities(
+                " and ".join(conditions), parameters=parameters, results_per_page=min(most + 1, 1000)
+            ):
+                if len(found) == most:
+                    return Page(tuple(found), str(entity["RowKey"]))
+                found.append(self._operation(entity, load=load))
+        return Page(tuple(found), None)
+
+    def delete(self, operation: Operation) -> None:
+        """Delete a record that is as it was read, and what belongs to it.
+
+        Raises:
+            Conflict: it is not.
+        """
+        from azure.core import MatchConditions  # noqa: PLC0415 - see shared/jobs/storage.py
+        from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError  # noqa: PLC0415
+
+        table, container = self._storage.table, self._storage.container
+        with reaching_storage():
+            try:
+                table.delete_entity(
+                    self._kind, operation.row_key, etag=operation.etag, match_condition=MatchConditions.IfNotModified
+                )
+            except ResourceModifiedError:
+                raise Conflict from None
+            except ResourceNotFoundError:
+                pass
+            table.delete_entity(self._kind, f"id~{operation.id}")
+            for name in container.list_blob_names(name_starts_with=f"{self._kind}/{operation.id}/"):
+                container.delete_blob(name)
+
+    def enqueue(self, message: str, *, delay_seconds: int = 0) -> None:
+        """Put a message into the queue.
+
+        Args:
+            message: its text.
+            delay_seconds: how long no worker sees it.
+        """
+        with reaching_storage():
+            # Messages end after seven days by default.
+            self._storage.queue.send_message(message, visibility_timeout=delay_seconds, time_to_live=-1)
+
+    def queue_is_empty(self) -> bool:
+        """Whether the queue holds no message, seen or unseen. The service's count may lag behind a little."""
+        with reaching_storage():
+            return not self._storage.queue.get_queue_properties().approximate_message_count
+
+    def _entity(self, operation_id: str, row_key: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+        short = {
+            name: self._set_aside(operation_id, name, value) if name in _LONG and len(value) > _LONGEST_TEXT else value
+            for name, value in properties.items()
+        }
+        return {"PartitionKey": self._kind, "RowKey": row_key, "id": operation_id, **short}
+
+    def _set_aside(self, operation_id: str, name: str, text: str) -> str:
+        """Put a text into a blob of its own, and return what stands for it. JSON never begins like that."""
+        blob = f"{self._kind}/{operation_id}/{name}-{uuid.uuid4().hex}.json"
+        with reaching_storage():
+            self._storage.container.upload_blob(blob, text.encode())
+        return _BLOB + blob
+
+    def _operation(self, entity: Mapping[str, Any], *, load: bool = True) -> Operation:
+        known = {one.name for one in dataclasses.fields(Operation)} - set(_NOT_STORED)
+        properties = {name: value for name, value in entity.items() if name in known}
+        for name in _LONG:
+            text = str(properties.get(name, ""))
+            if text.startswith(_BLOB):
+                blob = text.removeprefix(_BLOB)
+                properties[name] = self._storage.container.download_blob(blob).readall().decode() if load else ""
+        properties["tokens"] = tuple(json.loads(properties.get("tokens") or "[]"))
+        metadata = entity.metadata  # type: ignore[attr-defined] # a TableEntity
+        return Operation(
+            id=str(entity["id"]),
+            kind=self._kind,
+            row_key=str(entity["RowKey"]),
+            etag=metadata["etag"],
+            written=metadata["timestamp"],
+            read=self._storage.clock.now,
+            **properties,
+        )
+
+
+def _stored(operation: Operation) -> dict[str, Any]:
+    values = {
+        one.name: getattr(operation, one.name) for one in dataclasses.fields(operation) if one.name not in _NOT_STORED
+    }
+    return values | {"tokens": json.dumps(operation.tokens)}
+
+
+def each_page(store: OperationStore, equal: Mapping[str, str]) -> Iterator[Operation]:
+    """Yield all operations whose attributes have these values, newest first."""
+    page = store.newest(equal, most=1000)
+    yield from page.operations
+    while page.next_row is not None:
+        page = store.newest(equal, most=1000, from_row=page.next_row)
+        yield from page.operations

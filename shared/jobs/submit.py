@@ -1,0 +1,152 @@
+"""Takes an asynchronous restore: checks it, records it, puts its message into the queue."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.api.parse import parse_request
+from shared.errors import Fault, InvalidRequest, OperationIdReused, SecretInAsyncRequest
+from shared.jobs.operation import Operation
+from shared.jobs.storage import job_storage
+from shared.jobs.store import Conflict, OperationStore
+from shared.jobs.worker import enqueue, now
+from shared.model.request import RestoreRequest
+from shared.restore.access import authorize
+from shared.settings import Settings
+
+_ID_HEADERS = ("Operation-Id", "Repeatability-Request-ID", "Idempotency-Key")
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+_MOST_TOKENS = 16
+
+_INSTEAD = {
+    "pg.password": "leave it out; the app settings PGPASSWORD or PG_AUTH hold the function's own way in",
+    "pg.connection_uri": "leave its password out; the app settings PGPASSWORD or PG_AUTH hold the function's way in",
+    "adls_url": "leave the SAS out; give the function's identity the role Storage Blob Data Reader, or set"
+    " ADLS_CONNECTION_STRING",
+}
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """An operation that was taken, and a token that opens its result."""
+
+    operation: Operation
+    token: str
+
+
+def wants_async(request: RestoreRequest, headers: Mapping[str, str]) -> bool:
+    """Whether the caller does not want to wait. The field `async` wins over `Prefer` (RFC 7240)."""
+    if request.async_ is not None:
+        return request.async_
+    preferences = (one.partition(";")[0].strip().lower() for one in headers.get("Prefer", "").split(","))
+    return "respond-async" in preferences
+
+
+def submit(request: RestoreRequest, body: bytes, headers: Mapping[str, str], settings: Settings) -> Submitted:
+    """Take an asynchronous restore.
+
+    A request under an id that was used before is the same operation: it gets one more token, and nothing is restored
+    twice.
+
+    Raises:
+        InvalidRequest: the id that the caller chose cannot be one.
+        SecretInAsyncRequest: the request holds a secret.
+        OperationIdReused: another request was sent under the same id.
+        RestoreError: as `authorize`.
+        JobStorageUnreachable: the app's own storage account is away.
+    """
+    operation_id = chosen_id(headers) or str(uuid.uuid4())
+    for field in request.secrets:
+        raise SecretInAsyncRequest(
+            f"{field} holds a secret, which a queue would keep", target=field, hint=_INSTEAD[field]
+        )
+    endpoint = authorize(request, settings)
+    token = secrets.token_urlsafe(32)
+    traceparent = headers.get("traceparent", "")
+    store = OperationStore(job_storage(settings))
+    operation, is_new = store.create(
+        Operation(
+            operation_id,
+            _stored_request(body),
+            request.archive.url,
+            endpoint.database,
+            str(request.target_table),
+            request.archive.day.isoformat(),
+            now(),
+            tokens=(hash_of(token),),
+            traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else "",
+        )
+    )
+    if is_new:
+        enqueue(store, operation)
+        return Submitted(operation, token)
+    _refuse_other(request, operation, settings)
+    return Submitted(_add_token(store, operation, token), token)
+
+
+def chosen_id(headers: Mapping[str, str]) -> str | None:
+    """Return the id that the caller chose by a header; None if there is none.
+
+    Raises:
+        InvalidRequest: it has characters or a length that no id has, or two headers differ.
+    """
+    found = {}
+    for name in _ID_HEADERS:
+        value = headers.get(name)
+        if value is not None:
+            # A structured header of a text stands in quotes (draft-ietf-httpapi-idempotency-key-header).
+            quoted = name == "Idempotency-Key" and len(value) > 1 and value[0] == value[-1] == '"'
+            found[name] = value[1:-1] if quoted else value
+    for name, value in found.items():
+        if not _ID.fullmatch(value):
+            raise _bad_id(name, "must be 1 to 64 of the characters A-Z, a-z, 0-9, dot, hyphen and underscore")
+    if len(set(found.values())) > 1:
+        raise _bad_id(next(iter(found)), f"differs from {' and '.join(list(found)[1:])}")
+    return next(iter(found.values()), None)
+
+
+def _bad_id(header: str, what: str) -> InvalidRequest:
+    message = f"the header {header} {what}"
+    return InvalidRequest(message, target=header, details=[Fault("InvalidValue", message, header)])
+
+
+def hash_of(token: str) -> str:
+    """Return what a record keeps of a token."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def opens(operation: Operation, token: str) -> bool:
+    """Whether a token is one of the operation's. It takes the same time for any token."""
+    given = hash_of(token)
+    return any([hmac.compare_digest(given, kept) for kept in operation.tokens])  # noqa: C419 - all of them, always
+
+
+def _stored_request(body: bytes) -> str:
+    document = json.loads(body)
+    return json.dumps({name: value for name, value in document.items() if name != "async" and value is not None})
+
+
+def _refuse_other(request: RestoreRequest, operation: Operation, settings: Settings) -> None:
+    recorded = parse_request(
+        operation.request.encode(),
+        default_account_url=settings.adls_account_url_default,
+        default_filesystem=settings.adls_filesystem_default,
+    )
+    if recorded != request.model_copy(update={"async_": None}):
+        raise OperationIdReused(f"another request was sent as {operation.id} before")
+
+
+def _add_token(store: OperationStore, operation: Operation, token: str) -> Operation:
+    while True:
+        try:
+            return store.change(operation, tokens=(*operation.tokens, hash_of(token))[-_MOST_TOKENS:])
+        except Conflict:  # noqa: PERF203 - it is a loop for that
+            operation = store.get(operation.id)

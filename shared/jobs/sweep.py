@@ -1,0 +1,132 @@
+"""What no message and no worker does: mend what a worker left when it died, and end what the poison queue holds."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import timedelta
+
+from shared.api.handle import error_reply, new_report
+from shared.api.render import error_answer
+from shared.errors import OperationNotFound, TooManyAttempts
+from shared.jobs.message import UnreadableMessageError, decode
+from shared.jobs.operation import ENDED, Operation
+from shared.jobs.storage import job_storage
+from shared.jobs.store import Conflict, OperationStore, each_page
+from shared.jobs.worker import STALE_SECONDS, enqueue, now
+from shared.log_redaction import OUR_LOGGER
+from shared.settings import Settings, load_settings
+
+_log = logging.getLogger(OUR_LOGGER)
+
+
+def sweep() -> None:
+    """Put operations whose worker is gone, or whose message is lost, back into the queue; delete old records.
+
+    It may run twice at once: each step is a write under the record's ETag.
+
+    Raises:
+        ConfigurationError: the settings are wrong.
+        JobStorageUnreachable: the app's own storage account is away; the next run does the same.
+    """
+    settings = load_settings()
+    if not settings.web_jobs_storage.is_set:
+        return
+    store = OperationStore(job_storage(settings))
+    for operation in each_page(store, {"status": "Running"}):
+        if operation.is_stale(STALE_SECONDS):
+            _take_from_worker(store, operation)
+    waiting = [one for one in each_page(store, {"status": "NotStarted"}) if one.is_stale(STALE_SECONDS)]
+    if waiting:
+        is_empty = store.queue_is_empty()
+        for operation in waiting:
+            # A message may be lost if its worker died before the note that it is in the queue. Or somebody cleared it.
+            if not operation.is_queued or (is_empty and not _is_to_wait(operation)):
+                _log.warning("operation=%s has no message; it gets another", operation.id)
+                enqueue(store, operation)
+    _delete_old(store, settings)
+
+
+def end_poisoned(text: bytes) -> None:
+    """End an operation whose message the host gave up.
+
+    Args:
+        text: of the message, as it came from the poison queue.
+
+    Raises:
+        ConfigurationError: the settings are wrong.
+        JobStorageUnreachable: the app's own storage account is away; the host will hand the message over again.
+    """
+    try:
+        message = decode(text)
+    except UnreadableMessageError as error:
+        _log.error("a message in the poison queue cannot be read: %s; it is dropped", error)
+        return
+    store = OperationStore(job_storage(load_settings()))
+    while True:
+        try:
+            operation = store.get(message.operation_id)
+        except OperationNotFound:
+            _log.error("operation=%s in the poison queue is not recorded", message.operation_id)
+            return
+        if operation.has_ended or (operation.status == "Running" and not operation.is_stale(STALE_SECONDS)):
+            return
+        try:
+            if operation.commit:
+                # Its rows may be in. A worker has to ask.
+                enqueue(store, store.change(operation, status="NotStarted", claim="", is_queued=False))
+            else:
+                _give_up(store, operation)
+        except Conflict:
+            continue
+        return
+
+
+def _take_from_worker(store: OperationStore, operation: Operation) -> None:
+    _log.warning("operation=%s has had no heartbeat for %d s", operation.id, STALE_SECONDS)
+    try:
+        released = store.change(
+            operation, status="NotStarted", claim="", crashes=operation.crashes + 1, is_queued=False, next_attempt=now()
+        )
+    except Conflict:
+        # The worker lives, or another sweep was here.
+        return
+    enqueue(store, released)
+
+
+def _is_to_wait(operation: Operation) -> bool:
+    """Whether its next attempt lies ahead. The queue hides a message for as long."""
+    return operation.next_attempt > now()
+
+
+def _give_up(store: OperationStore, operation: Operation) -> None:
+    last = "" if not operation.error else f"; its last error was {json.loads(operation.error)['code']}"
+    stage = f" in {operation.stage!r}" if operation.stage else ""
+    error = TooManyAttempts(f"the host gave the restore up after {operation.attempt} attempts{stage}{last}")
+    report = new_report()
+    report.archive_url, report.database, report.target_table = (
+        operation.archive,
+        operation.database,
+        operation.target_table,
+    )
+    reply = error_reply(report, error)
+    store.change(
+        operation,
+        status="Failed",
+        claim="",
+        ended=now(),
+        answer_status=reply.status,
+        answer_headers=json.dumps(reply.headers),
+        answer=reply.body,
+        error=json.dumps(error_answer(error, report.request_id)["error"]),
+    )
+
+
+def _delete_old(store: OperationStore, settings: Settings) -> None:
+    for status in ENDED:
+        for operation in each_page(store, {"status": status}):
+            if operation.is_stale(timedelta(days=settings.job_retention_days).total_seconds()):
+                try:
+                    store.delete(operation)
+                except Conflict:
+                    continue

@@ -1,0 +1,307 @@
+"""Works on the operation that a message names: claim it, restore, write down what came of it.
+
+A message may come twice, at once or later, and a worker may end at any point. So nothing here relies on a message:
+
+- A record is claimed by a write under its ETag. Whoever holds a valid claim may commit, and nobody else.
+- Before a COMMIT is sent, the record says what the server can be asked for. Whoever claims such a record asks first.
+- A message for an operation that has ended, or that another worker holds, is dropped. Of a worker that died, the sweep
+  finds the record.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from shared.api.handle import HttpAnswer, Outcome, answered, error_reply, json_reply, new_report, run_restore
+from shared.api.parse import parse_request
+from shared.api.render import error_answer, success_answer
+from shared.errors import JobStorageUnreachable, OperationNotFound, RestoreCanceled, RestoreError, TooManyAttempts
+from shared.jobs.claim import Claim, ClaimLost, progress_of
+from shared.jobs.message import Message, decode
+from shared.jobs.operation import Operation
+from shared.jobs.storage import job_storage
+from shared.jobs.store import Conflict, OperationStore
+from shared.log_redaction import OUR_LOGGER
+from shared.model.answer import Answer
+from shared.model.report import Report
+from shared.model.request import RestoreRequest
+from shared.process import invocation
+from shared.restore.pending import PendingCommit, decode_pending, finish_committed, was_committed
+from shared.settings import Settings, load_settings
+
+_log = logging.getLogger(OUR_LOGGER)
+
+# A worker writes a heartbeat every 5 s.
+STALE_SECONDS = 120
+# A record changes under one's hands when a caller cancels it, or when another worker claims it.
+_MOST_CLAIM_TRIES = 5
+# Shorter than STALE_SECONDS: nothing else writes a heartbeat then.
+_PATIENCE_SECONDS, _PAUSE_SECONDS = 90, 2
+_FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS = 5, 300
+# An archive that is being rehydrated is looked at every 10 minutes for 15 hours, the longest that Azure states for
+# standard priority (https://learn.microsoft.com/azure/storage/blobs/archive-rehydrate-overview).
+REHYDRATION_DELAY_SECONDS, _MOST_REHYDRATION_TRIES = 600, 90
+
+
+def run_message(text: bytes, *, join: Callable[[], None] = lambda: None) -> None:
+    """Work on the operation that a message names.
+
+    Args:
+        text: of the message.
+        join: as of `handle_restore`.
+
+    Raises:
+        UnreadableMessageError: the message names none; the host will move it to the poison queue.
+        JobStorageUnreachable: the app's own storage account is away; the host will hand the message over again.
+        ConfigurationError: likewise, if the settings are wrong.
+    """
+    message = decode(text)
+    settings = load_settings()
+    store = OperationStore(job_storage(settings))
+    try:
+        claim = _claim(store, message.operation_id)
+    except OperationNotFound:
+        _log.warning("operation=%s is not recorded; its message is dropped", message.operation_id)
+        return
+    if claim is None:
+        return
+    try:
+        _Work(claim, store, settings, join).run()
+    except ClaimLost:
+        _log.warning("operation=%s was taken over or ended meanwhile; this attempt was rolled back", claim.operation.id)
+
+
+def _claim(store: OperationStore, operation_id: str) -> Claim | None:
+    """Claim an operation; None if there is nothing to do, or another worker is at it."""
+    for _ in range(_MOST_CLAIM_TRIES):
+        operation = store.get(operation_id)
+        if operation.has_ended:
+            return None
+        crashes = operation.crashes
+        if operation.status == "Running":
+            if not operation.is_stale(STALE_SECONDS):
+                return None
+            crashes += 1
+        try:
+            claimed = store.change(
+                operation,
+                status="Running",
+                claim=uuid.uuid4().hex,
+                attempt=operation.attempt + 1,
+                crashes=crashes,
+                started=operation.started or now(),
+                next_attempt="",
+                is_queued=False,
+                **progress_of(new_report().progress),
+            )
+        except Conflict:
+            continue
+        return Claim(store, claimed)
+    return None
+
+
+class _Work:
+    """One attempt at an operation."""
+
+    def __init__(self, claim: Claim, store: OperationStore, settings: Settings, join: Callable[[], None]) -> None:
+        self._claim = claim
+        self._store = store
+        self._settings = settings
+        self._join = join
+
+    def run(self) -> None:
+        """Restore, or go on behind a COMMIT; then write down what came of it."""
+        report = new_report()
+        _log.info(
+            "operation=%s attempt=%d request_id=%s begins",
+            self._claim.operation.id,
+            self._claim.operation.attempt,
+            report.request_id,
+        )
+        with invocation(self._join), self._claim.heartbeat(report.progress):
+            outcome = self._finish_commit(report) or self._restore(report)
+        self._write_down(outcome, report)
+
+    def _finish_commit(self, report: Report) -> Outcome | None:
+        """Go on behind the COMMIT of an earlier attempt; None if there was none, or it did not take place."""
+        if not self._claim.operation.commit:
+            return None
+        record = json.loads(self._claim.operation.commit)
+        request, pending = self._request(), decode_pending(record["pending"])
+        report.describe(request)
+        try:
+            is_committed = was_committed(request, self._settings, pending, report)
+        except RestoreError as error:
+            return Outcome(error_reply(report, error), error)
+        if not is_committed:
+            self._claim.write(commit="")
+            return None
+        outcome = answered(report, lambda: finish_committed(request, self._settings, pending, report))
+        answer = continued(record["answer"], report)
+        return Outcome(json_reply(200, answer, request_id=answer["request_id"]), outcome.error)
+
+    def _restore(self, report: Report) -> Outcome:
+        operation = self._claim.operation
+        if operation.is_canceled:
+            canceled = RestoreCanceled("the restore was canceled before it began; nothing was changed")
+            return Outcome(error_reply(report, canceled), canceled)
+        if operation.crashes >= self._settings.job_max_crashes:
+            lost = TooManyAttempts(
+                f"the restore lost its worker {operation.crashes} times, last in {operation.stage!r}"
+            )
+            return Outcome(error_reply(report, lost), lost)
+
+        def work() -> None:
+            run_restore(
+                self._request(), self._settings, report, join=self._join, before_commit=self._note_commit(report)
+            )
+
+        return answered(report, work)
+
+    def _note_commit(self, report: Report) -> Callable[[PendingCommit, Report], None]:
+        def note(pending: PendingCommit, expected: Report) -> None:
+            record = {"pending": pending.encode(), "answer": success_answer(expected)}
+            try:
+                operation = self._claim.write(commit=json.dumps(record), **progress_of(report.progress))
+            except ClaimLost:
+                report.progress.cancel()
+            else:
+                if operation.is_canceled:
+                    report.progress.cancel()
+            report.progress.check()
+
+        return note
+
+    def _request(self) -> RestoreRequest:
+        return parse_request(
+            self._claim.operation.request.encode(),
+            default_account_url=self._settings.adls_account_url_default,
+            default_filesystem=self._settings.adls_filesystem_default,
+        )
+
+    def _write_down(self, outcome: Outcome, report: Report) -> None:
+        error = outcome.error
+        if self._claim.is_lost:
+            raise ClaimLost
+        if error is not None and self._try_again(error):
+            return
+        # An administrator may have ended the restore in the database: nobody canceled the operation then.
+        was_canceled = isinstance(error, RestoreCanceled) and self._claim.operation.is_canceled
+        ended = self._write_patiently(
+            status="Succeeded" if error is None else ("Canceled" if was_canceled else "Failed"),
+            ended=now(),
+            answer_status=outcome.answer.status,
+            answer_headers=json.dumps(outcome.answer.headers),
+            answer=outcome.answer.body,
+            error="" if error is None else json.dumps(error_answer(error, report.request_id)["error"]),
+            claim="",
+            **(progress_of(report.progress) if report.progress.compressed_bytes_total else {}),
+        )
+        _log.info("operation=%s ended: %s", ended.id, ended.status)
+
+    def _try_again(self, error: RestoreError) -> bool:
+        """Put the operation back into the queue if its error may pass, and it was not tried too often."""
+        operation = self._claim.operation
+        if operation.is_canceled or isinstance(error, RestoreCanceled):
+            return False
+        delay = delay_seconds(error, operation, self._settings)
+        if delay is None:
+            return False
+        released = self._write_patiently(
+            status="NotStarted",
+            claim="",
+            retries=operation.retries + 1,
+            error=json.dumps(error_answer(error, "")["error"]),
+            next_attempt=now(delay),
+            is_queued=False,
+        )
+        enqueue(self._store, released, delay_seconds=delay)
+        return True
+
+    def _write_patiently(self, **changes: Any) -> Operation:
+        """Write at the end of an attempt, also if the storage account is away for a while."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return self._claim.write(**changes)
+            except JobStorageUnreachable:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_PAUSE_SECONDS)
+
+
+def end_canceled(store: OperationStore, operation: Operation, error: RestoreCanceled) -> Operation:
+    """End an operation that waits.
+
+    Raises:
+        Conflict: it is not as it was read.
+    """
+    report = new_report()
+    reply = error_reply(report, error)
+    return store.change(
+        operation,
+        status="Canceled",
+        is_canceled=True,
+        ended=now(),
+        next_attempt="",
+        answer_status=reply.status,
+        answer_headers=json.dumps(reply.headers),
+        answer=reply.body,
+        error=json.dumps(error_answer(error, report.request_id)["error"]),
+    )
+
+
+def delay_seconds(error: RestoreError, operation: Operation, settings: Settings) -> int | None:
+    """Return how long an operation waits until it is tried again after an error; None: it is not."""
+    tries = operation.retries
+    if error.retry == "fix" or (error.most_retries is not None and tries >= error.most_retries):
+        return None
+    if tries + 1 >= settings.job_max_attempts:
+        return None
+    if error.retry == "now" and not tries:
+        return 0
+    return min(_FIRST_DELAY_SECONDS << tries, _LONGEST_DELAY_SECONDS)
+
+
+def enqueue(store: OperationStore, operation: Operation, *, delay_seconds: int = 0) -> None:
+    """Put a message for a waiting operation into the queue, and note that it is there.
+
+    If the process ends before the note, the sweep puts in another message: two are harmless.
+    """
+    message = Message(operation.id, operation.traceparent or None)
+    store.enqueue(message.encode(), delay_seconds=delay_seconds)
+    try:
+        store.change(operation, is_queued=True)
+    except Conflict:
+        # A worker has it already, or a caller has canceled it.
+        return
+
+
+def continued(answer: Answer, report: Report) -> dict[str, Any]:
+    """Return the answer that was prepared before a COMMIT, with what was done after it by another attempt."""
+    warnings = [{"code": one.code, "message": one.message} for one in report.warnings]
+    after = success_answer(report)
+    merged: dict[str, Any] = dict(answer)
+    merged["chunks"] = [*answer["chunks"], *after["chunks"]]
+    merged["caggs"] = after["caggs"]
+    merged["timescaledb"] = {**answer["timescaledb"], **after["timescaledb"]}
+    merged["warnings"] = [*answer["warnings"], *(one for one in warnings if one not in answer["warnings"])]
+    merged["status"] = "ok_with_warnings" if merged["warnings"] else "ok"
+    return merged
+
+
+def now(later_seconds: int = 0) -> str:
+    """Return the time in ISO 8601. For people: nothing is decided by it."""
+    time = datetime.now(timezone.utc) + timedelta(seconds=later_seconds)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def answer_of(operation: Operation) -> HttpAnswer:
+    """Return what the synchronous call would have answered; the operation has ended."""
+    return HttpAnswer(operation.answer_status, json.loads(operation.answer_headers), operation.answer)

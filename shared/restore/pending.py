@@ -1,0 +1,175 @@
+"""A COMMIT that is about to be sent, as a record that outlives the process; and how to go on behind it.
+
+A process can end between a COMMIT and the note that it took place. So what it takes to ask for it, and to go on, is
+written down before the COMMIT is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import partial
+from typing import Any
+
+from shared.load.load import Loaded
+from shared.load.verify import rows_show_commit
+from shared.log_redaction import OUR_LOGGER
+from shared.model.report import Report
+from shared.model.request import RestoreRequest
+from shared.model.window import TimeValue, Window
+from shared.postgres.connect import Connection, Cursor, Limits, connect, session_name
+from shared.postgres.transaction import CommitId, ServerIncarnation, resolve_commit
+from shared.restore.access import authorize
+from shared.restore.after_commit import Left, after_commit
+from shared.settings import Settings
+from shared.timescale.chunks import Chunk
+from shared.timescale.table import Table, find_table
+
+_log = logging.getLogger(OUR_LOGGER)
+
+
+@dataclass(frozen=True)
+class PendingCommit:
+    """What is known right before a COMMIT.
+
+    Attributes:
+        commit_id: what the server can be asked for.
+        day: the day in the time column's type; None where it was not found.
+        rows_before: rows of the day before the load; None where they were not counted.
+        rows_after: rows of the day after it.
+        left: what is to be done after the COMMIT.
+    """
+
+    commit_id: CommitId
+    day: Window | None
+    rows_before: int | None
+    rows_after: int | None
+    left: Left
+
+    def encode(self) -> dict[str, Any]:
+        """Return the record as JSON."""
+        server = self.commit_id.server
+        return {
+            "xid": self.commit_id.xid,
+            "server_start": server.start,
+            "server_processes": sorted(server.processes),
+            "day": _encode_window(self.day),
+            "rows_before": self.rows_before,
+            "rows_after": self.rows_after,
+            "to_recompress": [[chunk.schema, chunk.name] for chunk in self.left.to_recompress],
+            "span": _encode_window(self.left.span),
+        }
+
+
+def pending_commit(commit_id: CommitId, loaded: Loaded) -> PendingCommit:
+    """Take down what is known of a load whose COMMIT is about to be sent."""
+    verified = loaded.verification
+    return PendingCommit(
+        commit_id,
+        loaded.target.window,
+        None if verified is None else verified.rows_before,
+        None if verified is None else verified.after.rows,
+        Left(loaded.to_recompress, loaded.span),
+    )
+
+
+def decode_pending(record: dict[str, Any]) -> PendingCommit:
+    """Read what `encode` wrote."""
+    server = ServerIncarnation(record["server_start"], frozenset(record["server_processes"]))
+    return PendingCommit(
+        CommitId(record["xid"], server),
+        _decode_window(record["day"]),
+        record["rows_before"],
+        record["rows_after"],
+        Left(
+            tuple(Chunk(schema, name, is_compressed=True) for schema, name in record["to_recompress"]),
+            _decode_window(record["span"]),
+        ),
+    )
+
+
+def was_committed(request: RestoreRequest, settings: Settings, pending: PendingCommit, report: Report) -> bool:
+    """Ask the server whether a COMMIT took place. If not, nothing of the load is in the table.
+
+    Args:
+        request: what was restored.
+        settings: the function app's.
+        pending: what was written down before the COMMIT.
+        report: gets the time that it takes.
+
+    Raises:
+        CommitOutcomeUnknown: the server does not tell.
+        DatabaseError: it cannot be reached.
+    """
+    connect_again = _connections(request, settings, report)
+    with report.progress.stage("connect"), connect_again():
+        # A server that is away is another error than one that does not tell.
+        pass
+
+    def by_rows(cursor: Cursor) -> bool | None:
+        if pending.day is None or pending.rows_before is None or pending.rows_after is None:
+            return None
+        table = _table(cursor, request)
+        return rows_show_commit(cursor, table, pending.day, before=pending.rows_before, after=pending.rows_after)
+
+    with report.progress.stage("commit"):
+        report.progress.is_committed = resolve_commit(
+            connect_again, pending.commit_id, by_rows, patience_seconds=settings.pg_lock_timeout_seconds
+        )
+    return report.progress.is_committed
+
+
+def finish_committed(request: RestoreRequest, settings: Settings, pending: PendingCommit, report: Report) -> None:
+    """Do what a load that is committed has left to do. Its rows are in, whatever happens here.
+
+    Args:
+        request: what was restored.
+        settings: the function app's.
+        pending: what was written down before the COMMIT.
+        report: gets the outcome of each step.
+    """
+    try:
+        with _connections(request, settings, report)() as connection:
+            with connection.cursor() as cursor:
+                table = _table(cursor, request)
+            after_commit(connection, request, settings, table, pending.left, report)
+    except Exception as exc:  # noqa: BLE001 - nothing may say any more that the rows are not in
+        _log.exception("restore request_id=%s failed after its commit", report.request_id)
+        report.warn("AfterCommitFailed", f"the rows are in, but what comes after failed: {type(exc).__name__}")
+
+
+def _connections(
+    request: RestoreRequest, settings: Settings, report: Report
+) -> Callable[[], AbstractContextManager[Connection]]:
+    endpoint = authorize(request, settings)
+    report.database = endpoint.database
+    limits = Limits(settings.pg_connect_timeout_seconds, settings.pg_statement_timeout_seconds)
+    session = session_name(report.request_id)
+    return partial(connect, endpoint, limits, application_name=session, check=report.progress.check)
+
+
+def _table(cursor: Cursor, request: RestoreRequest) -> Table:
+    return find_table(cursor, request.target_table, time_column=request.destination.time_column)
+
+
+def _encode_window(window: Window | None) -> list[Any] | None:
+    if window is None:
+        return None
+    bounds = [one if isinstance(one, int) else one.isoformat() for one in (window.lower, window.upper)]
+    return [window.kind, *bounds]
+
+
+def _decode_window(record: list[Any] | None) -> Window | None:
+    if record is None:
+        return None
+    kind, lower, upper = record
+    return Window(kind, _decode_time(kind, lower), _decode_time(kind, upper))
+
+
+def _decode_time(kind: str, value: str | int) -> TimeValue:
+    if isinstance(value, int):
+        return value
+    return date.fromisoformat(value) if kind == "date" else datetime.fromisoformat(value)
