@@ -13,10 +13,8 @@ from psycopg2 import sql
 from shared.model.results import Count
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
-from shared.timescale.chunks import Chunk, written_chunks
+from shared.timescale.chunks import OWN_ROWS, Chunk, written_chunks
 from shared.timescale.table import Table, inside, instant, within
-
-_OWN = sql.SQL("xmin = pg_catalog.pg_current_xact_id()::xid")
 
 
 def count_window(cursor: Cursor, table: Table, window: Window) -> Count:
@@ -76,7 +74,7 @@ def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, 
     ]
     own = sql.SQL("SELECT {time} AS t FROM {relation} WHERE {own} AND NOT ({inside})")
     parts = [
-        own.format(time=_time(table), relation=relation, own=_OWN, inside=inside(table, outside))
+        own.format(time=_time(table), relation=relation, own=OWN_ROWS, inside=inside(table, outside))
         for relation in (relations or [table.own_rows])
     ]
     cursor.execute(
@@ -93,7 +91,7 @@ def count_beside_own(cursor: Cursor, table: Table, chunks: Sequence[Chunk], outs
     for chunk in chunks:
         name = sql.Identifier(chunk.schema, chunk.name)
         own = sql.SQL("SELECT {time} FROM ONLY {name} WHERE {own} AND NOT ({inside})").format(
-            time=_time(table), name=name, own=_OWN, inside=inside(table, outside)
+            time=_time(table), name=name, own=OWN_ROWS, inside=inside(table, outside)
         )
         cursor.execute(
             sql.SQL(

@@ -418,7 +418,9 @@ def _copy(
         may_conflict=may_conflict,
         show_row_data=day.settings.show_row_data,
     )
-    return transfer.run(proof)
+    transferred = transfer.run(proof)
+    transfer.refuse_unchecked(transferred)
+    return transferred
 
 
 def _new_chunks(load: Cursor, target: Target) -> tuple[tuple[Chunk, ...], tuple[Chunk, ...]]:

@@ -34,10 +34,12 @@ from shared.timescale.privileges import (
     to_compress,
     to_delete,
     to_read,
+    to_read_rows,
     to_stage,
     to_write,
 )
 from shared.timescale.table import Table, TimescaleDB, find_table
+from shared.timescale.unchecked import may_leave_checks_out
 
 # How many rows may come before the first one whose integer time can be read.
 _ROWS_LOOKED_AT = 100
@@ -256,7 +258,10 @@ def missing_rights(
         target: what the database said of the table.
         rows_existing: rows of the day; None where they were not counted.
     """
-    missing = find_missing(cursor, list(_checks(request, target, rows_existing)))
+    checks = list(_checks(request, target, rows_existing))
+    if request.destination.mode == "direct" and may_leave_checks_out(cursor, target.table):
+        checks.append(to_read_rows(target.table))
+    missing = find_missing(cursor, checks)
     missing += missing_sequences(cursor, target.table, target.columns.defaulted)
     if request.destination.mode == "staging" and target.like.oid != target.table.oid:
         # The staging table has the other one's defaults.

@@ -19,6 +19,9 @@ IS_OWN = sql.SQL(
     " AND pid = pg_catalog.pg_backend_pid() AND mode = 'AccessExclusiveLock' AND granted)"
 )
 
+# Rows that this transaction has written, savepoints aside: those have transaction ids of their own.
+OWN_ROWS = sql.SQL("xmin = pg_catalog.pg_current_xact_id()::xid")
+
 
 @dataclass(frozen=True)
 class Chunk:

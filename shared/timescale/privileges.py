@@ -34,12 +34,17 @@ def to_read(table: Table) -> list[Check]:
     """Rights to count the day's rows. That reads the time column, or, if there is none, whether any row exists."""
     if table.has_partitioning_function:
         # Its chunks are found by `tableoid`, which no right on columns covers.
-        condition = _privilege("has_table_privilege", table.oid, "SELECT")
-    elif table.time_column is None:
+        return [_on_schema(table, "USAGE"), to_read_rows(table)]
+    if table.time_column is None:
         condition = _privilege("has_any_column_privilege", table.oid, "SELECT")
     else:
         condition = _column_privilege(table, table.time_column, "SELECT")
     return [_on_schema(table, "USAGE"), Check("SELECT", str(table), condition)]
+
+
+def to_read_rows(table: Table) -> Check:
+    """Right to read whole rows of the table and of its chunks."""
+    return Check("SELECT", str(table), _privilege("has_table_privilege", table.oid, "SELECT"))
 
 
 def to_write(table: Table, columns: Sequence[str], chunks: Sequence[Chunk]) -> list[Check]:

@@ -9,6 +9,7 @@ from psycopg2 import sql
 from shared.postgres.connect import Cursor
 from shared.timescale.chunks import Chunk
 from shared.timescale.table import Table
+from shared.timescale.triggers import IS_USERS
 
 # What PostgreSQL fires: the state of a trigger or a rule as session_replication_role has it.
 _FIRES = (
@@ -18,29 +19,26 @@ _FIRES = (
 # The hypertable and the chunks are asked: a chunk may have triggers of its own. Bits 8 and 32 of `tgtype` are DELETE
 # and TRUNCATE; to the caller, `replace` is no TRUNCATE. TimescaleDB's own triggers do not count: it notes for the
 # continuous aggregates that a chunk was truncated. Event 4 of a rule is DELETE. TRUNCATE knows no policies, and would
-# take rows along that the role does not see. The view of publications knows FOR ALL TABLES and FOR TABLES IN SCHEMA on
-# every version; it is slow where there are many tables.
+# take rows along that the role does not see. What the view of publications calls knows FOR ALL TABLES and
+# FOR TABLES IN SCHEMA on every version; it is slow where there are many tables.
 _WHY_NOT_TRUNCATE = sql.SQL(
-    "WITH relations AS (SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c"
+    "WITH relations AS (SELECT c.oid FROM pg_catalog.pg_class c"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %(table)s OR (n.nspname, c.relname) IN"
     " (SELECT * FROM ROWS FROM (unnest(%(schemas)s::name[]), unnest(%(names)s::name[]))))"
     " SELECT CASE"
     " WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger t JOIN relations r ON r.oid = t.tgrelid"
-    "  WHERE t.tgtype & 40 <> 0 AND {trigger_fires} AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d"
-    "   JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'timescaledb'"
-    "   WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = t.tgfoid"
-    "   AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'))"
+    "  WHERE t.tgtype & 40 <> 0 AND {trigger_fires} AND {is_users})"
     "  THEN 'a trigger on DELETE or TRUNCATE'"
     " WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite w JOIN relations r ON r.oid = w.ev_class"
     "  WHERE w.ev_type = '4' AND {rule_fires}) THEN 'a rule on DELETE'"
     " WHEN pg_catalog.row_security_active(%(table)s::oid) THEN 'row-level security'"
     " WHEN EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubdelete AND NOT pubtruncate)"
     "  AND EXISTS (SELECT FROM pg_catalog.pg_publication p"
-    "   JOIN pg_catalog.pg_publication_tables x ON x.pubname = p.pubname"
-    "   JOIN relations r ON r.nspname = x.schemaname AND r.relname = x.tablename"
+    "   CROSS JOIN LATERAL pg_catalog.pg_get_publication_tables(p.pubname) x JOIN relations r ON r.oid = x.relid"
     "   WHERE p.pubdelete AND NOT p.pubtruncate) THEN 'a publication of deletes without truncates'"
     " END"
 ).format(
+    is_users=IS_USERS,
     trigger_fires=sql.SQL(_FIRES).format(state=sql.Identifier("t", "tgenabled")),
     rule_fires=sql.SQL(_FIRES).format(state=sql.Identifier("w", "ev_enabled")),
 )

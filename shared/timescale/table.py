@@ -11,6 +11,7 @@ from shared.model.window import TimeKind, Window
 from shared.names import QualifiedName
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
+from shared.timescale.triggers import IS_USERS
 
 
 @dataclass(frozen=True)
@@ -311,8 +312,10 @@ def has_unique_index(cursor: Cursor, table: Table) -> bool:
 def has_insert_triggers(cursor: Cursor, table: Table) -> bool:
     """Whether the user's own triggers run for each inserted row. Bits 1 and 4 of `tgtype`: row, insert."""
     cursor.execute(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = %s AND NOT tgisinternal"
-        " AND tgtype & 5 = 5 AND tgname NOT IN ('ts_insert_blocker', 'ts_cagg_invalidation_trigger'))",
+        sql.SQL(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = %s AND NOT t.tgisinternal"
+            " AND t.tgtype & 5 = 5 AND {})"
+        ).format(IS_USERS),
         (table.oid,),
     )
     return cursor.fetchone() == (True,)

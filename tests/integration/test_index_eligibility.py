@@ -130,14 +130,16 @@ def test_event_triggers(bare: Day) -> None:
 @pytest.mark.parametrize(
     ("trigger", "expected"),
     [
-        ("BEFORE INSERT ON {s}.t FOR EACH ROW", {None: "Trigger"}),
-        ("AFTER INSERT OR UPDATE ON {s}.t FOR EACH STATEMENT", {None: "Trigger"}),
-        ("AFTER UPDATE OR DELETE ON {s}.t FOR EACH ROW", {}),
+        ("own BEFORE INSERT ON {s}.t FOR EACH ROW", {None: "Trigger"}),
+        ("own AFTER INSERT OR UPDATE ON {s}.t FOR EACH STATEMENT", {None: "Trigger"}),
+        ("own AFTER UPDATE OR DELETE ON {s}.t FOR EACH ROW", {}),
+        # Called as one of TimescaleDB's own.
+        ("ts_cagg_invalidation_trigger AFTER INSERT ON {s}.t FOR EACH ROW", {None: "Trigger"}),
     ],
 )
 def test_triggers(bare: Day, trigger: str, expected: dict[str | None, str]) -> None:
     bare.execute("CREATE FUNCTION {s}.pass() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END'")
-    bare.execute(f"CREATE TRIGGER own {trigger} EXECUTE FUNCTION {{s}}.pass()")
+    bare.execute(f"CREATE TRIGGER {trigger} EXECUTE FUNCTION {{s}}.pass()")
     with bare.transaction():
         bare.execute(ROW)
         assert kept(bare) == of_version(bare, expected, "t_pkey")

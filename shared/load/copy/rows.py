@@ -20,6 +20,7 @@ from shared.load.copy.staging import (
     make_staging,
 )
 from shared.load.copy.text import copy_into
+from shared.load.copy.unchecked import CopiedFile, refuse_unchecked
 from shared.load.indexes import DayIndexes
 from shared.load.plan import Fallback
 from shared.load.refusals import refuse, wrong_row_count
@@ -87,6 +88,19 @@ class Transfer:
             # With indexes dropped, the reported line can be wrong. Retry with them in place to get PostgreSQL's own
             # error.
             raise Fallback(keep_because=KeptIndex(None, "RowRefused", "a row was refused")) from exc
+
+    def refuse_unchecked(self, transferred: Transferred) -> None:
+        """Refuse rows that COPY has let into the target unchecked. After `run`; staging inserts, which checks all.
+
+        Raises:
+            DataRejected: there are some.
+            TargetChanged: the transaction cannot tell.
+        """
+        if self.request.destination.mode == "direct" and transferred.rows_read:
+            options = self.request.copy_.csv_options
+            copied = CopiedFile(self.target, self.csv, options, self.token, self.show_row_data)
+            with self.progress.stage("verify"):
+                refuse_unchecked(self.cursor, copied)
 
     def _reason_for_text(self) -> str | None:
         """Return why the file is copied as text, as far as is known before the COPY; None if it is copied in binary."""

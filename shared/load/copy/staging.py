@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from psycopg2 import sql
 
@@ -24,7 +25,12 @@ from shared.timescale.table import VALUE_REFUSALS, Table
 
 
 def create_staging(
-    staging: sql.Identifier, like: sql.Identifier, *, generated: Sequence[str], added: Mapping[str, str]
+    staging: sql.Identifier,
+    like: sql.Identifier,
+    *,
+    generated: Sequence[str],
+    added: Mapping[str, str],
+    kind: Literal["UNLOGGED", "TEMPORARY"] = "UNLOGGED",
 ) -> sql.Composed:
     """Return the statements that create the staging table.
 
@@ -33,18 +39,19 @@ def create_staging(
     holds its exported values.
 
     Args:
-        staging: its name.
+        staging: its name; in the schema `pg_temp` for a temporary table.
         like: the table that it is modeled on.
         generated: columns of `like` that PostgreSQL computes.
         added: columns that `like` lacks, with their type as PostgreSQL's `format_type` writes it. The type is the
             only text here that becomes SQL, and it comes from the catalogue.
+        kind: of table. A temporary one takes the right TEMPORARY on the database, the other CREATE on its schema.
     """
     changes = [sql.SQL("ALTER COLUMN {} DROP NOT NULL").format(sql.Identifier(name)) for name in generated]
     for name, type_ in added.items():
         as_sql = trusted_sql(type_)  # the catalogue's own, which format_type has quoted
         changes.append(sql.SQL("ADD COLUMN {} {}").format(sql.Identifier(name), as_sql))
-    create = sql.SQL("CREATE UNLOGGED TABLE {} (LIKE {} INCLUDING ALL EXCLUDING INDEXES EXCLUDING GENERATED)")
-    statements = [create.format(staging, like)]
+    create = sql.SQL("CREATE {} TABLE {} (LIKE {} INCLUDING ALL EXCLUDING INDEXES EXCLUDING GENERATED)")
+    statements = [create.format(sql.SQL(kind), staging, like)]
     if changes:
         statements.append(sql.SQL("ALTER TABLE {} {}").format(staging, sql.SQL(", ").join(changes)))
     return sql.SQL("; ").join(statements)

@@ -16,6 +16,7 @@ from shared.postgres.connect import Cursor
 from shared.timescale.chunks import IS_OWN
 from shared.timescale.indexes.definition import ChunkIndex, ChunkShape, Constraint
 from shared.timescale.table import Table, TimescaleDB
+from shared.timescale.triggers import IS_USERS
 
 # From 2.22 on, no catalogue of TimescaleDB lists the indexes of a chunk. Before, a dropped index would remain listed.
 _INDEXES_SINCE = (2, 22)
@@ -94,10 +95,9 @@ _TABLE_RULES = (
         "Trigger",
         "a trigger of the table runs while rows are copied, and may rely on its indexes",
         sql.SQL(
-            """SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid IN (%(chunk)s, %(hypertable)s)
-            AND NOT tgisinternal AND tgtype & 4 = 4
-            AND tgname NOT IN ('ts_insert_blocker', 'ts_cagg_invalidation_trigger'))"""
-        ),
+            """SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid IN (%(chunk)s, %(hypertable)s)
+            AND NOT t.tgisinternal AND t.tgtype & 4 = 4 AND {})"""
+        ).format(IS_USERS),
     ),
     (
         # ALTER TABLE is refused while its trigger events are pending (55006).

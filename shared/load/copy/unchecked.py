@@ -1,0 +1,97 @@
+"""Refuses the rows that a COPY into the target has let in, and that INSERT would have refused.
+
+The COPY itself names no line of them. So the file is copied once more, into a temporary table that has the target's
+constraints. It is a plain one, where COPY checks them, and its error names the line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg2 import sql
+
+from shared.csvfile.options import CsvOptions
+from shared.csvfile.source import CsvSource
+from shared.load.copy.staging import create_staging
+from shared.load.copy.text import copy_into
+from shared.load.plan import TargetChanged
+from shared.load.target import Target
+from shared.postgres.connect import Cursor
+from shared.postgres.savepoint import savepoint
+from shared.postgres.sqlstate import error_for_sqlstate, translated
+from shared.timescale.chunks import chunk_oid, written_chunks
+from shared.timescale.unchecked import Violation, ask_domains_for_null, find_violation, may_leave_checks_out
+
+_NOT_NULL_VIOLATION, _CHECK_VIOLATION = "23502", "23514"
+
+
+@dataclass(frozen=True)
+class CopiedFile:
+    """A file that was copied into the target.
+
+    Attributes:
+        target: where the rows are.
+        csv: the file.
+        options: the request's csv options.
+        token: makes the name of a table unique: lower-case hexadecimal digits.
+        show_row_data: whether an error may hold values of the row.
+    """
+
+    target: Target
+    csv: CsvSource
+    options: CsvOptions
+    token: str
+    show_row_data: bool
+
+
+def refuse_unchecked(cursor: Cursor, copied: CopiedFile) -> None:
+    """Refuse rows that break a constraint which COPY does not check.
+
+    Args:
+        cursor: in the load's transaction, outside savepoints. COPY has taken at least one row.
+        copied: the file.
+
+    Raises:
+        DataRejected: there are some. The detail holds the line, where the file itself is wrong.
+        TargetChanged: another transaction has made a chunk since, and its constraints cannot be seen.
+    """
+    target = copied.target
+    if target.columns.defaulted:
+        with translated():
+            ask_domains_for_null(cursor, target.table, target.columns.defaulted)
+    if not may_leave_checks_out(cursor, target.table):
+        return
+    for chunk in written_chunks(cursor, target.table):
+        if chunk_oid(cursor, chunk) is None:
+            raise TargetChanged
+        violation = find_violation(cursor, chunk)
+        if violation is not None:
+            _name_the_line(cursor, copied)
+            _refuse(violation)
+
+
+def _name_the_line(cursor: Cursor, copied: CopiedFile) -> None:
+    """Let PostgreSQL refuse the row, with its line. Return where it does not: a trigger has changed the row."""
+    table = copied.target.table
+    temporary = sql.Identifier("pg_temp", f"_restore_{copied.token}")
+    generated = [column.name for column in table.columns if column.is_generated]
+    with savepoint(cursor) as step:
+        cursor.execute(create_staging(temporary, table.identifier, generated=generated, added={}, kind="TEMPORARY"))
+    if step.error is None:
+        with copied.csv.open() as reader:
+            columns, show = copied.target.columns.file_columns, copied.show_row_data
+            copy_into(cursor, temporary, columns, copied.options, reader, show_row_data=show)
+
+
+def _refuse(violation: Violation) -> None:
+    if violation.column is not None:
+        message = f'{violation.rows} rows have a null in the NOT NULL column "{violation.column}"'
+        error = error_for_sqlstate(_NOT_NULL_VIOLATION, message, {"column": violation.column})
+    else:
+        message = f'{violation.rows} rows violate the check constraint "{violation.constraint}" of their chunk'
+        error = error_for_sqlstate(_CHECK_VIOLATION, message, {"constraint": violation.constraint})
+    error.hint = (
+        "look for a BEFORE trigger that changes the rows; INSERT refuses them, and TimescaleDB's COPY stores them where"
+        " queries may not find them"
+    )
+    raise error
