@@ -18,7 +18,7 @@ SOURCES := $(sort $(dir $(wildcard Restore*/function.json))) shared tools tests 
 LOCK := uv pip compile --quiet --native-tls --python $(PY) --universal --python-version 3.10 --only-binary :all: --generate-hashes \
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo serve upload test test-unit test-worker lint audit format lock lock-check openapi bench up down clean venv machine
+.PHONY: help demo demo-jobs serve upload test test-unit test-worker lint audit format lock lock-check openapi bench up down clean venv machine
 
 help:
 	@echo "make demo       restore a generated day through the HTTP endpoint and show the rows"
@@ -37,6 +37,9 @@ help:
 
 demo: machine
 	@$(PY) -m tools.demo
+
+demo-jobs: machine
+	@$(PY) -m tools.demo_jobs
 
 serve: machine
 	@$(PY) -m tools.serve

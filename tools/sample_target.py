@@ -17,7 +17,7 @@ from psycopg2.extensions import make_dsn
 
 from tools.azurite import ACCOUNT
 from tools.config import WORK
-from tools.sample_day import DAY, write_sample_day
+from tools.sample_day import DAY, DEVICES, write_sample_day
 
 # The demo empties the day in this database, so no database of a user's own may have this name.
 DATABASE = "restore_chunk_demo"
@@ -52,15 +52,19 @@ def adls_url(storage: str, blob: str = BLOB) -> str:
     return f"abfss://{FILESYSTEM}@{named.get('AccountName', ACCOUNT)}.dfs.core.windows.net/{quote(blob)}"
 
 
-def upload_sample_day(storage: str) -> int:
+def upload_sample_day(storage: str, devices: int = DEVICES) -> int:
     """Put the sample day into the storage account, generating it first where it is missing.
+
+    Args:
+        storage: connection string of the account.
+        devices: how many devices report; the day has 1,440 times as many rows.
 
     Returns:
         The size of the archive in bytes.
     """
-    path = WORK / "sample" / Path(BLOB).name
+    path = WORK / "sample" / str(devices) / Path(BLOB).name
     if not path.exists():
-        write_sample_day(path)
+        write_sample_day(path, devices=devices)
     return upload(storage, path, BLOB)
 
 

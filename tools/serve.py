@@ -51,7 +51,7 @@ def prepare(config: Config) -> Prepared:
     print(f"   {sample_target.FILESYSTEM}/{sample_target.BLOB}: {size:,} bytes")
     demo_dsn = sample_target.prepare_table(found.dsn)
     body = request_body(found, sample_target.adls_url(found.storage))
-    return Prepared(demo_dsn, size, body, _app_environ(found))
+    return Prepared(demo_dsn, size, body, app_environ(found, names_server=_is_users_own()))
 
 
 def request_body(found: Services, adls_url: str) -> str:
@@ -69,7 +69,13 @@ def _is_users_own() -> bool:
     return bool(os.environ.get("RESTORE_TEST_DSN"))
 
 
-def _app_environ(found: Services) -> dict[str, str]:
+def app_environ(found: Services, *, names_server: bool) -> dict[str, str]:
+    """Return the function app's environment.
+
+    Args:
+        found: the services.
+        names_server: whether the settings name the database server and hold its password, so that requests need not.
+    """
     environ = {
         **os.environ,
         **found.variables(),
@@ -81,7 +87,7 @@ def _app_environ(found: Services) -> dict[str, str]:
         "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), LOOPBACK))),
         "no_proxy": ",".join(filter(None, (os.environ.get("no_proxy"), LOOPBACK))),
     }
-    if _is_users_own():
+    if names_server:
         server = {"sslmode": "prefer", **parse_dsn(found.dsn)}
         fields = ("host", "port", "user", "password", "sslmode")
         environ |= {f"PG{name.upper()}": server[name] for name in fields if name in server}

@@ -18,12 +18,13 @@ from shared.errors import (
     RestoreCanceled,
     RestoreError,
 )
+from shared.jobs.days import day_note, write_day_soon
 from shared.jobs.monitor import RETRY_AFTER_SECONDS, base_url, monitor
 from shared.jobs.operation import Operation, Status
 from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore
 from shared.jobs.submit import opens, submit, wants_async
-from shared.jobs.worker import answer_of, end_canceled
+from shared.jobs.worker import answer_of, end_canceled, now
 from shared.log_redaction import OUR_LOGGER
 from shared.settings import Settings, load_settings
 
@@ -64,9 +65,11 @@ def post_restore(call: HttpCall, *, join: Callable[[], None]) -> HttpAnswer:
     """
     report = new_report()
     taken: list[HttpAnswer] = []
+    known: list[Settings] = []
 
     def work() -> None:
         request, settings = read_request(call.body, call.headers.get("Content-Type"))
+        known.append(settings)
         if not wants_async(request, call.headers):
             run_restore(request, settings, report, join=join)
             return
@@ -82,8 +85,12 @@ def post_restore(call: HttpCall, *, join: Callable[[], None]) -> HttpAnswer:
         }
         taken.append(json_reply(202, monitor(submitted.operation, base), headers, request_id=report.request_id))
 
-    answer = answered(report, work, logs_success=lambda: not taken).answer
-    return taken[0] if taken else answer
+    outcome = answered(report, work, logs_success=lambda: not taken)
+    if taken:
+        return taken[0]
+    if known:
+        write_day_soon(known[0], day_note(report, outcome.error, now()))
+    return outcome.answer
 
 
 def get_restores(call: HttpCall) -> HttpAnswer:

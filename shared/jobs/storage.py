@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 RESTORE_QUEUE = "restore-requests"
 TABLE = "RestoreJobs"
+DAYS_TABLE = "RestoreDays"
 CONTAINER = "restore-jobs"
 
 # What UseDevelopmentStorage=true stands for. The key is published, and the same for everybody.
@@ -68,12 +69,14 @@ class JobStorage:
 
     Attributes:
         table: holds the records.
+        days: holds what was restored last of each day.
         queue: holds the messages for `RestoreQueue`.
         container: holds texts that are too long for an entity.
         clock: the time of the Table service.
     """
 
     table: TableClient
+    days: TableClient
     queue: QueueClient
     container: ContainerClient
     clock: _ServiceClock
@@ -136,64 +139,63 @@ def _opened(setting: WebJobsStorage) -> JobStorage:
         message = "the setting AzureWebJobsStorage is not a connection string of a storage account"
         raise ConfigurationError(message, target="AzureWebJobsStorage") from None
     with reaching_storage():
-        for create in (storage.table.create_table, storage.queue.create_queue, storage.container.create_container):
+        for create in (
+            storage.table.create_table,
+            storage.days.create_table,
+            storage.queue.create_queue,
+            storage.container.create_container,
+        ):
             with suppress(ResourceExistsError):
                 create()
     return storage
 
 
 def _by_connection_string(setting: WebJobsStorage, clock: _ServiceClock) -> JobStorage:
-    from azure.data.tables import TableClient  # noqa: PLC0415 - see the module
+    from azure.data.tables import TableServiceClient  # noqa: PLC0415 - see the module
     from azure.storage.blob import ContainerClient  # noqa: PLC0415
-    from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64EncodePolicy  # noqa: PLC0415
+    from azure.storage.queue import QueueClient  # noqa: PLC0415
 
     text = setting.connection_string.get_secret_value() if setting.connection_string else ""
     if text.strip().rstrip(";").lower() == "usedevelopmentstorage=true":
         text = _DEVELOPMENT
+    tables = TableServiceClient.from_connection_string(text, raw_response_hook=clock.hook, **_OPTIONS)
     return JobStorage(
-        TableClient.from_connection_string(text, TABLE, raw_response_hook=clock.hook, **_OPTIONS),
-        QueueClient.from_connection_string(
-            text,
-            RESTORE_QUEUE,
-            message_encode_policy=TextBase64EncodePolicy(),
-            message_decode_policy=TextBase64DecodePolicy(),
-            **_OPTIONS,
-        ),
+        tables.get_table_client(TABLE),
+        tables.get_table_client(DAYS_TABLE),
+        QueueClient.from_connection_string(text, RESTORE_QUEUE, **_base64_policies(), **_OPTIONS),
         ContainerClient.from_connection_string(text, CONTAINER, **_OPTIONS),
         clock,
     )
 
 
 def _by_identity(setting: WebJobsStorage, clock: _ServiceClock) -> JobStorage:
-    from azure.data.tables import TableClient  # noqa: PLC0415 - see the module
+    from azure.data.tables import TableServiceClient  # noqa: PLC0415 - see the module
     from azure.storage.blob import ContainerClient  # noqa: PLC0415
-    from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64EncodePolicy  # noqa: PLC0415
+    from azure.storage.queue import QueueClient  # noqa: PLC0415
 
     credential = _credential(setting)
+
+    def endpoint(given: str | None, service: str) -> str:
+        return given or f"https://{setting.account_name}.{service}.core.windows.net"
+
+    tables = TableServiceClient(
+        endpoint(setting.table_service_uri, "table"), credential=credential, raw_response_hook=clock.hook, **_OPTIONS
+    )
+    queues, blobs = endpoint(setting.queue_service_uri, "queue"), endpoint(setting.blob_service_uri, "blob")
     return JobStorage(
-        TableClient(
-            setting.table_service_uri or f"https://{setting.account_name}.table.core.windows.net",
-            TABLE,
-            credential=credential,
-            raw_response_hook=clock.hook,
-            **_OPTIONS,
-        ),
-        QueueClient(
-            setting.queue_service_uri or f"https://{setting.account_name}.queue.core.windows.net",
-            RESTORE_QUEUE,
-            credential=credential,
-            message_encode_policy=TextBase64EncodePolicy(),
-            message_decode_policy=TextBase64DecodePolicy(),
-            **_OPTIONS,
-        ),
-        ContainerClient(
-            setting.blob_service_uri or f"https://{setting.account_name}.blob.core.windows.net",
-            CONTAINER,
-            credential=credential,
-            **_OPTIONS,
-        ),
+        tables.get_table_client(TABLE),
+        tables.get_table_client(DAYS_TABLE),
+        QueueClient(queues, RESTORE_QUEUE, credential=credential, **_base64_policies(), **_OPTIONS),
+        ContainerClient(blobs, CONTAINER, credential=credential, **_OPTIONS),
         clock,
     )
+
+
+def _base64_policies() -> dict[str, Any]:
+    """Return what makes messages as the Functions host expects them: in base64, or each would be poison."""
+    from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy  # noqa: PLC0415 - see the module
+
+    return {"message_encode_policy": TextBase64EncodePolicy(), "message_decode_policy": TextBase64DecodePolicy()}
 
 
 def _credential(setting: WebJobsStorage) -> TokenCredential:

@@ -23,6 +23,7 @@ from shared.api.parse import parse_request
 from shared.api.render import error_answer, success_answer
 from shared.errors import JobStorageUnreachable, OperationNotFound, RestoreCanceled, RestoreError, TooManyAttempts
 from shared.jobs.claim import Claim, ClaimLost, progress_of
+from shared.jobs.days import day_note, try_to_write_day
 from shared.jobs.message import Message, decode
 from shared.jobs.operation import Operation
 from shared.jobs.storage import job_storage
@@ -204,6 +205,7 @@ class _Work:
             **(progress_of(report.progress) if report.progress.compressed_bytes_total else {}),
         )
         _log.info("operation=%s ended: %s", ended.id, ended.status)
+        try_to_write_day(self._settings, day_note(report, error, ended.ended, ended.id))
 
     def _try_again(self, error: RestoreError) -> bool:
         """Put the operation back into the queue if its error may pass, and it was not tried too often."""
