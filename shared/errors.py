@@ -565,7 +565,7 @@ class RestoreInProgress(DatabaseError):
     status = 409
     retry = "later"
     default_target = "destination.target_table"
-    default_hint = "wait until the other restore has answered its own caller"
+    default_hint = "wait until the other restore has answered its own caller; the log has it under its request_id"
 
 
 class CsvOptionRejected(DatabaseError):

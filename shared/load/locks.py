@@ -17,16 +17,20 @@ statements that take no snapshot (SET, SAVEPOINT, LOCK), and what needs a query 
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date
+from functools import partial
 from typing import Literal, TypeAlias
 
 from psycopg2 import sql
 
-from shared.errors import DatabasePermissionDenied, RestoreInProgress
+from shared.errors import DatabasePermissionDenied
+from shared.load.refusals import in_progress
+from shared.model.results import RunningRestore
 from shared.names import QualifiedName
 from shared.postgres.connect import (
     APPLICATION_NAME,
@@ -36,7 +40,7 @@ from shared.postgres.connect import (
     cancel_session,
     session_name,
 )
-from shared.postgres.savepoint import SavepointOutcome, savepoint
+from shared.postgres.savepoint import SavepointOutcome, attempt_in_savepoint, savepoint
 from shared.postgres.transaction import transaction
 from shared.timescale.chunks import Chunk
 from shared.timescale.table import Table
@@ -63,14 +67,14 @@ class RestoreLock:
         self._is_reading = False
         # Held while a cancel uses the connection, so that no long query begins before it.
         self._use = threading.Lock()
-        self._key = f"restore-chunk\n{table.schema}\n{table.name}\n{day.isoformat()}"
-        self._running = f"a restore of {day.isoformat()} into {table} is running"
+        self._table, self._day = table, day
+        self._key, self._load_key = _keys(table, day)
 
     def take(self) -> None:
         """Take the lock, and make sure that no load has outlived its own.
 
         Raises:
-            RestoreInProgress: another restore holds it, or its load runs on without it.
+            RestoreInProgress: another restore holds it, or its load runs on without it. The error names it.
         """
         self._lock(self.cursor, self._key)
         # Rolled back at once: the load is to hold this one.
@@ -121,14 +125,57 @@ class RestoreLock:
         with self._connect_to_cancel() as connection, connection.cursor() as cursor:
             cancel_session(cursor, _lock_session_name(self._request_id))
 
-    @property
-    def _load_key(self) -> str:
-        return f"{self._key}\nload"
-
     def _lock(self, cursor: Cursor, key: str) -> None:
         cursor.execute("SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))", (key,))
         if cursor.fetchone() != (True,):
-            raise RestoreInProgress(self._running)
+            running, _ = attempt_in_savepoint(cursor, partial(_find_holder, keys=[key]))
+            raise in_progress(self._table, self._day, running or RunningRestore())
+
+
+def _keys(table: QualifiedName, day: date) -> tuple[str, str]:
+    """Return the names of the lock of a table's day, and of that of the load."""
+    key = f"restore-chunk\n{table.schema}\n{table.name}\n{day.isoformat()}"
+    return key, f"{key}\nload"
+
+
+# A lock on one bigint: `classid` has its upper half, `objid` its lower one, and `objsubid` is 1.
+_HOLDERS = (
+    "SELECT a.application_name, a.xact_start FROM pg_catalog.pg_locks l"
+    " JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database()"
+    " JOIN ROWS FROM (pg_catalog.unnest(%s::text[])) WITH ORDINALITY k(name, place)"
+    " ON pg_catalog.hashtextextended(k.name, 0) = (l.classid::bigint << 32 | l.objid::bigint)"
+    " LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
+    " WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted ORDER BY k.place LIMIT 1"
+)
+_SESSION_OF_RESTORE = re.compile(rf"(?:{APPLICATION_NAME}|{LOCK_APPLICATION_NAME})/([0-9a-f-]{{36}})")
+
+
+def find_running(cursor: Cursor, table: QualifiedName, day: date) -> RunningRestore | None:
+    """Look whether a restore of this day of this table is running. Takes no lock, and waits for none.
+
+    Args:
+        cursor: in any transaction, or in autocommit.
+        table: the target.
+        day: the archive's day.
+
+    Returns:
+        The restore, as far as the role may see it; None if there is none.
+    """
+    return _find_holder(cursor, _keys(table, day))
+
+
+def _find_holder(cursor: Cursor, keys: Sequence[str]) -> RunningRestore | None:
+    """Find the restore whose session holds the lock of one of these names; the first one that is held counts."""
+    # pg_stat_activity stays as it was first seen for the length of a transaction.
+    cursor.execute("SELECT pg_catalog.pg_stat_clear_snapshot()")
+    cursor.execute(_HOLDERS, (list(keys),))
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    name, since = row
+    # Any role can take this lock, under any name.
+    known = _SESSION_OF_RESTORE.fullmatch(name or "")
+    return RunningRestore(None if known is None else known[1], since)
 
 
 @contextmanager

@@ -15,14 +15,16 @@ from shared.errors import (
     OnErrorNotSupported,
     ReplacementTooSmall,
     RestoreError,
+    RestoreInProgress,
     RowCountMismatch,
     RowsOutsideWindow,
     WindowNotEmpty,
     lacks,
 )
 from shared.model.request import Copy, Destination, RestoreRequest
-from shared.model.results import Count
+from shared.model.results import Count, RunningRestore
 from shared.model.window import iso
+from shared.names import QualifiedName
 from shared.timescale.table import Table
 
 # The first version whose COPY has ON_ERROR and names the rows: PostgreSQL 17.
@@ -33,6 +35,18 @@ def refuse(error: RestoreError | None) -> None:
     """Raise the error, if there is one."""
     if error is not None:
         raise error
+
+
+def in_progress(table: QualifiedName, day: date, running: RunningRestore) -> RestoreInProgress:
+    """Refuse a restore beside another one of the same day. The detail holds `request_id` and `since`."""
+    since = None if running.since is None else str(iso(running.since))
+    message = f"a restore of {day.isoformat()} into {table} is running"
+    if since is not None:
+        message += f" since {since}"
+    if running.request_id is not None:
+        message += f", with the request_id {running.request_id}"
+    facts = {"request_id": running.request_id, "since": since}
+    return RestoreInProgress(message, details=[Fault("RestoreInProgress", message, info=tuple(facts.items()))])
 
 
 def day_not_empty(request: RestoreRequest, table: Table, rows: int) -> WindowNotEmpty | None:

@@ -203,6 +203,8 @@ class Facts(TypedDict, total=False):
     server_context: str
     role: str
     right: str
+    request_id: str | None
+    since: str | None
     rows: int
     lines: list[int]
     min_time: str | int | None

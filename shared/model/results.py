@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, TypeAlias
 
 from shared.errors import RestoreError
@@ -159,6 +160,19 @@ class Verification:
     after: Count
     rows_loaded: int
     outside: Count
+
+
+@dataclass(frozen=True)
+class RunningRestore:
+    """The restore that holds the lock of a table's day.
+
+    Attributes:
+        request_id: of its request; None if the role may not see it, or if the lock is held by something else.
+        since: when its transaction began; None if the role may not see it, or if it has just ended.
+    """
+
+    request_id: str | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,12 @@ from shared.postgres.sqlstate import database_error
 T = TypeVar("T")
 
 
-def attempt_after_commit(connection: Connection, action: Callable[[Cursor], T]) -> tuple[T | None, RestoreError | None]:
-    """Run an action in autocommit, after the load. Return its error, even a lost connection, instead of raising it.
+def attempt_in_autocommit(
+    connection: Connection, action: Callable[[Cursor], T]
+) -> tuple[T | None, RestoreError | None]:
+    """Run an action in autocommit. Return its error, even a lost connection, instead of raising it.
 
-    The rows are committed by then, and an error answer would say that they are not.
+    After the load its rows are committed, and an error answer would say that they are not.
     """
     try:
         with connection.cursor() as cursor:
@@ -38,11 +40,11 @@ def limit_session(
         for name, value in limits.items():
             cursor.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
 
-    attempt_after_commit(connection, limit)
+    attempt_in_autocommit(connection, limit)
     try:
         yield
     finally:
-        attempt_after_commit(connection, lambda cursor: cursor.execute("RESET lock_timeout; RESET statement_timeout"))
+        attempt_in_autocommit(connection, lambda cursor: cursor.execute("RESET lock_timeout; RESET statement_timeout"))
 
 
 @contextmanager

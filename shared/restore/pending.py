@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import partial
 from typing import Any
 
 from shared.load.load import Loaded
@@ -20,10 +19,11 @@ from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.model.window import TimeValue, Window
-from shared.postgres.connect import Connection, Cursor, Limits, connect, session_name
+from shared.postgres.connect import Connection, Cursor
 from shared.postgres.transaction import CommitId, ServerIncarnation, resolve_commit
 from shared.restore.access import authorize
 from shared.restore.after_commit import Left, after_commit
+from shared.restore.server import Server
 from shared.settings import Settings
 from shared.timescale.chunks import Chunk
 from shared.timescale.table import Table, find_table
@@ -146,9 +146,7 @@ def _connections(
 ) -> Callable[[], AbstractContextManager[Connection]]:
     endpoint = authorize(request, settings)
     report.database = endpoint.database
-    limits = Limits(settings.pg_connect_timeout_seconds, settings.pg_statement_timeout_seconds)
-    session = session_name(report.request_id)
-    return partial(connect, endpoint, limits, application_name=session, check=report.progress.check)
+    return Server.of(endpoint, settings, report).connect
 
 
 def _table(cursor: Cursor, request: RestoreRequest) -> Table:

@@ -16,18 +16,19 @@ from shared.csvfile.source import CsvSource
 from shared.errors import RestoreCanceled, RestoreError
 from shared.load.columns import file_columns
 from shared.load.load import Day, Loaded, Skipped, load_day
-from shared.load.locks import restore_lock
+from shared.load.locks import find_running, restore_lock
+from shared.load.refusals import in_progress
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
-from shared.postgres.connect import APPLICATION_NAME, Limits, cancel_session, connect, session_name
-from shared.postgres.endpoint import Endpoint
+from shared.postgres.session import attempt_in_autocommit
 from shared.postgres.transaction import CommitId, transaction
 from shared.restore.access import authorize
 from shared.restore.after_commit import Left, after_commit
 from shared.restore.dry_run import examine
 from shared.restore.pending import PendingCommit, pending_commit
 from shared.restore.report import note_loaded, note_target
+from shared.restore.server import Server
 from shared.settings import Settings
 
 _log = logging.getLogger(OUR_LOGGER)
@@ -56,8 +57,11 @@ def restore(
     try:
         endpoint = authorize(request, settings)
         report.database = endpoint.database
+        server = Server.of(endpoint, settings, report)
+        if not request.dry_run:
+            _refuse_running(request, server, report)
         with _unpacked(request, settings, report) as csv:
-            _restore(request, settings, endpoint, csv, report, before_commit)
+            _restore(request, settings, server, csv, report, before_commit)
     except Exception as exc:
         if progress.is_committed:
             # The rows are in: nothing that fails from here on may answer that they are not.
@@ -72,25 +76,39 @@ def restore(
         progress.end()
 
 
+def _refuse_running(request: RestoreRequest, server: Server, report: Report) -> None:
+    """Refuse a restore beside a running one of the same day, before the archive is downloaded.
+
+    Only the lock itself keeps a second restore out, and it is taken later. So a server that cannot be reached at this
+    moment is no error yet: what is wrong with the archive is worth more to the caller.
+
+    Raises:
+        RestoreInProgress: another restore of the day is running.
+        RestoreError: the server refuses the connection for good.
+    """
+    table, day = request.target_table, request.archive.day
+    with report.progress.stage("connect"):
+        try:
+            with server.connect_to_look() as connection, report.progress.interruptible(server.cancel):
+                running, _ = attempt_in_autocommit(connection, partial(find_running, table=table, day=day))
+        except RestoreError as exc:
+            if not exc.retryable:
+                raise
+            return
+        if running is not None:
+            raise in_progress(table, day, running)
+
+
 def _restore(
     request: RestoreRequest,
     settings: Settings,
-    endpoint: Endpoint,
+    server: Server,
     csv: CsvSource,
     report: Report,
     before_commit: BeforeCommit | None,
 ) -> None:
     progress = report.progress
     names = _file_columns(request, csv.head)
-    limits = Limits(settings.pg_connect_timeout_seconds, settings.pg_statement_timeout_seconds)
-    session = session_name(report.request_id)
-    connect_again = partial(connect, endpoint, limits, application_name=session, check=progress.check)
-    # Of the same length of patience, but not to be canceled itself.
-    connect_to_cancel = partial(connect, endpoint, limits, application_name=f"{APPLICATION_NAME} cancel")
-
-    def cancel_dry_run() -> None:
-        with connect_to_cancel() as other, other.cursor() as cursor:
-            cancel_session(cursor, session)
 
     def about_to_commit(commit_id: CommitId, loaded: Loaded) -> None:
         if before_commit is not None:
@@ -100,24 +118,24 @@ def _restore(
 
     with ExitStack() as stack:
         with progress.stage("connect"):
-            connection = stack.enter_context(connect_again())
+            connection = stack.enter_context(server.connect())
         if request.dry_run:
             with (
-                progress.interruptible(cancel_dry_run),
+                progress.interruptible(server.cancel),
                 transaction(connection, "REPEATABLE READ READ ONLY") as work,
             ):
                 examine(work.cursor, request, settings, names, csv, report)
             return
 
         with progress.stage("connect"):
-            own = stack.enter_context(connect_again())
+            own = stack.enter_context(server.connect())
             lock = stack.enter_context(
                 restore_lock(
                     own,
                     request.target_table,
                     request.archive.day,
                     request_id=report.request_id,
-                    connect_to_cancel=connect_to_cancel,
+                    connect_to_cancel=server.connect_to_cancel,
                 )
             )
         day = Day(
@@ -127,7 +145,7 @@ def _restore(
             csv,
             report.request_id.replace("-", ""),
             progress,
-            connect_again,
+            server.connect,
             found=partial(note_target, report),
             before_commit=about_to_commit,
             committed=partial(note_loaded, report),
@@ -138,7 +156,7 @@ def _restore(
             report.add_warnings(loaded.target.warnings)
             return
         if connection.closed:
-            connection = stack.enter_context(connect_again())
+            connection = stack.enter_context(server.connect())
         left = Left(loaded.to_recompress, loaded.span)
         after_commit(connection, request, settings, loaded.target.table, left, report)
 

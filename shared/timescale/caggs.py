@@ -22,7 +22,7 @@ from shared.model.window import TimeKind, TimeValue, Window, iso
 from shared.names import QualifiedName, parse_qualified_name
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.savepoint import Attempt
-from shared.postgres.session import attempt_after_commit
+from shared.postgres.session import attempt_in_autocommit
 from shared.timescale.chunks import range_columns
 from shared.timescale.privileges import explained, to_refresh
 from shared.timescale.table import Table, TimescaleDB
@@ -208,7 +208,7 @@ def refresh(connection: Connection, table: Table, day: Window | None, chosen: Ch
     if not caggs_available(table) or extension is None or day is None:
         return [CaggStep(name, "not available") for name in ([] if chosen == "all" else chosen)]
     steps = []
-    attempt = partial(attempt_after_commit, connection)
+    attempt = partial(attempt_in_autocommit, connection)
     for planned in plan_refresh(attempt, table, day, chosen):
         if planned.cagg is None or planned.window is None:
             step = CaggStep(planned.name, "failed", error=planned.error)
@@ -239,7 +239,7 @@ def _refresh_one(
         )
         return gaps
 
-    gaps, error = attempt_after_commit(connection, call)
+    gaps, error = attempt_in_autocommit(connection, call)
     bounds = (iso(window.lower), iso(window.upper))
     return CaggStep(str(cagg.name), "failed" if error else "done", bounds, error, gaps or ())
 

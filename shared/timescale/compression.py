@@ -40,7 +40,7 @@ from shared.errors import DatabaseFailed
 from shared.model.results import ChunkStep
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.savepoint import Attempt, attempt_in_savepoint, savepoint
-from shared.postgres.session import attempt_after_commit, local_settings
+from shared.postgres.session import attempt_in_autocommit, local_settings
 from shared.timescale.chunks import Chunk, chunk_oid, is_own
 from shared.timescale.privileges import Check, explained, to_compress
 from shared.timescale.table import Table, TimescaleDB
@@ -60,7 +60,7 @@ def recompress(
 ) -> list[ChunkStep]:
     """Compress chunks again after the commit, each in its own transaction."""
     call = partial(_call, timescaledb.function("compress_chunk"), "if_not_compressed")
-    attempt = partial(attempt_after_commit, connection)
+    attempt = partial(attempt_in_autocommit, connection)
     return _steps("recompress", attempt, call, to_compress(table, timescaledb), chunks)
 
 

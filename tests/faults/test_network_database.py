@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,21 @@ def test_stalled(brief_fault_case: FaultCase, proxy: Proxy, stage: str, action: 
     code = "StatementCanceled" if answer.code == "StatementCanceled" else "DatabaseUnreachable"
     brief_fault_case.check_failed(answer, code, 503, retryable=True)
     brief_fault_case.check_repeat()
+
+
+@pytest.mark.parametrize("action", [Link.cut, Link.stall], ids=["cut", "stalled"])
+def test_the_look_for_a_running_restore_may_fail(
+    brief_fault_case: FaultCase, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, action: Action
+) -> None:
+    """It is only a look: what counts is the lock. And nobody waits for it as long as for a statement."""
+    monkeypatch.setenv("PG_STATEMENT_TIMEOUT_SECONDS", "100")
+    through(proxy, brief_fault_case)
+    proxy.when(b"pg_locks", action)
+    began = time.monotonic()
+    answer = brief_fault_case.send()
+    assert time.monotonic() - began < 50
+    proxy.mend()
+    brief_fault_case.check_done(answer)
 
 
 def test_refused_at_the_connect(brief_fault_case: FaultCase, proxy: Proxy) -> None:

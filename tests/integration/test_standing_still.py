@@ -7,8 +7,10 @@ from contextlib import closing
 import pytest
 
 from tests.integration.fix_app import App
+from tests.integration.fix_database import PATIENCE_SECONDS
 from tests.integration.fix_small_day import CSV, DAY_FILTER, TABLE, restore, slow_down, table_with_a_day, values
 from tests.integration.fix_threads import Call
+from tools.process import wait_until
 
 SLEEPS = "wait_event = 'PgSleep'"
 
@@ -88,9 +90,10 @@ def test_a_guard_that_is_lost_lets_nobody_in(app: App) -> None:
     app.database.hypertable("t", TABLE.replace(", PRIMARY KEY (time)", ""))
     slow_down(app, 0.7)
     call = Call(lambda: restore(app))
-    idle = "application_name = 'restore-chunk guard' AND state = 'idle in transaction' AND datname = current_database()"
+    lock = "application_name LIKE 'restore-chunk guard/%' AND datname = current_database()"
     app.database.wait_for_session(SLEEPS)
-    app.database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + idle)
+    app.database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + lock)
+    assert wait_until(lambda: not app.database.has_session(lock), PATIENCE_SECONDS)
     assert restore(app).code == "RestoreInProgress"
     answer = call.result()
     assert values(app) in ([1, 2], [])

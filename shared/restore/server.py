@@ -1,0 +1,47 @@
+"""The ways to the server of one restore."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from shared.load.locks import Connect
+from shared.model.report import Report
+from shared.postgres.connect import APPLICATION_NAME, Limits, cancel_session, connect, session_name
+from shared.postgres.endpoint import Endpoint
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Server:
+    """The ways to the server of one restore.
+
+    Attributes:
+        connect: opens a connection of the restore.
+        connect_to_look: opens one for a query that may fail: it may not take longer than a connect.
+        connect_to_cancel: opens one that is not canceled itself.
+        session: the `application_name` of the restore's connections.
+    """
+
+    connect: Connect
+    connect_to_look: Connect
+    connect_to_cancel: Connect
+    session: str
+
+    @classmethod
+    def of(cls, endpoint: Endpoint, settings: Settings, report: Report) -> Server:
+        """Return the ways to a server."""
+        seconds, session = settings.pg_connect_timeout_seconds, session_name(report.request_id)
+        limits = Limits(seconds, settings.pg_statement_timeout_seconds)
+        of_restore = partial(connect, endpoint, application_name=session, check=report.progress.check)
+        return cls(
+            partial(of_restore, limits),
+            partial(of_restore, Limits(seconds, seconds)),
+            partial(connect, endpoint, limits, application_name=f"{APPLICATION_NAME} cancel"),
+            session,
+        )
+
+    def cancel(self) -> None:
+        """End the statement that runs on the restore's connection."""
+        with self.connect_to_cancel() as other, other.cursor() as cursor:
+            cancel_session(cursor, self.session)
