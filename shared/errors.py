@@ -473,7 +473,10 @@ class UnknownColumn(DatabaseError):
 
     code = "UnknownColumn"
     status = 422
-    default_hint = "rename it with copy.column_map, or use destination.mode staging, which leaves it out"
+    default_hint = (
+        "copy.column_map renames a column of the file, or leaves it out with null; destination.mode staging leaves out"
+        " all that the table lacks"
+    )
 
 
 class DataRejected(DatabaseError):

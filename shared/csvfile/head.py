@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import IO, AnyStr, Generic
@@ -117,20 +117,21 @@ def read_records(file: IO[bytes], dialect: CsvDialect, count: int, *, limit_byte
         file.seek(0)
 
 
-def read_header(file: IO[bytes], dialect: CsvDialect) -> list[str]:
+def read_header(file: IO[bytes], dialect: CsvDialect, left_out: Collection[str] = ()) -> list[str]:
     """Read the column names of the first record.
 
     Args:
         file: the CSV; its position is 0 afterwards.
         dialect: how it is written.
+        left_out: the names of columns that are not loaded. Only these may be empty, or occur twice.
 
     Returns:
         The names in order, exactly as written.
 
     Raises:
         HeaderMissing: the file is empty.
-        HeaderInvalid: the record cannot be read, is longer than 256 KiB or names more than 1,600 columns, or a name
-            is empty or occurs twice.
+        HeaderInvalid: the record cannot be read, is longer than 256 KiB or names more than 1,600 columns, or the name
+            of a column that is loaded is empty or occurs twice.
     """
     records = read_records(file, dialect, 1, limit_bytes=_MOST_HEADER_BYTES)
     if not records:
@@ -138,17 +139,28 @@ def read_header(file: IO[bytes], dialect: CsvDialect) -> list[str]:
     names = records[0]
     if len(names) > MOST_COLUMNS:
         raise HeaderInvalid(f"the header names {len(names)} columns, and no table has more than {MOST_COLUMNS}")
-    if "" in names:
-        raise HeaderInvalid(f"the header names no column at position {names.index('') + 1}")
-    # The message repeats no names: the header may be a row.
+    # The messages repeat no names: the header may be a row.
     times = Counter(names)
-    repeated = [str(place) for place, name in enumerate(names, 1) if times[name] > 1]
+    nameless = [place for place, name in enumerate(names, 1) if not name and name not in left_out]
+    if nameless:
+        raise HeaderInvalid(
+            f"the header names no column {_positions(nameless)}",
+            hint='copy.column_map {"": null} leaves out all columns without a name; if they should have one, check'
+            " DELIMITER and QUOTE in copy.csv_options, or set HEADER to false and name copy.columns",
+        )
+    repeated = [place for place, name in enumerate(names, 1) if times[name] > 1 and name not in left_out]
     if repeated:
         raise HeaderInvalid(
-            f"the header names a column twice, at positions {', '.join(repeated[:_MOST_POSITIONS])}",
-            hint="if the file has no header, set copy.csv_options.HEADER to false and name copy.columns",
+            f"the header names a column twice, {_positions(repeated)}",
+            hint="if the file has no header, set copy.csv_options.HEADER to false and name copy.columns; a key of"
+            " copy.column_map with null leaves out all columns of its name",
         )
     return names
+
+
+def _positions(places: Sequence[int]) -> str:
+    shown = ", ".join(str(place) for place in places[:_MOST_POSITIONS])
+    return f"at position{'s' if len(places) > 1 else ''} {shown}"
 
 
 def characters(file: IO[bytes], dialect: CsvDialect) -> Iterator[str]:

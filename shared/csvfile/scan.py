@@ -63,7 +63,7 @@ def refuse_end_marker(blocks: Iterator[bytes], dialect: CsvDialect) -> None:
         EndOfDataMarker: rows follow such a line. The message names the line; `target` is the archive.
         HeaderInvalid: Python has no codec for the encoding.
     """
-    line = _find_end_marker(_in_utf8(blocks, dialect), dialect)
+    line = _find_end_marker(in_utf8(blocks, dialect), dialect)
     if line is not None:
         raise EndOfDataMarker(rf"line {line} of the file is only \. and rows follow it")
 
@@ -115,7 +115,8 @@ def to_utf8(dialect: CsvDialect) -> Callable[[bytes], bytes] | None:
     return lambda block: decoder.decode(block).encode("utf-8")
 
 
-def _in_utf8(blocks: Iterator[bytes], dialect: CsvDialect) -> Iterator[bytes]:
+def in_utf8(blocks: Iterator[bytes], dialect: CsvDialect) -> Iterator[bytes]:
+    """Convert the blocks of a file as `to_utf8` does."""
     convert = to_utf8(dialect)
     return blocks if convert is None else map(convert, blocks)
 

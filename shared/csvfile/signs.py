@@ -58,18 +58,18 @@ def escapes_by_backslash(file: IO[bytes], dialect: CsvDialect) -> bool:
 
 
 def columns_with_offsets(
-    file: IO[bytes], dialect: CsvDialect, names: Sequence[str], wanted: Collection[str], *, has_header: bool
+    file: IO[bytes], dialect: CsvDialect, names: Sequence[str | None], wanted: Collection[str], *, has_header: bool
 ) -> tuple[str, ...]:
     """Name the columns in which the first MiB shows a time with a zone that is not UTC.
 
     Args:
         file: the CSV; its position is 0 afterwards.
         dialect: how it is written.
-        names: the file's columns.
+        names: the file's columns; None: one that is left out.
         wanted: those that are looked at.
         has_header: whether the first record is none.
     """
-    places = [place for place, name in enumerate(names) if name in wanted]
+    places = {place: name for place, name in enumerate(names) if name is not None and name in wanted}
     text = _beginning(file, dialect, holds=_ZONE_IN_BYTES) if places else None
     if text is None:
         return ()
@@ -80,7 +80,7 @@ def columns_with_offsets(
             found.update(place for place in places if len(record) == len(names) and _has_offset(record[place]))
         if len(found) == len(places):
             break
-    return tuple(names[place] for place in sorted(found))
+    return tuple(places[place] for place in sorted(found))
 
 
 def _has_offset(value: str) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from shared.csvfile.options import CsvOptions
@@ -21,34 +22,44 @@ _QUOTES = "\"'`[]\u2018\u2019\u201c\u201d"
 
 
 @dataclass(frozen=True)
+class FileColumn:
+    """A column of the file.
+
+    Attributes:
+        name: its name in the file; empty if it has none.
+        column: the table's column of its values, after `column_map`; None: the map leaves it out.
+    """
+
+    name: str
+    column: str | None
+
+
+@dataclass(frozen=True)
 class ColumnPlan:
     """Where each column of the file goes.
 
     Attributes:
-        file_columns: the file's columns in its order, after `column_map`.
+        file_columns: the table's column of each of the file's, in the file's order; None: `column_map` leaves it out.
         loaded: the `file_columns` that reach the target.
-        ignored: the `file_columns` that the target does not accept. Only staging may ignore columns.
-        drifted: the `ignored` columns that the target does not have; the others are generated columns.
+        ignored: the others, as an answer names them. Without a `column_map` that says so, only staging ignores columns.
+        drifted: the `ignored` columns that the target does not have. The others are generated, or left out on purpose.
         defaulted: columns of the target that the file lacks; they get their default.
+        by_staging: whether the rows go through a staging table: in staging mode, and where a column is left out.
     """
 
-    file_columns: tuple[str, ...]
+    file_columns: tuple[str | None, ...]
     loaded: tuple[str, ...]
     ignored: tuple[str, ...]
     drifted: tuple[str, ...]
     defaulted: tuple[str, ...]
-
-    @property
-    def ignored_as_shown(self) -> tuple[str, ...]:
-        """The ignored columns as the answer names them: a name in the file may be long."""
-        return _shown(self.file_columns, self.ignored)
+    by_staging: bool
 
     @property
     def warnings(self) -> tuple[Notice, ...]:
-        """What the caller should know of columns that are left out. Generated columns are not lost: no warning."""
+        """What the caller should know of columns that are ignored unasked. A generated one is not lost: no warning."""
         if not self.drifted:
             return ()
-        message = f"the table lacks {_join(_shown(self.file_columns, self.drifted))} of the file's columns: left out"
+        message = f"the table lacks {_join(self.drifted)} of the file's columns: left out"
         if self.defaulted:
             message += (
                 f"; the file lacks {_join(self.defaulted)} of the table's. If one of these was renamed, its values are"
@@ -57,8 +68,8 @@ class ColumnPlan:
         return (Notice("ColumnsIgnored", message),)
 
 
-def file_columns(header: Sequence[str] | None, copy: Copy) -> tuple[str, ...]:
-    """Return the file's columns under the table's names.
+def file_columns(header: Sequence[str] | None, copy: Copy) -> tuple[FileColumn, ...]:
+    """Return the file's columns with the table's names.
 
     Args:
         header: the file's first record; None if it has no header.
@@ -73,36 +84,46 @@ def file_columns(header: Sequence[str] | None, copy: Copy) -> tuple[str, ...]:
         raise HeaderMismatch(
             f"copy.columns names {_join(copy.columns)}, but {_header(names, copy.columns)}", target="copy.columns"
         )
-    missing = [name for name in copy.column_map if name not in names]
+    # The key "" stands for all columns without a name, be there any or not.
+    missing = [name for name in copy.column_map if name and name not in names]
     if missing:
         raise UnknownColumn(
             f"copy.column_map names {_join(missing)}, but {_header(names, copy.column_map)}",
             target="copy.column_map",
             hint="a key of column_map is a column of the file, its value a column of the table",
         )
-    mapped = tuple(copy.column_map.get(name, name) for name in names)
-    doubles = sorted({name for name in mapped if mapped.count(name) > 1})
+    columns = tuple(FileColumn(name, copy.column_map.get(name, name)) for name in names)
+    times = Counter(column.column for column in columns if column.column is not None)
+    doubles = sorted(name for name in times if times[name] > 1)
     if doubles:
         raise HeaderMismatch(f"after column_map the file has {_join(doubles)} twice", target="copy.column_map")
-    return mapped
+    return columns
 
 
 def plan_columns(
-    names: Sequence[str], table_columns: Sequence[Column], *, options: CsvOptions, staging: bool
+    columns: Sequence[FileColumn], table_columns: Sequence[Column], *, options: CsvOptions, staging: bool
 ) -> ColumnPlan:
     """Match the file's columns with the table's.
 
     Args:
-        names: the file's columns, after `column_map`.
+        columns: the file's columns.
         table_columns: the target's columns.
         options: the request's csv options.
         staging: whether columns that the target does not accept may be ignored.
 
     Raises:
         UnknownColumn: the target does not accept a column of the file (in direct mode), or accepts none; a column is
-            spelled almost like the target's (in either mode); the csv options name a column that the file lacks.
+            spelled almost like the target's (in either mode); `column_map` leaves out all columns; the csv options name
+            a column that the file lacks.
         HeaderMismatch: HEADER is "match", and the header does not name the table's columns in order.
     """
+    names = tuple(column.column for column in columns if column.column is not None)
+    if not names:
+        raise UnknownColumn(
+            "copy.column_map leaves out all of the file's columns",
+            target="copy.column_map",
+            hint="keep at least one column that the table has",
+        )
     # As in PostgreSQL: without a column list, COPY uses all columns except generated ones.
     writable = [column.name for column in table_columns if not column.is_generated]
     if options.header == "match" and list(names) != writable:
@@ -112,42 +133,69 @@ def plan_columns(
         )
     _check_forced(names, options, writable)
     known = {column.name for column in table_columns}
-    ignored = tuple(name for name in names if name not in writable)
-    drifted = tuple(name for name in ignored if name not in known)
-    misspelled = tuple(name for name in drifted if _same_but_for_spelling(name, table_columns))
-    is_maybe_a_row = not known & set(names)
-    if ignored and is_maybe_a_row and not misspelled:
+    refused = tuple(name for name in names if name not in writable)
+    if refused:
+        _refuse_unknown(columns, refused, table_columns, options=options, staging=staging)
+    return ColumnPlan(
+        file_columns=tuple(column.column for column in columns),
+        loaded=tuple(name for name in names if name in writable),
+        ignored=_shown(columns, {None, *refused}),
+        drifted=_shown(columns, {*refused} - known),
+        defaulted=tuple(name for name in writable if name not in names),
+        by_staging=staging or len(names) < len(columns),
+    )
+
+
+def _refuse_unknown(
+    columns: Sequence[FileColumn],
+    refused: Sequence[str],
+    table_columns: Sequence[Column],
+    *,
+    options: CsvOptions,
+    staging: bool,
+) -> None:
+    """Refuse columns that the target does not accept, unless they may be ignored.
+
+    Args:
+        columns: the file's columns.
+        refused: those of their names that the target does not accept; at least one.
+        table_columns: the target's columns.
+        options: the request's csv options.
+        staging: whether such columns may be ignored.
+
+    Raises:
+        UnknownColumn: as `plan_columns`.
+    """
+    names = {column.column for column in columns} - {None}
+    known = {column.name for column in table_columns}
+    misspelled = [name for name in refused if name not in known and _same_but_for_spelling(name, table_columns)]
+    is_maybe_a_row = not known & names
+    if is_maybe_a_row and not misspelled:
         # No name in common: the header may be a row, so the message repeats no value.
         raise UnknownColumn(
-            f"none of the file's {len(names)} columns is one of the table's",
+            f"none of the file's {len(columns)} columns is one of the table's",
             target="copy.columns" if options.header is False else "copy.csv_options.HEADER",
             hint="if the file has no header, set copy.csv_options.HEADER to false and name copy.columns;"
             " if its columns have other names, map them with copy.column_map",
         )
-    if misspelled or (ignored and (not staging or len(ignored) == len(names))):
-        # Staging omits columns that the table lacks. A misspelled column is not omitted, since its values belong in an
-        # existing column.
-        refused = misspelled if staging or is_maybe_a_row else ignored
-        shown = _shown(names, refused)
-        faults = [
-            Fault("UnknownColumn", _why_not(name, as_shown, table_columns), as_shown)
-            for name, as_shown in list(zip(refused, shown, strict=True))[:_MOST_NAMED]
-        ]
-        raise UnknownColumn(
-            f"the table does not accept {_join(shown)} of the file's columns",
-            target=shown[0],
-            details=faults,
-            hint="copy.column_map says which column of the file is which of the table's; if the file has no header, set"
-            " copy.csv_options.HEADER to false and name copy.columns"
-            if misspelled
-            else None,
-        )
-    return ColumnPlan(
-        file_columns=tuple(names),
-        loaded=tuple(name for name in names if name in writable),
-        ignored=ignored,
-        drifted=drifted,
-        defaulted=tuple(name for name in writable if name not in names),
+    if not misspelled and staging and len(refused) < len(names):
+        return
+    # Staging omits columns that the table lacks. A misspelled column is not omitted, since its values belong in an
+    # existing column.
+    named = misspelled if staging or is_maybe_a_row else list(refused)
+    shown = _shown(columns, {*named})
+    faults = [
+        Fault("UnknownColumn", _why_not(name, as_shown, table_columns), as_shown)
+        for name, as_shown in list(zip(named, shown, strict=True))[:_MOST_NAMED]
+    ]
+    raise UnknownColumn(
+        f"the table does not accept {_join(shown)} of the file's columns",
+        target=shown[0],
+        details=faults,
+        hint="copy.column_map says which column of the file is which of the table's; if the file has no header, set"
+        " copy.csv_options.HEADER to false and name copy.columns"
+        if misspelled
+        else None,
     )
 
 
@@ -186,15 +234,19 @@ def _spelled_plainly(name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", bare).casefold())
 
 
-def _shown(names: Sequence[str], some: Sequence[str]) -> tuple[str, ...]:
-    """Name some of the file's columns as an answer does, in the file's order."""
-    return tuple(shown_name(name, place) for place, name in enumerate(names, 1) if name in some)
+def _shown(columns: Sequence[FileColumn], some: Collection[str | None]) -> tuple[str, ...]:
+    """Name some of the file's columns as an answer does, in the file's order: a name in the file may be long."""
+    return tuple(
+        shown_name(column.name if column.column is None else column.column, place)
+        for place, column in enumerate(columns, 1)
+        if column.column in some
+    )
 
 
 def _header(names: Sequence[str], expected: Iterable[str]) -> str:
     """Describe the header, without its names if none was expected: then it may be a row."""
     if set(names) & set(expected):
-        return f"the file's columns are {_join(_shown(names, names))}"
+        return f"the file's columns are {_join([shown_name(name, place) for place, name in enumerate(names, 1)])}"
     return f"none of them is one of the file's {len(names)} columns"
 
 

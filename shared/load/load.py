@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from shared.csvfile.source import CsvSource
-from shared.errors import DatabaseUnreachable, TargetLocked
+from shared.errors import DatabaseUnreachable, DataRejected, RestoreCanceled, RestoreError, TargetLocked
+from shared.load.columns import FileColumn
+from shared.load.copy.refused import Search
 from shared.load.copy.rows import Transfer
 from shared.load.counts import count_in_children, count_window
 from shared.load.indexes import DayIndexes
@@ -37,6 +39,7 @@ from shared.model.results import (
 from shared.model.window import Window
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.savepoint import attempt_in_savepoint
+from shared.postgres.sqlstate import CopiedRows, lacks_a_line, translated
 from shared.postgres.transaction import (
     CommitId,
     CommitInterruptedError,
@@ -65,7 +68,7 @@ class Day:
     Attributes:
         request: what is restored, and how.
         settings: the function app's.
-        names: the file's columns, under the table's names.
+        columns: the file's columns.
         csv: the archive, unpacked.
         token: makes the name of a staging table unique: lower-case hexadecimal digits.
         progress: is written, and asked whether to stop.
@@ -78,7 +81,7 @@ class Day:
 
     request: RestoreRequest
     settings: Settings
-    names: Sequence[str]
+    columns: Sequence[FileColumn]
     csv: CsvSource
     token: str
     progress: Progress
@@ -94,7 +97,7 @@ class Day:
 
     def find_target(self, cursor: Cursor) -> Target:
         """Ask the database what the target is."""
-        target = find_target(cursor, self.request, self.names, self.csv.head)
+        target = find_target(cursor, self.request, self.columns, self.csv.head)
         self.found(target)
         return target
 
@@ -199,6 +202,21 @@ def load_day(connection: Connection, lock: RestoreLock, day: Day) -> Loaded | Sk
                 raise TargetLocked(f"the chunks over {when} kept changing") from exc
         except Fallback as exc:
             plan = plan.without(exc)
+        except RestoreError as exc:
+            plan = _looking_for_row(plan, exc)
+
+
+def _looking_for_row(plan: LoadPlan, error: RestoreError) -> LoadPlan:
+    """Return the plan that finds the line of a row that was refused without one. Raise any other error.
+
+    Raises:
+        RestoreError: the error; or, if the search for a row failed, the error of that row without its line.
+    """
+    if plan.refused is not None and not isinstance(error, (DataRejected, RestoreCanceled)):
+        raise plan.refused from error
+    if plan.refused is not None or not isinstance(error, DataRejected) or not lacks_a_line(error):
+        raise error
+    return plan.looking_for(error)
 
 
 def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loaded | Skipped:
@@ -232,7 +250,10 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
         cleared = _clear(load, day, ahead, truncatable, before)
         proof = Proof(day.request, target, before, cleared.removed, day.csv)
         indexes = _defer_indexes(load, day, target, cleared, plan)
-        transferred = _copy(load, day, target, proof, indexes, _may_conflict(target, before, cleared, plan), plan)
+        skips_conflicts = _skips_conflicts(day, target, before, cleared, plan)
+        if plan.refused is not None:
+            raise _find_row(load, day, target, plan.refused, skips_conflicts)
+        transferred = _copy(load, day, target, proof, indexes, skips_conflicts, plan)
         with progress.stage("verify"):
             verified = proof.check(load, transferred)
             proof.check_replacement(load, transferred)
@@ -381,12 +402,16 @@ def _clear(load: Cursor, day: Day, ahead: _Ahead, truncatable: tuple[Chunk, ...]
     return _Cleared(truncated, removed, tuple(steps), {"decompress_window": outcome})
 
 
-def _may_conflict(target: Target, before: Count | None, cleared: _Cleared, plan: LoadPlan) -> bool:
-    """Whether staged rows may be in conflict: with each other, or with rows that are in the table.
+def _skips_conflicts(day: Day, target: Target, before: Count | None, cleared: _Cleared, plan: LoadPlan) -> bool:
+    """Whether staged rows in conflict, with each other or with rows that are in the table, are to be skipped.
+
+    Direct mode refuses them, also where it goes through a staging table.
 
     Every unique index of a hypertable contains the time. So in an empty day, rows of the file can only be in conflict
     with each other. That is rare, and a former attempt has shown it if the plan does not expect no conflicts.
     """
+    if day.request.destination.mode == "direct":
+        return False
     is_empty = before is not None and (before.rows == 0 or cleared.removed is not None)
     return not plan.expect_no_conflicts or not is_empty or target.table.hypertable_id is None
 
@@ -403,7 +428,7 @@ def _copy(
     target: Target,
     proof: Proof,
     indexes: DayIndexes,
-    may_conflict: bool,  # noqa: FBT001
+    skips_conflicts: bool,  # noqa: FBT001
     plan: LoadPlan,
 ) -> Transferred:
     transfer = Transfer(
@@ -415,12 +440,19 @@ def _copy(
         indexes,
         plan.text_because,
         token=day.token,
-        may_conflict=may_conflict,
+        skips_conflicts=skips_conflicts,
         show_row_data=day.settings.show_row_data,
     )
     transferred = transfer.run(proof)
     transfer.refuse_unchecked(transferred)
     return transferred
+
+
+def _find_row(load: Cursor, day: Day, target: Target, refused: DataRejected, skips_conflicts: bool) -> DataRejected:  # noqa: FBT001
+    show = day.settings.show_row_data
+    search = Search(load, day.request, target, day.csv, day.token, skips_conflicts=skips_conflicts, show_row_data=show)
+    with day.progress.stage("copy"):
+        return search.run(refused)
 
 
 def _new_chunks(load: Cursor, target: Target) -> tuple[tuple[Chunk, ...], tuple[Chunk, ...]]:
@@ -491,7 +523,12 @@ def _commit(
         day.progress.begin_commit()
 
     try:
-        tx.commit(last_look)
+        # A deferred constraint refuses its rows now.
+        with translated(CopiedRows(loaded.target.table.name, (), day.settings.show_row_data)):
+            tx.commit(last_look)
+    except DataRejected:
+        day.progress.commit_was_refused()
+        raise
     except CommitInterruptedError as exc:
         patience = day.settings.pg_lock_timeout_seconds
         if not resolve_commit(day.connect_again, exc.commit_id, proof.rows_show_commit, patience_seconds=patience):

@@ -17,10 +17,11 @@ from shared.errors import (
     Fault,
     HeaderInvalid,
     MissingRight,
+    OperationNotSupported,
     TargetNotATable,
     WindowUnknown,
 )
-from shared.load.columns import ColumnPlan, plan_columns
+from shared.load.columns import ColumnPlan, FileColumn, plan_columns
 from shared.model.request import RestoreRequest
 from shared.model.results import Notice
 from shared.model.window import Window, day_window, units_per_second_of
@@ -38,7 +39,7 @@ from shared.timescale.privileges import (
     to_stage,
     to_write,
 )
-from shared.timescale.table import Table, TimescaleDB, find_table
+from shared.timescale.table import Table, TimescaleDB, find_table, has_insert_rule
 from shared.timescale.unchecked import may_leave_checks_out
 
 # How many rows may come before the first one whose integer time can be read.
@@ -52,7 +53,7 @@ class Target:
     Attributes:
         table: where the rows go.
         like: what a staging table is made like; `table`, unless the request names another one.
-        columns: where each column of the file goes.
+        columns: where each column of the file goes, and whether by way of a staging table.
         window: the archive's day in the time column's type; None where the table has no such column.
         chunks: the chunks over the day.
         warnings: what the caller should know of it although the rows are in.
@@ -76,16 +77,17 @@ class Target:
         return self.table.compression
 
 
-def find_target(cursor: Cursor, request: RestoreRequest, names: Sequence[str], file: IO[bytes]) -> Target:
+def find_target(cursor: Cursor, request: RestoreRequest, columns: Sequence[FileColumn], file: IO[bytes]) -> Target:
     """Ask the database what the target is, and match the file with it.
 
     Args:
         cursor: in the restore's transaction.
         request: what to restore, and how.
-        names: the file's columns, under the table's names.
+        columns: the file's columns.
         file: the CSV. The first row tells the unit of an integer time column.
 
     Raises:
+        OperationNotSupported: a column is to be left out in direct mode, and the table has a rule on INSERT.
         RestoreError: the table or a column is not there, or the request needs a time column that is not.
     """
     destination, options = request.destination, request.copy_.csv_options
@@ -99,8 +101,14 @@ def find_target(cursor: Cursor, request: RestoreRequest, names: Sequence[str], f
     like = table
     if request.staging_like != request.target_table:
         like = find_table(cursor, request.staging_like, target="destination.create_staging_like")
-    plan = plan_columns(names, table.columns, options=options, staging=destination.mode == "staging")
-    window = _window(request, table, names, file)
+    plan = plan_columns(columns, table.columns, options=options, staging=destination.mode == "staging")
+    if plan.by_staging and destination.mode == "direct" and has_insert_rule(cursor, table):
+        raise OperationNotSupported(
+            f"{table} has a rule on INSERT, which a COPY would not apply, and the INSERT from a staging table would",
+            target="copy.column_map",
+            hint='leave no column out, or use destination.mode "staging", where the rule applies',
+        )
+    window = _window(request, table, plan.file_columns, file)
     warnings = (
         *plan.warnings,
         *(() if window is not None else _do_without_window(cursor, request, table)),
@@ -110,7 +118,7 @@ def find_target(cursor: Cursor, request: RestoreRequest, names: Sequence[str], f
 
 
 def _sample(
-    table: Table, names: Sequence[str], options: CsvOptions, file: IO[bytes], *, is_needed: bool
+    table: Table, names: Sequence[str | None], options: CsvOptions, file: IO[bytes], *, is_needed: bool
 ) -> tuple[list[int], bool]:
     """Read the first integer time, and say whether the file has rows.
 
@@ -147,7 +155,11 @@ def _integers(rows: Sequence[Sequence[str]], columns: int, times: Sequence[int])
 
 
 def _refuse_unreadable(
-    header: Sequence[Sequence[str]], row: Sequence[str], names: Sequence[str], times: Sequence[int], options: CsvOptions
+    header: Sequence[Sequence[str]],
+    row: Sequence[str],
+    names: Sequence[str | None],
+    times: Sequence[int],
+    options: CsvOptions,
 ) -> None:
     # As COPY counts lines: those inside of quotes too, and a record is named by its last one.
     records = [*header, row]
@@ -176,7 +188,7 @@ def chunks_of_day(cursor: Cursor, table: Table, window: Window | None) -> tuple[
     return chunks_overlapping(cursor, table, window)
 
 
-def _window(request: RestoreRequest, table: Table, names: Sequence[str], file: IO[bytes]) -> Window | None:
+def _window(request: RestoreRequest, table: Table, names: Sequence[str | None], file: IO[bytes]) -> Window | None:
     """Find the archive's day in the time column's own type. An integer's unit is read off the file's first row."""
     day = request.archive.day
     if table.time_kind is None:
@@ -259,11 +271,11 @@ def missing_rights(
         rows_existing: rows of the day; None where they were not counted.
     """
     checks = list(_checks(request, target, rows_existing))
-    if request.destination.mode == "direct" and may_leave_checks_out(cursor, target.table):
+    if not target.columns.by_staging and may_leave_checks_out(cursor, target.table):
         checks.append(to_read_rows(target.table))
     missing = find_missing(cursor, checks)
     missing += missing_sequences(cursor, target.table, target.columns.defaulted)
-    if request.destination.mode == "staging" and target.like.oid != target.table.oid:
+    if target.like.oid != target.table.oid:
         # The staging table has the other one's defaults.
         defaulted = [column.name for column in target.like.columns if column.name not in target.columns.file_columns]
         missing += missing_sequences(cursor, target.like, defaulted)
@@ -277,7 +289,7 @@ def _checks(request: RestoreRequest, target: Target, rows_existing: int | None) 
     if (request.verify or policy != "append") if target.window is not None else policy == "error":
         yield from to_read(table)
     yield from to_write(table, target.columns.loaded, target.chunks)
-    if destination.mode == "staging":
+    if target.columns.by_staging:
         yield from to_stage(table, target.like)
     deletes = policy == "replace" and rows_existing != 0
     if deletes:

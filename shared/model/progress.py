@@ -118,6 +118,10 @@ class Progress:
             self.check()
             self._may_commit = True
 
+    def commit_was_refused(self) -> None:
+        """Take cancels again: the server refused the COMMIT and rolled back, and the restore is not over."""
+        self._may_commit = False
+
     @contextmanager
     def interruptible(self, interrupt: Callable[[], None]) -> Iterator[None]:
         """Let a cancel interrupt what the body waits for.

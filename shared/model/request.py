@@ -82,6 +82,13 @@ def _cagg_names(value: Any) -> Any:
 # Data Factory accepts answers of 4 MB at most.
 MOST_CAGGS = 1000
 
+
+def _only_nothing_for_no_name(value: Mapping[str, str | None]) -> Mapping[str, str | None]:
+    if value.get("") is not None:
+        raise ValueError('the key "" stands for all columns without a name, so it may only be null: leave them out')
+    return value
+
+
 TableName = Annotated[str, AfterValidator(_qualified_name)]
 ColumnName = Annotated[str, AfterValidator(check_name)]
 # A name in the file. It may be too long for PostgreSQL: staging ignores such a column.
@@ -183,7 +190,7 @@ class Copy(_Section):
 
     csv_options: CsvOptions = CsvOptions()
     columns: tuple[FileColumnName, ...] | None = Field(None, min_length=1, max_length=MOST_COLUMNS)
-    column_map: Mapping[FileColumnName, ColumnName] = {}
+    column_map: Annotated[Mapping[str, ColumnName | None], AfterValidator(_only_nothing_for_no_name)] = {}
     synchronous_commit_off: bool = True
     transfer: Literal["auto", "spool", "stream"] = "auto"
     format: Literal["auto", "text", "binary"] = "auto"
@@ -203,6 +210,11 @@ class Copy(_Section):
         if self.columns is not None and len(set(self.columns)) != len(self.columns):
             raise ValueError("columns names a column twice")
         return self
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The names in the file of the columns that are not loaded; an empty one stands for all without a name."""
+        return frozenset(name for name, column in self.column_map.items() if column is None)
 
     @model_validator(mode="after")
     def _rejects(self) -> Copy:

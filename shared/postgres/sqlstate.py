@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg2
@@ -109,12 +109,14 @@ class CopiedRows:
         show_row_data: whether the error may hold values of the row: PostgreSQL's own message, DETAIL and CONTEXT.
         refusals: our message for each C function of the server that refuses a value by a SQLSTATE that otherwise stands
             for something else, and names the value in its own message.
+        shown_as: the name that a message has in place of `relation`, which the caller does not know; None: the same.
     """
 
     relation: str
     columns: Sequence[str]
     show_row_data: bool = False
     refusals: Mapping[str, str] = field(default_factory=dict)
+    shown_as: str | None = None
 
 
 def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
@@ -137,6 +139,7 @@ def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
         message, is_hidden = redact_from_server(exc.diag.message_primary or message), False
         said = {"server_detail": exc.diag.message_detail, "server_context": exc.diag.context}
         facts |= {name: None if text is None else redact_from_server(text) for name, text in said.items()}
+    message = message.replace(rows.relation, rows.shown_as or rows.relation)
     known = {name: fact for name, fact in facts.items() if fact is not None}
     error = error_for_sqlstate(exc.pgcode, message, known)
     is_of_a_function = isinstance(error, DatabaseFailed) and not exc.pgcode.startswith(_SERVERS_OWN)
@@ -153,10 +156,23 @@ def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
             )
         elif is_hidden:
             error.hint = f"{error.default_hint}; with the setting SHOW_ROW_DATA the server's own message is shown"
-        where = "" if line is None else f"line {line}" + ("" if column is None else f", column {column}")
-        error.message = f"{where}: {message}" if where else message
-        error.target = where or None
+        _name_place(error, message, line, column)
     return error
+
+
+def at_line(error: DataRejected, line: int) -> DataRejected:
+    """Add the line of the CSV to the error of a row, where PostgreSQL named none, or one of a part of the file."""
+    fault = error.details[0]
+    facts = {"line": line, **{name: fact for name, fact in fault.info if name != "line"}}
+    error.details = (replace(fault, info=tuple(facts.items())), *error.details[1:])
+    _name_place(error, fault.message, line, facts.get("column"))
+    return error
+
+
+def _name_place(error: DataRejected, message: str, line: int | None, column: str | None) -> None:
+    where = "" if line is None else f"line {line}" + ("" if column is None else f", column {column}")
+    error.message = f"{where}: {message}" if where else message
+    error.target = where or None
 
 
 @contextmanager
@@ -196,10 +212,21 @@ def names_a_line(error: RestoreError) -> bool:
     return any(name == "line" for fault in error.details for name, _ in fault.info)
 
 
+def lacks_a_line(error: DataRejected) -> bool:
+    """Whether the server refused a row without naming its line."""
+    return isinstance(error.__cause__, psycopg2.Error) and not names_a_line(error)
+
+
 def is_conflict(error: RestoreError) -> bool:
     """Whether the database refused a row because of another row: a duplicate key, or an exclusion."""
     cause = error.__cause__
     return isinstance(cause, psycopg2.Error) and cause.pgcode in _CONFLICTS
+
+
+def is_of_foreign_key(error: RestoreError) -> bool:
+    """Whether a row refers to one that is not there. It is checked when all rows are in, so no way names a line."""
+    cause = error.__cause__
+    return isinstance(cause, psycopg2.Error) and cause.pgcode == errorcodes.FOREIGN_KEY_VIOLATION
 
 
 def message_without_rows(exc: psycopg2.Error) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 from shared.csvfile.scan import rows_of
 from shared.csvfile.source import CsvSource
 from shared.errors import MissingRight, RestoreError
+from shared.load.columns import FileColumn
 from shared.load.counts import count_in_children, count_window
 from shared.load.refusals import (
     day_in_children,
@@ -38,7 +39,7 @@ def examine(
     cursor: Cursor,
     request: RestoreRequest,
     settings: Settings,
-    names: Sequence[str],
+    columns: Sequence[FileColumn],
     csv: CsvSource,
     report: Report,
 ) -> None:
@@ -50,7 +51,7 @@ def examine(
         cursor: in a READ ONLY transaction.
         request: what would be restored, and how.
         settings: the function app's.
-        names: the file's columns, under the table's names.
+        columns: the file's columns.
         csv: the archive, unpacked.
         report: gets `dry_run`.
 
@@ -68,7 +69,7 @@ def examine(
             lock_timeout_seconds=settings.pg_lock_timeout_seconds,
             statement_timeout_seconds=settings.pg_statement_timeout_seconds,
         )
-        target = find_target(cursor, request, names, csv.head)
+        target = find_target(cursor, request, columns, csv.head)
         note_target(report, target)
         report.add_warnings(target.warnings)
         existing: Count | None = None

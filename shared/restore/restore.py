@@ -14,7 +14,7 @@ from shared.archive.unpacked import StreamedCsv, spooled_csv
 from shared.csvfile.head import read_header
 from shared.csvfile.source import CsvSource
 from shared.errors import RestoreCanceled, RestoreError
-from shared.load.columns import file_columns
+from shared.load.columns import FileColumn, file_columns
 from shared.load.load import Day, Loaded, Skipped, load_day
 from shared.load.locks import find_running, restore_lock
 from shared.load.refusals import in_progress
@@ -108,7 +108,7 @@ def _restore(
     before_commit: BeforeCommit | None,
 ) -> None:
     progress = report.progress
-    names = _file_columns(request, csv.head)
+    columns = _file_columns(request, csv.head)
 
     def about_to_commit(commit_id: CommitId, loaded: Loaded) -> None:
         if before_commit is not None:
@@ -124,7 +124,7 @@ def _restore(
                 progress.interruptible(server.cancel),
                 transaction(connection, "REPEATABLE READ READ ONLY") as work,
             ):
-                examine(work.cursor, request, settings, names, csv, report)
+                examine(work.cursor, request, settings, columns, csv, report)
             return
 
         with progress.stage("connect"):
@@ -141,7 +141,7 @@ def _restore(
         day = Day(
             request,
             settings,
-            names,
+            columns,
             csv,
             report.request_id.replace("-", ""),
             progress,
@@ -199,7 +199,7 @@ def _unpack(archive: Archive, request: RestoreRequest, settings: Settings) -> Ge
     return gunzip(stored, max_bytes=settings.csv_max_bytes, max_expansion=settings.csv_max_expansion)
 
 
-def _file_columns(request: RestoreRequest, file: IO[bytes]) -> tuple[str, ...]:
-    options = request.copy_.csv_options
-    header = read_header(file, options.dialect) if options.has_header else None
-    return file_columns(header, request.copy_)
+def _file_columns(request: RestoreRequest, file: IO[bytes]) -> tuple[FileColumn, ...]:
+    copy, options = request.copy_, request.copy_.csv_options
+    header = read_header(file, options.dialect, copy.left_out) if options.has_header else None
+    return file_columns(header, copy)

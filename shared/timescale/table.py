@@ -321,6 +321,15 @@ def has_insert_triggers(cursor: Cursor, table: Table) -> bool:
     return cursor.fetchone() == (True,)
 
 
+def has_insert_rule(cursor: Cursor, table: Table) -> bool:
+    """Whether a rule rewrites an INSERT. COPY does not apply rules. Event 3 is INSERT; D is disabled."""
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_rewrite WHERE ev_class = %s AND ev_type = '3' AND ev_enabled <> 'D')",
+        (table.oid,),
+    )
+    return cursor.fetchone() == (True,)
+
+
 def _columns(cursor: Cursor, oid: int) -> tuple[Column, ...]:
     cursor.execute(
         "SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attgenerated <> '', atttypid"

@@ -23,7 +23,7 @@ from shared.load.copy.text import COPY_BLOCK_BYTES, column_list
 from shared.load.plan import Fallback
 from shared.model.results import KeptIndex
 from shared.postgres.connect import Cursor
-from shared.postgres.sqlstate import CopiedRows, names_a_line, sqlstate_of, translated
+from shared.postgres.sqlstate import CopiedRows, is_of_foreign_key, names_a_line, sqlstate_of, translated
 from shared.process import MIB
 from shared.timescale.table import Column, Table
 
@@ -45,19 +45,19 @@ class Taken:
     waited_seconds: float
 
 
-def columns_of_file(names: Sequence[str], table: Table, like: Table) -> tuple[Column, ...]:
+def columns_of_file(names: Sequence[str | None], table: Table, like: Table) -> tuple[Column, ...]:
     """Return each column of the file with the type that it is copied as.
 
     Args:
-        names: the file's columns under the table's names.
+        names: the file's columns under the table's names; None: one that is left out.
         table: the target.
         like: the table that the staging table is modeled on; the target if there is no staging table.
 
     Returns:
-        A column of each name. A column that neither table has is staged as text.
+        A column of each name. A column that neither table has, or that is left out, is staged as text.
     """
     known = {column.name: column for column in (*table.columns, *like.columns)}
-    return tuple(known.get(name, Column(name)) for name in names)
+    return tuple(Column("") if name is None else known.get(name, Column(name)) for name in names)
 
 
 def reason_for_text_before_copy(
@@ -142,7 +142,7 @@ def copy_in_binary(
         except NotEncodable as exc:
             raise Fallback(text_because=str(exc)) from exc
         except DatabaseError as exc:
-            if not (isinstance(exc, DataRejected) or names_a_line(exc)):
+            if is_of_foreign_key(exc) or not (isinstance(exc, DataRejected) or names_a_line(exc)):
                 raise
             # A line number here would count binary rows.
             reason = f"the server refused a row with SQLSTATE {sqlstate_of(exc)}"

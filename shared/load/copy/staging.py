@@ -122,36 +122,49 @@ class Staging:
         identifier: its name.
         columns: its column for each column of the file, in the file's order.
         renamed: the generated names of columns, by the name in the file.
+        target: the name of the table that finally receives the rows, without its schema.
     """
 
     identifier: sql.Identifier
     columns: tuple[str, ...]
     renamed: Mapping[str, str]
+    target: str
 
 
-def make_staging(cursor: Cursor, target: Table, like: Table, file_columns: Sequence[str], token: str) -> Staging:
+def make_staging(cursor: Cursor, target: Table, like: Table, file_columns: Sequence[str | None], token: str) -> Staging:
     """Create the staging table in the target's schema.
 
     A column that `like` lacks is added, with the target's type if the target has the column, otherwise as text. Such a
-    text column gets a generated name, since its name in the file may be longer than PostgreSQL's 63 bytes.
+    text column gets a generated name, since its name in the file may be longer than PostgreSQL's 63 bytes. So does a
+    column that is left out, since the table may have one of its name.
 
     Args:
         cursor: in the load's transaction.
         target: the table that finally receives the rows.
         like: the table that the staging table is modeled on.
-        file_columns: the file's columns under the table's names.
+        file_columns: the file's columns under the table's names; None: one that is left out.
         token: makes the name unique: lower-case hexadecimal digits.
     """
     name = f"_restore_{token}"
     of_like = {column.name for column in like.columns}
     types = {column.name: column.type_sql for column in target.columns}
-    missing = [column for column in file_columns if column not in of_like]
-    renamed = {column: f"{name}_{number}" for number, column in enumerate(missing) if column not in types}
-    added = {renamed.get(column, column): types.get(column, "text") for column in missing}
+    columns: list[str] = []
+    added: dict[str, str] = {}
+    renamed: dict[str, str] = {}
+    for number, column in enumerate(file_columns):
+        if column is not None and column in of_like:
+            columns.append(column)
+        elif column is not None and column in types:
+            columns.append(column)
+            added[column] = types[column]
+        else:
+            columns.append(f"{name}_{number}")
+            added[columns[-1]] = "text"
+            renamed |= {} if column is None else {column: columns[-1]}
     identifier = sql.Identifier(target.schema, name)
     generated = [column.name for column in like.columns if column.is_generated]
     cursor.execute(create_staging(identifier, like.identifier, generated=generated, added=added))
-    return Staging(identifier, tuple(renamed.get(column, column) for column in file_columns), renamed)
+    return Staging(identifier, tuple(columns), renamed, target.name)
 
 
 def copy_into_staging(
@@ -190,6 +203,7 @@ def copy_into_staging(
             reader,
             staging.renamed,
             show_row_data=show_row_data,
+            shown_as=staging.target,
         )
         if may_reject is None:
             return Copied(copy(), None)
@@ -241,6 +255,11 @@ def first_staged(cursor: Cursor, staging: Staging) -> str | None:
     cursor.execute(sql.SQL("SELECT ctid::text FROM {} LIMIT 1").format(staging.identifier))
     row = cursor.fetchone()
     return None if row is None else row[0]
+
+
+def empty_staging(cursor: Cursor, staging: Staging) -> None:
+    """Remove all rows from the staging table."""
+    cursor.execute(sql.SQL("TRUNCATE TABLE {}").format(staging.identifier))
 
 
 def drop_staging(cursor: Cursor, staging: Staging) -> None:

@@ -145,6 +145,7 @@ def copy_into(
     *,
     skip_errors: bool = False,
     show_row_data: bool = False,
+    shown_as: str | None = None,
 ) -> int:
     """COPY the file into a table.
 
@@ -157,6 +158,7 @@ def copy_into(
         renamed: the table's names of columns, if the options use other names.
         skip_errors: skip rows that cannot be parsed, with a NOTICE for each.
         show_row_data: whether an error may hold values of the row.
+        shown_as: the name that an error has in place of the table's.
 
     Returns:
         Number of rows that PostgreSQL accepted.
@@ -168,7 +170,7 @@ def copy_into(
         ArchiveError: the archive is incomplete or damaged. That shows only when the reader gets there.
     """
     statement = copy_statement(table, columns, options, renamed, skip_errors=skip_errors)
-    rows = CopiedRows(table.strings[-1], columns, show_row_data, VALUE_REFUSALS)
+    rows = CopiedRows(table.strings[-1], columns, show_row_data, VALUE_REFUSALS, shown_as)
     with translated(rows, cause=reader.take_error):
         cursor.copy_expert(statement, reader, COPY_BLOCK_BYTES)
     return cursor.rowcount

@@ -79,7 +79,7 @@ def _name_the_line(cursor: Cursor, copied: CopiedFile) -> None:
         cursor.execute(create_staging(temporary, table.identifier, generated=generated, added={}, kind="TEMPORARY"))
     if step.error is None:
         with copied.csv.open() as reader:
-            columns, show = copied.target.columns.file_columns, copied.show_row_data
+            columns, show = copied.target.columns.loaded, copied.show_row_data
             copy_into(cursor, temporary, columns, copied.options, reader, show_row_data=show)
 
 

@@ -153,6 +153,7 @@ def test_an_empty_file_has_no_header(data: bytes) -> None:
         (b"\n", "the header names no column at position 1"),
         (b"a,,b\n", "the header names no column at position 2"),
         (b'a,""\n', "the header names no column at position 2"),
+        (b"a,,b,\n", "the header names no column at positions 2, 4"),
         (b"a,b,a,c,b\n", "the header names a column twice, at positions 1, 2, 3, 5"),
     ],
 )

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from shared.csvfile.options import CsvOptions
 from shared.errors import HeaderMismatch, UnknownColumn
-from shared.load.columns import file_columns, plan_columns
+from shared.load.columns import ColumnPlan, FileColumn, file_columns, plan_columns
 from shared.model.request import Copy
 from shared.timescale.table import Column
 
@@ -17,14 +19,26 @@ def copy(**fields: Any) -> Copy:
     return Copy.model_validate(fields)
 
 
+def names_in(header: Sequence[str] | None, request: Copy) -> tuple[str | None, ...]:
+    return tuple(column.column for column in file_columns(header, request))
+
+
+def plan_of(
+    names: Sequence[str], table: Sequence[Column] = TABLE, *, options: CsvOptions | None = None, staging: bool = False
+) -> ColumnPlan:
+    """The plan for a file of these columns, of which none is renamed or left out."""
+    columns = [FileColumn(name, name) for name in names]
+    return plan_columns(columns, table, options=options or CsvOptions(), staging=staging)
+
+
 def test_the_header_names_the_columns_and_the_map_renames_them() -> None:
-    assert file_columns(["ts", "v"], copy(column_map={"ts": "time"})) == ("time", "v")
+    assert names_in(["ts", "v"], copy(column_map={"ts": "time"})) == ("time", "v")
     headerless = copy(csv_options={"HEADER": False}, columns=["ts", "v"], column_map={"ts": "time"})
-    assert file_columns(None, headerless) == ("time", "v")
+    assert names_in(None, headerless) == ("time", "v")
 
 
 def test_a_swap_of_two_names_is_no_double() -> None:
-    assert file_columns(["a", "b"], copy(column_map={"a": "b", "b": "a"})) == ("b", "a")
+    assert names_in(["a", "b"], copy(column_map={"a": "b", "b": "a"})) == ("b", "a")
 
 
 def test_a_map_that_does_not_fit() -> None:
@@ -37,10 +51,10 @@ def test_a_map_that_does_not_fit() -> None:
 
 
 def test_direct_mode_takes_every_column_or_none() -> None:
-    plan = plan_columns(["v", "time"], TABLE, options=CsvOptions(), staging=False)
+    plan = plan_of(["v", "time"])
     assert (plan.file_columns, plan.loaded, plan.ignored, plan.defaulted) == (("v", "time"), ("v", "time"), (), ())
     with pytest.raises(UnknownColumn) as caught:
-        plan_columns(["time", "V", "g"], TABLE, options=CsvOptions(), staging=False)
+        plan_of(["time", "V", "g"])
     assert [fault.target for fault in caught.value.details] == ["V", "g"]
     assert "did you mean" in caught.value.details[0].message
     assert "generated" in caught.value.details[1].message
@@ -68,7 +82,7 @@ SPELLINGS = (
 def test_a_name_that_is_spelled_almost_like_a_column_is_refused(name: str, *, staging: bool) -> None:
     for names in (["time", name], ["time", "v", name], [name, "x"], ["time", "gone", name]):
         with pytest.raises(UnknownColumn) as caught:
-            plan_columns(names, TABLE, options=CsvOptions(), staging=staging)
+            plan_of(names, staging=staging)
         assert 'did you mean "v"?' in caught.value.details[-1].message
         assert "column_map" in (caught.value.hint or "")
         # Where no name is the table's, the others may be values of a row.
@@ -79,15 +93,15 @@ def test_of_two_columns_the_nearer_one_is_meant() -> None:
     table = (Column("Ts"), Column("ts"), Column('"'), Column("e\u0301"))
     for name, near in ((" ts", "ts"), ('"Ts"', "Ts"), ("\u00e9", "e\u0301")):
         with pytest.raises(UnknownColumn) as caught:
-            plan_columns(["Ts", name] if name != '"Ts"' else ["ts", name], table, options=CsvOptions(), staging=True)
+            plan_of(["Ts", name] if name != '"Ts"' else ["ts", name], table, staging=True)
         assert f'did you mean "{near}"?' in caught.value.details[0].message
     # Nothing is left of these names, so they are alike in nothing.
-    assert plan_columns(["ts", "'"], table, options=CsvOptions(), staging=True).drifted == ("'",)
+    assert plan_of(["ts", "'"], table, staging=True).drifted == ("'",)
 
 
 def test_a_column_that_is_left_out_is_a_warning() -> None:
     def warned(names: list[str]) -> list[str]:
-        return [notice.message for notice in plan_columns(names, TABLE, options=CsvOptions(), staging=True).warnings]
+        return [notice.message for notice in plan_of(names, staging=True).warnings]
 
     assert warned(["time", "v"]) == warned(["time", "g"]) == warned(["time"]) == []
     ((alone,), (beside,), (lines,)) = (warned(["time", "v", "w"]), warned(["time", "w"]), warned(["time", "v", "a\nb"]))
@@ -99,26 +113,65 @@ def test_a_column_that_is_left_out_is_a_warning() -> None:
 @pytest.mark.parametrize("options", [{"header": "match"}, {"force_null": ("time",)}, {"force_not_null": ("time",)}])
 def test_a_row_that_is_taken_for_a_header_is_not_repeated(options: dict[str, Any]) -> None:
     with pytest.raises((HeaderMismatch, UnknownColumn)) as caught:
-        plan_columns(["private", "1"], TABLE, options=CsvOptions(**options), staging=False)
+        plan_of(["private", "1"], options=CsvOptions(**options))
     assert "private" not in str(caught.value)
 
 
 def test_staging_leaves_out_what_the_table_does_not_take() -> None:
-    plan = plan_columns(["old", "time", "g"], TABLE, options=CsvOptions(), staging=True)
+    plan = plan_of(["old", "time", "g"], staging=True)
     assert (plan.loaded, plan.ignored, plan.defaulted) == (("time",), ("old", "g"), ("v",))
     with pytest.raises(UnknownColumn):
-        plan_columns(["old"], TABLE, options=CsvOptions(), staging=True)
+        plan_of(["old"], staging=True)
 
 
 def test_match_is_postgresqls_own_rule() -> None:
     match = CsvOptions(header="match")
-    assert plan_columns(["time", "v"], TABLE, options=match, staging=False).loaded == ("time", "v")
+    assert plan_of(["time", "v"], options=match).loaded == ("time", "v")
     for header in (["v", "time"], ["time"], ["time", "v", "g"]):
         with pytest.raises(HeaderMismatch):
-            plan_columns(header, TABLE, options=match, staging=True)
+            plan_of(header, options=match, staging=True)
 
 
 def test_forced_columns_must_be_in_the_file() -> None:
     with pytest.raises(UnknownColumn, match="FORCE_NULL"):
-        plan_columns(["time"], TABLE, options=CsvOptions(force_null=("v",)), staging=False)
-    plan_columns(["time"], TABLE, options=CsvOptions(force_null=("*",)), staging=False)
+        plan_of(["time"], options=CsvOptions(force_null=("v",)))
+    plan_of(["time"], options=CsvOptions(force_null=("*",)))
+
+
+def test_a_column_that_the_map_leaves_out_reaches_nothing() -> None:
+    leave_out = copy(column_map={"v": None, "": None, "old": "v"})
+    columns = file_columns(["", "v", "time", "old", ""], leave_out)
+    for staging in (False, True):
+        plan = plan_columns(columns, TABLE, options=CsvOptions(header="match"), staging=staging)
+        assert plan.file_columns == (None, None, "time", "v", None)
+        assert (plan.loaded, plan.ignored, plan.defaulted) == (("time", "v"), ("", "v", ""), ())
+        assert (plan.drifted, plan.warnings, plan.by_staging) == ((), (), True)
+    assert plan_columns(columns[2:3], TABLE, options=CsvOptions(), staging=False).by_staging is False
+
+
+def test_what_is_left_out_is_no_misspelled_column_and_the_others_are_as_before() -> None:
+    columns = file_columns(["time", "V", "V", "gone"], copy(column_map={"V": None}))
+    with pytest.raises(UnknownColumn) as caught:
+        plan_columns(columns, TABLE, options=CsvOptions(), staging=False)
+    assert [fault.target for fault in caught.value.details] == ["gone"]
+    plan = plan_columns(columns, TABLE, options=CsvOptions(), staging=True)
+    assert (plan.ignored, plan.drifted, plan.defaulted) == (("V", "V", "gone"), ("gone",), ("v",))
+    assert "renamed" in plan.warnings[0].message
+
+
+def test_a_map_may_leave_out_what_is_nameless_but_must_name_what_is_there() -> None:
+    assert names_in(["time"], copy(column_map={"": None})) == ("time",)
+    with pytest.raises(UnknownColumn, match="nix"):
+        file_columns(["time"], copy(column_map={"nix": None}))
+
+
+def test_something_must_be_left() -> None:
+    with pytest.raises(UnknownColumn, match="all") as caught:
+        plan_columns(file_columns(["v"], copy(column_map={"v": None})), TABLE, options=CsvOptions(), staging=True)
+    assert caught.value.target == "copy.column_map"
+
+
+@pytest.mark.parametrize("value", ["x", ""])
+def test_the_key_of_nameless_columns_renames_none(value: str) -> None:
+    with pytest.raises(ValidationError):
+        copy(column_map={"": value})

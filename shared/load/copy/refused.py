@@ -1,0 +1,159 @@
+"""Finds the line of a row that PostgreSQL refused without naming it.
+
+COPY names the line of a row that it refuses itself. It names none if a foreign key or a deferrable key is checked when
+all rows are in, and INSERT, which brings the rows of a staging table, never does. So the file is loaded once more, in
+parts, until one is refused; that part is halved until one row is left. Nothing of it is committed.
+
+This finds the first row that makes the load fail. It is the refused row only if each row is judged by itself. A
+statement-level or AFTER trigger may judge all rows together, and a row may refer to a later row of the same table. Then
+no line is named, rather than a wrong one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import psycopg2
+
+from shared.csvfile.cut import Record, records_of
+from shared.csvfile.scan import to_utf8
+from shared.csvfile.source import CopyReader, CsvSource
+from shared.errors import DataRejected
+from shared.load.copy.staging import Rejectable, Staging, copy_into_staging, empty_staging, insert_staged, make_staging
+from shared.load.copy.text import copy_into
+from shared.load.target import Target
+from shared.model.request import RestoreRequest
+from shared.postgres.connect import Cursor
+from shared.postgres.savepoint import savepoint
+from shared.postgres.sqlstate import CopiedRows, at_line, is_of_foreign_key, translated
+from shared.timescale.constraints import find_constraint, judges_rows_together
+
+# How many rows are tried at once.
+_PART_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search for a refused row, in a transaction that is rolled back afterwards.
+
+    Attributes:
+        cursor: in that transaction, in which room was made for the day.
+        request: what is restored, and how.
+        target: where the rows go.
+        csv: the unpacked archive.
+        token: makes the name of the staging table unique.
+        skips_conflicts: whether rows in conflict were skipped.
+        show_row_data: whether an error may hold values of the row.
+    """
+
+    cursor: Cursor
+    request: RestoreRequest
+    target: Target
+    csv: CsvSource
+    token: str
+    skips_conflicts: bool
+    show_row_data: bool
+
+    def run(self, refused: DataRejected) -> DataRejected:
+        """Return the error of the refused row with its line; the same error if the line cannot be known.
+
+        Args:
+            refused: what the server answered to the whole file. Its cause is the exception of psycopg2.
+
+        Raises:
+            RestoreError: the search itself failed.
+        """
+        is_deferred = self._is_deferred(refused)
+        if is_deferred is None:
+            return refused
+        loader = _Loader(self, is_deferred=is_deferred)
+        with self.csv.open() as reader:
+            records = records_of(iter(reader.read, b""), self.request.copy_.csv_options.dialect)
+            if self.request.copy_.csv_options.has_header:
+                next(records, None)
+            while part := list(islice(records, _PART_ROWS)):
+                if loader.load(part) is not None:
+                    return _first_refused(loader, part) or refused
+        return refused
+
+    def _is_deferred(self, refused: DataRejected) -> bool | None:
+        """Whether the constraint that refused the row is checked at the COMMIT; None if no row can be named."""
+        cause = refused.__cause__
+        if not isinstance(cause, psycopg2.Error):
+            return None
+        diag, table = cause.diag, self.target.table
+        found = find_constraint(self.cursor, table, diag.schema_name, diag.table_name, diag.constraint_name)
+        if found is not None:
+            may_need_another_row = found.refers_to_itself or (is_of_foreign_key(refused) and not found.is_known)
+            return None if may_need_another_row else found.is_deferred
+        return None if judges_rows_together(self.cursor, table) else False
+
+
+def _first_refused(loader: _Loader, part: Sequence[Record]) -> DataRejected | None:
+    """Halve a part that is refused until one row is left; the rows before it stay in."""
+    while len(part) > 1:
+        half = len(part) // 2
+        part = part[half:] if loader.load(part[:half]) is None else part[:half]
+    error = loader.load(part)
+    return None if error is None else at_line(error, part[0].line)
+
+
+class _Loader:
+    """Loads parts of the file in savepoints, in the way in which the whole file was loaded."""
+
+    def __init__(self, search: Search, *, is_deferred: bool) -> None:
+        self._search = search
+        self._is_deferred = is_deferred
+        options = search.request.copy_.csv_options
+        # Records are cut in UTF-8.
+        encoding = options.encoding if to_utf8(options.dialect) is None else "UTF8"
+        self._options = options.without_header.model_copy(update={"encoding": encoding})
+        self._staging: Staging | None = None
+        target = search.target
+        if target.columns.by_staging:
+            columns = target.columns.file_columns
+            self._staging = make_staging(search.cursor, target.table, target.like, columns, search.token)
+
+    def load(self, part: Sequence[Record]) -> DataRejected | None:
+        """Load a part. If it is refused, nothing of it stays, and the error is returned."""
+        refused: DataRejected | None = None
+        with savepoint(self._search.cursor) as step:
+            try:
+                self._copy(part)
+                if self._is_deferred:
+                    with translated(CopiedRows(self._search.target.table.name, ())):
+                        self._search.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            except DataRejected as exc:
+                refused = exc
+                step.roll_back()
+        if step.error is not None:
+            raise step.error
+        return refused
+
+    def _copy(self, part: Sequence[Record]) -> None:
+        search, staging = self._search, self._staging
+        reader = CopyReader(_joined(part))
+        table, columns, show = search.target.table, search.target.columns.loaded, search.show_row_data
+        if staging is None:
+            copy_into(search.cursor, table.identifier, columns, self._options, reader, show_row_data=show)
+            return
+        empty_staging(search.cursor, staging)
+        is_rejectable = search.request.copy_.max_rejected_rows is not None
+        copy_into_staging(
+            search.cursor,
+            staging,
+            self._options,
+            reader,
+            has_timescaledb=table.timescaledb is not None,
+            may_reject=Rejectable(lambda: len(part), len(part)) if is_rejectable else None,
+            show_row_data=show,
+        )
+        insert_staged(
+            search.cursor, table, staging, columns, skips_conflicts=search.skips_conflicts, show_row_data=show
+        )
+
+
+def _joined(part: Sequence[Record]) -> Iterator[bytes]:
+    yield b"".join(record.text for record in part)
