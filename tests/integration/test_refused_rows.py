@@ -88,6 +88,28 @@ def test_the_day_is_replaced_in_the_search_as_in_the_load(app: App, mode: str) -
     assert app.database.fetch("SELECT note FROM {s}.t") == [("old",)]
 
 
+@pytest.mark.parametrize("options", [{}, {"ESCAPE": "\\"}, {"HEADER": False}, {"QUOTE": "'", "DELIMITER": ";"}])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("text", ["x", "x\ny", "x\r\ny\r", "\n\n\n"])
+def test_it_is_the_line_that_copy_would_name(app: App, options: dict[str, Any], line_end: str, text: str) -> None:
+    quote, comma = options.get("QUOTE", '"'), options.get("DELIMITER", ",")
+    note = quote + (text + "\\" + quote if "ESCAPE" in options else text) + quote
+    records = [["2025-01-01 01:00Z", "1", note], ["2025-01-01 02:00Z", "3", note], ["2025-01-01 03:00Z", "1", "z"]]
+    header = [] if options.get("HEADER") is False else [["time", "device", f"{quote}no{text}te{quote}"]]
+    csv = "".join(comma.join(record) + line_end for record in header + records).encode()
+    copy: dict[str, Any] = {"csv_options": options}
+    if not header:
+        copy |= {"columns": ["time", "device", "note"]}
+    else:
+        copy |= {"column_map": {f"no{text}te": "note"}}
+    table(app, hypertable=False)
+    by_key = place(app.restore(app.archive("t", csv), copy=copy))
+    app.database.execute("ALTER TABLE {s}.t DROP CONSTRAINT t_device_fkey, ADD CHECK (device <> 3)")
+    by_copy = place(app.restore(app.archive("t", csv), copy=copy))
+    assert (by_key[1], by_copy[1]) == ("23503", "23514")
+    assert by_key[2] == by_copy[2]
+
+
 def test_a_deferrable_key_names_its_row(app: App) -> None:
     app.database.execute("CREATE TABLE {s}.t (time timestamptz, v int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
     csv = "time,v\n2025-01-01 01:00Z,1\n2025-01-01 02:00Z,2\n2025-01-01 03:00Z,1\n"
