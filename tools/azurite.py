@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 from tools.config import LOGS, LOOPBACK, WORK, ToolError, check_port_free
@@ -12,6 +13,8 @@ PACKAGE = "azurite@^3.35.0"
 ACCOUNT = "devstoreaccount1"
 # Published by Microsoft: https://learn.microsoft.com/azure/storage/common/storage-use-azurite
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+# Further accounts with the same key. Each process of the tests has its own, since the name of an app's queue is fixed.
+JOB_ACCOUNTS = tuple(f"restorejobs{number}" for number in range(8))
 _SERVICES = ("blob", "queue", "table")
 
 
@@ -22,6 +25,11 @@ def connection_string(port: int) -> str:
         for offset, service in enumerate(_SERVICES)
     )
     return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};{''.join(endpoints)}"
+
+
+def accounts() -> str:
+    """Return what Azurite takes as AZURITE_ACCOUNTS."""
+    return ";".join(f"{account}:{KEY}" for account in (ACCOUNT, *JOB_ACCOUNTS))
 
 
 class Azurite(LocalServer):
@@ -72,7 +80,8 @@ class Azurite(LocalServer):
             return
         for offset, service in enumerate(_SERVICES):
             check_port_free(self.port + offset, "AZURITE_PORT", f"Azurite's {service} service")
-        self.run(self._command(), seconds=60, log=LOGS / f"azurite-{self.port}.log")
+        environ = {**os.environ, "AZURITE_ACCOUNTS": accounts()}
+        self.run(self._command(), seconds=60, log=LOGS / f"azurite-{self.port}.log", environ=environ)
 
     def _command(self) -> list[str]:
         ports = [

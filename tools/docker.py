@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 
-from tools.azurite import Azurite
+from tools.azurite import Azurite, accounts
 from tools.config import LOGS, REPOSITORY, Config, ToolError
 from tools.process import run_step, wait_until
 
@@ -54,6 +54,7 @@ def _variables(config: Config) -> list[str]:
         f"PG_MAJOR={_MAJOR[config.suite]}",
         f"PG_PORT={config.pg_port}",
         f"AZURITE_PORT={config.azurite_port}",
+        f"AZURITE_ACCOUNTS={accounts()}",
         f"AZURITE_QUEUE_PORT={config.azurite_port + 1}",
         f"AZURITE_TABLE_PORT={config.azurite_port + 2}",
     ]

@@ -25,13 +25,16 @@ class ClaimLost(Exception):
 
 
 class Claim:
-    """The hold on an operation that runs. `is_lost` says whether a write found it to be invalid.
+    """The hold on an operation that runs.
+
+    `is_lost` says whether a write found it to be invalid; `last_stage`, in which stage the attempt before it ended.
 
     Only one claim of an operation is valid. Another worker may take it over once no heartbeat was written for two
     minutes; each write here finds that out. Two threads write: the restore's and the heartbeat's.
     """
 
-    def __init__(self, store: OperationStore, operation: Operation) -> None:
+    def __init__(self, store: OperationStore, operation: Operation, *, last_stage: str) -> None:
+        self.last_stage = last_stage
         self._store = store
         self._operation = operation
         self._lock = threading.Lock()

@@ -103,7 +103,7 @@ def _claim(store: OperationStore, operation_id: str) -> Claim | None:
             )
         except Conflict:
             continue
-        return Claim(store, claimed)
+        return Claim(store, claimed, last_stage=operation.stage)
     return None
 
 
@@ -154,7 +154,7 @@ class _Work:
             return Outcome(error_reply(report, canceled), canceled)
         if operation.crashes >= self._settings.job_max_crashes:
             lost = TooManyAttempts(
-                f"the restore lost its worker {operation.crashes} times, last in {operation.stage!r}"
+                f"the restore lost its worker {operation.crashes} times, last in {self._claim.last_stage!r}"
             )
             return Outcome(error_reply(report, lost), lost)
 

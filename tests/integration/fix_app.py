@@ -6,16 +6,20 @@ import gzip
 import json
 import os
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
 import pytest
+from azure.core.exceptions import AzureError
+from azure.storage.blob import BlobServiceClient
 
 from RestoreChunk import main
 from tests.fix_call import http_request
 from tests.fix_contract import check_answer, request_faults
 from tests.integration.fix_database import Database
 from tests.integration.fix_storage import Storage
+from tools.azurite import JOB_ACCOUNTS
 
 DAY = "2025-01-01"
 
@@ -60,13 +64,28 @@ class App:
         return answer
 
 
+@cache
+def job_storage_string(storage: Storage) -> str:
+    """Return the app's own storage account: one for each process of the tests, where Azurite has them."""
+    # pytest-xdist names its processes gw0, gw1 and so on.
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = storage.connection_string.replace(storage.account, JOB_ACCOUNTS[number % len(JOB_ACCOUNTS)])
+    with BlobServiceClient.from_connection_string(own, retry_total=0) as service:
+        try:
+            next(iter(service.list_containers()), None)
+        except AzureError:
+            # The user's own account, which cannot be shared by tests that run at once.
+            return storage.connection_string
+    return own
+
+
 def _app(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database) -> App:
     for name in list(os.environ):
         if name.startswith(("PG", "ADLS_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("ADLS_CONNECTION_STRING", storage.connection_string)
     # A function app does not start without it.
-    monkeypatch.setenv("AzureWebJobsStorage", storage.connection_string)
+    monkeypatch.setenv("AzureWebJobsStorage", job_storage_string(storage))
     return App(storage, database)
 
 

@@ -1,0 +1,166 @@
+"""Restores behind the queue, with the test as the host: it hands messages over, in this process or in one to kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from azure.storage.queue import QueueMessage
+
+from shared.jobs import http as jobs_http
+from shared.jobs.http import HttpCall, get_restores, get_result
+from shared.jobs.operation import Operation
+from shared.jobs.storage import JobStorage, forget_job_storage, job_storage
+from shared.jobs.store import OperationStore
+from shared.jobs.sweep import sweep
+from shared.jobs.worker import run_message
+from shared.settings import load_settings
+from tests.integration.fix_app import Answer, App
+from tools.config import REPOSITORY
+from tools.process import wait_until
+
+# A worker is taken for dead after that long without a heartbeat.
+STALE_SECONDS = 5
+
+_WORKER = f"""
+import sys
+import shared.jobs.claim, shared.jobs.worker
+shared.jobs.claim.HEARTBEAT_SECONDS = 0.5
+shared.jobs.worker.STALE_SECONDS = {STALE_SECONDS}
+from RestoreQueue import main
+import azure.functions as func
+main(func.QueueMessage(body=sys.stdin.buffer.read()))
+"""
+
+
+@dataclass
+class Jobs:
+    """An app with a queue that only the test serves."""
+
+    app: App
+
+    @property
+    def storage(self) -> JobStorage:
+        return job_storage(load_settings())
+
+    @property
+    def store(self) -> OperationStore:
+        return OperationStore(self.storage)
+
+    def post(self, body: dict[str, Any], **headers: str) -> Answer:
+        """Send a request; names of headers are written with underscores."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        call = self._call("POST", "/api/restore", named, body=json.dumps(body).encode())
+        return _answer(jobs_http.post_restore(call, join=lambda: None))
+
+    def taken(self, body: dict[str, Any], **headers: str) -> Operation:
+        """Send a request that is taken, and return its record."""
+        answer = self.post(body, Prefer="respond-async", **headers)
+        assert answer.status == 202, answer.body
+        return self.state(answer.body["id"])
+
+    def state(self, operation_id: str) -> Operation:
+        return self.store.get(operation_id)
+
+    def monitor(self, operation_id: str, method: str = "GET") -> Answer:
+        call = self._call(method, f"/api/restores/{operation_id}", {}, route={"id": operation_id})
+        return _answer(get_restores(call))
+
+    def cancel(self, operation_id: str) -> Answer:
+        return self.monitor(operation_id, "DELETE")
+
+    def listed(self, **query: str) -> Answer:
+        return _answer(get_restores(self._call("GET", "/api/restores", {}, query=query)))
+
+    def result(self, location: str) -> Answer:
+        """Ask for the result by the address of the header `Location`."""
+        parts = urlsplit(location)
+        token = parse_qs(parts.query).get("token", [""])[0]
+        operation_id = parts.path.split("/")[-2]
+        return _answer(
+            get_result(self._call("GET", parts.path, {}, query={"token": token}, route={"id": operation_id}))
+        )
+
+    def receive(self, *, patience_seconds: float = 10) -> QueueMessage:
+        """Take a message from the queue, unseen for a second."""
+        found: list[QueueMessage] = []
+
+        def look() -> bool:
+            found.extend(self.storage.queue.receive_messages(max_messages=1, visibility_timeout=30))
+            return bool(found)
+
+        assert wait_until(look, patience_seconds), "the queue is empty"
+        return found[0]
+
+    def work(self, *, patience_seconds: float = 10) -> None:
+        """Work on one message, as the host does."""
+        message = self.receive(patience_seconds=patience_seconds)
+        run_message(message.content.encode())
+        self.storage.queue.delete_message(message)
+
+    def sweep_until_queued(self, operation_id: str) -> None:
+        """Sweep until an operation whose worker is gone has a message again."""
+
+        def look() -> bool:
+            sweep()
+            return self.state(operation_id).status == "NotStarted"
+
+        assert wait_until(look, 30)
+
+    @contextmanager
+    def worker(self, text: str, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Hand a message to another process. It is killed at the end, if it has not ended by then."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", _WORKER], cwd=REPOSITORY, env=os.environ | environ, stdin=subprocess.PIPE
+        )
+        with process:
+            assert process.stdin is not None
+            process.stdin.write(text.encode())
+            process.stdin.close()
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        *,
+        query: dict[str, str] | None = None,
+        route: dict[str, str] | None = None,
+        body: bytes = b"",
+    ) -> HttpCall:
+        url = f"http://localhost:7071{path}"
+        return HttpCall(method, url, {"Content-Type": "application/json"} | headers, query or {}, route or {}, body)
+
+
+def _answer(answer: Any) -> Answer:
+    return Answer(answer.status, json.loads(answer.body), answer.headers)
+
+
+@pytest.fixture
+def jobs(app: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+    """An empty queue, empty records, and a server that the settings name."""
+    for name in ("host", "port", "user", "password", "sslmode"):
+        if app.database.pg.get(name):
+            monkeypatch.setenv(f"PG{name.upper()}", str(app.database.pg[name]))
+    monkeypatch.setattr("shared.jobs.claim.HEARTBEAT_SECONDS", 0.5)
+    for module in ("worker", "sweep"):
+        monkeypatch.setattr(f"shared.jobs.{module}.STALE_SECONDS", STALE_SECONDS)
+    forget_job_storage()
+    found = Jobs(app)
+    found.storage.queue.clear_messages()
+    for entity in found.storage.table.list_entities():
+        found.storage.table.delete_entity(entity)
+    yield found
+    forget_job_storage()

@@ -1,0 +1,226 @@
+"""Restores behind the queue: done exactly once, whatever happens to messages, workers, the queue and the database."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.jobs.message import UnreadableMessageError
+from shared.jobs.sweep import end_poisoned, sweep
+from shared.jobs.worker import run_message
+from tests.faults.fix_fault_case import FaultCase, gate, make_fault_case
+from tests.faults.fix_jobs import STALE_SECONDS, Jobs
+from tests.faults.fix_proxy import Proxy
+from tests.integration.fix_app import App
+from tests.integration.fix_host import free_port
+from tests.integration.fix_threads import Call
+from tools.process import wait_until
+
+
+@pytest.fixture(params=["direct-fast", "staging-replace-plain"])
+def day(request: pytest.FixtureRequest, app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FaultCase:
+    return make_fault_case(app, request.param, tmp_path / "spool", monkeypatch)
+
+
+def body(day: FaultCase) -> dict[str, Any]:
+    return {name: value for name, value in day.body().items() if name != "pg"}
+
+
+def message(operation_id: str) -> str:
+    return json.dumps({"version": 1, "id": operation_id})
+
+
+def check_succeeded(jobs: Jobs, day: FaultCase, operation_id: str) -> None:
+    state = jobs.monitor(operation_id).body
+    assert state["status"] == "Succeeded", state
+    assert state["result"]["rows_loaded"] == len(day.numbers())
+    assert state["result"]["verification"]["rows_loaded"] == len(day.numbers())
+    day.check_complete()
+    day.wait_until_gone()
+    day.check_nothing_left()
+
+
+def test_a_worker_that_is_killed_while_it_copies(jobs: Jobs, day: FaultCase) -> None:
+    operation = jobs.taken(body(day))
+    with ExitStack() as stack:
+        stack.enter_context(gate(day))
+        worker = stack.enter_context(jobs.worker(jobs.receive().content))
+        day.wait_until_locked_out()
+        # It lives: a second message is dropped.
+        run_message(message(operation.id).encode())
+        worker.kill()
+        worker.wait()
+        day.wait_until_gone()
+    assert day.table() == day.before
+    jobs.sweep_until_queued(operation.id)
+    jobs.work()
+    assert jobs.state(operation.id).crashes == 1
+    check_succeeded(jobs, day, operation.id)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_worker_that_is_killed_at_its_commit(
+    jobs: Jobs, day: FaultCase, proxy: Proxy, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent, and perhaps carried out; nobody has noted it. The next worker asks the server."""
+    operation = jobs.taken(body(day))
+    through = {"PGHOST": "127.0.0.1", "PGPORT": str(proxy.port), "PGSSLMODE": "disable"}
+    with jobs.worker(jobs.receive().content, **through) as worker:
+        proxy.when(b"COMMIT\0", lambda _: worker.kill(), answers=moment == "after")
+        worker.wait(timeout=60)
+    day.wait_until_gone()
+    assert jobs.state(operation.id).commit
+    jobs.sweep_until_queued(operation.id)
+    monkeypatch.setenv("PG_LOCK_TIMEOUT_SECONDS", "5")
+    jobs.work()
+    check_succeeded(jobs, day, operation.id)
+
+
+def test_the_same_message_twice(jobs: Jobs, day: FaultCase) -> None:
+    operation = jobs.taken(body(day))
+    with gate(day) as let_go, jobs.worker(message(operation.id)) as first, jobs.worker(message(operation.id)) as second:
+        day.wait_until_locked_out()
+        # One has it, and the other one has dropped its message.
+        assert wait_until(lambda: first.poll() is not None or second.poll() is not None, 30)
+        let_go()
+        assert [first.wait(60), second.wait(60)] == [0, 0]
+    run_message(message(operation.id).encode())
+    assert jobs.state(operation.id).attempt == 1
+    check_succeeded(jobs, day, operation.id)
+
+
+def test_a_claim_that_was_lost_commits_nothing(jobs: Jobs, day: FaultCase) -> None:
+    operation = jobs.taken(body(day))
+    with gate(day) as let_go:
+        running = Call(jobs.work)
+        day.wait_until_locked_out()
+        current = jobs.state(operation.id)
+        while True:
+            try:
+                jobs.store.change(current, claim="another")
+                break
+            except Exception:  # noqa: BLE001 - the heartbeat came first
+                current = jobs.state(operation.id)
+        let_go()
+        running.result()
+    assert day.table() == day.before
+    assert jobs.state(operation.id).status == "Running"
+
+
+def test_a_cancel_at_any_time(jobs: Jobs, day: FaultCase) -> None:
+    waiting = jobs.taken(body(day))
+    assert jobs.cancel(waiting.id).body["status"] == "Canceled"
+    jobs.work()
+    assert jobs.state(waiting.id).attempt == 0
+    running = jobs.taken(body(day))
+    with gate(day):
+        worker = Call(jobs.work)
+        day.wait_until_locked_out()
+        begin = time.monotonic()
+        assert jobs.cancel(running.id).status == 202
+        assert jobs.cancel(running.id).status == 202
+        worker.result()
+        assert time.monotonic() - begin < 10
+    state = jobs.monitor(running.id).body
+    assert (state["status"], state["error"]["code"]) == ("Canceled", "RestoreCanceled")
+    assert day.table() == day.before
+    done = jobs.taken(body(day))
+    jobs.work()
+    assert (jobs.cancel(done.id).status, jobs.cancel(done.id).code) == (409, "OperationEnded")
+    check_succeeded(jobs, day, done.id)
+
+
+def test_a_database_that_is_away_for_a_while(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.jobs.worker._FIRST_DELAY_SECONDS", 1)
+    operation = jobs.taken(body(day))
+    with monkeypatch.context() as away:
+        away.setenv("PGPORT", str(free_port()))
+        for attempt in (1, 2):
+            jobs.work()
+            state = jobs.monitor(operation.id).body
+            assert (state["status"], state["attempt"]) == ("NotStarted", attempt)
+            assert state["error"]["code"] == "DatabaseUnreachable"
+            assert state["next_attempt"]
+    jobs.work()
+    check_succeeded(jobs, day, operation.id)
+
+
+def test_an_error_that_stays_ends_it_at_last(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.jobs.worker._FIRST_DELAY_SECONDS", 0)
+    monkeypatch.setenv("JOB_MAX_ATTEMPTS", "3")
+    monkeypatch.setenv("PGPORT", str(free_port()))
+    operation = jobs.taken(body(day))
+    for _ in range(3):
+        jobs.work()
+    state = jobs.state(operation.id)
+    assert (state.status, state.attempt, state.answer_status) == ("Failed", 3, 503)
+    assert jobs.store.queue_is_empty()
+
+
+def test_workers_that_die_again_and_again(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOB_MAX_CRASHES", "2")
+    operation = jobs.taken(body(day))
+    with gate(day):
+        for _ in range(2):
+            with jobs.worker(jobs.receive().content) as worker:
+                day.wait_until_locked_out()
+                worker.kill()
+                worker.wait()
+            day.wait_until_gone()
+            jobs.sweep_until_queued(operation.id)
+    jobs.work()
+    state = jobs.monitor(operation.id).body
+    assert (state["status"], state["error"]["code"]) == ("Failed", "TooManyAttempts")
+    assert "copy" in state["error"]["message"]
+    assert day.table() == day.before
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"no JSON", b"[]", b'{"id": "x"}', b'{"version": 2, "id": "x"}', b'{"version": 1}', b"[" * 100_000]
+)
+def test_a_message_that_says_nothing(jobs: Jobs, text: bytes) -> None:
+    with pytest.raises(UnreadableMessageError) as caught:
+        run_message(text)
+    assert "x" not in str(caught.value).split()
+    end_poisoned(text)
+    assert jobs.listed().body["value"] == []
+
+
+def test_a_message_that_the_host_gave_up(jobs: Jobs, day: FaultCase) -> None:
+    operation = jobs.taken(body(day))
+    end_poisoned(message(operation.id).encode())
+    state = jobs.monitor(operation.id).body
+    assert (state["status"], state["error"]["code"]) == ("Failed", "TooManyAttempts")
+    jobs.work()
+    assert day.table() == day.before
+    end_poisoned(message("unknown").encode())
+    run_message(message("unknown").encode())
+
+
+def test_a_message_that_was_lost(jobs: Jobs, day: FaultCase) -> None:
+    operation = jobs.taken(body(day))
+    jobs.storage.queue.clear_messages()
+    assert wait_until(lambda: jobs.state(operation.id).is_stale(STALE_SECONDS), 30)
+    sweep()
+    jobs.work()
+    check_succeeded(jobs, day, operation.id)
+
+
+def test_no_storage_account(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restore that somebody waits for does not need it."""
+    port = free_port()
+    away = f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==;TableEndpoint=http://127.0.0.1:{port}/a;"
+    away += f"QueueEndpoint=http://127.0.0.1:{port}/a;BlobEndpoint=http://127.0.0.1:{port}/a;"
+    monkeypatch.setenv("AzureWebJobsStorage", away)
+    refused = jobs.post(body(day), Prefer="respond-async")
+    assert (refused.status, refused.code) == (503, "JobStorageUnreachable")
+    assert jobs.monitor("x").code == "JobStorageUnreachable"
+    begin = time.monotonic()
+    assert jobs.post(body(day)).status == 200
+    assert time.monotonic() - begin < 20
+    day.check_complete()
