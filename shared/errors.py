@@ -534,6 +534,18 @@ class ReplacementTooSmall(DatabaseError):
     )
 
 
+class ReferencedRows(DatabaseError):
+    """Replacing the day would change rows that refer to its rows by foreign keys, or the server keeps those rows."""
+
+    code = "ReferencedRows"
+    status = 409
+    default_target = "destination.on_referenced"
+    default_hint = (
+        "details name the tables and what would become of their rows;"
+        ' if that is wanted, set destination.on_referenced to "allow"'
+    )
+
+
 class RowsOutsideWindow(DatabaseError):
     """The archive holds rows from outside the day in its name."""
 
@@ -666,6 +678,11 @@ class DatabaseFailed(DatabaseError):
 
 # Not a privilege that GRANT gives. Members of the owning role have it too.
 OWNERSHIP = "ownership"
+# An attribute of a role, and no right on the table whose policies apply to the role.
+BYPASS = "BYPASSRLS"
+
+
+_BEFORE_TARGET = {OWNERSHIP: "of", BYPASS: "for"}
 
 
 @dataclass(frozen=True)
@@ -674,7 +691,7 @@ class MissingRight:
 
     Attributes:
         role: the session's role; empty if unknown.
-        right: as GRANT names it, or "ownership".
+        right: as GRANT names it, or "ownership" or "BYPASSRLS".
         target: the object on which it is missing.
         is_needed: whether the restore fails without it; otherwise only a best-effort step fails.
     """
@@ -686,7 +703,7 @@ class MissingRight:
 
     def __str__(self) -> str:
         """Return it for a person: `INSERT on silver.telemetry`."""
-        return f"{self.right} {'of' if self.right == OWNERSHIP else 'on'} {self.target}"
+        return f"{self.right} {_BEFORE_TARGET.get(self.right, 'on')} {self.target}"
 
 
 def lacks(missing: Sequence[MissingRight]) -> DatabasePermissionDenied:

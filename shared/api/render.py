@@ -19,6 +19,7 @@ from shared.model.answer import (
     Facts,
     Occasional,
     failure,
+    referenced_row,
 )
 from shared.model.report import Report
 from shared.model.results import CaggStep, ChunkStep, Verification
@@ -89,6 +90,8 @@ def _occasional(report: Report) -> Occasional:
     answer: Occasional = {}
     if report.rows_removed is not None:
         answer |= {"rows_removed": report.rows_removed, "removed_by": _known(report.removed_by)}
+    if report.referenced_rows:
+        answer |= {"referenced_rows": [referenced_row(rows) for rows in report.referenced_rows]}
     if report.rejected is not None:
         answer |= {"rows_rejected": report.rejected.rows, "rejected_lines": list(report.rejected.lines)}
     if report.dry_run is not None:

@@ -18,7 +18,8 @@ from shared.load.counts import count_in_children, count_window
 from shared.load.indexes import DayIndexes
 from shared.load.locks import Connect, RestoreLock, lock_chunks, no_other_transactions, try_lock_for_truncate
 from shared.load.plan import Fallback, LoadPlan, TargetChanged
-from shared.load.refusals import day_in_children, day_not_empty, refuse, rights_missing
+from shared.load.references import find_referenced, refused_by_server
+from shared.load.refusals import day_in_children, day_not_empty, refuse, rights_missing, rows_referenced
 from shared.load.replace import delete_day, truncate
 from shared.load.target import Target, chunks_of_day, find_target, missing_rights
 from shared.load.verify import Proof
@@ -30,6 +31,7 @@ from shared.model.results import (
     Count,
     IndexOutcome,
     Notice,
+    ReferringRows,
     Removed,
     Transferred,
     Verification,
@@ -377,11 +379,17 @@ def _count_before(load: Cursor, day: Day, target: Target) -> tuple[Count | None,
 
 
 def _clear(load: Cursor, day: Day, ahead: _Ahead, truncatable: tuple[Chunk, ...], before: Count | None) -> _Cleared:
-    """Decompress the chunks over the day, and remove its rows where they are to be replaced."""
+    """Decompress the chunks over the day, and remove its rows where they are to be replaced.
+
+    Raises:
+        ReferencedRows: that would change other rows, or the server does not let the rows go.
+    """
     target, progress = ahead.target, day.progress
     extension = target.compression
     replaces = day.policy == "replace" and before is not None and before.rows > 0
     with progress.stage("replace"):
+        referenced = find_referenced(load, target) if replaces else ()
+        refuse(rows_referenced(day.request, referenced))
         # Without the right to truncate, the rows are deleted, and no reader can see a hole.
         truncated = truncatable if truncatable and truncate(load, truncatable) else ()
     decompresses = _decompresses(day, copies_beside=ahead.copies_beside, has_rows=replaces)
@@ -397,9 +405,20 @@ def _clear(load: Cursor, day: Day, ahead: _Ahead, truncatable: tuple[Chunk, ...]
             if truncated and steps:
                 # A compressed chunk's first TRUNCATE leaves the rows that waited beside the compressed ones.
                 truncate(load, truncated)
-            is_deleted = delete_day(load, target.table, target.window)
-        removed = Removed(before.rows, "truncate" if truncated and not is_deleted else "delete")
+            is_deleted = _delete(load, day, target, target.window, referenced)
+        removed = Removed(before.rows, "truncate" if truncated and not is_deleted else "delete", referenced)
     return _Cleared(truncated, removed, tuple(steps), {"decompress_window": outcome})
+
+
+def _delete(load: Cursor, day: Day, target: Target, window: Window, referenced: Sequence[ReferringRows]) -> bool:
+    """Delete the rows of the day that are left, and say whether there were any."""
+    try:
+        return delete_day(load, target.table, window)
+    except DataRejected as exc:
+        refused = refused_by_server(load, day.request.archive.day, target, referenced, exc)
+        if refused is None:
+            raise
+        raise refused from exc
 
 
 def _skips_conflicts(day: Day, target: Target, before: Count | None, cleared: _Cleared, plan: LoadPlan) -> bool:
@@ -511,6 +530,7 @@ def _commit(
 
     Raises:
         Fallback: another transaction came since the chunks were truncated, and would see a hole.
+        ReferencedRows: a deferred foreign key does not let the day's rows go.
         CommitOutcomeUnknown: the server cannot say whether the COMMIT took place.
     """
     make_commit_durable(tx.cursor)
@@ -526,8 +546,9 @@ def _commit(
         # A deferred constraint refuses its rows now.
         with translated(CopiedRows(loaded.target.table.name, (), day.settings.show_row_data)):
             tx.commit(last_look)
-    except DataRejected:
+    except DataRejected as exc:
         day.progress.commit_was_refused()
+        _judge_refused_commit(tx, day, loaded, exc)
         raise
     except CommitInterruptedError as exc:
         patience = day.settings.pg_lock_timeout_seconds
@@ -539,3 +560,20 @@ def _commit(
     day.progress.is_committed = True
     day.committed(loaded)
     return loaded
+
+
+def _judge_refused_commit(tx: Transaction, day: Day, loaded: Loaded, error: DataRejected) -> None:
+    """Say so if the COMMIT was refused because rows refer to the day's, which the archive does not bring back.
+
+    Raises:
+        ReferencedRows: it was.
+    """
+    if loaded.removed is None:
+        return
+    with transaction(tx.cursor.connection, "READ COMMITTED") as asking:
+        _limit(asking.cursor, day)
+        refused = refused_by_server(
+            asking.cursor, day.request.archive.day, loaded.target, loaded.removed.referenced, error, at_commit=True
+        )
+    if refused is not None:
+        raise refused from error

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 from shared.errors import (
     DatabasePermissionDenied,
     Fault,
     MissingRight,
     OnErrorNotSupported,
+    ReferencedRows,
     ReplacementTooSmall,
     RestoreError,
     RestoreInProgress,
@@ -21,8 +23,9 @@ from shared.errors import (
     WindowNotEmpty,
     lacks,
 )
+from shared.model.answer import referenced_row
 from shared.model.request import Copy, Destination, RestoreRequest
-from shared.model.results import Count, RunningRestore
+from shared.model.results import Count, ReferringRows, RunningRestore
 from shared.model.window import iso
 from shared.names import QualifiedName
 from shared.timescale.table import Table
@@ -145,3 +148,27 @@ def rows_outside(request: RestoreRequest, outside: Count) -> RowsOutsideWindow |
     }
     message = f"the archive holds {outside.describe()}, outside {request.archive.day.isoformat()}"
     return RowsOutsideWindow(message, details=[Fault("RowsOutsideWindow", message, info=tuple(facts.items()))])
+
+
+def rows_referenced(request: RestoreRequest, referenced: Sequence[ReferringRows]) -> ReferencedRows | None:
+    """Refuse a replacement that would change other rows than the day's, unless the request allows it."""
+    if not referenced or request.destination.on_referenced == "allow":
+        return None
+    day = request.archive.day.isoformat()
+    return referenced_rows(f"replacing {day} would also change {', '.join(map(str, referenced))}", referenced)
+
+
+def referenced_rows(
+    message: str, referenced: Sequence[ReferringRows], *, sqlstate: str | None = None, hint: str | None = None
+) -> ReferencedRows:
+    """Return the error about rows that refer to the day's.
+
+    Args:
+        message: what is wrong.
+        referenced: the rows; the detail lists them.
+        sqlstate: the server's, if it refused.
+        hint: what to do about it; None: the usual.
+    """
+    facts: dict[str, Any] = {} if sqlstate is None else {"sqlstate": sqlstate}
+    facts["referenced_rows"] = [referenced_row(rows) for rows in referenced]
+    return ReferencedRows(message, hint=hint, details=[Fault("ReferencedRows", message, info=tuple(facts.items()))])

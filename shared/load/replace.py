@@ -16,11 +16,12 @@ from collections.abc import Sequence
 
 from psycopg2 import sql
 
-from shared.errors import VerificationFailed
+from shared.errors import DataRejected, VerificationFailed
 from shared.load.counts import count_window
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
+from shared.postgres.sqlstate import translated
 from shared.timescale.chunks import Chunk
 from shared.timescale.compression import allow_delete_of_compressed
 from shared.timescale.table import Table, inside
@@ -39,6 +40,7 @@ def delete_day(cursor: Cursor, table: Table, window: Window) -> bool:
         Whether there were rows to delete.
 
     Raises:
+        DataRejected: a constraint or a trigger refuses it. The transaction is then as it was before.
         VerificationFailed: rows of the day are still there.
     """
     if not count_window(cursor, table, window).rows:
@@ -47,7 +49,13 @@ def delete_day(cursor: Cursor, table: Table, window: Window) -> bool:
         allow_delete_of_compressed(cursor)
     # In a savepoint: rows that the DELETE decompresses must not look like rows that the load added.
     cursor.execute("SAVEPOINT deletion")
-    cursor.execute(sql.SQL("DELETE FROM {} WHERE {}").format(table.identifier, inside(table, window)))
+    try:
+        with translated():
+            cursor.execute(sql.SQL("DELETE FROM {} WHERE {}").format(table.identifier, inside(table, window)))
+    except DataRejected:
+        # So that the caller can ask why.
+        cursor.execute("ROLLBACK TO SAVEPOINT deletion")
+        raise
     cursor.execute("RELEASE SAVEPOINT deletion")
     left = count_window(cursor, table, window).rows
     if left:

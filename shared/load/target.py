@@ -34,11 +34,13 @@ from shared.timescale.privileges import (
     missing_sequences,
     to_compress,
     to_delete,
+    to_follow,
     to_read,
     to_read_rows,
     to_stage,
     to_write,
 )
+from shared.timescale.references import find_references
 from shared.timescale.table import Table, TimescaleDB, find_table, has_insert_rule
 from shared.timescale.unchecked import may_leave_checks_out
 
@@ -273,6 +275,8 @@ def missing_rights(
     checks = list(_checks(request, target, rows_existing))
     if not target.columns.by_staging and may_leave_checks_out(cursor, target.table):
         checks.append(to_read_rows(target.table))
+    if _deletes(request, rows_existing):
+        checks += to_follow(target.table, find_references(cursor, target.table).changed)
     missing = find_missing(cursor, checks)
     missing += missing_sequences(cursor, target.table, target.columns.defaulted)
     if target.like.oid != target.table.oid:
@@ -280,6 +284,10 @@ def missing_rights(
         defaulted = [column.name for column in target.like.columns if column.name not in target.columns.file_columns]
         missing += missing_sequences(cursor, target.like, defaulted)
     return missing
+
+
+def _deletes(request: RestoreRequest, rows_existing: int | None) -> bool:
+    return request.destination.existing_rows == "replace" and rows_existing != 0
 
 
 def _checks(request: RestoreRequest, target: Target, rows_existing: int | None) -> Iterator[Check]:
@@ -291,7 +299,7 @@ def _checks(request: RestoreRequest, target: Target, rows_existing: int | None) 
     yield from to_write(table, target.columns.loaded, target.chunks)
     if target.columns.by_staging:
         yield from to_stage(table, target.like)
-    deletes = policy == "replace" and rows_existing != 0
+    deletes = _deletes(request, rows_existing)
     if deletes:
         yield from to_delete(table, has_chunks=bool(target.chunks))
     wishes = request.timescaledb

@@ -12,7 +12,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from shared.errors import RestoreError
-from shared.model.results import ChunkAction, Outcome
+from shared.model.results import ChunkAction, Outcome, ReferenceAction, ReferringRows
 
 
 class DateWindow(TypedDict):
@@ -148,6 +148,15 @@ class Plan(TypedDict):
     problems: list[Problem]
 
 
+class ReferencedRow(TypedDict):
+    """Rows that refer to the day's rows by a foreign key, directly or by way of another table."""
+
+    table: str
+    constraint: str
+    action: ReferenceAction
+    rows: int | None
+
+
 class WarningNote(TypedDict):
     """Something that the caller should know although the rows are loaded."""
 
@@ -160,6 +169,7 @@ class Occasional(TypedDict, total=False):
 
     rows_removed: int
     removed_by: Literal["truncate", "delete"]
+    referenced_rows: list[ReferencedRow]
     rows_rejected: int
     rejected_lines: list[int]
     dry_run: Plan
@@ -214,6 +224,7 @@ class Facts(TypedDict, total=False):
     rows_in_archive: int
     rows_read: int
     rows_loaded: int
+    referenced_rows: list[ReferencedRow]
 
 
 class ErrorDetail(Facts):
@@ -246,3 +257,8 @@ class ErrorAnswer(TypedDict):
 def failure(error: RestoreError | None) -> Failure:
     """Return the field that says why a step failed, or nothing."""
     return {} if error is None else {"error": {"code": error.code, "message": error.message}}
+
+
+def referenced_row(rows: ReferringRows) -> ReferencedRow:
+    """Return rows that refer to the day's as the answer and the details of an error name them."""
+    return {"table": rows.table, "constraint": rows.constraint, "action": rows.action, "rows": rows.rows}

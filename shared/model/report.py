@@ -10,7 +10,7 @@ from typing import Literal
 from shared.model.answer import Outcomes, Plan
 from shared.model.progress import Progress
 from shared.model.request import RestoreRequest
-from shared.model.results import CaggStep, ChunkStep, Count, KeptIndex, Notice, Rejected, Verification
+from shared.model.results import CaggStep, ChunkStep, Count, KeptIndex, Notice, ReferringRows, Rejected, Verification
 
 
 @dataclass
@@ -46,6 +46,7 @@ class Report:
     rows_skipped: int | None = None
     rows_removed: int | None = None
     removed_by: Literal["truncate", "delete"] | None = None
+    referenced_rows: tuple[ReferringRows, ...] = ()
     rejected: Rejected | None = None
     verification: Verification | None = None
     dry_run: Plan | None = None

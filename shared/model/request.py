@@ -147,6 +147,7 @@ class Destination(_Section):
     create_staging_like: TableName | None = None
     on_existing: Literal["error", "append", "skip", "replace"] | None = None
     min_rows_ratio: Ratio = 0.5
+    on_referenced: Literal["error", "allow"] = "error"
     rows_outside_window: Literal["error", "allow"] = "error"
     time_column: ColumnName | None = None
 

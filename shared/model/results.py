@@ -12,6 +12,8 @@ from shared.model.window import TimeValue, iso
 
 Outcome: TypeAlias = Literal["done", "failed", "not available", "nothing to do", "not requested"]
 ChunkAction: TypeAlias = Literal["create", "compress", "decompress", "recompress"]
+# As SQL writes them after ON DELETE and ON UPDATE.
+ReferenceAction: TypeAlias = Literal["CASCADE", "SET NULL", "SET DEFAULT", "RESTRICT", "NO ACTION"]
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,28 @@ class Verification:
 
 
 @dataclass(frozen=True)
+class ReferringRows:
+    """Rows that refer to the day's rows by a foreign key, or to rows that change with those.
+
+    Attributes:
+        table: the table that they are in, with its schema.
+        constraint: the foreign key.
+        action: what the key does when the rows that it refers to go.
+        rows: how many; None if they were not counted.
+    """
+
+    table: str
+    constraint: str
+    action: ReferenceAction
+    rows: int | None
+
+    def __str__(self) -> str:
+        """Return it for a person."""
+        count = "rows" if self.rows is None else f"{self.rows} rows"
+        return f"{count} of {self.table} by {self.constraint} ({self.action})"
+
+
+@dataclass(frozen=True)
 class RunningRestore:
     """The restore that holds the lock of a table's day.
 
@@ -177,10 +201,17 @@ class RunningRestore:
 
 @dataclass(frozen=True)
 class Removed:
-    """The day's rows that were removed before the archive's rows were loaded."""
+    """The day's rows that were removed before the archive's rows were loaded.
+
+    Attributes:
+        rows: how many.
+        by: the statement.
+        referenced: rows of other tables and other days that PostgreSQL removed or changed with them.
+    """
 
     rows: int
     by: Literal["truncate", "delete"]
+    referenced: tuple[ReferringRows, ...] = ()
 
 
 @dataclass(frozen=True)

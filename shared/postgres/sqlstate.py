@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 from psycopg2 import errorcodes
@@ -227,6 +227,33 @@ def is_of_foreign_key(error: RestoreError) -> bool:
     """Whether a row refers to one that is not there. It is checked when all rows are in, so no way names a line."""
     cause = error.__cause__
     return isinstance(cause, psycopg2.Error) and cause.pgcode == errorcodes.FOREIGN_KEY_VIOLATION
+
+
+class ViolatedConstraint(NamedTuple):
+    """The constraint that the server names in an error of class 23.
+
+    Attributes:
+        sqlstate: the error's.
+        schema: of the table.
+        table: of the table, chunk or partition, that has the constraint.
+        constraint: its name; None for NOT NULL.
+    """
+
+    sqlstate: str
+    schema: str
+    table: str
+    constraint: str | None
+
+
+def violated_constraint(error: RestoreError) -> ViolatedConstraint | None:
+    """Return the constraint that a row violates; None if the error is another one."""
+    cause = error.__cause__
+    if not isinstance(cause, psycopg2.Error) or cause.pgcode is None or not cause.pgcode.startswith("23"):
+        return None
+    schema, table = cause.diag.schema_name, cause.diag.table_name
+    if schema is None or table is None:
+        return None
+    return ViolatedConstraint(cause.pgcode, schema, table, cause.diag.constraint_name)
 
 
 def message_without_rows(exc: psycopg2.Error) -> str:

@@ -27,6 +27,7 @@ def note_loaded(report: Report, loaded: Loaded) -> None:
     report.indexes_deferred, report.indexes_kept = loaded.indexes.deferred, loaded.indexes.kept
     if removed is not None:
         report.rows_removed, report.removed_by = removed.rows, removed.by
+        report.referenced_rows = removed.referenced
     report.verification = loaded.verification
     report.options |= loaded.options
     report.add_warnings(loaded.warnings)

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from psycopg2 import sql
 
-from shared.errors import OWNERSHIP, DatabasePermissionDenied, MissingRight, RestoreError, lacks
+from shared.errors import BYPASS, OWNERSHIP, DatabasePermissionDenied, MissingRight, RestoreError, lacks
 from shared.names import QualifiedName
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import Attempt
 from shared.timescale.chunks import Chunk
+from shared.timescale.references import Referring
 from shared.timescale.table import Table, TimescaleDB
 
 
@@ -97,6 +98,23 @@ def to_refresh(names: Sequence[QualifiedName], timescaledb: TimescaleDB) -> list
         *(Check(OWNERSHIP, str(name), _owns(str(name.schema), name.name), is_needed=False) for name in names),
         *([_on_named_schema(timescaledb.schema, is_needed=False)] if names else []),
     ]
+
+
+def to_follow(table: Table, referring: Sequence[Referring]) -> list[Check]:
+    """Rights to find the rows that change with those of a table. Policies would hide some, so they must not apply."""
+    if not referring:
+        return []
+    tables = {(one.oid, one.schema_oid): (one.schema, one.name) for one in referring}
+    tables |= {(table.oid, table.schema_oid): (table.schema, table.name)}
+    checks = []
+    for (oid, schema_oid), (schema, name) in tables.items():
+        checks += [
+            Check("USAGE", f"schema {schema}", _privilege("has_schema_privilege", schema_oid, "USAGE")),
+            Check("SELECT", f"{schema}.{name}", _privilege("has_table_privilege", oid, "SELECT")),
+        ]
+    hides = sql.SQL("NOT pg_catalog.row_security_active({}::oid)")
+    checks += [Check(BYPASS, str(one), hides.format(sql.Literal(one.oid))) for one in referring]
+    return checks
 
 
 def can_read(cursor: Cursor, table: Table) -> bool:

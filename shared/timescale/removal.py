@@ -9,23 +9,21 @@ from psycopg2 import sql
 from shared.postgres.connect import Cursor
 from shared.timescale.chunks import Chunk
 from shared.timescale.table import Table
-from shared.timescale.triggers import IS_USERS
+from shared.timescale.triggers import IS_USERS, fires
 
-# What PostgreSQL fires: the state of a trigger or a rule as session_replication_role has it.
-_FIRES = (
-    "CASE pg_catalog.current_setting('session_replication_role')"
-    " WHEN 'replica' THEN {state} IN ('R', 'A') ELSE {state} IN ('O', 'A') END"
-)
 # The hypertable and the chunks are asked: a chunk may have triggers of its own. Bits 8 and 32 of `tgtype` are DELETE
 # and TRUNCATE; to the caller, `replace` is no TRUNCATE. TimescaleDB's own triggers do not count: it notes for the
 # continuous aggregates that a chunk was truncated. Event 4 of a rule is DELETE. TRUNCATE knows no policies, and would
-# take rows along that the role does not see. What the view of publications calls knows FOR ALL TABLES and
-# FOR TABLES IN SCHEMA on every version; it is slow where there are many tables.
+# take rows along that the role does not see. A foreign key fires triggers too, and PostgreSQL refuses the TRUNCATE even
+# where they are disabled. What the view of publications calls knows FOR ALL TABLES and FOR TABLES IN SCHEMA on every
+# version; it is slow where there are many tables.
 _WHY_NOT_TRUNCATE = sql.SQL(
     "WITH relations AS (SELECT c.oid FROM pg_catalog.pg_class c"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %(table)s OR (n.nspname, c.relname) IN"
     " (SELECT * FROM ROWS FROM (unnest(%(schemas)s::name[]), unnest(%(names)s::name[]))))"
     " SELECT CASE"
+    " WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint k JOIN relations r ON r.oid = k.confrelid"
+    "  WHERE k.contype = 'f') THEN 'a foreign key that refers to it'"
     " WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger t JOIN relations r ON r.oid = t.tgrelid"
     "  WHERE t.tgtype & 40 <> 0 AND {trigger_fires} AND {is_users})"
     "  THEN 'a trigger on DELETE or TRUNCATE'"
@@ -39,8 +37,8 @@ _WHY_NOT_TRUNCATE = sql.SQL(
     " END"
 ).format(
     is_users=IS_USERS,
-    trigger_fires=sql.SQL(_FIRES).format(state=sql.Identifier("t", "tgenabled")),
-    rule_fires=sql.SQL(_FIRES).format(state=sql.Identifier("w", "ev_enabled")),
+    trigger_fires=fires(sql.Identifier("t", "tgenabled")),
+    rule_fires=fires(sql.Identifier("w", "ev_enabled")),
 )
 
 

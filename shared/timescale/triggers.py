@@ -1,4 +1,4 @@
-"""Tells the user's triggers from TimescaleDB's own."""
+"""Which triggers are the user's, and which fire."""
 
 from __future__ import annotations
 
@@ -10,3 +10,17 @@ IS_USERS = sql.SQL(
     " AND e.extname = 'timescaledb' WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = t.tgfoid"
     " AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e')"
 )
+
+_FIRES = sql.SQL(
+    "CASE pg_catalog.current_setting('session_replication_role')"
+    " WHEN 'replica' THEN {state} IN ('R', 'A') ELSE {state} IN ('O', 'A') END"
+)
+
+
+def fires(state: sql.Identifier) -> sql.Composed:
+    """Write the condition that PostgreSQL fires a trigger or a rule.
+
+    Args:
+        state: the column that holds the state, which `session_replication_role` interprets.
+    """
+    return _FIRES.format(state=state)

@@ -43,7 +43,7 @@ def grants(*headings: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Mode:
-    """A kind of request, and the headings of the page whose rights it takes."""
+    """A kind of request, the headings of the page whose rights it takes, and what is done before to the table."""
 
     name: str
     headings: tuple[str, ...]
@@ -51,6 +51,7 @@ class Mode:
     csv: bytes = CSV
     is_plain: bool = False
     has_rows: bool = False
+    before: tuple[str, ...] = ()
 
     def single_rights(self) -> list[tuple[str, str]]:
         """Each right and what it is on, as GRANT writes them. Without TRUNCATE, replace is only slower."""
@@ -120,6 +121,8 @@ def set_up(app: App, mode: Mode) -> RightsCase:
         app.database.hypertable("telemetry", COLUMNS)
     if mode.has_rows:
         app.database.execute(ROW_OF_THE_DAY)
+    for statement in mode.before:
+        app.database.execute(statement)
     case = RightsCase(app, mode, app.database.role())
     case.run(*grants(*mode.headings))
     return case

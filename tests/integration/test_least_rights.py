@@ -22,6 +22,13 @@ from tests.integration.fix_rights import (
 )
 
 BY_STAGING = {"mode": "staging"}
+REFERRED_TO = (
+    "ALTER TABLE {s}.telemetry ADD UNIQUE (id, time)",
+    (
+        "CREATE TABLE {s}.alarm (id int, time timestamptz,"
+        " FOREIGN KEY (id, time) REFERENCES {s}.telemetry (id, time) ON DELETE CASCADE)"
+    ),
+)
 MODES = [
     Mode("direct", DIRECT),
     Mode("plain table", DIRECT, is_plain=True),
@@ -34,6 +41,13 @@ MODES = [
     Mode("replace", (*DIRECT, "For replace", "For a quick replace"), {"destination": REPLACE}, has_rows=True),
     Mode("replace by delete", (*DIRECT, "For replace"), {"destination": REPLACE}, has_rows=True),
     Mode("replace by staging", (*STAGING, "For replace"), {"destination": REPLACE | BY_STAGING}, has_rows=True),
+    Mode(
+        "replace what is referred to",
+        (*DIRECT, "For replace", "For replace where foreign keys refer to the table"),
+        {"destination": REPLACE},
+        has_rows=True,
+        before=REFERRED_TO,
+    ),
     Mode("serial", (*DIRECT, "For a serial column"), csv=WITHOUT_ID),
     Mode("serial by staging", (*STAGING, "For a serial column"), {"destination": BY_STAGING}, csv=WITHOUT_ID),
 ]

@@ -19,7 +19,16 @@ from shared.errors import ArchiveNotFound, Fault, InvalidRequest
 from shared.model.answer import Facts, Plan
 from shared.model.report import Report
 from shared.model.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
-from shared.model.results import CaggStep, ChunkStep, Count, KeptIndex, Rejected, Verification, warnings_of
+from shared.model.results import (
+    CaggStep,
+    ChunkStep,
+    Count,
+    KeptIndex,
+    ReferringRows,
+    Rejected,
+    Verification,
+    warnings_of,
+)
 from shared.settings import load_settings
 from tests.fix_errors import errors
 from tools.pages import rows, section
@@ -61,6 +70,7 @@ def full_report() -> Report:
     report.describe(RestoreRequest.model_validate({"adls_url": url}))
     report.edition, report.timescaledb_version = "community", "2.29.2"
     report.rows_removed, report.removed_by, report.rejected = 1, "delete", Rejected(1, (2,))
+    report.referenced_rows = (ReferringRows("t", "c", "CASCADE", 1),)
     report.verification = Verification(1, Count(2), 1, Count(0))
     planned = in_sources(r"report\.dry_run = \{\n(.*?)\n    \}", re.DOTALL)
     report.dry_run = cast("Plan", dict.fromkeys(re.findall(r'^        "(\w+)":', planned[0], re.MULTILINE)))
