@@ -51,6 +51,7 @@ class RestoreError(Exception):
         target: the part of the request or of the archive that is at fault.
         hint: what to do about it; None: the class's default hint.
         details: the individual faults, if there are several or if they say more than the message.
+        retry_after_seconds: how long to wait before the next try, where somebody said so.
     """
 
     code: ClassVar[str]
@@ -68,12 +69,14 @@ class RestoreError(Exception):
         target: str | None = None,
         hint: str | None = None,
         details: Sequence[Fault] = (),
+        retry_after_seconds: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.target = target if target is not None else self.default_target
         self.hint = hint if hint is not None else self.default_hint
         self.details = tuple(details)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class ConfigurationError(RestoreError):
@@ -264,15 +267,17 @@ class ArchiveNotFound(ArchiveError):
 
 
 class StorageAccessDenied(ArchiveError):
-    """The storage account refused the function's identity or the SAS in the URL."""
+    """The storage account refused the identity, key or SAS, or the network that the request came from."""
 
     code = "StorageAccessDenied"
     status = 403
-    default_hint = "give the function's identity the role Storage Blob Data Reader on the account or file system"
+    default_hint = (
+        "look storage's code up in https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes"
+    )
 
 
 class StorageUnreachable(ArchiveError):
-    """The storage account did not answer, or answered that it is busy."""
+    """The storage account could not be reached, did not answer, or answered that it is busy."""
 
     code = "StorageUnreachable"
     status = 503
@@ -291,11 +296,13 @@ class ArchiveChanged(ArchiveError):
 
 
 class ArchiveNotReadable(ArchiveError):
-    """Storage has the file but does not deliver it, for instance from the archive access tier."""
+    """Storage does not deliver the file: it is in the archive access tier, or the message has storage's own code."""
 
     code = "ArchiveNotReadable"
     status = 409
-    default_hint = "if the file is in the archive access tier, rehydrate it to hot or cool first"
+    default_hint = (
+        "look storage's code up in https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes"
+    )
 
 
 class ArchiveNotGzip(ArchiveError):
@@ -303,11 +310,22 @@ class ArchiveNotGzip(ArchiveError):
 
     code = "ArchiveNotGzip"
     status = 422
-    default_hint = "the file must be gzip data, as its name says; upload it again"
+    default_hint = "the file must be gzip data, as its name says: compress it with gzip, and upload it again"
+
+
+class ArchiveCompressedTwice(ArchiveError):
+    """The archive is gzip inside gzip."""
+
+    code = "ArchiveCompressedTwice"
+    status = 422
+    default_hint = (
+        "unpack it once and upload what comes out (gunzip < archive.csv.gz > once.csv.gz); a tool that uploads with"
+        " Content-Encoding: gzip compresses a file that is compressed already"
+    )
 
 
 class ArchiveTruncated(ArchiveError):
-    """The gzip stream ends inside a member."""
+    """The gzip stream ends inside a member, or the file is empty."""
 
     code = "ArchiveTruncated"
     status = 422

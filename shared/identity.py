@@ -10,6 +10,7 @@ https://learn.microsoft.com/azure/china/resources-developer-guide. Authorities: 
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,8 @@ from shared.secret import Secret
 
 if TYPE_CHECKING:
     from azure.identity import DefaultAzureCredential
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,12 +105,25 @@ def token_for_postgres(cloud: Cloud, scope: str) -> Secret:
     try:
         return Secret(own_identity(cloud).get_token(scope).token)
     except ClientAuthenticationError as exc:
+        log_refusal(exc)
         raise DatabaseAccessDenied(
             "the function has no identity that gets a token for PostgreSQL",
-            hint="give the function app a managed identity; AZURE_CLIENT_ID names a user-assigned one",
+            hint="give the function app a managed identity; AZURE_CLIENT_ID names a user-assigned one; the log has the"
+            " reason of each way that was tried",
         ) from exc
     except AzureError as exc:
         raise DatabaseUnreachable("the service that issues tokens to the function's identity did not answer") from exc
+
+
+def log_refusal(error: Exception) -> None:
+    """Log why no way to an identity led to a token, in one line.
+
+    azure-identity writes the same as a dozen lines, and is kept quiet.
+
+    Args:
+        error: what azure-identity raised.
+    """
+    _log.warning("no token for the function's identity: %s", " ".join(str(error).split()))
 
 
 @cache

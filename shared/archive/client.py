@@ -23,11 +23,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from azure.core.credentials import AzureSasCredential
-from azure.core.exceptions import HttpResponseError, ServiceResponseError
+from azure.core.exceptions import AzureError, HttpResponseError, ServiceResponseError
 from azure.core.pipeline import PipelineResponse
 from azure.core.pipeline.transport import RequestsTransport
+from azure.storage.blob import ExponentialRetry
 from azure.storage.filedatalake import DataLakeFileClient, DataLakeServiceClient
 
+from shared.archive.credential import Reader, StorageIdentity
+from shared.archive.network_fault import network_fault
 from shared.errors import ConfigurationError
 from shared.identity import CLOUDS, PUBLIC, own_identity
 from shared.model.location import ArchiveLocation, StorageHost, parse_storage_host
@@ -51,10 +54,12 @@ class ConnectionString:
     Attributes:
         host: the account that it is for; None: one of a cloud that no `adls_url` can name.
         endpoint: where the account is served, if it names a place of its own (Azurite, a private endpoint).
+        reader: what it gives a request to carry.
     """
 
     host: StorageHost | None
     endpoint: str | None
+    reader: Reader
 
 
 def read_connection_string(text: str) -> ConnectionString:
@@ -72,15 +77,26 @@ def read_connection_string(text: str) -> ConnectionString:
     """
     parts = _parts(text)
     if parts.get("USEDEVELOPMENTSTORAGE") == "true":
-        return ConnectionString(StorageHost(_DEVELOPMENT_ACCOUNT, PUBLIC), _DEVELOPMENT_ENDPOINT)
+        return ConnectionString(StorageHost(_DEVELOPMENT_ACCOUNT, PUBLIC), _DEVELOPMENT_ENDPOINT, Reader.SETTING_KEY)
     account, endpoint = parts.get("ACCOUNTNAME", "").lower(), parts.get("BLOBENDPOINT")
+    reader = _reader(parts)
     if endpoint is not None:
-        return ConnectionString(_host_of(endpoint, account), endpoint)
+        return ConnectionString(_host_of(endpoint, account), endpoint, reader)
     if not account:
         raise broken("names no account")
     suffix = parts.get("ENDPOINTSUFFIX", PUBLIC.storage_suffix).lower()
     cloud = next((cloud for cloud in CLOUDS if cloud.storage_suffix == suffix), None)
-    return ConnectionString(None if cloud is None else StorageHost(account, cloud), None)
+    return ConnectionString(None if cloud is None else StorageHost(account, cloud), None, reader)
+
+
+def _reader(parts: dict[str, str]) -> Reader:
+    """Say what the SDK takes from a connection string: `parse_connection_str` of azure-storage-blob 12.31."""
+    if "ACCOUNTKEY" in parts and "ACCOUNTNAME" in parts:
+        return Reader.SETTING_KEY
+    # The query of an endpoint is sent along.
+    if "SHAREDACCESSSIGNATURE" in parts or "?" in parts.get("BLOBENDPOINT", ""):
+        return Reader.SETTING_SAS
+    return Reader.NOBODY
 
 
 def broken(what: str) -> ConfigurationError:
@@ -205,15 +221,30 @@ def kept_client(key: Hashable, make: Callable[[], DataLakeServiceClient]) -> Dat
     return client
 
 
+class _Retries(ExponentialRetry):
+    """The SDK's retries, without those that cannot help.
+
+    A name that DNS does not know and a certificate that is not trusted are the same a few seconds later.
+    """
+
+    def increment(
+        self, settings: dict[str, Any], request: Any, response: Any = None, error: AzureError | None = None
+    ) -> bool:
+        """Count an attempt, and say whether to make another one."""
+        if error is not None and network_fault(error, "").is_final:
+            return False
+        return super().increment(settings, request, response, error)
+
+
 def _options() -> dict[str, Any]:
-    """Return the options of a client, with a transport of its own."""
+    """Return the options of a client, with a transport and retries of its own."""
     transport = RequestsTransport(
         connection_timeout=OPTIONS["connection_timeout"], read_timeout=OPTIONS["read_timeout"]
     )
     transport.open()
     for adapter in transport.session.adapters.values():
         adapter.init_poolmanager(_POOL_SIZE, _POOL_SIZE)
-    return OPTIONS | {"transport": transport}
+    return OPTIONS | {"transport": transport, "retry_policy": _Retries(**OPTIONS)}
 
 
 def forget_clients() -> None:
@@ -222,8 +253,23 @@ def forget_clients() -> None:
         _kept.clear()
 
 
+@dataclass(frozen=True)
+class ArchiveClient:
+    """The client for one file.
+
+    Attributes:
+        file: what reads it.
+        reader: what its requests carry.
+        host: who is asked: a host name, without the port.
+    """
+
+    file: DataLakeFileClient
+    reader: Reader
+    host: str
+
+
 @contextmanager
-def open_client(location: ArchiveLocation, settings: Settings) -> Iterator[DataLakeFileClient]:
+def open_client(location: ArchiveLocation, settings: Settings) -> Iterator[ArchiveClient]:
     """Make the client for one file. Nothing is sent yet.
 
     Where the URL brought a SAS, the request carries it and nothing else: no key, and no token of the identity.
@@ -241,19 +287,25 @@ def open_client(location: ArchiveLocation, settings: Settings) -> Iterator[DataL
     """
     secret = settings.adls_connection_string
     connection = read_connection_string(secret.get_secret_value()) if secret is not None else None
-    is_named = connection is not None and connection.host == location.host
+    if connection is not None and connection.host != location.host:
+        connection = None
+    endpoint = connection.endpoint if connection is not None else None
+
+    def made(service: DataLakeServiceClient, reader: Reader) -> ArchiveClient:
+        host = urlsplit(endpoint).hostname if endpoint is not None else None
+        file = service.get_file_client(location.filesystem, location.path)
+        return ArchiveClient(file, reader, host or location.host.name("blob"))
+
     if location.sas is not None:
-        endpoint = connection.endpoint if connection is not None and is_named else None
         # Not kept: it is for this file alone, and no secret of a request outlives it.
         with _client_by_sas(endpoint or location.account_url, location.sas) as service:
-            yield service.get_file_client(location.filesystem, location.path)
-        return
-    if secret is not None and is_named:
+            yield made(service, Reader.URL_SAS)
+    elif secret is not None and connection is not None:
         key = secret
         service = kept_client(("connection string", key), lambda: _client_by_connection_string(key))
+        yield made(service, connection.reader)
     else:
-        service = _client_by_identity(location)
-    yield service.get_file_client(location.filesystem, location.path)
+        yield made(_client_by_identity(location), Reader.IDENTITY)
 
 
 def _client_by_sas(endpoint: str, sas: Secret) -> DataLakeServiceClient:
@@ -273,8 +325,8 @@ def _client_by_connection_string(text: Secret) -> DataLakeServiceClient:
 
 
 def _client_by_identity(location: ArchiveLocation) -> DataLakeServiceClient:
-    credential = own_identity(location.host.cloud)
+    cloud = location.host.cloud
     return kept_client(
-        (location.account_url, credential),
-        lambda: DataLakeServiceClient(location.account_url, credential, **_options()),
+        (location.account_url, own_identity(cloud)),
+        lambda: DataLakeServiceClient(location.account_url, StorageIdentity(cloud), **_options()),
     )

@@ -1,4 +1,4 @@
-"""The archive's stored bytes, all of one version. Azure's errors become ours here. No gzip.
+"""The archive's stored bytes, all of one version. No gzip.
 
 The bytes are taken as they are stored: a blob with `Content-Encoding: gzip` would otherwise be decompressed by
 the SDK, range by range. Every range after the first asks for the ETag that the first one came with, so a file
@@ -15,28 +15,21 @@ from contextlib import contextmanager
 from itertools import islice
 
 from azure.core import MatchConditions
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    ResourceNotFoundError,
-)
-from azure.storage.filedatalake import DataLakeFileClient, StorageStreamDownloader
+from azure.storage.filedatalake import StorageStreamDownloader
 
-from shared.archive.client import RANGE_BYTES, open_client
-from shared.errors import (
-    ArchiveChanged,
-    ArchiveChecksumMismatch,
-    ArchiveError,
-    ArchiveNotFound,
-    ArchiveNotReadable,
-    StorageAccessDenied,
-    StorageUnreachable,
-)
+from shared.archive.client import RANGE_BYTES, ArchiveClient, open_client
+from shared.archive.storage_error import translated
+from shared.errors import ArchiveChecksumMismatch, ArchiveNotFound, StorageUnreachable
 from shared.model.location import ArchiveLocation
 from shared.model.progress import Progress
 from shared.process import current_join, result_of
 from shared.settings import Settings
+
+_STALE_MD5 = (
+    "the property may be stale: storage keeps it as its uploader set it, and a tool that appends to a file or writes it"
+    " anew may leave the old one; compare the file with its source, and if it is right, set the property again, or send"
+    " copy.expected_sha256, which then decides alone"
+)
 
 
 def checked(chunks: Iterable[bytes], *, sha256: str | None, md5: bytes | None) -> Iterator[bytes]:
@@ -44,41 +37,41 @@ def checked(chunks: Iterable[bytes], *, sha256: str | None, md5: bytes | None) -
 
     Args:
         chunks: the stored bytes.
-        sha256: what the caller expects, as 64 lower-case hexadecimal digits; None: nothing.
+        sha256: what the caller expects, as 64 lower-case hexadecimal digits. It decides alone: it is the stronger
+            proof, and storage never checks a Content-MD5 that it keeps.
         md5: the blob's Content-MD5, which its uploader may have set; None: it has none.
 
     Yields:
         The same bytes.
 
     Raises:
-        ArchiveChecksumMismatch: one of the two does not agree.
+        ArchiveChecksumMismatch: what decides does not agree.
     """
-    promised = []
     if sha256 is not None:
-        promised.append(("copy.expected_sha256", hashlib.sha256(), bytes.fromhex(sha256)))
-    if md5 is not None:
+        digest, expected = hashlib.sha256(), bytes.fromhex(sha256)
+        source, target, hint = "expected_sha256", "copy.expected_sha256", None
+    elif md5 is not None:
         # No security rests on it: it finds damage.
-        promised.append(("adls_url", hashlib.md5(usedforsecurity=False), md5))
+        digest, expected = hashlib.md5(usedforsecurity=False), md5
+        source, target, hint = "its Content-MD5", "adls_url", _STALE_MD5
+    else:
+        yield from chunks
+        return
     for chunk in chunks:
-        for _, digest, _ in promised:
-            digest.update(chunk)
+        digest.update(chunk)
         yield chunk
-    for target, digest, expected in promised:
-        if digest.digest() != expected:
-            what = "its Content-MD5" if target == "adls_url" else "expected_sha256"
-            raise ArchiveChecksumMismatch(
-                f"the stored file's {digest.name} is {digest.hexdigest()}, but {what} says {expected.hex()}",
-                target=target,
-            )
+    if digest.digest() != expected:
+        raise ArchiveChecksumMismatch(
+            f"the stored file's {digest.name} is {digest.hexdigest()}, but {source} says {expected.hex()}",
+            target=target,
+            hint=hint,
+        )
 
 
 # A few ranges at once hide the time that each takes to begin. 10 MiB wait at most, beside the first one, which is kept,
 # and the one that is worked on.
 _RANGES_AT_ONCE = 2
 _RANGES_AHEAD = 2
-
-_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
-_REQUEST_TIMEOUT, _PRECONDITION_FAILED, _TOO_MANY_REQUESTS, _SERVER_ERROR = 408, 412, 429, 500
 
 
 class Archive:
@@ -93,7 +86,7 @@ class Archive:
     def __init__(
         self,
         location: ArchiveLocation,
-        client: DataLakeFileClient,
+        client: ArchiveClient,
         download: StorageStreamDownloader,
         pool: ThreadPoolExecutor,
         progress: Progress,
@@ -146,8 +139,8 @@ class Archive:
 
     def _fetch(self, start: int) -> bytes:
         length = min(RANGE_BYTES, self.size - start)
-        with _translated(self._location):
-            part = self._client.download_file(
+        with translated(self._location, self._client):
+            part = self._client.file.download_file(
                 start,
                 length,
                 etag=self.etag,
@@ -182,8 +175,8 @@ def open_archive(location: ArchiveLocation, settings: Settings, progress: Progre
     progress = progress or Progress()
 
     def begin() -> StorageStreamDownloader:
-        with _translated(location):
-            return client.download_file(decompress=False, max_concurrency=1)
+        with translated(location, client):
+            return client.file.download_file(decompress=False, max_concurrency=1)
 
     with open_client(location, settings) as client:
         pool = ThreadPoolExecutor(_RANGES_AT_ONCE, thread_name_prefix="download", initializer=current_join())
@@ -193,66 +186,10 @@ def open_archive(location: ArchiveLocation, settings: Settings, progress: Progre
             # https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues
             if (download.properties.metadata or {}).get("hdi_isfolder") == "true":
                 raise ArchiveNotFound(f"{location.url} is a folder, not a file")
-            with _translated(location):
+            with translated(location, client):
                 archive = Archive(location, client, download, pool, progress)
             progress.compressed_bytes_total = archive.size
             yield archive
         finally:
             # A request that storage does not answer would hold a canceled restore up for a minute.
             pool.shutdown(wait=not progress.is_canceled, cancel_futures=True)
-
-
-@contextmanager
-def _translated(location: ArchiveLocation) -> Iterator[None]:
-    try:
-        yield
-    except AzureError as exc:
-        raise _translate(exc, location) from exc
-    except ValueError as exc:
-        # What the SDK makes of a 200 without a Content-Range: a proxy that answers in the account's place.
-        raise StorageUnreachable(f"the account {location.account} did not answer as storage does") from exc
-
-
-def _translate(error: AzureError, location: ArchiveLocation) -> ArchiveError:
-    status = error.status_code if isinstance(error, HttpResponseError) else None
-    code = _error_code(error)
-    shown = f" ({code})" if code else ""
-    if isinstance(error, ResourceNotFoundError) or status == _NOT_FOUND:
-        return _not_found(code, location)
-    if isinstance(error, ClientAuthenticationError) or status in {_UNAUTHORIZED, _FORBIDDEN}:
-        return _denied(status, shown, location)
-    if status == _PRECONDITION_FAILED:
-        return ArchiveChanged(f"{location.url} was overwritten or deleted while it was read")
-    if status is None or status in {_REQUEST_TIMEOUT, _TOO_MANY_REQUESTS} or status >= _SERVER_ERROR:
-        return StorageUnreachable(f"the account {location.account} did not answer as it should{shown}")
-    return ArchiveNotReadable(f"the account {location.account} does not hand out {location.url}{shown}")
-
-
-def _error_code(error: AzureError) -> str:
-    code = getattr(error, "error_code", None) or ""
-    # An enum where the SDK knows it, a string where it does not.
-    return str(getattr(code, "value", code))
-
-
-def _not_found(code: str, location: ArchiveLocation) -> ArchiveNotFound:
-    if code in {"ContainerNotFound", "FilesystemNotFound"}:
-        return ArchiveNotFound(
-            f"the account {location.account} has no file system {location.filesystem}",
-            hint="check the spelling of the account and the file system",
-        )
-    return ArchiveNotFound(f"there is no file {location.url}")
-
-
-def _denied(status: int | None, shown: str, location: ArchiveLocation) -> StorageAccessDenied:
-    if status is None:  # no server was asked: the credential itself gave up
-        return StorageAccessDenied(
-            "the function has no identity to read the storage account with",
-            hint="give the function app a managed identity, or set ADLS_CONNECTION_STRING for this account",
-        )
-    if location.sas is not None:
-        return StorageAccessDenied(
-            f"the account {location.account} refused the SAS in adls_url{shown}",
-            hint="make a new SAS for this file with the permission r (read): this one has expired, does not hold yet,"
-            " is for another file, permission or address, or its key was changed",
-        )
-    return StorageAccessDenied(f"the account {location.account} refused the function's identity{shown}")

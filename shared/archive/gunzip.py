@@ -13,7 +13,14 @@ from collections.abc import Generator, Iterable, Iterator
 
 from isal import isal_zlib
 
-from shared.errors import ArchiveCorrupt, ArchiveNotGzip, ArchiveTooLarge, ArchiveTruncated
+from shared.archive.signature import looks_like
+from shared.errors import (
+    ArchiveCompressedTwice,
+    ArchiveCorrupt,
+    ArchiveNotGzip,
+    ArchiveTooLarge,
+    ArchiveTruncated,
+)
 from shared.process import MIB
 
 _GZIP_WBITS = 31
@@ -26,6 +33,8 @@ _MAGIC = b"\x1f\x8b"
 _FIXED_HEADER_BYTES = 10
 _FLAGS_AT = 3
 _FHCRC, _FEXTRA, _FNAME, _FCOMMENT, _RESERVED = 0x02, 0x04, 0x08, 0x10, 0xE0
+# And the one method of compression that there is.
+_GZIP_AGAIN = _MAGIC + b"\x08"
 # FEXTRA has at most 64 KiB; a name or a comment beyond the other half is damage.
 _HEADER_BYTES_LIMIT = 128 * 1024
 
@@ -33,6 +42,8 @@ _HEADER_BYTES_LIMIT = 128 * 1024
 _FREE_BYTES = 16 * MIB
 # Headers and trailers.
 _SMALL_BYTES = 4096
+
+_EMPTY_HINT = "its writer created it and wrote nothing, or has not ended yet: wait for it, or upload the archive again"
 
 
 def refuse_stored(size: int, *, max_bytes: int) -> None:
@@ -72,14 +83,21 @@ def gunzip(
         ArchiveTooLarge: one of the limits is passed.
         ArchiveTruncated: the file ends inside a member, or is empty.
         ArchiveNotGzip: the file does not begin like gzip.
+        ArchiveCompressedTwice: what comes out begins like gzip again. No CSV does: 1F is a control character, and 8B
+            begins no character in UTF-8.
         ArchiveCorrupt: a member is damaged, or other bytes than zeros follow one.
     """
     members = _Members(block_bytes)
     stored = unpacked = 0
+    head = b""
     for piece in _pieces(chunks):
         stored += len(piece)
         for block in members.unpack(piece):
             unpacked += len(block)
+            if len(head) < len(_GZIP_AGAIN):
+                head += block[: len(_GZIP_AGAIN)]
+                if head.startswith(_GZIP_AGAIN):
+                    raise ArchiveCompressedTwice("the archive unpacks to gzip data: it was compressed twice")
             if unpacked > max_bytes:
                 raise ArchiveTooLarge(
                     f"the archive unpacks to more than the {max_bytes} bytes that CSV_MAX_BYTES allows:"
@@ -120,8 +138,10 @@ class _Members:
     def finish(self) -> None:
         if self._inflater is not None:
             raise ArchiveTruncated(f"the gzip data ends inside member {self._number}")
-        if self._head or not self._number:
+        if self._head:
             raise ArchiveTruncated(f"the gzip data ends in the header of member {self._number + 1}")
+        if not self._number:
+            raise ArchiveTruncated("the file is empty: it has 0 bytes", hint=_EMPTY_HINT)
 
     def _begin(self, data: bytes | memoryview) -> tuple[bytes, isal_zlib.Decompress | None]:
         head = self._head + bytes(data)
@@ -130,7 +150,10 @@ class _Members:
         if not _MAGIC.startswith(head[: len(_MAGIC)]):
             if self._number:
                 raise ArchiveCorrupt(f"bytes that are not gzip follow member {self._number}")
-            raise ArchiveNotGzip("the file does not begin like gzip")
+            begins = looks_like(head)
+            raise ArchiveNotGzip(
+                "the file does not begin like gzip" + (f", but like {begins}" if begins is not None else "")
+            )
         length = _header_length(head)
         if length is None:
             if len(head) > _HEADER_BYTES_LIMIT:

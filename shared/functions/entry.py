@@ -23,8 +23,10 @@ NO_CONTEXT: Any = object()
 def set_up() -> None:
     """Prepare the process. Each function folder calls it, since the host loads one after the other."""
     # The SDKs log every request and its headers at INFO. Not "azure" as a whole: `azure.functions` is the host's log.
-    for name in ("azure.core", "azure.storage", "azure.identity", "azure.data"):
+    for name in ("azure.core", "azure.storage", "azure.data"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Its warning of a missing identity has a dozen lines; `shared/identity.py` writes the same in one.
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)
     redact_logs()
     limit_heap_retention()
 

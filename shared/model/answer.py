@@ -211,6 +211,9 @@ class Facts(TypedDict, total=False):
     constraint: str
     server_detail: str
     server_context: str
+    storage_status: int
+    storage_code: str
+    storage_request_id: str
     role: str
     right: str
     request_id: str | None

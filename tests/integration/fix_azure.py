@@ -31,6 +31,7 @@ from tools.config import LOOPBACK
 FILE_BYTES = 7 * MIB
 KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="
 PATH = "db/s.t.2025-01-01.csv.gz"
+REQUEST_ID = "7d1b2f30-001e-0042-3a5c-d2a1c0000000"
 
 _NAMES = [
     *(f"*.blob.{cloud.storage_suffix}" for cloud in CLOUDS),
@@ -48,17 +49,36 @@ class Seen:
     authorization: str | None
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """What storage answers instead of a file.
+
+    Attributes:
+        status: the HTTP status.
+        code: storage's own; None: whoever answers is not storage.
+        headers: more of them.
+        properties: those that a HEAD request gets, with a 200; None: it gets the same refusal.
+    """
+
+    status: int
+    code: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str] | None = None
+
+
 @dataclass
 class Azure:
     """What is stored, and what was asked for.
 
     Attributes:
         files: stored bytes by path, as it stands in the URL without its query; the same in every account.
+        refusals: what is answered for a path instead.
         connections: `host:port` of each TCP connection, in order.
         requests: those to storage, in order.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
+    refusals: dict[str, Refusal] = field(default_factory=dict)
     connections: list[str] = field(default_factory=list)
     requests: list[Seen] = field(default_factory=list)
 
@@ -92,14 +112,29 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         seen = Seen(self.host.removesuffix(":443"), self.path, self.headers["Authorization"])
         self.server.azure.requests.append(seen)
-        data = self.server.azure.files.get(urlsplit(self.path).path)
-        if data is None:
-            self._answer(404, [("x-ms-error-code", "BlobNotFound")], b"")
+        path = urlsplit(self.path).path
+        refusal, data = self.server.azure.refusals.get(path), self.server.azure.files.get(path)
+        if refusal is None and data is None:
+            refusal = Refusal(404, "BlobNotFound")
+        if refusal is not None:
+            self._refuse(refusal)
             return
+        assert data is not None
         first, last = map(int, re.findall(r"\d+", self.headers["x-ms-range"]))
         part = data[first : last + 1]
         content_range = f"bytes {first}-{first + len(part) - 1}/{len(data)}"
         self._answer(206, [("ETag", '"0x1"'), ("Content-Range", content_range)], part)
+
+    def do_HEAD(self) -> None:
+        refusal = self.server.azure.refusals[urlsplit(self.path).path]
+        if refusal.properties is None:
+            self._refuse(refusal)
+        else:
+            self._answer(200, [("ETag", '"0x1"'), *refusal.properties.items()], b"")
+
+    def _refuse(self, refusal: Refusal) -> None:
+        code = [] if refusal.code is None else [("x-ms-error-code", refusal.code), ("x-ms-request-id", REQUEST_ID)]
+        self._answer(refusal.status, [*code, *refusal.headers.items()], b"")
 
     def do_POST(self) -> None:
         """Refuse what an authority is asked for."""

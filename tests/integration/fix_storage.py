@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import os
 import re
 import uuid
@@ -114,3 +115,10 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     service_client.forget_clients()
     yield
     service_client.forget_clients()
+
+
+@pytest.fixture
+def collected_connections() -> Iterator[None]:
+    """Collect the connections that the SDK leaves behind, so that no later test is warned of them."""
+    yield
+    gc.collect()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import gzip
 import os
 import re
@@ -37,13 +36,11 @@ PATH = "backups/weavix/silver.telemetry.2025-01-01.csv.gz"
 KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="
 
 # The SDK leaves the connection of an answer that it will retry to the garbage collector.
-pytestmark = [pytest.mark.any_server, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
-
-
-@pytest.fixture(autouse=True)
-def _collect_the_sdks_connections() -> Iterator[None]:
-    yield
-    gc.collect()
+pytestmark = [
+    pytest.mark.any_server,
+    pytest.mark.usefixtures("collected_connections"),
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
 
 
 # --- what is read --------------------------------------------------------------------------------------------

@@ -51,9 +51,27 @@ def test_the_blobs_own_content_md5_is_checked(app: App) -> None:
     blob.set_http_headers(ContentSettings(content_md5=bytearray(hashlib.md5(b"another file").digest())))
     answer = app.restore(url)
     assert (answer.status, answer.code, rows(app)) == (422, "ArchiveChecksumMismatch", 0)
+    assert "the property may be stale" in answer.body["error"]["hint"]
     right = hashlib.md5(blob.download_blob().readall()).digest()
     blob.set_http_headers(ContentSettings(content_md5=bytearray(right)))
     assert app.restore(url).status == 200
+
+
+@pytest.mark.parametrize("transfer", ["spool", "stream"])
+def test_a_right_sha256_wins_over_a_stale_content_md5(app: App, transfer: str) -> None:
+    """The property that a file had before somebody wrote it anew is still there."""
+    packed = gzip.compress(CSV)
+    url = app.stored("t", packed)
+    path = f"backups/{app.database.name}/{app.database.schema}.t.2025-01-01.csv.gz"
+    blob = app.storage.service.get_blob_client(app.storage.filesystem, path)
+    blob.set_http_headers(ContentSettings(content_md5=bytearray(hashlib.md5(b"the file before").digest())))
+    copy = {"transfer": transfer, "expected_sha256": hashlib.sha256(b"the file before").hexdigest()}
+    answer = app.restore(url, copy=copy)
+    assert (answer.code, answer.body["error"]["target"]) == ("ArchiveChecksumMismatch", "copy.expected_sha256")
+    assert "stale" not in answer.body["error"]["hint"]
+    assert rows(app) == 0
+    answer = app.restore(url, copy=copy | {"expected_sha256": hashlib.sha256(packed).hexdigest()})
+    assert (answer.status, answer.body["status"], rows(app)) == (200, "ok", 2)
 
 
 def skipping(app: App, csv: bytes, most: int, **copy: Any) -> Answer:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 
 from shared.errors import ConfigurationError, RestoreError, StorageAccessDenied
-from shared.identity import CLOUDS, Cloud
+from shared.identity import CLOUDS, Cloud, own_identity
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.integration.fix_azure import FILE_BYTES, KEY, PATH, Azure, by_key, read_lake
@@ -78,14 +79,23 @@ def test_a_token_is_asked_of_the_clouds_own_authority(
     forget_identity(monkeypatch)
 
 
-@pytest.mark.usefixtures("quick_retries")
-def test_a_function_without_an_identity_says_so(lake: Azure, managed_identity: ManagedIdentity) -> None:
+def test_a_function_without_an_identity_says_so_once(
+    lake: Azure, managed_identity: ManagedIdentity, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is tried again, and the log has one line for it, not the SDK's dozen."""
     managed_identity.is_refusing = True
+    with pytest.raises(ClientAuthenticationError):
+        own_identity(CLOUDS[0]).get_token("https://storage.azure.com/.default")
+    of_one_look = managed_identity.refusals
+    caplog.clear()
     with pytest.raises(StorageAccessDenied) as caught:
         read_lake(PUBLIC)
     assert caught.value.message == "the function has no identity to read the storage account with"
     assert lake.connections == []
-    assert managed_identity.refusals > 0
+    assert managed_identity.refusals == 2 * of_one_look > 0
+    (line,) = caplog.messages
+    assert "ManagedIdentityCredential" in line
+    assert "\n" not in line
 
 
 def test_the_sas_of_a_connection_string_is_used_for_the_account_of_its_endpoint(

@@ -96,6 +96,40 @@ def test_an_archive_that_is_not_whole_leaves_the_table_as_it_was(
     assert threads_of_ours() == []
 
 
+@pytest.mark.any_server
+@BOTH
+@pytest.mark.parametrize(
+    ("stored", "code", "message", "hint"),
+    [
+        (b"", "ArchiveTruncated", "the file is empty: it has 0 bytes", "wrote nothing"),
+        (bytes(4096), "ArchiveNotGzip", "but like zeros, as a file whose writer stopped before it wrote", "gzip"),
+        (LARGE, "ArchiveNotGzip", "but like text that is not compressed", "compress it with gzip"),
+        (b"PK\x03\x04" + bytes(100), "ArchiveNotGzip", "but like a ZIP file", "gzip"),
+        (b"PAR1" + bytes(100), "ArchiveNotGzip", "but like a Parquet file", "gzip"),
+        (b"\xff\xfe\0\0", "ArchiveNotGzip", "the file does not begin like gzip", "gzip"),
+        (gzip.compress(gzip.compress(LARGE)), "ArchiveCompressedTwice", "it was compressed twice", "unpack it once"),
+        # The seam of two members lies inside the inner header.
+        (
+            gzip.compress(gzip.compress(LARGE)[:2]) + gzip.compress(gzip.compress(LARGE)[2:]),
+            "ArchiveCompressedTwice",
+            "it was compressed twice",
+            "Content-Encoding: gzip",
+        ),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_file_that_is_no_archive_is_named_for_what_it_is(
+    app: App, transfer: str, stored: bytes, code: str, message: str, hint: str, dry_run: bool
+) -> None:
+    app.database.hypertable("t", COLUMNS)
+    answer = restore(app, app.stored("t", stored, content_encoding="gzip"), transfer, dry_run=dry_run)
+    assert (answer.status, answer.code) == (422, code)
+    error = answer.body["error"]
+    assert error["message"].endswith(message)
+    assert hint in error["hint"]
+    assert app.database.value("SELECT count(*) FROM {s}.t") == 0
+
+
 @BOTH
 @pytest.mark.parametrize(
     ("csv", "options", "rows"),
