@@ -88,11 +88,12 @@ def _fault(cause: BaseException, host: str) -> NetworkFault | None:
             return NetworkFault(f"DNS knows no host {host}", _NAME_HINT, is_final=True)
         return NetworkFault(f"DNS did not answer when it was asked for {host}", _DNS_HINT)
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return NetworkFault(
-            f"the certificate of {host} is not trusted: {cause.verify_message}", _CERTIFICATE_HINT, is_final=True
-        )
+        reason = getattr(cause, "verify_message", "no reason is known")
+        return NetworkFault(f"the certificate of {host} is not trusted: {reason}", _CERTIFICATE_HINT, is_final=True)
     if isinstance(cause, ssl.SSLError):
-        return NetworkFault(f"TLS with {host} failed: {cause.reason or type(cause).__name__}", _FILTER_HINT)
+        # Python sets it where OpenSSL named a reason.
+        reason = getattr(cause, "reason", None) or type(cause).__name__
+        return NetworkFault(f"TLS with {host} failed: {reason}", _FILTER_HINT)
     return _silence(cause, host)
 
 

@@ -135,7 +135,7 @@ def read_header(file: IO[bytes], dialect: CsvDialect, left_out: Collection[str] 
     """
     records = read_records(file, dialect, 1, limit_bytes=_MOST_HEADER_BYTES)
     if not records:
-        raise HeaderMissing("the file is empty, so it has no header line")
+        raise HeaderMissing("the CSV is empty, so it has no header line")
     names = records[0]
     if len(names) > MOST_COLUMNS:
         raise HeaderInvalid(f"the header names {len(names)} columns, and no table has more than {MOST_COLUMNS}")

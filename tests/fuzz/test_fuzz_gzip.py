@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.fix_fuzz import FUZZ, Target
 
-DAMAGE_CODES = {"ArchiveTruncated", "ArchiveNotGzip", "ArchiveCorrupt"}
+DAMAGE_CODES = {"ArchiveTruncated", "ArchiveNotGzip", "ArchiveCorrupt", "ArchiveCompressedTwice"}
 # What the CSV may be refused for, where the damage left the gzip whole.
 CSV_CODES = {"HeaderMissing", "HeaderInvalid", "UnknownColumn", "DataRejected", "EndOfDataMarker", "RowsOutsideWindow"}
 
