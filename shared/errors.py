@@ -51,7 +51,10 @@ class RestoreError(Exception):
         target: the part of the request or of the archive that is at fault.
         hint: what to do about it; None: the class's default hint.
         details: the individual faults, if there are several or if they say more than the message.
-        retry_after_seconds: how long to wait before the next try, where somebody said so.
+
+    Attributes:
+        retry_after_seconds: how long to wait before the request is sent again, if the error is one for which HTTP has
+            the header Retry-After (503, 429). Whole seconds; set where it is known better.
     """
 
     code: ClassVar[str]
@@ -61,6 +64,7 @@ class RestoreError(Exception):
     most_retries: ClassVar[int | None] = None
     default_hint: ClassVar[str | None] = None
     default_target: ClassVar[str | None] = None
+    retry_after_seconds: int = 30
 
     def __init__(
         self,
@@ -69,14 +73,12 @@ class RestoreError(Exception):
         target: str | None = None,
         hint: str | None = None,
         details: Sequence[Fault] = (),
-        retry_after_seconds: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.target = target if target is not None else self.default_target
         self.hint = hint if hint is not None else self.default_hint
         self.details = tuple(details)
-        self.retry_after_seconds = retry_after_seconds
 
 
 class ConfigurationError(RestoreError):

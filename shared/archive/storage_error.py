@@ -39,6 +39,7 @@ _PRECONDITION_FAILED, _TOO_MANY_REQUESTS, _FIRST_OF_ERRORS, _SERVER_ERROR = 412,
 
 # A proxy may send anything.
 _CODE = re.compile(r"[A-Za-z0-9]{1,80}", re.ASCII)
+_SECONDS = re.compile(r"[0-9]{1,6}", re.ASCII)
 _REQUEST_ID = re.compile(r"[0-9A-Fa-f-]{1,80}", re.ASCII)
 
 _NO_FILE_SYSTEM = frozenset({"ContainerNotFound", "FilesystemNotFound"})
@@ -176,7 +177,7 @@ def _seconds(retry_after: str | None) -> int | None:
     """Read a Retry-After: seconds, or a date (RFC 9110, 10.2.3)."""
     if retry_after is None:
         return None
-    if retry_after.isascii() and retry_after.isdecimal():
+    if _SECONDS.fullmatch(retry_after):
         return int(retry_after)
     try:
         until = parsedate_to_datetime(retry_after)
@@ -194,13 +195,12 @@ def _made(kind: type[E], answer: _Answer, message: str, *, hint: str | None = No
         "storage_request_id": answer.request_id,
     }
     known = tuple((name, fact) for name, fact in facts.items() if fact is not None)
-    return kind(
-        message,
-        target=target,
-        hint=hint,
-        details=[Fault(kind.code, message, target or kind.default_target, known)],
-        retry_after_seconds=answer.retry_after_seconds,
+    error = kind(
+        message, target=target, hint=hint, details=[Fault(kind.code, message, target or kind.default_target, known)]
     )
+    if answer.retry_after_seconds is not None:
+        error.retry_after_seconds = answer.retry_after_seconds
+    return error
 
 
 def _not_found(answer: _Answer, location: ArchiveLocation, client: ArchiveClient) -> ArchiveNotFound:

@@ -267,6 +267,7 @@ def restores(watch: Watch, pg: dict[str, Any]) -> Iterator[tuple[Any, str]]:
     yield day("u", GOOD, copy={"column_map": {"v": "x"}}), "UnknownColumn"
     yield day("u", HEADER + b"\\.\n" + bad), "EndOfDataMarker"
     yield stored("u", b"no gzip " + row), "ArchiveNotGzip"
+    yield stored("u", gzip.compress(gzip.compress(b"twice " + row))), "ArchiveCompressedTwice"
     yield stored("u", gzip.compress(bad)[:-3]), "ArchiveTruncated"
     yield stored("u", gzip.compress(bad) + row), "ArchiveCorrupt"
     yield stored("u", gzip.compress(b"\0" * 40_000_000)), "ArchiveTooLarge"

@@ -237,7 +237,7 @@ def test_storage_that_is_busy_is_named_with_its_code(azure: Azure, status: int, 
     shown = f" ({code})" if code else ""
     assert error.message == f"account.blob.core.windows.net answered HTTP {status}{shown}"
     assert len(azure.requests) == 3
-    assert error.retry_after_seconds is None
+    assert error.retry_after_seconds == RestoreError.retry_after_seconds
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -246,7 +246,7 @@ def test_how_long_storage_asks_to_wait_is_kept(azure: Azure, status: int) -> Non
     assert error.retry_after_seconds == 17
     later = datetime.now(timezone.utc) + timedelta(seconds=100)
     error = answer(azure, Refusal(status, "ServerBusy", {"Retry-After": format_datetime(later, usegmt=True)}))
-    assert 80 <= (error.retry_after_seconds or 0) <= 100
+    assert 80 <= error.retry_after_seconds <= 100
     for nonsense in ("soon", "-3", "1e3", ""):
         error = answer(azure, Refusal(status, "ServerBusy", {"Retry-After": nonsense}))
-        assert error.retry_after_seconds is None
+        assert error.retry_after_seconds == RestoreError.retry_after_seconds
