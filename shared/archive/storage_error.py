@@ -195,9 +195,8 @@ def _made(kind: type[E], answer: _Answer, message: str, *, hint: str | None = No
         "storage_request_id": answer.request_id,
     }
     known = tuple((name, fact) for name, fact in facts.items() if fact is not None)
-    error = kind(
-        message, target=target, hint=hint, details=[Fault(kind.code, message, target or kind.default_target, known)]
-    )
+    # Without a target: the error's own says where.
+    error = kind(message, target=target, hint=hint, details=[Fault(kind.code, message, info=known)])
     if answer.retry_after_seconds is not None:
         error.retry_after_seconds = answer.retry_after_seconds
     return error

@@ -109,7 +109,7 @@ def test_a_refusal_says_what_was_refused(
     assert [(fault.code, fault.target, dict(fault.info)) for fault in error.details] == [
         (
             "StorageAccessDenied",
-            target,
+            None,
             {"storage_status": status, "storage_code": code, "storage_request_id": REQUEST_ID},
         )
     ]
