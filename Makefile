@@ -4,8 +4,7 @@
 #   HOST_PORT=7071  PG_PORT=15432 (forky: 15433)  AZURITE_PORT=11000 (and the two above it)
 #   RESTORE_TEST_DSN, RESTORE_TEST_COMMUNITY_DSN, RESTORE_TEST_STORAGE: servers of your own
 #   JOBS=3              how many tests run at once
-#   ARGS                more arguments for pytest
-#   BENCH_PLAN=docs     what make bench measures; docs/performance.md has its other variables
+#   ARGS                more arguments for pytest; for make bench what it measures: docs/performance.md has them
 #   AUDIT=strict        fail where no advisory service can be reached;  UPGRADE=1: newer versions in the lock files
 PY := .work/venv/bin/python
 # Many tests wait, for a lock, a timeout or a server: one more than two cores have.
@@ -99,7 +98,7 @@ openapi: venv
 
 # It brings servers of its own, with settings of its own.
 bench: machine
-	@$(PY) -m benchmarks run
+	@$(PY) -m benchmarks $(ARGS)
 
 up: machine
 	@$(PY) -m tools.services up

@@ -1,14 +1,8 @@
-"""`make bench`: measure, and print the report.
-
-    python -m benchmarks run | report
-
-docs/performance.md lists the variables, which begin with BENCH_.
-"""
+"""`make bench`: measure, and print the report. `python -m benchmarks --help` lists the arguments."""
 
 from __future__ import annotations
 
 import os
-import sys
 
 from benchmarks.archive import Lake, open_lake
 from benchmarks.config import BENCH, BenchConfig, load_bench_config
@@ -22,23 +16,15 @@ from tools.config import ToolError, load_config, run_tool
 
 
 def main() -> None:
-    """Run one of the commands in the module's docstring.
+    """Measure what the arguments ask for, keep each race, and print the report over everything kept.
 
     Raises:
-        ToolError: the command is not known, or a way failed or left wrong data.
+        ToolError: a way failed or left wrong data.
     """
-    command = " ".join(sys.argv[1:]) or "run"
-    if command == "run":
-        measure()
-    elif command == "report":
-        write_report(load())
-    else:
-        raise ToolError("the commands are run and report")
-
-
-def measure() -> None:
-    """Measure what the variables ask for, keep each race, and print the report over everything kept."""
     config = load_bench_config()
+    if config.prints_only:
+        write_report(load())
+        return
     failures: list[str] = []
     results: list[Result] = []
     with open_lake(load_config(), os.environ) as lake:
@@ -46,8 +32,8 @@ def measure() -> None:
             if not config.steps_on(name):
                 print(f"-- the plan has nothing for the server {name}", flush=True)
                 continue
-            with running_server(config, name) as server, bench_database(server) as bench:
-                print(f"-- {bench.facts.title}", flush=True)
+            with running_server(name) as server, bench_database(server) as bench:
+                print(f"-- {bench.title}", flush=True)
                 results += _on_server(config, server, bench, lake, failures)
     write_report(load() if config.is_kept else results)
     if failures:
@@ -56,16 +42,15 @@ def measure() -> None:
 
 def _on_server(config: BenchConfig, server: Server, bench: Bench, lake: Lake, failures: list[str]) -> list[Result]:
     results: list[Result] = []
-    host_port = load_config().host_port
     for step in config.steps_on(server.name):
         for rows in step.sizes:
-            for case in step.cases_on(bench.facts.edition):
-                ways = step.ways_of(case, rows)
+            day = make_day(BENCH, rows)
+            lake.upload(day)
+            for case in step.cases_on(is_community=bench.is_community):
+                ways = step.ways_of(case)
                 if not ways:
                     continue
-                day = make_day(BENCH, rows)
-                lake.upload(day)
-                race = Race(server, bench, lake, case, day, config.root, host_port, failures)
+                race = Race(server, bench, lake, case, day, config.root, failures)
                 if not results:
                     # The server's first load creates files that the later ones reuse. It does not count.
                     race.run(ways[:1], 1)

@@ -11,8 +11,9 @@ from azure.storage.blob import BlobServiceClient
 
 from benchmarks.day import DAY, Day
 from benchmarks.table import DATABASE
-from tools.azurite import ACCOUNT, Azurite, connection_string
+from tools.azurite import Azurite, connection_string
 from tools.config import Config
+from tools.sample_target import adls_url, upload
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,11 @@ class Lake:
 
     def url(self, day: Day) -> str:
         """Return the `adls_url` of a day."""
-        named = dict(part.split("=", 1) for part in self.storage.split(";") if "=" in part)
-        account = named.get("AccountName", ACCOUNT)
-        return f"abfss://{self.filesystem}@{account}.dfs.core.windows.net/{self.path(day)}"
+        return adls_url(self.storage, self.path(day), self.filesystem)
 
     def upload(self, day: Day) -> None:
-        """Upload a day unless the account has it."""
-        with BlobServiceClient.from_connection_string(self.storage) as service:
-            blob = service.get_blob_client(self.filesystem, self.path(day))
-            if not blob.exists():
-                with day.path.open("rb") as stored:
-                    blob.upload_blob(stored)
+        """Upload a day."""
+        upload(self.storage, day.path, self.path(day), self.filesystem)
 
 
 @contextmanager
@@ -53,7 +48,6 @@ def open_lake(config: Config, environ: Mapping[str, str]) -> Iterator[Lake]:
             azurite.start()
             storage = connection_string(config.azurite_port)
         service = stack.enter_context(BlobServiceClient.from_connection_string(storage))
-        filesystem = f"bench-{uuid.uuid4().hex[:12]}"
-        service.create_container(filesystem)
-        stack.callback(service.delete_container, filesystem)
-        yield Lake(storage, filesystem)
+        container = service.create_container(f"bench-{uuid.uuid4().hex[:12]}")
+        stack.callback(container.delete_container)
+        yield Lake(storage, container.container_name)

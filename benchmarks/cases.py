@@ -11,18 +11,8 @@ from typing import Any, Literal
 
 from psycopg2 import sql
 
-# What the target holds before the day is loaded.
-State = Literal["empty", "other rows", "the day"]
-# What loads the day: the function, psql, the user's old recipe, timescaledb-parallel-copy.
-Program = Literal["function", "psql", "recipe", "parallel-copy"]
-
 TARGET = ("silver", "telemetry")
 PLAIN = ("silver", "plain")
-
-_COPY = r"\copy silver.telemetry FROM pstdin WITH (FORMAT csv, HEADER)"
-_COMPRESS = "SELECT compress_chunk(c, if_not_compressed => true) FROM show_chunks('silver.telemetry') c"
-# The fastest way to remove a day, and still in one transaction with the COPY.
-_DROP = "SELECT drop_chunks('silver.telemetry', older_than => 'infinity'::timestamptz)"
 
 
 @dataclass(frozen=True)
@@ -32,22 +22,19 @@ class Way:
     Attributes:
         name: stable key, unique in its case.
         title: for a person.
-        program: what loads the day.
+        program: what loads the day: this function; psql; psql, which builds the indexes of `silver.plain` at the end;
+            the user's old recipe; timescaledb-parallel-copy.
         request: what the request says besides the archive and the server.
         script: commands for psql, one transaction; its standard input is the CSV.
-        builds_indexes: whether the script ends by building the table's indexes on `silver.plain`.
         workers: connections of timescaledb-parallel-copy.
-        most_rows: larger days are not run this way; it would take too long.
     """
 
     name: str
     title: str
-    program: Program
+    program: Literal["function", "psql", "floor", "recipe", "parallel-copy"]
     request: Mapping[str, Any] = field(default_factory=dict)
     script: tuple[str, ...] = ()
-    builds_indexes: bool = False
     workers: int = 0
-    most_rows: int = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -62,26 +49,36 @@ class Case:
         state: what the target holds before.
         is_compressed: the hypertable has a columnstore, what it holds before is compressed, and the day must end
             compressed. Community edition only.
-        most_rows: larger days are not run.
     """
 
     name: str
     title: str
     indexes: tuple[sql.SQL, ...]
     ways: tuple[Way, ...]
-    state: State = "empty"
+    state: Literal["empty", "other rows", "the day"] = "empty"
     is_compressed: bool = False
-    most_rows: int = 3_000_000
 
 
-def _function(name: str, title: str, *requests: Mapping[str, Any], most_rows: int = 10_000_000) -> Way:
+def _function(name: str, title: str, *requests: Mapping[str, Any]) -> Way:
     request = {field: value for part in requests for field, value in part.items()}
-    return Way(name, f"this project, {title}", "function", request, most_rows=most_rows)
+    return Way(name, f"this project, {title}", "function", request)
+
+
+def _psql(title: str, *script: str) -> Way:
+    return Way("psql", title, "psql", script=script)
 
 
 def _parallel(workers: int) -> Way:
     title = f"timescaledb-parallel-copy, {workers} worker{'s' if workers > 1 else ''} (not atomic)"
-    return Way(f"parallel-{workers}", title, "parallel-copy", workers=workers, most_rows=3_000_000)
+    return Way(f"parallel-{workers}", title, "parallel-copy", workers=workers)
+
+
+def _copy(**fields: str) -> dict[str, Any]:
+    return {"copy": fields}
+
+
+def _timescaledb(**fields: bool | str) -> dict[str, Any]:
+    return {"timescaledb": fields}
 
 
 _TIME = sql.SQL("CREATE INDEX ON {table} (time DESC)")
@@ -94,49 +91,29 @@ _FIVE = (
     sql.SQL("CREATE INDEX ON {table} (message, time DESC)"),
 )
 
+_COPY = r"\copy silver.telemetry FROM pstdin WITH (FORMAT csv, HEADER)"
+_COMPRESS = "SELECT compress_chunk(c, if_not_compressed => true) FROM show_chunks('silver.telemetry') c"
+# The fastest way to remove a day, and still in one transaction with the COPY.
+_DROP = "SELECT drop_chunks('silver.telemetry', older_than => 'infinity'::timestamptz)"
+_STAGING = (
+    "CREATE UNLOGGED TABLE silver.staging (LIKE silver.telemetry)",
+    r"\copy silver.staging FROM pstdin WITH (FORMAT csv, HEADER)",
+    "INSERT INTO silver.telemetry SELECT * FROM silver.staging ON CONFLICT DO NOTHING",
+    "DROP TABLE silver.staging",
+)
+_TO_PLAIN = (r"\copy silver.plain FROM pstdin WITH (FORMAT csv, HEADER)",)
+
 _BY_PSQL = r"zcat | psql \copy"
-_PSQL = Way("psql", _BY_PSQL, "psql", script=(_COPY,))
-_FLOOR = Way(
-    "floor",
-    "floor: COPY into a plain table, then its indexes",
-    "psql",
-    script=(r"\copy silver.plain FROM pstdin WITH (FORMAT csv, HEADER)",),
-    builds_indexes=True,
-)
-_PSQL_STAGING = Way(
-    "psql-staging",
-    "unlogged staging + INSERT by psql",
-    "psql",
-    script=(
-        "CREATE UNLOGGED TABLE silver.staging (LIKE silver.telemetry)",
-        r"\copy silver.staging FROM pstdin WITH (FORMAT csv, HEADER)",
-        "INSERT INTO silver.telemetry SELECT * FROM silver.staging ON CONFLICT DO NOTHING",
-        "DROP TABLE silver.staging",
-    ),
-    most_rows=3_000_000,
-)
-_RECIPE = Way("recipe", "the old recipe: two temporary files, staging INCLUDING ALL", "recipe", most_rows=3_000_000)
-_PSQL_REPLACE = Way("psql", f"drop_chunks, {_BY_PSQL}", "psql", script=(_DROP, _COPY))
-_PSQL_COMPRESS = Way("psql", f"{_BY_PSQL} + compress_chunk", "psql", script=(_COPY, _COMPRESS))
-_PSQL_RECOMPRESS = Way("psql", f"drop_chunks, {_BY_PSQL} + compress_chunk", "psql", script=(_DROP, _COPY, _COMPRESS))
+_PSQL = _psql(_BY_PSQL, _COPY)
+_FLOOR = Way("floor", "floor: COPY into a plain table, then its indexes", "floor", script=_TO_PLAIN)
+_RECIPE = Way("recipe", "the old recipe: two temporary files, staging INCLUDING ALL", "recipe")
+_PSQL_STAGING = Way("psql-staging", "unlogged staging + INSERT by psql", "psql", {}, _STAGING)
 
-
-def _copy(**fields: str) -> dict[str, Any]:
-    return {"copy": fields}
-
-
-def _decompress(*, window: bool | str) -> dict[str, Any]:
-    return {"timescaledb": {"decompress_window": window}}
-
-
-_TEXT, _BINARY = _copy(format="text"), _copy(format="binary")
 _STREAM_TEXT, _STREAM_BINARY = _copy(transfer="stream", format="text"), _copy(transfer="stream", format="binary")
-_SPOOL_TEXT, _SPOOL_BINARY = _copy(transfer="spool", format="text"), _copy(transfer="spool", format="binary")
-_KEEP_INDEXES = _copy(indexes="keep", format="text")
 _STAGED = {"destination": {"mode": "staging"}}
 _REPLACED = {"destination": {"on_existing": "replace"}}
 _APPENDED = {"destination": {"on_existing": "append"}}
-_COMPRESSED = {"timescaledb": {"compress_new_chunks": True}}
+_COMPRESSED = _timescaledb(compress_new_chunks=True)
 
 
 def _as_it_comes_text_and_binary(title: str, *requests: Mapping[str, Any]) -> tuple[Way, ...]:
@@ -157,14 +134,13 @@ CASES = (
         _KEY,
         (
             *_ESSENTIAL,
-            _function("spool", "spool, text", _SPOOL_TEXT),
-            _function("spool-binary", "spool, binary", _SPOOL_BINARY),
-            _function("keep", "text, indexes kept", _KEEP_INDEXES, most_rows=3_000_000),
-            _function("staging", "staging", _STAGED, most_rows=3_000_000),
-            _function("staging-text", "staging, text", _STAGED, _TEXT, most_rows=3_000_000),
+            _function("spool", "spool, text", _copy(transfer="spool", format="text")),
+            _function("spool-binary", "spool, binary", _copy(transfer="spool", format="binary")),
+            _function("keep", "text, indexes kept", _copy(indexes="keep", format="text")),
+            _function("staging", "staging", _STAGED),
+            _function("staging-text", "staging, text", _STAGED, _copy(format="text")),
             *(_PSQL_STAGING, _RECIPE, _parallel(1), _parallel(2), _parallel(4)),
         ),
-        most_rows=10_000_000,
     ),
     Case("unique", "a fresh day, unique index + time index (no constraint)", _UNIQUE, _ESSENTIAL),
     Case("five", "a fresh day, five indexes", _FIVE, (*_ESSENTIAL, _parallel(2))),
@@ -180,7 +156,7 @@ CASES = (
         "replace",
         "a day that is replaced, primary key + time index",
         _KEY,
-        (_PSQL_REPLACE, *_as_it_comes_text_and_binary("replace", _REPLACED)),
+        (_psql(f"drop_chunks, {_BY_PSQL}", _DROP, _COPY), *_as_it_comes_text_and_binary("replace", _REPLACED)),
         "the day",
     ),
     Case(
@@ -188,10 +164,10 @@ CASES = (
         "a fresh day that ends compressed, primary key + time index",
         _KEY,
         (
-            _PSQL_COMPRESS,
+            _psql(f"{_BY_PSQL} + compress_chunk", _COPY, _COMPRESS),
             _function("default", "as it comes", _COMPRESSED),
-            _function("text", "text", _COMPRESSED, _TEXT),
-            _function("binary", "binary", _COMPRESSED, _BINARY),
+            _function("text", "text", _COMPRESSED, _copy(format="text")),
+            _function("binary", "binary", _COMPRESSED, _copy(format="binary")),
         ),
         is_compressed=True,
     ),
@@ -200,11 +176,11 @@ CASES = (
         "a chunk that holds compressed rows, and ends compressed",
         _KEY,
         (
-            _PSQL_COMPRESS,
+            _psql(f"{_BY_PSQL} + compress_chunk", _COPY, _COMPRESS),
             _function("default", "append, as it comes", _APPENDED),
-            _function("decompress", "append, decompressed first", _APPENDED, _decompress(window=True)),
-            _function("auto", "append, decompress_window auto", _APPENDED, _decompress(window="auto")),
-            _function("beside", "append, not decompressed", _APPENDED, _decompress(window=False)),
+            _function("decompress", "append, decompressed first", _APPENDED, _timescaledb(decompress_window=True)),
+            _function("auto", "append, decompress_window auto", _APPENDED, _timescaledb(decompress_window="auto")),
+            _function("beside", "append, not decompressed", _APPENDED, _timescaledb(decompress_window=False)),
         ),
         "other rows",
         is_compressed=True,
@@ -213,7 +189,10 @@ CASES = (
         "compressed-replace",
         "a compressed day that is replaced, and ends compressed",
         _KEY,
-        (_PSQL_RECOMPRESS, _function("default", "replace", _REPLACED)),
+        (
+            _psql(f"drop_chunks, {_BY_PSQL} + compress_chunk", _DROP, _COPY, _COMPRESS),
+            _function("default", "replace", _REPLACED),
+        ),
         "the day",
         is_compressed=True,
     ),

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
+
+from tools.sample_day import new_archive
 
 DAY = "2025-01-01"
 COLUMNS = ("time", "device_id", "counter", "temperature", "humidity", "pressure", "status", "message")
 DEVICES = 1000
 
 _DAY_MICROSECONDS = 86_400_000_000
-_LINES_A_WRITE = 20_000
 # An odd step visits every device before it comes back to one.
 _DEVICE_STEP = 617
 # Knuth's MMIX generator; its high bits are good enough for figures that only must not compress too well.
@@ -35,25 +34,20 @@ class Day:
     Attributes:
         path: the gzipped CSV file, with a header.
         rows: number of rows.
-        csv_bytes: size of the CSV.
-        gzip_bytes: size of the file.
         counters: the sum of the column `counter`.
         millidegrees: the sum of the column `temperature`, times 1000.
     """
 
     path: Path
     rows: int
-    csv_bytes: int
-    gzip_bytes: int
     counters: int
     millidegrees: int
 
 
 def make_day(folder: Path, rows: int) -> Day:
     """Return the day with this many rows; write it if it is missing. It is the same bytes every time."""
-    path, facts = folder / f"day-{rows}.csv.gz", folder / f"day-{rows}.json"
+    path, facts = folder / f"day-{rows}.csv.gz", folder / f"day-{rows}-sums.json"
     if not facts.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         facts.write_text(json.dumps(asdict(_write(path, rows)) | {"path": path.name}))
     return Day(**json.loads(facts.read_text()) | {"path": path})
 
@@ -84,19 +78,10 @@ def lines(rows: int) -> Iterator[tuple[str, int, int]]:
 
 
 def _write(path: Path, rows: int) -> Day:
-    partial = path.with_suffix(".partial")
     counters = millidegrees = 0
-    made = lines(rows)
-    with (
-        partial.open("wb") as stored,
-        # Neither the time nor the file's name goes into the gzip header.
-        gzip.GzipFile(filename="", fileobj=stored, mode="wb", compresslevel=6, mtime=0) as packed,
-    ):
-        packed.write((",".join(COLUMNS) + "\n").encode())
-        while block := list(islice(made, _LINES_A_WRITE)):
-            packed.write("".join(line for line, _, _ in block).encode())
-            counters += sum(counter for _, counter, _ in block)
-            millidegrees += sum(temperature for _, _, temperature in block)
-        csv_bytes = packed.tell()
-    partial.replace(path)
-    return Day(path, rows, csv_bytes, path.stat().st_size, counters, millidegrees)
+    with new_archive(path) as text:
+        text.write(",".join(COLUMNS) + "\n")
+        for line, counter, temperature in lines(rows):
+            text.write(line)
+            counters, millidegrees = counters + counter, millidegrees + temperature
+    return Day(path, rows, counters, millidegrees)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,12 +16,12 @@ from psycopg2.extensions import parse_dsn
 
 from benchmarks.archive import Lake
 from benchmarks.cases import Way
-from benchmarks.config import free_port, own_folder
+from benchmarks.config import own_folder
 from benchmarks.day import Day
 from tools.config import LOGS, LOOPBACK, REPOSITORY, ToolError
-from tools.process import wait_until
+from tools.host_process import HostProcess
+from tools.local_server import free_port
 
-_OK = ("ok", "ok_with_warnings")
 _HOUR_SECONDS = 3600
 
 
@@ -42,70 +41,41 @@ class Host:
         """
         with closing(http.client.HTTPConnection(LOOPBACK, self.port, timeout=_HOUR_SECONDS)) as connection:
             connection.request("POST", "/api/restore", body, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            said = response.read()
-        try:
-            answer = json.loads(said)
-        except ValueError as exc:
-            raise ToolError(f"{way.name}: the function answered {response.status} without JSON") from exc
-        if answer.get("status") not in _OK:
-            raise ToolError(f"{way.name}: the function answered {json.dumps(answer)}")
-        return dict(answer)
+            answer = connection.getresponse().read().decode()
+        found: dict[str, Any] = json.loads(answer) if answer.startswith("{") else {}
+        if found.get("status") not in ("ok", "ok_with_warnings"):
+            raise ToolError(f"{way.name}: the function answered {answer}")
+        return found
 
 
 def request_body(way: Way, lake: Lake, day: Day, dsn: str) -> bytes:
     """Return the request of a way."""
-    server: dict[str, Any] = parse_dsn(dsn)
-    parts = {name: server[name] for name in ("host", "user", "password", "sslmode") if name in server}
+    known: dict[str, Any] = {"port": 5432} | parse_dsn(dsn)
     # `prefer` is what psql would choose, so that both talk to the server in the same way.
-    facts = {"port": int(server.get("port", 5432)), "database": server["dbname"]}
-    body: dict[str, Any] = {"adls_url": lake.url(day), "pg": {"sslmode": "prefer"} | parts | facts}
-    return json.dumps(body | dict(way.request)).encode()
+    server = {"sslmode": "prefer", "database": known.pop("dbname")} | known | {"port": int(known["port"])}
+    return json.dumps({"adls_url": lake.url(day), "pg": server, **way.request}).encode()
 
 
 @contextmanager
-def running_function(root: Path, way: Way, lake: Lake, first_port: int) -> Iterator[Host]:
-    """Run the function app of a folder in a fresh process, on the first free port.
+def running_function(root: Path, way: Way, lake: Lake) -> Iterator[Host]:
+    """Run the function app of a folder in a fresh process.
 
     Raises:
         ToolError: it ended, or did not answer within 60 s.
     """
-    port = free_port(first_port)
-    log = LOGS / f"bench-host-{way.name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "tools.host", "--root", str(root), "--port", str(port)]
-    with own_folder() as folder, log.open("wb") as output:
-        environ = _environment(lake, folder)
-        host = subprocess.Popen(command, cwd=REPOSITORY, env=environ, stdout=output, stderr=subprocess.STDOUT)
+    server = HostProcess(free_port())
+    with own_folder() as folder:
+        # The caller's PG*, ADLS_* and limits would make it another function.
+        environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        environ |= {"LC_ALL": "C.UTF-8", "PYTHONPATH": str(REPOSITORY), "NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK}
+        environ |= {"ADLS_CONNECTION_STRING": lake.storage, "TMPDIR": folder}
+        pid = server.run(
+            [sys.executable, "-m", "tools.host", "--root", str(root), "--port", str(server.port)],
+            seconds=60,
+            log=LOGS / f"bench-host-{way.name}.log",
+            environ=environ,
+        )
         try:
-            answers = wait_until(lambda: host.poll() is not None or _answers(port), 60)
-            if host.poll() is not None or not answers:
-                raise ToolError(f"the function host ended or did not answer within 60 s, see {log}")
-            yield Host(host.pid, port, Path(folder))
+            yield Host(pid, server.port, Path(folder))
         finally:
-            host.terminate()
-            host.wait(timeout=60)
-
-
-def _environment(lake: Lake, folder: str) -> dict[str, str]:
-    # The caller's PG*, ADLS_* and limits would make it another function.
-    return {
-        "PATH": os.environ["PATH"],
-        "LC_ALL": "C.UTF-8",
-        "HOME": os.environ.get("HOME", "/"),
-        "ADLS_CONNECTION_STRING": lake.storage,
-        "TMPDIR": folder,
-        "PYTHONPATH": str(REPOSITORY),
-        "NO_PROXY": LOOPBACK,
-        "no_proxy": LOOPBACK,
-    }
-
-
-def _answers(port: int) -> bool:
-    with closing(http.client.HTTPConnection(LOOPBACK, port, timeout=5)) as connection:
-        try:
-            connection.request("GET", "/api/restore")
-            # GET is no method of this route.
-            return connection.getresponse().status == http.HTTPStatus.NOT_FOUND
-        except (OSError, http.client.HTTPException):
-            return False
+            server.stop()

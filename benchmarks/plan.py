@@ -21,15 +21,14 @@ class Step:
     ways: tuple[str, ...] = ()
     servers: tuple[str, ...] = ()
 
-    def cases_on(self, edition: str) -> list[Case]:
+    def cases_on(self, *, is_community: bool) -> list[Case]:
         """Return the cases that an edition can run."""
         named = [case for case in CASES if not self.cases or case.name in self.cases]
-        return [case for case in named if edition == "community" or not case.is_compressed]
+        return [case for case in named if is_community or not case.is_compressed]
 
-    def ways_of(self, case: Case, rows: int) -> list[Way]:
-        """Return the ways of a case that a day of this size is not too large for."""
-        named = [way for way in case.ways if not self.ways or way.name in self.ways]
-        return [way for way in named if rows <= min(way.most_rows, case.most_rows)]
+    def ways_of(self, case: Case) -> list[Way]:
+        """Return the chosen ways of a case."""
+        return [way for way in case.ways if not self.ways or way.name in self.ways]
 
 
 _ESSENTIAL = ("psql", "floor", "default", "stream", "binary")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import vl_convert
 
 from benchmarks.cases import CASES
 from benchmarks.plan import MILLION
-from benchmarks.results import Result, Series, of_case, spread
-from benchmarks.targets import MIB
+from benchmarks.results import Result, of_case, spread
+from shared.process import MIB
 
-# Okabe and Ito's colours, which people with colour blindness can tell apart, and a ninth. All show on white, and the
-# chart has a white background, so a dark page changes nothing.
+# Fewer lines show more. Okabe and Ito's colours, which people with colour blindness can tell apart, and two more.
 _COLOURS = {
     "psql": "#000000",
     "floor": "#E69F00",
@@ -25,76 +24,58 @@ _COLOURS = {
     "recipe": "#7A7A7A",
     "parallel-2": "#882255",
 }
-# Lines may lie on each other: where the upper one is dashed, both show.
-_DASHES = ([1, 0], [8, 4], [3, 3])
-_TICKS = [step * 10.0**power for power in range(-3, 4) for step in (1, 2, 5)]
-_WIDTH, _HEIGHT = 290, 220
+# Zero has a place on the scale of memory and disk. The seconds of ways show best by their ratios.
+_PANELS: dict[str, dict[str, Any]] = {
+    "seconds (logarithmic)": {"type": "log", "nice": False, "padding": 14},
+    "peak memory of the process, MiB": {"type": "linear"},
+    "peak temporary disk, MiB": {"type": "linear"},
+}
 
 
 def draw(results: Sequence[Result]) -> str:
-    """Return the chart: a row of three panels for each server, of the first case's ways; empty without figures."""
-    found = of_case(results, CASES[0].name)
-    used = [name for name in _COLOURS if any(result.timed(name) for each in found for result in each)]
-    if not used:
+    """Return the chart: a row of panels for each server, of the first case's ways; empty without figures."""
+    points = [point for found in of_case(results, CASES[0].name) for result in found for point in _points(result)]
+    if not points:
         return ""
-    titles = {way.name: way.title for way in CASES[0].ways}
-    names = [titles[name] for name in used]
-    dashes = [_DASHES[number % len(_DASHES)] for number in range(len(used))]
-    legend = {"title": None, "orient": "top", "columns": 2, "columnPadding": 40, "labelLimit": 0}
-    legend |= {"symbolSize": 900, "symbolType": "stroke"}
-    styles = {
-        channel: {"field": "way", "type": "nominal", "legend": legend, "scale": {"domain": names, "range": values}}
-        for channel, values in {"color": [_COLOURS[name] for name in used], "strokeDash": dashes}.items()
-    }
-    panels: dict[str, tuple[str, Callable[[Series], float | None]]] = {
-        "seconds": ("log", lambda series: spread(series.seconds).middle),
-        "peak memory of the process, MiB": ("linear", lambda series: _mib(series, "memory_bytes")),
-        "peak temporary disk, MiB": ("linear", lambda series: _mib(series, "disk_bytes")),
-    }
-    rows = []
-    for each in found:
-        shown = []
-        for title, (scale, value) in panels.items():
-            points = [
-                {"rows": result.rows / MILLION, "value": seen, "way": titles[name]}
-                for name in used
-                for result in each
-                if (series := result.timed(name)) is not None and (seen := value(series)) is not None
-            ]
-            if points:
-                shown.append(_panel(title, scale, points, styles))
-        rows.append({"title": {"text": each[0].title, "anchor": "start", "fontSize": 13}, "hconcat": shown})
-    # Without ARIA labels, which would be a fifth of the file.
-    config = {"font": "sans-serif", "aria": False, "axis": {"ticks": False, "labelPadding": 5, "titlePadding": 8}}
-    return vl_convert.vegalite_to_svg({"background": "white", "vconcat": rows, "config": config})
-
-
-def _mib(series: Series, name: str) -> float | None:
-    value = series.most(name)
-    return None if value is None else value / MIB
-
-
-def _panel(title: str, scale: str, points: Sequence[dict[str, Any]], styles: dict[str, Any]) -> dict[str, Any]:
-    sizes = sorted({point["rows"] for point in points})
-    # A range of zeros would have no height.
-    heights: dict[str, Any] = {"type": "linear", "domain": [0, 1.1 * max(1, *(point["value"] for point in points))]}
-    ticks: dict[str, Any] = {"title": title, "tickCount": 6}
-    if scale == "log":
-        heights = {"type": "log", "nice": False, "padding": 14}
-        ticks = {"title": f"{title} (logarithmic)", "format": "~g", "values": _TICKS}
-    return {
-        "width": _WIDTH,
-        "height": _HEIGHT,
-        "data": {"values": points},
-        "mark": {"type": "line", "point": {"size": 30}, "strokeWidth": 2},
-        "encoding": {
-            "x": {
-                "field": "rows",
-                "type": "quantitative",
-                "scale": {"type": "log", "nice": False, "padding": 14},
-                "axis": {"title": "million rows", "values": sizes, "format": "~g", "grid": False},
+    used = [way for way in CASES[0].ways if any(point["way"] == way.title for point in points)]
+    legend = {"title": None, "orient": "top", "columns": 2, "labelLimit": 0}
+    scale = {"domain": [way.title for way in used], "range": [_COLOURS[way.name] for way in used]}
+    sizes: dict[str, Any] = {"field": "rows", "type": "quantitative", "title": "million rows"}
+    sizes |= {"scale": {"type": "log", "nice": False, "padding": 14}}
+    sizes |= {"axis": {"values": sorted({point["rows"] for point in points}), "format": "~g", "grid": False}}
+    panels = [
+        {
+            "facet": {"row": {"field": "server", "title": None, "header": {"labels": title == next(iter(_PANELS))}}},
+            "resolve": {"scale": {"y": "independent"}},
+            "spec": {
+                "transform": [{"filter": {"field": "panel", "equal": title}}],
+                "width": 290,
+                "height": 220,
+                "mark": {"type": "line", "point": True},
+                "encoding": {
+                    "x": sizes,
+                    "y": {"field": "value", "type": "quantitative", "title": title, "scale": heights},
+                    "color": {"field": "way", "type": "nominal", "legend": legend, "scale": scale},
+                },
             },
-            "y": {"field": "value", "type": "quantitative", "scale": heights, "axis": ticks},
-            **styles,
-        },
-    }
+        }
+        for title, heights in _PANELS.items()
+    ]
+    # Without ARIA labels, which would be a fifth of the file.
+    look = {"background": "white", "config": {"font": "sans-serif", "aria": False}}
+    return vl_convert.vegalite_to_svg({"data": {"values": points}, "hconcat": panels, **look})
+
+
+def _points(result: Result) -> list[dict[str, Any]]:
+    points = []
+    for way in CASES[0].ways:
+        series = result.timed(way.name)
+        if series is not None and way.name in _COLOURS:
+            values = (spread(series.seconds).middle, series.most("memory_bytes"), series.most("disk_bytes"))
+            common = {"server": result.title, "way": way.title, "rows": result.rows / MILLION}
+            points += [
+                common | {"panel": panel, "value": value if scale["type"] == "log" else value / MIB}
+                for (panel, scale), value in zip(_PANELS.items(), values, strict=True)
+                if value is not None
+            ]
+    return points

@@ -11,45 +11,29 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from tools.process import children, command_line
 
 _TICK_SECONDS = 0.02
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
-
-@dataclass(frozen=True)
-class Observed:
-    """What was seen of one run. None is what could not be seen.
-
-    Attributes:
-        memory_bytes: the process's VmHWM, the most memory it has ever had.
-        disk_bytes: the most that its temporary folder held at once, unlinked files included.
-        server_seconds: CPU seconds of all backends of the database, parallel workers included; a busy machine does not
-            change it.
-        process_seconds: CPU seconds of the process.
-        copy_seconds: how long a backend was in a COPY, summed over the backends.
-        backend_busy: share of that time in which the backend had a core.
-        backend_ready: share in which it wanted a core and another program had it: the noise of the machine.
-        backend_idle: share in which it wanted none: it waited for its client or for the disk.
-        process_busy: cores that the process used during the COPY.
-        copy_waited: seconds that COPY waited for its next block, as the function's answer says.
-    """
-
-    memory_bytes: int | None = None
-    disk_bytes: int | None = None
-    server_seconds: float | None = None
-    process_seconds: float | None = None
-    copy_seconds: float | None = None
-    backend_busy: float | None = None
-    backend_ready: float | None = None
-    backend_idle: float | None = None
-    process_busy: float | None = None
-    copy_waited: float | None = None
+# What may be seen of a run.
+Fact: TypeAlias = Literal[
+    "memory_bytes",  # the process's VmHWM, the most memory it has ever had
+    "disk_bytes",  # the most that its temporary folder held at once, unlinked files included
+    "process_seconds",  # CPU seconds of the process
+    "process_busy",  # cores that the process used during the COPY
+    "server_seconds",  # CPU seconds of all backends and their workers; a busy machine does not change it
+    "copy_seconds",  # how long a backend was in a COPY, summed over the backends
+    "backend_busy",  # share of that time in which the backend had a core
+    "backend_ready",  # share in which it wanted a core and another program had it: the noise of the machine
+    "backend_idle",  # share in which it wanted none: it waited for its client or for the disk
+    "copy_waited",  # seconds that COPY waited for its next block, as the function's answer says
+]
 
 
 class _Backends:
@@ -65,14 +49,7 @@ class _Backends:
         self._spent: dict[int, int] = {}
         self._copying: dict[int, tuple[float, int, int]] = {}
         self._has_looked = False
-        self.copy_seconds = self.copy_busy = self.copy_ready = 0.0
-
-    @property
-    def seconds(self) -> float | None:
-        """CPU seconds of all of them since the first look, or None where they cannot be seen."""
-        if self._server_pid is None:
-            return None
-        return sum(spent - self._first[pid] for pid, spent in self._spent.items()) / 1e9
+        self.copy_seconds = self._busy = self._ready = 0.0
 
     def look(self, now: float) -> bool:
         """Add what happened since the last look, and say whether a backend is in a COPY."""
@@ -89,10 +66,23 @@ class _Backends:
                 copying[pid] = (now, *scheduled)
                 then, busy, ready = self._copying.get(pid, copying[pid])
                 self.copy_seconds += now - then
-                self.copy_busy += (scheduled[0] - busy) / 1e9
-                self.copy_ready += (scheduled[1] - ready) / 1e9
+                self._busy += (scheduled[0] - busy) / 1e9
+                self._ready += (scheduled[1] - ready) / 1e9
         self._copying, self._has_looked = copying, True
         return bool(copying)
+
+    def seen(self) -> dict[Fact, float]:
+        """Return what is known of them."""
+        if self._server_pid is None:
+            return {}
+        seen: dict[Fact, float] = {
+            "server_seconds": sum(spent - self._first[pid] for pid, spent in self._spent.items()) / 1e9
+        }
+        if self.copy_seconds:
+            busy, ready = self._busy / self.copy_seconds, self._ready / self.copy_seconds
+            seen |= {"copy_seconds": self.copy_seconds, "backend_busy": busy, "backend_ready": ready}
+            seen["backend_idle"] = max(0.0, 1 - busy - ready)
+        return seen
 
     def _command(self, pid: int) -> str | None:
         title = " ".join(command_line(pid)).rstrip()
@@ -104,51 +94,33 @@ class _Backends:
         return "worker" if worker and int(worker[1]) in self._ours else None
 
 
+@dataclass
 class Probe:
-    """Watches a run; made by `watching()`. `pid`, the process that loads the day, may be set later."""
+    """Watches a run. `pid`, the process that loads the day, may be set later. `seen` is there after the run."""
 
-    def __init__(self, folder: Path, database: str, server_pid: int | None, pid: int | None) -> None:
-        self.pid = pid
-        self._folder, self._backends = folder, _Backends(database, server_pid)
-        self._disk = self._memory = 0
-        self._cpu = self._copy_cpu = self._copy_wall = 0.0
-        self._before = time.monotonic()
-        self._backends.look(self._before)
-        self._begin = self._cpu = self._process_cpu()
+    pid: int | None
+    seen: dict[Fact, float] = field(default_factory=dict)
 
-    def look_until(self, end: threading.Event) -> None:
+    def look_until(self, end: threading.Event, folder: Path, backends: _Backends) -> None:
         """Look again and again until the event is set, and once more then."""
+        before, memory, disk = time.monotonic(), 0, 0
+        begin = cpu = _cpu_seconds(self.pid)
+        copy_wall = copy_cpu = 0.0
         is_last = False
         while not is_last:
             is_last = end.wait(_TICK_SECONDS)
-            now, spent = time.monotonic(), self._process_cpu()
-            if self._backends.look(now):
-                self._copy_wall += now - self._before
-                self._copy_cpu += spent - self._cpu
-            self._before, self._cpu = now, spent
+            # A process that has ended keeps what it had.
+            now, spent = time.monotonic(), max(cpu, _cpu_seconds(self.pid))
+            if backends.look(now):
+                copy_wall, copy_cpu = copy_wall + now - before, copy_cpu + spent - cpu
+            before, cpu = now, spent
             if self.pid is not None:
-                self._memory = max(self._memory, peak_memory(self.pid) or 0)
-                self._disk = max(self._disk, disk_use(self.pid, self._folder))
-
-    @property
-    def observed(self) -> Observed:
-        """What was seen."""
-        seen, in_copy, has_process = self._backends, self._backends.copy_seconds, self.pid is not None
-        return Observed(
-            memory_bytes=self._memory or None,
-            disk_bytes=self._disk if has_process else None,
-            server_seconds=seen.seconds,
-            process_seconds=self._cpu - self._begin if has_process else None,
-            copy_seconds=in_copy or None,
-            backend_busy=seen.copy_busy / in_copy if in_copy else None,
-            backend_ready=seen.copy_ready / in_copy if in_copy else None,
-            backend_idle=max(0.0, 1 - (seen.copy_busy + seen.copy_ready) / in_copy) if in_copy else None,
-            process_busy=self._copy_cpu / self._copy_wall if self._copy_wall and has_process else None,
-        )
-
-    def _process_cpu(self) -> float:
-        # A process that has ended keeps what it had.
-        return max(self._cpu, 0.0 if self.pid is None else _cpu_seconds(self.pid))
+                memory, disk = max(memory, peak_memory(self.pid)), max(disk, disk_use(self.pid, folder))
+        self.seen = backends.seen()
+        if self.pid is not None:
+            self.seen |= {"disk_bytes": disk, "process_seconds": cpu - begin}
+            self.seen |= {"memory_bytes": memory} if memory else {}
+            self.seen |= {"process_busy": copy_cpu / copy_wall} if copy_wall else {}
 
 
 @contextmanager
@@ -161,23 +133,23 @@ def watching(folder: Path, database: str, backend_pid: int, pid: int | None = No
         backend_pid: a backend of the server.
         pid: the process that loads the day.
     """
-    probe, end = Probe(folder, database, _server_of(backend_pid), pid), threading.Event()
-    with ThreadPoolExecutor(1) as pool:
-        looking = pool.submit(probe.look_until, end)
-        try:
-            yield probe
-        finally:
-            end.set()
-            looking.result()
+    probe, end, backends = Probe(pid), threading.Event(), _Backends(database, _server_of(backend_pid))
+    backends.look(time.monotonic())
+    looking = threading.Thread(target=probe.look_until, args=(end, folder, backends))
+    looking.start()
+    try:
+        yield probe
+    finally:
+        end.set()
+        looking.join()
 
 
-def peak_memory(pid: int) -> int | None:
-    """Return a process's VmHWM in bytes, or None where it has ended."""
+def peak_memory(pid: int) -> int:
+    """Return a process's VmHWM in bytes; 0 where it has ended."""
     with suppress(OSError):
         found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-        if found:
-            return int(found[1]) * 1024
-    return None
+        return int(found[1]) * 1024 if found else 0
+    return 0
 
 
 def disk_use(pid: int, folder: Path) -> int:
@@ -213,10 +185,10 @@ def _scheduled(pid: int) -> tuple[int, int] | None:
     return None
 
 
-def _cpu_seconds(pid: int) -> float:
+def _cpu_seconds(pid: int | None) -> float:
     with suppress(OSError):
         # utime and stime: the 14th and 15th of proc(5), which counts from the pid on.
-        return sum(map(int, _stat(pid)[11:13])) / _CLOCK_TICKS
+        return 0.0 if pid is None else sum(map(int, _stat(pid)[11:13])) / _CLOCK_TICKS
     return 0.0
 
 

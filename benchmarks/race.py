@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from benchmarks.archive import Lake
 from benchmarks.cases import Case, Way
@@ -20,20 +18,17 @@ from benchmarks.day import Day
 from benchmarks.function import Host, request_body, running_function
 from benchmarks.probe import watching
 from benchmarks.results import Result, Run, Series
-from benchmarks.rivals import PARALLEL_COPY, make_rival, running_rival
+from benchmarks.rivals import command_of, running_rival
 from benchmarks.server import Server
 from benchmarks.table import DATABASE, Bench, WrongDataError
 from tools.config import ToolError
-
-# Parts of an answer that say nothing about the seconds, or are long.
-_LEFT_OUT = ("columns_loaded", "columns_ignored", "columns_defaulted", "date_window", "source", "chunks", "caggs")
 
 
 @dataclass
 class Race:
     """One case at one size on one server; `failures` collects what went wrong in a way while the others go on.
 
-    The day is in the lake already. `root` is the function app's folder, `host_port` the first port of its hosts.
+    The day is in the lake already. `root` is the function app's folder.
     """
 
     server: Server
@@ -42,8 +37,7 @@ class Race:
     case: Case
     day: Day
     root: Path
-    host_port: int
-    failures: list[str] = field(default_factory=list)
+    failures: list[str]
 
     def run(self, ways: Sequence[Way], rounds: int) -> Result:
         """Time the ways in turns, each once a round. A way that cannot be timed is not tried again.
@@ -56,7 +50,7 @@ class Race:
         missing: dict[str, str] = {}
         with ExitStack() as stack:
             hosts = {
-                way.name: stack.enter_context(running_function(self.root, way, self.lake, self.host_port))
+                way.name: stack.enter_context(running_function(self.root, way, self.lake))
                 for way in ways
                 if way.program == "function"
             }
@@ -72,10 +66,9 @@ class Race:
                     print(f"   {where}  {way.name:<14}{said}", flush=True)
         return Result(
             server=self.server.name,
-            title=self.bench.facts.title,
-            version=self.bench.facts.timescaledb,
-            settings=self.bench.facts.settings,
-            cores=os.cpu_count() or 1,
+            title=self.bench.title,
+            version=self.bench.version,
+            conditions=self.bench.conditions,
             case=self.case.name,
             rows=self.day.rows,
             when=when,
@@ -88,9 +81,7 @@ class Race:
         self.bench.prepare(self.case, self.day)
         try:
             run = self._function(way, host) if host is not None else self._rival(way)
-            if run is None:
-                return f"{PARALLEL_COPY} is not on the PATH"
-            if not self.bench.check(self.case, way, self.day):
+            if isinstance(run, Run) and not self.bench.check(self.case, way, self.day):
                 return "the day does not end compressed"
         except WrongDataError:
             raise
@@ -105,28 +96,20 @@ class Race:
             begin = time.monotonic()
             answer = host.restore(way, body)
             seconds = time.monotonic() - begin
-        seen = replace(probe.observed, copy_waited=waited_seconds(answer))
-        return Run(seconds, seen, {name: value for name, value in answer.items() if name not in _LEFT_OUT})
+        return Run(seconds, probe.seen | {"copy_waited": answer["copy"]["waited_seconds"]}, answer)
 
-    def _rival(self, way: Way) -> Run | None:
-        indexes = self.bench.index_statements(self.case)
-        rival = make_rival(way, self.server, self.bench.dsn, self.lake, self.day, indexes)
-        if rival is None:
-            return None
-        with own_folder() as name, watching(Path(name), DATABASE, self.bench.connection.info.backend_pid) as probe:
+    def _rival(self, way: Way) -> Run | str:
+        bench, indexes = self.bench, self.bench.index_statements(self.case)
+        command = command_of(way, self.server, bench.dsn, self.lake, self.day, indexes)
+        if isinstance(command, str):
+            return command
+        with own_folder() as folder, watching(Path(folder), DATABASE, bench.connection.info.backend_pid) as probe:
             begin = time.monotonic()
-            with running_rival(rival, way, self.day, Path(name)) as program:
-                if way.program == "recipe":
-                    # The memory of the other rivals is of no interest.
-                    probe.pid = program.pid
-                program.wait()
-                seconds = time.monotonic() - begin
-        return Run(seconds, probe.observed)
-
-
-def waited_seconds(answer: Mapping[str, Any]) -> float | None:
-    """Return how long COPY waited for its next block, or None where an answer does not say."""
-    return (answer.get("copy") or {}).get("waited_seconds")
+            with running_rival(command, way, bench.dsn, self.lake, folder) as program:
+                # The memory of the other rivals is of no interest.
+                probe.pid = program.pid if way.program == "recipe" else None
+            seconds = time.monotonic() - begin
+        return Run(seconds, probe.seen)
 
 
 def commit_of(root: Path) -> str:

@@ -18,27 +18,15 @@ from contextlib import closing
 import psycopg2
 from azure.storage.blob import BlobServiceClient
 
-_STAGING = "CREATE UNLOGGED TABLE silver.staging (LIKE silver.telemetry INCLUDING ALL)"
-_COPY = "COPY silver.staging FROM STDIN WITH (FORMAT csv, HEADER)"
-_INSERT = "INSERT INTO silver.telemetry SELECT * FROM silver.staging ON CONFLICT DO NOTHING"
-_DROP = "DROP TABLE silver.staging"
-
-
-def main(storage: str, filesystem: str, path: str) -> None:
-    """Restore the day at a path in a file system of the account of a connection string."""
-    with tempfile.NamedTemporaryFile(suffix=".csv.gz") as packed, tempfile.NamedTemporaryFile(suffix=".csv") as plain:
-        with BlobServiceClient.from_connection_string(storage) as service:
-            service.get_blob_client(filesystem, path).download_blob().readinto(packed)
-        packed.seek(0)
-        with gzip.open(packed) as unpacked:
-            shutil.copyfileobj(unpacked, plain)
-        plain.seek(0)
-        with closing(psycopg2.connect("")) as connection, connection, connection.cursor() as cursor:
-            cursor.execute(_STAGING)
-            cursor.copy_expert(_COPY, plain)
-            cursor.execute(_INSERT)
-            cursor.execute(_DROP)
-
-
-if __name__ == "__main__":
-    main(os.environ[sys.argv[1]], *sys.argv[2:])
+with tempfile.NamedTemporaryFile(suffix=".csv.gz") as packed, tempfile.NamedTemporaryFile(suffix=".csv") as plain:
+    with BlobServiceClient.from_connection_string(os.environ[sys.argv[1]]) as service:
+        service.get_blob_client(sys.argv[2], sys.argv[3]).download_blob().readinto(packed)
+    packed.seek(0)
+    with gzip.open(packed) as unpacked:
+        shutil.copyfileobj(unpacked, plain)
+    plain.seek(0)
+    with closing(psycopg2.connect("")) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("CREATE UNLOGGED TABLE silver.staging (LIKE silver.telemetry INCLUDING ALL)")
+        cursor.copy_expert("COPY silver.staging FROM STDIN WITH (FORMAT csv, HEADER)", plain)
+        cursor.execute("INSERT INTO silver.telemetry SELECT * FROM silver.staging ON CONFLICT DO NOTHING")
+        cursor.execute("DROP TABLE silver.staging")

@@ -6,54 +6,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
 from benchmarks.config import BENCH
-from benchmarks.probe import Observed
+from benchmarks.probe import Fact
 
 RESULTS = BENCH / "results"
 
 
-@dataclass(frozen=True)
-class Spread:
+class Spread(NamedTuple):
     """Median, least and most of several runs."""
 
     middle: float
     low: float
     high: float
 
-    def straddles(self, bound: float) -> bool:
-        """Say whether the runs lie on both sides of a bound, so that another series might say otherwise."""
-        return self.low < bound < self.high
-
 
 def spread(values: Sequence[float]) -> Spread:
-    """Return the spread of values.
-
-    Raises:
-        ValueError: there are no values.
-    """
-    if not values:
-        raise ValueError("a spread needs a value")
+    """Return the spread of one value or more."""
     return Spread(median(values), min(values), max(values))
-
-
-def ratios(above: Sequence[float], below: Sequence[float]) -> Spread:
-    """Return the spread of the ratios of runs that followed each other, round by round.
-
-    A disturbance of the machine affects both runs of a round, and cancels out.
-    """
-    return spread([one / other for one, other in zip(above, below, strict=False)])
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run, timed from the request, or the start of the program, to its end; and the function's answer."""
+    """One run: seconds from the request, or the start of the program, to its end; what was seen; the whole answer."""
 
     seconds: float
-    observed: Observed = field(default_factory=Observed)
+    seen: Mapping[Fact, float] = field(default_factory=dict)
     answer: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -69,34 +50,34 @@ class Series:
         """The time of each run."""
         return [run.seconds for run in self.runs]
 
-    def most(self, name: str) -> float | None:
-        """Return the largest value of a field of `Observed` over the runs, or None where it was not seen."""
-        return max(self.seen(name), default=None)
+    def seen(self, fact: Fact) -> list[float]:
+        """Return the values of a fact, of the runs in which it was seen."""
+        return [run.seen[fact] for run in self.runs if fact in run.seen]
 
-    def usual(self, name: str) -> float | None:
-        """Return the median of a field of `Observed`, or None where it was not seen."""
-        seen = self.seen(name)
-        return median(seen) if seen else None
+    def most(self, fact: Fact) -> float | None:
+        """Return the largest value of a fact, or None where it was not seen."""
+        return max(self.seen(fact), default=None)
 
-    def seen(self, name: str) -> list[float]:
-        """Return the values of a field of `Observed`, of the runs in which it was seen."""
-        values = (getattr(run.observed, name) for run in self.runs)
-        return [value for value in values if value is not None]
+    def usual(self, fact: Fact) -> float | None:
+        """Return the median of a fact, or None where it was not seen."""
+        return median(seen) if (seen := self.seen(fact)) else None
+
+    def ratios(self, other: Series) -> Spread:
+        """Divide the seconds by another way's, round by round: a disturbance affects both, and cancels out."""
+        return spread([mine / theirs for mine, theirs in zip(self.seconds, other.seconds, strict=False)])
 
 
 @dataclass(frozen=True)
 class Result:
-    """One case at one size on one server: what was measured, where, when (ISO 8601) and of which commit.
+    """One case at one size on one server: what was measured, how, when (ISO 8601) and of which commit.
 
-    `server` is the name in `BENCH_SERVERS`, `title` the server for a person, `version` TimescaleDB's, `cores` the
-    measuring machine's.
+    `server` is the name in `--servers`, `title` the server for a person, `version` TimescaleDB's.
     """
 
     server: str
     title: str
     version: str
-    settings: Mapping[str, str]
-    cores: int
+    conditions: str
     case: str
     rows: int
     when: str
@@ -107,12 +88,6 @@ class Result:
         """Return the series of a way that was timed."""
         series = self.ways.get(name)
         return series if series is not None and series.runs else None
-
-    @property
-    def version_numbers(self) -> tuple[int, int]:
-        """TimescaleDB's major and minor version."""
-        major, minor = self.version.split(".")[:2]
-        return int(major), int(minor)
 
 
 _FORM = TypeAdapter(Result)
@@ -135,7 +110,7 @@ def load(folder: Path = RESULTS) -> list[Result]:
 def of_case(results: Iterable[Result], case: str) -> list[list[Result]]:
     """Return the results of a case: a list for each server, in order of the titles, the smallest day first."""
     found: dict[str, list[Result]] = {}
-    for result in sorted(results, key=lambda one: one.rows):
+    for result in sorted(results, key=lambda one: (one.title, one.rows)):
         if result.case == case:
             found.setdefault(result.server, []).append(result)
-    return sorted(found.values(), key=lambda one: one[0].title)
+    return list(found.values())

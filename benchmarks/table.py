@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, whatever psycopg2 calls it
+from psycopg2.extensions import make_dsn
 
 from benchmarks.cases import PLAIN, TARGET, Case, Way
 from benchmarks.day import Day
-from benchmarks.server import SETTINGS, Facts, Server, describe
+from benchmarks.server import SETTINGS, Server
 from tools.config import ToolError
 
 DATABASE = "restore_chunk_bench"
@@ -54,6 +56,13 @@ _UNCOMPRESSED = sql.SQL("""
     SELECT count(*) FROM _timescaledb_catalog.chunk c JOIN _timescaledb_catalog.hypertable h ON h.id = c.hypertable_id
     WHERE h.table_name = 'telemetry' AND c.status <> 1
 """)
+_VERSIONS = sql.SQL("""
+    SELECT extversion, current_setting('timescaledb.license') FROM pg_extension WHERE extname = 'timescaledb'
+""")
+_SETTINGS = sql.SQL("""
+    SELECT string_agg(name || ' ' || current_setting(name), ', ' ORDER BY name) FROM pg_settings
+    WHERE name = ANY(%(shown)s)
+""")
 
 
 class WrongDataError(ToolError):
@@ -62,31 +71,39 @@ class WrongDataError(ToolError):
 
 @dataclass(frozen=True)
 class Bench:
-    """The benchmark's database. `connection` is in autocommit, and in no transaction while a way runs."""
+    """The benchmark's database.
+
+    Attributes:
+        connection: in autocommit, and in no transaction while a way runs.
+        dsn: of the database.
+        title: the server, for a person.
+        version: TimescaleDB's.
+        is_community: its edition.
+        conditions: the machine's cores, and the server's settings that affect speed.
+    """
 
     connection: Connection
     dsn: str
-    facts: Facts
+    title: str
+    version: str
+    is_community: bool
+    conditions: str
 
     def prepare(self, case: Case, day: Day) -> None:
         """Recreate the tables in the state that the case starts from, and write all of it to disk."""
-        self._run(sql.SQL("DROP SCHEMA IF EXISTS silver CASCADE"))
-        self._run(sql.SQL("CREATE SCHEMA silver"))
-        for name in (TARGET, PLAIN):
-            self._run(_TABLE.format(table=sql.Identifier(*name)))
-        self._run(_HYPERTABLE)
+        _run(self.connection, sql.SQL("DROP SCHEMA IF EXISTS silver CASCADE"), sql.SQL("CREATE SCHEMA silver"))
+        _run(self.connection, *(_TABLE.format(table=sql.Identifier(*name)) for name in (TARGET, PLAIN)), _HYPERTABLE)
         if case.is_compressed:
-            self._run(_COLUMNSTORE)
+            _run(self.connection, _COLUMNSTORE)
         if case.state == "other rows":
-            self._run(_OTHER_ROWS, {"rows": other_rows(day)})
+            _run(self.connection, _OTHER_ROWS, rows=other_rows(day))
         elif case.state == "the day":
             with gzip.open(day.path) as plain, self.connection.cursor() as cursor:
                 cursor.copy_expert("COPY silver.telemetry FROM STDIN WITH (FORMAT csv, HEADER)", plain, 1 << 20)
-        for statement in case.indexes:
-            self._run(statement.format(table=sql.Identifier(*TARGET)))
+        _run(self.connection, *(statement.format(table=sql.Identifier(*TARGET)) for statement in case.indexes))
         if case.is_compressed:
-            self._run(sql.SQL("SELECT compress_chunk(c) FROM show_chunks('silver.telemetry') c"))
-        self._run(sql.SQL("CHECKPOINT"))
+            _run(self.connection, sql.SQL("SELECT compress_chunk(c) FROM show_chunks('silver.telemetry') c"))
+        _run(self.connection, sql.SQL("CHECKPOINT"))
 
     def index_statements(self, case: Case) -> list[str]:
         """Return the SQL that gives `silver.plain` the indexes of the case."""
@@ -98,25 +115,16 @@ class Bench:
         Raises:
             WrongDataError: the rows, their sums or the indexes are not what they must be.
         """
-        table = PLAIN if way.builds_indexes else TARGET
+        is_plain = way.program == "floor"
         rows = day.rows + (other_rows(day) if case.state == "other rows" else 0)
-        found = self._fetch(_LOOK.format(table=sql.Identifier(*table)))
+        found = _run(self.connection, _LOOK.format(table=sql.Identifier(*(PLAIN if is_plain else TARGET))))
         expected = (rows, day.counters, day.millidegrees)
         if tuple(map(int, found)) != expected:
             raise WrongDataError(f"{case.name}, {way.name}: rows and sums are {found}, the archive has {expected}")
-        indexes = int(self._fetch(_PLAIN_INDEXES if way.builds_indexes else _CHUNK_INDEXES)[0])
+        (indexes,) = _run(self.connection, _PLAIN_INDEXES if is_plain else _CHUNK_INDEXES)
         if indexes != len(case.indexes):
             raise WrongDataError(f"{case.name}, {way.name}: {indexes} indexes, not {len(case.indexes)}")
-        return not case.is_compressed or self._fetch(_UNCOMPRESSED)[0] == 0
-
-    def _run(self, statement: sql.Composable, values: dict[str, Any] | None = None) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(statement, values)
-
-    def _fetch(self, statement: sql.Composable) -> tuple[Any, ...]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(statement)
-            return cursor.fetchone() or ()
+        return not case.is_compressed or _run(self.connection, _UNCOMPRESSED) == (0,)
 
 
 def other_rows(day: Day) -> int:
@@ -131,8 +139,7 @@ def bench_database(server: Server) -> Iterator[Bench]:
     Raises:
         ToolError: the server refuses the connection.
     """
-    name = sql.Identifier(DATABASE)
-    dsn = server.database_dsn(DATABASE)
+    name, dsn = sql.Identifier(DATABASE), make_dsn(server.dsn, dbname=DATABASE)
     try:
         admin = psycopg2.connect(server.dsn, connect_timeout=10)
     except psycopg2.OperationalError as exc:
@@ -140,19 +147,31 @@ def bench_database(server: Server) -> Iterator[Bench]:
         raise ToolError(f"the server {server.name} refuses the connection: {exc}") from exc
     with closing(admin):
         admin.autocommit = True
-        with admin.cursor() as cursor:
-            # A run that was killed may have left it. No user's database has this name.
-            cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
-            # Not from template1: TimescaleDB's launcher connects to it now and then, and CREATE DATABASE then fails.
-            cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
-            try:
-                # A server that a DSN names keeps its other settings. This one decides how fast indexes are built.
-                memory = sql.Literal(SETTINGS["maintenance_work_mem"])
-                cursor.execute(sql.SQL("ALTER DATABASE {} SET maintenance_work_mem = {}").format(name, memory))
-                with closing(psycopg2.connect(dsn, options="-c client_min_messages=error")) as connection:
-                    connection.autocommit = True
-                    with connection.cursor() as setup:
-                        setup.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-                    yield Bench(connection, dsn, describe(connection))
-            finally:
-                cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+        # A run that was killed may have left it. No user's database has this name.
+        _run(admin, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+        # Not from template1: TimescaleDB's launcher connects to it now and then, and CREATE DATABASE then fails.
+        _run(admin, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
+        try:
+            # A server that a DSN names keeps its other settings. This one decides how fast indexes are built.
+            memory = sql.Literal(SETTINGS["maintenance_work_mem"])
+            _run(admin, sql.SQL("ALTER DATABASE {} SET maintenance_work_mem = {}").format(name, memory))
+            with closing(psycopg2.connect(dsn, options="-c client_min_messages=error")) as connection:
+                connection.autocommit = True
+                _run(connection, sql.SQL("CREATE EXTENSION IF NOT EXISTS timescaledb"))
+                version, licence = _run(connection, _VERSIONS)
+                shown = [*SETTINGS, "max_parallel_maintenance_workers", "fsync", "wal_level"]
+                (settings,) = _run(connection, _SETTINGS, shown=shown)
+                conditions = f"{os.cpu_count()} cores: {settings}"
+                edition = "community" if licence == "timescale" else "apache"
+                title = f"PostgreSQL {connection.server_version // 10000} / TimescaleDB {version} {edition}"
+                yield Bench(connection, dsn, title, version, edition == "community", conditions)
+        finally:
+            _run(admin, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+def _run(connection: Connection, *statements: sql.Composable, **values: Any) -> tuple[Any, ...]:
+    """Run statements, and return the last one's first row."""
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement, values or None)
+        return (cursor.fetchone() or ()) if statements and cursor.description else ()

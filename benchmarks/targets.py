@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
+from typing import TypeAlias
 
 from benchmarks.plan import MILLION
-from benchmarks.results import Result, Series, Spread, of_case, ratios, spread
+from benchmarks.probe import Fact
+from benchmarks.results import Result, Series, Spread, of_case, spread
+from shared.process import MIB
 
-MIB = 1 << 20
 # On two cores, the function and the storage emulator take some of the server's time; more is due to other programs.
 _NOISY = 0.2
 _SEVERAL = 3
 _UNSEEN = "could not be seen"
+
+# The days of one server, the smallest first, and how one of our ways did on each.
+_Ours: TypeAlias = "Sequence[tuple[Result, Series]]"
 
 
 @dataclass(frozen=True)
@@ -22,43 +25,33 @@ class Measure:
     """What is compared with a bound.
 
     Attributes:
+        find: finds the figure, or says why there is none.
         bound: the bound for a person, `{}` is the number.
         unit: of the figure.
-        kind: `ratio`: of two ways' seconds, round by round; `most`: of all runs at all sizes; `last`: at the largest
-            size; `growth`: the value at the largest size over that at the smallest.
-        field: of `Observed`; empty for the seconds, in a growth the seconds a row.
-        scale: one unit in the field's unit.
+        fact: what is looked at; None: the seconds.
+        scale: one unit in the fact's own.
+        is_least: whether the bound is the least; otherwise it is the most.
     """
 
+    find: Callable[[Target, _Ours], Figure | str]
     bound: str
     unit: str
-    kind: Literal["ratio", "most", "last", "growth"]
-    field: str = ""
+    fact: Fact | None = None
     scale: int = 1
+    is_least: bool = False
 
-
-# Their seconds over ours; ours over theirs.
-FASTER = Measure("at least {:g} times as fast", " times as fast", "ratio")
-OF_TIME = Measure("at most {:g} of its time", " of its time", "ratio")
-MEMORY = Measure("at most {:g} MiB", " MiB", "most", "memory_bytes", MIB)
-DISK = Measure("{:g} bytes", " bytes", "most", "disk_bytes")
-IDLE = Measure("at most {:g} of the COPY", " of the COPY", "last", "backend_idle")
-CORES = Measure("at most {:g} cores", " cores", "last", "process_busy")
-TIME_GROWTH = Measure("linear: a row takes at most {:g} times as long", " times as long", "growth")
-MEMORY_GROWTH = Measure("flat: at most {:g} times as much", " times as much", "growth", "memory_bytes")
+    def values(self, result: Result, series: Series) -> list[float]:
+        """Return the fact of each run in which it was seen, or the seconds of a row."""
+        if self.fact is None:
+            return [seconds / result.rows for seconds in series.seconds]
+        return [value / self.scale for value in series.seen(self.fact)]
 
 
 @dataclass(frozen=True)
 class Target:
     """One line of the targets, for TimescaleDB's versions from `since` on and before `before`.
 
-    Attributes:
-        title: for a person.
-        case: name of the case.
-        ours: names of ways; the first that was timed counts.
-        measure: what is compared with the bound.
-        bound: the least of `FASTER`, the most of everything else.
-        theirs: the way that it is compared with, in a ratio.
+    Of the names of ways in `ours`, the first that was timed counts. A ratio compares it with the way `theirs`.
     """
 
     title: str
@@ -70,6 +63,74 @@ class Target:
     since: tuple[int, int] = (0, 0)
     before: tuple[int, int] = (99, 0)
 
+
+@dataclass(frozen=True)
+class Figure:
+    """What was measured, at one size or from one to another.
+
+    Attributes:
+        by_cpu: in a ratio, the same ratio of the server's CPU seconds, medians.
+        noise: share of the COPY in which a backend wanted a core that another program had; the worse of both ways.
+    """
+
+    sizes: tuple[int, ...]
+    spread: Spread
+    by_cpu: float | None = None
+    noise: float = 0.0
+
+
+def _ratio(target: Target, ours: _Ours) -> Figure | str:
+    """Compare two ways round by round, at the largest size at which both were timed several times, or else at all."""
+    pairs = [(result, one, other) for result, one in ours if (other := result.timed(target.theirs)) is not None]
+    if not pairs:
+        return f"{target.theirs} was not measured"
+    # A single run of a huge day says less than several of a large one.
+    several = [pair for pair in pairs if min(len(pair[1].runs), len(pair[2].runs)) >= _SEVERAL]
+    result, one, other = (several or pairs)[-1]
+    above, below = (other, one) if target.measure.is_least else (one, other)
+    cpu, cpu_below = above.usual("server_seconds"), below.usual("server_seconds")
+    by_cpu = cpu / cpu_below if cpu and cpu_below else None
+    return Figure((result.rows,), above.ratios(below), by_cpu, max(s.usual("backend_ready") or 0 for s in (one, other)))
+
+
+def _most(target: Target, ours: _Ours) -> Figure | str:
+    """Take the largest value at each size, and the largest of these."""
+    seen = [max(values) for pair in ours if (values := target.measure.values(*pair))]
+    return (
+        Figure(tuple(result.rows for result, _ in ours), Spread(max(seen), min(seen), max(seen))) if seen else _UNSEEN
+    )
+
+
+def _last(target: Target, ours: _Ours) -> Figure | str:
+    """Look at the largest size alone."""
+    seen = target.measure.values(*ours[-1])
+    return Figure((ours[-1][0].rows,), spread(seen)) if seen else _UNSEEN
+
+
+def _growth(target: Target, ours: _Ours) -> Figure | str:
+    """Divide what was measured at the largest size, the seconds of a row or the most, by that at the smallest."""
+    # Below a million rows, what is done once weighs too much. Where nothing else was measured, it has to do.
+    large = [pair for pair in ours if pair[0].rows >= MILLION]
+    small, big = (large if len(large) > 1 else ours)[0], ours[-1]
+    if small[0].rows == big[0].rows:
+        return "needs two sizes"
+    before, after = target.measure.values(*small), target.measure.values(*big)
+    if not before or not after:
+        return _UNSEEN
+    if target.measure.fact is not None:
+        before, after = [max(before)], [max(after)]
+    return Figure((small[0].rows, big[0].rows), spread([value / spread(before).middle for value in after]))
+
+
+# Their seconds over ours; ours over theirs.
+FASTER = Measure(_ratio, "at least {:g} times as fast", " times as fast", is_least=True)
+OF_TIME = Measure(_ratio, "at most {:g} of its time", " of its time")
+MEMORY = Measure(_most, "at most {:g} MiB", " MiB", "memory_bytes", MIB)
+DISK = Measure(_most, "{:g} bytes", " bytes", "disk_bytes")
+IDLE = Measure(_last, "at most {:g} of the COPY", " of the COPY", "backend_idle")
+CORES = Measure(_last, "at most {:g} cores", " cores", "process_busy")
+TIME_GROWTH = Measure(_growth, "linear: a row takes at most {:g} times as long", " times as long")
+MEMORY_GROWTH = Measure(_growth, "flat: at most {:g} times as much", " times as much", "memory_bytes")
 
 # Not `default`, which may choose binary.
 _TEXT = ("stream", "spool")
@@ -111,124 +172,43 @@ TARGETS = (
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the figures of a way at some sizes say about a target on one server; or why there are none.
-
-    Attributes:
-        by_cpu: in a ratio, the same ratio of the server's CPU seconds, medians.
-        noise: share of the COPY in which a backend wanted a core that another program had; the worse of both ways.
-    """
+    """What the figure of a way says about a target on one server; or why there is none."""
 
     target: Target
     server: str
-    sizes: tuple[int, ...] = ()
-    way: str = ""
-    figure: Spread | None = None
-    missing: str = ""
-    by_cpu: float | None = None
-    noise: float = 0.0
-
-    @property
-    def is_met(self) -> bool:
-        """Whether the median is on the right side of the bound."""
-        if self.figure is None:
-            return False
-        if self.target.measure is FASTER:
-            return self.figure.middle >= self.target.bound
-        return self.figure.middle <= self.target.bound
+    way: str
+    figure: Figure | str
 
     @property
     def verdict(self) -> str:
         """The judgement for a person."""
         figure, bound = self.figure, self.target.bound
-        if figure is None:
-            return self.missing
-        doubt = "; the runs lie on both sides" if figure.straddles(bound) else ""
-        if self.noise > _NOISY:
-            doubt += f"; a busy machine kept the backend from a core for {self.noise:.0%} of the COPY"
-        if self.is_met:
+        if isinstance(figure, str):
+            return figure
+        middle, low, high = figure.spread
+        doubt = "; the runs lie on both sides" if low < bound < high else ""
+        if figure.noise > _NOISY:
+            doubt += f"; a busy machine kept the backend from a core for {figure.noise:.0%} of the COPY"
+        if middle == bound or (middle > bound) is self.target.measure.is_least:
             return f"met{doubt}"
-        by = f"{abs(figure.middle - bound) / bound:.0%}" if bound else f"{figure.middle:.0f}"
+        by = f"{abs(middle - bound) / bound:.0%}" if bound else f"{middle:.0f}"
         return f"missed by {by}{doubt}"
 
 
 def judge(results: Sequence[Result]) -> list[Judgement]:
-    """Judge every target on every server that it holds for and that was measured.
-
-    Ways are compared at the largest size at which both were timed several times, or else at the largest.
-    """
-    return [judgement for target in TARGETS for judgement in _judge(target, results)]
-
-
-def _judge(target: Target, results: Sequence[Result]) -> Iterator[Judgement]:
-    for found in of_case(results, target.case):
-        if target.since <= found[0].version_numbers < target.before:
-            way = next((name for name in target.ours if any(result.timed(name) for result in found)), None)
-            if way is None:
-                yield Judgement(target, found[0].title, missing=_why(target, found))
-            else:
-                ours = [(result, series) for result in found if (series := result.timed(way)) is not None]
-                yield _KINDS[target.measure.kind](target, way, ours)
+    """Judge every target on every server that it holds for and that was measured."""
+    return [
+        _judge(target, found)
+        for target in TARGETS
+        for found in of_case(results, target.case)
+        if target.since <= tuple(map(int, found[0].version.split(".")[:2])) < target.before
+    ]
 
 
-def _why(target: Target, found: Sequence[Result]) -> str:
-    series = (result.ways.get(name) for name in target.ours for result in found)
-    return next((one.missing for one in series if one is not None and one.missing), "not measured")
-
-
-_Ours = Sequence[tuple[Result, Series]]
-
-
-def _ratio(target: Target, way: str, ours: _Ours) -> Judgement:
-    said = partial(Judgement, target, ours[0][0].title)
-    pairs = [(result, one, other) for result, one in ours if (other := result.timed(target.theirs)) is not None]
-    if not pairs:
-        return said(missing=f"{target.theirs} was not measured")
-    # A single run of a huge day says less than several of a large one.
-    several = [pair for pair in pairs if min(len(pair[1].runs), len(pair[2].runs)) >= _SEVERAL]
-    result, one, other = (several or pairs)[-1]
-    noise = max(series.usual("backend_ready") or 0.0 for series in (one, other))
-    above, below = (other, one) if target.measure is FASTER else (one, other)
-    cpu, cpu_below = above.usual("server_seconds"), below.usual("server_seconds")
-    by_cpu = cpu / cpu_below if cpu and cpu_below else None
-    return said((result.rows,), way, ratios(above.seconds, below.seconds), by_cpu=by_cpu, noise=noise)
-
-
-def _most(target: Target, way: str, ours: _Ours) -> Judgement:
-    values = (series.most(target.measure.field) for _, series in ours)
-    seen = [value / target.measure.scale for value in values if value is not None]
-    said = partial(Judgement, target, ours[0][0].title)
-    if not seen:
-        return said(missing=_UNSEEN)
-    return said(tuple(result.rows for result, _ in ours), way, Spread(max(seen), min(seen), max(seen)))
-
-
-def _last(target: Target, way: str, ours: _Ours) -> Judgement:
-    result, series = ours[-1]
-    seen = series.seen(target.measure.field)
-    if not seen:
-        return Judgement(target, result.title, missing=_UNSEEN)
-    return Judgement(target, result.title, (result.rows,), way, spread(seen))
-
-
-def _growth(target: Target, way: str, ours: _Ours) -> Judgement:
-    said = partial(Judgement, target, ours[0][0].title)
-    # Below a million rows, what is done once weighs too much. Where nothing else was measured, it has to do.
-    large = [pair for pair in ours if pair[0].rows >= MILLION]
-    small, big = (large if len(large) > 1 else ours)[0], ours[-1]
-    if small[0].rows == big[0].rows:
-        return said(missing="needs two sizes")
-    before, after = (_values(target.measure, *pair) for pair in (small, big))
-    if not before or not after:
-        return said(missing=_UNSEEN)
-    middle = spread(before).middle
-    return said((small[0].rows, big[0].rows), way, spread([value / middle for value in after]))
-
-
-def _values(measure: Measure, result: Result, series: Series) -> list[float]:
-    if not measure.field:
-        return [seconds / result.rows for seconds in series.seconds]
-    most = series.most(measure.field)
-    return [] if most is None else [most]
-
-
-_KINDS = {"ratio": _ratio, "most": _most, "last": _last, "growth": _growth}
+def _judge(target: Target, found: Sequence[Result]) -> Judgement:
+    for way in target.ours:
+        ours = [(result, series) for result in found if (series := result.timed(way)) is not None]
+        if ours:
+            return Judgement(target, found[0].title, way, target.measure.find(target, ours))
+    failed = (series.missing for way in target.ours for result in found if (series := result.ways.get(way)) is not None)
+    return Judgement(target, found[0].title, "", next(filter(None, failed), "not measured"))

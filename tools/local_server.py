@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import signal
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,7 +69,7 @@ class LocalServer(ABC):
         seconds: float,
         log: Path | None = None,
         environ: Mapping[str, str] | None = None,
-    ) -> None:
+    ) -> int:
         """Start the server, and wait until it answers.
 
         Args:
@@ -76,6 +77,9 @@ class LocalServer(ABC):
             seconds: how long the server may take to answer.
             log: where its output goes; None: to the screen.
             environ: its environment; None: this process's own.
+
+        Returns:
+            Its pid.
 
         Raises:
             ToolError: it ended, or did not answer in time.
@@ -91,10 +95,17 @@ class LocalServer(ABC):
             self.stop()
             said = "" if log is None else f", see {log}:\n{_end_of(log)}"
             raise ToolError(f"{self.kind} does not serve port {self.port} by {command[0]}{said}")
+        return pid
 
 
 def _end_of(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-_SHOWN_LINES:])
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nothing uses."""
+    with socket.create_server((LOOPBACK, 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def get(port: int, path: str = "/") -> http.client.HTTPResponse | None:

@@ -44,7 +44,6 @@ class Postgres:
         root: where PostgreSQL is installed.
         name: name of the cluster, unique within the root file system.
         port: TCP port on 127.0.0.1.
-        port_variable: the variable that the message about a taken port names.
         settings: server settings that replace the defaults.
     """
 
@@ -54,13 +53,11 @@ class Postgres:
         name: str,
         port: int,
         *,
-        port_variable: str = "PG_PORT",
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.root = root
         self.name = name
         self.port = port
-        self.port_variable = port_variable
         self.settings = {**_SETTINGS, "port": str(port), **(settings or {})}
         self.log = LOGS / f"postgres-{root.suite}-{name}.log"
         self._inside = f"/srv/clusters/{name}"
@@ -156,7 +153,7 @@ class Postgres:
         self.create()
         if not self.is_running():
             self._forget_the_dead()
-            check_port_free(self.port, self.port_variable, "PostgreSQL")
+            check_port_free(self.port, "PG_PORT", "PostgreSQL")
             options = [f"--{name}={value}" for name, value in self.settings.items()]
             launched = spawn(
                 self.root.command(f"{self.root.bin}/postgres", "-D", self._inside, *options),
@@ -185,8 +182,7 @@ class Postgres:
         pid, _, _, port, *_ = (self.data / "postmaster.pid").read_text().split()
         if int(port) != self.port:
             raise ToolError(
-                f"PostgreSQL runs on port {port} already: use that one with {self.port_variable}={port}, "
-                "or end it with make down"
+                f"PostgreSQL runs on port {port} already: use that one with PG_PORT={port}, or end it with make down"
             )
         return int(pid)
 

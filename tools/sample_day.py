@@ -6,8 +6,10 @@ import gzip
 import io
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import TextIO
 
 DAY = datetime(2025, 1, 1, tzinfo=timezone.utc)
 DEVICES = 140
@@ -52,21 +54,28 @@ def write_sample_day(path: Path, day: datetime = DAY, devices: int = DEVICES) ->
     Returns:
         The number of rows.
     """
+    rows = 0
+    with new_archive(path) as text:
+        text.write(",".join(COLUMNS) + "\r\n")
+        for row in sample_rows(day, devices):
+            text.write(_csv_line(row))
+            rows += 1
+    return rows
+
+
+@contextmanager
+def new_archive(path: Path) -> Iterator[TextIO]:
+    """Write a gzip file: the same text is the same bytes. The file has its name only when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    rows = 0
     with (
         partial.open("wb") as stored,
         # The gzip header holds neither a time nor the file's name.
         gzip.GzipFile(filename="", fileobj=stored, mode="wb", compresslevel=6, mtime=0) as packed,
         io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
     ):
-        text.write(",".join(COLUMNS) + "\r\n")
-        for row in sample_rows(day, devices):
-            text.write(_csv_line(row))
-            rows += 1
+        yield text
     partial.replace(path)
-    return rows
 
 
 def _csv_line(row: Row) -> str:

@@ -46,10 +46,10 @@ _SAMPLE = """SELECT * FROM silver.telemetry
    WHERE ts >= %(begin)s AND ts < %(end)s ORDER BY ts, device_id LIMIT 5"""
 
 
-def adls_url(storage: str, blob: str = BLOB) -> str:
+def adls_url(storage: str, blob: str = BLOB, filesystem: str = FILESYSTEM) -> str:
     """Return the URL of an archive in the account of a connection string."""
     named = dict(part.split("=", 1) for part in storage.split(";") if "=" in part)
-    return f"abfss://{FILESYSTEM}@{named.get('AccountName', ACCOUNT)}.dfs.core.windows.net/{quote(blob)}"
+    return f"abfss://{filesystem}@{named.get('AccountName', ACCOUNT)}.dfs.core.windows.net/{quote(blob)}"
 
 
 def upload_sample_day(storage: str, devices: int = DEVICES) -> int:
@@ -68,19 +68,20 @@ def upload_sample_day(storage: str, devices: int = DEVICES) -> int:
     return upload(storage, path, BLOB)
 
 
-def upload(storage: str, file: Path, blob: str) -> int:
-    """Put a file into the storage account, and make its file system where it is missing.
+def upload(storage: str, file: Path, blob: str, filesystem: str = FILESYSTEM) -> int:
+    """Put a file into the storage account.
 
     Args:
         storage: connection string of the account.
         file: what to upload.
         blob: its path in the file system.
+        filesystem: made where it is missing.
 
     Returns:
         The size of the file in bytes.
     """
     with BlobServiceClient.from_connection_string(storage) as service:
-        container = service.get_container_client(FILESYSTEM)
+        container = service.get_container_client(filesystem)
         with suppress(ResourceExistsError):
             container.create_container()
         with file.open("rb") as archive:

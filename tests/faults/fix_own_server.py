@@ -14,9 +14,9 @@ import pytest
 from tests.faults.fix_proxy import Proxy
 from tests.integration.fix_app import App, _app
 from tests.integration.fix_database import Database
-from tests.integration.fix_host import free_port
 from tests.integration.fix_storage import Storage
 from tools.config import load_config
+from tools.local_server import free_port
 from tools.postgres import Postgres
 from tools.rootfs import RootFs
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.config import LOOPBACK, REPOSITORY
+from tools.local_server import free_port
 from tools.process import wait_until
 
 
@@ -39,12 +40,6 @@ class Host:
             connection.request(method, path, body=body, headers=dict(headers or {}))
             response = connection.getresponse()
             return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
 
 
 def start(root: Path, port: int, log: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -24,8 +24,8 @@ from shared.model.location import parse_adls_url
 from shared.process import MIB
 from shared.secret import Secret
 from shared.settings import Settings
-from tests.integration.fix_host import free_port
 from tests.integration.fix_storage import read, refused
+from tools.local_server import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

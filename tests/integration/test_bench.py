@@ -12,14 +12,13 @@ import pytest
 
 from benchmarks.archive import open_lake
 from benchmarks.cases import CASES, Case, Way
-from benchmarks.config import free_port, load_bench_config
 from benchmarks.day import make_day
 from benchmarks.function import running_function
 from benchmarks.race import Race
 from benchmarks.server import running_server
 from benchmarks.table import WrongDataError, bench_database, other_rows
-from benchmarks.targets import MIB
-from tools.config import ToolError, load_config
+from shared.process import MIB
+from tools.config import REPOSITORY, ToolError, load_config
 
 pytestmark = pytest.mark.any_server
 
@@ -33,16 +32,15 @@ def race(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Race]:
     if not os.environ.get("RESTORE_TEST_DSN") or not os.environ.get("RESTORE_TEST_STORAGE"):
         pytest.skip("RESTORE_TEST_DSN or RESTORE_TEST_STORAGE is not set")
     with ExitStack() as stack:
-        config = load_bench_config(os.environ | {"BENCH_SERVERS": "given"})
         try:
-            server = stack.enter_context(running_server(config, "given"))
+            server = stack.enter_context(running_server("given"))
         except ToolError as exc:
             pytest.skip(str(exc))
         lake = stack.enter_context(open_lake(load_config(), os.environ))
         day = make_day(tmp_path_factory.mktemp("day"), 2000)
         lake.upload(day)
         bench = stack.enter_context(bench_database(server))
-        yield Race(server, bench, lake, KEY, day, config.root, free_port(17071))
+        yield Race(server, bench, lake, KEY, day, REPOSITORY, [])
 
 
 def way(case: Case, name: str) -> Way:
@@ -92,7 +90,7 @@ def test_wrong_data_ends_the_benchmark(race: Race) -> None:
 
 
 def test_the_function_has_a_temporary_folder_of_its_own(race: Race) -> None:
-    with running_function(race.root, way(KEY, "default"), race.lake, race.host_port) as host:
+    with running_function(race.root, way(KEY, "default"), race.lake) as host:
         assert f"TMPDIR={host.folder}" in Path(f"/proc/{host.pid}/environ").read_text().split("\0")
         assert host.folder.is_dir()
     assert not host.folder.exists()

@@ -26,8 +26,8 @@ from shared.settings import load_settings
 from tests.fix_call import http_request
 from tests.fix_errors import errors
 from tests.integration.fix_app import DAY, App
-from tests.integration.fix_host import free_port
 from tests.integration.fix_identity import ManagedIdentity
+from tools.local_server import free_port
 
 pytestmark = pytest.mark.any_server
 

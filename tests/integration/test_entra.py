@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from shared.identity import PUBLIC
-from tests.integration.fix_host import free_port
 from tests.integration.fix_identity import ManagedIdentity, forget_identity
 from tests.integration.fix_tls import TlsApp
+from tools.local_server import free_port
 
 pytestmark = pytest.mark.any_server
 

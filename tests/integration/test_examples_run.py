@@ -17,8 +17,9 @@ import pytest
 
 from tests.fix_contract import check_answer
 from tests.integration.fix_app import App
-from tests.integration.fix_host import free_port, running_host
+from tests.integration.fix_host import running_host
 from tools.config import LOOPBACK, REPOSITORY
+from tools.local_server import free_port
 
 pytestmark = pytest.mark.any_server
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.fix_app import App
-from tests.integration.fix_host import Host, free_port, running_host, start
+from tests.integration.fix_host import Host, running_host, start
 from tools.config import LOOPBACK, REPOSITORY
+from tools.local_server import free_port
 from tools.process import wait_until
 
 pytestmark = pytest.mark.any_server

@@ -10,7 +10,7 @@ import pytest
 
 from shared.csvfile.source import CopyReader
 from tests.integration.fix_app import App
-from tests.integration.fix_host import free_port
+from tools.local_server import free_port
 from tools.process import wait_until
 
 CSV = b"time,v\n2025-01-01 00:00Z,1\n2025-01-01 01:00Z,2\n"

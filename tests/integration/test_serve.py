@@ -16,10 +16,10 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.integration.fix_host import free_port
 from tools import sample_target
 from tools.config import REPOSITORY
 from tools.host_process import HostProcess
+from tools.local_server import free_port
 from tools.process import alive, wait_until
 from tools.sample_day import ROWS, write_sample_day
 

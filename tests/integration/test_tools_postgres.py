@@ -9,8 +9,8 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from tests.integration.fix_host import free_port
 from tools.config import load_config
+from tools.local_server import free_port
 from tools.postgres import Postgres
 from tools.rootfs import RootFs
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tests.integration.fix_app import App
-from tests.integration.fix_host import Reply, free_port, running_host
+from tests.integration.fix_host import Reply, running_host
 from tools.config import LOOPBACK, REPOSITORY
+from tools.local_server import free_port
 
 pytestmark = pytest.mark.skipif(
     sys.version_info < (3, 13), reason="azure-functions-runtime-v1 is for Python 3.13 and newer; see make test-worker"

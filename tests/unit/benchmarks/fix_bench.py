@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.probe import Observed
+from benchmarks.probe import Fact
 from benchmarks.results import Result, Run, Series
-from benchmarks.targets import MIB
+from shared.process import MIB
 
 
 def series(
@@ -18,16 +18,16 @@ def series(
     idle: float | None = None,
     cores: float | None = None,
 ) -> Series:
-    """Runs of so many seconds; memory and disk are MiB, the rest is as in `Observed`."""
-    observed = Observed(
-        memory_bytes=None if memory is None else int(memory * MIB),
-        disk_bytes=None if disk is None else int(disk * MIB),
-        server_seconds=cpu,
-        backend_ready=ready,
-        backend_idle=idle,
-        process_busy=cores,
-    )
-    return Series([Run(one, observed) for one in seconds])
+    """Runs of so many seconds; memory and disk are MiB, the rest is as in `Fact`."""
+    facts: dict[Fact, float | None] = {
+        "memory_bytes": None if memory is None else memory * MIB,
+        "disk_bytes": None if disk is None else disk * MIB,
+        "server_seconds": cpu,
+        "backend_ready": ready,
+        "backend_idle": idle,
+        "process_busy": cores,
+    }
+    return Series([Run(one, {fact: value for fact, value in facts.items() if value is not None}) for one in seconds])
 
 
 def result(
@@ -49,8 +49,7 @@ def result(
         server=server,
         title=f"PostgreSQL 18 / TimescaleDB {version} apache",
         version=version,
-        settings={"shared_buffers": "512MB"},
-        cores=2,
+        conditions="2 cores: shared_buffers 512MB",
         case=case,
         rows=rows,
         when="2026-01-02T03:04:05+00:00",

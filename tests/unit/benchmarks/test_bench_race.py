@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from benchmarks.race import commit_of, waited_seconds
+from benchmarks.race import commit_of
 
 
 def test_the_commit_of_another_work_tree(tmp_path: Path) -> None:
@@ -20,10 +17,3 @@ def test_the_commit_of_another_work_tree(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("2")
     assert commit_of(tmp_path) == f"{head[:12]}-dirty"
     assert commit_of(tmp_path / "no such folder") == "unknown"
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected"), [({"copy": None}, None), ({}, None), ({"copy": {"waited_seconds": 3}}, 3)]
-)
-def test_an_answer_need_not_tell_how_long_copy_waited(answer: dict[str, Any], expected: float | None) -> None:
-    assert waited_seconds(answer) == expected

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import socket
 import sys
 from pathlib import Path
 
 import pytest
 
 from tools.config import ToolError
-from tools.local_server import LocalServer, get
+from tools.local_server import LocalServer, free_port, get
 from tools.process import alive
 
 
@@ -23,8 +22,7 @@ class Pages(LocalServer):
 
 @pytest.fixture
 def server() -> Pages:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return Pages(free.getsockname()[1])
+    return Pages(free_port())
 
 
 def test_any_command_finds_a_started_server_and_ends_it(server: Pages, tmp_path: Path) -> None:
