@@ -18,6 +18,7 @@ from benchmarks.archive import Lake
 from benchmarks.cases import Way
 from benchmarks.config import own_folder
 from benchmarks.day import Day
+from tools.azurite import ACCOUNT, JOB_ACCOUNTS
 from tools.config import LOGS, LOOPBACK, REPOSITORY, ToolError
 from tools.host_process import HostProcess
 from tools.local_server import free_port
@@ -68,7 +69,9 @@ def running_function(root: Path, way: Way, lake: Lake) -> Iterator[Host]:
         # The caller's PG*, ADLS_* and limits would make it another function.
         environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         environ |= {"LC_ALL": "C.UTF-8", "PYTHONPATH": str(REPOSITORY), "NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK}
-        environ |= {"ADLS_CONNECTION_STRING": lake.storage, "TMPDIR": folder}
+        # Azurite's last account for jobs, whose queue nothing else reads.
+        jobs = lake.storage.replace(ACCOUNT, JOB_ACCOUNTS[-1])
+        environ |= {"ADLS_CONNECTION_STRING": lake.storage, "AzureWebJobsStorage": jobs, "TMPDIR": folder}
         pid = server.run(
             [sys.executable, "-m", "tools.host", "--root", str(root), "--port", str(server.port)],
             seconds=60,

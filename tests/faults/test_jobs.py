@@ -17,8 +17,8 @@ from tests.faults.fix_fault_case import FaultCase, gate, make_fault_case
 from tests.faults.fix_jobs import STALE_SECONDS, Jobs
 from tests.faults.fix_proxy import Proxy
 from tests.integration.fix_app import App
-from tests.integration.fix_host import free_port
 from tests.integration.fix_threads import Call
+from tools.local_server import free_port
 from tools.process import wait_until
 
 
