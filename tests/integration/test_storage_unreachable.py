@@ -16,9 +16,9 @@ import trustme
 from shared.archive import client as service_client
 from shared.errors import RestoreError, StorageUnreachable
 from tests.integration.fix_azure import PATH, by_key
-from tests.integration.fix_host import free_port
 from tests.integration.fix_storage import refused
 from tools.config import LOOPBACK
+from tools.local_server import free_port
 
 pytestmark = [
     pytest.mark.any_server,
