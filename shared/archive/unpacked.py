@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from shared.csvfile.head import CsvDialect, bom_length
+from shared.csvfile.preamble import Preamble
 from shared.csvfile.prefetch import prefetch
 from shared.csvfile.scan import MarkerWatch, RecordCounter, refuse_end_marker
 from shared.csvfile.source import CopyReader
@@ -38,6 +39,7 @@ class SpooledCsv:
         ends_with_marker: whether its last line is `\.`.
         dialect: how it is written.
         progress: counts what is read, and says whether to stop.
+        preamble: the lines before the CSV, which the file lacks and the size counts.
     """
 
     file: IO[bytes]
@@ -46,6 +48,7 @@ class SpooledCsv:
     ends_with_marker: bool
     dialect: CsvDialect
     progress: Progress
+    preamble: Preamble
 
     @property
     def head(self) -> IO[bytes]:
@@ -74,6 +77,7 @@ def spooled_csv(
     max_memory_bytes: int,
     dialect: CsvDialect | None = None,
     progress: Progress | None = None,
+    preamble: Preamble | None = None,
 ) -> Iterator[SpooledCsv]:
     r"""Take in all blocks, and hand out the file.
 
@@ -85,20 +89,22 @@ def spooled_csv(
         dialect: how the CSV is written (default: PostgreSQL's defaults); needed to tell a line `\.` that ends
             the data from one inside quotes, and to count the records.
         progress: counts what is read, and says whether to stop.
+        preamble: the lines before the CSV (default: none).
 
     Yields:
         The whole file.
 
     Raises:
+        HeaderMissing: the file has fewer lines before the CSV.
         TemporaryDiskFull: the temporary directory cannot hold it.
         EndOfDataMarker: rows follow a line `\.`, and PostgreSQL before 18 would drop them.
     """
-    dialect, progress = dialect or CsvDialect(), progress or Progress()
+    dialect, progress, preamble = dialect or CsvDialect(), progress or Progress(), preamble or Preamble()
     file = tempfile.SpooledTemporaryFile(max_size=max_memory_bytes)  # noqa: SIM115 - closed below, see there
     try:
         watch, counter = MarkerWatch(), RecordCounter(dialect)
         size = 0
-        for block in blocks:
+        for block in preamble.behind(blocks):
             watch.look(block)
             counter.see(block)
             progress.check()
@@ -110,9 +116,11 @@ def spooled_csv(
             file.seek(0)  # writes what Python still holds back
         if watch.suspicious:
             file.seek(bom_length(file, dialect))
-            refuse_end_marker(_blocks(file), dialect)
+            refuse_end_marker(_blocks(file), dialect, lines_before=preamble.lines)
             file.seek(0)
-        yield SpooledCsv(file, size, counter.records, counter.ends_with_marker, dialect, progress)
+        yield SpooledCsv(
+            file, preamble.size + size, counter.records, counter.ends_with_marker, dialect, progress, preamble
+        )
     finally:
         # Closing tries once more to write what did not fit. The file is deleted, so it need not succeed.
         with suppress(OSError):
@@ -160,6 +168,7 @@ class StreamedCsv:
         dialect: how the CSV is written.
         stored_size: length of the stored archive, in bytes.
         progress: counts what is read, and says whether to stop.
+        preamble: the lines before the CSV (default: none).
 
     Attributes:
         head: its first part, seekable.
@@ -174,11 +183,13 @@ class StreamedCsv:
         dialect: CsvDialect,
         stored_size: int,
         progress: Progress | None = None,
+        preamble: Preamble | None = None,
     ) -> None:
         self._unpack = unpack
         self._dialect = dialect
         self._stored_size = stored_size
         self._progress = progress or Progress()
+        self.preamble = preamble or Preamble()
         self.size: int | None = None
         self.records: int | None = None
         self.ends_with_marker: bool | None = None
@@ -193,7 +204,7 @@ class StreamedCsv:
     def _read_head(self) -> bytes:
         head = bytearray()
         with closing(self._unpack()) as blocks:
-            for block in blocks:
+            for block in self.preamble.behind(blocks):
                 head += block
                 if len(head) >= _HEAD_BYTES:
                     break
@@ -214,7 +225,7 @@ class StreamedCsv:
         watch, counter = MarkerWatch(), RecordCounter(self._dialect)
         size = 0
         with closing(self._unpack()) as blocks:
-            for block in blocks:
+            for block in self.preamble.behind(blocks):
                 watch.look(block)
                 counter.see(block)
                 size += len(block)
@@ -222,8 +233,10 @@ class StreamedCsv:
                 yield block
         if watch.suspicious:
             with closing(self._unpack()) as blocks:
-                refuse_end_marker(_behind(self._mark, blocks), self._dialect)
-        self.size, self.records, self.ends_with_marker = size, counter.records, counter.ends_with_marker
+                csv = _behind(self._mark, self.preamble.behind(blocks))
+                refuse_end_marker(csv, self._dialect, lines_before=self.preamble.lines)
+        self.size = self.preamble.size + size
+        self.records, self.ends_with_marker = counter.records, counter.ends_with_marker
 
 
 def _behind(start: int, blocks: Iterator[bytes]) -> Iterator[bytes]:

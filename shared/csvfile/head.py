@@ -8,6 +8,7 @@ differently. If two readers disagree about the header, values end up in the wron
 from __future__ import annotations
 
 import codecs
+import io
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -28,6 +29,7 @@ _MOST_POSITIONS = 10
 _MOST_HEADER_BYTES = 256 * 1024
 _PIECE_BYTES = 16 * 1024
 _BOM = codecs.BOM_UTF8
+_NO_HEADER = "the CSV is empty, so it has no header line"
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def read_header(file: IO[bytes], dialect: CsvDialect, left_out: Collection[str] 
     """
     records = read_records(file, dialect, 1, limit_bytes=_MOST_HEADER_BYTES)
     if not records:
-        raise HeaderMissing("the CSV is empty, so it has no header line")
+        raise HeaderMissing(_NO_HEADER)
     names = records[0]
     if len(names) > MOST_COLUMNS:
         raise HeaderInvalid(f"the header names {len(names)} columns, and no table has more than {MOST_COLUMNS}")
@@ -156,6 +158,56 @@ def read_header(file: IO[bytes], dialect: CsvDialect, left_out: Collection[str] 
             " copy.column_map with null leaves out all columns of its name",
         )
     return names
+
+
+def read_ignored_header(file: IO[bytes], dialect: CsvDialect, columns: int) -> list[str]:
+    """Read the first record, which is skipped whatever it holds.
+
+    A quote that is never closed there would let COPY skip rows together with it. So a header of several lines must be
+    plain in its quotes, and have a field for each column.
+
+    Args:
+        file: the CSV; its position is 0 afterwards.
+        dialect: how it is written.
+        columns: number of the file's columns.
+
+    Returns:
+        Its fields.
+
+    Raises:
+        HeaderMissing: the file is empty.
+        HeaderInvalid: the record cannot be read, is longer than 256 KiB, or may hold rows.
+    """
+    try:
+        file.seek(bom_length(file, dialect))
+        line = next(_split_lines(characters(file, dialect), dialect, _MOST_HEADER_BYTES), None)
+    finally:
+        file.seek(0)
+    if line is None:
+        raise HeaderMissing(_NO_HEADER)
+    fields = _split_fields(line, dialect)
+    if ("\n" in line or "\r" in line) and (len(fields) != columns or not _is_plainly_quoted(line, dialect)):
+        raise HeaderInvalid("the header takes several lines, and rows may be among them: a quote is not closed")
+    return fields
+
+
+def _is_plainly_quoted(line: str, dialect: CsvDialect) -> bool:
+    """Whether every quote in a record opens or closes a whole field, or is escaped."""
+    quote, escape, delimiter = (re.escape(letter) for letter in (dialect.quote, dialect.escape, dialect.delimiter))
+    inside = rf"[^{quote}]|{quote}{quote}"
+    if quote != escape:
+        inside = rf"[^{quote}{escape}]|{escape}[{quote}{escape}]|{escape}(?![{quote}{escape}])"
+    field = rf"(?:{quote}(?:{inside})*{quote}|[^{quote}{delimiter}]*)"
+    return re.fullmatch(rf"{field}(?:{delimiter}{field})*", line) is not None
+
+
+def read_line(line: bytes, dialect: CsvDialect) -> list[str] | None:
+    """Split a line of the file into fields; None if it is empty or cannot be read."""
+    try:
+        records = read_records(io.BytesIO(line), dialect, 1)
+    except HeaderInvalid:
+        return None
+    return records[0] if records else None
 
 
 def _positions(places: Sequence[int]) -> str:

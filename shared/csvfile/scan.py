@@ -50,7 +50,7 @@ class MarkerWatch:
         self._tail = (self._tail + block)[-_LOOK_AHEAD:]
 
 
-def refuse_end_marker(blocks: Iterator[bytes], dialect: CsvDialect) -> None:
+def refuse_end_marker(blocks: Iterator[bytes], dialect: CsvDialect, *, lines_before: int = 0) -> None:
     r"""Refuse a file that PostgreSQL before 18 would read only in part.
 
     Inside quotes `\.` is data. As the last line of the file it hides no rows.
@@ -58,6 +58,7 @@ def refuse_end_marker(blocks: Iterator[bytes], dialect: CsvDialect) -> None:
     Args:
         blocks: the CSV without its byte order mark, cut anywhere.
         dialect: how it is written.
+        lines_before: lines of the file before the CSV.
 
     Raises:
         EndOfDataMarker: rows follow such a line. The message names the line; `target` is the archive.
@@ -65,7 +66,7 @@ def refuse_end_marker(blocks: Iterator[bytes], dialect: CsvDialect) -> None:
     """
     line = _find_end_marker(in_utf8(blocks, dialect), dialect)
     if line is not None:
-        raise EndOfDataMarker(rf"line {line} of the file is only \. and rows follow it")
+        raise EndOfDataMarker(rf"line {lines_before + line} of the file is only \. and rows follow it")
 
 
 def _find_end_marker(blocks: Iterator[bytes], dialect: CsvDialect) -> int | None:

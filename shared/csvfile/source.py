@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, Protocol
 
+from shared.csvfile.preamble import Preamble
 from shared.process import MIB
 
 
@@ -22,6 +23,7 @@ class CsvSource(Protocol):
         size: length in bytes; None until then.
         probable_size: the same; an estimate until then.
         ends_with_marker: whether the last line is `\.`; None until then.
+        preamble: the lines before the header that are no CSV. They are not part of it, except in its size.
     """
 
     @property
@@ -34,6 +36,8 @@ class CsvSource(Protocol):
     def probable_size(self) -> int: ...  # noqa: D102
     @property
     def ends_with_marker(self) -> bool | None: ...  # noqa: D102
+    @property
+    def preamble(self) -> Preamble: ...  # noqa: D102
 
     def drain(self) -> None:
         """Read the CSV to its end if that has not been done, so that the attributes above are known.

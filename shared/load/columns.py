@@ -35,6 +35,22 @@ class FileColumn:
 
 
 @dataclass(frozen=True)
+class FileHeader:
+    """What precedes the file's rows.
+
+    Attributes:
+        columns: the file's columns.
+        ignored: the fields of the line right before the rows, if nothing has shown that it is no row; None: there is no
+            such line.
+        ignored_by: the field of the request that skips this line.
+    """
+
+    columns: tuple[FileColumn, ...]
+    ignored: Sequence[str] | None = None
+    ignored_by: str | None = None
+
+
+@dataclass(frozen=True)
 class ColumnPlan:
     """Where each column of the file goes.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from shared.csvfile.source import CsvSource
 from shared.errors import DatabaseUnreachable, DataRejected, RestoreCanceled, RestoreError, TargetLocked
-from shared.load.columns import FileColumn
+from shared.load.columns import FileHeader
 from shared.load.copy.refused import Search
 from shared.load.copy.rows import Transfer
 from shared.load.counts import count_in_children, count_window
@@ -41,7 +41,7 @@ from shared.model.results import (
 from shared.model.window import Window
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.savepoint import attempt_in_savepoint
-from shared.postgres.sqlstate import CopiedRows, lacks_a_line, translated
+from shared.postgres.sqlstate import CopiedRows, RowErrors, lacks_a_line, translated
 from shared.postgres.transaction import (
     CommitId,
     CommitInterruptedError,
@@ -70,7 +70,7 @@ class Day:
     Attributes:
         request: what is restored, and how.
         settings: the function app's.
-        columns: the file's columns.
+        header: what precedes the file's rows.
         csv: the archive, unpacked.
         token: makes the name of a staging table unique: lower-case hexadecimal digits.
         progress: is written, and asked whether to stop.
@@ -83,7 +83,7 @@ class Day:
 
     request: RestoreRequest
     settings: Settings
-    columns: Sequence[FileColumn]
+    header: FileHeader
     csv: CsvSource
     token: str
     progress: Progress
@@ -99,7 +99,7 @@ class Day:
 
     def find_target(self, cursor: Cursor) -> Target:
         """Ask the database what the target is."""
-        target = find_target(cursor, self.request, self.columns, self.csv.head)
+        target = find_target(cursor, self.request, self.header, self.csv.head)
         self.found(target)
         return target
 
@@ -460,16 +460,20 @@ def _copy(
         plan.text_because,
         token=day.token,
         skips_conflicts=skips_conflicts,
-        show_row_data=day.settings.show_row_data,
+        errors=_row_errors(day),
     )
     transferred = transfer.run(proof)
     transfer.refuse_unchecked(transferred)
     return transferred
 
 
+def _row_errors(day: Day) -> RowErrors:
+    return RowErrors(day.settings.show_row_data, day.csv.preamble.lines)
+
+
 def _find_row(load: Cursor, day: Day, target: Target, refused: DataRejected, skips_conflicts: bool) -> DataRejected:  # noqa: FBT001
-    show = day.settings.show_row_data
-    search = Search(load, day.request, target, day.csv, day.token, skips_conflicts=skips_conflicts, show_row_data=show)
+    errors = _row_errors(day)
+    search = Search(load, day.request, target, day.csv, day.token, skips_conflicts=skips_conflicts, errors=errors)
     with day.progress.stage("copy"):
         return search.run(refused)
 
@@ -544,7 +548,7 @@ def _commit(
 
     try:
         # A deferred constraint refuses its rows now.
-        with translated(CopiedRows(loaded.target.table.name, (), day.settings.show_row_data)):
+        with translated(CopiedRows(loaded.target.table.name, (), _row_errors(day))):
             tx.commit(last_look)
     except DataRejected as exc:
         day.progress.commit_was_refused()

@@ -10,19 +10,20 @@ from typing import IO, Any
 from psycopg2 import sql
 
 from shared.csvfile.head import read_records
-from shared.csvfile.options import CsvOptions
 from shared.csvfile.signs import columns_with_offsets, escapes_by_backslash
 from shared.errors import (
     DataRejected,
     Fault,
     HeaderInvalid,
+    HeaderMismatch,
     MissingRight,
     OperationNotSupported,
     TargetNotATable,
     WindowUnknown,
 )
-from shared.load.columns import ColumnPlan, FileColumn, plan_columns
-from shared.model.request import RestoreRequest
+from shared.load.columns import ColumnPlan, FileHeader, plan_columns
+from shared.load.ignored import is_row
+from shared.model.request import Copy, RestoreRequest
 from shared.model.results import Notice
 from shared.model.window import Window, day_window, units_per_second_of
 from shared.postgres.connect import Cursor
@@ -79,16 +80,17 @@ class Target:
         return self.table.compression
 
 
-def find_target(cursor: Cursor, request: RestoreRequest, columns: Sequence[FileColumn], file: IO[bytes]) -> Target:
+def find_target(cursor: Cursor, request: RestoreRequest, header: FileHeader, file: IO[bytes]) -> Target:
     """Ask the database what the target is, and match the file with it.
 
     Args:
         cursor: in the restore's transaction.
         request: what to restore, and how.
-        columns: the file's columns.
+        header: what precedes the file's rows.
         file: the CSV. The first row tells the unit of an integer time column.
 
     Raises:
+        HeaderMismatch: the request skips a line that is a row.
         OperationNotSupported: a column is to be left out in direct mode, and the table has a rule on INSERT.
         RestoreError: the table or a column is not there, or the request needs a time column that is not.
     """
@@ -103,12 +105,18 @@ def find_target(cursor: Cursor, request: RestoreRequest, columns: Sequence[FileC
     like = table
     if request.staging_like != request.target_table:
         like = find_table(cursor, request.staging_like, target="destination.create_staging_like")
-    plan = plan_columns(columns, table.columns, options=options, staging=destination.mode == "staging")
+    plan = plan_columns(header.columns, table.columns, options=options, staging=destination.mode == "staging")
     if plan.by_staging and destination.mode == "direct" and has_insert_rule(cursor, table):
         raise OperationNotSupported(
             f"{table} has a rule on INSERT, which a COPY would not apply, and the INSERT from a staging table would",
             target="copy.column_map",
             hint='leave no column out, or use destination.mode "staging", where the rule applies',
+        )
+    if header.ignored is not None and is_row(cursor, request, table, plan.file_columns, header.ignored):
+        raise HeaderMismatch(
+            f"the last line that {header.ignored_by} skips is a row: its values are times of the table's columns",
+            target=header.ignored_by,
+            hint="check whether the file has this header, and how many lines precede it: a row would be lost",
         )
     window = _window(request, table, plan.file_columns, file)
     warnings = (
@@ -120,7 +128,7 @@ def find_target(cursor: Cursor, request: RestoreRequest, columns: Sequence[FileC
 
 
 def _sample(
-    table: Table, names: Sequence[str | None], options: CsvOptions, file: IO[bytes], *, is_needed: bool
+    table: Table, names: Sequence[str | None], copy: Copy, file: IO[bytes], *, is_needed: bool
 ) -> tuple[list[int], bool]:
     """Read the first integer time, and say whether the file has rows.
 
@@ -130,6 +138,7 @@ def _sample(
     Raises:
         DataRejected: it is needed, and the first rows have none, since the first one cannot be read.
     """
+    options = copy.csv_options
     header = read_records(file, options.dialect, 1) if options.has_header else []
     first = read_records(file, options.dialect, len(header) + 1)[len(header) :]
     # A line `\.` alone ends the data before PostgreSQL 18; from 18 on COPY says what is wrong with it.
@@ -142,7 +151,7 @@ def _sample(
             rows = read_records(file, options.dialect, len(header) + _ROWS_LOOKED_AT)[len(header) :]
     found = _integers(rows, len(names), times)
     if not found and is_needed:
-        _refuse_unreadable(header, first[0], names, times, options)
+        _refuse_unreadable(header, first[0], names, times, copy)
     return found[:1], True
 
 
@@ -161,16 +170,17 @@ def _refuse_unreadable(
     row: Sequence[str],
     names: Sequence[str | None],
     times: Sequence[int],
-    options: CsvOptions,
+    copy: Copy,
 ) -> None:
     # As COPY counts lines: those inside of quotes too, and a record is named by its last one.
     records = [*header, row]
-    line = len(records) + sum(max(cell.count("\n"), cell.count("\r")) for record in records for cell in record)
+    line = copy.skip_lines + len(records)
+    line += sum(max(cell.count("\n"), cell.count("\r")) for record in records for cell in record)
     where = f"line {line}"
     facts: dict[str, Any] = {"line": line}
     if len(row) != len(names):
         message = f"the row has {len(row)} cells, and the file {len(names)} columns"
-    elif times and row[times[0]] != options.null:
+    elif times and row[times[0]] != copy.csv_options.null:
         column = names[times[0]]
         where = f"{where}, column {column}"
         facts["column"] = column
@@ -198,7 +208,7 @@ def _window(request: RestoreRequest, table: Table, names: Sequence[str | None], 
     if table.time_kind != "integer":
         return day_window(day, table.time_kind)
     now = [] if table.integer_now is None else [table.integer_now]
-    sample, has_rows = _sample(table, names, request.copy_.csv_options, file, is_needed=not now)
+    sample, has_rows = _sample(table, names, request.copy_, file, is_needed=not now)
     units = units_per_second_of([*sample, *now], day)
     if units is None and has_rows and request.destination.rows_outside_window == "error":
         raise WindowUnknown(

@@ -190,6 +190,8 @@ class Copy(_Section):
     """How the file is read."""
 
     csv_options: CsvOptions = CsvOptions()
+    header: Literal["check", "ignore"] = "check"
+    skip_lines: WholeNumber = Field(0, ge=0, le=1000)
     columns: tuple[FileColumnName, ...] | None = Field(None, min_length=1, max_length=MOST_COLUMNS)
     column_map: Annotated[Mapping[str, ColumnName | None], AfterValidator(_only_nothing_for_no_name)] = {}
     synchronous_commit_off: bool = True
@@ -210,6 +212,12 @@ class Copy(_Section):
             raise ValueError("columns must name the file's columns if csv_options.HEADER is false")
         if self.columns is not None and len(set(self.columns)) != len(self.columns):
             raise ValueError("columns names a column twice")
+        return self
+
+    @model_validator(mode="after")
+    def _ignored_header(self) -> Copy:
+        if self.header == "ignore" and (self.columns is None or self.csv_options.header is not True):
+            raise ValueError('header "ignore" needs columns, and csv_options.HEADER true')
         return self
 
     @property

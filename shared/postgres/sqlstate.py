@@ -100,23 +100,37 @@ def database_error(exc: psycopg2.Error) -> RestoreError:
 
 
 @dataclass(frozen=True)
+class RowErrors:
+    """What an error that names a row shows.
+
+    Attributes:
+        show_row_data: whether it may hold values of the row: PostgreSQL's own message, DETAIL and CONTEXT.
+        lines_before: lines of the file that precede those that PostgreSQL is sent, and counts.
+        shown_as: the name that a message has in place of the table's; None: the same. The caller does not know the name
+            of a staging table.
+    """
+
+    show_row_data: bool = False
+    lines_before: int = 0
+    shown_as: str | None = None
+
+
+@dataclass(frozen=True)
 class CopiedRows:
     """The rows that a statement takes, for the error that names one of them.
 
     Attributes:
         relation: the table that they go into, without its schema.
         columns: the columns that are copied.
-        show_row_data: whether the error may hold values of the row: PostgreSQL's own message, DETAIL and CONTEXT.
+        errors: what the error shows.
         refusals: our message for each C function of the server that refuses a value by a SQLSTATE that otherwise stands
             for something else, and names the value in its own message.
-        shown_as: the name that a message has in place of `relation`, which the caller does not know; None: the same.
     """
 
     relation: str
     columns: Sequence[str]
-    show_row_data: bool = False
+    errors: RowErrors = RowErrors()
     refusals: Mapping[str, str] = field(default_factory=dict)
-    shown_as: str | None = None
 
 
 def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
@@ -133,13 +147,14 @@ def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
     is_hidden = message != exc.diag.message_primary
     has_place = not exc.pgcode.startswith(_OF_NO_ROW)
     line, column = _place(exc.diag.context or "", rows.relation, rows.columns) if has_place else (None, None)
+    line = None if line is None else rows.errors.lines_before + line
     column = exc.diag.column_name or column
     facts = {"line": line, "column": column, "constraint": exc.diag.constraint_name}
-    if rows.show_row_data:
+    if rows.errors.show_row_data:
         message, is_hidden = redact_from_server(exc.diag.message_primary or message), False
         said = {"server_detail": exc.diag.message_detail, "server_context": exc.diag.context}
         facts |= {name: None if text is None else redact_from_server(text) for name, text in said.items()}
-    message = message.replace(rows.relation, rows.shown_as or rows.relation)
+    message = message.replace(rows.relation, rows.errors.shown_as or rows.relation)
     known = {name: fact for name, fact in facts.items() if fact is not None}
     error = error_for_sqlstate(exc.pgcode, message, known)
     is_of_a_function = isinstance(error, DatabaseFailed) and not exc.pgcode.startswith(_SERVERS_OWN)

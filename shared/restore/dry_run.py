@@ -8,7 +8,7 @@ from functools import partial
 from shared.csvfile.scan import rows_of
 from shared.csvfile.source import CsvSource
 from shared.errors import MissingRight, RestoreError
-from shared.load.columns import FileColumn
+from shared.load.columns import FileHeader
 from shared.load.counts import count_in_children, count_window
 from shared.load.refusals import (
     day_in_children,
@@ -39,7 +39,7 @@ def examine(
     cursor: Cursor,
     request: RestoreRequest,
     settings: Settings,
-    columns: Sequence[FileColumn],
+    header: FileHeader,
     csv: CsvSource,
     report: Report,
 ) -> None:
@@ -51,7 +51,7 @@ def examine(
         cursor: in a READ ONLY transaction.
         request: what would be restored, and how.
         settings: the function app's.
-        columns: the file's columns.
+        header: what precedes the file's rows.
         csv: the archive, unpacked.
         report: gets `dry_run`.
 
@@ -69,7 +69,7 @@ def examine(
             lock_timeout_seconds=settings.pg_lock_timeout_seconds,
             statement_timeout_seconds=settings.pg_statement_timeout_seconds,
         )
-        target = find_target(cursor, request, columns, csv.head)
+        target = find_target(cursor, request, header, csv.head)
         note_target(report, target)
         report.add_warnings(target.warnings)
         existing: Count | None = None

@@ -6,21 +6,22 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import IO, TypeAlias
+from typing import TypeAlias
 
 from shared.archive.download import Archive, checked, open_archive
 from shared.archive.gunzip import gunzip, refuse_stored
 from shared.archive.unpacked import StreamedCsv, spooled_csv
-from shared.csvfile.head import read_header
+from shared.csvfile.head import read_header, read_ignored_header, read_line
+from shared.csvfile.preamble import NOT_SO_MANY_LINES, Preamble
 from shared.csvfile.source import CsvSource
-from shared.errors import RestoreCanceled, RestoreError
-from shared.load.columns import FileColumn, file_columns
+from shared.errors import HeaderMissing, RestoreCanceled, RestoreError
+from shared.load.columns import FileHeader, file_columns
 from shared.load.load import Day, Loaded, Skipped, load_day
 from shared.load.locks import find_running, restore_lock
 from shared.load.refusals import in_progress
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
-from shared.model.request import RestoreRequest
+from shared.model.request import Copy, RestoreRequest
 from shared.postgres.session import attempt_in_autocommit
 from shared.postgres.transaction import CommitId, transaction
 from shared.restore.access import authorize
@@ -108,7 +109,7 @@ def _restore(
     before_commit: BeforeCommit | None,
 ) -> None:
     progress = report.progress
-    columns = _file_columns(request, csv.head)
+    header = _read_header(request, csv)
 
     def about_to_commit(commit_id: CommitId, loaded: Loaded) -> None:
         if before_commit is not None:
@@ -124,7 +125,7 @@ def _restore(
                 progress.interruptible(server.cancel),
                 transaction(connection, "REPEATABLE READ READ ONLY") as work,
             ):
-                examine(work.cursor, request, settings, columns, csv, report)
+                examine(work.cursor, request, settings, header, csv, report)
             return
 
         with progress.stage("connect"):
@@ -141,7 +142,7 @@ def _restore(
         day = Day(
             request,
             settings,
-            columns,
+            header,
             csv,
             report.request_id.replace("-", ""),
             progress,
@@ -171,13 +172,13 @@ def _unpacked(request: RestoreRequest, settings: Settings, report: Report) -> It
             archive = download.enter_context(open_archive(request.archive, settings, report.progress))
             report.etag, report.compressed_bytes = archive.etag, archive.size
             refuse_stored(archive.size, max_bytes=settings.csv_max_bytes)
-            unpack = partial(_unpack, archive, request, settings)
+            unpack, preamble = partial(_unpack, archive, request, settings), Preamble(copy.skip_lines)
             csv: CsvSource
             if copy.transfer == "stream" or (
                 copy.transfer == "auto" and archive.size > settings.spool_max_archive_bytes
             ):
                 report.transfer = "stream"
-                csv = StreamedCsv(unpack, copy.csv_options.dialect, archive.size, report.progress)
+                csv = StreamedCsv(unpack, copy.csv_options.dialect, archive.size, report.progress, preamble)
                 stack.push(download.pop_all())
             else:
                 report.transfer = "spool"
@@ -187,6 +188,7 @@ def _unpacked(request: RestoreRequest, settings: Settings, report: Report) -> It
                         max_memory_bytes=settings.spool_max_memory_bytes,
                         dialect=copy.csv_options.dialect,
                         progress=report.progress,
+                        preamble=preamble,
                     )
                 )
                 report.csv_bytes = csv.size
@@ -199,7 +201,23 @@ def _unpack(archive: Archive, request: RestoreRequest, settings: Settings) -> Ge
     return gunzip(stored, max_bytes=settings.csv_max_bytes, max_expansion=settings.csv_max_expansion)
 
 
-def _file_columns(request: RestoreRequest, file: IO[bytes]) -> tuple[FileColumn, ...]:
-    copy, options = request.copy_, request.copy_.csv_options
-    header = read_header(file, options.dialect, copy.left_out) if options.has_header else None
-    return file_columns(header, copy)
+def _read_header(request: RestoreRequest, csv: CsvSource) -> FileHeader:
+    copy = request.copy_
+    try:
+        return _read_header_of(copy, csv)
+    except HeaderMissing as exc:
+        if not copy.skip_lines:
+            raise
+        message = f"nothing follows the {copy.skip_lines} lines that copy.skip_lines skips, so there is no header line"
+        raise HeaderMissing(message, target="copy.skip_lines", hint=NOT_SO_MANY_LINES) from exc
+
+
+def _read_header_of(copy: Copy, csv: CsvSource) -> FileHeader:
+    dialect = copy.csv_options.dialect
+    if copy.header == "ignore":
+        ignored = read_ignored_header(csv.head, dialect, len(copy.columns or ()))
+        return FileHeader(file_columns(None, copy), ignored, "copy.header")
+    if copy.csv_options.has_header:
+        return FileHeader(file_columns(read_header(csv.head, dialect, copy.left_out), copy))
+    skipped = read_line(csv.preamble.last, dialect)
+    return FileHeader(file_columns(None, copy), skipped, "copy.skip_lines")

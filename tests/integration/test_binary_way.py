@@ -204,7 +204,7 @@ def test_a_row_more_in_the_archive_than_were_encoded(database: Database, cursor:
 
         class CountedOtherwise:
             head, size, probable_size, ends_with_marker = csv.head, csv.size, csv.probable_size, False
-            drain, open, records = csv.drain, csv.open, 3
+            drain, open, records, preamble = csv.drain, csv.open, 3, csv.preamble
 
         with pytest.raises(Fallback, match="of 2 rows, 1 were encoded and 1 accepted"):
             copy_in_binary(cursor, table.identifier, columns, OPTIONS, CountedOtherwise())

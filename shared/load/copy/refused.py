@@ -27,7 +27,7 @@ from shared.load.target import Target
 from shared.model.request import RestoreRequest
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
-from shared.postgres.sqlstate import CopiedRows, at_line, is_of_foreign_key, translated
+from shared.postgres.sqlstate import CopiedRows, RowErrors, at_line, is_of_foreign_key, translated
 from shared.timescale.constraints import find_constraint, judges_rows_together
 
 # How many rows are tried at once.
@@ -45,7 +45,7 @@ class Search:
         csv: the unpacked archive.
         token: makes the name of the staging table unique.
         skips_conflicts: whether rows in conflict were skipped.
-        show_row_data: whether an error may hold values of the row.
+        errors: what an error of a row shows.
     """
 
     cursor: Cursor
@@ -54,7 +54,7 @@ class Search:
     csv: CsvSource
     token: str
     skips_conflicts: bool
-    show_row_data: bool
+    errors: RowErrors
 
     def run(self, refused: DataRejected) -> DataRejected:
         """Return the error of the refused row with its line; the same error if the line cannot be known.
@@ -97,7 +97,7 @@ def _first_refused(loader: _Loader, part: Sequence[Record]) -> DataRejected | No
         half = len(part) // 2
         part = part[half:] if loader.load(part[:half]) is None else part[:half]
     error = loader.load(part)
-    return None if error is None else at_line(error, part[0].line)
+    return None if error is None else at_line(error, loader.line_of(part[0]))
 
 
 class _Loader:
@@ -115,6 +115,10 @@ class _Loader:
         if target.columns.by_staging:
             columns = target.columns.file_columns
             self._staging = make_staging(search.cursor, target.table, target.like, columns, search.token)
+
+    def line_of(self, record: Record) -> int:
+        """Return the record's line in the file."""
+        return self._search.errors.lines_before + record.line
 
     def load(self, part: Sequence[Record]) -> DataRejected | None:
         """Load a part. If it is refused, nothing of it stays, and the error is returned."""
@@ -135,9 +139,9 @@ class _Loader:
     def _copy(self, part: Sequence[Record]) -> None:
         search, staging = self._search, self._staging
         reader = CopyReader(_joined(part))
-        table, columns, show = search.target.table, search.target.columns.loaded, search.show_row_data
+        table, columns, errors = search.target.table, search.target.columns.loaded, search.errors
         if staging is None:
-            copy_into(search.cursor, table.identifier, columns, self._options, reader, show_row_data=show)
+            copy_into(search.cursor, table.identifier, columns, self._options, reader, errors=errors)
             return
         empty_staging(search.cursor, staging)
         is_rejectable = search.request.copy_.max_rejected_rows is not None
@@ -148,11 +152,9 @@ class _Loader:
             reader,
             has_timescaledb=table.timescaledb is not None,
             may_reject=Rejectable(lambda: len(part), len(part)) if is_rejectable else None,
-            show_row_data=show,
+            errors=errors,
         )
-        insert_staged(
-            search.cursor, table, staging, columns, skips_conflicts=search.skips_conflicts, show_row_data=show
-        )
+        insert_staged(search.cursor, table, staging, columns, skips_conflicts=search.skips_conflicts, errors=errors)
 
 
 def _joined(part: Sequence[Record]) -> Iterator[bytes]:

@@ -30,7 +30,7 @@ from shared.model.progress import Progress
 from shared.model.request import RestoreRequest
 from shared.model.results import Count, KeptIndex, Transferred
 from shared.postgres.connect import Cursor
-from shared.postgres.sqlstate import is_conflict, is_of_foreign_key, names_a_line
+from shared.postgres.sqlstate import RowErrors, is_conflict, is_of_foreign_key, names_a_line
 from shared.timescale.table import Column
 
 
@@ -49,7 +49,7 @@ class Transfer:
         token: makes the name of the staging table unique.
         skips_conflicts: whether to skip staged rows in conflict. Otherwise direct mode refuses them, and in staging
             mode a conflict raises `Fallback`.
-        show_row_data: whether an error may hold values of the row.
+        errors: what an error of a row shows.
     """
 
     cursor: Cursor
@@ -61,7 +61,7 @@ class Transfer:
     text_because: str | None
     token: str
     skips_conflicts: bool
-    show_row_data: bool
+    errors: RowErrors
 
     def run(self, proof: Proof) -> Transferred:
         """Copy the rows into the target.
@@ -95,7 +95,7 @@ class Transfer:
         """
         if not self.target.columns.by_staging and transferred.rows_read:
             options = self.request.copy_.csv_options
-            copied = CopiedFile(self.target, self.csv, options, self.token, self.show_row_data)
+            copied = CopiedFile(self.target, self.csv, options, self.token, self.errors)
             with self.progress.stage("verify"):
                 refuse_unchecked(self.cursor, copied)
 
@@ -130,7 +130,7 @@ class Transfer:
             if first is not None:
                 reader.skip(first.size)
                 options = options.without_header
-            rows = copy_into(self.cursor, table.identifier, names, options, reader, show_row_data=self.show_row_data)
+            rows = copy_into(self.cursor, table.identifier, names, options, reader, errors=self.errors)
             return Transferred("text", text_because, reader.waited_seconds, rows + already)
 
     def _copy_first_row(self) -> FirstRow | None:
@@ -144,7 +144,7 @@ class Transfer:
         reader = CopyReader(iter([file.read(size)]))
         file.seek(0)
         table, names = self.target.table, self.target.columns.loaded
-        rows = copy_into(self.cursor, table.identifier, names, options, reader, show_row_data=self.show_row_data)
+        rows = copy_into(self.cursor, table.identifier, names, options, reader, errors=self.errors)
         self.indexes.drop_on_new_chunks(first_came=True)
         return FirstRow(size, rows)
 
@@ -185,7 +185,7 @@ class Transfer:
                 reader,
                 has_timescaledb=target.table.timescaledb is not None,
                 may_reject=None if most is None else Rejectable(self._rows_in_archive, most),
-                show_row_data=self.show_row_data,
+                errors=self.errors,
             )
             return Transferred("text", text_because, reader.waited_seconds, copied.rows, copied.rejected)
 
@@ -196,8 +196,8 @@ class Transfer:
         omitted if no conflict is likely, and a conflict raises `Fallback`. While indexes are dropped, ON CONFLICT finds
         nothing; a conflict then shows when the index cannot be built.
         """
-        columns, table, show = self.target.columns.loaded, self.target.table, self.show_row_data
-        insert = partial(insert_staged, self.cursor, table, staging, columns, show_row_data=show)
+        columns, table, errors = self.target.columns.loaded, self.target.table, self.errors
+        insert = partial(insert_staged, self.cursor, table, staging, columns, errors=errors)
         rows, first = 0, None
         if self.indexes.wants_first_row:
             first = first_staged(self.cursor, staging)

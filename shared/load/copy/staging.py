@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -18,7 +18,7 @@ from shared.csvfile.source import CopyReader
 from shared.load.copy.text import collect_rejects, column_list, copy_into
 from shared.model.results import Rejected
 from shared.postgres.connect import Cursor
-from shared.postgres.sqlstate import CopiedRows, translated
+from shared.postgres.sqlstate import CopiedRows, RowErrors, translated
 from shared.postgres.trusted_sql import trusted_sql
 from shared.timescale.restoring import restoring
 from shared.timescale.table import VALUE_REFUSALS, Table
@@ -175,7 +175,7 @@ def copy_into_staging(
     *,
     has_timescaledb: bool,
     may_reject: Rejectable | None,
-    show_row_data: bool,
+    errors: RowErrors,
 ) -> Copied:
     """COPY the file into the staging table.
 
@@ -186,7 +186,7 @@ def copy_into_staging(
         reader: the CSV, from its first byte after a byte order mark.
         has_timescaledb: whether `timescaledb.restoring` exists.
         may_reject: how many rows that PostgreSQL cannot parse may be skipped; None: each is an error.
-        show_row_data: whether an error may hold values of the row.
+        errors: what an error of a row shows.
 
     Raises:
         OnErrorNotSupported: the server is older than 17.
@@ -202,14 +202,13 @@ def copy_into_staging(
             options,
             reader,
             staging.renamed,
-            show_row_data=show_row_data,
-            shown_as=staging.target,
+            errors=replace(errors, shown_as=staging.target),
         )
         if may_reject is None:
             return Copied(copy(), None)
         with collect_rejects(cursor) as rejects:
             rows = copy(skip_errors=True)
-    return Copied(rows, rejects.checked(may_reject.rows() - rows, may_reject.most))
+    return Copied(rows, rejects.checked(may_reject.rows() - rows, may_reject.most, errors.lines_before))
 
 
 def insert_staged(
@@ -221,7 +220,7 @@ def insert_staged(
     only: str | None = None,
     but: str | None = None,
     skips_conflicts: bool = True,
-    show_row_data: bool,
+    errors: RowErrors,
 ) -> int:
     """Insert staged rows into the target.
 
@@ -233,7 +232,7 @@ def insert_staged(
         only: the `ctid` of the only row to insert; None: all rows.
         but: the `ctid` of a row to skip.
         skips_conflicts: skip rows in conflict; otherwise they are an error.
-        show_row_data: whether an error may hold values of the row.
+        errors: what an error of a row shows.
 
     Returns:
         Number of rows inserted.
@@ -245,7 +244,7 @@ def insert_staged(
     statement = insert_from_staging(
         target.identifier, staging.identifier, columns, only=only, but=but, skips_conflicts=skips_conflicts
     )
-    with translated(CopiedRows(target.name, columns, show_row_data, VALUE_REFUSALS)):
+    with translated(CopiedRows(target.name, columns, errors, VALUE_REFUSALS)):
         cursor.execute(statement)
     return cursor.rowcount
 

@@ -18,7 +18,7 @@ from shared.errors import Fault, TooManyRejectedRows
 from shared.load.refusals import on_error_not_supported, refuse
 from shared.model.results import Rejected
 from shared.postgres.connect import Cursor
-from shared.postgres.sqlstate import CopiedRows, translated
+from shared.postgres.sqlstate import CopiedRows, RowErrors, translated
 from shared.timescale.table import VALUE_REFUSALS
 
 
@@ -88,12 +88,13 @@ class Rejects:
         if len(self._lines) <= _LINES_KEPT:
             self._lines.append(self._last)
 
-    def checked(self, rows: int, most: int) -> Rejected:
+    def checked(self, rows: int, most: int, lines_before: int) -> Rejected:
         """Return the rejected rows.
 
         Args:
             rows: number of rows of the file that COPY rejected.
             most: number of rows that may be rejected.
+            lines_before: lines of the file that precede those that COPY counted.
 
         Raises:
             TooManyRejectedRows: `rows` is more than `most`.
@@ -101,7 +102,7 @@ class Rejects:
         # One NOTICE for each row, and one with their number. A column default may raise NOTICEs of its own; then it is
         # unknown which ones are which.
         is_plain = self._notices == rows + 1 and self._last == rows
-        lines = tuple(self._lines[: min(rows, _LINES_KEPT)]) if is_plain else ()
+        lines = tuple(lines_before + line for line in self._lines[: min(rows, _LINES_KEPT)]) if is_plain else ()
         if rows > most:
             message = f"{rows} rows cannot be parsed, and max_rejected_rows is {most}"
             raise TooManyRejectedRows(
@@ -144,8 +145,7 @@ def copy_into(
     renamed: Mapping[str, str] | None = None,
     *,
     skip_errors: bool = False,
-    show_row_data: bool = False,
-    shown_as: str | None = None,
+    errors: RowErrors = RowErrors(),  # noqa: B008 - frozen
 ) -> int:
     """COPY the file into a table.
 
@@ -157,8 +157,7 @@ def copy_into(
         reader: the CSV, from its first byte after a byte order mark.
         renamed: the table's names of columns, if the options use other names.
         skip_errors: skip rows that cannot be parsed, with a NOTICE for each.
-        show_row_data: whether an error may hold values of the row.
-        shown_as: the name that an error has in place of the table's.
+        errors: what an error of a row shows.
 
     Returns:
         Number of rows that PostgreSQL accepted.
@@ -170,7 +169,7 @@ def copy_into(
         ArchiveError: the archive is incomplete or damaged. That shows only when the reader gets there.
     """
     statement = copy_statement(table, columns, options, renamed, skip_errors=skip_errors)
-    rows = CopiedRows(table.strings[-1], columns, show_row_data, VALUE_REFUSALS, shown_as)
+    rows = CopiedRows(table.strings[-1], columns, errors, VALUE_REFUSALS)
     with translated(rows, cause=reader.take_error):
         cursor.copy_expert(statement, reader, COPY_BLOCK_BYTES)
     return cursor.rowcount

@@ -6,7 +6,7 @@ constraints. It is a plain one, where COPY checks them, and its error names the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg2 import sql
 
@@ -18,7 +18,7 @@ from shared.load.plan import TargetChanged
 from shared.load.target import Target
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
-from shared.postgres.sqlstate import error_for_sqlstate, translated
+from shared.postgres.sqlstate import RowErrors, error_for_sqlstate, translated
 from shared.timescale.chunks import chunk_oid, written_chunks
 from shared.timescale.unchecked import Violation, ask_domains_for_null, find_violation, may_leave_checks_out
 
@@ -34,14 +34,14 @@ class CopiedFile:
         csv: the file.
         options: the request's csv options.
         token: makes the name of a table unique: lower-case hexadecimal digits.
-        show_row_data: whether an error may hold values of the row.
+        errors: what an error of a row shows.
     """
 
     target: Target
     csv: CsvSource
     options: CsvOptions
     token: str
-    show_row_data: bool
+    errors: RowErrors
 
 
 def refuse_unchecked(cursor: Cursor, copied: CopiedFile) -> None:
@@ -79,8 +79,8 @@ def _name_the_line(cursor: Cursor, copied: CopiedFile) -> None:
         cursor.execute(create_staging(temporary, table.identifier, generated=generated, added={}, kind="TEMPORARY"))
     if step.error is None:
         with copied.csv.open() as reader:
-            columns, show = copied.target.columns.loaded, copied.show_row_data
-            copy_into(cursor, temporary, columns, copied.options, reader, show_row_data=show)
+            errors = replace(copied.errors, shown_as=table.name)
+            copy_into(cursor, temporary, copied.target.columns.loaded, copied.options, reader, errors=errors)
 
 
 def _refuse(violation: Violation) -> None:
