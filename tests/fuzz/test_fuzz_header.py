@@ -55,14 +55,28 @@ def check(target: Target, body: dict[str, Any], csv: bytes) -> None:
 
 
 @settings(FUZZ, max_examples=100)
-@example(header=b"time,v\xef\xbb\xbf", rows=GOOD_ROWS, options={})
-@example(header=b'\xef\xbb\xbf"time",v', rows=GOOD_ROWS, options={"HEADER": "match"})
-@given(header=HEADER, rows=st.just(GOOD_ROWS) | HEADER, options=OPTIONS)
+@example(header=b"time,v\xef\xbb\xbf", rows=GOOD_ROWS, options={}, lines=0, way="check")
+@example(header=b'\xef\xbb\xbf"time",v', rows=GOOD_ROWS, options={"HEADER": "match"}, lines=0, way="check")
+@example(header=b"sep=;\ntime,v", rows=GOOD_ROWS, options={}, lines=1, way="check")
+@example(header=b'time,"v', rows=GOOD_ROWS, options={}, lines=0, way="ignore")
+@given(
+    header=HEADER,
+    rows=st.just(GOOD_ROWS) | HEADER,
+    options=OPTIONS,
+    lines=st.sampled_from([0, 0, 1, 2]),
+    way=st.sampled_from(["check", "check", "ignore"]),
+)
 def test_any_header(
-    target: Target, request_body: dict[str, Any], header: bytes, rows: bytes, options: dict[str, Any]
+    target: Target,
+    request_body: dict[str, Any],
+    header: bytes,
+    rows: bytes,
+    options: dict[str, Any],
+    lines: int,
+    way: str,
 ) -> None:
-    copy: dict[str, Any] = {"csv_options": options}
-    if options.get("HEADER") is False:
+    copy: dict[str, Any] = {"csv_options": options, "skip_lines": lines, "header": way}
+    if options.get("HEADER") is False or way == "ignore":
         copy["columns"] = ["time", "v"]
     check(target, request_body | {"copy": copy}, header + rows)
 
@@ -75,14 +89,14 @@ NAMES = st.sampled_from(
 @FUZZ
 @given(
     names=st.lists(NAMES, min_size=1, max_size=4),
-    column_map=st.dictionaries(NAMES, NAMES, max_size=3),
+    column_map=st.dictionaries(NAMES, st.none() | NAMES, max_size=3),
     columns=st.none() | st.lists(NAMES, max_size=3),
 )
 def test_any_names(
     target: Target,
     request_body: dict[str, Any],
     names: list[str],
-    column_map: dict[str, str],
+    column_map: dict[str, str | None],
     columns: list[str] | None,
 ) -> None:
     header = ",".join('"' + name.replace('"', '""') + '"' for name in names).encode()

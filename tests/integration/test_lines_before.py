@@ -138,7 +138,7 @@ def test_a_file_with_fewer_lines(app: App, mode: str, transfer: str, *, headerle
     answer = load(app, "a\nb", mode, skip_lines=2, transfer=transfer, **copy)
     assert (answer.status, answer.code) == ((200, None) if headerless else (422, "HeaderMissing"))
     if not headerless:
-        assert "first 2 lines" in answer.body["error"]["message"]
+        assert "follows the 2 lines" in answer.body["error"]["message"]
 
 
 @pytest.mark.parametrize("lines", [-1, 1001, 1.5, "one", True])
