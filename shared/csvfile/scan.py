@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from shared.csvfile.head import CsvDialect, python_codec, quotes_of_bytes
@@ -209,17 +210,35 @@ def _paired(dialect: CsvDialect) -> Callable[[bytes], bytes]:
 
 
 def _escaped(dialect: CsvDialect) -> Callable[[bytes], bytes]:
-    """Do the same as `_paired` if QUOTE and ESCAPE differ, piece by piece."""
-    quotes, quote = quotes_of_bytes(dialect), dialect.quote.encode()
+    """Do the same as `_paired` if QUOTE and ESCAPE differ. Returns the line ends outside quotes, in any order.
+
+    An escape counts only inside quotes, and a quote after it stays data there. Outside quotes both open. So an escaped
+    quote has one meaning everywhere: after it, the text is inside quotes. All work is done by whole-block operations
+    and on distinct pieces: a file may hold nothing but quotes and escapes.
+    """
+    quote, escape = dialect.quote.encode(), dialect.escape.encode()
+    free = (bytes([byte]) for byte in range(1, 256) if bytes([byte]) not in (quote, escape, b"\n", b"\r"))
+    other, opening = next(free), next(free)
+    table = bytes(byte if bytes([byte]) in (quote, escape, b"\n", b"\r") else other[0] for byte in range(256))
+    # Inside quotes, for sure, and out again.
+    quoted = re.compile(b"%b[^%b]*%b" % (re.escape(opening), re.escape(quote), re.escape(quote)))
+    is_open, pending = False, b""
 
     def outside(block: bytes) -> bytes:
-        kept = []
-        for number, piece in enumerate(block.split(quote)):
-            if number:
-                quotes.pass_over(quote)
-            if not quotes.is_open:
-                kept.append(piece)
-            quotes.pass_over(piece)
-        return b"".join(kept)
+        nonlocal is_open, pending
+        # An escape after an escape is data. The last one may belong to the next block.
+        text = (pending + block.translate(table)).replace(escape * 2, b"")
+        pending = escape if text.endswith(escape) else b""
+        text = text.replace(escape + quote, opening).translate(None, other + escape)
+        for shorter in (quote * 2, b""), (quote + opening, opening), (opening * 2, opening):
+            text = text.replace(*shorter)
+        before, mark, last = ((quote if is_open else b"") + text).rpartition(quote)
+        *pieces, end = quoted.split(before + mark)
+        # Each piece begins outside quotes, and what follows it does not depend on how it ends.
+        found = [b"".join(piece.split(quote)[::2]) * times for piece, times in Counter(pieces).items()]
+        end, opens, _ = (end + last).partition(opening)
+        parts = end.split(quote)
+        is_open = bool(opens) or len(parts) % 2 == 0
+        return b"".join([*found, *parts[::2]])
 
     return outside
