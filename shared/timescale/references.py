@@ -226,6 +226,11 @@ class References:
     own: frozenset[int] = field(default=frozenset(), repr=False)
     parts: tuple[int, ...] = field(default=(), repr=False)
 
+    @property
+    def may_refuse(self) -> bool:
+        """Whether a key may keep rows from being deleted."""
+        return any(step.effect is None for step in self.steps)
+
     def refusing_action(self, key: KeyName) -> ReferenceAction | None:
         """Say by which action a key keeps rows from being deleted; None if it does not."""
         return next((step.action for step in self.steps if step.effect is None and step.key.full_name == key), None)

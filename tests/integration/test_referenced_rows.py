@@ -344,6 +344,26 @@ def test_a_deferred_key_of_a_loaded_row_is_another_matter(server: App) -> None:
     refused(replaced(server), ("t", "up", "NO ACTION", 1))
 
 
+def test_no_line_is_named_where_half_a_day_breaks_a_key_as_well(server: App) -> None:
+    """The row 2 is at fault. A search for it that loads the row 1 alone would break the key of `r`."""
+    server.database.execute("CREATE TABLE {s}.p (n int PRIMARY KEY)")
+    target(
+        server,
+        "plain",
+        "time timestamptz NOT NULL, id int PRIMARY KEY, v int,"
+        " p int CONSTRAINT p_fk REFERENCES {s}.p DEFERRABLE INITIALLY DEFERRED",
+        rows="('2025-01-01 01:00Z', 1, 1), ('2025-01-01 02:00Z', 2, 2)",
+    )
+    server.database.execute(
+        "CREATE TABLE {s}.r (n int, id int CONSTRAINT r_fk REFERENCES {s}.t DEFERRABLE INITIALLY DEFERRED)"
+    )
+    server.database.execute("INSERT INTO {s}.r VALUES (11, 2)")
+    answer = replaced(server, b"time,id,v,p\n2025-01-01 01:00Z,1,10,\n2025-01-01 02:00Z,2,20,77\n")
+    assert (answer.status, answer.code) == (422, "DataRejected")
+    assert [fault["constraint"] for fault in answer.body["error"]["details"]] == ["p_fk"]
+    assert not any("line" in fault for fault in answer.body["error"]["details"])
+
+
 def test_a_table_that_may_not_be_read_is_not_counted_after_a_refusal(server: App) -> None:
     target(server, "plain")
     referring(server, "ON DELETE RESTRICT")

@@ -5,8 +5,8 @@ all rows are in, and INSERT, which brings the rows of a staging table, never doe
 parts, until one is refused; that part is halved until one row is left. Nothing of it is committed.
 
 This finds the first row that makes the load fail. It is the refused row only if each row is judged by itself. A
-statement-level or AFTER trigger may judge all rows together, and a row may refer to a later row of the same table. Then
-no line is named, rather than a wrong one.
+statement-level or AFTER trigger may judge all rows together, a row may refer to a later row of the same table, and rows
+of other tables may refer to those of a replaced day. Then no line is named, rather than a wrong one.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
 from shared.postgres.sqlstate import CopiedRows, RowErrors, at_line, is_of_foreign_key, translated
 from shared.timescale.constraints import find_constraint, judges_rows_together
+from shared.timescale.references import find_references
 
 # How many rows are tried at once.
 _PART_ROWS = 10_000
@@ -86,9 +87,18 @@ class Search:
         diag, table = cause.diag, self.target.table
         found = find_constraint(self.cursor, table, diag.schema_name, diag.table_name, diag.constraint_name)
         if found is not None:
-            may_need_another_row = found.refers_to_itself or (is_of_foreign_key(refused) and not found.is_known)
+            may_need_another_row = (
+                found.refers_to_itself
+                or (is_of_foreign_key(refused) and not found.is_known)
+                or (found.is_deferred and self._is_kept_by_others())
+            )
             return None if may_need_another_row else found.is_deferred
         return None if judges_rows_together(self.cursor, table) else False
+
+    def _is_kept_by_others(self) -> bool:
+        """Whether a part of the file may break a key by which other rows refer to the replaced ones."""
+        replaces = self.request.destination.existing_rows == "replace"
+        return replaces and find_references(self.cursor, self.target.table).may_refuse
 
 
 def _first_refused(loader: _Loader, part: Sequence[Record]) -> DataRejected | None:
