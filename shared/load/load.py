@@ -22,7 +22,7 @@ from shared.load.references import find_referenced, refused_by_server
 from shared.load.refusals import day_in_children, day_not_empty, refuse, rights_missing, rows_referenced
 from shared.load.replace import delete_day, truncate
 from shared.load.target import Target, chunks_of_day, find_target, missing_rights
-from shared.load.verify import Proof
+from shared.load.verify import Proof, Verified
 from shared.model.answer import Outcomes
 from shared.model.progress import Progress
 from shared.model.request import RestoreRequest
@@ -57,6 +57,7 @@ from shared.timescale.compression import compress_new_chunks, compressed_size, d
 from shared.timescale.indexes.deferred import Build
 from shared.timescale.privileges import can_read
 from shared.timescale.removal import why_not_truncate
+from shared.timescale.retention import find_retention
 from shared.timescale.table import has_unique_index
 
 # How many attempts may find that the day's chunks or rows changed between the look at them and their lock.
@@ -259,6 +260,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
         with progress.stage("verify"):
             verified = proof.check(load, transferred)
             proof.check_replacement(load, transferred)
+            retention = _retention(load, target, transferred, verified)
         new_chunks, reached = _new_chunks(load, target)
         compressed, compress_outcome = _finish_chunks(load, day, target, new_chunks, indexes)
         loaded = Loaded(
@@ -276,6 +278,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
                 *warnings,
                 *warnings_of(cleared.steps),
                 *_warnings_of_rows(transferred, cleared.removed),
+                *retention,
                 *warnings_of(compressed),
             ),
         )
@@ -506,6 +509,18 @@ def _finish_chunks(
             indexes.rebuild()
     is_able = extension is not None and target.window is not None
     return steps, {"compress_new_chunks": summary(steps, requested=requested, available=is_able)}
+
+
+def _retention(load: Cursor, target: Target, transferred: Transferred, verified: Verified) -> tuple[Notice, ...]:
+    """Warn of the retention policies that will drop the rows at their next run."""
+    window = target.window
+    if window is None or not transferred.rows_loaded:
+        return ()
+    chunks = (*chunks_of_day(load, target.table, window), *verified.chunks)
+    if not chunks:
+        return ()
+    found, _ = attempt_in_savepoint(load, lambda asking: find_retention(asking, target.table, window, chunks))
+    return tuple(policy.notice for policy in found or ())
 
 
 def _to_recompress(target: Target, written: Sequence[Chunk]) -> tuple[Chunk, ...]:

@@ -55,6 +55,7 @@ class CaggStep:
         window: the bounds of the refreshed buckets, in ISO 8601 or as integers.
         error: why it failed.
         gaps: spans of the window, outside the day, for which the hypertable has no chunk.
+        retention: a warning of each retention policy that will drop what was refreshed.
     """
 
     cagg: str
@@ -62,10 +63,11 @@ class CaggStep:
     window: tuple[str | int, str | int] | None = None
     error: RestoreError | None = None
     gaps: tuple[tuple[str | int, str | int], ...] = ()
+    retention: tuple[Notice, ...] = ()
 
     @property
     def warnings(self) -> tuple[Notice, ...]:
-        """A failure, and the buckets that lack rows."""
+        """A failure, the buckets that lack rows, and the policies that will drop them."""
         failed = () if self.error is None else (Notice("RefreshFailed", f"{self.cagg}: {self.error.message}"),)
         return (
             *failed,
@@ -77,6 +79,7 @@ class CaggStep:
                 )
                 for begin, end in self.gaps
             ),
+            *self.retention,
         )
 
 

@@ -17,15 +17,16 @@ from typing import Literal, TypeAlias
 from psycopg2 import sql
 
 from shared.errors import CaggNotFound, RestoreError
-from shared.model.results import CaggStep
+from shared.model.results import CaggStep, Notice
 from shared.model.window import TimeKind, TimeValue, Window, iso
 from shared.names import QualifiedName, parse_qualified_name
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.savepoint import Attempt
 from shared.postgres.session import attempt_in_autocommit
-from shared.timescale.chunks import range_columns
+from shared.timescale.chunks import chunks_overlapping, range_columns
 from shared.timescale.privileges import explained, to_refresh
-from shared.timescale.table import Table, TimescaleDB
+from shared.timescale.retention import find_retention
+from shared.timescale.table import Table, TimescaleDB, find_table
 
 Chosen: TypeAlias = Literal["all"] | Sequence[str]
 
@@ -241,7 +242,23 @@ def _refresh_one(
 
     gaps, error = attempt_in_autocommit(connection, call)
     bounds = (iso(window.lower), iso(window.upper))
-    return CaggStep(str(cagg.name), "failed" if error else "done", bounds, error, gaps or ())
+    if error is not None:
+        return CaggStep(str(cagg.name), "failed", bounds, error)
+    retention, _ = attempt_in_autocommit(connection, partial(_retention, table, cagg, window))
+    return CaggStep(str(cagg.name), "done", bounds, None, gaps or (), retention or ())
+
+
+def _retention(table: Table, cagg: Cagg, window: Window, cursor: Cursor) -> tuple[Notice, ...]:
+    """Warn of the aggregate's own retention policies, which may drop its buckets sooner than the table's rows go."""
+    cursor.execute(
+        "SELECT schema_name, table_name FROM _timescaledb_catalog.hypertable WHERE id = %s", (cagg.hypertable_id,)
+    )
+    ((schema, name),) = cursor.fetchall()
+    # It has no integer_now_func of its own.
+    own = replace(find_table(cursor, QualifiedName(schema, name)), integer_now=table.integer_now)
+    chunks = chunks_overlapping(cursor, own, window)
+    found = find_retention(cursor, own, window, chunks) if chunks else ()
+    return tuple(replace(policy, table=str(cagg.name)).notice for policy in found)
 
 
 def gaps_in(cursor: Cursor, table: Table, window: Window, day: Window) -> tuple[tuple[str | int, str | int], ...]:
