@@ -566,6 +566,30 @@ class ReferencedRows(DatabaseError):
     )
 
 
+class ChunkInconsistent(DatabaseError):
+    """A compressed chunk holds rows that break one of its own keys, so it cannot be decompressed."""
+
+    code = "ChunkInconsistent"
+    status = 409
+    default_target = "destination.target_table"
+    default_hint = (
+        "drop that key, decompress the chunk, delete the rows that are there twice, and make the key again; rows of"
+        " an empty day can be restored before that, with timescaledb.decompress_window false"
+    )
+
+
+class KeyNotEnforced(DatabaseError):
+    """Rows would go beside compressed ones, and TimescaleDB does not enforce a key of theirs there."""
+
+    code = "KeyNotEnforced"
+    status = 409
+    default_target = "timescaledb.decompress_window"
+    default_hint = (
+        'set timescaledb.decompress_window to true or "auto", so that PostgreSQL compares all rows; where a chunk could'
+        " not be decompressed, the role must own the table"
+    )
+
+
 class RowsOutsideWindow(DatabaseError):
     """The archive holds rows from outside the day in its name."""
 

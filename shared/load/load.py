@@ -16,6 +16,7 @@ from shared.load.copy.refused import Search
 from shared.load.copy.rows import Transfer
 from shared.load.counts import count_in_children, count_window
 from shared.load.indexes import DayIndexes
+from shared.load.keys import Added, refuse_inconsistent, refuse_unproved
 from shared.load.locks import Connect, RestoreLock, lock_chunks, no_other_transactions, try_lock_for_truncate
 from shared.load.plan import Fallback, LoadPlan, TargetChanged
 from shared.load.references import find_referenced, refused_by_server
@@ -53,8 +54,15 @@ from shared.postgres.transaction import (
 )
 from shared.settings import Settings
 from shared.timescale.chunks import Chunk, chunks_inside, is_own
-from shared.timescale.compression import compress_new_chunks, compressed_size, decompress, should_decompress
+from shared.timescale.compression import (
+    compress_new_chunks,
+    compress_nothing_on_the_way,
+    compressed_size,
+    decompress,
+    should_decompress,
+)
 from shared.timescale.indexes.deferred import Build
+from shared.timescale.keys import may_meet_unenforced
 from shared.timescale.privileges import can_read
 from shared.timescale.removal import why_not_truncate
 from shared.timescale.retention import find_retention
@@ -246,6 +254,8 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
             truncatable = _lock_target(load, lock, day, ahead, plan)
             lock.hand_over_to(load)
             target = day.find_target(load)
+            if target.compression is not None:
+                compress_nothing_on_the_way(load)
         # A trigger may have been created since the look. From here on the locks prevent that.
         if target.chunks != ahead.target.chunks or why_not_truncate(load, target.table, truncatable) is not None:
             raise TargetChanged
@@ -260,6 +270,8 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
         with progress.stage("verify"):
             verified = proof.check(load, transferred)
             proof.check_replacement(load, transferred)
+            had_rows = before is None or (before.rows > 0 and cleared.removed is None)
+            refuse_unproved(load, lock, Added(target, transferred, verified, had_rows))
             retention = _retention(load, target, transferred, verified)
         new_chunks, reached = _new_chunks(load, target)
         compressed, compress_outcome = _finish_chunks(load, day, target, new_chunks, indexes)
@@ -314,7 +326,7 @@ def _look_ahead(lock: RestoreLock, day: Day) -> _Ahead | Skipped:
             in_children = count_in_children(looking, target.table, target.window)
             refuse(day_in_children(day.request, target.table, in_children))
         if not skips:
-            copies_beside = _copies_beside(looking, day, target, before)
+            copies_beside = _copies_beside(looking, day, target, seen)
             missing = missing_rights(looking, day.request, target, None if seen is None else seen.rows)
             refuse(rights_missing(missing))
     return Skipped(target, before.rows) if skips else _Ahead(target, before, whole, copies_beside)
@@ -330,14 +342,17 @@ def _skips_or_refuses(day: Day, target: Target, before: Count) -> bool:
     return before.rows > 0 and day.policy == "skip"
 
 
-def _copies_beside(looking: Cursor, day: Day, target: Target, before: Count) -> bool:
+def _copies_beside(looking: Cursor, day: Day, target: Target, before: Count | None) -> bool:
     """Whether the rows go beside those that are compressed, where the request leaves the choice."""
     extension, chunks = target.compression, target.compressed
     if day.request.timescaledb.decompress_window != "auto" or extension is None or not chunks:
         return False
+    is_safe = target.meets_none_of_its_time(day.request, None if before is None else before.rows)
+    if may_meet_unenforced(looking, extension, target.table, chunks, meets_none_of_its_time=is_safe):
+        return False
     # Without the right to ask, there is none to decompress either.
     size, _ = attempt_in_savepoint(looking, lambda asking: compressed_size(asking, extension, target.table, chunks))
-    return not should_decompress(size, day.csv.probable_size, day_is_empty=not before.rows)
+    return not should_decompress(size, day.csv.probable_size, day_is_empty=before is None or not before.rows)
 
 
 def _decompresses(day: Day, *, copies_beside: bool, has_rows: bool) -> bool:
@@ -400,6 +415,7 @@ def _clear(load: Cursor, day: Day, ahead: _Ahead, truncatable: tuple[Chunk, ...]
     with progress.stage("decompress"):
         if extension is not None and decompresses:
             steps = decompress(load, extension, target.table, target.compressed)
+            refuse_inconsistent(steps)
     is_able = extension is not None and target.window is not None
     outcome = summary(steps, requested=decompresses or ahead.copies_beside, available=is_able)
     removed = None

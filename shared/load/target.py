@@ -28,6 +28,7 @@ from shared.model.results import Notice
 from shared.model.window import Window, day_window, units_per_second_of
 from shared.postgres.connect import Cursor
 from shared.timescale.chunks import Chunk, chunks_overlapping
+from shared.timescale.keys import may_meet_unenforced
 from shared.timescale.privileges import (
     Check,
     can_read,
@@ -78,6 +79,16 @@ class Target:
     def compression(self) -> TimescaleDB | None:
         """The extension, where it can compress the target's chunks."""
         return self.table.compression
+
+    def meets_none_of_its_time(self, request: RestoreRequest, rows_existing: int | None) -> bool:
+        """Whether the chunks over the day surely hold no row of the times of the new ones.
+
+        Args:
+            request: what is restored, and how.
+            rows_existing: rows of the day; None where they were not counted.
+        """
+        is_counted = self.window is not None and request.verify and request.destination.rows_outside_window == "error"
+        return is_counted and (rows_existing == 0 or request.destination.existing_rows == "replace")
 
 
 def find_target(cursor: Cursor, request: RestoreRequest, header: FileHeader, file: IO[bytes]) -> Target:
@@ -287,6 +298,12 @@ def missing_rights(
         checks.append(to_read_rows(target.table))
     if _deletes(request, rows_existing):
         checks += to_follow(target.table, find_references(cursor, target.table).changed)
+    if target.compression is not None and target.compressed:
+        # Beside compressed rows, a query proves the keys.
+        is_safe = target.meets_none_of_its_time(request, rows_existing)
+        extension, table, chunks = target.compression, target.table, target.compressed
+        if may_meet_unenforced(cursor, extension, table, chunks, meets_none_of_its_time=is_safe):
+            checks.append(to_read_rows(table))
     missing = find_missing(cursor, checks)
     missing += missing_sequences(cursor, target.table, target.columns.defaulted)
     if target.like.oid != target.table.oid:

@@ -209,6 +209,7 @@ class Facts(TypedDict, total=False):
     line: int
     column: str
     constraint: str
+    chunk: str
     server_detail: str
     server_context: str
     storage_status: int

@@ -234,8 +234,7 @@ def lacks_a_line(error: DataRejected) -> bool:
 
 def is_conflict(error: RestoreError) -> bool:
     """Whether the database refused a row because of another row: a duplicate key, or an exclusion."""
-    cause = error.__cause__
-    return isinstance(cause, psycopg2.Error) and cause.pgcode in _CONFLICTS
+    return sqlstate_of(error) in _CONFLICTS
 
 
 def is_of_foreign_key(error: RestoreError) -> bool:

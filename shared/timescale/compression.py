@@ -5,10 +5,11 @@ wanted state, so their `if_` arguments are always given. A chunk that could not 
 (from 2.11 on, in its uncompressed part). So these steps may fail without failing the restore.
 
 Rows can be added to a compressed chunk in two ways: after decompressing it, or into its uncompressed part. Both are
-correct: the keys of compressed rows are enforced, ON CONFLICT sees them, and `compress_chunk` merges the new rows (run
-on 2.29.2). Decompressing takes time in proportion to the size of the chunk, and blocks its readers meanwhile. Copying
-into the uncompressed part takes longer for each new row. To replace rows, decompress: before 2.25, DELETE on compressed
-rows can stop early (https://github.com/timescale/timescaledb/issues/9120).
+correct if TimescaleDB enforces the keys of compressed rows (`timescale/keys.py`): then ON CONFLICT sees them, and
+`compress_chunk` merges the new rows (run on 2.29.2). Decompressing takes time in proportion to the size of the chunk,
+and blocks its readers meanwhile. Copying into the uncompressed part takes longer for each new row. To replace rows,
+decompress: before 2.25, DELETE on compressed rows can stop early
+(https://github.com/timescale/timescaledb/issues/9120).
 
 A new chunk that is compressed needs no index over its rows. The rows are copied without indexes and compressed, and
 then the indexes are built over the uncompressed part, which is empty. That takes less than half of the server's time
@@ -30,7 +31,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
@@ -41,7 +41,8 @@ from shared.model.results import ChunkStep
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.savepoint import Attempt, attempt_in_savepoint, savepoint
 from shared.postgres.session import attempt_in_autocommit, local_settings
-from shared.timescale.chunks import Chunk, chunk_oid, is_own
+from shared.timescale.chunks import Chunk, is_own
+from shared.timescale.keys import Key, has_duplicates, keys_of
 from shared.timescale.privileges import Check, explained, to_compress
 from shared.timescale.table import Table, TimescaleDB
 
@@ -93,6 +94,18 @@ def allow_delete_of_compressed(cursor: Cursor) -> None:
     # A DELETE of whole batches skips a chunk's own triggers (measured on 2.29.2). Older versions lack the setting.
     with savepoint(cursor):
         cursor.execute("SET LOCAL timescaledb.enable_compressed_direct_batch_delete = off")
+
+
+def compress_nothing_on_the_way(cursor: Cursor) -> None:
+    """Turn direct compression off for this transaction, where the database or the role has it on (2.21 and newer).
+
+    Its rows have no `xmin`, so the load cannot find its own; before 2.28.1 no constraint is checked; and the chunk is
+    left unordered.
+    """
+    cursor.execute(
+        "SELECT pg_catalog.set_config(name, 'off', true) FROM pg_catalog.pg_settings WHERE setting = 'on'"
+        " AND name IN ('timescaledb.enable_direct_compress_copy', 'timescaledb.enable_direct_compress_insert')"
+    )
 
 
 def compressed_size(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk]) -> int | None:
@@ -156,42 +169,6 @@ _SORT_MEMORY = "8MB"
 # fixed length take some of them.
 _SURELY_FITS_BYTES = 1500
 
-# `indnullsnotdistinct` is new in PostgreSQL 15. A key is plain if GROUP BY and the index agree on equality: it has only
-# columns, each with its own collation and its type's default order, and the index covers every row.
-_KEYS = """
-    SELECT k.columns, k.nullable, coalesce((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false),
-        i.indisunique AND NOT i.indisexclusion AND i.indpred IS NULL AND i.indexprs IS NULL AND m.amname = 'btree'
-            AND k.is_plain
-    FROM pg_catalog.pg_index i
-        JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid JOIN pg_catalog.pg_am m ON m.oid = x.relam
-        CROSS JOIN LATERAL (
-            SELECT coalesce(array_agg(a.attname::text ORDER BY p), '{}') AS columns,
-                coalesce(array_agg(a.attname::text ORDER BY p) FILTER (WHERE NOT a.attnotnull), '{}') AS nullable,
-                coalesce(bool_and(o.opcdefault AND i.indcollation[p] = a.attcollation), false) AS is_plain
-            FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) p
-                JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[p]
-                JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[p]
-        ) k
-    WHERE i.indrelid = %s AND (i.indisunique OR i.indisexclusion) AND i.indisvalid
-"""
-
-
-@dataclass(frozen=True)
-class _Key:
-    """A unique key or exclusion of a table.
-
-    Attributes:
-        columns: the key's columns, in order.
-        nullable: the key's columns that may be NULL.
-        nulls_are_equal: whether two NULLs are equal.
-        is_plain: whether a query can find the same duplicates as the index.
-    """
-
-    columns: tuple[str, ...]
-    nullable: tuple[str, ...] = field(compare=False)
-    nulls_are_equal: bool
-    is_plain: bool
-
 
 def compress_new_chunks(
     cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk], rebuild: Callable[[], None]
@@ -229,7 +206,7 @@ def _can_compress_before_rebuild(cursor: Cursor, timescaledb: TimescaleDB, table
     """Whether the chunk can be compressed before its indexes are rebuilt."""
     return (
         timescaledb.at_least(*_FILTERS_OF_HYPERTABLE_SINCE)
-        and all(key.is_plain for key in _unenforced_keys(cursor, table, chunk))
+        and all(key.is_plain for key in _missing_keys(cursor, table, chunk))
         and not _may_refuse(cursor, table, chunk)
     )
 
@@ -274,7 +251,7 @@ def _merges(cursor: Cursor, table: Table) -> bool:
 
 def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chunk) -> ChunkStep | None:
     """Compress one chunk; None if it was not compressed, or if that was rolled back."""
-    keys = _unenforced_keys(cursor, table, chunk)
+    keys = _missing_keys(cursor, table, chunk)
     if not is_own(cursor, chunk) or not all(key.is_plain for key in keys):
         return None
     name = sql.Identifier(chunk.schema, chunk.name)
@@ -287,7 +264,7 @@ def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chun
             step.fail(DatabaseFailed("compress_chunk changed the number of rows, and was rolled back"))
         if not is_same:
             step.roll_back()
-        if any(_has_duplicates(cursor, name, key) for key in keys):
+        if any(has_duplicates(cursor, name, key) for key in keys):
             step.roll_back()
     if step.error is not None:
         rights = to_compress(table, timescaledb)
@@ -312,28 +289,10 @@ def _compress_step(chunk: Chunk, *, available: bool) -> ChunkStep:
     return ChunkStep(str(chunk), "compress", "done" if available else "not available")
 
 
-def _unenforced_keys(cursor: Cursor, table: Table, chunk: Chunk) -> list[_Key]:
+def _missing_keys(cursor: Cursor, table: Table, chunk: Chunk) -> list[Key]:
     """List the hypertable's keys that no index of the chunk enforces."""
-    missing = Counter(_keys(cursor, table.oid)) - Counter(_keys(cursor, chunk_oid(cursor, chunk)))
+    missing = Counter(keys_of(cursor, table.schema, table.name)) - Counter(keys_of(cursor, chunk.schema, chunk.name))
     return list(missing)
-
-
-def _keys(cursor: Cursor, oid: int | None) -> list[_Key]:
-    cursor.execute(_KEYS, (oid,))
-    return [_Key(tuple(columns), tuple(nullable), *rest) for columns, nullable, *rest in cursor.fetchall()]
-
-
-def _has_duplicates(cursor: Cursor, chunk: sql.Identifier, key: _Key) -> bool:
-    ignored = () if key.nulls_are_equal else key.nullable
-    is_given = sql.SQL("{} IS NOT NULL")
-    cursor.execute(
-        sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {} GROUP BY {} HAVING count(*) > 1)").format(
-            chunk,
-            sql.SQL(" AND ").join([sql.SQL("true"), *(is_given.format(sql.Identifier(name)) for name in ignored)]),
-            sql.SQL(", ").join(map(sql.Identifier, key.columns)),
-        )
-    )
-    return cursor.fetchone() == (True,)
 
 
 def _count(cursor: Cursor, chunk: sql.Identifier) -> int:

@@ -125,6 +125,23 @@ def test_auto_decompresses_where_that_is_cheaper(community_app: App, mode: str, 
 
 
 @pytest.mark.community
+@MODES
+def test_a_role_whose_rows_are_compressed_on_the_way(community_app: App, mode: str) -> None:
+    app = community_app
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    app.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress)")
+    role = app.database.role("GRANT ALL ON SCHEMA {s}", "GRANT ALL ON {s}.t")
+    for setting in ("enable_direct_compress_copy", "enable_direct_compress_insert"):
+        app.database.execute(f"ALTER ROLE {role['user']} SET timescaledb.{setting} = on")
+    destination = {"mode": mode, "rows_outside_window": "allow"}
+    url = app.archive("t", b"time,v\n2025-01-01 01:00Z,1\n2025-01-03 01:00Z,2\n")
+    answer = app.restore(url, pg=role, destination=destination)
+    assert (answer.status, answer.body["rows_loaded"]) == (200, 2), answer.body
+    query = "SELECT is_compressed FROM timescaledb_information.chunks WHERE hypertable_schema = %s"
+    assert app.database.fetch(query, app.database.schema) == [(False,), (False,)]
+
+
+@pytest.mark.community
 def test_rows_that_are_replaced_are_decompressed_first(community_app: App) -> None:
     compressed(community_app, interval="interval '7 days'")
     community_app.database.execute("INSERT INTO {s}.t SELECT '2025-01-01', n, n, 'x' FROM generate_series(1, 3000) n")

@@ -1,0 +1,125 @@
+"""Proves the keys of compressed chunks to which rows were added without decompressing them.
+
+A row can only have the key of a compressed one if it has its time too, since every unique key of a hypertable contains
+the time. So the rows of an empty day meet no compressed row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg2 import sql
+
+from shared.errors import ChunkInconsistent, Fault, KeyNotEnforced
+from shared.load.locks import RestoreLock
+from shared.load.target import Target
+from shared.load.verify import Verified
+from shared.model.results import ChunkStep, Transferred
+from shared.postgres.connect import Cursor
+from shared.postgres.sqlstate import is_conflict
+from shared.timescale.chunks import Chunk, all_chunks, written_chunks
+from shared.timescale.keys import Key, has_duplicates, has_time, unenforced_keys
+from shared.timescale.table import inside
+
+
+@dataclass(frozen=True)
+class Added:
+    """Rows that a load has added.
+
+    Attributes:
+        target: where they are.
+        transferred: how they got there.
+        verified: what the recount showed.
+        had_rows: whether the day may have held rows, beside which they are now.
+    """
+
+    target: Target
+    transferred: Transferred
+    verified: Verified
+    had_rows: bool
+
+    @property
+    def may_be_outside(self) -> bool:
+        """Whether some may be of another day."""
+        proof = self.verified.verification
+        return proof is None or proof.outside.rows > 0
+
+    @property
+    def may_meet(self) -> bool:
+        """Whether there may have been rows at the times of the new ones."""
+        return self.had_rows or self.may_be_outside
+
+
+def refuse_inconsistent(steps: list[ChunkStep]) -> None:
+    """Refuse a chunk that broke one of its keys before the load, so that it was not decompressed.
+
+    Raises:
+        ChunkInconsistent: there is one.
+    """
+    for step in steps:
+        if step.error is not None and is_conflict(step.error):
+            raise _inconsistent(step.chunk, step.error.message)
+
+
+def refuse_unproved(load: Cursor, lock: RestoreLock, added: Added) -> None:
+    """Prove the keys that TimescaleDB does not enforce, in the chunks that were left compressed.
+
+    Args:
+        load: in the load's transaction, after its rows.
+        lock: its connection sees the chunks as they were before the load.
+        added: the rows.
+
+    Raises:
+        KeyNotEnforced: a key is there twice, or that cannot be proved.
+        ChunkInconsistent: a key was there twice before the load.
+    """
+    extension, table = added.target.compression, added.target.table
+    if extension is None or not (added.target.compressed or added.may_be_outside):
+        return
+    with lock.read_current() as looking:
+        found = unenforced_keys(looking, extension, _left_compressed(load, looking, added))
+    for chunk, key in found:
+        if added.may_meet or not has_time(key, table):
+            _prove(load, lock, added, chunk, key)
+
+
+def _left_compressed(load: Cursor, looking: Cursor, added: Added) -> list[Chunk]:
+    """List the compressed chunks to which rows were added.
+
+    The load has a lock on each, so nobody changes their state any more. Its snapshot may be older than that lock in the
+    chunks of other days; but of those it has decompressed none.
+    """
+    of_day = {str(chunk) for chunk in added.target.chunks}
+    others = {str(chunk) for chunk in all_chunks(looking, added.target.table) if chunk.is_compressed} - of_day
+    written = written_chunks(load, added.target.table)
+    return [chunk for chunk in written if str(chunk) in others or (str(chunk) in of_day and chunk.is_compressed)]
+
+
+def _prove(load: Cursor, lock: RestoreLock, added: Added, chunk: Chunk, key: Key) -> None:
+    relation = sql.Identifier(chunk.schema, chunk.name)
+    what = f'TimescaleDB does not enforce the key "{key.name}" on the compressed rows of {chunk}'
+    if not key.is_provable:
+        raise _not_enforced(f"{what}, and no query can prove it", chunk, key)
+    span = added.verified.span
+    among = None
+    if span is not None and added.verified.verification is not None and has_time(key, added.target.table):
+        among = inside(added.target.table, span)
+    if has_duplicates(load, relation, key, among=among):
+        with lock.read_current() as looking:
+            was_so_before = has_duplicates(looking, relation, key, among=among)
+        if was_so_before:
+            raise _inconsistent(str(chunk), f'rows have the same "{key.name}"')
+        raise _not_enforced(f"{what}, and rows of the archive have the key of others", chunk, key)
+    if added.transferred.rows_skipped:
+        skipped = f"{added.transferred.rows_skipped} rows were skipped that may be in conflict with none"
+        raise _not_enforced(f"{what}, and {skipped}", chunk, key)
+
+
+def _inconsistent(chunk: str, message: str) -> ChunkInconsistent:
+    message = f"the compressed chunk {chunk} breaks a key of its own: {message}"
+    return ChunkInconsistent(message, details=[Fault(ChunkInconsistent.code, message, info=(("chunk", chunk),))])
+
+
+def _not_enforced(message: str, chunk: Chunk, key: Key) -> KeyNotEnforced:
+    facts = (("chunk", str(chunk)), ("constraint", key.name))
+    return KeyNotEnforced(message, details=[Fault(KeyNotEnforced.code, message, info=facts)])
