@@ -1,16 +1,17 @@
 <#
 .SYNOPSIS
-Restore a range of days: a dry run of each one first, then one after the other.
+Restore a range of days, one after the other.
 
 .DESCRIPTION
 The same as restore.sh, for PowerShell 7. The function's key is read from the environment variable RESTORE_KEY, so that no
-list of processes and no history shows it. The output is the answers, one object each; the rest is for a person.
+list of processes and no history shows it. The output is the answers, one object each; the rest is for a person. It ends
+with a summary of what was restored and what is left, also where Ctrl+C or an error ends it.
 
 Exit status:
-  0   every day is restored; read the warnings
-  1   a request was refused: the day is as it was before
+  0   every day is restored, or was left out as -Existing and -Missing say; read the warnings
+  1   a request was refused: the day is as it was before; or no day has an archive
   2   wrong usage; nothing was sent
-  3   it is not known whether a day was loaded: look into the function's log before it is sent again
+  3   it is not known what became of a day: look into the function's log before it is sent again
   75  an error that may pass stayed; the day is as it was before
 
 .EXAMPLE
@@ -28,12 +29,16 @@ param(
     [Parameter(Mandatory)] [string] $From,
     # Last day; one day only where it is left out
     [string] $To = $From,
+    # For a day that has rows: skip leaves it as it is, replace replaces it by its archive
+    [ValidateSet('skip', 'replace')] [string] $Existing,
+    # Go on where a day has no archive
+    [ValidateSet('skip')] [string] $Missing,
     # File with a JSON object: the rest of the request (docs/request.md), the same for each day
     [string] $Request,
+    # Write nothing before a dry run of each day went well; each archive is downloaded twice
+    [switch] $DryRunFirst,
     # Write nothing
     [switch] $DryRunOnly,
-    # Restore at once
-    [switch] $NoDryRun,
     # How often a request is sent again where the answer says that it may work later
     [ValidateRange(0, 100)] [int] $Retries = 2,
     # Before that
@@ -60,12 +65,12 @@ function ConvertTo-Day([string] $Text) {
     return $day
 }
 
-# One request. Returns fine, refused, later or unknown, and puts the answer into $script:answers.
+# One request. Returns fine, skipped, missing, refused, later or unknown, and puts the answer into $script:answers.
 function Send-Day([string] $Day, [bool] $DryRun) {
     $body = [ordered]@{}
     foreach ($name in $more.Keys) { $body[$name] = $more[$name] }
     $body['adls_url'] = $Archive.Replace('{day}', $Day)
-    if ($DryRun) { $body['dry_run'] = $true }
+    if ($DryRun -and -not $body['dry_run']) { $body['dry_run'] = $true }
     $headers = @{}
     if ($env:RESTORE_KEY) { $headers['x-functions-key'] = $env:RESTORE_KEY }
     $call = @{
@@ -78,6 +83,7 @@ function Send-Day([string] $Day, [bool] $DryRun) {
         MaximumRedirection = 0
         SkipHttpErrorCheck = $true
     }
+    if (-not $DryRun) { $script:openDay = $Day }
     try {
         $response = Invoke-WebRequest @call
     }
@@ -119,17 +125,34 @@ function Read-Answer([string] $Day, [Collections.IDictionary] $Answer) {
             Write-Line "${Day}: would end with $($problem['code']): $($problem['message'])"
         }
         if ($problems.Count -gt 0) { return 'refused' }
+        $script:rows += $Answer['dry_run']['rows_in_archive']
         return 'fine'
     }
+    if ($Answer['status'] -eq 'skipped') {
+        Write-Line "${Day}: skipped, it has rows"
+        return 'skipped'
+    }
     Write-Line "${Day}: $($Answer['status']), $($Answer['rows_loaded']) rows"
-    foreach ($warning in @($Answer['warnings'])) {
+    $warnings = @($Answer['warnings'])
+    foreach ($warning in $warnings) {
         Write-Line "${Day}: warning $($warning['code']): $($warning['message'])"
     }
+    if ($warnings.Count -gt 0) { $script:warned++ }
+    $script:rows += $Answer['rows_loaded']
     return 'fine'
 }
 
 function Read-Error([string] $Day, [int] $Status, [Collections.IDictionary] $Answer) {
     $fault = $Answer['error']
+    # Not where the file system is missing: then no day has an archive.
+    if ($Missing -eq 'skip' -and $fault['code'] -eq 'ArchiveNotFound') {
+        foreach ($detail in @($fault['details'])) {
+            if ($detail['storage_code'] -in 'BlobNotFound', 'PathNotFound') {
+                Write-Line "${Day}: no archive"
+                return 'missing'
+            }
+        }
+    }
     Write-Line "${Day}: error $($fault['code']) (HTTP $Status): $($fault['message'])"
     if ($fault['hint']) { Write-Line "    hint: $($fault['hint'])" }
     foreach ($detail in @($fault['details'])) {
@@ -141,60 +164,124 @@ function Read-Error([string] $Day, [int] $Status, [Collections.IDictionary] $Ans
     return 'refused'
 }
 
-# As often as it may help.
+# As often as it may help. What is known then is noted for the summary.
 function Send-DayAgain([string] $Day, [bool] $DryRun) {
+    $script:number++
+    Write-Line "${Day}: $script:number of $($days.Count)"
     $left = $Retries
     $verdict = Send-Day $Day $DryRun
+    if ($verdict -ne 'unknown') { $script:openDay = '' }
     while ($verdict -eq 'later' -and $left -gt 0) {
         Write-Line "    again in $WaitSeconds s"
         Start-Sleep -Seconds $WaitSeconds
         $left--
         $verdict = Send-Day $Day $DryRun
+        if ($verdict -ne 'unknown') { $script:openDay = '' }
     }
+    switch ($verdict) {
+        'skipped' { $script:skipped++ }
+        'missing' { $script:missingDays.Add($Day) }
+        'refused' { $script:problems++ }
+        'fine' { if (-not $DryRun) { $script:restored++ } }
+    }
+    if (-not $DryRun -and $verdict -in 'fine', 'skipped', 'missing') { $script:finished++ }
     return $verdict
 }
 
-$endings = @{ fine = 0; refused = 1; unknown = 3; later = 75 }
+function Write-Summary {
+    $seconds = [int] $clock.Elapsed.TotalSeconds
+    if ($missingDays.Count -gt 0) { Write-Line "missing: $missingDays" }
+    if ($phase -eq 'check') {
+        Write-Line ("dry run: $number of $($days.Count) days, $rows rows in their archives; $problems with problems, " +
+            "$($missingDays.Count) missing; nothing was restored; $seconds s")
+        return
+    }
+    Write-Line ("restored: $restored of $($days.Count) days, $rows rows; $skipped skipped, $($missingDays.Count) missing, " +
+        "$warned with warnings; $seconds s")
+    $done = $finished
+    if ($openDay) {
+        Write-Line ("not known: $openDay; the restore may run on: look into the function's log before it is sent again")
+        $done++
+    }
+    $left = $days.Count - $done
+    if ($left -gt 0) { Write-Line "left: $left of $($days.Count) days; go on with -From $($days[$done]) -To $($days[-1])" }
+}
+
+$endings = @{ refused = 1; unknown = 3; later = 75 }
 if ($Url -match '[?&]code=') { Stop-Run 2 'the key belongs into RESTORE_KEY, not into the URL' }
 if ($Url -notmatch '^(https://|http://(127\.0\.0\.1|localhost)[:/])') {
     Stop-Run 2 'the URL must begin with https://, or the key could be read on its way'
 }
 if (-not $Archive.Contains('{day}')) { Stop-Run 2 '-Archive must hold {day}' }
-if ($DryRunOnly -and $NoDryRun) { Stop-Run 2 '-DryRunOnly and -NoDryRun leave nothing to do' }
 $more = @{}
 if ($Request) {
     try { $more = ConvertFrom-Json -InputObject (Get-Content -Raw -LiteralPath $Request) -AsHashtable }
     catch { $more = $null }
     if ($more -isnot [Collections.IDictionary]) { Stop-Run 2 "$Request is no JSON object" }
 }
+if (-not $DryRunOnly -and $more['dry_run']) {
+    Stop-Run 2 "$Request asks for a dry run: leave dry_run out, and say -DryRunFirst or -DryRunOnly"
+}
+if ($more['async']) { Stop-Run 2 "$Request asks for an answer before the end: leave async out" }
+if ($Existing) {
+    if (-not $more['destination']) { $more['destination'] = @{} }
+    if ($more['destination'] -isnot [Collections.IDictionary]) { Stop-Run 2 "destination in $Request is no object" }
+    $more['destination']['on_existing'] = $Existing
+}
 $first = ConvertTo-Day $From
 $last = ConvertTo-Day $To
 if ($last -lt $first) { Stop-Run 2 '-To is before -From' }
 $count = ($last - $first).Days
-$days = 0..$count | ForEach-Object { $first.AddDays($_).ToString('yyyy-MM-dd') }
-$answers = [Collections.Generic.List[object]]::new()
+$days = @(0..$count | ForEach-Object { $first.AddDays($_).ToString('yyyy-MM-dd') })
 
-if (-not $NoDryRun) {
-    $worst = 'fine'
-    foreach ($day in $days) {
-        $verdict = Send-DayAgain $day $true
-        # A refusal is for good, so it counts more than what may pass.
-        if ($verdict -eq 'refused' -or $worst -eq 'fine') { $worst = $verdict }
-    }
-    if ($worst -ne 'fine') {
-        Write-Line 'nothing was restored'
-        $answers
-        exit $endings[$worst]
-    }
-}
-if (-not $DryRunOnly) {
-    foreach ($day in $days) {
-        $verdict = Send-DayAgain $day $false
-        if ($verdict -ne 'fine') {
-            Write-Line "stopped at $day"
+# What the summary says. $openDay is one whose restore was sent, and of which nothing is known yet.
+$clock = [Diagnostics.Stopwatch]::StartNew()
+$answers = [Collections.Generic.List[object]]::new()
+$missingDays = [Collections.Generic.List[string]]::new()
+$number = $finished = $restored = $skipped = $warned = $problems = 0
+[long] $rows = 0
+$openDay = ''
+$phase = ''
+$status = 0
+try {
+    if ($DryRunFirst -or $DryRunOnly) {
+        $phase = 'check'
+        $worst = ''
+        foreach ($day in $days) {
+            $verdict = Send-DayAgain $day $true
             $answers
-            exit $endings[$verdict]
+            $answers.Clear()
+            # A refusal is for good, so it counts more than what may pass.
+            if ($verdict -eq 'refused' -or ($verdict -eq 'later' -and -not $worst)) { $worst = $verdict }
+        }
+        if ($worst) { $status = $endings[$worst] }
+    }
+    if (-not $DryRunOnly -and $status -eq 0) {
+        $phase = 'restore'
+        $number = 0
+        $rows = 0
+        foreach ($day in $days) {
+            if ($missingDays.Contains($day)) {
+                $number++
+                $finished++
+                continue
+            }
+            $verdict = Send-DayAgain $day $false
+            $answers
+            $answers.Clear()
+            if ($endings.Contains($verdict)) {
+                Write-Line "stopped at $day"
+                $status = $endings[$verdict]
+                break
+            }
         }
     }
+    if ($status -eq 0 -and $missingDays.Count -eq $days.Count) {
+        Write-Line 'no day has an archive: check -Archive'
+        $status = 1
+    }
 }
-$answers
+finally {
+    Write-Summary
+}
+exit $status

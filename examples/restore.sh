@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Restore a range of days: a dry run of each one first, then one after the other.
+# Restore a range of days, one after the other.
 #
 #     RESTORE_KEY=... ./restore.sh --url URL --archive PATTERN --from DAY [--to DAY] [more]
 #
@@ -7,19 +7,23 @@
 #   --archive PATTERN   adls_url of a day, with {day} in it: backups/weavix/silver.telemetry.{day}.csv.gz
 #   --from DAY          first day, 2025-01-01
 #   --to DAY            last day; one day only where it is left out
+#   --existing WHAT     for a day that has rows: skip leaves it as it is, replace replaces it by its archive
+#   --missing skip      go on where a day has no archive
 #   --request FILE      JSON object with the rest of the request (docs/request.md), the same for each day
+#   --dry-run-first     write nothing before a dry run of each day went well; each archive is downloaded twice
 #   --dry-run-only      write nothing
-#   --no-dry-run        restore at once
 #   --retries N         how often a request is sent again where the answer says that it may work later (2)
 #   --wait SECONDS      before that (30)
 #
 # RESTORE_KEY is the function's key. It is handed to curl on a pipe, so no list of processes shows it.
-# Standard output has the answers, one JSON object a line; standard error is for a person. Exit status:
-#   0   every day is restored; read the warnings
-#   1   a request was refused: the day is as it was before
+# Standard output has the answers, one JSON object a line; standard error is for a person. It ends with a summary of what
+# was restored and what is left, also where a signal or an error ends it. Exit status:
+#   0   every day is restored, or was left out as --existing and --missing say; read the warnings
+#   1   a request was refused: the day is as it was before; or no day has an archive
 #   2   wrong usage; nothing was sent
-#   3   it is not known whether a day was loaded: look into the function's log before it is sent again
+#   3   it is not known what became of a day: look into the function's log before it is sent again
 #   75  an error that may pass stayed; the day is as it was before
+#   129, 130, 143  a signal ended it; of the day that was under way it is not known what becomes
 # Needs bash, curl and jq.
 set -euo pipefail
 
@@ -32,12 +36,12 @@ say() {
     printf '%s\n' "$*" >&2
 }
 
-url='' archive='' from='' to='' more='' retries=2 wait=30 dry_run=1 restore=1
+url='' archive='' from='' to='' more='' existing='' missing='' retries=2 wait=30 dry_run=0 restore=1
 while [ $# -gt 0 ]; do
     option=$1 value=${2-}
     case $option in
-        --dry-run-only) restore=0 && shift && continue ;;
-        --no-dry-run) dry_run=0 && shift && continue ;;
+        --dry-run-first) dry_run=1 && shift && continue ;;
+        --dry-run-only) dry_run=1 restore=0 && shift && continue ;;
         --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p;}' "$0" && exit ;;
     esac
     case $option in
@@ -45,6 +49,8 @@ while [ $# -gt 0 ]; do
         --archive) archive=$value ;;
         --from) from=$value ;;
         --to) to=$value ;;
+        --existing) existing=$value ;;
+        --missing) missing=$value ;;
         --request) more=$value ;;
         --retries) retries=$value ;;
         --wait) wait=$value ;;
@@ -67,44 +73,113 @@ case $url in
 esac
 case ${RESTORE_KEY:-} in *[!A-Za-z0-9_=/+.~-]*) fail 2 "RESTORE_KEY holds a character that no function key has" ;; esac
 case $archive in *'{day}'*) ;; *) fail 2 "--archive must hold {day}" ;; esac
+case $existing in '' | skip | replace) ;; *) fail 2 "--existing takes skip or replace" ;; esac
+case $missing in '' | skip) ;; *) fail 2 "--missing takes skip" ;; esac
 case $retries$wait in *[!0-9]*) fail 2 "--retries and --wait take whole numbers" ;; esac
-((dry_run || restore)) || fail 2 "--dry-run-only and --no-dry-run leave nothing to do"
+
+# What the summary says. `open_day` is one whose restore was sent, and of which nothing is known yet.
+phase='' days='' total=0 number=0 finished=0 open_day=''
+restored=0 skipped=0 warned=0 problems=0 rows=0 missing_days='' missing_count=0
+work='' sender=''
+
+summary() {
+    local left
+    if [ -n "$missing_days" ]; then say "missing:$missing_days"; fi
+    if [ "$phase" = check ]; then
+        say "dry run: $number of $total days, $rows rows in their archives; $problems with problems," \
+            "$missing_count missing; nothing was restored; $SECONDS s"
+        return
+    fi
+    say "restored: $restored of $total days, $rows rows; $skipped skipped, $missing_count missing," \
+        "$warned with warnings; $SECONDS s"
+    if [ -n "$open_day" ]; then
+        say "not known: $open_day; the restore may run on: look into the function's log before it is sent again"
+        finished=$((finished + 1))
+    fi
+    left=$((total - finished))
+    if ((left > 0)); then
+        say "left: $left of $total days; go on with --from $(sed -n "$((finished + 1))p" "$work/days")" \
+            "--to $(tail -n 1 "$work/days")"
+    fi
+}
+
+finish() { # runs at the end, whatever it is
+    local status=$?
+    trap - EXIT HUP INT TERM
+    if [ -n "$sender" ]; then kill "$sender" 2>/dev/null || true; fi
+    if [ -n "$phase" ]; then summary || true; fi
+    if [ -n "$work" ]; then rm -rf "$work"; fi
+    exit "$status"
+}
+
+trap finish EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 work=$(umask 077 && mktemp -d)
-trap 'rm -rf "$work"' EXIT
 if [ -n "$more" ]; then
     jq --slurp --exit-status 'if length == 1 and (.[0] | type == "object") then .[0] else false end' \
         "$more" >"$work/more.json" 2>/dev/null || fail 2 "$more is no JSON object"
 else
     echo '{}' >"$work/more.json"
 fi
+if ((restore)) && jq --exit-status '.dry_run // false' "$work/more.json" >/dev/null; then
+    fail 2 "$more asks for a dry run: leave dry_run out, and say --dry-run-first or --dry-run-only"
+fi
+if jq --exit-status '.async // false' "$work/more.json" >/dev/null; then
+    fail 2 "$more asks for an answer before the end: leave async out"
+fi
+jq --arg existing "$existing" \
+    'if $existing == "" then . else .destination = (.destination // {}) + {on_existing: $existing} end' \
+    "$work/more.json" >"$work/base.json" 2>/dev/null || fail 2 "destination in $more is no object"
 
 # jq counts the days: the date of GNU and that of macOS have nothing in common. A day that comes back changed was none.
-days=$(jq --null-input --raw-output --arg from "$from" --arg to "${to:-$from}" '
+jq --null-input --raw-output --arg from "$from" --arg to "${to:-$from}" '
     def seconds: . as $day | strptime("%Y-%m-%d") | mktime
         | if strftime("%Y-%m-%d") == $day then . else error("no day") end;
-    range($from | seconds; ($to | seconds) + 1; 86400) | strftime("%Y-%m-%d")' 2>/dev/null) ||
+    range($from | seconds; ($to | seconds) + 1; 86400) | strftime("%Y-%m-%d")' >"$work/days" 2>/dev/null ||
     fail 2 "--from and --to must be days, as in 2025-01-31"
+days=$(cat "$work/days")
 [ -n "$days" ] || fail 2 "--to is before --from"
+total=$(($(wc -l <"$work/days")))
 
-send() { # print the HTTP status; curl's own exit status says what went wrong on the way
+stand_by() { # stand_by PROCESS: until it ends, or a signal comes; a command in the foreground would hold the signal back
+    local code=0
+    sender=$1
+    wait "$sender" || code=$?
+    sender=''
+    return "$code"
+}
+
+send() { # put the HTTP status into a file; curl's own exit status says what went wrong on the way
     {
         [ -z "${RESTORE_KEY:-}" ] || printf 'header = "x-functions-key: %s"\n' "$RESTORE_KEY"
     } | curl --config - --silent --show-error --max-time 240 --header 'Content-Type: application/json' \
-        --data-binary "@$work/request.json" --output "$work/answer.json" --write-out '%{http_code}' "$url"
+        --data-binary "@$work/request.json" --output "$work/answer.json" --write-out '%{http_code}' "$url" \
+        >"$work/status" &
+    stand_by $!
 }
 
-ask() { # ask DAY DRY_RUN: one request; `verdict` is fine, refused, later or unknown
+of_answer() { # of_answer FILTER: a part of the answer
+    jq --raw-output "$1" "$work/answer.json"
+}
+
+ask() { # ask DAY DRY_RUN: one request; `verdict` is fine, skipped, missing, refused, later or unknown
     local day=$1 dry=$2 status code=0
     jq --arg url "${archive//\{day\}/$day}" --argjson dry "$dry" \
-        '. + {adls_url: $url} + (if $dry == 1 then {dry_run: true} else {} end)' "$work/more.json" >"$work/request.json"
+        '. + {adls_url: $url} + (if $dry == 1 then {dry_run: (.dry_run // true)} else {} end)' \
+        "$work/base.json" >"$work/request.json"
     : >"$work/answer.json"
-    status=$(send) || code=$?
+    if [ "$dry" = 0 ]; then open_day=$day; fi
+    send || code=$?
+    status=$(cat "$work/status")
     # As a list, since jq 1.6 takes an empty file for a yes.
     if jq --slurp --exit-status 'length == 1 and (.[0] | type == "object" and has("request_id"))' \
         "$work/answer.json" >/dev/null 2>&1; then
-        jq --compact-output . "$work/answer.json"
         judge "$day" "$status"
+        tally "$day" "$dry"
+        jq --compact-output . "$work/answer.json"
         return
     fi
     # No answer of the function. What was never sent cannot have done anything.
@@ -117,6 +192,7 @@ ask() { # ask DAY DRY_RUN: one request; `verdict` is fine, refused, later or unk
     esac
     # A dry run writes nothing, whatever became of it.
     if [ "$verdict" = unknown ] && [ "$dry" = 1 ]; then verdict=later; fi
+    tally "$day" "$dry"
 }
 
 judge() { # judge DAY HTTP_STATUS: read an answer
@@ -124,10 +200,18 @@ judge() { # judge DAY HTTP_STATUS: read an answer
         jq --raw-output --arg day "$1" '
             if .dry_run then "\($day): dry run, \(.dry_run.rows_in_archive) rows in the archive",
                 (.dry_run.problems[] | "\($day): would end with \(.code): \(.message)")
+            elif .status == "skipped" then "\($day): skipped, it has rows"
             else "\($day): \(.status), \(.rows_loaded) rows", (.warnings[] | "\($day): warning \(.code): \(.message)")
             end' "$work/answer.json" >&2
-        verdict=fine
-        if jq --exit-status '.dry_run.problems // [] | length > 0' "$work/answer.json" >/dev/null; then verdict=refused; fi
+        verdict=$(of_answer 'if (.dry_run.problems // []) != [] then "refused"
+            elif .status == "skipped" then "skipped" else "fine" end')
+        return
+    fi
+    # Not where the file system is missing: then no day has an archive.
+    if [ "$missing" = skip ] && jq --exit-status '.error | .code == "ArchiveNotFound"
+        and any(.details[]; .storage_code == "BlobNotFound" or .storage_code == "PathNotFound")' \
+        "$work/answer.json" >/dev/null; then
+        verdict=missing && say "$1: no archive"
         return
     fi
     jq --raw-output --arg day "$1" --arg status "$2" '
@@ -135,8 +219,31 @@ judge() { # judge DAY HTTP_STATUS: read an answer
         (if .error.hint then "    hint: \(.error.hint)" else empty end),
         (.error.details[] | select(.target) | "    \(.target): \(.message)"),
         "    request_id: \(.request_id)"' "$work/answer.json" >&2
-    verdict=$(jq --raw-output '.error | if .code == "CommitOutcomeUnknown" then "unknown"
-        elif .retryable then "later" else "refused" end' "$work/answer.json")
+    verdict=$(of_answer '.error | if .code == "CommitOutcomeUnknown" then "unknown"
+        elif .retryable then "later" else "refused" end')
+}
+
+tally() { # tally DAY DRY_RUN: note for the summary what is known of a day now
+    if [ "$verdict" != unknown ]; then open_day=''; fi
+    case $verdict in
+        fine | refused | later | unknown) ;;
+        skipped) skipped=$((skipped + 1)) ;;
+        missing) missing_days="$missing_days $1" missing_count=$((missing_count + 1)) ;;
+    esac
+    if [ "$2" = 1 ]; then
+        case $verdict in
+            fine) rows=$((rows + $(of_answer '.dry_run.rows_in_archive'))) ;;
+            refused) problems=$((problems + 1)) ;;
+        esac
+        return
+    fi
+    case $verdict in
+        fine)
+            restored=$((restored + 1)) rows=$((rows + $(of_answer '.rows_loaded')))
+            if [ "$(of_answer '.warnings | length')" != 0 ]; then warned=$((warned + 1)); fi
+            ;;
+    esac
+    case $verdict in fine | skipped | missing) finished=$((finished + 1)) ;; esac
 }
 
 ask_again() { # ask_again DAY DRY_RUN: as often as it may help
@@ -144,35 +251,55 @@ ask_again() { # ask_again DAY DRY_RUN: as often as it may help
     ask "$@"
     while [ "$verdict" = later ] && ((left > 0)); do
         say "    again in $wait s"
-        sleep "$wait"
+        sleep "$wait" &
+        stand_by $!
         left=$((left - 1))
         ask "$@"
     done
 }
 
+begin() { # begin DAY
+    number=$((number + 1))
+    say "$1: $number of $total"
+}
+
 stop() { # stop VERDICT
     case $1 in
-        fine) ;;
         refused) exit 1 ;;
         later) exit 75 ;;
-        *) exit 3 ;;
+        unknown) exit 3 ;;
     esac
+    if [ "$missing_count" = "$total" ]; then
+        say "no day has an archive: check --archive"
+        exit 1
+    fi
 }
 
 if ((dry_run)); then
-    worst=fine
+    phase=check worst=fine
     for day in $days; do
+        begin "$day"
         ask_again "$day" 1
-        # A refusal is for good, so it counts more than what may pass.
-        if [ "$verdict" = refused ] || [ "$worst" = fine ]; then worst=$verdict; fi
+        case $verdict in
+            later | unknown) if [ "$worst" = fine ]; then worst=$verdict; fi ;;
+            # It is for good, so it counts more than what may pass.
+            refused) worst=refused ;;
+        esac
     done
-    [ "$worst" = fine ] || say "nothing was restored"
     stop "$worst"
 fi
 if ((restore)); then
+    phase=restore number=0 rows=0
     for day in $days; do
+        begin "$day"
+        case "$missing_days " in
+            *" $day "*)
+                finished=$((finished + 1))
+                continue
+                ;;
+        esac
         ask_again "$day" 0
-        [ "$verdict" = fine ] || say "stopped at $day"
+        case $verdict in later | refused | unknown) say "stopped at $day" ;; esac
         stop "$verdict"
     done
 fi

@@ -1,10 +1,12 @@
 """The fixtures of the integration tests."""
 
+from tests.faults.fix_http_fault import faulty_storage
 from tests.integration.fix_azure import azure, lake
 from tests.integration.fix_binary import both_ways
 from tests.integration.fix_chunk import bare, full
 from tests.integration.fix_compressing_load import compressing_load
 from tests.integration.fix_identity import managed_identity
+from tests.integration.fix_runbook import faulty_runbook, runbook, shared_host
 from tests.integration.fix_tls import tls_app, tls_postgres
 
 __all__ = [
@@ -12,9 +14,13 @@ __all__ = [
     "bare",
     "both_ways",
     "compressing_load",
+    "faulty_runbook",
+    "faulty_storage",
     "full",
     "lake",
     "managed_identity",
+    "runbook",
+    "shared_host",
     "tls_app",
     "tls_postgres",
 ]

@@ -41,13 +41,16 @@ class App:
     storage: Storage
     database: Database
 
+    def path(self, table: str, day: str = DAY) -> str:
+        """The path of a day of a table of the test's schema."""
+        return f"backups/{self.database.name}/{self.database.schema}.{table}.{day}.csv.gz"
+
     def archive(self, table: str, csv: bytes, *, day: str = DAY) -> str:
         """Store a day of a table of the test's schema, and return its `adls_url`."""
         return self.stored(table, gzip.compress(csv), day=day)
 
     def stored(self, table: str, data: bytes, *, day: str = DAY, content_encoding: str | None = None) -> str:
-        path = f"backups/{self.database.name}/{self.database.schema}.{table}.{day}.csv.gz"
-        return self.storage.put(path, data, content_encoding=content_encoding)
+        return self.storage.put(self.path(table, day), data, content_encoding=content_encoding)
 
     def restore(self, adls_url: str, **request: Any) -> Answer:
         """Send a request; what it leaves out of `pg` is the test server's superuser."""
@@ -79,13 +82,20 @@ def job_storage_string(storage: Storage) -> str:
     return own
 
 
+def app_environment(storage: Storage) -> dict[str, str]:
+    """The process's own environment, with the settings of an app on this storage and no others."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "ADLS_"))}
+    # A function app does not start without AzureWebJobsStorage.
+    own = {"ADLS_CONNECTION_STRING": storage.connection_string, "AzureWebJobsStorage": job_storage_string(storage)}
+    return environ | own
+
+
 def _app(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database) -> App:
-    for name in list(os.environ):
-        if name.startswith(("PG", "ADLS_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("ADLS_CONNECTION_STRING", storage.connection_string)
-    # A function app does not start without it.
-    monkeypatch.setenv("AzureWebJobsStorage", job_storage_string(storage))
+    environ = app_environment(storage)
+    for name in set(os.environ) - set(environ):
+        monkeypatch.delenv(name)
+    for name in ("ADLS_CONNECTION_STRING", "AzureWebJobsStorage"):
+        monkeypatch.setenv(name, environ[name])
     return App(storage, database)
 
 

@@ -46,8 +46,7 @@ def test_expected_sha256_is_of_the_stored_file(app: App) -> None:
 
 def test_the_blobs_own_content_md5_is_checked(app: App) -> None:
     url = app.archive("t", CSV)
-    path = f"backups/{app.database.name}/{app.database.schema}.t.2025-01-01.csv.gz"
-    blob = app.storage.service.get_blob_client(app.storage.filesystem, path)
+    blob = app.storage.service.get_blob_client(app.storage.filesystem, app.path("t"))
     blob.set_http_headers(ContentSettings(content_md5=bytearray(hashlib.md5(b"another file").digest())))
     answer = app.restore(url)
     assert (answer.status, answer.code, rows(app)) == (422, "ArchiveChecksumMismatch", 0)
@@ -62,8 +61,7 @@ def test_a_right_sha256_wins_over_a_stale_content_md5(app: App, transfer: str) -
     """The property that a file had before somebody wrote it anew is still there."""
     packed = gzip.compress(CSV)
     url = app.stored("t", packed)
-    path = f"backups/{app.database.name}/{app.database.schema}.t.2025-01-01.csv.gz"
-    blob = app.storage.service.get_blob_client(app.storage.filesystem, path)
+    blob = app.storage.service.get_blob_client(app.storage.filesystem, app.path("t"))
     blob.set_http_headers(ContentSettings(content_md5=bytearray(hashlib.md5(b"the file before").digest())))
     copy = {"transfer": transfer, "expected_sha256": hashlib.sha256(b"the file before").hexdigest()}
     answer = app.restore(url, copy=copy)
