@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import ConfigurationError, JobStorageUnreachable
+from shared.identity import log_refusal
 from shared.settings import Settings, WebJobsStorage
 
 if TYPE_CHECKING:
@@ -111,11 +112,19 @@ def reaching_storage() -> Iterator[None]:
     Raises:
         JobStorageUnreachable: the account did not answer, or refused.
     """
-    from azure.core.exceptions import AzureError, HttpResponseError  # noqa: PLC0415 - see the module
+    from azure.core.exceptions import (  # noqa: PLC0415 - see the module
+        AzureError,
+        ClientAuthenticationError,
+        HttpResponseError,
+    )
 
     try:
         yield
     except HttpResponseError as exc:
+        if isinstance(exc, ClientAuthenticationError) and exc.response is None:
+            # No server was asked.
+            log_refusal(exc)
+            raise JobStorageUnreachable("the function has no identity to use its own storage account with") from exc
         code = getattr(exc, "error_code", None) or exc.status_code
         raise JobStorageUnreachable(
             f"the function app's own storage account answered {getattr(code, 'value', code)}"
