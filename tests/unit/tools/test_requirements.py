@@ -96,7 +96,16 @@ def test_without_an_index_nothing_is_checked_and_a_warning_says_so(project: Path
 
 
 def test_bootstrap_installs_nothing_else() -> None:
-    commands = re.findall(r"pip install .*", (ROOT / "tools/bootstrap").read_text())
-    assert [command.split("pip install ")[1] for command in commands] == [
-        "--disable-pip-version-check --require-hashes --requirement requirements-dev.lock"
+    """pip installs uv, and uv the rest: both from the lock file, by its hashes."""
+    script = (ROOT / "tools/bootstrap").read_text().replace("\\\n", "")
+    assert [" ".join(command.split()) for command in re.findall(r"pip install (.*)", script)] == [
+        "--disable-pip-version-check --require-hashes --no-deps --requirement .work/uv.lock",
+        "--python .work/venv/bin/python --require-hashes --compile-bytecode --requirement requirements-dev.lock",
     ]
+    selected = re.search(r"^ *(awk .* requirements-dev\.lock) >\.work/uv\.lock$", script, re.MULTILINE)
+    assert selected is not None
+    lock = subprocess.run(["sh", "-c", selected[1]], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    name, *hashes = (line.split(" \\")[0] for line in lock.splitlines() if "# via" not in line and "-r " not in line)
+    assert name.startswith("uv==")
+    assert hashes
+    assert all(re.fullmatch(r" +--hash=sha256:[0-9a-f]{64}", line) for line in hashes), hashes
