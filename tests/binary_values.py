@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from datetime import date, datetime
 from typing import Literal
 
 from hypothesis import strategies as st
+
+from shared.timescale.table import Column
 
 TYPES = (
     "smallint",
@@ -30,6 +33,51 @@ TYPES = (
     "json",
     "jsonb",
 )
+
+# The numbers of types in PostgreSQL's src/include/catalog/pg_type.dat.
+_OIDS = {
+    "boolean": 16,
+    '"char"': 18,
+    "bytea": 17,
+    "bigint": 20,
+    "smallint": 21,
+    "integer": 23,
+    "text": 25,
+    "oid": 26,
+    "json": 114,
+    "real": 700,
+    "double precision": 701,
+    "money": 790,
+    "inet": 869,
+    "integer[]": 1007,
+    "bpchar": 1042,
+    "character": 1042,
+    "character varying": 1043,
+    "date": 1082,
+    "time without time zone": 1083,
+    "timestamp without time zone": 1114,
+    "timestamp with time zone": 1184,
+    "interval": 1186,
+    "bit": 1560,
+    "numeric": 1700,
+    "uuid": 2950,
+    "jsonb": 3802,
+}
+
+
+def column_of(type_sql: str, name: str = "c") -> Column:
+    """Make a column of a type, as the catalogue has it."""
+    modifier = re.search(r"\(([\d, -]+)\)", type_sql)
+    oid = _OIDS.get(type_sql.replace(modifier.group() if modifier else "", ""), 16384)
+    numbers = [int(number) for number in modifier[1].split(",")] if modifier else []
+    type_mod = -1
+    if oid == _OIDS["numeric"] and numbers:
+        digits, behind = [*numbers, 0][:2]
+        type_mod = (digits << 16 | behind & 0x7FF) + 4
+    elif numbers:
+        type_mod = numbers[0] + (4 if oid in (_OIDS["character"], _OIDS["character varying"]) else 0)
+    return Column(name, type_sql, type_oid=oid, type_mod=type_mod)
+
 
 _letters = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=90)
 _short = st.text("ab \t,;\"'\\\n\rß€😀.", max_size=8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Literal, TypeAlias
@@ -27,23 +26,26 @@ Kind: TypeAlias = Literal[
     "jsonb",
 ]
 
-# Types as `format_type` writes them. The server applies a modifier (length, precision) itself after it has read the
-# binary form, by the same function as after the text form.
-_KINDS: tuple[tuple[str, Kind], ...] = (
-    (r"smallint", "smallint"),
-    (r"integer", "integer"),
-    (r"bigint", "bigint"),
-    (r"real", "real"),
-    (r"double precision", "double precision"),
-    (r"numeric\(\d+,\d+\)", "numeric"),
-    (r"boolean", "boolean"),
-    (r"date", "date"),
-    (r"timestamp(\(\d\))? without time zone", "timestamp"),
-    (r"timestamp(\(\d\))? with time zone", "timestamptz"),
-    (r"uuid", "uuid"),
-    (r"text|character varying(\(\d+\))?|character\(\d+\)|bpchar|json", "text"),
-    (r"jsonb", "jsonb"),
-)
+# By the type's number in the catalogue, which initdb gives (src/include/catalog/pg_type.dat). The server applies a
+# modifier (length, precision) itself after it has read the binary form, by the same function as after the text form.
+_KINDS: dict[int, Kind] = {
+    16: "boolean",
+    20: "bigint",
+    21: "smallint",
+    23: "integer",
+    25: "text",
+    114: "text",  # json
+    700: "real",
+    701: "double precision",
+    1042: "text",  # character
+    1043: "text",  # character varying
+    1082: "date",
+    1114: "timestamp",
+    1184: "timestamptz",
+    1700: "numeric",
+    2950: "uuid",
+    3802: "jsonb",
+}
 # Unpacked size from which binary is certainly faster, the import of the libraries included
 # (docs/performance_binary.md).
 FEWEST_BYTES = 16 * 1024 * 1024
@@ -74,31 +76,30 @@ def not_plain(kind: Kind) -> str:
     return f"not a plain {kind}"
 
 
-def kind_of(type_sql: str) -> Kind | None:
-    """Return how a type is written in binary.
-
-    Args:
-        type_sql: as PostgreSQL's `format_type` writes it.
+def kind_of(column: Column) -> Kind | None:
+    """Return how a column's type is written in binary.
 
     Returns:
         The kind; None if it is not proved that both forms agree: arrays, enums, domains, intervals and all others.
     """
-    kind = next((kind for pattern, kind in _KINDS if re.fullmatch(pattern, type_sql)), None)
-    return None if kind == "numeric" and not _fits(*precision_of(type_sql)) else kind
+    kind = _KINDS.get(column.type_oid)
+    if kind == "numeric" and (column.type_mod < 0 or not _fits(*precision_of(column))):
+        return None
+    return kind
 
 
-def precision_of(type_sql: str) -> tuple[int, int]:
-    """Return the precision and the scale of a `numeric`.
+def precision_of(column: Column) -> tuple[int, int]:
+    """Return the precision and the scale of a `numeric` that has them.
 
-    Args:
-        type_sql: for instance `numeric(12,3)`.
+    They are in its modifier as `make_numeric_typmod` puts them there (src/backend/utils/adt/numeric.c). From PostgreSQL
+    15 on the scale has 11 bits and a sign; before, it is not negative.
     """
-    digits, behind = re.findall(r"\d+", type_sql)
-    return int(digits), int(behind)
+    packed = column.type_mod - 4
+    return packed >> 16 & 0xFFFF, (packed & 0x7FF ^ 1024) - 1024
 
 
 def _fits(digits: int, behind: int) -> bool:
-    return behind <= digits <= _MOST_DIGITS
+    return 0 <= behind <= digits <= _MOST_DIGITS
 
 
 def reason_for_text(
@@ -121,7 +122,7 @@ def reason_for_text(
     if csv_bytes is not None and csv_bytes < FEWEST_BYTES:
         return "the file is small"
     for column in columns:
-        if not column.is_builtin or kind_of(column.type_sql) is None:
+        if kind_of(column) is None:
             return f'"{column.name}" is of type {column.type_sql}'
     return _against_options(len(columns), options, server_encoding)
 

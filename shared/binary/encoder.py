@@ -53,11 +53,11 @@ class BinaryRows:
         self.rows = 0
         self._options = options
         self._columns = columns
-        kinds = [kind_of(column.type_sql) for column in columns]
+        kinds = [kind_of(column) for column in columns]
         texts = [number for number, kind in enumerate(kinds) if kind in ("text", "jsonb")]
         self._records = RecordReader(options, len(columns), texts)
         self._readers = [
-            reader_of(kind, column.type_sql) for kind, column in zip(kinds, columns, strict=True) if kind is not None
+            reader_of(kind, column) for kind, column in zip(kinds, columns, strict=True) if kind is not None
         ]
         demand(holds=len(self._readers) == len(columns), what="a type that has no binary form here")
         # Not the columns' own names: a file may repeat one, and the server ignores them.

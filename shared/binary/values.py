@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shared.binary.eligibility import Kind, NotEncodable, demand, not_plain, precision_of
+from shared.timescale.table import Column
 
 
 def size_of(cells: Any) -> int:
@@ -175,19 +176,19 @@ _HYPHENS = (8, 13, 18, 23)
 _UUID_LENGTH = 36
 
 
-def reader_of(kind: Kind, type_sql: str) -> tuple[Any, Callable[[Any], Any]]:
+def reader_of(kind: Kind, column: Column) -> tuple[Any, Callable[[Any], Any]]:
     """Return the Arrow type of a kind, and the function that converts cells to it.
 
     Args:
         kind: of the column.
-        type_sql: its type as `format_type` writes it.
+        column: the column.
 
     Returns:
         The type, and a function of an array of `binary`. It keeps nulls, and raises NotEncodable if a cell may be read
         otherwise than PostgreSQL reads it.
     """
     if kind == "numeric":
-        numeric = pa.decimal128(*precision_of(type_sql))
+        numeric = pa.decimal128(*precision_of(column))
         return numeric, partial(_decimals, type_=numeric)
     return _READERS[kind]
 

@@ -55,7 +55,9 @@ class ServerIncarnation:
 def server_incarnation(cursor: psycopg2.extensions.cursor) -> ServerIncarnation:
     """Ask the server for its start time and its processes."""
     cursor.execute(
-        "SELECT pg_catalog.pg_postmaster_start_time()::text,"
+        # A plain cast would depend on the session's DateStyle and TimeZone.
+        "SELECT pg_catalog.to_char(pg_catalog.pg_postmaster_start_time() AT TIME ZONE 'UTC',"
+        " 'YYYY-MM-DD HH24:MI:SS.US+00'),"
         " ARRAY(SELECT pid FROM pg_catalog.pg_stat_activity WHERE usesysid IS NULL)"
     )
     row = cursor.fetchone()

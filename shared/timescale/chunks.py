@@ -143,14 +143,15 @@ def written_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:
         return ()
     cursor.execute(
         # Always with its schema, where `regclass` leaves that out if it is on the search_path.
-        "SELECT pg_catalog.parse_ident(o.identity) FROM pg_catalog.pg_locks l"
+        "SELECT pg_catalog.parse_ident(o.identity), EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = l.relation)"
+        " FROM pg_catalog.pg_locks l"
         " CROSS JOIN LATERAL pg_catalog.pg_identify_object('pg_catalog.pg_class'::regclass, l.relation, 0) o"
         " WHERE l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'RowExclusiveLock' AND l.locktype = 'relation'"
         " AND l.relation >= 16384"
         # A relation that was dropped since has none.
         " AND o.identity IS NOT NULL"
     )
-    names = [tuple(parts) for (parts,) in cursor.fetchall()]
+    visible = {tuple(parts): is_visible for parts, is_visible in cursor.fetchall()}
     cursor.execute(
         "SELECT associated_schema_name, associated_table_prefix FROM _timescaledb_catalog.hypertable WHERE id = %s",
         (table.hypertable_id,),
@@ -158,9 +159,14 @@ def written_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:
     row = cursor.fetchone()
     known = {(chunk.schema, chunk.name): chunk for chunk in all_chunks(cursor, table)}
     # A chunk created after the snapshot is recognized only by its name. Names of indexes and compressed parts begin
-    # with the same prefix but end differently.
+    # with the same prefix but end differently. What the snapshot shows, and what is none of the chunks, is a table.
     new = {
-        n for n in names if row is not None and n[0] == row[0] and re.fullmatch(rf"{re.escape(row[1])}_\d+_chunk", n[1])
+        name
+        for name, is_visible in visible.items()
+        if not is_visible
+        and row is not None
+        and name[0] == row[0]
+        and re.fullmatch(rf"{re.escape(row[1])}_\d+_chunk", name[1])
     }
-    found = sorted(new.union(known.keys() & set(names)))
+    found = sorted(new.union(known.keys() & visible.keys()))
     return tuple(known.get((schema, name), Chunk(schema, name, is_compressed=False)) for schema, name in found)

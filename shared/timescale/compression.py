@@ -218,11 +218,11 @@ def _may_refuse(cursor: Cursor, table: Table, chunk: Chunk) -> bool:
     uncompressed part would not notice, and the chunk could no longer be decompressed (run on 2.29.2).
     """
     cursor.execute(
-        "SELECT coalesce(bool_or(i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR m.amname <> 'btree'), false),"
+        # 403 is btree (src/include/catalog/pg_am.dat).
+        "SELECT coalesce(bool_or(i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR x.relam <> 403), false),"
         " ARRAY(SELECT DISTINCT a.attname::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a"
         " ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) WHERE i.indrelid = %(table)s AND a.attlen < 0)"
-        " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid"
-        " JOIN pg_catalog.pg_am m ON m.oid = x.relam WHERE i.indrelid = %(table)s",
+        " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = %(table)s",
         {"table": table.oid},
     )
     ((is_unusual, of_any_length),) = cursor.fetchall()

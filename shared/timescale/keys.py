@@ -35,8 +35,8 @@ _ENFORCED_SINCE = (2, 28)
 _ENFORCED_TYPES = (16, 20, 21, 23, 25, 700, 701, 1042, 1043, 1082, 1114, 1184, 1700, 2950)
 
 # `indnullsnotdistinct` is new in PostgreSQL 15. A key is plain if it has only columns, each with its own collation and
-# its type's default order, and the index covers every row. `terms` are the parts of the key as SQL, each with the
-# schema and name of its collation.
+# its type's default order, and the index covers every row. 403 is btree (src/include/catalog/pg_am.dat). `terms` are
+# the parts of the key as SQL, each with the schema and name of its collation.
 _KEYS = """
     SELECT n.nspname, t.relname, x.relname, k.columns, k.nullable,
         coalesce((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false),
@@ -46,10 +46,7 @@ _KEYS = """
     FROM pg_catalog.pg_index i
         JOIN pg_catalog.pg_class t ON t.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
         JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-        CROSS JOIN LATERAL (
-            SELECT i.indisunique AND NOT i.indisexclusion AND a.amname = 'btree' AS is_unique
-            FROM pg_catalog.pg_am a WHERE a.oid = x.relam
-        ) m
+        CROSS JOIN LATERAL (SELECT i.indisunique AND NOT i.indisexclusion AND x.relam = 403 AS is_unique) m
         CROSS JOIN LATERAL (
             SELECT coalesce(array_agg(a.attname::text ORDER BY p), '{}') AS columns,
                 coalesce(array_agg(a.attname::text ORDER BY p) FILTER (WHERE NOT a.attnotnull), '{}') AS nullable,

@@ -83,8 +83,6 @@ _NOT_ONLY_TIMES = (None, "integer", "uuid")
 # timestamp, time and date: PostgreSQL reads a time with an offset into them, and drops the offset.
 _ZONELESS_TYPES = (1114, 1083, 1082)
 _TEXT = 25
-# Numbers below are given by initdb alone: FirstNormalObjectId in src/include/access/transam.h.
-_FIRST_NORMAL_OID = 16384
 
 
 # TimescaleDB's C functions that refuse a value with 0A000 and a message that repeats it, and what we say.
@@ -100,17 +98,14 @@ class Column:
         type_sql: its type as SQL, as PostgreSQL's `format_type` writes it.
         is_generated: PostgreSQL computes it and accepts no value.
         type_oid: its type's number in the catalogue.
+        type_mod: its type's modifier there, such as a precision; -1 if it has none.
     """
 
     name: str
     type_sql: str = "text"
     is_generated: bool = False
     type_oid: int = _TEXT
-
-    @property
-    def is_builtin(self) -> bool:
-        """Whether its type is PostgreSQL's own, and none of the same name in another schema."""
-        return self.type_oid < _FIRST_NORMAL_OID
+    type_mod: int = -1
 
     @property
     def time_kind(self) -> TimeKind | None:
@@ -332,7 +327,7 @@ def has_insert_rule(cursor: Cursor, table: Table) -> bool:
 
 def _columns(cursor: Cursor, oid: int) -> tuple[Column, ...]:
     cursor.execute(
-        "SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attgenerated <> '', atttypid"
+        "SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attgenerated <> '', atttypid, atttypmod"
         " FROM pg_catalog.pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
         (oid,),
     )

@@ -16,11 +16,12 @@ from shared.binary.encoder import BinaryRows
 from shared.csvfile.options import CsvOptions
 from shared.load.copy.text import copy_statement
 from shared.timescale.table import Column
+from tests.binary_values import column_of
 
 
 def columns_of(types: Sequence[str]) -> list[Column]:
     """Make a column of each type: c0, c1, and so on."""
-    return [Column(f"c{number}", type_) for number, type_ in enumerate(types)]
+    return [column_of(type_, f"c{number}") for number, type_ in enumerate(types)]
 
 
 def in_binary(columns: Sequence[Column], options: CsvOptions, blocks: Sequence[bytes]) -> tuple[bytes, int] | None:

@@ -88,3 +88,32 @@ def test_the_right_on_a_sequence_where_every_name_is_quoted(app: App) -> None:
     answer = app.restore(app.archive("t", b"time,v\n2025-01-01 01:00Z,1\n"), pg=pg)
     assert (answer.status, answer.code) == (403, "DatabasePermissionDenied")
     assert f"sequence {app.database.schema}.t_id_seq" in answer.body["error"]["message"]
+
+
+def test_a_table_that_is_called_like_a_chunk(app: App) -> None:
+    app.database.execute("CREATE TABLE {s}.t (time timestamptz NOT NULL, v int)")
+    app.database.execute(
+        "SELECT public.create_hypertable('{s}.t', 'time', associated_schema_name => %s,"
+        " associated_table_prefix => 'part', chunk_time_interval => interval '1 day')",
+        app.database.schema,
+    )
+    app.database.execute("CREATE TABLE {s}.part_77_chunk (noted int)")
+    app.database.execute(
+        "CREATE FUNCTION {s}.note() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN INSERT INTO {s}.part_77_chunk VALUES (new.v); RETURN NULL; END $$"
+    )
+    app.database.execute("CREATE TRIGGER note AFTER INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.note()")
+    url = app.archive("t", b"time,v\n2025-01-01 01:00Z,1\n2025-01-03 01:00Z,2\n")
+    body = app.restore(url, destination={"rows_outside_window": "allow"}).body
+    assert (body["status"], body["verification"]["rows_outside_window"]) == ("ok", 1), body
+    assert app.database.value("SELECT count(*) FROM {s}.part_77_chunk") == 2
+
+
+def test_a_file_goes_binary_where_every_name_is_quoted(app: App) -> None:
+    app.database.execute("CREATE TABLE {s}.t (time timestamptz(3) NOT NULL, v numeric(12,3), d date, note varchar(9))")
+    pg = role_with(app, "quote_all_identifiers = on", *RIGHTS)
+    url = app.archive("t", b"time,v,d,note\n2025-01-01 01:00:00+00,1.5,2025-01-02,x\n")
+    body = app.restore(url, pg=pg, copy={"format": "binary"}).body
+    assert (body["status"], body["copy"]["format"], body["copy"]["text_because"]) == ("ok", "binary", None)
+    stored = app.database.fetch("SELECT v::text, d::text, note FROM {s}.t")
+    assert stored == [("1.500", "2025-01-02", "x")]
