@@ -50,9 +50,10 @@ def test_a_line_at_the_start_meanwhile_and_at_the_end(
     assert set(names[1:-1]) == {"restore-progress"}
     for name in ("restore-start", "restore-progress", "restore"):
         assert f"request_id={answer.body['request_id']} " in lines(caplog, name)[0]
-    last = lines(caplog, "restore-progress")[-1]
-    assert " stage=copy percent=100.0 " in last
-    assert " csv_mb=" in last
+    # A slow machine may log one more line, from a later stage.
+    copying = [line for line in lines(caplog, "restore-progress") if " stage=copy " in line]
+    assert " percent=100.0 " in copying[-1]
+    assert " csv_mb=" in copying[-1]
 
 
 def test_no_lines_meanwhile_where_that_is_switched_off(
