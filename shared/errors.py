@@ -184,6 +184,14 @@ class DatabaseNotAllowed(NotAllowed):
     default_hint = "ask an operator to add the database to the setting PG_ALLOWED_DATABASES"
 
 
+class DatabaseUserNotAllowed(NotAllowed):
+    """The function's own password or token is not used for the role that the request names."""
+
+    code = "DatabaseUserNotAllowed"
+    default_target = "pg.user"
+    default_hint = "leave pg.user out, give that role's own password, or ask an operator to list it in PG_ALLOWED_USERS"
+
+
 class TargetNotAllowed(NotAllowed):
     """The setting ALLOWED_TARGETS does not list the table."""
 

@@ -189,6 +189,8 @@ class Settings(_Variables):
         pg_entra_scope: what a token for PostgreSQL is asked for; None: by the host's cloud.
         pg_allowed_hosts: `host` or `host:port` in lower case, the only ones that are connected to.
         pg_allowed_databases: the only databases.
+        pg_allowed_users: the only roles that the function's own password or token is used for; None: `PGUSER`, if it
+            is set.
         pg_allow_unix_sockets: whether a host may be a folder.
         pg_allow_insecure_sslmode: whether `sslmode` may be below `require` for other hosts than this one.
         pg_connect_timeout_seconds: how long a connection to PostgreSQL may take.
@@ -223,6 +225,7 @@ class Settings(_Variables):
     pg_entra_scope: str | None = None
     pg_allowed_hosts: Annotated[AllowList, _items("<host> or <host>:<port>", _HOST.fullmatch, _host)] = None
     pg_allowed_databases: Annotated[AllowList, _items()] = None
+    pg_allowed_users: Annotated[AllowList, _items()] = None
     pg_allow_unix_sockets: Annotated[bool, _one_of("true", "false")] = False
     pg_allow_insecure_sslmode: Annotated[bool, _one_of("true", "false")] = False
     pg_connect_timeout_seconds: Annotated[int, _whole(minimum=2)] = 15
@@ -259,6 +262,18 @@ def _text_of(environ: Mapping[str, str], name: str) -> str | None:
         # Without its cause, which holds the value.
         raise ConfigurationError(f"the setting {name} must be text in UTF-8", target=name) from None
     return text
+
+
+def hide_from_libpq() -> None:
+    """Take all of libpq's variables out of the environment that C sees; `os.environ` still has them for the settings.
+
+    libpq takes what it is not given from there, and takes an empty value for one that is not given: the function's
+    password could go to a server that a request names. What an operator sets reaches libpq as a keyword, or not at all.
+    Processes that this one starts do not see them either.
+    """
+    for name in os.environ:
+        if name.startswith("PG") and not name.startswith("PG_"):
+            os.unsetenv(name)
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:

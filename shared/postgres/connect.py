@@ -33,6 +33,7 @@ from shared.postgres.endpoint import Endpoint
 from shared.postgres.sqlstate import translated
 from shared.process import wait_for
 from shared.secret import Secret, shown_to_server
+from shared.settings import hide_from_libpq
 
 Connection = psycopg2.extensions.connection
 Cursor = psycopg2.extensions.cursor
@@ -200,6 +201,8 @@ def _open(endpoint: Endpoint, password: Secret | None, limits: Limits, applicati
     # psycopg2 quotes the values; nothing is pasted together here.
     parameters = endpoint.with_password(password) | _PARAMETERS | {"application_name": application_name}
     parameters["connect_timeout"] = limits.connect_seconds
+    # Right before libpq reads it: by construction, it gets nothing that was not decided here.
+    hide_from_libpq()
     try:
         connection: Connection = psycopg2.connect(
             **parameters,

@@ -21,6 +21,7 @@ from shared.errors import (
     ConfigurationError,
     DatabaseHostNotAllowed,
     DatabaseNotAllowed,
+    DatabaseUserNotAllowed,
     Fault,
     InvalidRequest,
     SslModeNotAllowed,
@@ -46,6 +47,8 @@ def find_system_roots() -> str | None:
 
 
 _DEFAULT_PORT = "5432"
+# libpq passes over files that do not exist, except for `sslrootcert` with verify-ca and verify-full.
+_NO_FILE = "/dev/null/none"
 
 
 class Servers:
@@ -92,7 +95,7 @@ class Servers:
         return all(not known.isdisjoint(_written(host, port)) for host, port in self.pairs)
 
     def is_trusted(self, settings: Settings) -> bool:
-        """Whether the hosts may receive the function's own password and certificate."""
+        """Whether the hosts may receive the function's own password."""
         return self.is_own or (settings.pg_allowed_hosts is not None and self.is_listed(settings.pg_allowed_hosts))
 
     def refuse_unlisted(self, settings: Settings) -> None:
@@ -180,11 +183,11 @@ class Endpoint:
 
     def with_password(self, password: Secret | None) -> dict[str, Any]:
         """Return the parameters for `psycopg2.connect`."""
-        if password is not None:
-            return {**self.parameters, "password": password.get_secret_value()}
-        # An empty password keeps libpq from using PGPASSWORD, and a file that does not exist keeps it from ~/.pgpass.
-        # Which password to send has already been decided.
-        return {**self.parameters, "password": "", "passfile": "/dev/null/none"}
+        # No empty value: libpq takes it for one that is not given, and looks for another.
+        given = {keyword: value for keyword, value in self.parameters.items() if value != ""}
+        # Files in the home of whoever runs the function have no say: ~/.pgpass, ~/.postgresql.
+        given = {"sslrootcert": _NO_FILE, **given, "passfile": _NO_FILE, "sslcrl": _NO_FILE, "sslcertmode": "disable"}
+        return given if password is None else {**given, "password": password.get_secret_value()}
 
 
 def find_endpoint(given: Mapping[str, str], auth: PgAuth | None, settings: Settings, *, database: str) -> Endpoint:
@@ -200,6 +203,7 @@ def find_endpoint(given: Mapping[str, str], auth: PgAuth | None, settings: Setti
         InvalidRequest: there is no host, or no role for a token.
         DatabaseHostNotAllowed: the function may not connect to the host, or may not send it a token.
         DatabaseNotAllowed: the settings do not list the database.
+        DatabaseUserNotAllowed: the role may not be used with the function's own password or token.
         SslModeNotAllowed: the connection would be less secure than required.
         ConfigurationError: a libpq setting cannot be used.
     """
@@ -232,11 +236,11 @@ def find_endpoint(given: Mapping[str, str], auth: PgAuth | None, settings: Setti
         "options": " ".join(filter(None, (given.get("options"), own.options))),
     }
     trusted = servers.is_trusted(settings)
-    if not trusted:
-        # The function's client certificate identifies it; do not show it to an untrusted server.
-        parameters["sslcertmode"] = "disable"
     if own.user and "user" not in given:
         parameters["user"] = own.user
+    password = _password(given, own if trusted else None) if auth == "password" else None
+    if auth == "entra" or (password is not None and not given.get("password")):
+        _refuse_user(parameters.get("user"), settings)
     if sslmode.startswith("verify-"):
         parameters["sslrootcert"] = _roots(own)
     if parameters.get("sslnegotiation") == "direct" and _SSL_MODES.index(sslmode) < _LEAST_SSL_MODE:
@@ -246,10 +250,22 @@ def find_endpoint(given: Mapping[str, str], auth: PgAuth | None, settings: Setti
     return Endpoint(
         parameters,
         auth,
-        _password(given, own if trusted else None) if auth == "password" else None,
+        password,
         settings.pg_entra_scope or cloud.postgres_scope,
         cloud,
     )
+
+
+def _refuse_user(user: str | None, settings: Settings) -> None:
+    """Refuse another role than the operator's for the function's own password or token.
+
+    Raises:
+        DatabaseUserNotAllowed: the request names another one.
+    """
+    own = settings.libpq.user
+    allowed = settings.pg_allowed_users if settings.pg_allowed_users is not None else ((own,) if own else None)
+    if allowed is not None and user not in allowed:
+        raise DatabaseUserNotAllowed("the function's own password or token is not used for this role")
 
 
 def _cloud_of_token(servers: Servers, settings: Settings) -> Cloud:
