@@ -10,6 +10,7 @@ from shared.errors import (
     ConfigurationError,
     DatabaseHostNotAllowed,
     DatabaseNotAllowed,
+    DatabaseUserNotAllowed,
     InvalidRequest,
     SslModeNotAllowed,
 )
@@ -39,14 +40,17 @@ def test_the_settings_alone_are_enough() -> None:
     assert found.with_password(found.password) == {
         "host": "db.example.com",
         "port": "5432",
-        "hostaddr": "",
         "dbname": "weavix",
         "user": "restore",
         "password": "own-password",
         "sslmode": "require",
         "gssencmode": "disable",
         "require_auth": "!gss,!sspi",
-        "options": "",
+        # No file of whoever runs the function has a say.
+        "passfile": "/dev/null/none",
+        "sslcertmode": "disable",
+        "sslcrl": "/dev/null/none",
+        "sslrootcert": "/dev/null/none",
     }
 
 
@@ -99,8 +103,9 @@ def test_another_server_never_sees_what_is_the_functions_own(pg: dict[str, Any])
         endpoint(pg)
     found = endpoint(pg, FREE)
     given = found.with_password(found.password)
-    # An empty one keeps libpq from PGPASSWORD, and the file from ~/.pgpass.
-    assert (given["password"], given["passfile"], given["sslcertmode"]) == ("", "/dev/null/none", "disable")
+    # libpq passes over empty values and looks for others.
+    assert ("password" in given, "" in given.values()) == (False, False)
+    assert (given["passfile"], given["sslcertmode"]) == ("/dev/null/none", "disable")
 
 
 @pytest.mark.parametrize(
@@ -275,7 +280,7 @@ def test_hosts_and_ports_go_in_pairs() -> None:
     ],
 )
 def test_a_token_is_asked_for_in_the_hosts_cloud(host: str, cloud: object) -> None:
-    found = endpoint({"auth": "entra", "host": host, "user": "identity"}, FREE)
+    found = endpoint({"auth": "entra", "host": host, "user": "identity"}, LibpqVariables())
     assert (found.auth, found.cloud, found.password) == ("entra", cloud, None)
     assert found.scope == found.cloud.postgres_scope
     assert found.parameters["sslmode"] == "require"
@@ -302,11 +307,36 @@ def test_a_token_goes_nowhere_else(host: str) -> None:
 def test_a_token_goes_to_a_listed_host_but_never_in_the_clear() -> None:
     listed: Any = {"pg_allowed_hosts": ("127.0.0.1",), "pg_allow_insecure_sslmode": True}
     pg = {"auth": "entra", "host": "127.0.0.1", "user": "identity"}
-    assert endpoint(pg, **listed).parameters["sslmode"] == "require"
+    assert endpoint(pg, own(user=None), **listed).parameters["sslmode"] == "require"
     with pytest.raises(SslModeNotAllowed):
         endpoint(pg | {"sslmode": "prefer"}, **listed)
     with pytest.raises(ConfigurationError):
         endpoint(pg, own(sslmode="prefer"), **listed)
+
+
+def test_the_functions_own_password_is_for_its_own_role_alone() -> None:
+    assert endpoint({"user": "restore"}).password == OWN.password
+    for pg in ({"user": "postgres"}, {"user": "Restore"}, {"connection_uri": "postgresql://postgres@db.example.com"}):
+        with pytest.raises(DatabaseUserNotAllowed) as caught:
+            endpoint(pg)
+        assert (caught.value.status, caught.value.target) == (403, "pg.user")
+    # With a password of its own, a request speaks for itself.
+    assert endpoint({"user": "postgres", "password": "theirs"}).parameters["user"] == "postgres"
+    listed: Any = {"pg_allowed_users": ("restore", "loader")}
+    assert endpoint({"user": "loader"}, **listed).password == OWN.password
+    with pytest.raises(DatabaseUserNotAllowed):
+        endpoint({"user": "postgres"}, **listed)
+    with pytest.raises(DatabaseUserNotAllowed):
+        endpoint({}, own(user=None), **listed)
+    # Without PGUSER and without a list, nothing is known of roles.
+    assert endpoint({"user": "postgres"}, own(user=None)).password == OWN.password
+
+
+def test_a_token_is_for_the_functions_own_role_alone() -> None:
+    pg = {"auth": "entra", "host": AZURE, "user": "azure_pg_admin"}
+    with pytest.raises(DatabaseUserNotAllowed):
+        endpoint(pg, FREE)
+    assert endpoint(pg, FREE, pg_allowed_users=("azure_pg_admin",)).auth == "entra"
 
 
 def test_a_token_never_goes_through_a_socket() -> None:
