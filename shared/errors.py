@@ -594,7 +594,7 @@ class KeyNotEnforced(DatabaseError):
     default_target = "timescaledb.decompress_window"
     default_hint = (
         'set timescaledb.decompress_window to true or "auto", so that PostgreSQL compares all rows; where a chunk could'
-        " not be decompressed, the role must own the table"
+        " not be decompressed, the role must own the table; a chunk of other days is to be decompressed by hand"
     )
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from psycopg2 import sql
 
-from shared.errors import ChunkInconsistent, Fault, KeyNotEnforced
+from shared.errors import ChunkInconsistent, DataRejected, Fault, KeyNotEnforced
 from shared.load.locks import RestoreLock
 from shared.load.target import Target
 from shared.load.verify import Verified
 from shared.model.results import ChunkStep, Transferred
 from shared.postgres.connect import Cursor
-from shared.postgres.sqlstate import is_conflict
+from shared.postgres.sqlstate import is_conflict, violated_constraint
 from shared.timescale.chunks import Chunk, all_chunks, written_chunks
 from shared.timescale.keys import Key, has_duplicates, has_time, unenforced_keys
 from shared.timescale.table import inside
@@ -59,6 +59,20 @@ def refuse_inconsistent(steps: list[ChunkStep]) -> None:
     for step in steps:
         if step.error is not None and is_conflict(step.error):
             raise _inconsistent(step.chunk, step.error.message)
+
+
+def broken_by_deletion(target: Target, error: DataRejected) -> ChunkInconsistent | None:
+    """Say so if a DELETE failed since it decompressed rows that break a key of their chunk; None: it failed otherwise.
+
+    Args:
+        target: the table. The role may not decompress its chunks as a whole.
+        error: with which the DELETE failed.
+    """
+    violated = violated_constraint(error)
+    chunks = {(chunk.schema, chunk.name): chunk for chunk in target.compressed}
+    if violated is None or not is_conflict(error) or (violated.schema, violated.table) not in chunks:
+        return None
+    return _inconsistent(str(chunks[violated.schema, violated.table]), error.message)
 
 
 def refuse_unproved(load: Cursor, lock: RestoreLock, added: Added) -> None:

@@ -16,7 +16,7 @@ from shared.load.copy.refused import Search
 from shared.load.copy.rows import Transfer
 from shared.load.counts import count_in_children, count_window
 from shared.load.indexes import DayIndexes
-from shared.load.keys import Added, refuse_inconsistent, refuse_unproved
+from shared.load.keys import Added, broken_by_deletion, refuse_inconsistent, refuse_unproved
 from shared.load.locks import Connect, RestoreLock, lock_chunks, no_other_transactions, try_lock_for_truncate
 from shared.load.plan import Fallback, LoadPlan, TargetChanged
 from shared.load.references import find_referenced, refused_by_server
@@ -435,9 +435,10 @@ def _delete(load: Cursor, day: Day, target: Target, window: Window, referenced: 
         return delete_day(load, target.table, window)
     except DataRejected as exc:
         refused = refused_by_server(load, day.request.archive.day, target, referenced, exc)
-        if refused is None:
+        judged = refused or broken_by_deletion(target, exc)
+        if judged is None:
             raise
-        raise refused from exc
+        raise judged from exc
 
 
 def _skips_conflicts(day: Day, target: Target, before: Count | None, cleared: _Cleared, plan: LoadPlan) -> bool:

@@ -302,3 +302,13 @@ def test_a_broken_chunk_that_is_replaced_whole(community_app: App) -> None:
         app.database.execute(COMPRESS)
     answer = restore(app, csv("2025-01-01 05:00Z,a,,1"), {"on_existing": "replace"}, decompress=True)
     assert (answer.status, answer.body["removed_by"], rows(app)) == (200, "truncate", 1), answer.body
+
+
+def test_a_broken_chunk_whose_day_a_role_may_delete_but_not_decompress(community_app: App) -> None:
+    app = community_app
+    break_the_key(app)
+    app.database.execute("INSERT INTO {s}.t (time, s, k, v) VALUES ('2025-01-01 05:00Z', 'a', NULL, 8)")
+    role = app.database.role("GRANT USAGE ON SCHEMA {s}", "GRANT SELECT, INSERT, DELETE ON {s}.t")
+    url = app.archive("t", csv("2024-12-30 05:00Z,a,y,1"), day="2024-12-30")
+    answer = app.restore(url, destination={"on_existing": "replace"}, pg=role)
+    assert (answer.status, answer.code, rows(app)) == (409, "ChunkInconsistent", 3)
