@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared.functions.entry import NO_CONTEXT, call_of, join_of, response_of, set_up
+from shared.functions.entry import NO_CONTEXT, call_of, join_of, response_of, sealed, set_up
 from shared.jobs.http import post_restore
 
 set_up()
@@ -12,4 +12,4 @@ set_up()
 
 def main(req: func.HttpRequest, context: func.Context = NO_CONTEXT) -> func.HttpResponse:
     """Answer one request. Its body is the JSON that `docs/request.md` describes."""
-    return response_of(post_restore(call_of(req), join=join_of(context)))
+    return sealed("RestoreChunk", lambda: response_of(post_restore(call_of(req), join=join_of(context))))

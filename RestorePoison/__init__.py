@@ -12,5 +12,4 @@ set_up()
 
 def main(msg: func.QueueMessage) -> None:
     """End the restore that one message names."""
-    with sealed("RestorePoison"):
-        end_poisoned(msg.get_body())
+    sealed("RestorePoison", lambda: end_poisoned(msg.get_body()))

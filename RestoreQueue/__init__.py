@@ -12,5 +12,4 @@ set_up()
 
 def main(msg: func.QueueMessage, context: func.Context = NO_CONTEXT) -> None:
     """Work on one message. An error makes the host hand it over again, or move it to the poison queue."""
-    with sealed("RestoreQueue"):
-        run_message(msg.get_body(), join=join_of(context))
+    sealed("RestoreQueue", lambda: run_message(msg.get_body(), join=join_of(context)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared.functions.entry import call_of, response_of, set_up
+from shared.functions.entry import call_of, response_of, sealed, set_up
 from shared.jobs.http import get_result
 
 set_up()
@@ -12,4 +12,4 @@ set_up()
 
 def main(req: func.HttpRequest) -> func.HttpResponse:
     """Answer one request."""
-    return response_of(get_result(call_of(req)))
+    return sealed("RestoreResult", lambda: response_of(get_result(call_of(req))))

@@ -12,5 +12,4 @@ set_up()
 
 def main(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the host passes it by its name
     """Look after all restores once."""
-    with sealed("RestoreSweep"):
-        sweep()
+    sealed("RestoreSweep", sweep)

@@ -86,7 +86,7 @@ class ConfigurationError(RestoreError):
 
     code = "InvalidConfiguration"
     status = 500
-    default_hint = "correct the app setting that target names; docs/settings.md lists all of them"
+    default_hint = "correct the app setting that target names, or remove it to use its default"
 
 
 class InternalError(RestoreError):
@@ -114,7 +114,7 @@ class InvalidRequest(RequestError):
     """One or more fields are wrong; `details` names each."""
 
     code = "InvalidRequest"
-    default_hint = "every fault is listed in details; docs/request.md describes each field"
+    default_hint = "correct the fields that details name; each says what it takes"
 
 
 class RequestTooLarge(RequestError):
@@ -122,7 +122,7 @@ class RequestTooLarge(RequestError):
 
     code = "RequestTooLarge"
     status = 413
-    default_hint = "send only what docs/request.md describes; the rows come from the lake, not from the body"
+    default_hint = "send the fields of a request and nothing else; the rows come from the lake, not from the body"
 
 
 class UnsupportedMediaType(RequestError):
@@ -212,6 +212,7 @@ class SecretInAsyncRequest(RequestError):
     """The request holds a secret, and a queue and a record would keep it."""
 
     code = "SecretInAsyncRequest"
+    default_hint = "leave the secret out, and let an app setting or the function's identity replace it"
 
 
 class OperationIdReused(RequestError):
@@ -421,7 +422,7 @@ class DatabaseError(RestoreError):
 
 
 class DatabaseUnreachable(DatabaseError):
-    """The connection failed or broke, or the server is starting, stopping or out of connection slots."""
+    """The connection failed or broke, or the server is starting or stopping."""
 
     code = "DatabaseUnreachable"
     status = 503
@@ -431,6 +432,20 @@ class DatabaseUnreachable(DatabaseError):
     default_hint = (
         "try again; if it persists, check pg.host, pg.port, the firewall and the server's state; if the message"
         " mentions SSL, a certificate or authentication, check pg.sslmode, PGSSLROOTCERT and PGREQUIREAUTH"
+    )
+
+
+class TooManyConnections(DatabaseError):
+    """The server has no free connection slot, or the role or database has used up its own."""
+
+    code = "TooManyConnections"
+    status = 503
+    retryable = True
+    retry = "later"
+    default_target = "pg"
+    default_hint = (
+        "try again; if it persists, run fewer restores at once (each takes two connections), or raise max_connections"
+        " or the CONNECTION LIMIT of the role or database"
     )
 
 
@@ -449,7 +464,10 @@ class DatabasePermissionDenied(DatabaseError):
     code = "DatabasePermissionDenied"
     status = 403
     default_target = "pg.user"
-    default_hint = "grant the missing rights; docs/security.md lists all that a restore needs, as SQL"
+    default_hint = (
+        "grant the role each right that details name: GRANT <right> ON <target> TO <role>; for ownership, make the role"
+        " a member of the role that owns the target"
+    )
 
 
 class ConnectionOptionRejected(DatabaseError):
@@ -494,6 +512,7 @@ class TargetNotATable(DatabaseError):
     code = "TargetNotATable"
     status = 422
     default_target = "destination.target_table"
+    default_hint = "name a table or a hypertable"
 
 
 class UnknownColumn(DatabaseError):
@@ -641,6 +660,7 @@ class CsvOptionRejected(DatabaseError):
     code = "CsvOptionRejected"
     status = 400
     default_target = "copy.csv_options"
+    default_hint = "correct the option, or leave out one that this server does not have, such as DEFAULT before 16"
 
 
 class OperationNotSupported(DatabaseError):
@@ -664,18 +684,18 @@ class TargetLocked(DatabaseError):
 
 
 class StatementCanceled(DatabaseError):
-    """A statement was canceled by PG_STATEMENT_TIMEOUT_SECONDS or by an administrator."""
+    """A timeout ended a statement: that of PG_STATEMENT_TIMEOUT_SECONDS, or another one that the message names."""
 
     code = "StatementCanceled"
     status = 503
     retryable = True
     retry = "now"
     default_target = "pg"
-    default_hint = "raise the app setting PG_STATEMENT_TIMEOUT_SECONDS, or find out who canceled it; then try again"
+    default_hint = "raise the app setting PG_STATEMENT_TIMEOUT_SECONDS, then try again"
 
 
 class RestoreCanceled(RestoreError):
-    """The restore was canceled. Everything was rolled back."""
+    """The restore was canceled, here or by an administrator of the server. Everything was rolled back."""
 
     code = "RestoreCanceled"
     status = 409
@@ -698,6 +718,7 @@ class CaggNotFound(DatabaseError):
     code = "CaggNotFound"
     status = 404
     default_target = "timescaledb.refresh_caggs"
+    default_hint = 'name continuous aggregates over the target, or set timescaledb.refresh_caggs to "all"'
 
 
 class DatabaseReadOnly(DatabaseError):

@@ -1,11 +1,17 @@
-"""Keeps secrets, rows and control characters out of every log record: ours, an SDK's at DEBUG, a traceback's."""
+"""Keeps secrets, rows and control characters out of every log record: ours, an SDK's at DEBUG, a traceback's.
+
+And out of what Python prints of an exception that nothing handles.
+"""
 
 from __future__ import annotations
 
 import logging
 import re
+import sys
+import threading
 import traceback
 from collections.abc import Iterator
+from types import TracebackType
 from typing import Any
 
 import psycopg2
@@ -22,7 +28,7 @@ _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202
 
 
 def redact_logs() -> None:
-    """Remove secrets from every log record of this process, for all handlers.
+    """Remove secrets and rows from every log record of this process, for all handlers, and from what Python prints.
 
     A filter would have to be added to each handler, and the Functions worker adds its own. Records are made in one
     place. Values of `extra=` are not searched, since they are added to the record later. No code here uses `extra=`.
@@ -33,22 +39,81 @@ def redact_logs() -> None:
 
     def make_redacted(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
-        _redact_record(record)
+        try:
+            _redact_record(record)
+        except Exception:  # noqa: BLE001 - nothing is logged as it is, and logging raises nothing
+            record.msg, record.args = "a log record of %s was left out, since it could not be redacted", (record.name,)
+            record.exc_info = record.exc_text = record.stack_info = None
         return record
 
     make_redacted.is_redacting = True  # type: ignore[attr-defined]
     logging.setLogRecordFactory(make_redacted)
+    # A handler that fails would print the record and the exception, with all that led to it, on standard error.
+    logging.raiseExceptions = False
+    _redact_hooks()
+
+
+class RedactedError(Exception):
+    """Replaces an exception that may not be shown. Its text is the traceback without secrets and rows."""
+
+
+def _redact_hooks() -> None:
+    """Hand only redacted exceptions to the hooks that print what nothing has handled.
+
+    The hooks that are there stay: a test, or the host, may have its own.
+    """
+    of_process, of_threads, of_destructors = sys.excepthook, threading.excepthook, sys.unraisablehook
+
+    def process_hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if trace is None and any(isinstance(one, psycopg2.Error) for one in _chain(error)):
+            # psycopg2 prints one of two errors of a statement, and raises the other (postgres/libpq.py).
+            return
+        hidden = _to_show(error)
+        of_process(*((kind, error, trace) if hidden is None else (RedactedError, hidden, None)))
+
+    def thread_hook(args: threading.ExceptHookArgs) -> None:
+        hidden = None if args.exc_value is None else _to_show(args.exc_value)
+        of_threads(args if hidden is None else threading.ExceptHookArgs((RedactedError, hidden, None, args.thread)))
+
+    def destructor_hook(args: sys.UnraisableHookArgs) -> None:
+        hidden = None if args.exc_value is None else _to_show(args.exc_value)
+        error = (args.exc_type, args.exc_value, args.exc_traceback)
+        make: Any = type(args)
+        # What an object says of itself may be anything, so it is only named.
+        named = getattr(args.object, "__qualname__", type(args.object).__qualname__)
+        of_destructors(make((*(error if hidden is None else (RedactedError, hidden, None)), args.err_msg, named)))
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = process_hook, thread_hook, destructor_hook
+
+
+def _to_show(error: BaseException) -> RedactedError | None:
+    """Return what is shown in its place; None where nothing has to be hidden."""
+    try:
+        shown = _redacted_trace(error)
+    except Exception:  # noqa: BLE001 - a text that could not be searched may hold anything
+        shown = f"an exception that could not be redacted: {type(error).__name__}"
+    return None if shown is None else RedactedError(shown)
+
+
+def _redacted_trace(error: BaseException) -> str | None:
+    """Return the traceback without secrets, rows and control characters; None where it holds none.
+
+    Each line is indented, so that none looks like a record of its own, whatever the exception's message holds.
+    """
+    trace = "".join(traceback.format_exception(error)).rstrip("\n")
+    shown = redact(_without_rows(trace, error))
+    if shown == trace and not any(_CONTROL.search(str(one)) for one in _chain(error)):
+        return None
+    return "\n".join(f"  {_one_line(line)}" for line in shown.split("\n"))
 
 
 def _redact_record(record: logging.LogRecord) -> None:
     _redact_message(record)
     if record.exc_info and record.exc_info[1] is not None:
-        trace = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
-        shown = redact(_without_rows(trace, record.exc_info[1]))
-        if shown != trace or any(_CONTROL.search(str(one)) for one in _chain(record.exc_info[1])):
-            # Drop the exception itself: some handlers format it again. Each line is indented, so that none looks like
-            # a record of its own, whatever the exception's message holds.
-            record.exc_info, record.exc_text = None, "\n".join(f"  {_one_line(line)}" for line in shown.split("\n"))
+        shown = _redacted_trace(record.exc_info[1])
+        if shown is not None:
+            # Drop the exception itself: some handlers format it again.
+            record.exc_info, record.exc_text = None, shown
 
 
 def _redact_message(record: logging.LogRecord) -> None:

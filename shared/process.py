@@ -16,7 +16,7 @@ import ctypes
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TypeVar
@@ -80,7 +80,9 @@ def start_thread(target: Callable[[], None], *, name: str) -> threading.Thread:
     context = copy_context()
 
     def run() -> None:
-        _join.get()()
+        # A thread that runs without its lines in the log is better than one that somebody waits for in vain.
+        with suppress(Exception):
+            _join.get()()
         target()
 
     thread = threading.Thread(target=lambda: context.run(run), name=name, daemon=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
+from shared.api.handle import WITH_RETRY_AFTER
 from shared.errors import CaggNotFound, RestoreError
 from tools.config import REPOSITORY, run_tool
 from tools.pages import DOCS, examples, meanings, opening
@@ -129,6 +130,12 @@ def _responses() -> dict[int, Json]:
             "required": status not in platform,
             "schema": {"type": "string", "enum": [kind.code for kind in kinds]},
         }
+        if status in WITH_RETRY_AFTER:
+            response["headers"]["Retry-After"] = {
+                "description": "After how many seconds the same request may be sent again",
+                "required": True,
+                "schema": {"type": "integer", "minimum": 1},
+            }
         responses[status] = response
     for status, text in platform.items():
         said = f"The platform's own answer, without the JSON of the function: {text}."

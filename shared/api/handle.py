@@ -7,13 +7,14 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from shared.api.log_line import log_line, progress_line, start_line
 from shared.api.parse import parse_request, require_json
-from shared.api.render import error_answer, success_answer
+from shared.api.render import error_answer, internal_error, success_answer
 from shared.errors import InternalError, RestoreError
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
@@ -23,6 +24,9 @@ from shared.restore.restore import BeforeCommit, restore
 from shared.settings import Settings, load_settings
 
 _log = logging.getLogger(OUR_LOGGER)
+
+# https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+WITH_RETRY_AFTER = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def handle_restore(
         join: is called first in each thread that the restore starts. It makes the host keep the thread's log lines.
 
     Returns:
-        200 with the report, or an error with its code also in the header `x-ms-error-code`. Raises nothing.
+        200 with the report, or an error with its code also in the header `x-ms-error-code`. Raises no `Exception`.
     """
     report = new_report()
 
@@ -106,31 +110,58 @@ def run_restore(
         RestoreError: as `restore`.
     """
     report.describe(request)
-    _log.info("%s", start_line(report))
+    _write(report, logging.INFO, lambda: start_line(report))
     with invocation(join), _progress_lines(report, settings.log_progress_seconds):
         restore(request, settings, report, before_commit)
 
 
 def answered(report: Report, work: Callable[[], None], *, logs_success: Callable[[], bool] = lambda: True) -> Outcome:
-    """Do what fills the report, log how it ended, and make the answer. Raises nothing.
+    """Do what fills the report, log how it ended, and make the answer. Raises no `Exception`.
 
     Args:
         report: is filled by the work.
         work: raises a `RestoreError` if it fails.
         logs_success: whether a success is a restore that has ended, which has a line in the log.
     """
+
+    def answer() -> HttpAnswer:
+        try:
+            work()
+        finally:
+            report.progress.end()
+        if logs_success():
+            _write(report, logging.WARNING if report.warnings else logging.INFO, lambda: log_line(report))
+        return json_reply(HTTPStatus.OK, success_answer(report), request_id=report.request_id)
+
+    return replied(report, answer)
+
+
+def replied(report: Report, answer: Callable[[], HttpAnswer]) -> Outcome:
+    """Return an answer, or that of the error that came up. Raises no `Exception`.
+
+    Args:
+        report: names the request.
+        answer: makes the answer.
+    """
     try:
-        work()
-    except RestoreError as error:
-        return Outcome(error_reply(report, error), error)
+        try:
+            return Outcome(answer(), None)
+        except RestoreError as error:
+            return Outcome(error_reply(report, error), error)
     except Exception:  # noqa: BLE001 - the last line of defence: a caller gets JSON, whatever happened
         bug = InternalError("see the traceback under this request_id")
-        return Outcome(error_reply(report, bug), bug)
-    finally:
-        report.progress.end()
-    if logs_success():
-        _log.log(logging.WARNING if report.warnings else logging.INFO, "%s", log_line(report))
-    return Outcome(json_reply(200, success_answer(report), request_id=report.request_id), None)
+        _write(report, logging.ERROR, lambda: log_line(report, bug), exc_info=True)
+        body = internal_error(report)
+        return Outcome(json_reply(bug.status, body, request_id=report.request_id, error_code=bug.code), bug)
+
+
+def _write(report: Report, level: int, line: Callable[[], str], *, exc_info: bool = False) -> None:
+    """Write a line to the log. What fails in that changes nothing for the restore or its answer."""
+    try:
+        _log.log(level, "%s", line(), exc_info=exc_info)
+    except Exception:  # noqa: BLE001 - a line of the log is worth less than the answer
+        with suppress(Exception):
+            _log.error("a line of the log of request_id=%s was lost", report.request_id, exc_info=True)
 
 
 @contextmanager
@@ -143,7 +174,7 @@ def _progress_lines(report: Report, every_seconds: int) -> Iterator[None]:
 
     def run() -> None:
         while not ended.wait(every_seconds):
-            _log.info("%s", progress_line(report))
+            _write(report, logging.INFO, lambda: progress_line(report))
 
     thread = start_thread(run, name="progress")
     try:
@@ -156,10 +187,11 @@ def _progress_lines(report: Report, every_seconds: int) -> Iterator[None]:
 def error_reply(report: Report, error: RestoreError) -> HttpAnswer:
     """Log an error, and make its answer."""
     # What the caller can mend is a warning; what an operator must look at is an error.
-    level = logging.ERROR if error.status >= 500 else logging.WARNING  # noqa: PLR2004 - HTTP's own border
-    _log.log(level, "%s", log_line(report, error), exc_info=isinstance(error, InternalError))
-    body = error_answer(error, report.request_id)
-    return json_reply(error.status, body, request_id=report.request_id, error_code=error.code)
+    level = logging.ERROR if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING
+    _write(report, level, lambda: log_line(report, error), exc_info=isinstance(error, InternalError))
+    body = internal_error(report) if isinstance(error, InternalError) else error_answer(error, report.request_id)
+    wait = {"Retry-After": str(error.retry_after_seconds)} if error.status in WITH_RETRY_AFTER else {}
+    return json_reply(error.status, body, wait, request_id=report.request_id, error_code=error.code)
 
 
 def json_reply(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -73,7 +73,7 @@ def parse_request(
     except RecursionError:
         raise InvalidJson("the body is nested too deeply") from None
     if faults:
-        raise InvalidRequest("the request holds text that cannot be stored", target=faults[0].target, details=faults)
+        raise _invalid(faults, len(faults))
     try:
         context = {"default_account_url": default_account_url, "default_filesystem": default_filesystem}
         return RestoreRequest.model_validate(_without_nulls(document), context=context)
@@ -81,9 +81,14 @@ def parse_request(
         errors = exc.errors(include_url=False, include_input=False)
         if len(errors) == 1 and errors[0]["type"] == "adls_url":
             raise errors[0]["ctx"]["error"] from None
-        faults = [_fault(error) for error in errors[:_MOST_FAULTS]]
-        count = "one field is" if len(errors) == 1 else f"{len(errors)} fields are"
-        raise InvalidRequest(f"{count} wrong", target=faults[0].target, details=faults) from None
+        raise _invalid([_fault(error) for error in errors[:_MOST_FAULTS]], len(errors)) from None
+
+
+def _invalid(faults: Sequence[Fault], count: int) -> InvalidRequest:
+    """Return the error for faults; a single one is the message."""
+    first = faults[0]
+    message = f"{first.target}: {first.message}" if count == 1 else f"{count} fields are wrong"
+    return InvalidRequest(message, target=first.target, details=faults)
 
 
 def _load_json(body: bytes) -> dict[str, Any]:

@@ -64,17 +64,31 @@ def success_answer(report: Report) -> Answer:
 
 def error_answer(error: RestoreError, request_id: str) -> ErrorAnswer:
     """Return the body of an error, in the shape of Azure's REST API guidelines."""
+    # Our own bug is in the log, under the id; what it says may be anything.
     ours = isinstance(error, InternalError)
+    return _error(error, _INTERNAL if ours else error.message, [_detail(fault) for fault in error.details], request_id)
+
+
+def internal_error(report: Report) -> ErrorAnswer:
+    """Return the body of the answer where another one could not be made. Takes nothing that may be at fault itself."""
+    is_in = report.progress.is_committed
+    error = InternalError("", hint="the rows are in: do not send the request again" if is_in else None)
+    return _error(error, f"{_INTERNAL}; the rows were committed" if is_in else _INTERNAL, [], report.request_id)
+
+
+_INTERNAL = "an internal error; the log holds it under the request_id"
+
+
+def _error(error: RestoreError, message: str, details: list[ErrorDetail], request_id: str) -> ErrorAnswer:
     return {
         "status": "error",
         "error": {
             "code": error.code,
-            # Our own bug is in the log, under the id; what it says may be anything.
-            "message": "an internal error; the log holds it under the request_id" if ours else error.message,
+            "message": message,
             "target": error.target,
             "hint": error.hint,
             "retryable": error.retryable,
-            "details": [_detail(fault) for fault in error.details],
+            "details": details,
         },
         "request_id": request_id,
     }

@@ -66,7 +66,7 @@ class CopyReader(io.RawIOBase):
     """The file from which `copy_expert` reads. It keeps the error that ended it, since psycopg2 raises another.
 
     Attributes:
-        error: the exception that the blocks raised.
+        error: the exception that ended a read.
         waited_seconds: how long reads waited for the next block.
     """
 
@@ -91,6 +91,13 @@ class CopyReader(io.RawIOBase):
 
     def read(self, size: int = MIB) -> bytes:
         """Return at most `size` bytes; none at the end."""
+        try:
+            return self._read(size)
+        except BaseException as exc:
+            self.error = exc
+            raise
+
+    def _read(self, size: int) -> bytes:
         while self._position == len(self._block):
             block = self._next()
             if block is None:
@@ -117,10 +124,6 @@ class CopyReader(io.RawIOBase):
         try:
             block = next(self._blocks, None)
             self._seen(0 if block is None else len(block))
-        except BaseException as exc:
-            self.error = exc
-            raise
-        else:
             return block
         finally:
             self.waited_seconds += time.monotonic() - began

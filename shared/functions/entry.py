@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import azure.functions as func
 
@@ -14,6 +14,8 @@ from shared.errors import InternalError
 from shared.jobs.http import HttpCall
 from shared.log_redaction import OUR_LOGGER, redact_logs
 from shared.process import limit_heap_retention
+
+T = TypeVar("T")
 
 # The worker loads no function whose `context` is annotated otherwise than `Context`, nor with `Context | None`
 # (azure_functions_runtime_v1 1.2, functions.py). Before Python 3.11 a default of None makes it such a union.
@@ -43,20 +45,26 @@ def response_of(answer: HttpAnswer) -> func.HttpResponse:
     )
 
 
-@contextmanager
-def sealed(name: str) -> Iterator[None]:
-    """Let nothing out of a queue or timer function but that it failed.
+def sealed(name: str, body: Callable[[], T]) -> T:
+    """Run the body of a function, and let nothing out of it but that it failed.
 
-    The host writes an exception that leaves a function past every filter, with the text of its causes.
+    The host writes an exception that leaves a function past every filter, with the text of its causes. So what was
+    raised is logged here, and no trace of it leaves: neither as a cause nor as a context. That holds for what ends a
+    program as well (`SystemExit`, `KeyboardInterrupt`): in a thread of the worker it would end nothing.
+
+    Args:
+        name: of the function.
+        body: what it does.
 
     Raises:
         InternalError: the body failed; the log says how.
     """
     try:
-        yield
-    except Exception:
-        logging.getLogger(OUR_LOGGER).exception("%s failed", name)
-        raise InternalError(f"{name} failed; the log says how") from None
+        return body()
+    except BaseException:
+        with suppress(BaseException):
+            logging.getLogger(OUR_LOGGER).exception("%s failed", name)
+    raise InternalError(f"{name} failed; the log says how") from None
 
 
 def join_of(context: func.Context) -> Callable[[], None]:

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from datetime import date
 from urllib.parse import quote
 
-from shared.api.handle import HttpAnswer, answered, error_reply, json_reply, new_report, read_request, run_restore
+from shared.api.handle import HttpAnswer, answered, json_reply, new_report, read_request, replied, run_restore
 from shared.errors import (
     Fault,
-    InternalError,
     InvalidRequest,
     OperationEnded,
     OperationNotFound,
     RestoreCanceled,
-    RestoreError,
 )
 from shared.jobs.days import day_note, write_day_soon
 from shared.jobs.monitor import RETRY_AFTER_SECONDS, base_url, monitor
@@ -125,14 +123,11 @@ def get_result(call: HttpCall) -> HttpAnswer:
 
 
 def _answered(work: Callable[[Settings, OperationStore], HttpAnswer]) -> HttpAnswer:
-    report = new_report()
-    try:
+    def answer() -> HttpAnswer:
         settings = load_settings()
         return work(settings, OperationStore(job_storage(settings)))
-    except RestoreError as error:
-        return error_reply(report, error)
-    except Exception:  # noqa: BLE001 - the last line of defence: a caller gets JSON, whatever happened
-        return error_reply(report, InternalError("see the traceback under this request_id"))
+
+    return replied(new_report(), answer).answer
 
 
 def _show(call: HttpCall, settings: Settings, operation: Operation, status: int = 200) -> HttpAnswer:

@@ -41,6 +41,7 @@ from shared.postgres.connect import (
     session_name,
 )
 from shared.postgres.savepoint import SavepointOutcome, attempt_in_savepoint, savepoint
+from shared.postgres.session import no_transaction_timeout
 from shared.postgres.transaction import transaction
 from shared.timescale.chunks import Chunk
 from shared.timescale.table import Table
@@ -196,7 +197,9 @@ def restore_lock(
     """
     with transaction(connection, "READ COMMITTED") as work:
         # The lock's session is idle while the load runs. The server must not end it for that.
-        settings = DEAD_CLIENT_SETTINGS | {
+        settings = {
+            **DEAD_CLIENT_SETTINGS,
+            **no_transaction_timeout(connection),
             "idle_in_transaction_session_timeout": "0",
             "application_name": _lock_session_name(request_id),
         }

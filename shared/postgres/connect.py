@@ -1,35 +1,28 @@
-"""Connect to PostgreSQL, with a password or a token, and cut a connection that gives no answer.
+"""Connect to PostgreSQL, with a password or a token.
 
 psycopg2's own transaction handling is off (autocommit); `transaction.py` says why.
 
 A token of the function's own identity is sent as the password, over TLS, and the role has the identity's name:
 https://learn.microsoft.com/azure/postgresql/flexible-server/security-entra-concepts. It is asked for at each
 connection; azure-identity keeps it while it is good.
-
-The server's `statement_timeout` ends a statement that takes too long, and TCP's own timers find a dead peer. Neither
-finds a network that takes what is sent and delivers nothing (a proxy or gateway that hangs): libpq waits without end.
-So each statement has a limit on this side too.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import psycopg2
 import psycopg2.extensions
-from psycopg2.sql import Composable
-from typing_extensions import LiteralString
 
 from shared.identity import token_for_postgres
 from shared.postgres.connect_error import connect_error
 from shared.postgres.endpoint import Endpoint
+from shared.postgres.libpq import hide_texts, without_c_stderr
+from shared.postgres.limit import LimitedCursor, limited_connection
 from shared.postgres.sqlstate import translated
 from shared.process import wait_for
 from shared.secret import Secret, shown_to_server
@@ -37,57 +30,6 @@ from shared.settings import hide_from_libpq
 
 Connection = psycopg2.extensions.connection
 Cursor = psycopg2.extensions.cursor
-Statement: TypeAlias = "LiteralString | Composable"
-
-
-class LimitedConnection(psycopg2.extensions.connection):
-    """A connection that knows how long a statement may take."""
-
-    answer_within_seconds: float
-
-
-def limited_connection(answer_within_seconds: float) -> type[LimitedConnection]:
-    """Make the class of connections with this limit."""
-    return type("LimitedConnection", (LimitedConnection,), {"answer_within_seconds": answer_within_seconds})
-
-
-class LimitedCursor(psycopg2.extensions.cursor):
-    """A cursor whose statements are cut off at the connection's limit; psycopg2 then raises without a SQLSTATE."""
-
-    connection: LimitedConnection
-
-    def execute(self, query: Statement, vars: Any = None) -> None:  # type: ignore[override] # noqa: A002 - psycopg2's own
-        """Run a statement."""
-        with _limit(self.connection):
-            super().execute(query, vars)
-
-    def copy_expert(self, sql: Statement, file: Any, size: int = 8192) -> None:  # type: ignore[override]
-        """Run a COPY."""
-        with _limit(self.connection):
-            super().copy_expert(sql, file, size)
-
-
-@contextmanager
-def _limit(connection: LimitedConnection) -> Iterator[None]:
-    # A descriptor of our own: libpq's may be closed, and its number used again, when the time is up.
-    watched = socket.socket(fileno=os.dup(connection.fileno()))
-    timer = threading.Timer(connection.answer_within_seconds, _cut, (watched,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-        watched.close()
-
-
-def _cut(watched: socket.socket) -> None:
-    try:
-        watched.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        # The peer was faster.
-        return
 
 
 def password_of(endpoint: Endpoint) -> Secret | None:
@@ -100,9 +42,6 @@ def password_of(endpoint: Endpoint) -> Secret | None:
         return endpoint.password
     return token_for_postgres(endpoint.cloud, endpoint.scope)
 
-
-# How many seconds later than the server this side gives up a statement.
-_GRACE_SECONDS = 5
 
 APPLICATION_NAME = "restore-chunk"
 
@@ -157,7 +96,7 @@ class Limits:
 
     Attributes:
         connect_seconds: for each host, to let us in.
-        statement_seconds: what the server gives a statement. Some seconds later the connection is cut here.
+        statement_seconds: what the server gives a statement. Some seconds later the connection is cut here (limit.py).
     """
 
     connect_seconds: int
@@ -204,11 +143,13 @@ def _open(endpoint: Endpoint, password: Secret | None, limits: Limits, applicati
     # Right before libpq reads it: by construction, it gets nothing that was not decided here.
     hide_from_libpq()
     try:
-        connection: Connection = psycopg2.connect(
-            **parameters,
-            connection_factory=limited_connection(limits.statement_seconds + _GRACE_SECONDS),
-            cursor_factory=LimitedCursor,
-        )
+        with without_c_stderr():
+            connection: Connection = psycopg2.connect(
+                **parameters,
+                connection_factory=limited_connection(limits.statement_seconds),
+                cursor_factory=LimitedCursor,
+            )
     except psycopg2.Error as exc:
-        raise connect_error(parameters, exc) from exc
+        raise connect_error(parameters) from exc
+    hide_texts(connection)
     return connection

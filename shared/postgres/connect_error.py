@@ -18,10 +18,8 @@ import re
 import select
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
-
-import psycopg2
-from psycopg2 import _psycopg
 
 from shared.errors import (
     ConnectionOptionRejected,
@@ -32,11 +30,11 @@ from shared.errors import (
     RestoreError,
     lacks,
 )
-from shared.postgres.sqlstate import error_for_sqlstate
+from shared.postgres.libpq import PQERRORS_SQLSTATE, RECEIVER, load_libpq
+from shared.postgres.sqlstate import error_for_sqlstate, name_of
 from shared.secret import redact_from_server
 
-# libpq-fe.h: enum PGVerbosity, PostgresPollingStatusType, ConnStatusType
-_PQERRORS_SQLSTATE = 3
+# libpq-fe.h: enum PostgresPollingStatusType, ConnStatusType
 _POLL_FAILED, _POLL_READING, _POLL_WRITING, _POLL_OK = range(4)
 _CONNECTION_BAD = 1
 
@@ -45,57 +43,55 @@ _SQLSTATE_AT_END = re.compile(rb":\s+([0-9A-Z]{5})\s*\Z")
 # The part of the text, from its end, that is searched for the code.
 _LONGEST = 200
 
-_TEXTS = ctypes.POINTER(ctypes.c_char_p)
-_RECEIVER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 # A server may send notices before it authenticates the client, and libpq would print them.
-_IGNORE_NOTICES = _RECEIVER(lambda _argument, _result: None)
+_IGNORE_NOTICES = RECEIVER(lambda _argument, _result: None)
 
 
-def refused_with(parameters: dict[str, Any]) -> tuple[str | None, bool]:
+@dataclass(frozen=True)
+class Refusal:
+    """What the second attempt showed.
+
+    Attributes:
+        sqlstate: with which the server refused it; None if the server gave none.
+        needs_password: whether only a password was missing.
+        is_connected: whether the server took this attempt.
+        text: why it failed, in the words of libpq. Of a server's own words it holds none.
+    """
+
+    sqlstate: str | None
+    needs_password: bool = False
+    is_connected: bool = False
+    text: str = ""
+
+
+def refused_with(parameters: dict[str, Any]) -> Refusal:
     """Connect once more.
 
     Args:
         parameters: libpq keywords and values. `connect_timeout` limits the whole attempt, in seconds.
-
-    Returns:
-        The SQLSTATE of the refusal, or None if the server gave none; and whether only a password was missing.
     """
-    libpq = _load_libpq()
+    libpq = load_libpq()
     named = {keyword: str(value).encode() for keyword, value in parameters.items()}
     keywords = (ctypes.c_char_p * (len(named) + 1))(*(keyword.encode() for keyword in named), None)
     values = (ctypes.c_char_p * (len(named) + 1))(*named.values(), None)
     # 0: do not expand the database name as a connection string.
     connection = libpq.PQconnectStartParams(keywords, values, 0)
     try:
-        libpq.PQsetErrorVerbosity(connection, _PQERRORS_SQLSTATE)
+        libpq.PQsetErrorVerbosity(connection, PQERRORS_SQLSTATE)
         libpq.PQsetNoticeReceiver(connection, _IGNORE_NOTICES, None)
         if _connects(libpq, connection, time.monotonic() + float(parameters["connect_timeout"])):
-            return None, False
-        found = _SQLSTATE_AT_END.search(libpq.PQerrorMessage(connection)[-_LONGEST:])
-        needs_password = bool(libpq.PQconnectionNeedsPassword(connection))
-        return (found[1].decode() if found else None), needs_password
+            return Refusal(None, is_connected=True)
+        said = libpq.PQerrorMessage(connection)
+        found = _SQLSTATE_AT_END.search(said[-_LONGEST:])
+        # One line for each attempt: with TLS and without, and for each address of a host.
+        lines = dict.fromkeys(" ".join(line.split()) for line in said.decode("utf-8", "replace").splitlines())
+        return Refusal(
+            found[1].decode() if found else None,
+            needs_password=bool(libpq.PQconnectionNeedsPassword(connection)),
+            text=redact_from_server("; ".join(filter(None, lines))),
+        )
     finally:
         libpq.PQfinish(connection)
-
-
-def _load_libpq() -> ctypes.CDLL:
-    # The extension module is linked with libpq, so its handle also finds libpq's functions.
-    libpq = ctypes.CDLL(_psycopg.__file__)
-    handle, number = ctypes.c_void_p, ctypes.c_int
-    for name, result, arguments in (
-        ("PQconnectStartParams", handle, (_TEXTS, _TEXTS, number)),
-        ("PQsetErrorVerbosity", number, (handle, number)),
-        ("PQsetNoticeReceiver", handle, (handle, _RECEIVER, handle)),
-        ("PQstatus", number, (handle,)),
-        ("PQsocket", number, (handle,)),
-        ("PQconnectPoll", number, (handle,)),
-        ("PQerrorMessage", ctypes.c_char_p, (handle,)),
-        ("PQconnectionNeedsPassword", number, (handle,)),
-        ("PQfinish", None, (handle,)),
-    ):
-        function = getattr(libpq, name)
-        function.restype, function.argtypes = result, arguments
-    return libpq
 
 
 def _connects(libpq: ctypes.CDLL, connection: int, deadline: float) -> bool:
@@ -120,25 +116,40 @@ _BAD_SETTING = ("22", "42704")
 # insufficient_privilege: CONNECT on the database (CheckMyDatabase in src/backend/utils/init/postinit.c).
 _NO_RIGHT = "42501"
 
+# What a refusal means, in our own words: those of the server may hold anything, and name what the request chose. A
+# code of five characters takes precedence over its class of two.
+_REASONS = {
+    "28P01": 'does not accept the password, or has no role "{user}"',
+    "28": 'does not let the role "{user}" in from here: no rule of pg_hba allows it, or the role may not log in',
+    "3D": 'has no database "{dbname}"',
+    "53300": "has no free connection slot, or none for this role or database",
+    "57P03": "takes no connections yet: it is starting, stopping or recovering",
+}
 
-def connect_error(parameters: dict[str, Any], refusal: psycopg2.Error) -> RestoreError:
+# cannot_connect_now. Most servers need less than a minute to start, and the smaller ones some seconds.
+_STARTING, _STARTING_SECONDS = "57P03", 10
+
+
+def connect_error(parameters: dict[str, Any]) -> RestoreError:
     """Find out why a connection was refused.
 
     Args:
         parameters: libpq keywords and values, as they were given to `psycopg2.connect`.
-        refusal: what psycopg2 raised. libpq never writes the password into it.
 
     Returns:
-        The error to raise.
+        The error to raise. Nothing of the server's own text is in it.
     """
-    sqlstate, needs_password = refused_with(parameters)
-    if needs_password:
+    refusal = refused_with(parameters)
+    sqlstate = refusal.sqlstate
+    if refusal.needs_password:
         return DatabaseAccessDenied(
             "the server asks for a password, and none was given",
             hint="give pg.password; the setting PGPASSWORD is sent only to PGHOST at PGPORT and to PG_ALLOWED_HOSTS",
         )
-    text = redact_from_server(" ".join(str(refusal).split()))
+    if refusal.is_connected:
+        return DatabaseUnreachable("the database server refused a connection, and took the next one")
     if sqlstate is None:
+        text = refusal.text or f"no answer within {parameters['connect_timeout']} s"
         return DatabaseUnreachable(f"no connection to the database server: {text}")
     if sqlstate.startswith(_BAD_SETTING):
         return ConnectionOptionRejected(
@@ -151,4 +162,15 @@ def connect_error(parameters: dict[str, Any], refusal: psycopg2.Error) -> Restor
             # The server checks CONNECT first, and then whether the role may change the setting.
             error.message += ", or may not change a setting of options"
         return error
-    return error_for_sqlstate(sqlstate, f"the server refused the connection: {text}")
+    return _refused(parameters, sqlstate)
+
+
+def _refused(parameters: dict[str, Any], sqlstate: str) -> RestoreError:
+    name = name_of(sqlstate) or "see the SQLSTATE"
+    reason = _REASONS.get(sqlstate) or _REASONS.get(sqlstate[:2]) or f"refused the connection: {name}"
+    error = error_for_sqlstate(sqlstate, name)
+    reason = reason.format(user=parameters.get("user", ""), dbname=parameters["dbname"])
+    error.message = f"the database server {reason}"
+    if sqlstate == _STARTING:
+        error.retry_after_seconds = _STARTING_SECONDS
+    return error

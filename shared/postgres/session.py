@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import psycopg2
+from psycopg2 import sql
 
 from shared.errors import RestoreError
 from shared.postgres.connect import Connection, Cursor
@@ -34,17 +35,36 @@ def limit_session(
     connection: Connection, *, lock_timeout_seconds: int, statement_timeout_seconds: int
 ) -> Iterator[None]:
     """Set the timeouts for statements in autocommit, and reset them, since a pooler may reuse the session."""
-    limits = {"lock_timeout": f"{lock_timeout_seconds}s", "statement_timeout": f"{statement_timeout_seconds}s"}
+    limits = {
+        "lock_timeout": f"{lock_timeout_seconds}s",
+        "statement_timeout": f"{statement_timeout_seconds}s",
+        **no_transaction_timeout(connection),
+    }
 
     def limit(cursor: Cursor) -> None:
         for name, value in limits.items():
             cursor.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
 
+    def reset(cursor: Cursor) -> None:
+        for name in limits:
+            cursor.execute(sql.SQL("RESET {}").format(sql.Identifier(name)))
+
     attempt_in_autocommit(connection, limit)
     try:
         yield
     finally:
-        attempt_in_autocommit(connection, lambda cursor: cursor.execute("RESET lock_timeout; RESET statement_timeout"))
+        attempt_in_autocommit(connection, reset)
+
+
+_FIRST_TRANSACTION_TIMEOUT = 170000
+
+
+def no_transaction_timeout(connection: Connection) -> dict[str, str]:
+    """Return the setting that keeps `transaction_timeout` from ending a restore; none before PostgreSQL 17.
+
+    A database or role may have one that is right for its users, and too short for a day.
+    """
+    return {"transaction_timeout": "0"} if connection.server_version >= _FIRST_TRANSACTION_TIMEOUT else {}
 
 
 @contextmanager

@@ -26,17 +26,34 @@ from shared.errors import (
     DataRejected,
     Fault,
     OperationNotSupported,
+    RestoreCanceled,
     RestoreError,
     StagingTypeMismatch,
     StatementCanceled,
     TableNotFound,
     TargetLocked,
+    TooManyConnections,
     UnknownColumn,
 )
+from shared.postgres.limit import limit_reached, sqlstate_of_end
 from shared.secret import redact_from_server
 
 # Errors that another way of loading would not avoid. They are raised at once.
-INTERRUPTIONS = (DatabaseUnreachable, StatementCanceled)
+INTERRUPTIONS = (DatabaseUnreachable, RestoreCanceled, StatementCanceled)
+
+_QUERY_CANCELED = "57014"
+
+# With these the server ends a session for a setting of its own. A restore sets both for its own transactions.
+_SESSION_TIMEOUTS = {
+    "25P03": (
+        "idle_in_transaction_session_timeout",
+        "raise the app setting PG_STATEMENT_TIMEOUT_SECONDS, which sets it for a restore; then try again",
+    ),
+    "25P04": (
+        "transaction_timeout",
+        "a restore switches it off for itself: look for a function or trigger that sets it, then try again",
+    ),
+}
 
 # A code of five characters takes precedence over its class of two.
 _ERRORS: dict[str, type[RestoreError]] = {
@@ -54,12 +71,11 @@ _ERRORS: dict[str, type[RestoreError]] = {
     "42804": StagingTypeMismatch,  # datatype_mismatch: the INSERT from staging
     "42703": UnknownColumn,  # undefined_column
     "42P01": TableNotFound,  # undefined_table
-    "53300": DatabaseUnreachable,  # too_many_connections
+    "53300": TooManyConnections,  # too_many_connections
     "53": DatabaseDiskFull,  # insufficient resources
     "54": DataRejected,  # program limit exceeded: a value too long for an index, a row too long
     "55000": OperationNotSupported,  # object_not_in_prerequisite_state: a deferrable constraint and ON CONFLICT
     "55P03": TargetLocked,  # lock_not_available
-    "57014": StatementCanceled,  # query_canceled
     "57": DatabaseUnreachable,  # operator intervention: shutdown, crash, starting up, terminated
     "P0001": DataRejected,  # raise_exception: a trigger of the user's refuses a row
 }
@@ -94,9 +110,35 @@ def error_for_sqlstate(sqlstate: str, message: str, facts: dict[str, Any] | None
 
 def database_error(exc: psycopg2.Error) -> RestoreError:
     """Translate an exception of psycopg2. One without a SQLSTATE comes from the client: the connection broke."""
-    if exc.pgcode is None:
+    sqlstate = sqlstate_of_end(exc)
+    if sqlstate is None:
         return DatabaseUnreachable("the connection to the database server broke")
-    return error_for_sqlstate(exc.pgcode, message_without_rows(exc))
+    if sqlstate == _QUERY_CANCELED:
+        return _canceled(exc)
+    if sqlstate in _SESSION_TIMEOUTS:
+        return _timed_out(sqlstate)
+    if exc.pgcode is None:
+        return error_for_sqlstate(sqlstate, f"the database server ended the connection: {name_of(sqlstate)}")
+    return error_for_sqlstate(sqlstate, message_without_rows(exc))
+
+
+def _canceled(exc: psycopg2.Error) -> RestoreError:
+    """Tell a timeout from a cancel by the time that the statement ran: the server says it in its own language."""
+    limit = limit_reached(exc)
+    known = (("sqlstate", _QUERY_CANCELED),)
+    if limit is not None:
+        message = f"a statement ran for {limit:g} s, the most that it may"
+        return StatementCanceled(message, details=[Fault(StatementCanceled.code, message, info=known)])
+    message = "a statement of the restore was canceled on the database server"
+    detail = Fault(RestoreCanceled.code, message, info=known)
+    return RestoreCanceled(f"{message}; nothing was changed", details=[detail])
+
+
+def _timed_out(sqlstate: str) -> RestoreError:
+    setting, hint = _SESSION_TIMEOUTS[sqlstate]
+    message = f"the server's {setting} ended the session"
+    detail = Fault(StatementCanceled.code, message, info=(("sqlstate", sqlstate),))
+    return StatementCanceled(message, hint=hint, details=[detail])
 
 
 @dataclass(frozen=True)
@@ -140,12 +182,13 @@ def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
         The error. If a row is the cause, its detail holds `line` (line 1 is the first of the file, its header) and
         `column`.
     """
-    if exc.pgcode is None:
+    sqlstate = exc.pgcode
+    if sqlstate is None or sqlstate in (_QUERY_CANCELED, *_SESSION_TIMEOUTS):
         return database_error(exc)
     refusal = rows.refusals.get(exc.diag.source_function or "")
     message = refusal or message_without_rows(exc)
     is_hidden = message != exc.diag.message_primary
-    has_place = not exc.pgcode.startswith(_OF_NO_ROW)
+    has_place = not sqlstate.startswith(_OF_NO_ROW)
     line, column = _place(exc.diag.context or "", rows.relation, rows.columns) if has_place else (None, None)
     line = None if line is None else rows.errors.lines_before + line
     column = exc.diag.column_name or column
@@ -156,15 +199,15 @@ def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
         facts |= {name: None if text is None else redact_from_server(text) for name, text in said.items()}
     message = message.replace(rows.relation, rows.errors.shown_as or rows.relation)
     known = {name: fact for name, fact in facts.items() if fact is not None}
-    error = error_for_sqlstate(exc.pgcode, message, known)
-    is_of_a_function = isinstance(error, DatabaseFailed) and not exc.pgcode.startswith(_SERVERS_OWN)
+    error = error_for_sqlstate(sqlstate, message, known)
+    is_of_a_function = isinstance(error, DatabaseFailed) and not sqlstate.startswith(_SERVERS_OWN)
     # "No such table" caused by a value that is read as a table's name, or by a statement of a trigger.
-    is_of_a_value = line is not None and exc.pgcode.startswith(_OF_NAMES) and exc.pgcode != "42501"
+    is_of_a_value = line is not None and sqlstate.startswith(_OF_NAMES) and sqlstate != "42501"
     if is_of_a_function or is_of_a_value or refusal is not None:
         # A trigger or function of the user raised a SQLSTATE of its own.
         error = DataRejected(message, details=[Fault(DataRejected.code, message, info=error.details[0].info)])
     if isinstance(error, DataRejected):
-        if exc.pgcode == "23505":  # unique_violation
+        if sqlstate == "23505":  # unique_violation
             error.hint = (
                 "rows of the archive are already in the table, or are in the archive twice;"
                 ' use destination.mode "staging" to skip them'
@@ -282,10 +325,15 @@ def message_without_rows(exc: psycopg2.Error) -> str:
     is_of_a_function = source.startswith("pl") or exc.diag.internal_query is not None
     if exc.diag.message_primary and not is_of_a_function and sqlstate.startswith(_WITHOUT_VALUES):
         return redact_from_server(exc.diag.message_primary)
+    return name_of(sqlstate) or "a function of the database refused the row"
+
+
+def name_of(sqlstate: str) -> str | None:
+    """Return the name of a SQLSTATE in PostgreSQL's manual, such as "invalid text representation"."""
     try:
         return str(errorcodes.lookup(sqlstate)).lower().replace("_", " ")
     except KeyError:
-        return "a function of the database refused the row"
+        return None
 
 
 def _place(context: str, relation: str, columns: Sequence[str]) -> tuple[int | None, str | None]:

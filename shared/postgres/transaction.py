@@ -25,13 +25,14 @@ import psycopg2.extensions
 from psycopg2 import sql
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR, TRANSACTION_STATUS_UNKNOWN
 
-from shared.errors import CommitOutcomeUnknown, DatabaseError, InternalError
+from shared.errors import CommitOutcomeUnknown, InternalError, RestoreError
 from shared.postgres.connect import (
     DEAD_CLIENT_SETTINGS,
     Connection,
     Cursor,
 )
 from shared.postgres.savepoint import savepoint
+from shared.postgres.session import no_transaction_timeout
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def _roll_back(connection: Connection) -> None:
 def set_transaction_limits(
     cursor: Cursor, *, synchronous_commit_off: bool, lock_timeout_seconds: int, statement_timeout_seconds: int
 ) -> None:
-    """Make the load's transaction the same wherever it runs. Takes no snapshot.
+    """Make the transaction the same wherever it runs. Takes no snapshot.
 
     A timestamp without an offset is read as UTC, since the archive's day is the UTC day. The server checks every two
     seconds whether the client is still there, even while a statement runs. Without the check it would go on with a long
@@ -163,7 +164,9 @@ def set_transaction_limits(
         "lock_timeout": f"{lock_timeout_seconds}s",
         "statement_timeout": f"{statement_timeout_seconds}s",
         "idle_in_transaction_session_timeout": f"{statement_timeout_seconds}s",
-    } | DEAD_CLIENT_SETTINGS
+        **no_transaction_timeout(cursor.connection),
+        **DEAD_CLIENT_SETTINGS,
+    }
     if synchronous_commit_off:
         settings["synchronous_commit"] = "off"
     # SET takes no snapshot: the chunks are locked before the first query fixes it.
@@ -233,5 +236,5 @@ def _ask(
             cursor.execute("SELECT pg_catalog.pg_xact_status(%s::xid8)", (commit_id.xid,))
             row = cursor.fetchone()
             return None if row is None else {"committed": True, "aborted": False}.get(row[0])
-    except (DatabaseError, psycopg2.Error):
+    except (RestoreError, psycopg2.Error):
         return None

@@ -59,16 +59,17 @@ def examine(
         RestoreError: the restore would end with this error before it wrote anything.
     """
     options = request.copy_.csv_options
+    # First: the session waits in its transaction while a streamed archive is read.
+    set_transaction_limits(
+        cursor,
+        synchronous_commit_off=False,
+        lock_timeout_seconds=settings.pg_lock_timeout_seconds,
+        statement_timeout_seconds=settings.pg_statement_timeout_seconds,
+    )
     with report.progress.stage("count"):
         csv.drain()
         rows = rows_of(csv.records or 0, has_header=options.has_header)
     with report.progress.stage("inspect"):
-        set_transaction_limits(
-            cursor,
-            synchronous_commit_off=False,
-            lock_timeout_seconds=settings.pg_lock_timeout_seconds,
-            statement_timeout_seconds=settings.pg_statement_timeout_seconds,
-        )
         target = find_target(cursor, request, header, csv.head)
         note_target(report, target)
         report.add_warnings(target.warnings)

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 
 from psycopg2 import sql
 
-from shared.errors import BYPASS, OWNERSHIP, DatabasePermissionDenied, MissingRight, RestoreError, lacks
+from shared.errors import (
+    BYPASS,
+    OWNERSHIP,
+    DatabasePermissionDenied,
+    MissingRight,
+    RestoreCanceled,
+    RestoreError,
+    StatementCanceled,
+    lacks,
+)
 from shared.names import QualifiedName
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import Attempt
@@ -173,11 +182,15 @@ def missing_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -> l
 def explained(error: RestoreError | None, attempt: Attempt, checks: Sequence[Check]) -> RestoreError | None:
     """Return a step's error, and name the missing rights if they were the cause.
 
+    A cancel ended the step alone, and not the restore.
+
     Args:
         error: of a best-effort step, if it failed.
         attempt: runs the query for the rights.
         checks: the rights that the step needs.
     """
+    if isinstance(error, RestoreCanceled):
+        return StatementCanceled("the statement was canceled on the database server", details=error.details)
     if not isinstance(error, DatabasePermissionDenied):
         return error
     missing, _ = attempt(lambda cursor: find_missing(cursor, checks))

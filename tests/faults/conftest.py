@@ -6,6 +6,7 @@ from tests.faults.fix_http_fault import faulty_storage
 from tests.faults.fix_jobs import jobs
 from tests.faults.fix_own_server import own_database, own_postgres, own_server
 from tests.faults.fix_proxy import proxy
+from tests.faults.fix_quiet import quiet
 
 __all__ = [
     "brief_fault_case",
@@ -17,4 +18,5 @@ __all__ = [
     "own_postgres",
     "own_server",
     "proxy",
+    "quiet",
 ]

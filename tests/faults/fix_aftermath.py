@@ -21,13 +21,22 @@ PATIENCE_SECONDS = 10
 
 
 def open_files(directory: Path) -> list[str]:
-    """List the files of a directory that this process has open, deleted ones included."""
+    """List the files of a directory that this process has open, deleted ones included.
+
+    Not the files without a name into which pytest leads the standard streams: some kernels show them in any directory.
+    """
+    streams = {_identity(Path(f"/proc/self/fd/{number}")) for number in (1, 2)}
     found = []
     for entry in Path("/proc/self/fd").iterdir():
         # One of them is the listing's own, and gone already.
         with contextlib.suppress(FileNotFoundError):
-            found.append(str(entry.readlink()))
-    return [name for name in found if name.startswith(str(directory))]
+            found.append((str(entry.readlink()), _identity(entry)))
+    return [name for name, identity in found if name.startswith(str(directory)) and identity not in streams]
+
+
+def _identity(descriptor: Path) -> tuple[int, int]:
+    status = descriptor.stat()
+    return status.st_dev, status.st_ino
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from shared.archive.client import RANGE_BYTES
 from tests.faults.fix_aftermath import Aftermath
 from tests.faults.fix_copies import COPIES, check_way
 from tests.faults.fix_http_fault import Fault, FaultyStorage
+from tests.faults.fix_quiet import CANARY
 from tests.integration.fix_app import DAY, Answer, App
 
 COLUMNS = "time timestamptz NOT NULL, v text NOT NULL, PRIMARY KEY (time)"
@@ -36,7 +37,10 @@ WAYS: dict[str, dict[str, Any]] = {
 @functools.cache
 def large_csv() -> bytes:
     """Make a day whose archive is read in three ranges: 11.9 MiB, which gzip only wraps."""
-    rows = (f"2025-01-01 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}Z,{os.urandom(3125).hex()}" for n in range(2000))
+    rows = (
+        f"2025-01-01 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}Z,{CANARY}{os.urandom(3125).hex()}"
+        for n in range(2000)
+    )
     return ("time,v\n" + "\n".join(rows) + "\n").encode()
 
 

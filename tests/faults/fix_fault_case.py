@@ -14,6 +14,7 @@ import pytest
 from shared.postgres.connect import APPLICATION_NAME
 from tests.faults.fix_aftermath import Aftermath
 from tests.faults.fix_copies import COPIES, MIXED_COPIES, check_way
+from tests.faults.fix_quiet import CANARY
 from tests.integration.fix_app import Answer, App
 from tests.integration.fix_database import PATIENCE_SECONDS
 from tests.integration.fix_threads import Call
@@ -80,7 +81,8 @@ class FaultCase:
         if tablespace:
             database.execute(f"SET default_tablespace = {tablespace}")
         # A staging table is made like it, the CHECK included: the gate is in every COPY.
-        columns = f'time timestamptz PRIMARY KEY, v int CHECK (v < {GATE} OR "{database.schema}".gate(v))'
+        check = f'CHECK (v < {GATE} OR "{database.schema}".gate(v))'
+        columns = f"time timestamptz PRIMARY KEY, v int {check}, note text"
         database.hypertable("t", columns, interval=f"interval '{self.interval}'")
         database.execute("RESET default_tablespace")
         database.execute("INSERT INTO {s}.t VALUES ('2024-12-31 23:59:59.999999Z', -1), ('2025-01-02 00:00Z', -2)")
@@ -97,10 +99,10 @@ class FaultCase:
     def csv(self, day: int = 1) -> bytes:
         """Return the archive of a day of January."""
         lines = (
-            f"2025-01-{day:02} {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z,{number}"
+            f"2025-01-{day:02} {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z,{number},{CANARY}"
             for second, number in enumerate(self.numbers())
         )
-        return "\n".join(["time,v", *lines, ""]).encode()
+        return "\n".join(["time,v,note", *lines, ""]).encode()
 
     def body(self) -> dict[str, Any]:
         """Return the request; the same one every time."""
@@ -108,7 +110,9 @@ class FaultCase:
         return {"adls_url": self.url, "pg": pg, "destination": self.destination, "copy": self.copy} | self.request
 
     def send(self) -> Answer:
-        return self.app.post(self.body())
+        answer = self.app.post(self.body())
+        assert CANARY not in str(answer.body)
+        return answer
 
     def start(self) -> Call[Answer]:
         return Call(self.send)

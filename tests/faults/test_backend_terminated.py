@@ -95,5 +95,5 @@ def test_a_canceled_statement(fault_case: FaultCase) -> None:
         for pid in fault_case.sessions("wait_event_type = 'Lock'"):
             fault_case.app.database.execute("SELECT pg_cancel_backend(%s)", pid)
         answer = call.result()
-    fault_case.check_failed(answer, "StatementCanceled", 503, retryable=True)
+    fault_case.check_failed(answer, "RestoreCanceled", 409, retryable=False)
     fault_case.check_repeat()

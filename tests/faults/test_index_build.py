@@ -68,7 +68,7 @@ def test_a_build_that_is_canceled(build_case: FaultCase) -> None:
     with building(build_case) as call:
         cancel(build_case, BUILDS)
         answer = call.result()
-    build_case.check_failed(answer, "StatementCanceled", 503, retryable=True)
+    build_case.check_failed(answer, "RestoreCanceled", 409, retryable=False)
     build_case.check_repeat()
 
 

@@ -23,7 +23,7 @@ from shared.errors import (
     DatabasePermissionDenied,
     DatabaseUnreachable,
     DataRejected,
-    StatementCanceled,
+    RestoreCanceled,
 )
 from shared.load.copy.binary import Taken, columns_of_file, copy_in_binary, reason_for_text_before_copy
 from shared.load.copy.staging import make_staging
@@ -223,7 +223,7 @@ def test_what_no_row_is_to_blame_for_is_not_for_the_text_way(database: Database,
     with stream(gzip.compress(HEADER + b"".join(LINES), 1)) as csv:
         cursor.execute("SAVEPOINT before_copy")
         make_trigger(database, body="PERFORM pg_cancel_backend(pg_backend_pid());")
-        with pytest.raises(StatementCanceled) as caught:
+        with pytest.raises(RestoreCanceled) as caught:
             copy(cursor, database, csv)
         # It would be the number of a binary row, and not of a line.
         assert dict(caught.value.details[0].info) == {"sqlstate": "57014"}

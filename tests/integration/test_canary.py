@@ -54,6 +54,15 @@ GOOD = HEADER + b"2025-01-01 00:00:00+00,a,1\n"
 TABLE = "time timestamptz NOT NULL, v text, n int CHECK (n > 0), UNIQUE (time, v)"
 # Not to be had in a second from here; tests/faults drives them, and their messages hold what these hold.
 ELSEWHERE = {
+    "ChunkInconsistent",
+    "JobStorageUnreachable",
+    "KeyNotEnforced",
+    "OperationEnded",
+    "OperationIdReused",
+    "OperationNotFound",
+    "ReferencedRows",
+    "SecretInAsyncRequest",
+    "TooManyAttempts",
     "ArchiveChanged",
     "ArchiveNotReadable",
     "CaggNotFound",
@@ -207,6 +216,7 @@ def refused(pg: dict[str, Any]) -> Iterator[tuple[Any, str, dict[str, str]]]:
     yield says("StorageAccountNotAllowed", own | sas, ADLS_ALLOWED_ACCOUNTS="other")
     yield says("DatabaseHostNotAllowed", own | sas, PG_ALLOWED_HOSTS="other.example")
     yield says("DatabaseNotAllowed", own | sas, PG_ALLOWED_DATABASES="other")
+    yield says("DatabaseUserNotAllowed", {"pg": {"user": "other"}} | sas)
     yield says("TargetNotAllowed", own | sas, ALLOWED_TARGETS="other.*")
     yield says("SslModeNotAllowed", {"pg": {"connection_uri": f"{uri}?sslmode=disable"}} | sas)
     for name in ("PG_AUTH", "PG_LOCK_TIMEOUT_SECONDS", "SHOW_ROW_DATA", "PGSSLMODE", "PGSERVICE", "CSV_MAX_BYTES"):
@@ -304,6 +314,9 @@ def restores_that_meet_the_server(watch: Watch, pg: dict[str, Any]) -> Iterator[
     app.database.execute(f"ALTER ROLE {pg['user']} SET default_transaction_read_only = on")
     yield day(), "DatabaseReadOnly"
     app.database.execute(f"ALTER ROLE {pg['user']} RESET default_transaction_read_only")
+    app.database.execute(f"ALTER ROLE {pg['user']} CONNECTION LIMIT 1")
+    yield day(), "TooManyConnections"
+    app.database.execute(f"ALTER ROLE {pg['user']} CONNECTION LIMIT -1")
     app.database.execute(f"REVOKE pg_write_all_data FROM {pg['user']}")
     yield day(), "DatabasePermissionDenied"
 
@@ -362,6 +375,7 @@ def test_tokens(watch: Watch, managed_identity: ManagedIdentity) -> None:
     managed_identity.token = CANARIES["token"]
     port = free_port()
     watch.monkeypatch.setenv("PG_ALLOWED_HOSTS", f"127.0.0.1:{port}")
+    watch.monkeypatch.setenv("PG_ALLOWED_USERS", "identity")
     watch.table("t")
     request = {
         "adls_url": watch.app.archive("t", GOOD),

@@ -223,7 +223,7 @@ def test_a_rehearsal_that_is_canceled(app: App) -> None:
         " PERFORM pg_cancel_backend(pg_backend_pid()); PERFORM pg_sleep(10); END IF; RETURN v; END $$"
     )
     app.database.execute("CREATE INDEX ON {s}.t ({s}.stop(v))")
-    assert app.restore(app.archive("t", csv(ROWS))).code == "StatementCanceled"
+    assert app.restore(app.archive("t", csv(ROWS))).code == "RestoreCanceled"
     assert app.database.value("SELECT count(*) FROM {s}.t") == 0
 
 

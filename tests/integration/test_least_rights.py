@@ -116,7 +116,7 @@ def test_each_right_that_is_missing_is_named_before_anything_is_written(
     assert error["message"] == lacks
     facts = {"role": case.role, "right": right, "target": target, "message": lacks, "code": answer.code}
     assert error["details"] == [facts]
-    assert "docs/security.md" in error["hint"]
+    assert "GRANT <right> ON <target> TO <role>" in error["hint"]
     # The look at the table, before the first lock; CONNECT is asked even earlier.
     assert f"failed_in={'connect' if right == 'CONNECT' else 'inspect'}" in caplog.text
     assert case.rows() == before

@@ -61,7 +61,7 @@ def test_all_faults_at_once(app: App) -> None:
 
 
 def test_a_missing_archive(app: App) -> None:
-    answer = app.restore(app.storage.url("b/db/s.t.2025-01-01.csv.gz"))
+    answer = app.restore(app.storage.url(f"b/{app.database.name}/s.t.2025-01-01.csv.gz"))
     assert (answer.status, answer.code) == (404, "ArchiveNotFound")
     assert answer.body["error"]["target"] == "adls_url"
 

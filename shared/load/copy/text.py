@@ -18,6 +18,7 @@ from shared.errors import Fault, TooManyRejectedRows
 from shared.load.refusals import on_error_not_supported, refuse
 from shared.model.results import Rejected
 from shared.postgres.connect import Cursor
+from shared.postgres.libpq import notices_as_text
 from shared.postgres.sqlstate import CopiedRows, RowErrors, translated
 from shared.timescale.table import VALUE_REFUSALS
 
@@ -125,7 +126,8 @@ def collect_rejects(cursor: Cursor) -> Iterator[Rejects]:
     rejects, kept = Rejects(), connection.notices
     connection.notices = rejects  # type: ignore[assignment] # documented: anything with append()
     try:
-        yield rejects
+        with notices_as_text(connection):
+            yield rejects
         # psycopg2 delivers a COPY's notices with the next statement.
         cursor.execute("SET LOCAL client_min_messages TO DEFAULT")
     finally:

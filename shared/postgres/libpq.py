@@ -1,0 +1,126 @@
+"""libpq by ctypes: the functions that psycopg2 does not offer, in the very library that psycopg2 has loaded.
+
+A server's message may hold a whole row: DETAIL and CONTEXT quote it, and so may the message itself. Such text must get
+neither into an exception nor to the process's standard error, past every filter of the log. There were two ways:
+
+- libpq makes each message when it arrives, and psycopg2 makes an exception of it. In a COPY that the server ends,
+  psycopg2 makes two, and prints the first one (`PyErr_Print` in pq_raise, psycopg/pqpath.c; seen on 2.9.13). So libpq
+  is told to write nothing but the SQLSTATE. The fields of an error, `exc.diag`, stay as they are.
+- psycopg2 takes a connection's notices over only after libpq has opened it. Until then libpq prints them on C's stderr
+  (`defaultNoticeProcessor` in fe-connect.c): those of a trigger ON LOGIN, for instance. There is no connection yet that
+  could be told otherwise, so C's stderr leads nowhere meanwhile. Python's standard error is another one.
+
+The functions: https://www.postgresql.org/docs/current/libpq-control.html.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import psycopg2.extensions
+from psycopg2 import _psycopg
+
+# libpq-fe.h: enum PGVerbosity. TERSE is the message without DETAIL, HINT and CONTEXT.
+_TERSE, PQERRORS_SQLSTATE = 0, 3
+
+TEXTS = ctypes.POINTER(ctypes.c_char_p)
+RECEIVER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+
+
+@cache
+def load_libpq() -> ctypes.CDLL:
+    """Return libpq, with the types of the functions that are called here and in `connect_error.py`."""
+    # The extension module is linked with libpq, so its handle also finds libpq's functions.
+    libpq = ctypes.CDLL(_psycopg.__file__)
+    handle, number = ctypes.c_void_p, ctypes.c_int
+    for name, result, arguments in (
+        ("PQconnectStartParams", handle, (TEXTS, TEXTS, number)),
+        ("PQsetErrorVerbosity", number, (handle, number)),
+        ("PQsetNoticeReceiver", handle, (handle, RECEIVER, handle)),
+        ("PQstatus", number, (handle,)),
+        ("PQsocket", number, (handle,)),
+        ("PQconnectPoll", number, (handle,)),
+        ("PQerrorMessage", ctypes.c_char_p, (handle,)),
+        ("PQconnectionNeedsPassword", number, (handle,)),
+        ("PQfinish", None, (handle,)),
+    ):
+        function = getattr(libpq, name)
+        function.restype, function.argtypes = result, arguments
+    return libpq
+
+
+def hide_texts(connection: psycopg2.extensions.connection) -> None:
+    """Let the connection's errors and notices hold their SQLSTATE instead of a text."""
+    load_libpq().PQsetErrorVerbosity(connection.pgconn_ptr, PQERRORS_SQLSTATE)
+
+
+@contextmanager
+def notices_as_text(connection: psycopg2.extensions.connection) -> Iterator[None]:
+    """Let the notices of the statements in the body hold their message. Nothing prints them."""
+    libpq = load_libpq()
+    libpq.PQsetErrorVerbosity(connection.pgconn_ptr, _TERSE)
+    try:
+        yield
+    finally:
+        if connection.pgconn_ptr is not None:
+            hide_texts(connection)
+
+
+class _CStderr:
+    """The variable `stderr` of the C library, and how many bodies keep it from leading anywhere."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._variable, self._nowhere = _find_c_stderr()
+        self._usual: int | None = None
+
+    def silence(self) -> None:
+        with self._lock:
+            if self._variable is not None and self._users == 0:
+                self._usual, self._variable.value = self._variable.value, self._nowhere
+            self._users += 1
+
+    def restore(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._variable is not None and self._users == 0:
+                self._variable.value = self._usual
+
+
+def _find_c_stderr() -> tuple[ctypes.c_void_p | None, int | None]:
+    """Return the variable and a stream that leads nowhere. Of glibc only: that of musl is a constant."""
+    try:
+        libc = ctypes.CDLL(None)
+        is_glibc = hasattr(libc, "gnu_get_libc_version")
+        variable = ctypes.c_void_p.in_dll(libc, "stderr") if is_glibc else None
+    except (OSError, TypeError, ValueError):
+        return None, None
+    if variable is None:
+        return None, None
+    libc.fopen.restype, libc.fopen.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_char_p)
+    # Never closed: another thread may have read the variable and not have written yet.
+    nowhere = libc.fopen(os.devnull.encode(), b"w")
+    return (variable, nowhere) if nowhere else (None, None)
+
+
+_c_stderr = _CStderr()
+
+
+@contextmanager
+def without_c_stderr() -> Iterator[None]:
+    """Let nothing appear that C code of this process writes to `stderr` while the body runs.
+
+    For as short a time as possible: it holds for every library of the process. Python's `sys.stderr` does not go by
+    this variable.
+    """
+    _c_stderr.silence()
+    try:
+        yield
+    finally:
+        _c_stderr.restore()

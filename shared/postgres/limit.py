@@ -1,0 +1,124 @@
+"""Connections whose statements have a limit on this side too, and cursors that know how a statement ended.
+
+The server's `statement_timeout` ends a statement that takes too long, and TCP's own timers find a dead peer. Neither
+finds a network that takes what is sent and delivers nothing (a proxy or gateway that hangs): libpq waits without end.
+
+The server reports a timeout and a cancel by the same SQLSTATE, 57014, and tells them apart only in words of its own
+language. So the cursor measures how long a statement ran.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import psycopg2
+import psycopg2.extensions
+from psycopg2.sql import Composable
+from typing_extensions import LiteralString
+
+Statement: TypeAlias = "LiteralString | Composable"
+
+# How many seconds later than the server this side gives up a statement.
+_GRACE_SECONDS = 5
+# The clocks of two machines may run at different speeds: NTP corrects a clock by 0.05 % at most.
+_CLOCKS_AGREE = 0.999
+
+# A line of libpq's for an error of the server: "FATAL:  57P01". The severity is in the server's language.
+_SQLSTATE_IN_LINE = re.compile(r"^[^\n]*:\s+([0-9A-Z]{5})$", re.MULTILINE)
+
+
+class LimitedConnection(psycopg2.extensions.connection):
+    """A connection that knows how long the server lets a statement run, in seconds."""
+
+    statement_seconds: float
+
+
+def limited_connection(statement_seconds: float) -> type[LimitedConnection]:
+    """Make the class of connections with this limit."""
+    return type("LimitedConnection", (LimitedConnection,), {"statement_seconds": statement_seconds})
+
+
+class LimitedCursor(psycopg2.extensions.cursor):
+    """A cursor whose statements are cut off some seconds after the limit; psycopg2 then raises without a SQLSTATE.
+
+    Attributes:
+        failed_after_seconds: how long the last statement that failed had run.
+        lost_sqlstate: the SQLSTATE with which the server ended the connection, where psycopg2 raised another error.
+    """
+
+    connection: LimitedConnection
+    failed_after_seconds = 0.0
+    lost_sqlstate: str | None = None
+
+    def execute(self, query: Statement, vars: Any = None) -> None:  # type: ignore[override] # noqa: A002 - psycopg2's own
+        """Run a statement."""
+        with self._watched():
+            super().execute(query, vars)
+
+    def copy_expert(self, sql: Statement, file: Any, size: int = 8192) -> None:  # type: ignore[override]
+        """Run a COPY."""
+        with self._watched():
+            super().copy_expert(sql, file, size)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            with _limit(self.connection):
+                yield
+        except psycopg2.Error as exc:
+            self.failed_after_seconds = time.monotonic() - began
+            if exc.pgcode is None:
+                # libpq keeps all that a statement brought. Its texts hold no more than the SQLSTATE (libpq.py).
+                found = _SQLSTATE_IN_LINE.search(self.connection.info.error_message or "")
+                self.lost_sqlstate = found and found[1]
+            raise
+
+
+def sqlstate_of_end(exc: psycopg2.Error) -> str | None:
+    """Return the SQLSTATE of an error; None if the server sent none.
+
+    If the server ends a session during a COPY, psycopg2 raises an error without it: that of the next look at the
+    connection.
+    """
+    cursor = exc.cursor
+    return exc.pgcode or (cursor.lost_sqlstate if isinstance(cursor, LimitedCursor) else None)
+
+
+def limit_reached(exc: psycopg2.Error) -> float | None:
+    """Return the limit in seconds if the failed statement had run at least as long as that."""
+    cursor = exc.cursor
+    if not isinstance(cursor, LimitedCursor):
+        return None
+    limit = cursor.connection.statement_seconds
+    return limit if cursor.failed_after_seconds >= limit * _CLOCKS_AGREE else None
+
+
+@contextmanager
+def _limit(connection: LimitedConnection) -> Iterator[None]:
+    # A descriptor of our own: libpq's may be closed, and its number used again, when the time is up.
+    watched = socket.socket(fileno=os.dup(connection.fileno()))
+    timer = threading.Timer(connection.statement_seconds + _GRACE_SECONDS, _cut, (watched,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        watched.close()
+
+
+def _cut(watched: socket.socket) -> None:
+    try:
+        watched.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        # The peer was faster.
+        return

@@ -1,0 +1,115 @@
+"""Timeouts that the server has for a role: those of a restore replace them, and one that ends it is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.faults.fix_aftermath import Aftermath
+from tests.integration.fix_app import App
+
+CSV = b"time,v\n" + b"".join(b"2025-01-01 00:00:0%dZ,%d\n" % (second, second) for second in range(5))
+FIRST_TRANSACTION_TIMEOUT = 170000
+MODES = [{"mode": "direct"}, {"mode": "staging"}]
+# Each far shorter than the load below, and none of them the role's own business to change for it.
+SHORT = {
+    "statement_timeout": "300ms",
+    "lock_timeout": "300ms",
+    "idle_in_transaction_session_timeout": "300ms",
+    "transaction_timeout": "900ms",
+}
+
+
+def slow_rows(app: App, statement: str) -> None:
+    """Run a statement for each row, which takes as long as 0.4 s."""
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int", interval="interval '7 days'")
+    app.database.execute(
+        "CREATE FUNCTION {s}.wait() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$BEGIN {statement} PERFORM pg_sleep(0.4); RETURN NEW; END$$"
+    )
+    app.database.execute("CREATE TRIGGER wait BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.wait()")
+
+
+def skip_without_transaction_timeout(app: App) -> None:
+    if app.database.connection.server_version < FIRST_TRANSACTION_TIMEOUT:
+        pytest.skip("transaction_timeout takes PostgreSQL 17")
+
+
+def hurried_role(app: App, setting: str, rights: str) -> dict[str, Any]:
+    role = app.database.role(f"GRANT {rights} ON SCHEMA {{s}}", "GRANT pg_read_all_data, pg_write_all_data")
+    app.database.execute(f"ALTER ROLE {role['user']} SET {setting} = '{SHORT[setting]}'")
+    return role
+
+
+@pytest.mark.parametrize("destination", MODES, ids=["direct", "staging"])
+@pytest.mark.parametrize("setting", SHORT)
+def test_a_timeout_of_the_role_does_not_end_a_restore(
+    app: App, aftermath: Aftermath, setting: str, destination: dict[str, Any]
+) -> None:
+    """The load takes 2 s, and the session of its lock is idle meanwhile."""
+    if setting == "transaction_timeout":
+        skip_without_transaction_timeout(app)
+    slow_rows(app, "")
+    role = hurried_role(app, setting, "USAGE, CREATE")
+    answer = app.restore(app.archive("t", CSV), pg=role, destination=destination)
+    assert answer.status == 200, answer.body
+    assert app.database.value("SELECT count(*) FROM {s}.t") == 5
+    aftermath.assert_nothing_left()
+
+
+@pytest.mark.community
+def test_a_timeout_of_the_role_does_not_end_a_refresh(community_app: App) -> None:
+    database = community_app.database
+    skip_without_transaction_timeout(community_app)
+    database.hypertable("t", "time timestamptz NOT NULL, v int")
+    role = hurried_role(community_app, "transaction_timeout", "USAGE, CREATE")
+    database.execute(f"ALTER TABLE {{s}}.t OWNER TO {role['user']}")
+    database.execute(
+        "CREATE FUNCTION {s}.slow(v int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
+        " $$BEGIN PERFORM pg_sleep(0.4); RETURN v; END$$"
+    )
+    database.execute(
+        "CREATE MATERIALIZED VIEW {s}.hourly WITH (timescaledb.continuous) AS"
+        " SELECT public.time_bucket('1 hour', time) AS hour, max({s}.slow(v)) AS v FROM {s}.t GROUP BY 1 WITH NO DATA"
+    )
+    database.execute(f"ALTER MATERIALIZED VIEW {{s}}.hourly OWNER TO {role['user']}")
+    wishes = {"refresh_caggs": "all"}
+    answer = community_app.restore(community_app.archive("t", CSV), pg=role, timescaledb=wishes)
+    assert (answer.body["status"], answer.body["timescaledb"]["refresh_caggs"]) == ("ok", "done"), answer.body
+
+
+@pytest.mark.parametrize("destination", MODES, ids=["direct", "staging"])
+def test_a_transaction_timeout_that_is_set_again_is_named(
+    app: App, aftermath: Aftermath, destination: dict[str, Any]
+) -> None:
+    """It ends the session, in a COPY without psycopg2's noticing why."""
+    skip_without_transaction_timeout(app)
+    slow_rows(app, "SET LOCAL transaction_timeout = '600ms';")
+    answer = app.restore(app.archive("t", CSV), destination=destination)
+    assert (answer.status, answer.code) == (503, "StatementCanceled"), answer.body
+    error = answer.body["error"]
+    assert "transaction_timeout" in error["message"]
+    assert "PG_STATEMENT_TIMEOUT_SECONDS" not in error["hint"]
+    assert (error["retryable"], error["details"][0]["sqlstate"]) == (True, "25P04")
+    assert app.database.value("SELECT count(*) FROM {s}.t") == 0
+    aftermath.assert_nothing_left()
+
+
+def test_a_timeout_of_the_restore_is_no_cancel_and_a_cancel_no_timeout(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told apart by the time that the statement ran: the server's messages are in its own language."""
+    slow_rows(app, "IF NEW.v = 2 THEN PERFORM pg_cancel_backend(pg_backend_pid()); END IF;")
+    canceled = app.restore(app.archive("t", CSV))
+    assert (canceled.status, canceled.code) == (409, "RestoreCanceled"), canceled.body
+    assert canceled.body["error"]["retryable"] is False
+    app.database.execute(
+        "CREATE OR REPLACE FUNCTION {s}.wait() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END$$"
+    )
+    monkeypatch.setenv("PG_STATEMENT_TIMEOUT_SECONDS", "1")
+    late = app.restore(app.archive("t", CSV))
+    assert (late.status, late.code) == (503, "StatementCanceled"), late.body
+    assert "PG_STATEMENT_TIMEOUT_SECONDS" in late.body["error"]["hint"]
+    assert late.headers["Retry-After"] == "30"
