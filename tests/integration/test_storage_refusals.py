@@ -21,6 +21,7 @@ from shared.errors import (
 )
 from shared.secret import Secret
 from shared.settings import Settings
+from tests.integration.fix_app import App
 from tests.integration.fix_azure import KEY, PATH, REQUEST_ID, Azure, Refusal, by_key
 from tests.integration.fix_storage import refused
 
@@ -250,3 +251,12 @@ def test_how_long_storage_asks_to_wait_is_kept(azure: Azure, status: int) -> Non
     for nonsense in ("soon", "-3", "1e3", ""):
         error = answer(azure, Refusal(status, "ServerBusy", {"Retry-After": nonsense}))
         assert error.retry_after_seconds == RestoreError.retry_after_seconds
+
+
+@pytest.mark.parametrize(("headers", "seconds"), [({"Retry-After": "17"}, "17"), ({}, "30")])
+def test_the_answer_says_how_long_to_wait(app: App, azure: Azure, headers: dict[str, str], seconds: str) -> None:
+    """As long as storage asks for, and else as long as always."""
+    path = app.path("t")
+    azure.refusals[f"/fs1/{path}"] = Refusal(503, "ServerBusy", headers)
+    answer = app.restore(f"abfss://fs1@account.dfs.core.windows.net/{path}")
+    assert (answer.status, answer.code, answer.headers.get("Retry-After")) == (503, "StorageUnreachable", seconds)
