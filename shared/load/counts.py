@@ -53,6 +53,41 @@ def count_staged_outside(cursor: Cursor, table: Table, staging: sql.Identifier, 
     return _count(cursor)
 
 
+def count_staged(
+    cursor: Cursor, table: Table, staging: sql.Identifier, condition: sql.Composable | None = None
+) -> Count:
+    """Count the staged rows that meet a condition, or all of them. The times are those of the rows that have one."""
+    cursor.execute(
+        sql.SQL(
+            "SELECT count(*), {first}, {last}"
+            " FROM (SELECT {time}::{type} AS t FROM {staging} WHERE {condition}) AS rows"
+        ).format(
+            time=_time(table),
+            type=table.time_sql,
+            staging=staging,
+            condition=sql.SQL("true") if condition is None else condition,
+            **_bounds(table),
+        )
+    )
+    return _count(cursor)
+
+
+def count_staged_inside(cursor: Cursor, table: Table, staging: sql.Identifier, window: Window) -> int:
+    """Count the staged rows of the day."""
+    cursor.execute(sql.SQL("SELECT count(*) FROM {} WHERE {}").format(staging, inside(table, window)))
+    return _count(cursor).rows
+
+
+def count_beside_staged(cursor: Cursor, table: Table, staging: sql.Identifier, outside: Window) -> int:
+    """Count the rows that the target holds at the times of staged rows outside a window."""
+    cursor.execute(
+        sql.SQL(
+            "SELECT count(*) FROM {table} WHERE {time} IN (SELECT {time} FROM {staging} WHERE NOT ({inside}))"
+        ).format(table=table.own_rows, time=_time(table), staging=staging, inside=inside(table, outside))
+    )
+    return _count(cursor).rows
+
+
 def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, tuple[Chunk, ...]]:
     """Count the rows that this transaction brought outside a window, and name their chunks.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from shared.csvfile.source import CsvSource
 from shared.errors import DatabaseUnreachable, DataRejected, RestoreCanceled, RestoreError, TargetLocked
+from shared.load.acceptance import LOOKS, look_at_server
 from shared.load.columns import FileHeader
 from shared.load.copy.refused import Search
 from shared.load.copy.rows import Transfer
@@ -329,6 +330,9 @@ def _look_ahead(lock: RestoreLock, day: Day) -> _Ahead | Skipped:
             copies_beside = _copies_beside(looking, day, target, seen)
             missing = missing_rights(looking, day.request, target, None if seen is None else seen.rows)
             refuse(rights_missing(missing))
+            refuse(look_at_server(looking))
+            for look in LOOKS.values():
+                refuse(look(looking, day.request, target).refusal)
     return Skipped(target, before.rows) if skips else _Ahead(target, before, whole, copies_beside)
 
 

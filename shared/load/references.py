@@ -29,6 +29,18 @@ def find_referenced(cursor: Cursor, target: Target) -> tuple[ReferringRows, ...]
     return count_changes(cursor, target.table, target.window, find_references(cursor, target.table))
 
 
+def find_refusing(cursor: Cursor, target: Target) -> tuple[ReferringRows, ...]:
+    """Count the rows for which the server may keep the day's: only the DELETE, or the COMMIT, shows whether it does.
+
+    Args:
+        cursor: in any transaction. The role can read the tables.
+        target: its window is known.
+    """
+    if target.window is None:
+        return ()
+    return count_refusing(cursor, target.table, target.window, find_references(cursor, target.table))
+
+
 def refused_by_server(
     cursor: Cursor,
     day: date,

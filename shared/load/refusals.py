@@ -11,9 +11,12 @@ from typing import Any
 
 from shared.errors import (
     DatabasePermissionDenied,
+    DatabaseReadOnly,
+    DataRejected,
     Fault,
     MissingRight,
     OnErrorNotSupported,
+    OperationNotSupported,
     ReferencedRows,
     ReplacementTooSmall,
     RestoreError,
@@ -28,6 +31,8 @@ from shared.model.request import Copy, Destination, RestoreRequest
 from shared.model.results import Count, ReferringRows, RunningRestore
 from shared.model.window import iso
 from shared.names import QualifiedName
+from shared.postgres.sqlstate import CONFLICT_HINT
+from shared.timescale.chunks import Chunk
 from shared.timescale.table import Table
 
 # The first version whose COPY has ON_ERROR and names the rows: PostgreSQL 17.
@@ -90,6 +95,89 @@ def rows_beside(table: Table, day: date, rows: int) -> WindowNotEmpty | None:
         return None
     message = f"{table} already holds {rows} rows at the times of the archive's rows outside {day.isoformat()}"
     return WindowNotEmpty(message, details=[Fault("WindowNotEmpty", message, info=(("rows", rows),))])
+
+
+def server_read_only(*, is_replica: bool, is_default: bool) -> DatabaseReadOnly | None:
+    """Refuse a server that writes nothing.
+
+    Args:
+        is_replica: whether it is in recovery.
+        is_default: whether its transactions are read-only unless they say otherwise.
+    """
+    if is_replica:
+        return DatabaseReadOnly("the server is a replica")
+    return (
+        DatabaseReadOnly("transactions are read-only by default (default_transaction_read_only)")
+        if is_default
+        else None
+    )
+
+
+def copy_under_policies(table: Table) -> OperationNotSupported:
+    """Refuse a COPY into a table whose policies apply to the role."""
+    return OperationNotSupported(f"row-level security of {table} applies to the role, and COPY does not support that")
+
+
+def columns_without_value(names: Sequence[str]) -> DataRejected | None:
+    """Refuse a file that lacks columns which are NOT NULL and have no default."""
+    if not names:
+        return None
+    which = ", ".join(f'"{name}"' for name in names)
+    message = f"the file lacks {which} of the table's columns, which must not be null and have no default"
+    fault = Fault("DataRejected", message, names[0], (("sqlstate", "23502"), ("column", names[0])))
+    return DataRejected(
+        message,
+        target=names[0],
+        hint="load a file that has them, give them a default in the table, or say in copy.column_map which columns of"
+        " the file they are",
+        details=[fault],
+    )
+
+
+def no_partition(table: Table, day: date, rows: Count | None = None) -> DataRejected | None:
+    """Refuse rows for which a partitioned table has no partition.
+
+    Args:
+        table: the target.
+        day: the archive's.
+        rows: the rows; None: every row of the day.
+    """
+    if rows is not None and not rows.rows:
+        return None
+    what = day.isoformat() if rows is None else f"{rows.describe()} of the archive"
+    message = f"{table} has no partition for {what}"
+    fault = Fault("DataRejected", message, info=(("sqlstate", "23514"),))
+    return DataRejected(
+        message, target=str(table), hint="create the partition, then send the request again", details=[fault]
+    )
+
+
+def chunks_frozen(chunks: Sequence[Chunk]) -> OperationNotSupported | None:
+    """Refuse a day whose rows belong into frozen chunks, or are in one and are to be replaced."""
+    if not chunks:
+        return None
+    names = ", ".join(map(str, chunks))
+    message = f"{names} is frozen: no row comes into such a chunk or leaves it"
+    return OperationNotSupported(
+        message,
+        hint=f"SELECT _timescaledb_functions.unfreeze_chunk('{chunks[0]}'), then send the request again",
+        details=[Fault("OperationNotSupported", message, str(chunks[0]), (("sqlstate", "0A000"),))],
+    )
+
+
+def keys_taken(table: Table, index: str, rows: int) -> DataRejected | None:
+    """Refuse rows whose key is in the table already.
+
+    Args:
+        table: the target.
+        index: the unique index.
+        rows: how many such rows the archive has.
+    """
+    if not rows:
+        return None
+    message = f'{rows} rows of the archive have a key that {table} holds already (unique index "{index}")'
+    fault = Fault("DataRejected", message, info=(("sqlstate", "23505"), ("constraint", index), ("rows", rows)))
+    return DataRejected(message, target=str(table), hint=CONFLICT_HINT, details=[fault])
 
 
 def wrong_row_count(copy: Copy, rows: int) -> RowCountMismatch | None:

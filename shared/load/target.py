@@ -60,6 +60,7 @@ class Target:
         columns: where each column of the file goes, and whether by way of a staging table.
         window: the archive's day in the time column's type; None where the table has no such column.
         chunks: the chunks over the day.
+        has_rows: whether the file has rows, as far as its beginning shows.
         warnings: what the caller should know of it although the rows are in.
     """
 
@@ -68,6 +69,7 @@ class Target:
     columns: ColumnPlan
     window: Window | None
     chunks: tuple[Chunk, ...]
+    has_rows: bool
     warnings: tuple[Notice, ...] = ()
 
     @property
@@ -135,7 +137,24 @@ def find_target(cursor: Cursor, request: RestoreRequest, header: FileHeader, fil
         *(() if window is not None else _do_without_window(cursor, request, table)),
         *_read_otherwise(request, plan, table, like, file),
     )
-    return Target(table, like, plan, window, chunks_of_day(cursor, table, window), warnings)
+    chunks = chunks_of_day(cursor, table, window)
+    return Target(table, like, plan, window, chunks, _has_rows(plan.file_columns, request.copy_, file), warnings)
+
+
+def _has_rows(names: Sequence[str | None], copy: Copy, file: IO[bytes]) -> bool:
+    try:
+        return bool(_first_row(names, copy, file))
+    except HeaderInvalid:
+        # It cannot be read, and COPY will say why.
+        return True
+
+
+def _first_row(names: Sequence[str | None], copy: Copy, file: IO[bytes]) -> list[list[str]]:
+    """Return a list with the first row; empty if the file has none."""
+    header = int(copy.csv_options.has_header)
+    first = read_records(file, copy.csv_options.dialect, header + 1)[header:]
+    # A line `\.` alone ends the data before PostgreSQL 18; from 18 on COPY says what is wrong with it.
+    return [] if first == [["\\."]] and len(names) > 1 else first
 
 
 def _sample(
@@ -151,9 +170,8 @@ def _sample(
     """
     options = copy.csv_options
     header = read_records(file, options.dialect, 1) if options.has_header else []
-    first = read_records(file, options.dialect, len(header) + 1)[len(header) :]
-    # A line `\.` alone ends the data before PostgreSQL 18; from 18 on COPY says what is wrong with it.
-    if not first or (first == [["\\."]] and len(names) > 1):
+    first = _first_row(names, copy, file)
+    if not first:
         return [], False
     times = [] if table.time_column not in names else [names.index(table.time_column)]
     rows = first

@@ -32,6 +32,11 @@ def refuse_difference(*, before: int, after: int, added: int) -> None:
         raise VerificationFailed(message, details=[Fault("VerificationFailed", message, info=tuple(facts.items()))])
 
 
+def ends_at_marker(csv: CsvSource, server_version: int) -> bool:
+    r"""Whether the last record is a line `\.`, which PostgreSQL before 18 leaves out. After the CSV was read."""
+    return csv.ends_with_marker is True and server_version < 180000  # noqa: PLR2004
+
+
 @dataclass(frozen=True)
 class Verified:
     """What the recount showed.
@@ -151,19 +156,14 @@ class Proof:
     def _compare_with_archive(self, cursor: Cursor, transferred: Transferred) -> None:
         """Refuse a load that took fewer rows than the archive holds. COPY does not count what a trigger drops."""
         seen, records = transferred.rows_seen, self._rows_in_archive
-        if seen != records and not self._ends_at_marker(cursor, seen, records):
+        at_marker = ends_at_marker(self._csv, cursor.connection.server_version)
+        if seen != records and not (at_marker and seen == records - 1):
             self._refuse(f"the archive holds {records} rows, but PostgreSQL took {seen}", transferred, records)
         # A trigger or a rule drops rows as well.
         skips = transferred.skips_conflicts and has_unique_index(cursor, self._target.table)
         if transferred.rows_skipped and not skips:
             message = f"{transferred.rows_skipped} rows were dropped, although no row can be in conflict"
             self._refuse(message, transferred, records)
-
-    def _ends_at_marker(self, cursor: Cursor, seen: int, records: int) -> bool:
-        r"""Whether the one missing row is a line `\.` at the file's end, which PostgreSQL before 18 leaves out."""
-        return (
-            self._csv.ends_with_marker is True and seen == records - 1 and cursor.connection.server_version < 180000  # noqa: PLR2004
-        )
 
     def _refuse(self, message: str, transferred: Transferred, records: int) -> None:
         facts = {"rows_in_archive": records, "rows_read": transferred.rows_read}

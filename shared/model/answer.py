@@ -12,7 +12,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from shared.errors import RestoreError
-from shared.model.results import ChunkAction, Outcome, ReferenceAction, ReferringRows
+from shared.model.results import CheckName, ChunkAction, Outcome, ReferenceAction, ReferringRows
 
 
 class DateWindow(TypedDict):
@@ -142,10 +142,14 @@ class Plan(TypedDict):
     rows_in_archive: int
     rows_existing: int | None
     on_existing: Literal["error", "append", "skip", "replace"]
+    min_time: str | int | None
+    max_time: str | int | None
     chunks: list[PlannedChunk]
     caggs: list[PlannedCagg]
     permissions_missing: list[LackingRight]
     problems: list[Problem]
+    checked: list[CheckName]
+    not_checked: list[CheckName]
 
 
 class ReferencedRow(TypedDict):

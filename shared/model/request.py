@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -60,11 +60,14 @@ def _sha256(value: str) -> str:
     return value.lower()
 
 
-def _flag_or_auto(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-    try:
-        return handler(value)
-    except ValidationError as exc:
-        raise ValueError('must be true, false or "auto"') from exc
+def _flag_or(word: str) -> Callable[[Any, ValidatorFunctionWrapHandler], Any]:
+    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as exc:
+            raise ValueError(f'must be true, false or "{word}"') from exc
+
+    return check
 
 
 def _cagg_names(value: Any) -> Any:
@@ -180,7 +183,7 @@ class Destination(_Section):
 class Timescaledb(_Section):
     """What to do about compression and continuous aggregates. Best effort."""
 
-    decompress_window: Annotated[bool | Literal["auto"], WrapValidator(_flag_or_auto)] = True
+    decompress_window: Annotated[bool | Literal["auto"], WrapValidator(_flag_or("auto"))] = True
     recompress_window: bool = True
     compress_new_chunks: bool = False
     refresh_caggs: Annotated[Literal["all"] | tuple[str, ...], BeforeValidator(_cagg_names)] = ()
@@ -258,7 +261,7 @@ class RestoreRequest(_Section):
     timescaledb: Timescaledb = Timescaledb()
     copy_: Copy = Field(Copy(), alias="copy")
     verify: bool = True
-    dry_run: bool = False
+    dry_run: Annotated[bool | Literal["full"], WrapValidator(_flag_or("full"))] = False
     async_: bool | None = Field(None, alias="async")
 
     @model_validator(mode="after")

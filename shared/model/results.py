@@ -11,6 +11,22 @@ from shared.errors import RestoreError
 from shared.model.window import TimeValue, iso
 
 Outcome: TypeAlias = Literal["done", "failed", "not available", "nothing to do", "not requested"]
+# What a dry run looks at. `docs/answer.md` describes each word.
+CheckName: TypeAlias = Literal[
+    "archive",
+    "columns",
+    "rights",
+    "lock",
+    "existing",
+    "partition",
+    "chunks",
+    "referenced_rows",
+    "retention",
+    "replacement_size",
+    "values",
+    "window",
+    "duplicates",
+]
 ChunkAction: TypeAlias = Literal["create", "compress", "decompress", "recompress"]
 # As SQL writes them after ON DELETE and ON UPDATE.
 ReferenceAction: TypeAlias = Literal["CASCADE", "SET NULL", "SET DEFAULT", "RESTRICT", "NO ACTION"]
@@ -147,6 +163,14 @@ class KeptIndex:
 
     index: str | None
     code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class NotChecked:
+    """Something that a dry run did not look at, or not wholly, and why."""
+
+    name: CheckName
     reason: str
 
 

@@ -92,6 +92,11 @@ _OF_NAMES = ("42", "3F")
 # unique_violation, exclusion_violation
 _CONFLICTS = ("23505", "23P01")
 
+CONFLICT_HINT = (
+    "rows of the archive are already in the table, or are in the archive twice;"
+    ' use destination.mode "staging" to skip them'
+)
+
 # PostgreSQL's messages for these name objects and reasons, but no values of a row.
 _WITHOUT_VALUES = (
     *("08", "0A", "23", "25", "28", "3D", "40", "53", "54", "55", "57", *_SERVERS_OWN),
@@ -208,10 +213,7 @@ def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
         error = DataRejected(message, details=[Fault(DataRejected.code, message, info=error.details[0].info)])
     if isinstance(error, DataRejected):
         if sqlstate == "23505":  # unique_violation
-            error.hint = (
-                "rows of the archive are already in the table, or are in the archive twice;"
-                ' use destination.mode "staging" to skip them'
-            )
+            error.hint = CONFLICT_HINT
         elif is_hidden:
             error.hint = f"{error.default_hint}; with the setting SHOW_ROW_DATA the server's own message is shown"
         _name_place(error, message, line, column)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import psycopg2
 import psycopg2.extensions
@@ -84,6 +84,9 @@ _SESSION_ENDED = ("08", "57")
 _NOTHING_TO_ROLL_BACK = (TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_UNKNOWN)
 
 
+Isolation: TypeAlias = Literal["READ COMMITTED", "REPEATABLE READ", "REPEATABLE READ READ ONLY"]
+
+
 class Transaction:
     """One transaction. It is rolled back unless `commit()` was called and the server confirmed it."""
 
@@ -127,9 +130,7 @@ class CommitInterruptedError(Exception):
 
 
 @contextmanager
-def transaction(
-    connection: Connection, isolation: Literal["READ COMMITTED", "REPEATABLE READ", "REPEATABLE READ READ ONLY"]
-) -> Iterator[Transaction]:
+def transaction(connection: Connection, isolation: Isolation) -> Iterator[Transaction]:
     """Begin a transaction; what the body did not commit is rolled back at its end."""
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("BEGIN ISOLATION LEVEL {}").format(sql.SQL(isolation)))

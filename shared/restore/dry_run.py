@@ -1,31 +1,44 @@
-"""A restore up to its first write, and a report of what would happen. Runs in a READ ONLY transaction."""
+"""A restore up to its first write, and a report of what would happen. The transaction is always rolled back.
+
+Asked for in full, it also loads the rows into temporary tables (`load/trial.py`). Then the transaction is READ WRITE,
+otherwise READ ONLY.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import get_args
 
 from shared.csvfile.scan import rows_of
 from shared.csvfile.source import CsvSource
 from shared.errors import MissingRight, RestoreError
+from shared.load.acceptance import LOOKS, Finding, look_at_server
 from shared.load.columns import FileHeader
 from shared.load.counts import count_in_children, count_window
+from shared.load.locks import find_running
+from shared.load.references import find_referenced, find_refusing
 from shared.load.refusals import (
     day_in_children,
     day_not_empty,
+    in_progress,
     on_error_not_supported,
     replacement_too_small,
     rights_missing,
+    rows_referenced,
     wrong_row_count,
 )
 from shared.load.target import Target, find_target, missing_rights
+from shared.load.trial import Trial, missing_for_trial, try_rows
+from shared.load.verify import ends_at_marker
 from shared.model.answer import CaggWindow, PlannedCagg, PlannedChunk, Problem, failure
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
-from shared.model.results import Count
+from shared.model.results import CheckName, Count, NotChecked
 from shared.model.window import iso
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint
+from shared.postgres.sqlstate import RowErrors
 from shared.postgres.transaction import set_transaction_limits
 from shared.restore.report import note_target
 from shared.settings import Settings
@@ -33,95 +46,255 @@ from shared.timescale.caggs import PlannedRefresh, caggs_available, names_of, pl
 from shared.timescale.chunks import Chunk, chunks_inside
 from shared.timescale.privileges import can_read, find_missing, to_refresh
 from shared.timescale.removal import why_not_truncate
+from shared.timescale.retention import find_retention
+
+CHECK_NAMES: tuple[CheckName, ...] = get_args(CheckName)
 
 
-def examine(
-    cursor: Cursor,
-    request: RestoreRequest,
-    settings: Settings,
-    header: FileHeader,
-    csv: CsvSource,
-    report: Report,
-) -> None:
-    """Find out what a restore would do, and fill it into the report.
+@dataclass
+class _Checks:
+    """What was looked at, and the errors that it showed.
 
-    Nothing is written, and no lock is taken that another session would wait for.
+    Attributes:
+        problems: the errors, in the order in which a restore would meet them.
+        looked_at: what was looked at.
+        left_out: what of it was not, or not wholly.
+        refused: what of it would end a restore.
+    """
 
-    Args:
-        cursor: in a READ ONLY transaction.
+    problems: list[RestoreError] = field(default_factory=list)
+    refused: set[CheckName] = field(default_factory=set)
+    looked_at: set[CheckName] = field(default_factory=set)
+    left_out: list[NotChecked] = field(default_factory=list)
+
+    def look(self, name: CheckName, refusal: RestoreError | None = None) -> None:
+        """Note that something was looked at, and the error that it showed."""
+        self.looked_at.add(name)
+        if refusal is not None:
+            self.problems.append(refusal)
+            self.refused.add(name)
+
+    def find(self, name: CheckName, finding: Finding) -> None:
+        """Note what a look at the target showed."""
+        self.look(name, finding.refusal)
+        if finding.unsure is not None:
+            self.left_out.append(finding.unsure)
+
+    def add_trial(self, trial: Trial) -> None:
+        """Note what the rows themselves showed. It is exact where a look at the catalogue left something open."""
+        self.problems += trial.refusals
+        self.looked_at |= trial.looked_at
+        self.left_out = [one for one in self.left_out if one.name not in trial.looked_at] + trial.left_out
+
+    @property
+    def checked(self) -> list[CheckName]:
+        """What was looked at wholly."""
+        partly = {one.name for one in self.left_out}
+        return [name for name in CHECK_NAMES if name in self.looked_at - partly]
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """A dry run of one request.
+
+    Attributes:
+        cursor: in a transaction that is rolled back. Asked for in full, it may write.
         request: what would be restored, and how.
         settings: the function app's.
         header: what precedes the file's rows.
         csv: the archive, unpacked.
         report: gets `dry_run`.
-
-    Raises:
-        RestoreError: the restore would end with this error before it wrote anything.
     """
-    options = request.copy_.csv_options
-    # First: the session waits in its transaction while a streamed archive is read.
-    set_transaction_limits(
-        cursor,
-        synchronous_commit_off=False,
-        lock_timeout_seconds=settings.pg_lock_timeout_seconds,
-        statement_timeout_seconds=settings.pg_statement_timeout_seconds,
-    )
-    with report.progress.stage("count"):
-        csv.drain()
-        rows = rows_of(csv.records or 0, has_header=options.has_header)
-    with report.progress.stage("inspect"):
-        target = find_target(cursor, request, header, csv.head)
-        note_target(report, target)
-        report.add_warnings(target.warnings)
-        existing: Count | None = None
-        in_children = 0
-        if target.window is not None and can_read(cursor, target.table):
-            existing = count_window(cursor, target.table, target.window)
+
+    cursor: Cursor
+    request: RestoreRequest
+    settings: Settings
+    header: FileHeader
+    csv: CsvSource
+    report: Report
+
+    def run(self) -> None:
+        """Find out what a restore would do, and fill it into the report.
+
+        Nothing is written that stays, and no lock is taken that another session would wait for.
+
+        Raises:
+            RestoreError: the restore would end with this error before it wrote anything.
+        """
+        cursor, request, report = self.cursor, self.request, self.report
+        checks, trial = _Checks(), Trial()
+        # First: the session waits in its transaction while a streamed archive is read.
+        set_transaction_limits(
+            cursor,
+            synchronous_commit_off=False,
+            lock_timeout_seconds=self.settings.pg_lock_timeout_seconds,
+            statement_timeout_seconds=self.settings.pg_statement_timeout_seconds,
+        )
+        with report.progress.stage("inspect"):
+            self._look_at_lock(checks)
+            target = find_target(cursor, request, self.header, self.csv.head)
+            note_target(report, target)
+            report.add_warnings(target.warnings)
+            existing = self._count_existing(target)
+            missing = missing_rights(cursor, request, target, None if existing is None else existing.rows)
+            planned = self._planned(target)
+            if target.table.timescaledb is not None:
+                missing += find_missing(cursor, to_refresh(names_of(planned), target.table.timescaledb))
+            is_skipped = request.destination.existing_rows == "skip" and existing is not None and existing.rows > 0
+            if not is_skipped:
+                # Otherwise the day is left as it is, whatever the archive holds and whatever the role may not do.
+                self._look_at_target(checks, target, existing, missing)
+        if request.dry_run == "full" and not is_skipped:
+            trial = self._try(checks, target, missing)
+        with report.progress.stage("count"):
+            self.csv.drain()
+        rows = rows_of(self.csv.records or 0, has_header=request.copy_.csv_options.has_header)
+        if not is_skipped:
+            self._look_at_rows(checks, rows, existing, trial)
+        for one in checks.left_out:
+            report.warn("NotChecked", f"{one.name}: {one.reason}")
+        times = trial.times
+        checked = checks.checked
+        report.dry_run = {
+            "rows_in_archive": rows,
+            "rows_existing": None if existing is None else existing.rows,
+            "on_existing": request.destination.existing_rows,
+            "min_time": None if times is None or times.first is None else iso(times.first),
+            "max_time": None if times is None or times.last is None else iso(times.last),
+            "chunks": self._chunks(target, existing),
+            "caggs": [_cagg(plan) for plan in planned],
+            "permissions_missing": [
+                {"right": right.right, "on": right.target, "needed": right.is_needed} for right in missing
+            ],
+            "problems": [_problem(error) for error in checks.problems],
+            "checked": checked,
+            "not_checked": [name for name in CHECK_NAMES if name not in checked],
+        }
+
+    def _look_at_lock(self, checks: _Checks) -> None:
+        table, day = self.request.target_table, self.request.archive.day
+        running, error = attempt_in_savepoint(self.cursor, partial(find_running, table=table, day=day))
+        checks.look("lock", None if running is None else in_progress(table, day, running))
+        if error is not None:
+            checks.left_out.append(NotChecked("lock", "the role may not see the locks of the server"))
+
+    def _count_existing(self, target: Target) -> Count | None:
+        """Count the rows of the day; None if there is no day to find, or the role may not read."""
+        if target.window is None or not can_read(self.cursor, target.table):
+            return None
+        return count_window(self.cursor, target.table, target.window)
+
+    def _look_at_target(
+        self, checks: _Checks, target: Target, existing: Count | None, missing: list[MissingRight]
+    ) -> None:
+        """Look at what the load looks at before its first row, in its order."""
+        cursor, request = self.cursor, self.request
+        checks.problems += [error for error in (look_at_server(cursor),) if error is not None]
+        if existing is not None and target.window is not None:
             in_children = count_in_children(cursor, target.table, target.window)
-        missing = missing_rights(cursor, request, target, None if existing is None else existing.rows)
-        planned = _planned(cursor, request, target)
-        if target.table.timescaledb is not None:
-            missing += find_missing(cursor, to_refresh(names_of(planned), target.table.timescaledb))
-    report.dry_run = {
-        "rows_in_archive": rows,
-        "rows_existing": None if existing is None else existing.rows,
-        "on_existing": request.destination.existing_rows,
-        "chunks": _chunks(cursor, request, target, existing),
-        "caggs": [_cagg(plan) for plan in planned],
-        "permissions_missing": [
-            {"right": right.right, "on": right.target, "needed": right.is_needed} for right in missing
-        ],
-        "problems": [
-            _problem(error)
-            for error in _refusals(cursor, request, target, rows, existing, in_children, missing)
-            if error is not None
-        ],
-    }
+            checks.look(
+                "existing",
+                day_not_empty(request, target.table, existing.rows)
+                or day_in_children(request, target.table, in_children),
+            )
+        elif request.destination.existing_rows == "append" or target.window is None:
+            # There is nothing to refuse, or a table that must be empty was found to be.
+            checks.look("existing")
+        checks.look("rights", rights_missing(missing))
+        self._look_at_references(checks, target, existing)
+        for name, look in LOOKS.items():
+            checks.find(name, look(cursor, request, target))
+        self._look_at_retention(checks, target)
+        if request.copy_.on_error == "skip":
+            error = on_error_not_supported(cursor.connection.server_version)
+            checks.problems += [] if error is None else [error]
 
+    def _look_at_references(self, checks: _Checks, target: Target, existing: Count | None) -> None:
+        """Look for rows of other tables that go or change with the day's."""
+        if self.request.destination.existing_rows != "replace" or (existing is not None and not existing.rows):
+            checks.look("referenced_rows")
+            return
+        attempt = partial(attempt_in_savepoint, self.cursor)
+        changed, error = attempt(partial(find_referenced, target=target))
+        refusing, _ = attempt(partial(find_refusing, target=target))
+        if error is not None:
+            checks.left_out.append(
+                NotChecked("referenced_rows", "the role may not read all tables that refer to the day")
+            )
+            return
+        checks.look("referenced_rows", rows_referenced(self.request, changed or ()))
+        for rows in refusing or ():
+            checks.left_out.append(NotChecked("referenced_rows", f"the server may keep the day's rows for {rows}"))
 
-def _planned(cursor: Cursor, request: RestoreRequest, target: Target) -> list[PlannedRefresh]:
-    wished = request.timescaledb.refresh_caggs
-    if not wished or target.window is None or not caggs_available(target.table):
-        return []
-    return plan_refresh(partial(attempt_in_savepoint, cursor), target.table, target.window, wished)
+    def _look_at_retention(self, checks: _Checks, target: Target) -> None:
+        """Look for policies that will drop the day again. They end no restore, so they are warnings."""
+        if target.window is None or not target.has_rows:
+            checks.look("retention")
+            return
+        find = partial(find_retention, table=target.table, window=target.window, chunks=target.chunks)
+        found, error = attempt_in_savepoint(self.cursor, find)
+        if error is not None:
+            checks.left_out.append(NotChecked("retention", "the role may not see the jobs of TimescaleDB"))
+            return
+        checks.look("retention")
+        self.report.add_warnings([policy.notice for policy in found or ()])
 
+    def _try(self, checks: _Checks, target: Target, missing: list[MissingRight]) -> Trial:
+        """Load the rows into temporary tables, if they can be made."""
+        lacking = missing_for_trial(self.cursor, target)
+        missing += [right for right in lacking if right not in missing]
+        if lacking or look_at_server(self.cursor) is not None:
+            return Trial()
+        if self.request.copy_.on_error == "skip" and on_error_not_supported(self.cursor.connection.server_version):
+            return Trial()
+        with self.report.progress.stage("copy"):
+            trial = try_rows(
+                self.cursor,
+                self.request,
+                target,
+                self.csv,
+                self.report.request_id.replace("-", ""),
+                has_partition="partition" not in checks.refused,
+                errors=RowErrors(self.settings.show_row_data, self.csv.preamble.lines),
+            )
+        checks.add_trial(trial)
+        return trial
 
-def _chunks(cursor: Cursor, request: RestoreRequest, target: Target, existing: Count | None) -> list[PlannedChunk]:
-    """Say for each chunk over the day what its state is and what would be done to it."""
-    replaces = request.destination.existing_rows == "replace" and existing is not None and existing.rows > 0
-    removals = _removals(cursor, target) if replaces else {}
-    chunks: list[PlannedChunk] = []
-    for chunk in target.chunks:
-        would = [removals.get(chunk, "delete the day's rows")] if replaces else []
-        if target.compression is not None and chunk.is_compressed:
-            if request.timescaledb.decompress_window == "auto" and not replaces:
-                would.append("decompress, or take the rows beside the compressed ones")
-            elif request.timescaledb.decompress_window or replaces:
-                would.append("decompress")
-            if request.timescaledb.recompress_window:
-                would.append("recompress")
-        chunks.append({"name": str(chunk), "is_compressed": chunk.is_compressed, "would": would})
-    return chunks
+    def _look_at_rows(self, checks: _Checks, rows: int, existing: Count | None, trial: Trial) -> None:
+        """Look at how many rows the archive holds, after it was read to its end."""
+        destination, copy = self.request.destination, self.request.copy_
+        seen = rows - ends_at_marker(self.csv, self.cursor.connection.server_version)
+        checks.look("archive", wrong_row_count(copy, seen))
+        if destination.existing_rows != "replace":
+            checks.look("replacement_size")
+        elif existing is not None:
+            by = seen if trial.rows_of_day is None else trial.rows_of_day
+            refusal = replacement_too_small(destination, before=existing.rows, by=by, in_archive=rows)
+            checks.look("replacement_size", refusal)
+
+    def _planned(self, target: Target) -> list[PlannedRefresh]:
+        wished = self.request.timescaledb.refresh_caggs
+        if not wished or target.window is None or not caggs_available(target.table):
+            return []
+        return plan_refresh(partial(attempt_in_savepoint, self.cursor), target.table, target.window, wished)
+
+    def _chunks(self, target: Target, existing: Count | None) -> list[PlannedChunk]:
+        """Say for each chunk over the day what its state is and what would be done to it."""
+        request = self.request
+        replaces = request.destination.existing_rows == "replace" and existing is not None and existing.rows > 0
+        removals = _removals(self.cursor, target) if replaces else {}
+        chunks: list[PlannedChunk] = []
+        for chunk in target.chunks:
+            would = [removals.get(chunk, "delete the day's rows")] if replaces else []
+            if target.compression is not None and chunk.is_compressed:
+                if request.timescaledb.decompress_window == "auto" and not replaces:
+                    would.append("decompress, or take the rows beside the compressed ones")
+                elif request.timescaledb.decompress_window or replaces:
+                    would.append("decompress")
+                if request.timescaledb.recompress_window:
+                    would.append("recompress")
+            chunks.append({"name": str(chunk), "is_compressed": chunk.is_compressed, "would": would})
+        return chunks
 
 
 def _removals(cursor: Cursor, target: Target) -> dict[Chunk, str]:
@@ -135,29 +308,6 @@ def _removals(cursor: Cursor, target: Target) -> dict[Chunk, str]:
 def _cagg(plan: PlannedRefresh) -> PlannedCagg:
     window = None if plan.window is None else CaggWindow(start=iso(plan.window.lower), end=iso(plan.window.upper))
     return {"name": plan.name, "window": window, **failure(plan.error)}
-
-
-def _refusals(
-    cursor: Cursor,
-    request: RestoreRequest,
-    target: Target,
-    rows: int,
-    existing: Count | None,
-    in_children: int,
-    missing: Sequence[MissingRight],
-) -> Iterator[RestoreError | None]:
-    """Return the errors that the restore would answer with, as far as they can be known without writing."""
-    destination, there = request.destination, 0 if existing is None else existing.rows
-    if there and destination.existing_rows == "skip":
-        # The day is left as it is, whatever the archive holds and whatever the role may not do.
-        return
-    yield wrong_row_count(request.copy_, rows)
-    yield day_not_empty(request, target.table, there) or day_in_children(request, target.table, in_children)
-    removed = there if destination.existing_rows == "replace" else 0
-    yield replacement_too_small(destination, before=removed, by=rows, in_archive=rows)
-    if request.copy_.on_error == "skip":
-        yield on_error_not_supported(cursor.connection.server_version)
-    yield rights_missing(missing)
 
 
 def _problem(error: RestoreError) -> Problem:

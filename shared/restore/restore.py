@@ -23,10 +23,10 @@ from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.request import Copy, RestoreRequest
 from shared.postgres.session import attempt_in_autocommit
-from shared.postgres.transaction import CommitId, transaction
+from shared.postgres.transaction import CommitId, Isolation, transaction
 from shared.restore.access import authorize
 from shared.restore.after_commit import Left, after_commit
-from shared.restore.dry_run import examine
+from shared.restore.dry_run import DryRun
 from shared.restore.pending import PendingCommit, pending_commit
 from shared.restore.report import note_loaded, note_target
 from shared.restore.server import Server
@@ -121,11 +121,15 @@ def _restore(
         with progress.stage("connect"):
             connection = stack.enter_context(server.connect())
         if request.dry_run:
-            with (
-                progress.interruptible(server.cancel),
-                transaction(connection, "REPEATABLE READ READ ONLY") as work,
-            ):
-                examine(work.cursor, request, settings, header, csv, report)
+            is_full = request.dry_run == "full"
+            if not is_full:
+                # Before the transaction, whose snapshot keeps the server from cleaning up.
+                with progress.stage("count"):
+                    csv.drain()
+            # As the load's own: READ WRITE, unless the server has been set to read-only.
+            isolation: Isolation = "REPEATABLE READ" if is_full else "REPEATABLE READ READ ONLY"
+            with progress.interruptible(server.cancel), transaction(connection, isolation) as work:
+                DryRun(work.cursor, request, settings, header, csv, report).run()
             return
 
         with progress.stage("connect"):

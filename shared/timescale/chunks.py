@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg2 import sql
@@ -72,6 +73,71 @@ def chunk_oid(cursor: Cursor, chunk: Chunk) -> int | None:
 def is_own(cursor: Cursor, chunk: Chunk) -> bool:
     """Ask whether this transaction has the chunk to itself: see `IS_OWN`."""
     cursor.execute(sql.SQL("SELECT {}").format(IS_OWN), {"chunk": chunk_oid(cursor, chunk)})
+    return cursor.fetchone() == (True,)
+
+
+# CHUNK_STATUS_FROZEN in TimescaleDB's src/ts_catalog/catalog.h.
+_FROZEN = 4
+
+
+@dataclass(frozen=True)
+class FrozenChunk:
+    """A chunk that takes no rows and gives none (`freeze_chunk`).
+
+    Attributes:
+        chunk: the chunk.
+        takes_whole_window: whether every row of the window belongs into it.
+        holds_rows: whether it holds rows of the window.
+    """
+
+    chunk: Chunk
+    takes_whole_window: bool
+    holds_rows: bool
+
+
+def frozen_chunks(cursor: Cursor, table: Table, chunks: Sequence[Chunk], window: Window) -> tuple[FrozenChunk, ...]:
+    """Find those of a hypertable's chunks that are frozen.
+
+    Args:
+        cursor: in any transaction. The role may read the time column.
+        table: the hypertable.
+        chunks: those over the window.
+        window: the day.
+    """
+    if not chunks:
+        return ()
+    lower, upper = window.chunk_bounds
+    cursor.execute(
+        sql.SQL(
+            "SELECT chunk_schema, chunk_name, coalesce(is_compressed, false),"
+            " {start} <= {lower} AND {end} >= {upper} AND NOT {by_function}"
+            " AND (SELECT count(*) = 1 FROM _timescaledb_catalog.dimension WHERE hypertable_id = {id})"
+            " FROM timescaledb_information.chunks JOIN ROWS FROM"
+            " (pg_catalog.unnest({schemas}::name[]), pg_catalog.unnest({names}::name[])) asked(schema, name)"
+            " ON chunk_schema = asked.schema AND chunk_name = asked.name"
+            " WHERE hypertable_schema = {schema} AND hypertable_name = {name}"
+            " AND _timescaledb_functions.chunk_status("
+            "pg_catalog.format('%I.%I', chunk_schema, chunk_name)::regclass) & {frozen} <> 0 ORDER BY chunk_name"
+        ).format(
+            lower=sql.Literal(lower),
+            upper=sql.Literal(upper),
+            by_function=sql.Literal(table.has_partitioning_function),
+            id=sql.Literal(table.hypertable_id),
+            schemas=sql.Literal([chunk.schema for chunk in chunks]),
+            names=sql.Literal([chunk.name for chunk in chunks]),
+            schema=sql.Literal(table.schema),
+            name=sql.Literal(table.name),
+            frozen=sql.Literal(_FROZEN),
+            **range_columns(window),
+        )
+    )
+    found = [(Chunk(schema, name, is_compressed), takes_all) for schema, name, is_compressed, takes_all in cursor]
+    return tuple(FrozenChunk(chunk, takes_all, _holds_rows(cursor, table, chunk, window)) for chunk, takes_all in found)
+
+
+def _holds_rows(cursor: Cursor, table: Table, chunk: Chunk, window: Window) -> bool:
+    name = sql.Identifier(chunk.schema, chunk.name)
+    cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(name, inside(table, window)))
     return cursor.fetchone() == (True,)
 
 

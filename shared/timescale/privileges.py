@@ -93,6 +93,21 @@ def to_stage(table: Table, like: Table) -> list[Check]:
     ]
 
 
+def to_try(tables: Sequence[Table]) -> list[Check]:
+    """Rights to load the rows into temporary doubles of tables, as a full dry run does."""
+    temporary = sql.SQL(
+        "SELECT pg_catalog.has_database_privilege(oid, 'TEMPORARY') FROM pg_catalog.pg_database"
+        " WHERE datname = pg_catalog.current_database()"
+    )
+    return [
+        Check("TEMPORARY", "the database", sql.Composed([temporary]), is_needed=False),
+        *(
+            Check("SELECT", str(table), _privilege("has_table_privilege", table.oid, "SELECT"), is_needed=False)
+            for table in tables
+        ),
+    ]
+
+
 def to_compress(table: Table, timescaledb: TimescaleDB) -> list[Check]:
     """Rights to decompress and compress chunks. Only the owner may (`ts_hypertable_permissions_check`)."""
     return [

@@ -290,10 +290,14 @@ def count_changes(cursor: Cursor, table: Table, window: Window, references: Refe
 
 
 def count_refusing(
-    cursor: Cursor, table: Table, window: Window, references: References, key: KeyName
+    cursor: Cursor, table: Table, window: Window, references: References, key: KeyName | None = None
 ) -> tuple[ReferringRows, ...]:
-    """Count the rows that keep the day's rows from being deleted by a RESTRICT or NO ACTION key."""
-    return _count(cursor, table, window, references, lambda step: step.effect is None and step.key.full_name == key)
+    """Count the rows that keep the day's rows from being deleted by a RESTRICT or NO ACTION key, or by all of them."""
+
+    def is_wanted(step: _Step) -> bool:
+        return step.effect is None and key in (None, step.key.full_name)
+
+    return _count(cursor, table, window, references, is_wanted)
 
 
 def find_key(cursor: Cursor, schema: str, table: str, constraint: str) -> KeyName | None:

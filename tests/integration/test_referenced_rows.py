@@ -103,6 +103,33 @@ def test_other_tables_are_left_alone(server: App, kind: str, action: str) -> Non
 
 @KINDS
 @ACTIONS
+@pytest.mark.parametrize("dry_run", [True, "full"])
+def test_the_dry_run_lists_them(server: App, kind: str, action: str, dry_run: Any) -> None:
+    """In the words of the restore, and not where it is allowed or the day stays."""
+    target(server, kind)
+    referring(server, f"ON DELETE {action}")
+    found = replaced(server, request={"dry_run": dry_run}).body["dry_run"]
+    error = replaced(server).body["error"]
+    assert found["problems"] == [{"code": error["code"], "message": error["message"]}]
+    assert "referenced_rows" in found["checked"]
+    request = {"dry_run": dry_run}
+    assert replaced(server, request=request, on_referenced="allow").body["dry_run"]["problems"] == []
+    assert replaced(server, request=request, on_existing="skip").body["dry_run"]["problems"] == []
+    assert (values(server), contents(server)) == ([1, 2, 3], BEFORE)
+
+
+@pytest.mark.parametrize("action", ["RESTRICT", "NO ACTION", "NO ACTION DEFERRABLE INITIALLY DEFERRED"])
+def test_the_dry_run_leaves_to_the_server_what_it_keeps(server: App, action: str) -> None:
+    target(server, "hypertable")
+    referring(server, f"ON DELETE {action}")
+    answer = replaced(server, request={"dry_run": True})
+    assert answer.body["dry_run"]["problems"] == []
+    assert "referenced_rows" in answer.body["dry_run"]["not_checked"]
+    assert "r_fk" in answer.body["warnings"][0]["message"]
+
+
+@KINDS
+@ACTIONS
 @pytest.mark.parametrize("mode", ["direct", "staging"])
 def test_a_request_may_allow_it_and_is_told(server: App, kind: str, action: str, mode: str) -> None:
     target(server, kind)

@@ -60,6 +60,21 @@ def test_the_job_drops_what_it_was_said_to_drop_and_its_pause_keeps_it(community
     assert not community_app.database.value("SELECT scheduled FROM timescaledb_information.jobs WHERE job_id = %s", job)
 
 
+@pytest.mark.parametrize("dry_run", [True, "full"])
+@pytest.mark.parametrize("has_chunk", [True, False])
+def test_the_dry_run_warns_in_the_same_words(community_app: App, dry_run: Any, *, has_chunk: bool) -> None:
+    table(community_app)
+    if has_chunk:
+        community_app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 12:30Z', 7)")
+    policy(community_app, "interval '30 days'")
+    append = {"on_existing": "append"}
+    answer = community_app.restore(community_app.archive("t", CSV), dry_run=dry_run, destination=append)
+    warnings = [(one["code"], one["message"]) for one in answer.body["warnings"]]
+    assert "retention" in answer.body["dry_run"]["checked"]
+    assert warnings == [("RetentionWillDrop", message) for message in will_drop(community_app, destination=append)]
+    assert warnings
+
+
 @pytest.mark.parametrize(
     "destination", [{"mode": "staging", "on_existing": "append"}, {"on_existing": "replace"}, {"on_existing": "append"}]
 )

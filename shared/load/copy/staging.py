@@ -134,10 +134,6 @@ class Staging:
 def make_staging(cursor: Cursor, target: Table, like: Table, file_columns: Sequence[str | None], token: str) -> Staging:
     """Create the staging table in the target's schema.
 
-    A column that `like` lacks is added, with the target's type if the target has the column, otherwise as text. Such a
-    text column gets a generated name, since its name in the file may be longer than PostgreSQL's 63 bytes. So does a
-    column that is left out, since the table may have one of its name.
-
     Args:
         cursor: in the load's transaction.
         target: the table that finally receives the rows.
@@ -145,7 +141,32 @@ def make_staging(cursor: Cursor, target: Table, like: Table, file_columns: Seque
         file_columns: the file's columns under the table's names; None: one that is left out.
         token: makes the name unique: lower-case hexadecimal digits.
     """
-    name = f"_restore_{token}"
+    identifier = sql.Identifier(target.schema, f"_restore_{token}")
+    staging, added = plan_staging(identifier, target, like, file_columns)
+    generated = [column.name for column in like.columns if column.is_generated]
+    cursor.execute(create_staging(identifier, like.identifier, generated=generated, added=added))
+    return staging
+
+
+def plan_staging(
+    identifier: sql.Identifier, target: Table, like: Table, file_columns: Sequence[str | None]
+) -> tuple[Staging, dict[str, str]]:
+    """Find a place for each column of the file.
+
+    A column that `like` lacks is added, with the target's type if the target has the column, otherwise as text. Such a
+    text column gets a generated name, since its name in the file may be longer than PostgreSQL's 63 bytes. So does a
+    column that is left out, since the table may have one of its name.
+
+    Args:
+        identifier: the staging table's name.
+        target: the table that finally receives the rows.
+        like: the table that the staging table is modeled on.
+        file_columns: the file's columns under the table's names; None: one that is left out.
+
+    Returns:
+        The table as it is to be, and the columns that are to be added to those of `like`, with their types as SQL.
+    """
+    name = identifier.strings[-1]
     of_like = {column.name for column in like.columns}
     types = {column.name: column.type_sql for column in target.columns}
     columns: list[str] = []
@@ -161,10 +182,7 @@ def make_staging(cursor: Cursor, target: Table, like: Table, file_columns: Seque
             columns.append(f"{name}_{number}")
             added[columns[-1]] = "text"
             renamed |= {} if column is None else {column: columns[-1]}
-    identifier = sql.Identifier(target.schema, name)
-    generated = [column.name for column in like.columns if column.is_generated]
-    cursor.execute(create_staging(identifier, like.identifier, generated=generated, added=added))
-    return Staging(identifier, tuple(columns), renamed, target.name)
+    return Staging(identifier, tuple(columns), renamed, target.name), added
 
 
 def copy_into_staging(

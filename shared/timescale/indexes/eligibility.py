@@ -16,7 +16,7 @@ from shared.postgres.connect import Cursor
 from shared.timescale.chunks import IS_OWN
 from shared.timescale.indexes.definition import ChunkIndex, ChunkShape, Constraint
 from shared.timescale.table import Table, TimescaleDB
-from shared.timescale.triggers import IS_USERS
+from shared.timescale.triggers import HAS_EVENT_TRIGGERS, IS_USERS
 
 # From 2.22 on, no catalogue of TimescaleDB lists the indexes of a chunk. Before, a dropped index would remain listed.
 _INDEXES_SINCE = (2, 22)
@@ -83,13 +83,7 @@ _TABLE_RULES = (
     (
         "EventTrigger",
         "an event trigger of the database would see the indexes being dropped and rebuilt",
-        sql.SQL(
-            """SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger t
-            WHERE t.evtenabled <> 'D' AND t.evtevent <> 'login'
-            AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
-                WHERE d.classid = 'pg_catalog.pg_event_trigger'::regclass AND d.objid = t.oid AND d.deptype = 'e'
-                AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND e.extname IN ('timescaledb', 'pgaudit')))"""
-        ),
+        HAS_EVENT_TRIGGERS,
     ),
     (
         "Trigger",

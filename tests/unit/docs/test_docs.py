@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 from pydantic import BaseModel
@@ -21,6 +21,7 @@ from shared.model.report import Report
 from shared.model.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
 from shared.model.results import (
     CaggStep,
+    CheckName,
     ChunkStep,
     Count,
     KeptIndex,
@@ -72,8 +73,7 @@ def full_report() -> Report:
     report.rows_removed, report.removed_by, report.rejected = 1, "delete", Rejected(1, (2,))
     report.referenced_rows = (ReferringRows("t", "c", "CASCADE", 1),)
     report.verification = Verification(1, Count(2), 1, Count(0))
-    planned = in_sources(r"report\.dry_run = \{\n(.*?)\n    \}", re.DOTALL)
-    report.dry_run = cast("Plan", dict.fromkeys(re.findall(r'^        "(\w+)":', planned[0], re.MULTILINE)))
+    report.dry_run = cast("Plan", dict.fromkeys(Plan.__annotations__))
     report.options |= {"decompress_window": "failed", "recompress_window": "failed", "refresh_caggs": "failed"}
     report.options["compress_new_chunks"] = "done"
     report.chunks += [ChunkStep("c", "create", "done"), ChunkStep("c", "compress", "not available")]
@@ -171,6 +171,10 @@ def test_every_reason_to_keep_an_index() -> None:
     rules = (ROOT / "shared" / "timescale" / "indexes" / "eligibility.py").read_text()
     codes += re.findall(r'^ +(?:yield |return |reasons\.append\(\()?"([A-Z]\w+)",', rules, re.MULTILINE)
     assert set(rows(section("answer.md", "indexes_kept"))) == set(codes)
+
+
+def test_every_word_of_what_a_dry_run_looks_at() -> None:
+    assert list(rows(section("answer.md", "checked"))) == list(get_args(CheckName))
 
 
 def test_every_field_of_an_error() -> None:

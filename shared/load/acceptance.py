@@ -1,0 +1,144 @@
+"""Whether the target takes rows of the day at all, as far as the catalogue tells. Nothing is written.
+
+The load asks before it writes, and the dry run asks the same. A refusal is certain: the load would end with it. What
+the catalogue alone cannot decide is left to PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+from shared.errors import RestoreError
+from shared.load.refusals import (
+    chunks_frozen,
+    columns_without_value,
+    copy_under_policies,
+    no_partition,
+    server_read_only,
+)
+from shared.load.target import Target
+from shared.model.request import RestoreRequest
+from shared.model.results import CheckName, NotChecked
+from shared.postgres.connect import Cursor
+from shared.postgres.savepoint import attempt_in_savepoint
+from shared.timescale.chunks import FrozenChunk, frozen_chunks
+from shared.timescale.partitions import partitions_over, takes_whole_window
+from shared.timescale.privileges import can_read
+from shared.timescale.required import required_columns
+from shared.timescale.table import has_insert_rule
+from shared.timescale.triggers import has_before_triggers
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a look showed.
+
+    Attributes:
+        refusal: the error with which the load would end; None: none is known.
+        unsure: what the look left open.
+    """
+
+    refusal: RestoreError | None = None
+    unsure: NotChecked | None = None
+
+
+Look: TypeAlias = Callable[[Cursor, RestoreRequest, Target], Finding]
+
+
+def look_at_server(cursor: Cursor) -> RestoreError | None:
+    """Return the error of a server that takes no writes."""
+    cursor.execute(
+        "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('default_transaction_read_only') = 'on'"
+    )
+    ((is_replica, is_default),) = cursor.fetchall()
+    return server_read_only(is_replica=is_replica, is_default=is_default)
+
+
+def look_at_policies(cursor: Cursor, request: RestoreRequest, target: Target) -> Finding:
+    """Look whether a COPY into the target would come under policies."""
+    del request
+    if target.columns.by_staging:
+        return Finding()
+    cursor.execute("SELECT pg_catalog.row_security_active(%s::oid)", (target.table.oid,))
+    return Finding(copy_under_policies(target.table) if cursor.fetchone() == (True,) else None)
+
+
+def look_at_columns(cursor: Cursor, request: RestoreRequest, target: Target) -> Finding:
+    """Look for columns that must not be null, and that the file lacks."""
+    table, plan = target.table, target.columns
+    stages = plan.by_staging
+    staged: tuple[str, ...] = ()
+    if stages:
+        # No trigger fires on the staging table, and a generated column is a plain one there.
+        lacking = [column.name for column in target.like.columns if not column.is_generated]
+        staged = required_columns(cursor, target.like.oid, [name for name in lacking if name not in plan.file_columns])
+    if staged and target.has_rows:
+        return Finding(columns_without_value(staged))
+    lacking_in_table = required_columns(cursor, table.oid, plan.defaulted)
+    if not lacking_in_table:
+        return Finding()
+    changes = has_before_triggers(cursor, table.oid) or (stages and has_insert_rule(cursor, table))
+    if changes:
+        return Finding(unsure=NotChecked("columns", "a trigger or rule may fill the columns that the file lacks"))
+    return Finding(columns_without_value(lacking_in_table)) if _is_certain(request, target) else Finding()
+
+
+def look_at_partition(cursor: Cursor, request: RestoreRequest, target: Target) -> Finding:
+    """Look for the partition of the day, if the target is partitioned."""
+    table, window = target.table, target.window
+    if window is None or not can_read(cursor, table):
+        return Finding(unsure=NotChecked("partition", "the role may not read the time column, or there is none"))
+    partitions = partitions_over(cursor, table, window)
+    if partitions is None:
+        return Finding()
+    if not partitions.constraints:
+        if _is_certain(request, target) and _is_of_day(request, target):
+            return Finding(no_partition(table, request.archive.day))
+        return Finding(unsure=NotChecked("partition", "the day has none, and there may be no rows of the day"))
+    if takes_whole_window(cursor, table, window, partitions):
+        return Finding()
+    return Finding(unsure=NotChecked("partition", "one may be missing for some of the day's rows"))
+
+
+def look_at_chunks(cursor: Cursor, request: RestoreRequest, target: Target) -> Finding:
+    """Look for frozen chunks over the day."""
+    found, error = attempt_in_savepoint(cursor, partial(_frozen, target))
+    if error is not None or found is None:
+        return Finding(unsure=NotChecked("chunks", "the role may not ask whether a chunk is frozen"))
+    replaces = request.destination.existing_rows == "replace"
+    certain = [
+        one.chunk
+        for one in found
+        if (replaces and one.holds_rows)
+        or (one.takes_whole_window and _is_certain(request, target) and _is_of_day(request, target))
+    ]
+    if certain or not found:
+        return Finding(chunks_frozen(certain))
+    names = ", ".join(str(one.chunk) for one in found)
+    return Finding(unsure=NotChecked("chunks", f"{names} is frozen, and rows of the archive may belong into it"))
+
+
+LOOKS: Mapping[CheckName, Look] = {
+    "rights": look_at_policies,
+    "columns": look_at_columns,
+    "partition": look_at_partition,
+    "chunks": look_at_chunks,
+}
+
+
+def _frozen(target: Target, cursor: Cursor) -> tuple[FrozenChunk, ...]:
+    return () if target.window is None else frozen_chunks(cursor, target.table, target.chunks, target.window)
+
+
+def _is_certain(request: RestoreRequest, target: Target) -> bool:
+    """Whether at least one row of the file comes as far as the target."""
+    return target.has_rows and request.copy_.on_error == "stop"
+
+
+def _is_of_day(request: RestoreRequest, target: Target) -> bool:
+    """Whether every row that comes in is of the day: others are refused, and none takes its time from a default."""
+    is_refused = request.verify and request.destination.rows_outside_window == "error"
+    return is_refused and target.table.time_column in target.columns.loaded

@@ -1,0 +1,359 @@
+"""A trial of the rows: the file goes into temporary doubles of the tables, in a transaction that is rolled back.
+
+PostgreSQL itself says what is wrong with a row, in the words of the restore. What a double lacks is named: see
+`double.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeAlias
+
+from psycopg2 import sql
+
+from shared.csvfile.scan import rows_of
+from shared.csvfile.source import CsvSource
+from shared.errors import (
+    CsvOptionRejected,
+    DataRejected,
+    MissingRight,
+    OperationNotSupported,
+    RestoreError,
+    StagingTypeMismatch,
+    TooManyRejectedRows,
+)
+from shared.load.copy.staging import Rejectable, Staging, copy_into_staging, insert_from_staging, plan_staging
+from shared.load.copy.text import copy_into
+from shared.load.counts import (
+    count_beside_staged,
+    count_staged,
+    count_staged_inside,
+    count_staged_outside,
+)
+from shared.load.double import Double, drop_keys, make_double
+from shared.load.refusals import keys_taken, no_partition, rows_beside, rows_outside
+from shared.load.target import Target
+from shared.model.request import RestoreRequest
+from shared.model.results import CheckName, Count, NotChecked
+from shared.postgres.connect import Cursor
+from shared.postgres.savepoint import attempt_in_savepoint, savepoint
+from shared.postgres.sqlstate import CopiedRows, RowErrors, is_conflict, names_a_line, translated
+from shared.postgres.trusted_sql import trusted_sql
+from shared.timescale.partitions import in_no_partition, partitions_over
+from shared.timescale.privileges import find_missing, to_try
+from shared.timescale.table import VALUE_REFUSALS, Table, has_unique_index, inside
+from shared.timescale.triggers import has_event_triggers, what_acts_on_rows
+from shared.timescale.user_code import columns_that_run_code, runs_code_to_cast
+
+# What the rows themselves can be refused for. Anything else ends the dry run as it would end the restore.
+_OF_ROWS = (DataRejected, CsvOptionRejected, OperationNotSupported, StagingTypeMismatch, TooManyRejectedRows)
+
+# Unique keys of plain columns, which a query compares as the index does.
+_KEYS = (
+    "SELECT c.relname::text, ARRAY(SELECT a.attname::text FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) p"
+    "  JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[p] ORDER BY p),"
+    " coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),"
+    " i.indisunique AND NOT i.indisexclusion AND i.indpred IS NULL AND i.indexprs IS NULL AND m.amname = 'btree'"
+    "  AND (SELECT bool_and(o.opcdefault AND o.oid < 16384 AND i.indcollation[p] = a.attcollation)"
+    "   FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) p"
+    "   JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[p]"
+    "   JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[p])"
+    " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
+    " JOIN pg_catalog.pg_am m ON m.oid = c.relam"
+    " WHERE i.indrelid = %s AND (i.indisunique OR i.indisexclusion) ORDER BY c.relname"
+)
+
+Load: TypeAlias = Callable[[], None]
+
+
+@dataclass
+class Trial:
+    """What a trial showed.
+
+    Attributes:
+        refusals: the errors with which the load would end.
+        times: all rows of the file, and their first and last time; None where they were not counted.
+        rows_of_day: the rows that would come into the day; None where they were not counted.
+        looked_at: what was looked at.
+        left_out: what was not, or not wholly.
+    """
+
+    refusals: list[RestoreError] = field(default_factory=list)
+    times: Count | None = None
+    rows_of_day: int | None = None
+    looked_at: set[CheckName] = field(default_factory=set)
+    left_out: list[NotChecked] = field(default_factory=list)
+
+
+def missing_for_trial(cursor: Cursor, target: Target) -> list[MissingRight]:
+    """List the rights that the role lacks for a trial."""
+    return find_missing(cursor, to_try(_modeled_on(target)))
+
+
+def try_rows(
+    cursor: Cursor,
+    request: RestoreRequest,
+    target: Target,
+    csv: CsvSource,
+    token: str,
+    *,
+    has_partition: bool,
+    errors: RowErrors,
+) -> Trial:
+    """Load the file into temporary doubles.
+
+    Args:
+        cursor: in a transaction that is rolled back.
+        request: what would be restored, and how.
+        target: where the rows would go.
+        csv: the archive, unpacked.
+        token: makes the names of the doubles unique: lower-case hexadecimal digits.
+        has_partition: whether some partition takes rows of the day, as far as is known.
+        errors: what an error of a row shows.
+
+    Raises:
+        RestoreError: the archive is not whole, or the server failed for a reason that is no row's.
+    """
+    trial = Trial()
+    if has_event_triggers(cursor):
+        trial.left_out.append(NotChecked("values", "an event trigger would see the temporary table"))
+        return trial
+    _Rows(cursor, request, target, csv, token, has_partition, errors, trial).run()
+    return trial
+
+
+def _modeled_on(target: Target) -> list[Table]:
+    return [target.table, target.like] if target.columns.by_staging else [target.table]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The file's rows on trial."""
+
+    cursor: Cursor
+    request: RestoreRequest
+    target: Target
+    csv: CsvSource
+    token: str
+    has_partition: bool
+    errors: RowErrors
+    trial: Trial
+
+    def run(self) -> None:
+        """Load the rows, and look for what would end the load."""
+        made, error = attempt_in_savepoint(self.cursor, self._make_doubles)
+        if made is None:
+            why = "" if error is None else f": {error.message}"
+            self.trial.left_out.append(NotChecked("values", f"the temporary table could not be made{why}"))
+            return
+        double, staged = made
+        table, stages = self.target.table, self.target.columns.by_staging
+        self.trial.left_out += double.left_out
+        actors = what_acts_on_rows(self.cursor, table.oid, stages=stages)
+        self.trial.left_out += [NotChecked("values", f"{actor} is left out") for actor in actors]
+        if staged is None:
+            self._bring_in(double, partial(self._copy, double))
+        else:
+            self.trial.left_out += staged.left_out
+            self._bring_in_staged(double, staged)
+
+    def _make_doubles(self, cursor: Cursor) -> tuple[Double, _Staged | None]:
+        table, like, plan = self.target.table, self.target.like, self.target.columns
+        may_default = self.request.copy_.csv_options.default is not None
+        name = f"_restore_{self.token}"
+        if not plan.by_staging:
+            return make_double(cursor, table, name, plan.loaded, is_staging=False, may_default=may_default), None
+        staging, added = plan_staging(sql.Identifier("pg_temp", name), table, like, plan.file_columns)
+        given = [column.name for column in like.columns if column.name in plan.file_columns]
+        double = make_double(cursor, like, name, given, is_staging=True, may_default=may_default)
+        with_code = columns_that_run_code(cursor, table.oid)
+        for column, type_ in added.items():
+            as_sql = sql.SQL("text") if column in with_code else trusted_sql(type_)  # format_type wrote it
+            cursor.execute(
+                sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(staging.identifier, sql.Identifier(column), as_sql)
+            )
+        rows = make_double(
+            cursor, table, f"{name}_rows", plan.loaded, is_staging=False, may_default=False, others=double.unknown
+        )
+        return rows, _Staged(staging, double.unknown, double.left_out)
+
+    def _bring_in(self, double: Double, load: Load) -> None:
+        """Load the rows into the double of the target, and look at them there."""
+        refused = self._attempt(load)
+        if refused is not None and self._is_direct and is_conflict(refused):
+            self.trial.refusals.append(refused)
+            drop_keys(self.cursor, double)
+            refused = self._attempt(load)
+        self.trial.looked_at.add("values")
+        if refused is not None:
+            self.trial.refusals.append(refused)
+            return
+        self.trial.looked_at.add("duplicates")
+        self._look_for_taken_keys(double)
+        if self._is_direct or self.target.table.time_column not in self.target.columns.loaded:
+            self._count(double.identifier, double.unknown)
+        self._look_for_partitions(double)
+        if self.target.window is not None and self.target.table.time_column not in double.unknown:
+            window = self.target.window
+            self.trial.rows_of_day = count_staged_inside(self.cursor, self.target.table, double.identifier, window)
+
+    def _bring_in_staged(self, double: Double, staged: _Staged) -> None:
+        refused = self._attempt(partial(self._copy_staged, staged.staging))
+        if refused is not None:
+            self.trial.looked_at.add("values")
+            self.trial.refusals.append(refused)
+            return
+        if runs_code_to_cast(self.cursor, self.target.like.oid, self.target.table.oid, self.target.columns.loaded):
+            self.trial.left_out.append(NotChecked("values", "a cast from the staged type to the target's runs code"))
+            return
+        if not self._is_direct and self.target.table.time_column in self.target.columns.loaded:
+            self._count(staged.staging.identifier, staged.unknown)
+        self._bring_in(double, partial(self._insert, double, staged.staging))
+
+    @property
+    def _shown_errors(self) -> RowErrors:
+        # The caller does not know the name of the double.
+        return replace(self.errors, shown_as=self.target.table.name)
+
+    @property
+    def _is_direct(self) -> bool:
+        return self.request.destination.mode == "direct"
+
+    def _copy(self, double: Double) -> None:
+        names, options = self.target.columns.loaded, self.request.copy_.csv_options
+        with self.csv.open() as reader:
+            copy_into(self.cursor, double.identifier, names, options, reader, errors=self._shown_errors)
+
+    def _copy_staged(self, staging: Staging) -> None:
+        copy = self.request.copy_
+        most = copy.max_rejected_rows
+        with self.csv.open() as reader:
+            copy_into_staging(
+                self.cursor,
+                staging,
+                copy.csv_options,
+                reader,
+                # It is no hypertable that is copied into, so nothing has to be switched off.
+                has_timescaledb=False,
+                may_reject=None if most is None else Rejectable(self._rows_in_archive, most),
+                errors=self.errors,
+            )
+
+    def _rows_in_archive(self) -> int:
+        return rows_of(self.csv.records or 0, has_header=self.request.copy_.csv_options.has_header)
+
+    def _insert(self, double: Double, staging: Staging) -> None:
+        columns, skips = self.target.columns.loaded, not self._is_direct
+        name = double.identifier.strings[-1]
+        with translated(CopiedRows(name, columns, self._shown_errors, VALUE_REFUSALS)):
+            self.cursor.execute(
+                insert_from_staging(double.identifier, staging.identifier, columns, skips_conflicts=skips)
+            )
+
+    def _attempt(self, load: Load) -> RestoreError | None:
+        """Load rows. If they are refused, nothing of them stays, and the error is returned."""
+        refused: RestoreError | None = None
+        with savepoint(self.cursor) as step:
+            try:
+                load()
+                with translated():
+                    # A constraint may wait for the COMMIT, which does not come.
+                    self.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            except RestoreError as exc:
+                if not isinstance(exc, _OF_ROWS) and not names_a_line(exc):
+                    raise
+                refused = exc
+                step.roll_back()
+        if step.error is not None:
+            raise step.error
+        return refused
+
+    def _add(self, refusal: RestoreError | None) -> None:
+        if refusal is not None:
+            self.trial.refusals.append(refusal)
+
+    def _count(self, rows: sql.Identifier, unknown: frozenset[str]) -> None:
+        """Count the rows, and those outside the day."""
+        request, table, window = self.request, self.target.table, self.target.window
+        if window is None or table.time_column in unknown:
+            return
+        self.trial.times = count_staged(self.cursor, table, rows)
+        self.trial.looked_at.add("window")
+        outside = count_staged_outside(self.cursor, table, rows, window)
+        if not outside.rows or not request.verify:
+            return
+        self._add(rows_outside(request, outside))
+        if request.destination.existing_rows != "append" and table.hypertable_id is not None:
+            beside = count_beside_staged(self.cursor, table, rows, window)
+            if beside and not self._is_direct and has_unique_index(self.cursor, table):
+                reason = "rows outside the day meet rows that are there, unless staging skips them"
+                self.trial.left_out.append(NotChecked("window", reason))
+            else:
+                self._add(rows_beside(table, request.archive.day, beside))
+
+    def _look_for_partitions(self, double: Double) -> None:
+        """Look for rows that no partition takes."""
+        table, window, times = self.target.table, self.target.window, self.trial.times
+        if not self.has_partition or window is None or times is None or double.unknown:
+            return
+        partitions = partitions_over(self.cursor, table, window.widened(times.first, times.last))
+        if partitions is None or not partitions.is_harmless:
+            return
+        self.trial.looked_at.add("partition")
+        # A row without a time may go elsewhere than the partitions over these times.
+        has_time = sql.SQL("{} IS NOT NULL").format(sql.Identifier(table.time_column or ""))
+        is_missing = sql.SQL("{} AND {}").format(has_time, in_no_partition(partitions))
+        missing = count_staged(self.cursor, table, double.identifier, is_missing)
+        self._add(no_partition(table, self.request.archive.day, missing))
+
+    def _look_for_taken_keys(self, double: Double) -> None:
+        """Look for rows whose key is in the table already. Staging skips them."""
+        table = self.target.table
+        if not self._is_direct:
+            return
+        self.cursor.execute(_KEYS, (table.oid,))
+        for name, columns, nulls_are_equal, is_plain in self.cursor.fetchall():
+            if double.unknown & set(columns) or not self._may_be_taken(columns):
+                continue
+            if not is_plain:
+                reason = f'the index "{name}" was not compared with the rows that are in the table'
+                self.trial.left_out.append(NotChecked("duplicates", reason))
+                continue
+            self._add(keys_taken(table, name, self._count_taken(double, columns, are_equal=nulls_are_equal)))
+
+    def _may_be_taken(self, columns: Collection[str]) -> bool:
+        """Whether rows that stay in the table may have the key of a row that comes: not if each key is of one day."""
+        destination, table = self.request.destination, self.target.table
+        is_by_day = self.target.window is not None and table.time_column in columns
+        return destination.existing_rows == "append" or not is_by_day or destination.rows_outside_window == "allow"
+
+    def _count_taken(self, double: Double, columns: Sequence[str], *, are_equal: bool) -> int:
+        table, window = self.target.table, self.target.window
+        same = sql.SQL("({old} OPERATOR(pg_catalog.=) {new}{nulls})")
+        both_null = sql.SQL(" OR ({old} IS NULL AND {new} IS NULL)")
+        conditions: list[sql.Composable] = []
+        for column in columns:
+            names = {"old": sql.Identifier("old", column), "new": sql.Identifier("new", column)}
+            nulls = both_null.format(**names) if are_equal else sql.SQL("")
+            conditions.append(same.format(nulls=nulls, **names))
+        if self.request.destination.existing_rows == "replace" and window is not None:
+            # In the innermost query, whose own column it names: that of the row that is there.
+            conditions.append(sql.SQL("({}) IS NOT TRUE").format(inside(table, window)))
+        self.cursor.execute(
+            sql.SQL("SELECT count(*) FROM {} new WHERE EXISTS (SELECT FROM {} old WHERE {})").format(
+                double.identifier, table.own_rows, sql.SQL(" AND ").join(conditions)
+            )
+        )
+        ((rows,),) = self.cursor.fetchall()
+        return int(rows)
+
+
+@dataclass(frozen=True)
+class _Staged:
+    """The double of the staging table: its place for each column, and what it does not know or lacks."""
+
+    staging: Staging
+    unknown: frozenset[str]
+    left_out: tuple[NotChecked, ...]
