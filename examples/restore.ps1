@@ -39,6 +39,8 @@ param(
     [switch] $DryRunFirst,
     # Write nothing
     [switch] $DryRunOnly,
+    # Let the dry run load the rows into temporary tables too: it takes about as long as a restore
+    [switch] $Full,
     # How often a request is sent again where the answer says that it may work later
     [ValidateRange(0, 100)] [int] $Retries = 2,
     # Before that
@@ -70,7 +72,8 @@ function Send-Day([string] $Day, [bool] $DryRun) {
     $body = [ordered]@{}
     foreach ($name in $more.Keys) { $body[$name] = $more[$name] }
     $body['adls_url'] = $Archive.Replace('{day}', $Day)
-    if ($DryRun -and -not $body['dry_run']) { $body['dry_run'] = $true }
+    if ($DryRun -and $Full) { $body['dry_run'] = 'full' }
+    elseif ($DryRun -and -not $body['dry_run']) { $body['dry_run'] = $true }
     $headers = @{}
     if ($env:RESTORE_KEY) { $headers['x-functions-key'] = $env:RESTORE_KEY }
     $call = @{
@@ -124,6 +127,11 @@ function Read-Answer([string] $Day, [Collections.IDictionary] $Answer) {
         foreach ($problem in $problems) {
             Write-Line "${Day}: would end with $($problem['code']): $($problem['message'])"
         }
+        foreach ($warning in $Answer['warnings']) {
+            Write-Line "${Day}: warning $($warning['code']): $($warning['message'])"
+        }
+        $notChecked = @($Answer['dry_run']['not_checked'])
+        if ($notChecked.Count -gt 0) { Write-Line "${Day}: not looked at, or not wholly: $($notChecked -join ', ')" }
         if ($problems.Count -gt 0) { return 'refused' }
         $script:rows += $Answer['dry_run']['rows_in_archive']
         return 'fine'
@@ -211,6 +219,9 @@ $endings = @{ refused = 1; unknown = 3; later = 75 }
 if ($Url -match '[?&]code=') { Stop-Run 2 'the key belongs into RESTORE_KEY, not into the URL' }
 if ($Url -notmatch '^(https://|http://(127\.0\.0\.1|localhost)[:/])') {
     Stop-Run 2 'the URL must begin with https://, or the key could be read on its way'
+}
+if ($Full -and -not ($DryRunFirst -or $DryRunOnly)) {
+    Stop-Run 2 '-Full says how a dry run is made: add -DryRunFirst or -DryRunOnly'
 }
 if (-not $Archive.Contains('{day}')) { Stop-Run 2 '-Archive must hold {day}' }
 $more = @{}

@@ -12,6 +12,7 @@
 #   --request FILE      JSON object with the rest of the request (docs/request.md), the same for each day
 #   --dry-run-first     write nothing before a dry run of each day went well; each archive is downloaded twice
 #   --dry-run-only      write nothing
+#   --full              let the dry run load the rows into temporary tables too: it takes about as long as a restore
 #   --retries N         how often a request is sent again where the answer says that it may work later (2)
 #   --wait SECONDS      before that (30)
 #
@@ -36,12 +37,13 @@ say() {
     printf '%s\n' "$*" >&2
 }
 
-url='' archive='' from='' to='' more='' existing='' missing='' retries=2 wait=30 dry_run=0 restore=1
+url='' archive='' from='' to='' more='' existing='' missing='' retries=2 wait=30 dry_run=0 full=0 restore=1
 while [ $# -gt 0 ]; do
     option=$1 value=${2-}
     case $option in
         --dry-run-first) dry_run=1 && shift && continue ;;
         --dry-run-only) dry_run=1 restore=0 && shift && continue ;;
+        --full) full=1 && shift && continue ;;
         --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p;}' "$0" && exit ;;
     esac
     case $option in
@@ -60,6 +62,7 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 
+((dry_run || !full)) || fail 2 "--full says how a dry run is made: add --dry-run-first or --dry-run-only"
 for program in curl jq; do
     command -v "$program" >/dev/null || fail 2 "$program is not installed"
 done
@@ -167,8 +170,8 @@ of_answer() { # of_answer FILTER: a part of the answer
 
 ask() { # ask DAY DRY_RUN: one request; `verdict` is fine, skipped, missing, refused, later or unknown
     local day=$1 dry=$2 status code=0
-    jq --arg url "${archive//\{day\}/$day}" --argjson dry "$dry" \
-        '. + {adls_url: $url} + (if $dry == 1 then {dry_run: (.dry_run // true)} else {} end)' \
+    jq --arg url "${archive//\{day\}/$day}" --argjson dry "$dry" --argjson full "$full" '. + {adls_url: $url}
+        + (if $dry == 0 then {} elif $full == 1 then {dry_run: "full"} else {dry_run: (.dry_run // true)} end)' \
         "$work/base.json" >"$work/request.json"
     : >"$work/answer.json"
     if [ "$dry" = 0 ]; then open_day=$day; fi
@@ -199,7 +202,9 @@ judge() { # judge DAY HTTP_STATUS: read an answer
     if [ "$2" = 200 ]; then
         jq --raw-output --arg day "$1" '
             if .dry_run then "\($day): dry run, \(.dry_run.rows_in_archive) rows in the archive",
-                (.dry_run.problems[] | "\($day): would end with \(.code): \(.message)")
+                (.dry_run.problems[] | "\($day): would end with \(.code): \(.message)"),
+                (.warnings[] | "\($day): warning \(.code): \(.message)"),
+                (.dry_run.not_checked | select(. != []) | "\($day): not looked at, or not wholly: \(join(", "))")
             elif .status == "skipped" then "\($day): skipped, it has rows"
             else "\($day): \(.status), \(.rows_loaded) rows", (.warnings[] | "\($day): warning \(.code): \(.message)")
             end' "$work/answer.json" >&2

@@ -80,21 +80,21 @@ def restore(
 def _refuse_running(request: RestoreRequest, server: Server, report: Report) -> None:
     """Refuse a restore beside a running one of the same day, before the archive is downloaded.
 
-    Only the lock itself keeps a second restore out, and it is taken later. So a server that cannot be reached at this
-    moment is no error yet: what is wrong with the archive is worth more to the caller.
+    Only the lock itself keeps a second restore out, and it is taken later. So a server that cannot be reached, or does
+    not let us in, is no error yet. A path that is mistyped names a wrong database too, and the archive's error says
+    more then.
 
     Raises:
         RestoreInProgress: another restore of the day is running.
-        RestoreError: the server refuses the connection for good.
+        RestoreCanceled: the restore was told to stop.
     """
     table, day = request.target_table, request.archive.day
     with report.progress.stage("connect"):
         try:
             with server.connect_to_look() as connection, report.progress.interruptible(server.cancel):
                 running, _ = attempt_in_autocommit(connection, partial(find_running, table=table, day=day))
-        except RestoreError as exc:
-            if not exc.retryable:
-                raise
+        except RestoreError:
+            report.progress.check()
             return
         if running is not None:
             raise in_progress(table, day, running)

@@ -27,7 +27,12 @@ SCRIPTS = {
 }
 ENVIRONMENT = {"RESTORE_KEY": KEY, "NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK}
 # The same option in PowerShell's words.
-_POWERSHELL = {"--dry-run-only": "-DryRunOnly", "--dry-run-first": "-DryRunFirst", "--wait": "-WaitSeconds"}
+_POWERSHELL = {
+    "--full": "-Full",
+    "--dry-run-only": "-DryRunOnly",
+    "--dry-run-first": "-DryRunFirst",
+    "--wait": "-WaitSeconds",
+}
 
 
 @dataclass(frozen=True)

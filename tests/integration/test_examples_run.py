@@ -61,6 +61,18 @@ def test_a_dry_run_alone_writes_nothing(runbook: Runbook) -> None:
     )
 
 
+def test_a_dry_run_in_full_finds_the_bad_value(runbook: Runbook) -> None:
+    runbook.store(DAYS[0])
+    runbook.app.archive("t", b"time,v\n2025-01-02 00:00Z,x\n", day=DAYS[1])
+    done = runbook.run("--from", DAYS[0], "--to", DAYS[1], "--dry-run-only")
+    assert (done.status, runbook.rows()) == (0, [])
+    assert "2025-01-01: not looked at, or not wholly: values, window, duplicates" in done.lines
+    done = runbook.run("--from", DAYS[0], "--to", DAYS[1], "--dry-run-first", "--full")
+    assert (done.status, runbook.rows()) == (1, [])
+    assert "2025-01-02: would end with DataRejected: line 2, column v: invalid text representation" in done.lines
+    assert not any(line.startswith("2025-01-01: not looked at") for line in done.lines)
+
+
 def test_a_day_that_is_missing_stops_a_dry_run_before_anything_is_written(runbook: Runbook) -> None:
     runbook.store(DAYS[0], DAYS[2])
     done = runbook.run("--from", DAYS[0], "--to", DAYS[2], "--dry-run-first")
@@ -371,3 +383,10 @@ def test_wrong_usage_sends_nothing(options: dict[str, str], key: str, said: str)
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | {"RESTORE_KEY": key})
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
+
+
+def test_full_without_a_dry_run_sends_nothing() -> None:
+    command = [*SCRIPTS["bash"], *(part for pair in GOOD.items() for part in pair), "--full"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "add --dry-run-first or --dry-run-only" in done.stderr

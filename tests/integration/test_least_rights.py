@@ -70,8 +70,24 @@ def hardened(app: App) -> Iterator[None]:
 
 def test_every_block_of_the_page_is_run() -> None:
     run = {heading for mode in MODES for heading in mode.headings}
-    # That one takes the community edition: test_rights_of_owners.py.
-    assert set(blocks()) - run == {"For compression and aggregates", "For deferred indexes"}
+    # Those take the community edition: test_rights_of_owners.py.
+    of_owners = {"For compression and aggregates", "For deferred indexes"}
+    assert set(blocks()) - run == of_owners | {"For a dry run in full"}
+
+
+def test_a_dry_run_in_full(app: App) -> None:
+    mode = Mode("dry run", (*DIRECT, "For a dry run in full"), {"dry_run": "full"})
+    case = set_up(app, mode)
+    assert case.restore().body["dry_run"]["not_checked"] == []
+    for statement in grants("For a dry run in full"):
+        case.run(
+            statement.replace("GRANT", "REVOKE").replace(" TO ", " FROM "),
+            "GRANT SELECT (time) ON silver.telemetry TO restore",
+        )
+        found = case.restore().body["dry_run"]
+        assert found["not_checked"] == ["values", "window", "duplicates"]
+        assert [right["needed"] for right in found["permissions_missing"]] == [False]
+        case.run(statement)
 
 
 def test_an_owner_with_one_right_more_defers_indexes(app: App) -> None:

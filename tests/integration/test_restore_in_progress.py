@@ -141,8 +141,9 @@ def test_a_load_that_runs_on_without_its_lock_is_named(app: App) -> None:
     assert info(caught).request_id == REQUEST_ID
 
 
-def test_a_server_that_refuses_is_told_before_the_archive(app: App) -> None:
-    url = app.archive("t", CSV).replace("/backups/", "/nowhere/")
-    assert app.restore(url, pg=app.database.pg | {"database": "nowhere"}).code == "DatabaseNotFound"
-    # That may pass, and the archive's fault stays.
-    assert app.restore(url, pg=app.database.pg | {"port": 1}).code == "ArchiveNotFound"
+@pytest.mark.parametrize("wrong", [{"database": "nowhere"}, {"port": 1}])
+def test_a_server_that_does_not_let_us_look_is_told_after_the_archive(app: App, wrong: dict[str, Any]) -> None:
+    pg = app.database.pg | wrong
+    url = app.archive("t", CSV)
+    assert app.restore(url.replace("/backups/", "/nowhere/"), pg=pg).code == "ArchiveNotFound"
+    assert app.restore(url, pg=pg).code == ("DatabaseNotFound" if "database" in wrong else "DatabaseUnreachable")
