@@ -669,7 +669,7 @@ class OperationNotSupported(DatabaseError):
     code = "OperationNotSupported"
     status = 422
     default_target = "destination.target_table"
-    default_hint = 'use destination.mode "staging": it inserts the rows, which works where COPY does not'
+    default_hint = "the message is the server's own, and says what it does not do with this table"
 
 
 class TargetLocked(DatabaseError):

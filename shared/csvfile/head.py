@@ -29,6 +29,13 @@ _MOST_POSITIONS = 10
 _MOST_HEADER_BYTES = 256 * 1024
 _PIECE_BYTES = 16 * 1024
 _BOM = codecs.BOM_UTF8
+ENCODING_HINT = (
+    "name the file's own in copy.csv_options.ENCODING, such as WIN1252 (Excel and other programs of Windows in western"
+    " languages) or LATIN1; a byte that is zero belongs to no text"
+)
+SKIP_SEPARATOR_HINT = (
+    "the first line is for Excel: set copy.skip_lines to 1, and DELIMITER in copy.csv_options to its separator"
+)
 _NO_HEADER = "the CSV is empty, so it has no header line"
 
 
@@ -141,6 +148,8 @@ def read_header(file: IO[bytes], dialect: CsvDialect, left_out: Collection[str] 
     names = records[0]
     if len(names) > MOST_COLUMNS:
         raise HeaderInvalid(f"the header names {len(names)} columns, and no table has more than {MOST_COLUMNS}")
+    if names[0].lower().startswith("sep=") and "".join(names[1:]) == "":
+        raise HeaderInvalid("the first line names a separator (sep=), and no columns", hint=SKIP_SEPARATOR_HINT)
     # The messages repeat no names: the header may be a row.
     times = Counter(names)
     nameless = [place for place, name in enumerate(names, 1) if not name and name not in left_out]
@@ -228,7 +237,11 @@ def characters(file: IO[bytes], dialect: CsvDialect) -> Iterator[str]:
         except UnicodeDecodeError as exc:
             # Records before the invalid byte can still be read.
             yield from exc.object[: exc.start].decode(codec)
-            raise HeaderInvalid(f"the beginning of the file is not valid {dialect.encoding}") from exc
+            raise HeaderInvalid(
+                f"the beginning of the file is not valid {dialect.encoding}",
+                target="copy.csv_options.ENCODING",
+                hint=ENCODING_HINT,
+            ) from exc
         yield from text
 
 

@@ -6,11 +6,13 @@ since a MiB is looked through while others may wait for the table.
 
 from __future__ import annotations
 
+import codecs
+import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import IO
 
-from shared.csvfile.head import CsvDialect, bom_length, python_codec
+from shared.csvfile.head import SKIP_SEPARATOR_HINT, CsvDialect, bom_length, python_codec
 from shared.errors import HeaderInvalid
 from shared.process import MIB
 
@@ -81,6 +83,51 @@ def columns_with_offsets(
         if len(found) == len(places):
             break
     return tuple(places[place] for place in sorted(found))
+
+
+def delimiter_hint(fields: Sequence[str], dialect: CsvDialect) -> str | None:
+    """Say which DELIMITER a record of a single field seems to be written with; None if it shows none.
+
+    Args:
+        fields: of the record.
+        dialect: how it is said to be written.
+    """
+    others = [letter for letter in ";\t|," if letter != dialect.delimiter]
+    if len(fields) != 1 or not any(letter in fields[0] for letter in others):
+        return None
+    if fields[0].lower().startswith("sep="):
+        return SKIP_SEPARATOR_HINT
+    shown = json.dumps(max(others, key=fields[0].count))
+    return f"the file seems to separate its fields by {shown}: set copy.csv_options.DELIMITER to {shown}"
+
+
+# UTF-32 first: its mark begins with that of UTF-16.
+_WIDE_MARKS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+_FEWEST_WIDE_BYTES = 8
+
+
+def wide_encoding(beginning: bytes) -> str | None:
+    """Return the encoding of a text whose characters have two or four bytes each, as iconv names it; None: it has not.
+
+    Args:
+        beginning: the file's first bytes.
+    """
+    for mark, name in _WIDE_MARKS:
+        if beginning.startswith(mark):
+            return name
+    if len(beginning) < _FEWEST_WIDE_BYTES:
+        return None
+    # Without a mark: in western text every other byte is zero, and no other one.
+    even, odd = beginning[::2], beginning[1::2]
+    for zeros, others, name in ((odd, even, "UTF-16LE"), (even, odd, "UTF-16BE")):
+        if 2 * zeros.count(0) > len(zeros) and not others.count(0):
+            return name
+    return None
 
 
 def _has_offset(value: str) -> bool:

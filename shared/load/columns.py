@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from shared.csvfile.options import CsvOptions
+from shared.csvfile.signs import delimiter_hint
 from shared.errors import Fault, HeaderMismatch, UnknownColumn
 from shared.model.request import Copy
 from shared.model.results import Notice
@@ -96,17 +97,20 @@ def file_columns(header: Sequence[str] | None, copy: Copy) -> tuple[FileColumn, 
         UnknownColumn: `copy.column_map` names a column that the file lacks.
     """
     names = tuple(header if header is not None else copy.columns or ())
+    other_delimiter = delimiter_hint(names, copy.csv_options.dialect) if header is not None else None
     if header is not None and copy.columns is not None and tuple(copy.columns) != names:
         raise HeaderMismatch(
-            f"copy.columns names {_join(copy.columns)}, but {_header(names, copy.columns)}", target="copy.columns"
+            f"copy.columns names {_join(copy.columns)}, but {_header(names, copy.columns)}",
+            target="copy.columns" if other_delimiter is None else "copy.csv_options.DELIMITER",
+            hint=other_delimiter,
         )
     # The key "" stands for all columns without a name, be there any or not.
     missing = [name for name in copy.column_map if name and name not in names]
     if missing:
         raise UnknownColumn(
             f"copy.column_map names {_join(missing)}, but {_header(names, copy.column_map)}",
-            target="copy.column_map",
-            hint="a key of column_map is a column of the file, its value a column of the table",
+            target="copy.column_map" if other_delimiter is None else "copy.csv_options.DELIMITER",
+            hint=other_delimiter or "a key of column_map is a column of the file, its value a column of the table",
         )
     columns = tuple(FileColumn(name, copy.column_map.get(name, name)) for name in names)
     times = Counter(column.column for column in columns if column.column is not None)
@@ -142,10 +146,12 @@ def plan_columns(
         )
     # As in PostgreSQL: without a column list, COPY uses all columns except generated ones.
     writable = [column.name for column in table_columns if not column.is_generated]
+    other_delimiter = delimiter_hint([column.name for column in columns], options.dialect)
     if options.header == "match" and list(names) != writable:
         raise HeaderMismatch(
             f"the table's columns are {_join(writable)}, but {_header(names, writable)}",
-            target="copy.csv_options.HEADER",
+            target="copy.csv_options.HEADER" if other_delimiter is None else "copy.csv_options.DELIMITER",
+            hint=other_delimiter,
         )
     _check_forced(names, options, writable)
     known = {column.name for column in table_columns}
@@ -188,10 +194,13 @@ def _refuse_unknown(
     is_maybe_a_row = not known & names
     if is_maybe_a_row and not misspelled:
         # No name in common: the header may be a row, so the message repeats no value.
+        other_delimiter = delimiter_hint([column.name for column in columns], options.dialect)
+        target = "copy.columns" if options.header is False else "copy.csv_options.HEADER"
         raise UnknownColumn(
             f"none of the file's {len(columns)} columns is one of the table's",
-            target="copy.columns" if options.header is False else "copy.csv_options.HEADER",
-            hint="if the file has no header, set copy.csv_options.HEADER to false and name copy.columns;"
+            target=target if other_delimiter is None else "copy.csv_options.DELIMITER",
+            hint=other_delimiter
+            or "if the file has no header, set copy.csv_options.HEADER to false and name copy.columns;"
             " if its columns have other names, map them with copy.column_map",
         )
     if not misspelled and staging and len(refused) < len(names):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from shared.csvfile.source import CsvSource
 from shared.errors import DatabaseUnreachable, DataRejected, RestoreCanceled, RestoreError, TargetLocked
 from shared.load.acceptance import LOOKS, look_at_server
+from shared.load.advice import advised
 from shared.load.columns import FileHeader
 from shared.load.copy.refused import Search
 from shared.load.copy.rows import Transfer
@@ -261,13 +262,14 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
         if target.chunks != ahead.target.chunks or why_not_truncate(load, target.table, truncatable) is not None:
             raise TargetChanged
         before, warnings = _count_before(load, day, target)
-        cleared = _clear(load, day, ahead, truncatable, before)
-        proof = Proof(day.request, target, before, cleared.removed, day.csv)
-        indexes = _defer_indexes(load, day, target, cleared, plan)
-        skips_conflicts = _skips_conflicts(day, target, before, cleared, plan)
-        if plan.refused is not None:
-            raise _find_row(load, day, target, plan.refused, skips_conflicts)
-        transferred = _copy(load, day, target, proof, indexes, skips_conflicts, plan)
+        with advised(day.request, target, day.csv, progress):
+            cleared = _clear(load, day, ahead, truncatable, before)
+            proof = Proof(day.request, target, before, cleared.removed, day.csv)
+            indexes = _defer_indexes(load, day, target, cleared, plan)
+            skips_conflicts = _skips_conflicts(day, target, before, cleared, plan)
+            if plan.refused is not None:
+                raise _find_row(load, day, target, plan.refused, skips_conflicts)
+            transferred = _copy(load, day, target, proof, indexes, skips_conflicts, plan)
         with progress.stage("verify"):
             verified = proof.check(load, transferred)
             proof.check_replacement(load, transferred)

@@ -13,8 +13,9 @@ from shared.archive.gunzip import gunzip, refuse_stored
 from shared.archive.unpacked import StreamedCsv, spooled_csv
 from shared.csvfile.head import read_header, read_ignored_header, read_line
 from shared.csvfile.preamble import NOT_SO_MANY_LINES, Preamble
+from shared.csvfile.signs import wide_encoding
 from shared.csvfile.source import CsvSource
-from shared.errors import HeaderMissing, RestoreCanceled, RestoreError
+from shared.errors import DataRejected, Fault, HeaderInvalid, HeaderMissing, RestoreCanceled, RestoreError
 from shared.load.columns import FileHeader, file_columns
 from shared.load.load import Day, Loaded, Skipped, load_day
 from shared.load.locks import find_running, restore_lock
@@ -205,6 +206,19 @@ def _unpack(archive: Archive, request: RestoreRequest, settings: Settings) -> Ge
     return gunzip(stored, max_bytes=settings.csv_max_bytes, max_expansion=settings.csv_max_expansion)
 
 
+def _not_in_postgresql(encoding: str, *, has_header: bool) -> RestoreError:
+    """Return the error for a file in an encoding that PostgreSQL does not have."""
+    message = f"the file is {encoding}, which PostgreSQL does not have"
+    hint = (
+        "convert the file to UTF-8, and store that: gunzip < archive.csv.gz"
+        f" | iconv -f {encoding} -t UTF-8 | gzip > converted.csv.gz"
+    )
+    target = "copy.csv_options.ENCODING"
+    if has_header:
+        return HeaderInvalid(message, target=target, hint=hint)
+    return DataRejected(message, target=target, hint=hint, details=[Fault(DataRejected.code, message, target)])
+
+
 def _read_header(request: RestoreRequest, csv: CsvSource) -> FileHeader:
     copy = request.copy_
     try:
@@ -218,6 +232,9 @@ def _read_header(request: RestoreRequest, csv: CsvSource) -> FileHeader:
 
 def _read_header_of(copy: Copy, csv: CsvSource) -> FileHeader:
     dialect = copy.csv_options.dialect
+    wide = wide_encoding(csv.preamble.beginning)
+    if wide is not None:
+        raise _not_in_postgresql(wide, has_header=copy.csv_options.has_header)
     if copy.header == "ignore":
         ignored = read_ignored_header(csv.head, dialect, len(copy.columns or ()))
         return FileHeader(file_columns(None, copy), ignored, "copy.header")

@@ -1,0 +1,162 @@
+r"""What helps where the database refused a row or the table: hints by the SQLSTATE, the request and the file.
+
+The server's text decides nothing but a hint. A value in it is compared with what programs write for NULL, in any
+language; the hint repeats only that.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psycopg2
+
+from shared.csvfile.head import ENCODING_HINT, read_records
+from shared.csvfile.options import CsvOptions
+from shared.csvfile.signs import delimiter_hint
+from shared.csvfile.source import CsvSource
+from shared.errors import DataRejected, HeaderInvalid, OperationNotSupported
+from shared.load.target import Target
+from shared.model.progress import Progress
+from shared.model.request import Copy, RestoreRequest
+from shared.postgres.sqlstate import sqlstate_of, translated
+from shared.timescale.table import Table
+
+_BAD_COPY_FILE = "22P04"
+_OF_ENCODING = ("22021", "22P05")  # character_not_in_repertoire, untranslatable_character
+_OF_VALUE = ("22P02", "22007", "22008")  # invalid_text_representation, invalid_datetime_format, ..._overflow
+_NOT_NULL, _CHECK = "23502", "23514"
+_NOT_SUPPORTED, _NOT_IN_STATE = "0A000", "55000"
+
+# What programs write for NULL. All of it is shown in a hint, so no value of a row may be among it.
+_NULL_WORDS = (r"\N", "NULL", "null", "Null", "None", "nil", "NaN", "nan", "NA", "N/A", "n/a", "#N/A", "-", "?")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+# Around a value in the context of an error, depending on the server's language.
+_MARKS = " \u00a0\u202f\"'`\u00ab\u00bb\u2039\u203a\u2018\u2019\u201a\u201c\u201d\u201e\u300c\u300d"
+
+
+@contextmanager
+def advised(request: RestoreRequest, target: Target, csv: CsvSource, progress: Progress) -> Iterator[None]:
+    """Give the database's refusals in the body a hint that fits.
+
+    Args:
+        request: what is restored, and how.
+        target: where the rows go.
+        csv: the unpacked archive.
+        progress: says in which stage a statement failed.
+
+    Raises:
+        RestoreError: that of the body.
+    """
+    try:
+        with translated():
+            yield
+    except DataRejected as exc:
+        _advise_on_row(exc, request, target, csv)
+        raise
+    except OperationNotSupported as exc:
+        exc.hint = _on_table(exc, request, target, progress.stage_name) or exc.hint
+        raise
+
+
+def _advise_on_row(error: DataRejected, request: RestoreRequest, target: Target, csv: CsvSource) -> None:
+    sqlstate, copy = sqlstate_of(error), request.copy_
+    column = next((str(fact) for name, fact in error.details[0].info if name == "column"), None)
+    hint: str | None = None
+    if sqlstate == _NOT_NULL and column in target.columns.defaulted:
+        _name_missing_column(error, column, copy)
+    elif sqlstate == _CHECK and _has_no_partition(error):
+        hint = (
+            f"create the partition, for instance that of {request.archive.day.isoformat()}, and send the request again;"
+            " if the target is a partition itself, name its table in destination.target_table"
+        )
+    elif sqlstate in _OF_ENCODING and column is None:
+        hint = f"the file is not in copy.csv_options.ENCODING {copy.csv_options.encoding}: {ENCODING_HINT}"
+    elif sqlstate == _BAD_COPY_FILE:
+        hint = _on_delimiter(csv, copy)
+    elif sqlstate in _OF_VALUE and column is not None:
+        hint = _on_value(error, column, copy.csv_options)
+    error.hint = hint or error.hint
+
+
+def _name_missing_column(error: DataRejected, column: str, copy: Copy) -> None:
+    """Say which column of the table gets no value. It is the same in every row."""
+    error.message = f'no value for the table\'s column "{column}": it is NOT NULL'
+    if column in copy.left_out and column not in copy.column_map.values():
+        error.message += ", copy.column_map leaves it out, and it has no default"
+        error.hint = "load the column, or give the table's a default (ALTER TABLE ... ALTER COLUMN ... SET DEFAULT)"
+    else:
+        error.message += ", the file lacks it, and it has no default"
+        error.hint = (
+            "if the file has it under another name, say so in copy.column_map; otherwise give the table's a default"
+            " (ALTER TABLE ... ALTER COLUMN ... SET DEFAULT)"
+        )
+    error.target = column
+
+
+def _has_no_partition(error: DataRejected) -> bool:
+    """Whether no partition takes the row. PostgreSQL names a constraint where it is one (ExecFindPartition)."""
+    cause = error.__cause__
+    return isinstance(cause, psycopg2.Error) and cause.diag.constraint_name is None and bool(cause.diag.table_name)
+
+
+def _on_delimiter(csv: CsvSource, copy: Copy) -> str | None:
+    with suppress(HeaderInvalid):
+        for fields in read_records(csv.head, copy.csv_options.dialect, 2):
+            if (hint := delimiter_hint(fields, copy.csv_options.dialect)) is not None:
+                return hint
+    return None
+
+
+def _on_value(error: DataRejected, column: str, options: CsvOptions) -> str | None:
+    """Name the option by which the value would be NULL, if it looks like one."""
+    value, name = _value(error, column), json.dumps(column)
+    if value is None:
+        return None
+    if _DECIMAL_COMMA.fullmatch(value):
+        return "COPY reads no decimal comma: write the numbers with a point, or load them into a column of type text"
+    if value and value not in _NULL_WORDS:
+        return None
+    what = json.dumps(value) if value else "an empty field"
+    if value != options.null:
+        return f"if {what} stands for NULL in this file, set copy.csv_options.NULL to {json.dumps(value)}"
+    if options.force_not_null == ("*",) or column in options.force_not_null:
+        return f"FORCE_NOT_NULL keeps {what} from being NULL: take {name} out of it"
+    return f'{what} in quotes is text and not NULL: copy.csv_options.FORCE_NULL [{name}], or "*", reads it as NULL'
+
+
+def _value(error: DataRejected, column: str) -> str | None:
+    """Return the value that the context of an error of COPY ends with; None if it has none.
+
+    `COPY t, line 3, column v: "x"` (CopyFromErrorCallback in copyfrom.c), in the server's language.
+    """
+    cause = error.__cause__
+    context = (cause.diag.context if isinstance(cause, psycopg2.Error) else None) or ""
+    found = re.search(rf"^COPY .*?\d.*?{re.escape(column)}\s?[:\uff1a](.*)$", context, re.MULTILINE)
+    return None if found is None else found[1].strip(_MARKS)
+
+
+def _on_table(error: OperationNotSupported, request: RestoreRequest, target: Target, stage: str | None) -> str | None:
+    sqlstate, is_direct = sqlstate_of(error), request.destination.mode == "direct"
+    if stage == "replace" and sqlstate == _NOT_IN_STATE:
+        return _on_replica_identity(target.table)
+    if stage == "insert" and sqlstate == _NOT_IN_STATE:
+        return (
+            'rows in conflict cannot be skipped by a deferrable key: use destination.mode "direct", which refuses them,'
+            " or make the key NOT DEFERRABLE"
+        )
+    if not is_direct and sqlstate == _NOT_SUPPORTED:
+        return 'if the table has rules on INSERT, use destination.mode "direct": COPY does not apply them'
+    if is_direct and not target.columns.by_staging and sqlstate == _NOT_SUPPORTED:
+        return 'use destination.mode "staging": it inserts the rows, which works where COPY does not'
+    return None
+
+
+def _on_replica_identity(table: Table) -> str:
+    return (
+        f"a publication has the deletes of {table}, whose rows it cannot name: give the table and its chunks or"
+        f" partitions a primary key, or ALTER TABLE ... REPLICA IDENTITY FULL; or publish no deletes"
+        " (ALTER PUBLICATION ... SET (publish = 'insert, update, truncate'))"
+    )
