@@ -149,6 +149,8 @@ def _fault(error: ErrorDetails) -> Fault:
     path = error["loc"]
     if error["type"] == "adls_url":
         return Fault(error["ctx"]["error"].code, error["msg"], _target(path))
+    if error["type"] == "of_field":
+        path = (*path, *error["ctx"]["field"].split("."))
     in_csv_options = path[:2] == ("copy", "csv_options")
     if in_csv_options and len(path) > 2:  # noqa: PLR2004 - an option's name follows those of the two sections
         path = (*path[:2], str(path[2]).upper(), *path[3:])

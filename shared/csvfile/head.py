@@ -148,7 +148,7 @@ def read_header(file: IO[bytes], dialect: CsvDialect, left_out: Collection[str] 
     names = records[0]
     if len(names) > MOST_COLUMNS:
         raise HeaderInvalid(f"the header names {len(names)} columns, and no table has more than {MOST_COLUMNS}")
-    if names[0].lower().startswith("sep=") and "".join(names[1:]) == "":
+    if len(names) > 1 and names[0].lower() == "sep=" and not any(names[1:]):
         raise HeaderInvalid("the first line names a separator (sep=), and no columns", hint=SKIP_SEPARATOR_HINT)
     # The messages repeat no names: the header may be a row.
     times = Counter(names)

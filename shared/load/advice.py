@@ -74,10 +74,11 @@ def _advise_on_row(error: DataRejected, request: RestoreRequest, target: Target,
         )
     elif sqlstate in _OF_ENCODING and column is None:
         hint = f"the file is not in copy.csv_options.ENCODING {copy.csv_options.encoding}: {ENCODING_HINT}"
-    elif sqlstate == _BAD_COPY_FILE:
-        hint = _on_delimiter(csv, copy)
     elif sqlstate in _OF_VALUE and column is not None:
         hint = _on_value(error, column, copy.csv_options)
+    if hint is None and sqlstate in (_BAD_COPY_FILE, *_OF_VALUE) and len(target.columns.file_columns) > 1:
+        # The first value is read before the second one is missed.
+        hint = _on_delimiter(csv, copy)
     error.hint = hint or error.hint
 
 
@@ -156,7 +157,7 @@ def _on_table(error: OperationNotSupported, request: RestoreRequest, target: Tar
 
 def _on_replica_identity(table: Table) -> str:
     return (
-        f"a publication has the deletes of {table}, whose rows it cannot name: give the table and its chunks or"
-        f" partitions a primary key, or ALTER TABLE ... REPLICA IDENTITY FULL; or publish no deletes"
-        " (ALTER PUBLICATION ... SET (publish = 'insert, update, truncate'))"
+        f"a publication has the deletes of {table}, and cannot name its rows: give it a primary key, or say what names"
+        " them (ALTER TABLE ... REPLICA IDENTITY; FULL needs no key, and each partition has its own); or publish no"
+        " deletes (ALTER PUBLICATION ... SET (publish = 'insert, update, truncate'))"
     )

@@ -100,6 +100,11 @@ WholeNumber = Annotated[int, BeforeValidator(_no_boolean)]
 Ratio = Annotated[float, BeforeValidator(_no_boolean_ratio), Field(ge=0, le=1)]
 
 
+def field_error(field: str, message: str) -> PydanticCustomError:
+    """Return the error of a check of several fields, for the one to correct: its path below the model that checks."""
+    return PydanticCustomError("of_field", "{message}", {"message": message, "field": field})
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -157,7 +162,7 @@ class Destination(_Section):
     @model_validator(mode="after")
     def _staging_only(self) -> Destination:
         if self.create_staging_like is not None and self.mode != "staging":
-            raise ValueError('create_staging_like is allowed only with mode "staging"')
+            raise field_error("create_staging_like", 'create_staging_like is allowed only with mode "staging"')
         return self
 
     @model_validator(mode="after")
@@ -216,15 +221,15 @@ class Copy(_Section):
     @model_validator(mode="after")
     def _headerless(self) -> Copy:
         if self.columns is None and not self.csv_options.has_header:
-            raise ValueError("columns must name the file's columns if csv_options.HEADER is false")
+            raise field_error("columns", "columns must name the file's columns if csv_options.HEADER is false")
         if self.columns is not None and len(set(self.columns)) != len(self.columns):
-            raise ValueError("columns names a column twice")
+            raise field_error("columns", "columns names a column twice")
         return self
 
     @model_validator(mode="after")
     def _ignored_header(self) -> Copy:
         if self.header == "ignore" and (self.columns is None or self.csv_options.header is not True):
-            raise ValueError('header "ignore" needs columns, and csv_options.HEADER true')
+            raise field_error("header", 'header "ignore" needs columns, and csv_options.HEADER true')
         return self
 
     @property
@@ -235,7 +240,8 @@ class Copy(_Section):
     @model_validator(mode="after")
     def _rejects(self) -> Copy:
         if (self.on_error == "skip") != (self.max_rejected_rows is not None):
-            raise ValueError('on_error "skip" needs max_rejected_rows, and max_rejected_rows needs on_error "skip"')
+            message = 'on_error "skip" needs max_rejected_rows, and max_rejected_rows needs on_error "skip"'
+            raise field_error("max_rejected_rows" if self.max_rejected_rows is None else "on_error", message)
         return self
 
 
@@ -268,7 +274,7 @@ class RestoreRequest(_Section):
     def _rejects_by_staging(self) -> RestoreRequest:
         # COPY with ON_ERROR into a hypertable loads the bad rows with other values (measured on 2.29.2 and 2.31.0).
         if self.copy_.on_error == "skip" and self.destination.mode != "staging":
-            raise ValueError('copy.on_error "skip" works only with destination.mode "staging"')
+            raise field_error("copy.on_error", 'copy.on_error "skip" works only with destination.mode "staging"')
         return self
 
     @property

@@ -71,6 +71,39 @@ def test_without_its_options_the_file_is_refused_or_warned_of(app: App, program:
     assert answer.status == 422 or warnings == ["BackslashQuotes"], answer.body
 
 
+# For each row of the page's second table, by its first words: a file as it describes it, of the same two rows.
+FURTHER = {
+    "columns without": b"ts,note,v,\n2025-01-01 01:00Z,a,1,\n2025-01-01 02:00Z,,2,\n",
+    "Excel's first": b"sep=;\r\nts;note;v\r\n2025-01-01 01:00Z;a;1\r\n2025-01-01 02:00Z;;2\r\n",
+    "comments, or": b"# it's \"a comment\n\nts,note,v\n2025-01-01 01:00Z,a,1\n2025-01-01 02:00Z,,2\n",
+    "a header,": b"Zeit,Notiz,Wert\n2025-01-01 01:00Z,a,1\n2025-01-01 02:00Z,,2\n",
+    "no header,": b"2025-01-01 01:00Z,a,1\n2025-01-01 02:00Z,,2\n",
+    "a column": b"ts,extra,note,v\n2025-01-01 01:00Z,x,a,1\n2025-01-01 02:00Z,y,,2\n",
+    "NULL as a word": b"ts,note,v\n2025-01-01 01:00Z,a,1\n2025-01-01 02:00Z,\\N,2\n2025-01-01 03:00Z,\\N,\\N\n",
+    "NULL as an": b'ts,note,v\n2025-01-01 01:00Z,a,"1"\n2025-01-01 02:00Z,,"2"\n2025-01-01 03:00Z,,""\n',
+}
+
+
+def further() -> dict[str, dict[str, Any]]:
+    """The page's `copy` by the first words of its row."""
+    text = section("request.md", "Files of other programs").partition("| also in the file |")[2]
+    rows = re.findall(r"^\| ([^|]+) \| `(\{.*\})` \|$", text, re.MULTILINE)
+    return {next(words for words in FURTHER if row.startswith(words)): json.loads(copy) for row, copy in rows}
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+@pytest.mark.parametrize("words", FURTHER)
+def test_a_file_with_more_to_it_loads_as_the_page_says(app: App, words: str, mode: str) -> None:
+    app.database.hypertable("t", "ts timestamptz NOT NULL, note text, v float8", time="ts")
+    url, destination = app.archive("t", FURTHER[words]), {"mode": mode}
+    copy = further()[words]
+    if mode == "direct":
+        assert app.restore(url, destination=destination).status == 422
+    answer = app.restore(url, copy=copy, destination=destination)
+    assert (answer.status, answer.body.get("status")) == (200, "ok"), answer.body
+    assert app.database.fetch("SELECT note, v FROM {s}.t ORDER BY ts")[:2] == [("a", 1), (None, 2)]
+
+
 def test_a_column_of_numbers_refuses_a_decimal_comma(app: App) -> None:
     answer = load(app, "Excel", documented()["Excel"])
     assert (answer.status, answer.code) == (422, "DataRejected")
