@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shared.csvfile.head import CsvDialect, bom_length, python_codec, read_header, read_records
+from shared.csvfile.head import CsvDialect, bom_length, python_codec, read_header, read_ignored_header, read_records
 from shared.errors import HeaderInvalid, HeaderMissing
 
 DEFAULT = CsvDialect()
@@ -245,3 +245,41 @@ def test_any_bytes_give_a_header_or_an_error_of_ours(data: bytes, encoding: str)
         return
     assert names
     assert len(set(names)) == len(names)
+
+
+# --- a header that is ignored ---------------------------
+
+
+@given(fields=st.lists(st.text("ab,\"\\\n ;'", max_size=5), min_size=1, max_size=4))
+def test_an_ignored_header_of_quoted_fields_may_have_line_breaks(fields: list[str]) -> None:
+    assume(any(fields))
+    written = io.StringIO()
+    csv.writer(written, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(fields)
+    file = io.BytesIO(written.getvalue().encode() + b"1,2\n")
+    assert read_ignored_header(file, DEFAULT, len(fields)) == fields
+    assert file.tell() == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "dialect"),
+    [
+        (b'a,b"\n1,"2"\n', DEFAULT),
+        (b'a,12" b\n1,"2"\n', DEFAULT),
+        (b'"a,b\n1,"2"\n', DEFAULT),
+        (b'"a",b"\n1,"2"\n', DEFAULT),
+        # As many fields as columns are no proof.
+        (b'a,"b\n1,"2\n', DEFAULT),
+        # All quotes are at the edges of fields, but there is a field too few.
+        (b'"a,b\n1,2"\n', DEFAULT),
+        (b'a,"b\\"\n1,"2"\n', CsvDialect(escape="\\")),
+        (b"a,'b\n1,'2'\n", CsvDialect(quote="'", escape="'")),
+    ],
+)
+def test_an_ignored_header_takes_no_rows_along(data: bytes, dialect: CsvDialect) -> None:
+    with pytest.raises(HeaderInvalid):
+        read_ignored_header(io.BytesIO(data), dialect, 2)
+
+
+def test_a_quote_in_an_ignored_header_of_one_line_is_harmless() -> None:
+    assert read_ignored_header(io.BytesIO(b'a "b" c,d\n1,2\n'), DEFAULT, 2) == ["a b c", "d"]
+    assert read_ignored_header(io.BytesIO(b"a,b,c\n1,2\n"), DEFAULT, 2) == ["a", "b", "c"]

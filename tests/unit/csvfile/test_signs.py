@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import codecs
 import io
 
 import pytest
 
 from shared.csvfile.head import CsvDialect
-from shared.csvfile.signs import columns_with_offsets, escapes_by_backslash
+from shared.csvfile.signs import columns_with_offsets, delimiter_hint, escapes_by_backslash, wide_encoding
 
 ESCAPED = [
     r'"say \"hi\", you",1',
@@ -119,3 +120,44 @@ def test_which_column_has_the_offset() -> None:
     assert found("2025-01-05 01:00+02,x\n") == ()
     assert found("x,2025-01-05 01:00+02,x\n") == ()
     assert found('"x\n1,2025-01-05 01:00+02\n",x\n') == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "dialect", "shown"),
+    [
+        (["ts;v"], CsvDialect(), '";"'),
+        (["ts\tv;w\tx"], CsvDialect(), '"\\t"'),
+        (["ts|v"], CsvDialect(), '"|"'),
+        (["ts,v"], CsvDialect(delimiter=";"), '","'),
+        (["sep=;"], CsvDialect(), "copy.skip_lines"),
+        (["SEP=;"], CsvDialect(), "copy.skip_lines"),
+        (["ts"], CsvDialect(), None),
+        (["ts;v", "w"], CsvDialect(), None),
+        (["ts;v"], CsvDialect(delimiter=";"), None),
+        ([], CsvDialect(), None),
+    ],
+)
+def test_the_delimiter_that_a_single_field_shows(fields: list[str], dialect: CsvDialect, shown: str | None) -> None:
+    hint = delimiter_hint(fields, dialect)
+    assert hint is None if shown is None else shown in (hint or "")
+
+
+@pytest.mark.parametrize(
+    ("beginning", "name"),
+    [
+        ("time,v\n".encode("utf-16"), "UTF-16"),
+        (codecs.BOM_UTF16_BE + "time".encode("utf-16-be"), "UTF-16"),
+        ("time,v\n".encode("utf-16-le"), "UTF-16LE"),
+        ("time,v\n".encode("utf-16-be"), "UTF-16BE"),
+        ("größe,v\n".encode("utf-16-le"), "UTF-16LE"),
+        ("time,v\n".encode("utf-32"), "UTF-32"),
+        (b"time,v\n", None),
+        (codecs.BOM_UTF8 + b"time,v\n", None),
+        (b"", None),
+        (b"\0\0", None),
+        (b"time\0,v,w,x\n", None),
+        ("größe,v\n".encode("latin-1"), None),
+    ],
+)
+def test_text_of_wide_characters(beginning: bytes, name: str | None) -> None:
+    assert wide_encoding(beginning) == name
