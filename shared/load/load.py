@@ -65,9 +65,10 @@ from shared.timescale.compression import (
 )
 from shared.timescale.indexes.deferred import Build
 from shared.timescale.keys import may_meet_unenforced
-from shared.timescale.privileges import can_read
+from shared.timescale.privileges import can_read, find_missing, to_compare
 from shared.timescale.removal import why_not_truncate
 from shared.timescale.retention import find_retention
+from shared.timescale.sequences import Reached, advance, find_behind, find_reached, find_sequences
 from shared.timescale.table import has_unique_index
 
 # How many attempts may find that the day's chunks or rows changed between the look at them and their lock.
@@ -276,6 +277,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
             had_rows = before is None or (before.rows > 0 and cleared.removed is None)
             refuse_unproved(load, lock, Added(target, transferred, verified, had_rows))
             retention = _retention(load, target, transferred, verified)
+            numbers = _numbers_reached(load, target, transferred, verified)
         new_chunks, reached = _new_chunks(load, target)
         compressed, compress_outcome = _finish_chunks(load, day, target, new_chunks, indexes)
         loaded = Loaded(
@@ -294,11 +296,12 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
                 *warnings_of(cleared.steps),
                 *_warnings_of_rows(transferred, cleared.removed),
                 *retention,
+                *_behind(load, day, numbers),
                 *warnings_of(compressed),
             ),
         )
     with progress.stage("commit"):
-        return _commit(tx, lock, day, loaded, proof, cleared.truncated)
+        return _commit(tx, lock, day, loaded, proof, cleared.truncated, numbers)
 
 
 def _limit(cursor: Cursor, day: Day) -> None:
@@ -546,6 +549,27 @@ def _retention(load: Cursor, target: Target, transferred: Transferred, verified:
     return tuple(policy.notice for policy in found or ())
 
 
+def _numbers_reached(load: Cursor, target: Target, transferred: Transferred, verified: Verified) -> tuple[Reached, ...]:
+    """Find how far the loaded values reach in the sequences of their columns, as far as the role can see it."""
+    table, window, counts = target.table, target.window, verified.verification
+    if not transferred.rows_loaded:
+        return ()
+    sequences = [
+        sequence
+        for sequence in find_sequences(load, table, target.columns.loaded)
+        if not find_missing(load, to_compare(table, [sequence], is_needed=False))
+    ]
+    within = window if counts is not None and not counts.outside.rows else None
+    return find_reached(load, table, sequences, within)
+
+
+def _behind(load: Cursor, day: Day, numbers: Sequence[Reached]) -> tuple[Notice, ...]:
+    """Warn of sequences that will give numbers of the loaded rows again, unless they are advanced."""
+    if day.request.destination.sequences == "advance":
+        return ()
+    return tuple(behind.notice for behind in find_behind(load, numbers))
+
+
 def _to_recompress(target: Target, written: Sequence[Chunk]) -> tuple[Chunk, ...]:
     """List the chunks that were compressed and have rows now that are not: over the day, and others."""
     known = {str(chunk) for chunk in target.chunks}
@@ -566,7 +590,13 @@ def _warnings_of_rows(transferred: Transferred, removed: Removed | None) -> list
 
 
 def _commit(
-    tx: Transaction, lock: RestoreLock, day: Day, loaded: Loaded, proof: Proof, truncated: Sequence[Chunk]
+    tx: Transaction,
+    lock: RestoreLock,
+    day: Day,
+    loaded: Loaded,
+    proof: Proof,
+    truncated: Sequence[Chunk],
+    numbers: Sequence[Reached],
 ) -> Loaded:
     """Commit, and believe it only when the server says so, on another connection if need be.
 
@@ -579,7 +609,9 @@ def _commit(
 
     def last_look(commit_id: CommitId) -> None:
         day.before_commit(commit_id, loaded)
-        # It may take a while, so this comes after it.
+        # Each may take a while, and what comes after it is not to wait for it.
+        if day.request.destination.sequences == "advance":
+            advance(tx.cursor, numbers)
         if truncated and not no_other_transactions(lock.cursor, tx.cursor):
             raise Fallback(readers=True)
         day.progress.begin_commit()

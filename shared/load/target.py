@@ -34,6 +34,8 @@ from shared.timescale.privileges import (
     can_read,
     find_missing,
     missing_sequences,
+    to_advance,
+    to_compare,
     to_compress,
     to_delete,
     to_follow,
@@ -43,6 +45,7 @@ from shared.timescale.privileges import (
     to_write,
 )
 from shared.timescale.references import find_references
+from shared.timescale.sequences import find_sequences
 from shared.timescale.table import Table, TimescaleDB, find_table, has_insert_rule
 from shared.timescale.unchecked import may_leave_checks_out
 
@@ -322,6 +325,11 @@ def missing_rights(
         extension, table, chunks = target.compression, target.table, target.compressed
         if may_meet_unenforced(cursor, extension, table, chunks, meets_none_of_its_time=is_safe):
             checks.append(to_read_rows(table))
+    advances = request.destination.sequences == "advance"
+    sequences = find_sequences(cursor, target.table, target.columns.loaded)
+    checks += to_compare(target.table, sequences, is_needed=advances)
+    if advances:
+        checks += to_advance(sequences)
     missing = find_missing(cursor, checks)
     missing += missing_sequences(cursor, target.table, target.columns.defaulted)
     if target.like.oid != target.table.oid:

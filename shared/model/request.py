@@ -156,6 +156,7 @@ class Destination(_Section):
     on_existing: Literal["error", "append", "skip", "replace"] | None = None
     min_rows_ratio: Ratio = 0.5
     on_referenced: Literal["error", "allow"] = "error"
+    sequences: Literal["warn", "advance"] = "warn"
     rows_outside_window: Literal["error", "allow"] = "error"
     time_column: ColumnName | None = None
 

@@ -8,7 +8,7 @@ https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-ACCES
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg2 import sql
 
@@ -27,6 +27,7 @@ from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import Attempt
 from shared.timescale.chunks import Chunk
 from shared.timescale.references import Referring
+from shared.timescale.sequences import NumberSequence
 from shared.timescale.table import Table, TimescaleDB
 
 
@@ -141,13 +142,35 @@ def to_follow(table: Table, referring: Sequence[Referring]) -> list[Check]:
     return checks
 
 
+def to_compare(table: Table, sequences: Sequence[NumberSequence], *, is_needed: bool) -> list[Check]:
+    """Rights to see how far loaded values reach in sequences. The rows of the load are found by `xmin`."""
+    if not sequences:
+        return []
+    checks = [replace(to_read_rows(table), is_needed=is_needed)]
+    for sequence in sequences:
+        checks += [
+            _on_named_schema(sequence.schema, is_needed=is_needed),
+            Check("SELECT", f"sequence {sequence}", _on_sequence(sequence, "SELECT"), is_needed),
+        ]
+    return checks
+
+
+def to_advance(sequences: Sequence[NumberSequence]) -> list[Check]:
+    """Right to move sequences. An owner has it."""
+    return [
+        Check("UPDATE", f"sequence {sequence}", _on_sequence(sequence, "UPDATE"))
+        for sequence in sequences
+        if not sequence.is_owned
+    ]
+
+
 def can_read(cursor: Cursor, table: Table) -> bool:
     """Whether the role may count the table's rows."""
     return not find_missing(cursor, to_read(table))
 
 
 def find_missing(cursor: Cursor, checks: Sequence[Check]) -> list[MissingRight]:
-    """List the missing rights, each once, by a single query."""
+    """List the missing rights, each once, by a single query. One that is needed for anything is needed."""
     if not checks:
         return []
     conditions = sql.SQL(", ").join(sql.SQL("({})").format(check.condition) for check in checks)
@@ -159,7 +182,8 @@ def find_missing(cursor: Cursor, checks: Sequence[Check]) -> list[MissingRight]:
         for check, is_held in zip(checks, held, strict=True)
         if not is_held
     ]
-    return list(dict.fromkeys(missing))
+    needed = {(right.right, right.target) for right in missing if right.is_needed}
+    return list(dict.fromkeys(one for one in missing if one.is_needed or (one.right, one.target) not in needed))
 
 
 def missing_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -> list[MissingRight]:
@@ -223,6 +247,10 @@ def _on_named_schema(name: str, *, is_needed: bool) -> Check:
         "SELECT pg_catalog.has_schema_privilege(oid, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname = {}"
     ).format(sql.Literal(name))
     return Check("USAGE", f"schema {name}", condition, is_needed)
+
+
+def _on_sequence(sequence: NumberSequence, right: str) -> sql.Composed:
+    return _privilege("has_sequence_privilege", sequence.oid, right)
 
 
 def _privilege(function: str, oid: int, right: str) -> sql.Composed:

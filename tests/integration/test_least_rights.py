@@ -48,6 +48,7 @@ MODES = [
         has_rows=True,
         before=REFERRED_TO,
     ),
+    Mode("advanced", (*DIRECT, "To advance sequences"), {"destination": {"sequences": "advance"}}),
     Mode("serial", (*DIRECT, "For a serial column"), csv=WITHOUT_ID),
     Mode("serial by staging", (*STAGING, "For a serial column"), {"destination": BY_STAGING}, csv=WITHOUT_ID),
 ]
@@ -70,9 +71,10 @@ def hardened(app: App) -> Iterator[None]:
 
 def test_every_block_of_the_page_is_run() -> None:
     run = {heading for mode in MODES for heading in mode.headings}
-    # Those take the community edition: test_rights_of_owners.py.
+    # These are in test_rights_of_owners.py, since one takes the community edition.
     of_owners = {"For compression and aggregates", "For deferred indexes"}
-    assert set(blocks()) - run == of_owners | {"For a dry run in full"}
+    # Below, and in test_sequences.py.
+    assert set(blocks()) - run == of_owners | {"For a dry run in full", "To be warned of sequences"}
 
 
 def test_a_dry_run_in_full(app: App) -> None:
@@ -86,14 +88,16 @@ def test_a_dry_run_in_full(app: App) -> None:
         )
         found = case.restore().body["dry_run"]
         assert found["not_checked"] == ["values", "window", "duplicates"]
-        assert [right["needed"] for right in found["permissions_missing"]] == [False]
+        missing = [right for right in found["permissions_missing"] if "sequence" not in right["on"]]
+        assert [right["needed"] for right in missing] == [False]
         case.run(statement)
 
 
 def test_an_owner_with_one_right_more_defers_indexes(app: App) -> None:
     case = set_up(app, MODES[0])
     case.give_to_an_owner()
-    case.run(*grants("For compression and aggregates"))
+    # Past the file's values, of which an owner would be warned.
+    case.run(*grants("For compression and aggregates"), "SELECT setval('silver.telemetry_id_seq', 100)")
     kept = case.restore().body["copy"]
     code = "MissingCreate" if app.database.version >= (2, 22) else "TimescaleDBVersion"
     assert (kept["indexes_deferred"], [one["code"] for one in kept["indexes_kept"]]) == ([], [code])
@@ -157,4 +161,7 @@ def test_all_that_is_missing_is_named_at_once(app: App) -> None:
 def test_a_dry_run_names_what_would_be_quicker(app: App) -> None:
     case = set_up(app, next(mode for mode in MODES if mode.name == "replace by delete"))
     plan = case.restore(dry_run=True).body["dry_run"]
-    assert plan["permissions_missing"] == [{"right": "TRUNCATE", "on": case.here("silver.telemetry"), "needed": False}]
+    assert plan["permissions_missing"] == [
+        {"right": "TRUNCATE", "on": case.here("silver.telemetry"), "needed": False},
+        {"right": "SELECT", "on": case.here("sequence silver.telemetry_id_seq"), "needed": False},
+    ]

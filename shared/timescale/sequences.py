@@ -1,0 +1,336 @@
+"""Sequences that a load leaves behind: their next numbers are those of rows that it has just brought.
+
+A COPY or INSERT with values for an identity or serial column moves no sequence. The next row that takes its number from
+the sequence then collides with a loaded one, or has the same number where no key forbids it.
+
+A sequence is found by the column's default, whoever owns it, and by the identity column. A default that computes with
+`nextval` is not looked at. In a partitioned table the partitions may have defaults of their own.
+
+`advance` never moves a sequence back. An owner locks the sequence, reads it and restarts it; that is undone with the
+transaction. ALTER SEQUENCE waits for each transaction that has taken a number and is still open (ShareRowExclusiveLock
+against RowExclusiveLock in src/backend/commands/sequence.c), and that one may wait for the rows of this load. So the
+owner waits less than PostgreSQL's deadlock_timeout, and then does as a role does that is no owner: it draws the numbers
+by `nextval`, which never gives one to two sessions, or skips by `setval` what is too much to draw. Neither is undone by
+a rollback, which leaves a gap and nothing worse.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from psycopg2 import sql
+
+from shared.errors import TargetLocked
+from shared.model.results import Notice
+from shared.model.window import Window
+from shared.postgres.connect import Cursor
+from shared.postgres.savepoint import savepoint
+from shared.postgres.session import local_settings
+from shared.timescale.chunks import OWN_ROWS, written_chunks
+from shared.timescale.table import Table, inside
+
+# The table itself, and of a partitioned one its partitions. 1574 is nextval(regclass); 480, 714 and 1781 make an int4,
+# an int2 and a numeric of its int8 (pg_proc.dat): a default of these alone computes nothing with the number. 21, 23, 20
+# and 1700 are these types (pg_type.dat). The sequence of an identity column depends on the column internally ('i').
+_FIND = """
+    WITH RECURSIVE part AS (
+        SELECT %(table)s::oid AS oid UNION SELECT i.inhrelid FROM part p
+        JOIN pg_catalog.pg_class c ON c.oid = p.oid AND c.relkind = 'p'
+        JOIN pg_catalog.pg_inherits i ON i.inhparent = c.oid
+    ), number AS (
+        SELECT a.attrelid, a.attnum, a.attname, t.oid AS type FROM part p
+        JOIN pg_catalog.pg_class c ON c.oid = p.oid AND (c.relkind <> 'p' OR c.oid = %(table)s)
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        JOIN pg_catalog.pg_type t ON t.oid = a.atttypid WHERE a.attname = ANY (%(columns)s::text[]::name[])
+    ), base AS (
+        SELECT type AS of, type FROM number UNION
+        SELECT b.of, t.typbasetype FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type AND t.typtype = 'd'
+    ), used AS (
+        SELECT n.*, d.objid AS sequence FROM number n JOIN pg_catalog.pg_depend d
+            ON d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+            AND d.refobjid = n.attrelid AND d.refobjsubid = n.attnum AND d.deptype = 'i'
+        UNION SELECT n.*, p.refobjid FROM number n
+            JOIN pg_catalog.pg_attrdef d ON d.adrelid = n.attrelid AND d.adnum = n.attnum
+            JOIN pg_catalog.pg_depend p ON p.classid = 'pg_catalog.pg_attrdef'::regclass AND p.objid = d.oid
+            AND p.refclassid = 'pg_catalog.pg_class'::regclass
+        WHERE d.adbin::text ~ ':funcid 1574 '
+            AND d.adbin::text !~ '\\{(?!(FUNCEXPR|CONST|RELABELTYPE|COERCETODOMAIN)\\M)[A-Z]'
+            AND NOT EXISTS (SELECT FROM pg_catalog.regexp_matches(d.adbin::text, ':funcid (\\d+)', 'g') f
+                WHERE f[1] NOT IN ('1574', '480', '714', '1781'))
+    )
+    SELECT q.seqrelid, sn.nspname, s.relname, q.seqincrement, q.seqmin, q.seqmax,
+        pg_catalog.pg_has_role(s.relowner, 'USAGE'), pg_catalog.format('%%I.%%I', sn.nspname, s.relname),
+        u.attrelid <> %(table)s, n.nspname, c.relname, u.attname
+    FROM used u JOIN pg_catalog.pg_sequence q ON q.seqrelid = u.sequence
+        JOIN pg_catalog.pg_class s ON s.oid = q.seqrelid JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace
+        JOIN pg_catalog.pg_class c ON c.oid = u.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE EXISTS (SELECT FROM base b WHERE b.of = u.type AND b.type IN (21, 23, 20, 1700))
+        AND NOT EXISTS (SELECT FROM used w WHERE u.attrelid <> %(table)s AND w.attrelid = %(table)s
+            AND w.attname = u.attname AND w.sequence = u.sequence)
+    ORDER BY q.seqrelid, u.attrelid, u.attnum
+"""
+
+# Below PostgreSQL's default of deadlock_timeout, 1 s.
+_PATIENCE = "500ms"
+# So many numbers are drawn in less than a second. Nobody draws as many between the two halves of one statement.
+_MOST_DRAWN = 100_000
+_MOST_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """A column that takes its numbers from a sequence.
+
+    Attributes:
+        schema: of the table.
+        table: the target, or a partition of it.
+        is_of_part: it is a partition.
+        name: of the column.
+    """
+
+    schema: str
+    table: str
+    is_of_part: bool
+    name: str
+
+
+@dataclass(frozen=True)
+class NumberSequence:
+    """A sequence, and the columns of a table that take numbers from it.
+
+    Attributes:
+        oid: its oid.
+        schema: its schema.
+        name: its name.
+        increment: from one number to the next; below 0, it descends.
+        lowest: the least number that it gives.
+        highest: the greatest number that it gives.
+        is_owned: the role is an owner.
+        as_sql: its qualified name, quoted where necessary.
+        columns: those that take numbers from it.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    increment: int
+    lowest: int
+    highest: int
+    is_owned: bool
+    as_sql: str
+    columns: tuple[NumberColumn, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the qualified name for a person."""
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """The qualified name, quoted for SQL."""
+        return sql.Identifier(self.schema, self.name)
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The loaded value that a sequence comes to last, of those that it can give at all."""
+
+    sequence: NumberSequence
+    value: int
+
+    def numbers_to_skip(self, next_number: int) -> int:
+        """Return how many numbers a sequence would give up to the value; 0: it has passed it."""
+        return max(0, (self.value - next_number) // self.sequence.increment + 1)
+
+
+@dataclass(frozen=True)
+class Behind:
+    """A sequence that will give numbers which rows have.
+
+    Attributes:
+        reached: the loaded value.
+        next_number: that it gives next.
+    """
+
+    reached: Reached
+    next_number: int
+
+    @property
+    def last(self) -> int:
+        """The last number that it has to skip."""
+        skipped = self.reached.numbers_to_skip(self.next_number)
+        return self.next_number + (skipped - 1) * self.reached.sequence.increment
+
+    @property
+    def restart(self) -> int | None:
+        """The number with which it may go on; None if it has none left."""
+        sequence = self.reached.sequence
+        number = self.last + sequence.increment
+        return number if sequence.lowest <= number <= sequence.highest else None
+
+    @property
+    def notice(self) -> Notice:
+        """The warning, with the SQL that moves the sequence."""
+        sequence = self.reached.sequence
+        columns = ", ".join(f"{one.schema}.{one.table}.{one.name}" for one in sequence.columns)
+        if self.restart is None:
+            name = sequence.as_sql.replace("'", "''")
+            statement = f"SELECT setval('{name}', {self.last})"
+        else:
+            statement = f"ALTER SEQUENCE {sequence.as_sql} RESTART WITH {self.restart}"
+        return Notice(
+            "SequenceBehind",
+            f"{columns}: the loaded values reach {self.reached.value}, and the sequence {sequence} goes on with"
+            f" {self.next_number}, so it will give numbers again; run: {statement}",
+        )
+
+
+def find_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -> tuple[NumberSequence, ...]:
+    """Find the sequences from which columns of a table, or of its partitions, take numbers by default.
+
+    Args:
+        cursor: in any transaction.
+        table: the table.
+        columns: those for which a file brings values.
+    """
+    cursor.execute(_FIND, {"table": table.oid, "columns": list(columns)})
+    found: dict[NumberSequence, list[NumberColumn]] = defaultdict(list)
+    for row in cursor.fetchall():
+        is_of_part, schema, name, column = row[8:]
+        found[NumberSequence(*row[:8])].append(NumberColumn(schema, name, is_of_part, column))
+    return tuple(replace(sequence, columns=tuple(used_by)) for sequence, used_by in found.items())
+
+
+def find_reached(
+    cursor: Cursor, table: Table, sequences: Sequence[NumberSequence], within: Window | None
+) -> tuple[Reached, ...]:
+    """Find how far the rows that this transaction has loaded reach in sequences.
+
+    Args:
+        cursor: in the load's transaction, outside savepoints, before its chunks are compressed. The role can read whole
+            rows of the table.
+        table: the target.
+        sequences: those of its columns.
+        within: the day, if all rows are in it, which spares a look at others; None: they may be elsewhere.
+    """
+    is_within = sql.SQL("true") if within is None else inside(table, within)
+    whole: list[sql.Composable] = [table.own_rows]
+    if table.hypertable_id is not None:
+        whole = [sql.SQL("ONLY {}").format(sql.Identifier(c.schema, c.name)) for c in written_chunks(cursor, table)]
+    reached = []
+    for sequence in sequences:
+        furthest = sql.SQL("max" if sequence.increment > 0 else "min")
+        parts = []
+        for column in sequence.columns:
+            relations = [sql.Identifier(column.schema, column.table)] if column.is_of_part else whole
+            parts += [
+                sql.SQL("SELECT {column} AS n FROM {relation} WHERE {own} AND {inside}").format(
+                    column=sql.Identifier(column.name), relation=relation, own=OWN_ROWS, inside=is_within
+                )
+                for relation in relations
+            ]
+        if not parts:
+            continue
+        cursor.execute(
+            sql.SQL("SELECT {}(n) FROM ({}) own WHERE n BETWEEN {} AND {}").format(
+                furthest,
+                sql.SQL(" UNION ALL ").join(parts),
+                sql.Literal(sequence.lowest),
+                sql.Literal(sequence.highest),
+            )
+        )
+        ((value,),) = cursor.fetchall()
+        if value is not None:
+            # A numeric may have a fraction.
+            reached.append(Reached(sequence, int(value)))
+    return tuple(reached)
+
+
+def find_behind(cursor: Cursor, reached: Sequence[Reached]) -> tuple[Behind, ...]:
+    """Find the sequences that will give numbers of loaded rows again.
+
+    Args:
+        cursor: in any transaction. The role has SELECT on the sequences.
+        reached: how far the rows reach.
+    """
+    found = (_behind(cursor, one) for one in reached)
+    return tuple(behind for behind in found if behind is not None)
+
+
+def advance(cursor: Cursor, reached: Sequence[Reached]) -> None:
+    """Move sequences past the loaded values, never back. To be called last before the COMMIT.
+
+    Args:
+        cursor: in the load's transaction. The role owns the sequences, or has SELECT and UPDATE on them.
+        reached: how far the rows reach.
+
+    Raises:
+        TargetLocked: other sessions kept moving a sequence.
+    """
+    for one in reached:
+        if _behind(cursor, one) is None:
+            continue
+        # Against other restores, which may skip numbers of the same sequence.
+        cursor.execute(
+            "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))",
+            (f"restore-chunk\nsequence\n{one.sequence.oid}",),
+        )
+        if not (one.sequence.is_owned and _restart(cursor, one)):
+            _skip(cursor, one)
+
+
+def _behind(cursor: Cursor, reached: Reached) -> Behind | None:
+    sequence = reached.sequence
+    cursor.execute(sql.SQL("SELECT last_value, is_called FROM {}").format(sequence.identifier))
+    ((last, is_called),) = cursor.fetchall()
+    next_number = last + sequence.increment if is_called else last
+    return Behind(reached, next_number) if reached.numbers_to_skip(next_number) else None
+
+
+def _restart(cursor: Cursor, reached: Reached) -> bool:
+    """Restart a sequence under a lock, and say whether it is past the value now."""
+    sequence = reached.sequence
+    with savepoint(cursor) as step, local_settings(cursor, {"lock_timeout": _PATIENCE}):
+        # It changes nothing, and locks the sequence: LOCK TABLE takes none.
+        cursor.execute(
+            sql.SQL("ALTER SEQUENCE {} INCREMENT BY {}").format(sequence.identifier, sql.Literal(sequence.increment))
+        )
+        behind = _behind(cursor, reached)
+        if behind is not None and behind.restart is None:
+            step.roll_back()
+        if behind is not None:
+            cursor.execute(
+                sql.SQL("ALTER SEQUENCE {} RESTART WITH {}").format(sequence.identifier, sql.Literal(behind.restart))
+            )
+    return not step.was_rolled_back
+
+
+def _skip(cursor: Cursor, reached: Reached) -> None:
+    sequence = reached.sequence
+    for _ in range(_MOST_ATTEMPTS):
+        behind = _behind(cursor, reached)
+        if behind is None:
+            return
+        numbers = reached.numbers_to_skip(behind.next_number)
+        # In a savepoint: if others draw at the same time, the sequence may come to its end.
+        with savepoint(cursor) as step:
+            if numbers <= _MOST_DRAWN:
+                cursor.execute(
+                    "SELECT count(pg_catalog.nextval(%s::oid::regclass)) FROM pg_catalog.generate_series(1, %s)",
+                    (sequence.oid, numbers),
+                )
+            else:
+                is_before = sql.SQL("last_value < {}" if sequence.increment > 0 else "last_value > {}")
+                cursor.execute(
+                    sql.SQL("SELECT pg_catalog.setval({}::oid::regclass, {last}) FROM {} WHERE {}").format(
+                        sql.Literal(sequence.oid),
+                        sequence.identifier,
+                        is_before.format(sql.Literal(behind.last)),
+                        last=sql.Literal(behind.last),
+                    )
+                )
+        if step.error is not None and _behind(cursor, reached) is not None:
+            raise step.error
+    if _behind(cursor, reached) is not None:
+        raise TargetLocked(f"other sessions kept moving the sequence {sequence}")
