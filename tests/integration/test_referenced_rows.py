@@ -371,6 +371,32 @@ def test_a_deferred_key_of_a_loaded_row_is_another_matter(server: App) -> None:
     refused(replaced(server), ("t", "up", "NO ACTION", 1))
 
 
+def test_a_key_by_period(server: App) -> None:
+    """PostgreSQL 18: the key refers to rows whose ranges overlap its own."""
+    available = "SELECT count(*) FROM pg_available_extensions WHERE name = 'btree_gist'"
+    if server.database.connection.server_version < 180000 or not server.database.value(available):
+        pytest.skip("takes PostgreSQL 18 and btree_gist")
+    server.database.execute("CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public")
+    try:
+        target(
+            server,
+            "plain",
+            "time timestamptz NOT NULL, id int, v int, valid daterange DEFAULT '[2025-01-01,2025-02-01)',"
+            " PRIMARY KEY (id, valid WITHOUT OVERLAPS)",
+        )
+        server.database.execute(
+            "CREATE TABLE {s}.r (id int, valid daterange,"
+            " CONSTRAINT r_fk FOREIGN KEY (id, PERIOD valid) REFERENCES {s}.t (id, PERIOD valid))"
+        )
+        server.database.execute(
+            "INSERT INTO {s}.r VALUES (1, '[2025-01-05,2025-01-06)'), (3, '[2025-01-05,2025-01-06)')"
+        )
+        refused(replaced(server), ("r", "r_fk", "NO ACTION", 1))
+        assert values(server) == [1, 2, 3]
+    finally:
+        server.database.execute("DROP EXTENSION btree_gist CASCADE")
+
+
 def test_no_line_is_named_where_half_a_day_breaks_a_key_as_well(server: App) -> None:
     """The row 2 is at fault. A search for it that loads the row 1 alone would break the key of `r`."""
     server.database.execute("CREATE TABLE {s}.p (n int PRIMARY KEY)")

@@ -87,6 +87,28 @@ def test_a_guard_keeps_the_day(day: App) -> None:
     assert values(day) == [-1, 7, 8, -2]
 
 
+def test_a_constraint_trigger_fires_at_the_commit(day: App) -> None:
+    day.database.execute(
+        f"CREATE CONSTRAINT TRIGGER note AFTER DELETE ON {chunk(day)} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
+        f" EXECUTE FUNCTION {{s}}.note('{day.database.schema}')"
+    )
+    replaced(day, "delete", why="a trigger on DELETE or TRUNCATE")
+    assert noted(day) == [7, 8]
+
+
+@pytest.mark.parametrize(("on", "level", "seen"), [("p", "ROW", [7, 8]), ("t", "ROW", [7, 8]), ("t", "STATEMENT", [0])])
+def test_triggers_of_a_partitioned_table_fire(day: App, on: str, level: str, seen: list[int]) -> None:
+    """Also one that a partition alone has: no partition is truncated."""
+    day.database.execute("DROP TABLE {s}.t")
+    day.database.execute("CREATE TABLE {s}.t (time timestamptz NOT NULL, v int) PARTITION BY RANGE (time)")
+    day.database.execute("CREATE TABLE {s}.p PARTITION OF {s}.t FOR VALUES FROM ('2025-01-01Z') TO ('2025-01-02Z')")
+    day.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 03:00Z', 7), ('2025-01-01 12:00Z', 8)")
+    trigger(day, "DELETE", level, on=f"{{s}}.{on}")
+    answer = restore(day, on_existing="replace")
+    assert (answer.status, answer.body.get("removed_by")) == (200, "delete")
+    assert (noted(day), values(day)) == (seen, [1, 2])
+
+
 @pytest.mark.parametrize("event", ["INSERT", "UPDATE"])
 def test_a_trigger_of_another_event_is_none(day: App, event: str) -> None:
     trigger(day, event, "STATEMENT")
