@@ -76,14 +76,16 @@ def look_at_columns(cursor: Cursor, request: RestoreRequest, target: Target) -> 
         lacking = [column.name for column in target.like.columns if not column.is_generated]
         staged = required_columns(cursor, target.like.oid, [name for name in lacking if name not in plan.file_columns])
     if staged and target.has_rows:
-        return Finding(columns_without_value(staged))
+        return Finding(columns_without_value(staged, request.copy_))
     lacking_in_table = required_columns(cursor, table.oid, plan.defaulted)
     if not lacking_in_table:
         return Finding()
     changes = has_before_triggers(cursor, table.oid) or (stages and has_insert_rule(cursor, table))
     if changes:
         return Finding(unsure=NotChecked("columns", "a trigger or rule may fill the columns that the file lacks"))
-    return Finding(columns_without_value(lacking_in_table)) if _is_certain(request, target) else Finding()
+    return (
+        Finding(columns_without_value(lacking_in_table, request.copy_)) if _is_certain(request, target) else Finding()
+    )
 
 
 def look_at_partition(cursor: Cursor, request: RestoreRequest, target: Target) -> Finding:

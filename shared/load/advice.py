@@ -18,6 +18,7 @@ from shared.csvfile.options import CsvOptions
 from shared.csvfile.signs import delimiter_hint
 from shared.csvfile.source import CsvSource
 from shared.errors import DataRejected, HeaderInvalid, OperationNotSupported
+from shared.load.refusals import PARTITION_HINT, STAGING_HINT, columns_without_value
 from shared.load.target import Target
 from shared.model.progress import Progress
 from shared.model.request import Copy, RestoreRequest
@@ -65,13 +66,13 @@ def _advise_on_row(error: DataRejected, request: RestoreRequest, target: Target,
     sqlstate, copy = sqlstate_of(error), request.copy_
     column = next((str(fact) for name, fact in error.details[0].info if name == "column"), None)
     hint: str | None = None
-    if sqlstate == _NOT_NULL and column in target.columns.defaulted:
-        _name_missing_column(error, column, copy)
+    if sqlstate == _NOT_NULL and column is not None and column in target.columns.defaulted:
+        # It is the same in every row.
+        known = columns_without_value([column], copy)
+        if known is not None:
+            error.message, error.target, hint = known.message, known.target, known.hint
     elif sqlstate == _CHECK and _has_no_partition(error):
-        hint = (
-            f"create the partition, for instance that of {request.archive.day.isoformat()}, and send the request again;"
-            " if the target is a partition itself, name its table in destination.target_table"
-        )
+        hint = f"{PARTITION_HINT}; if the target is a partition itself, name its table in destination.target_table"
     elif sqlstate in _OF_ENCODING and column is None:
         hint = f"the file is not in copy.csv_options.ENCODING {copy.csv_options.encoding}: {ENCODING_HINT}"
     elif sqlstate in _OF_VALUE and column is not None:
@@ -80,21 +81,6 @@ def _advise_on_row(error: DataRejected, request: RestoreRequest, target: Target,
         # The first value is read before the second one is missed.
         hint = _on_delimiter(csv, copy)
     error.hint = hint or error.hint
-
-
-def _name_missing_column(error: DataRejected, column: str, copy: Copy) -> None:
-    """Say which column of the table gets no value. It is the same in every row."""
-    error.message = f'no value for the table\'s column "{column}": it is NOT NULL'
-    if column in copy.left_out and column not in copy.column_map.values():
-        error.message += ", copy.column_map leaves it out, and it has no default"
-        error.hint = "load the column, or give the table's a default (ALTER TABLE ... ALTER COLUMN ... SET DEFAULT)"
-    else:
-        error.message += ", the file lacks it, and it has no default"
-        error.hint = (
-            "if the file has it under another name, say so in copy.column_map; otherwise give the table's a default"
-            " (ALTER TABLE ... ALTER COLUMN ... SET DEFAULT)"
-        )
-    error.target = column
 
 
 def _has_no_partition(error: DataRejected) -> bool:
@@ -151,7 +137,7 @@ def _on_table(error: OperationNotSupported, request: RestoreRequest, target: Tar
     if not is_direct and sqlstate == _NOT_SUPPORTED:
         return 'if the table has rules on INSERT, use destination.mode "direct": COPY does not apply them'
     if is_direct and not target.columns.by_staging and sqlstate == _NOT_SUPPORTED:
-        return 'use destination.mode "staging": it inserts the rows, which works where COPY does not'
+        return STAGING_HINT
     return None
 
 

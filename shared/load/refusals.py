@@ -38,6 +38,9 @@ from shared.timescale.table import Table
 # The first version whose COPY has ON_ERROR and names the rows: PostgreSQL 17.
 _ON_ERROR_SINCE = 170000
 
+STAGING_HINT = 'use destination.mode "staging": it inserts the rows, which works where COPY does not'
+PARTITION_HINT = "create the partition, then send the request again"
+
 
 def refuse(error: RestoreError | None) -> None:
     """Raise the error, if there is one."""
@@ -115,21 +118,29 @@ def server_read_only(*, is_replica: bool, is_default: bool) -> DatabaseReadOnly 
 
 def copy_under_policies(table: Table) -> OperationNotSupported:
     """Refuse a COPY into a table whose policies apply to the role."""
-    return OperationNotSupported(f"row-level security of {table} applies to the role, and COPY does not support that")
+    message = f"row-level security of {table} applies to the role, and COPY does not support that"
+    return OperationNotSupported(message, hint=STAGING_HINT)
 
 
-def columns_without_value(names: Sequence[str]) -> DataRejected | None:
-    """Refuse a file that lacks columns which are NOT NULL and have no default."""
+def columns_without_value(names: Sequence[str], copy: Copy) -> DataRejected | None:
+    """Refuse a file that lacks columns which are NOT NULL and have no default.
+
+    Args:
+        names: these columns of the table.
+        copy: says which columns of the file are left out.
+    """
     if not names:
         return None
     which = ", ".join(f'"{name}"' for name in names)
+    mend = "say in copy.column_map which columns of the file they are"
+    if copy.left_out.intersection(names):
+        mend = "load those that copy.column_map leaves out"
     message = f"the file lacks {which} of the table's columns, which must not be null and have no default"
     fault = Fault("DataRejected", message, names[0], (("sqlstate", "23502"), ("column", names[0])))
     return DataRejected(
         message,
         target=names[0],
-        hint="load a file that has them, give them a default in the table, or say in copy.column_map which columns of"
-        " the file they are",
+        hint=f"{mend}, or give them a default in the table (ALTER TABLE ... ALTER COLUMN ... SET DEFAULT)",
         details=[fault],
     )
 
@@ -147,9 +158,7 @@ def no_partition(table: Table, day: date, rows: Count | None = None) -> DataReje
     what = day.isoformat() if rows is None else f"{rows.describe()} of the archive"
     message = f"{table} has no partition for {what}"
     fault = Fault("DataRejected", message, info=(("sqlstate", "23514"),))
-    return DataRejected(
-        message, target=str(table), hint="create the partition, then send the request again", details=[fault]
-    )
+    return DataRejected(message, target=str(table), hint=PARTITION_HINT, details=[fault])
 
 
 def chunks_frozen(chunks: Sequence[Chunk]) -> OperationNotSupported | None:

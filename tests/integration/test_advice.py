@@ -163,7 +163,7 @@ def test_a_column_that_the_file_lacks_is_named_and_not_a_row(
     left_out: dict[str, Any] = {"column_map": {"dev": None}}
     check(load(app, csv, mode, **left_out, **way), "DataRejected", '"device"', "column_map", "DEFAULT", target="device")
     named = csv.replace("dev", "device")
-    out = check(load(app, named, mode, column_map={"device": None}, **way), "DataRejected", "leaves it out")
+    out = check(load(app, named, mode, column_map={"device": None}, **way), "DataRejected", "leaves out")
     assert out["target"] == "device"
     # A null that the file has is a row to correct.
     error = check(load(app, named.replace(",7", ",", 1), mode, **way), "DataRejected", "correct the row")
@@ -184,12 +184,16 @@ def test_a_partition_that_is_missing(app: App, mode: str) -> None:
     app.database.execute("CREATE TABLE {s}.t (time timestamptz, v int CHECK (v > 0)) PARTITION BY RANGE (time)")
     app.database.execute("CREATE TABLE {s}.t1 PARTITION OF {s}.t FOR VALUES FROM ('2025-01-02Z') TO ('2025-01-03Z')")
     csv = "time,v\n2025-01-01 01:00Z,1\n"
-    error = check(load(app, csv, mode), "DataRejected", "partition", "2025-01-01")
+    error = check(load(app, csv, mode), "DataRejected", "no partition for 2025-01-01", "create the partition")
     assert "correct the row" not in error["hint"]
-    assert error["details"][0]["line"] == 2
     url = app.archive("t1", csv.encode())
     check(app.restore(url, destination={"mode": mode}), "DataRejected", "partition", "target_table")
-    app.database.execute("CREATE TABLE {s}.t0 PARTITION OF {s}.t FOR VALUES FROM ('2025-01-01Z') TO ('2025-01-02Z')")
+    app.database.execute(
+        "CREATE TABLE {s}.t0 PARTITION OF {s}.t FOR VALUES FROM ('2025-01-01Z') TO ('2025-01-01 12:00Z')"
+    )
+    # Only the rows tell.
+    error = check(load(app, csv + "2025-01-01 13:00Z,1\n", mode), "DataRejected", "partition", "create the partition")
+    assert error["details"][0]["line"] == 3
     check(load(app, csv.replace("Z,1", "Z,-1"), mode), "DataRejected", "correct the row")
     assert load(app, csv, mode).status == 200
 
