@@ -17,7 +17,7 @@ from shared.load.verify import Verified
 from shared.model.results import ChunkStep, Transferred
 from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import is_conflict, violated_constraint
-from shared.timescale.chunks import Chunk, all_chunks, written_chunks
+from shared.timescale.chunks import Chunk, all_chunks, is_own, written_chunks
 from shared.timescale.keys import Key, has_duplicates, has_time, unenforced_keys
 from shared.timescale.table import inside
 
@@ -91,14 +91,17 @@ def refuse_unproved(load: Cursor, lock: RestoreLock, added: Added) -> None:
     if extension is None or not (added.target.compressed or added.may_be_outside):
         return
     with lock.read_current() as looking:
-        found = unenforced_keys(looking, extension, _left_compressed(load, looking, added))
+        of_day, others = _left_compressed(load, looking, added)
+        found = unenforced_keys(looking, extension, others)
+    # Where the load meant to decompress them and could not, the lock's connection would wait for it.
+    found += unenforced_keys(load, extension, of_day)
     for chunk, key in found:
         if added.may_meet or not has_time(key, table):
             _prove(load, lock, added, chunk, key)
 
 
-def _left_compressed(load: Cursor, looking: Cursor, added: Added) -> list[Chunk]:
-    """List the compressed chunks to which rows were added.
+def _left_compressed(load: Cursor, looking: Cursor, added: Added) -> tuple[list[Chunk], list[Chunk]]:
+    """List the compressed chunks to which rows were added: those over the day, and others.
 
     The load has a lock on each, so nobody changes their state any more. Its snapshot may be older than that lock in the
     chunks of other days; but of those it has decompressed none.
@@ -106,7 +109,10 @@ def _left_compressed(load: Cursor, looking: Cursor, added: Added) -> list[Chunk]
     of_day = {str(chunk) for chunk in added.target.chunks}
     others = {str(chunk) for chunk in all_chunks(looking, added.target.table) if chunk.is_compressed} - of_day
     written = written_chunks(load, added.target.table)
-    return [chunk for chunk in written if str(chunk) in others or (str(chunk) in of_day and chunk.is_compressed)]
+    return (
+        [chunk for chunk in written if str(chunk) in of_day and chunk.is_compressed],
+        [chunk for chunk in written if str(chunk) in others],
+    )
 
 
 def _prove(load: Cursor, lock: RestoreLock, added: Added, chunk: Chunk, key: Key) -> None:
@@ -119,8 +125,11 @@ def _prove(load: Cursor, lock: RestoreLock, added: Added, chunk: Chunk, key: Key
     if span is not None and added.verified.verification is not None and has_time(key, added.target.table):
         among = inside(added.target.table, span)
     if has_duplicates(load, relation, key, among=among):
-        with lock.read_current() as looking:
-            was_so_before = has_duplicates(looking, relation, key, among=among)
+        was_so_before = False
+        # Of a chunk that the load has for itself the lock's connection could only wait for the load.
+        if not is_own(load, chunk):
+            with lock.read_current() as looking:
+                was_so_before = has_duplicates(looking, relation, key, among=among)
         if was_so_before:
             raise _inconsistent(str(chunk), f'rows have the same "{key.name}"')
         raise _not_enforced(f"{what}, and rows of the archive have the key of others", chunk, key)
