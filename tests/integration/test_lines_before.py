@@ -126,6 +126,23 @@ def test_a_dry_run_counts_the_rows_behind_them(app: App) -> None:
 
 
 @BOTH
+def test_a_full_dry_run_names_the_lines_of_the_file(app: App, mode: str) -> None:
+    csv = "#\n#\nx,y,z,x\n1,2025-01-01 01:00Z,1,\n2,2025-01-01 02:00Z,one,\n"
+    copy = {
+        "skip_lines": 2,
+        "header": "ignore",
+        "columns": ["a", "time", "v", "b"],
+        "column_map": {"a": None, "b": None},
+    }
+    body = app.restore(app.archive("t", csv.encode()), destination={"mode": mode}, copy=copy, dry_run="full").body
+    (problem,) = body["dry_run"]["problems"]
+    assert (problem["code"], problem["message"][:7]) == ("DataRejected", "line 5,")
+    url = app.archive("t", csv.replace("one", "2").encode())
+    plan = app.restore(url, destination={"mode": mode}, copy=copy, dry_run="full").body["dry_run"]
+    assert (plan["problems"], plan["rows_in_archive"]) == ([], 2)
+
+
+@BOTH
 @pytest.mark.parametrize("transfer", ["spool", "stream"])
 @pytest.mark.parametrize("headerless", [True, False])
 def test_a_file_with_fewer_lines(app: App, mode: str, transfer: str, *, headerless: bool) -> None:
