@@ -78,14 +78,14 @@ def look_at_columns(cursor: Cursor, request: RestoreRequest, target: Target) -> 
     if staged and target.has_rows:
         return Finding(columns_without_value(staged, request.copy_))
     lacking_in_table = required_columns(cursor, table.oid, plan.defaulted)
-    if not lacking_in_table:
+    if not lacking_in_table or not target.has_rows:
         return Finding()
     changes = has_before_triggers(cursor, table.oid) or (stages and has_insert_rule(cursor, table))
     if changes:
         return Finding(unsure=NotChecked("columns", "a trigger or rule may fill the columns that the file lacks"))
-    return (
-        Finding(columns_without_value(lacking_in_table, request.copy_)) if _is_certain(request, target) else Finding()
-    )
+    if not _is_certain(request, target):
+        return Finding(unsure=NotChecked("columns", "all rows may be left out before they lack a column"))
+    return Finding(columns_without_value(lacking_in_table, request.copy_))
 
 
 def look_at_partition(cursor: Cursor, request: RestoreRequest, target: Target) -> Finding:
