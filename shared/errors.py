@@ -36,7 +36,7 @@ class Fault:
 
 
 # What a queue does about an error: try again at once; later, with growing delays; not before somebody mends the cause;
-# or ask first what became of the COMMIT.
+# or ask the server first whether the COMMIT took place.
 Retry: TypeAlias = Literal["now", "later", "fix", "ask"]
 
 

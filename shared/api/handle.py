@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 from shared.api.log_line import log_line, progress_line, start_line
-from shared.api.parse import parse_request, require_json
+from shared.api.parse import parse_for, require_json
 from shared.api.render import error_answer, internal_error, success_answer
 from shared.errors import InternalError, RestoreError
 from shared.log_redaction import OUR_LOGGER
@@ -52,28 +52,6 @@ class Outcome:
     error: RestoreError | None
 
 
-def handle_restore(
-    body: bytes, content_type: str | None = None, *, join: Callable[[], None] = lambda: None
-) -> HttpAnswer:
-    """Run one restore, and answer when it has ended.
-
-    Args:
-        body: the JSON that `docs/request.md` describes.
-        content_type: the header of this name; None if there is none.
-        join: is called first in each thread that the restore starts. It makes the host keep the thread's log lines.
-
-    Returns:
-        200 with the report, or an error with its code also in the header `x-ms-error-code`. Raises no `Exception`.
-    """
-    report = new_report()
-
-    def work() -> None:
-        request, settings = read_request(body, content_type)
-        run_restore(request, settings, report, join=join)
-
-    return answered(report, work).answer
-
-
 def new_report() -> Report:
     """Return the report of a restore that begins. Its id is the server's own: an operator finds its sessions by it."""
     return Report(request_id=str(uuid.uuid4()))
@@ -83,17 +61,12 @@ def read_request(body: bytes, content_type: str | None) -> tuple[RestoreRequest,
     """Read a request, and the settings that it is read by.
 
     Raises:
-        RestoreError: as `parse_request` and `load_settings`, and if the body is not sent as JSON.
+        RestoreError: as `parse_for` and `load_settings`, and if the body is not sent as JSON.
     """
     if body:
         require_json(content_type)
     settings = load_settings()
-    request = parse_request(
-        body,
-        default_account_url=settings.adls_account_url_default,
-        default_filesystem=settings.adls_filesystem_default,
-    )
-    return request, settings
+    return parse_for(body, settings), settings
 
 
 def run_restore(
@@ -115,13 +88,12 @@ def run_restore(
         restore(request, settings, report, before_commit)
 
 
-def answered(report: Report, work: Callable[[], None], *, logs_success: Callable[[], bool] = lambda: True) -> Outcome:
+def answered(report: Report, work: Callable[[], None]) -> Outcome:
     """Do what fills the report, log how it ended, and make the answer. Raises no `Exception`.
 
     Args:
         report: is filled by the work.
         work: raises a `RestoreError` if it fails.
-        logs_success: whether a success is a restore that has ended, which has a line in the log.
     """
 
     def answer() -> HttpAnswer:
@@ -129,8 +101,7 @@ def answered(report: Report, work: Callable[[], None], *, logs_success: Callable
             work()
         finally:
             report.progress.end()
-        if logs_success():
-            _write(report, logging.WARNING if report.warnings else logging.INFO, lambda: log_line(report))
+        _write(report, logging.WARNING if report.warnings else logging.INFO, lambda: log_line(report))
         return json_reply(HTTPStatus.OK, success_answer(report), request_id=report.request_id)
 
     return replied(report, answer)

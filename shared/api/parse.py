@@ -16,6 +16,7 @@ from shared.csvfile.options import OPTION_NAMES
 from shared.errors import Fault, InvalidJson, InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from shared.model.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
 from shared.names import MAX_NAME_BYTES
+from shared.settings import Settings
 
 # Data Factory accepts answers of 4 MB at most, and a person reads fewer faults than that.
 _MOST_FAULTS = 100
@@ -89,6 +90,15 @@ def _invalid(faults: Sequence[Fault], count: int) -> InvalidRequest:
     first = faults[0]
     message = f"{first.target}: {first.message}" if count == 1 else f"{count} fields are wrong"
     return InvalidRequest(message, target=first.target, details=faults)
+
+
+def parse_for(body: bytes, settings: Settings) -> RestoreRequest:
+    """Read and check a request, with the default account and file system of the settings. Raises as `parse_request`."""
+    return parse_request(
+        body,
+        default_account_url=settings.adls_account_url_default,
+        default_filesystem=settings.adls_filesystem_default,
+    )
 
 
 def _load_json(body: bytes) -> dict[str, Any]:

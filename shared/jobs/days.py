@@ -118,11 +118,6 @@ def _waiting() -> queue.Queue[tuple[Settings, DayNote]]:
     return notes
 
 
-def wait_for_notes() -> None:
-    """Wait until all notes are written that wait now."""
-    _waiting().join()
-
-
 def try_to_write_day(settings: Settings, note: DayNote | None) -> None:
     """Write a note; a failure is in the log alone."""
     if note is None:

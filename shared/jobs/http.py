@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -14,19 +13,16 @@ from shared.errors import (
     InvalidRequest,
     OperationEnded,
     OperationNotFound,
-    RestoreCanceled,
 )
 from shared.jobs.days import day_note, write_day_soon
-from shared.jobs.monitor import RETRY_AFTER_SECONDS, base_url, monitor
+from shared.jobs.monitor import RETRY_AFTER_SECONDS, base_url, links, monitor
 from shared.jobs.operation import Operation, Status
 from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore
 from shared.jobs.submit import opens, submit, wants_async
 from shared.jobs.worker import answer_of, end_canceled, now
-from shared.log_redaction import OUR_LOGGER
+from shared.model.request import RestoreRequest
 from shared.settings import Settings, load_settings
-
-_log = logging.getLogger(OUR_LOGGER)
 
 _STATUSES: tuple[Status, ...] = ("NotStarted", "Running", "Succeeded", "Failed", "Canceled")
 _FILTERS = ("status", "database", "target_table", "day")
@@ -54,41 +50,42 @@ class HttpCall:
     body: bytes
 
 
-def post_restore(call: HttpCall, *, join: Callable[[], None]) -> HttpAnswer:
-    """Restore a day, or take it for the queue. Raises nothing.
+def post_restore(call: HttpCall, *, join: Callable[[], None] = lambda: None) -> HttpAnswer:
+    """Restore a day and answer when it has ended, or take it for the queue. Raises no `Exception`.
 
     Args:
         call: `POST /restore`.
-        join: as of `handle_restore`.
+        join: is called first in each thread that the restore starts. It makes the host keep the thread's log lines.
     """
     report = new_report()
-    taken: list[HttpAnswer] = []
-    known: list[Settings] = []
 
-    def work() -> None:
+    def answer() -> HttpAnswer:
         request, settings = read_request(call.body, call.headers.get("Content-Type"))
-        known.append(settings)
-        if not wants_async(request, call.headers):
-            run_restore(request, settings, report, join=join)
-            return
-        report.describe(request)
-        submitted = submit(request, call.body, call.headers, settings)
-        base = base_url(settings, call.url, call.headers, "/restore")
-        own = f"{base}/restores/{submitted.operation.id}"
-        headers = {
-            "Operation-Location": own,
-            "Location": f"{own}/result?token={submitted.token}",
-            "Retry-After": str(RETRY_AFTER_SECONDS),
-            "Preference-Applied": "respond-async",
-        }
-        taken.append(json_reply(202, monitor(submitted.operation, base), headers, request_id=report.request_id))
+        if wants_async(request, call.headers):
+            report.describe(request)
+            return _take(call, request, settings, report.request_id)
+        outcome = answered(report, lambda: run_restore(request, settings, report, join=join))
+        write_day_soon(settings, day_note(report, outcome.error, now()))
+        return outcome.answer
 
-    outcome = answered(report, work, logs_success=lambda: not taken)
-    if taken:
-        return taken[0]
-    if known:
-        write_day_soon(known[0], day_note(report, outcome.error, now()))
-    return outcome.answer
+    return replied(report, answer).answer
+
+
+def _take(call: HttpCall, request: RestoreRequest, settings: Settings, request_id: str) -> HttpAnswer:
+    submitted = submit(request, call.body, call.headers, settings)
+    base = base_url(settings, call.url, call.headers, "/restore")
+    headers = {
+        "Operation-Location": links(base, submitted.operation)["self"],
+        **_until_it_ends(base, submitted.operation, submitted.token),
+        "Preference-Applied": "respond-async",
+    }
+    return json_reply(202, monitor(submitted.operation, base), headers, request_id=request_id)
+
+
+def _until_it_ends(base: str, operation: Operation, token: str) -> dict[str, str]:
+    """Return the headers by which Data Factory and Logic Apps follow an operation to its result."""
+    location = f"{links(base, operation)['result']}?token={quote(token)}"
+    return {"Location": location, "Retry-After": str(RETRY_AFTER_SECONDS)}
 
 
 def get_restores(call: HttpCall) -> HttpAnswer:
@@ -113,10 +110,7 @@ def get_result(call: HttpCall) -> HttpAnswer:
         if operation.has_ended:
             return answer_of(operation)
         base = base_url(settings, call.url, call.headers, f"/restores/{operation_id}/result")
-        headers = {
-            "Location": f"{base}/restores/{operation.id}/result?token={quote(token)}",
-            "Retry-After": str(RETRY_AFTER_SECONDS),
-        }
+        headers = _until_it_ends(base, operation, token)
         return json_reply(202, monitor(operation, base), headers, request_id=new_report().request_id)
 
     return _answered(result)
@@ -146,8 +140,7 @@ def _cancel(call: HttpCall, settings: Settings, store: OperationStore, operation
             raise OperationEnded(f"the restore has ended: {operation.status}")
         try:
             if operation.status == "NotStarted" and not operation.commit:
-                canceled = RestoreCanceled("the restore was canceled before it began; nothing was changed")
-                operation = end_canceled(store, operation, canceled)
+                operation = end_canceled(store, operation)
             elif not operation.is_canceled:
                 operation = store.change(operation, is_canceled=True)
         except Conflict:

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 from shared.errors import OperationNotFound
@@ -118,18 +119,26 @@ class OperationStore:
         return dataclasses.replace(changed, etag=written["etag"])
 
     def newest(
-        self, equal: Mapping[str, str] | None = None, *, most: int = 50, from_row: str | None = None, load: bool = False
+        self,
+        equal: Mapping[str, str] | None = None,
+        *,
+        most: int = 50,
+        from_row: str | None = None,
+        written_before: datetime | None = None,
     ) -> Page:
-        """List records, newest first.
+        """List records, newest first, without long texts that are not in the entity.
 
         Args:
             equal: values that attributes must have.
             most: how many, at least 1.
             from_row: where a former page said that the next one begins.
-            load: whether to read long texts that are not in the entity.
+            written_before: by the Table service's clock; None: whenever they were written.
         """
         conditions = ["PartitionKey eq @kind", "RowKey ge @first", "RowKey lt 'op~~'"]
-        parameters = {"kind": self._kind, "first": from_row or "op~"}
+        parameters: dict[str, Any] = {"kind": self._kind, "first": from_row or "op~"}
+        if written_before is not None:
+            conditions.append("Timestamp lt @written_before")
+            parameters["written_before"] = written_before
         for name, value in (equal or {}).items():
             conditions.append(f"{name} eq @{name}")
             parameters[name] = value
@@ -140,8 +149,14 @@ class OperationStore:
             ):
                 if len(found) == most:
                     return Page(tuple(found), str(entity["RowKey"]))
-                found.append(self._operation(entity, load=load))
+                found.append(self._operation(entity, load=False))
         return Page(tuple(found), None)
+
+    def service_time(self) -> datetime:
+        """Return the time of the Table service, as of its last answer."""
+        if self._storage.clock.now is None:
+            self.newest(most=1)
+        return self._storage.clock.now or datetime.now(timezone.utc)
 
     def delete(self, operation: Operation) -> None:
         """Delete a record that is as it was read, and what belongs to it.
@@ -224,10 +239,14 @@ def _stored(operation: Operation) -> dict[str, Any]:
     return values | {"tokens": json.dumps(operation.tokens)}
 
 
-def each_page(store: OperationStore, equal: Mapping[str, str]) -> Iterator[Operation]:
-    """Yield all operations whose attributes have these values, newest first."""
-    page = store.newest(equal, most=1000)
-    yield from page.operations
-    while page.next_row is not None:
-        page = store.newest(equal, most=1000, from_row=page.next_row)
+def each_page(
+    store: OperationStore, equal: Mapping[str, str], *, written_before: datetime | None = None
+) -> Iterator[Operation]:
+    """Yield all operations whose attributes have these values, newest first. The arguments are those of `newest`."""
+    row = None
+    while True:
+        page = store.newest(equal, most=1000, from_row=row, written_before=written_before)
         yield from page.operations
+        row = page.next_row
+        if row is None:
+            return

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.api.parse import parse_request
+from shared.api.parse import parse_for
 from shared.errors import Fault, InvalidRequest, OperationIdReused, SecretInAsyncRequest
 from shared.jobs.operation import Operation
 from shared.jobs.storage import job_storage
@@ -135,12 +135,7 @@ def _stored_request(body: bytes) -> str:
 
 
 def _refuse_other(request: RestoreRequest, operation: Operation, settings: Settings) -> None:
-    recorded = parse_request(
-        operation.request.encode(),
-        default_account_url=settings.adls_account_url_default,
-        default_filesystem=settings.adls_filesystem_default,
-    )
-    if recorded != request.model_copy(update={"async_": None}):
+    if parse_for(operation.request.encode(), settings) != request.model_copy(update={"async_": None}):
         raise OperationIdReused(f"another request was sent as {operation.id} before")
 
 

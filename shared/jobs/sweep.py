@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from datetime import timedelta
 
-from shared.api.handle import error_reply, new_report
-from shared.api.render import error_answer
+from shared.api.handle import new_report
 from shared.errors import OperationNotFound, TooManyAttempts
 from shared.jobs.message import UnreadableMessageError, decode
 from shared.jobs.operation import ENDED, Operation
 from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore, each_page
-from shared.jobs.worker import STALE_SECONDS, enqueue, now
+from shared.jobs.worker import STALE_SECONDS, ending, enqueue, failed, now
 from shared.log_redaction import OUR_LOGGER
 from shared.settings import Settings, load_settings
 
@@ -109,24 +109,12 @@ def _give_up(store: OperationStore, operation: Operation) -> None:
         operation.database,
         operation.target_table,
     )
-    reply = error_reply(report, error)
-    store.change(
-        operation,
-        status="Failed",
-        claim="",
-        ended=now(),
-        answer_status=reply.status,
-        answer_headers=json.dumps(reply.headers),
-        answer=reply.body,
-        error=json.dumps(error_answer(error, report.request_id)["error"]),
-    )
+    store.change(operation, **ending("Failed", failed(report, error), report))
 
 
 def _delete_old(store: OperationStore, settings: Settings) -> None:
+    oldest_kept = store.service_time() - timedelta(days=settings.job_retention_days)
     for status in ENDED:
-        for operation in each_page(store, {"status": status}):
-            if operation.is_stale(timedelta(days=settings.job_retention_days).total_seconds()):
-                try:
-                    store.delete(operation)
-                except Conflict:
-                    continue
+        for operation in each_page(store, {"status": status}, written_before=oldest_kept):
+            with suppress(Conflict):
+                store.delete(operation)

@@ -1,9 +1,10 @@
-"""Works on the operation that a message names: claim it, restore, write down what came of it.
+"""Works on the operation that a message names: claim it, restore, record the outcome.
 
 A message may come twice, at once or later, and a worker may end at any point. So nothing here relies on a message:
 
-- A record is claimed by a write under its ETag. Whoever holds a valid claim may commit, and nobody else.
-- Before a COMMIT is sent, the record says what the server can be asked for. Whoever claims such a record asks first.
+- A record is claimed by a write under its ETag. Only the holder of a valid claim may commit.
+- Before a COMMIT is sent, the record names the transaction. A worker that claims such a record first asks the server
+  whether that transaction was committed.
 - A message for an operation that has ended, or that another worker holds, is dropped. Of a worker that died, the sweep
   finds the record.
 """
@@ -19,17 +20,18 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from shared.api.handle import HttpAnswer, Outcome, answered, error_reply, json_reply, new_report, run_restore
-from shared.api.parse import parse_request
+from shared.api.parse import parse_for
 from shared.api.render import error_answer, success_answer
 from shared.errors import JobStorageUnreachable, OperationNotFound, RestoreCanceled, RestoreError, TooManyAttempts
 from shared.jobs.claim import Claim, ClaimLost, progress_of
 from shared.jobs.days import day_note, try_to_write_day
 from shared.jobs.message import Message, decode
-from shared.jobs.operation import Operation
+from shared.jobs.operation import Operation, Status
 from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore
 from shared.log_redaction import OUR_LOGGER
 from shared.model.answer import Answer
+from shared.model.progress import Progress
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.process import invocation
@@ -55,7 +57,7 @@ def run_message(text: bytes, *, join: Callable[[], None] = lambda: None) -> None
 
     Args:
         text: of the message.
-        join: as of `handle_restore`.
+        join: as of `run_restore`.
 
     Raises:
         UnreadableMessageError: the message names none; the host will move it to the poison queue.
@@ -99,7 +101,7 @@ def _claim(store: OperationStore, operation_id: str) -> Claim | None:
                 started=operation.started or now(),
                 next_attempt="",
                 is_queued=False,
-                **progress_of(new_report().progress),
+                **progress_of(Progress()),
             )
         except Conflict:
             continue
@@ -117,7 +119,7 @@ class _Work:
         self._join = join
 
     def run(self) -> None:
-        """Restore, or go on behind a COMMIT; then write down what came of it."""
+        """Restore, or go on behind a COMMIT; then record the outcome."""
         report = new_report()
         _log.info(
             "operation=%s attempt=%d request_id=%s begins",
@@ -139,7 +141,7 @@ class _Work:
         try:
             is_committed = was_committed(request, self._settings, pending, report)
         except RestoreError as error:
-            return Outcome(error_reply(report, error), error)
+            return failed(report, error)
         if not is_committed:
             self._claim.write(commit="")
             return None
@@ -150,13 +152,10 @@ class _Work:
     def _restore(self, report: Report) -> Outcome:
         operation = self._claim.operation
         if operation.is_canceled:
-            canceled = RestoreCanceled("the restore was canceled before it began; nothing was changed")
-            return Outcome(error_reply(report, canceled), canceled)
+            return failed(report, canceled_before())
         if operation.crashes >= self._settings.job_max_crashes:
-            lost = TooManyAttempts(
-                f"the restore lost its worker {operation.crashes} times, last in {self._claim.last_stage!r}"
-            )
-            return Outcome(error_reply(report, lost), lost)
+            message = f"the restore lost its worker {operation.crashes} times, last in {self._claim.last_stage!r}"
+            return failed(report, TooManyAttempts(message))
 
         def work() -> None:
             run_restore(
@@ -180,11 +179,7 @@ class _Work:
         return note
 
     def _request(self) -> RestoreRequest:
-        return parse_request(
-            self._claim.operation.request.encode(),
-            default_account_url=self._settings.adls_account_url_default,
-            default_filesystem=self._settings.adls_filesystem_default,
-        )
+        return parse_for(self._claim.operation.request.encode(), self._settings)
 
     def _write_down(self, outcome: Outcome, report: Report) -> None:
         error = outcome.error
@@ -194,14 +189,9 @@ class _Work:
             return
         # An administrator may have ended the restore in the database: nobody canceled the operation then.
         was_canceled = isinstance(error, RestoreCanceled) and self._claim.operation.is_canceled
+        status: Status = "Succeeded" if error is None else ("Canceled" if was_canceled else "Failed")
         ended = self._write_patiently(
-            status="Succeeded" if error is None else ("Canceled" if was_canceled else "Failed"),
-            ended=now(),
-            answer_status=outcome.answer.status,
-            answer_headers=json.dumps(outcome.answer.headers),
-            answer=outcome.answer.body,
-            error="" if error is None else json.dumps(error_answer(error, report.request_id)["error"]),
-            claim="",
+            **ending(status, outcome, report),
             **(progress_of(report.progress) if report.progress.compressed_bytes_total else {}),
         )
         _log.info("operation=%s ended: %s", ended.id, ended.status)
@@ -238,25 +228,39 @@ class _Work:
             time.sleep(_PAUSE_SECONDS)
 
 
-def end_canceled(store: OperationStore, operation: Operation, error: RestoreCanceled) -> Operation:
+def ending(status: Status, outcome: Outcome, report: Report) -> dict[str, Any]:
+    """Return the attributes of a record whose operation has ended."""
+    error, answer = outcome.error, outcome.answer
+    return {
+        "status": status,
+        "ended": now(),
+        "next_attempt": "",
+        "claim": "",
+        "answer_status": answer.status,
+        "answer_headers": json.dumps(answer.headers),
+        "answer": answer.body,
+        "error": "" if error is None else json.dumps(error_answer(error, report.request_id)["error"]),
+    }
+
+
+def failed(report: Report, error: RestoreError) -> Outcome:
+    """Log an error, and return the outcome that it is."""
+    return Outcome(error_reply(report, error), error)
+
+
+def canceled_before() -> RestoreCanceled:
+    """Return the error of an operation that was canceled while it waited."""
+    return RestoreCanceled("the restore was canceled before it began; nothing was changed")
+
+
+def end_canceled(store: OperationStore, operation: Operation) -> Operation:
     """End an operation that waits.
 
     Raises:
         Conflict: it is not as it was read.
     """
     report = new_report()
-    reply = error_reply(report, error)
-    return store.change(
-        operation,
-        status="Canceled",
-        is_canceled=True,
-        ended=now(),
-        next_attempt="",
-        answer_status=reply.status,
-        answer_headers=json.dumps(reply.headers),
-        answer=reply.body,
-        error=json.dumps(error_answer(error, report.request_id)["error"]),
-    )
+    return store.change(operation, is_canceled=True, **ending("Canceled", failed(report, canceled_before()), report))
 
 
 def delay_seconds(error: RestoreError, operation: Operation, settings: Settings) -> int | None:

@@ -185,7 +185,7 @@ class Endpoint:
         """Return the parameters for `psycopg2.connect`."""
         # No empty value: libpq takes it for one that is not given, and looks for another.
         given = {keyword: value for keyword, value in self.parameters.items() if value != ""}
-        # Files in the home of whoever runs the function have no say: ~/.pgpass, ~/.postgresql.
+        # Files in the home directory have no effect: ~/.pgpass, ~/.postgresql.
         given = {"sslrootcert": _NO_FILE, **given, "passfile": _NO_FILE, "sslcrl": _NO_FILE, "sslcertmode": "disable"}
         return given if password is None else {**given, "password": password.get_secret_value()}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
+from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.model.results import CaggStep, ChunkStep, summary, warnings_of
@@ -15,6 +17,8 @@ from shared.timescale.caggs import caggs_available, refresh
 from shared.timescale.chunks import Chunk
 from shared.timescale.compression import recompress
 from shared.timescale.table import Table
+
+_log = logging.getLogger(OUR_LOGGER)
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,12 @@ class Left:
 
     to_recompress: tuple[Chunk, ...]
     span: Window | None
+
+
+def note_failure_after_commit(report: Report, error: Exception) -> None:
+    """Log an error that came up behind the COMMIT, and warn of it. The rows are in: no answer may say otherwise."""
+    _log.error("restore request_id=%s failed after its commit", report.request_id, exc_info=error)
+    report.warn("AfterCommitFailed", f"the rows are in, but what comes after failed: {type(error).__name__}")
 
 
 def after_commit(

@@ -6,7 +6,6 @@ written down before the COMMIT is sent.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,20 +14,17 @@ from typing import Any
 
 from shared.load.load import Loaded
 from shared.load.verify import rows_show_commit
-from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.model.window import TimeValue, Window
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.transaction import CommitId, ServerIncarnation, resolve_commit
 from shared.restore.access import authorize
-from shared.restore.after_commit import Left, after_commit
+from shared.restore.after_commit import Left, after_commit, note_failure_after_commit
 from shared.restore.server import Server
 from shared.settings import Settings
 from shared.timescale.chunks import Chunk
 from shared.timescale.table import Table, find_table
-
-_log = logging.getLogger(OUR_LOGGER)
 
 
 @dataclass(frozen=True)
@@ -137,8 +133,7 @@ def finish_committed(request: RestoreRequest, settings: Settings, pending: Pendi
                 table = _table(cursor, request)
             after_commit(connection, request, settings, table, pending.left, report)
     except Exception as exc:  # noqa: BLE001 - nothing may say any more that the rows are not in
-        _log.exception("restore request_id=%s failed after its commit", report.request_id)
-        report.warn("AfterCommitFailed", f"the rows are in, but what comes after failed: {type(exc).__name__}")
+        note_failure_after_commit(report, exc)
 
 
 def _connections(

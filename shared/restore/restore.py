@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -20,21 +19,17 @@ from shared.load.columns import FileHeader, file_columns
 from shared.load.load import Day, Loaded, Skipped, load_day
 from shared.load.locks import find_running, restore_lock
 from shared.load.refusals import in_progress
-from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.request import Copy, RestoreRequest
 from shared.postgres.session import attempt_in_autocommit
 from shared.postgres.transaction import CommitId, Isolation, transaction
 from shared.restore.access import authorize
-from shared.restore.after_commit import Left, after_commit
+from shared.restore.after_commit import Left, after_commit, note_failure_after_commit
 from shared.restore.dry_run import DryRun
 from shared.restore.pending import PendingCommit, pending_commit
 from shared.restore.report import note_loaded, note_target
 from shared.restore.server import Server
 from shared.settings import Settings
-
-_log = logging.getLogger(OUR_LOGGER)
-
 
 BeforeCommit: TypeAlias = Callable[[PendingCommit, Report], None]
 
@@ -66,9 +61,7 @@ def restore(
             _restore(request, settings, server, csv, report, before_commit)
     except Exception as exc:
         if progress.is_committed:
-            # The rows are in: nothing that fails from here on may answer that they are not.
-            _log.exception("restore request_id=%s failed after its commit", report.request_id)
-            report.warn("AfterCommitFailed", f"the rows are in, but what comes after failed: {type(exc).__name__}")
+            note_failure_after_commit(report, exc)
         elif progress.is_canceled and isinstance(exc, RestoreError):
             # Whatever the cancel interrupted: a statement, a download, a wait for a lock.
             raise RestoreCanceled("the restore was canceled; nothing was changed") from exc

@@ -3,8 +3,8 @@
 A COPY or INSERT with values for an identity or serial column moves no sequence. The next row that takes its number from
 the sequence then collides with a loaded one, or has the same number where no key forbids it.
 
-A sequence is found by the column's default, whoever owns it, and by the identity column. A default that computes with
-`nextval` is not looked at. In a partitioned table the partitions may have defaults of their own.
+A sequence is found by the column's default, regardless of its owner, and by the identity column. A default that
+computes with `nextval` is not looked at. In a partitioned table the partitions may have defaults of their own.
 
 `advance` never moves a sequence back. An owner locks the sequence, reads it and restarts it; that is undone with the
 transaction. ALTER SEQUENCE waits for each transaction that has taken a number and is still open (ShareRowExclusiveLock

@@ -147,7 +147,7 @@ class FaultCase:
 
     def wait_until_gone(self) -> None:
         """Return when the server has ended the restores' sessions."""
-        assert wait_until(lambda: not self.sessions(), PATIENCE_SECONDS)
+        self.app.database.wait_for_no_restore()
 
     def check_failed(self, answer: Answer, code: str, status: int, *, retryable: bool) -> None:
         """The answer is this error, nothing was written, and nothing is left."""

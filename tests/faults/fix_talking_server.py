@@ -1,4 +1,4 @@
-"""A server that says something to whoever connects, before it lets nobody in."""
+"""A server that sends a text to each client, and then refuses it."""
 
 from __future__ import annotations
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.jobs.message import UnreadableMessageError
+from shared.jobs.store import OperationStore
 from shared.jobs.sweep import end_poisoned, sweep
 from shared.jobs.worker import run_message
 from tests.faults.fix_fault_case import FaultCase, gate, make_fault_case
@@ -169,6 +171,8 @@ def test_workers_that_die_again_and_again(jobs: Jobs, day: FaultCase, monkeypatc
         for _ in range(2):
             with jobs.worker(jobs.receive().content) as worker:
                 day.wait_until_locked_out()
+                # The heartbeat writes it.
+                assert wait_until(lambda: jobs.state(operation.id).stage == "copy", 20)
                 worker.kill()
                 worker.wait()
             day.wait_until_gone()
@@ -209,6 +213,18 @@ def test_a_message_that_was_lost(jobs: Jobs, day: FaultCase) -> None:
     sweep()
     jobs.work()
     check_succeeded(jobs, day, operation.id)
+
+
+def test_records_end_when_they_are_old(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended, waiting = jobs.taken(body(day)), jobs.taken(body(day))
+    jobs.cancel(ended.id)
+    sweep()
+    assert {one["id"] for one in jobs.listed().body["value"]} == {ended.id, waiting.id}
+    later = jobs.store.service_time() + timedelta(days=31)
+    monkeypatch.setattr(OperationStore, "service_time", lambda _: later)
+    sweep()
+    assert [one["id"] for one in jobs.listed().body["value"]] == [waiting.id]
+    assert jobs.monitor(ended.id).code == "OperationNotFound"
 
 
 def test_no_storage_account(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:

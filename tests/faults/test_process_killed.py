@@ -18,9 +18,12 @@ def test_killed_in_the_middle_of_a_restore(fault_case: FaultCase, moment: str) -
         stack.enter_context(gate(fault_case))
         process = stack.enter_context(function_process(fault_case.body(), TMPDIR=str(fault_case.spool)))
         fault_case.wait_until_locked_out()
-        files = [str(link.readlink()) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
-        spools = [name for name in files if name.startswith(str(fault_case.spool)) and name.endswith("(deleted)")]
-        assert bool(spools) == (fault_case.copy["transfer"] == "spool"), files
+        links = list(Path(f"/proc/{process.pid}/fd").iterdir())
+        unnamed = [link for link in links if str(link.readlink()).startswith(str(fault_case.spool))]
+        assert all(str(link.readlink()).endswith("(deleted)") for link in unnamed)
+        # libffi may keep the code of a callback in such a file too.
+        spools = [link for link in unnamed if b"time," in link.read_bytes()]
+        assert bool(spools) == (fault_case.copy["transfer"] == "spool"), unnamed
         if moment == "lock":
             process.kill()
             process.wait()

@@ -55,6 +55,7 @@ def test_a_network_that_is_cut_in_a_copy_prints_no_row(app: App, large_day: str,
         answer = app.restore(large_day, pg=proxy.pg(app), copy=TEXT)
         assert (answer.status, answer.code) == (503, "DatabaseUnreachable"), answer.body
         quiet.check(answer.body)
+        app.database.wait_for_no_restore()
 
 
 @pytest.mark.parametrize("mode", ["direct", "staging"])

@@ -55,7 +55,7 @@ class Refusal:
 
     Attributes:
         status: the HTTP status.
-        code: storage's own; None: whoever answers is not storage.
+        code: storage's own; None: the answer is not from storage.
         headers: more of them.
         properties: those that a HEAD request gets, with a 200; None: it gets the same refusal.
     """

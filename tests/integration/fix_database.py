@@ -14,6 +14,7 @@ import pytest
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, whatever psycopg2 calls it
 
+from shared.postgres.connect import APPLICATION_NAME
 from tools.process import wait_until
 
 # Long enough for a loaded machine; nothing waits so long when all is well.
@@ -77,6 +78,11 @@ class Database:
     def wait_for_session(self, condition: str) -> None:
         """Return when another session of this database meets a condition on pg_stat_activity."""
         assert wait_until(lambda: self.has_session(condition), PATIENCE_SECONDS), condition
+
+    def wait_for_no_restore(self) -> None:
+        """Return when no session of a restore is left: the server notices a lost client a little later."""
+        own = f"starts_with(application_name, '{APPLICATION_NAME}')"
+        assert wait_until(lambda: not self.has_session(own), PATIENCE_SECONDS)
 
     def _in_schema(self, statement: str) -> sql.Composed:
         return sql.SQL(statement).format(s=sql.Identifier(self.schema))

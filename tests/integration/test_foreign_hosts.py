@@ -155,8 +155,9 @@ def test_an_account_that_is_not_listed_is_not_connected_to(
         assert "hunter2" not in str(answer)
     assert azure.connections == []
     assert managed_identity.tokens_given == []
+    assert not database_listener.was_visited()
 
-    answer = restore(app, f"abfss://fs1@account.dfs.core.windows.net/{PATH}{query}", database_listener)
+    answer = restore(app, f"abfss://fs1@account.dfs.core.windows.net/{PATH}{query}", database_listener, dry_run=True)
     assert (answer.status, answer.code) == (404, "ArchiveNotFound")
     assert azure.connections == ["account.blob.core.windows.net:443"]
     assert not database_listener.was_visited()

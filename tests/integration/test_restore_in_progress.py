@@ -92,7 +92,7 @@ def test_a_session_that_is_no_restore(app: App) -> None:
         with asking.cursor() as cursor:
             assert find_running(cursor, name, DAY) is not None
             assert find_running(cursor, name, date(2025, 1, 2)) is None
-            # It was looked at only: whoever wants it gets it.
+            # The look did not take it: another session can.
             with held.cursor() as holder:
                 holder.execute("ROLLBACK")
             assert find_running(cursor, name, DAY) is None

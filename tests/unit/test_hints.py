@@ -1,4 +1,4 @@
-"""A hint helps whoever reads the answer: it is there, and points to nothing that only a developer has."""
+"""Every error has a hint, and no hint points to a file that only a developer has."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@ COPY names the line of a row that it refuses itself. It names none if a foreign 
 all rows are in, and INSERT, which brings the rows of a staging table, never does. So the file is loaded once more, in
 parts, until one is refused; that part is halved until one row is left. Nothing of it is committed.
 
-This finds the first row that makes the load fail. It is the refused row only if each row is judged by itself. A
-statement-level or AFTER trigger may judge all rows together, a row may refer to a later row of the same table, and rows
-of other tables may refer to those of a replaced day. Then no line is named, rather than a wrong one.
+This finds the first row that makes the load fail. It is the refused row only if PostgreSQL judges each row separately.
+A statement-level or AFTER trigger may judge all rows together, a row may refer to a later row of the same table, and
+rows of other tables may refer to those of a replaced day. Then no line is named, rather than a wrong one.
 """
 
 from __future__ import annotations

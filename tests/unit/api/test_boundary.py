@@ -62,7 +62,7 @@ def nothing_said(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, MemoryError, RecursionError, psycopg2.OperationalError])
-@pytest.mark.parametrize("place", ["restore", "load_settings", "parse_request", "success_answer"])
+@pytest.mark.parametrize("place", ["restore", "load_settings", "parse_for", "success_answer"])
 def test_an_exception_is_an_answer(monkeypatch: pytest.MonkeyPatch, place: str, kind: type[Exception]) -> None:
     monkeypatch.setattr("shared.api.handle.restore", nothing)
     monkeypatch.setattr(f"shared.api.handle.{place}", raising(kind))

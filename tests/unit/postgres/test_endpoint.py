@@ -46,7 +46,7 @@ def test_the_settings_alone_are_enough() -> None:
         "sslmode": "require",
         "gssencmode": "disable",
         "require_auth": "!gss,!sspi",
-        # No file of whoever runs the function has a say.
+        # No file in the home directory has an effect.
         "passfile": "/dev/null/none",
         "sslcertmode": "disable",
         "sslcrl": "/dev/null/none",

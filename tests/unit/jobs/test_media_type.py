@@ -6,7 +6,13 @@ import json
 
 import pytest
 
-from shared.api.handle import handle_restore
+from shared.api.handle import HttpAnswer
+from shared.jobs.http import HttpCall, post_restore
+
+
+def post(body: bytes, content_type: str | None) -> HttpAnswer:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    return post_restore(HttpCall("POST", "http://localhost/api/restore", headers, {}, {}, body))
 
 
 @pytest.mark.parametrize(
@@ -19,7 +25,7 @@ from shared.api.handle import handle_restore
     ],
 )
 def test_json_is_taken_by_any_of_its_names(content_type: str) -> None:
-    assert handle_restore(b"{", content_type).status == 400
+    assert post(b"{", content_type).status == 400
 
 
 @pytest.mark.parametrize(
@@ -39,7 +45,7 @@ def test_json_is_taken_by_any_of_its_names(content_type: str) -> None:
     ],
 )
 def test_what_a_web_page_may_send_unasked_is_refused(content_type: str | None) -> None:
-    answer = handle_restore(b"{}", content_type)
+    answer = post(b"{}", content_type)
     error = json.loads(answer.body)["error"]
     assert (answer.status, error["code"]) == (415, "UnsupportedMediaType")
     assert "application/json" in error["hint"]
@@ -47,5 +53,5 @@ def test_what_a_web_page_may_send_unasked_is_refused(content_type: str | None) -
 
 @pytest.mark.parametrize("content_type", [None, "text/plain"])
 def test_a_request_without_a_body_is_not_asked_for_a_type(content_type: str | None) -> None:
-    answer = handle_restore(b"", content_type)
+    answer = post(b"", content_type)
     assert (answer.status, json.loads(answer.body)["error"]["code"]) == (400, "InvalidJson")
