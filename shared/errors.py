@@ -680,7 +680,7 @@ class TargetLocked(DatabaseError):
     retryable = True
     retry = "later"
     default_target = "destination.target_table"
-    default_hint = "try again when the other session is done; pg_stat_activity names it"
+    default_hint = "try again when the other session is done; pg_locks and pg_stat_activity name it"
 
 
 class StatementCanceled(DatabaseError):
@@ -722,12 +722,36 @@ class CaggNotFound(DatabaseError):
 
 
 class DatabaseReadOnly(DatabaseError):
-    """The server is a replica, or its transactions are read-only."""
+    """The server is a replica, or transactions of the role or database are read-only."""
 
     code = "DatabaseReadOnly"
     status = 409
     default_target = "pg.host"
-    default_hint = "restore into the primary server"
+    default_hint = "name the primary server in pg.host"
+
+
+class DatabaseFailedOver(DatabaseReadOnly):
+    """The server is a replica since a short while ago: another one may be the primary now. The code is the same."""
+
+    retry = "later"
+    default_hint = (
+        "if it was the primary until now, wait a minute until pg.host leads to the new one, then try again; otherwise"
+        " name the primary server in pg.host"
+    )
+
+
+class DatabaseStorageFull(DatabaseError):
+    """The server has turned itself read-only, as Azure's do when their disk is almost full."""
+
+    code = "DatabaseStorageFull"
+    status = 507
+    retry = "later"
+    most_retries = 1
+    default_target = "pg.host"
+    default_hint = (
+        "grow the disk: at 95 % Azure sets default_transaction_read_only on the whole server, and takes it back once"
+        " there is room; if an operator has set it, take it out of the server's configuration"
+    )
 
 
 class DatabaseDiskFull(DatabaseError):

@@ -31,6 +31,9 @@ from shared.timescale.required import required_columns
 from shared.timescale.table import has_insert_rule
 from shared.timescale.triggers import has_before_triggers
 
+# A replica that runs for longer is not the old primary of a failover that is under way: most take about a minute.
+_FAILOVER_TIME = "10 min"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -51,10 +54,14 @@ Look: TypeAlias = Callable[[Cursor, RestoreRequest, Target], Finding]
 def look_at_server(cursor: Cursor) -> RestoreError | None:
     """Return the error of a server that takes no writes."""
     cursor.execute(
-        "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('default_transaction_read_only') = 'on'"
+        "SELECT pg_catalog.pg_is_in_recovery(),"
+        " pg_catalog.clock_timestamp() - pg_catalog.pg_postmaster_start_time() < %s::interval,"
+        " CASE WHEN pg_catalog.current_setting('default_transaction_read_only') = 'on' THEN"
+        " (SELECT source FROM pg_catalog.pg_settings WHERE name = 'default_transaction_read_only') END",
+        (_FAILOVER_TIME,),
     )
-    ((is_replica, is_default),) = cursor.fetchall()
-    return server_read_only(is_replica=is_replica, is_default=is_default)
+    ((is_replica, is_new, read_only_by),) = cursor.fetchall()
+    return server_read_only(is_replica=is_replica, is_new=is_new, read_only_by=read_only_by)
 
 
 def look_at_policies(cursor: Cursor, request: RestoreRequest, target: Target) -> Finding:

@@ -124,7 +124,7 @@ class RestoreLock:
                     cancel_session(cursor, session_name(self._request_id))
                 return
         with self._connect_to_cancel() as connection, connection.cursor() as cursor:
-            cancel_session(cursor, _lock_session_name(self._request_id))
+            cancel_session(cursor, lock_session_name(self._request_id))
 
     def _lock(self, cursor: Cursor, key: str) -> None:
         cursor.execute("SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))", (key,))
@@ -201,7 +201,7 @@ def restore_lock(
             **DEAD_CLIENT_SETTINGS,
             **no_transaction_timeout(connection),
             "idle_in_transaction_session_timeout": "0",
-            "application_name": _lock_session_name(request_id),
+            "application_name": lock_session_name(request_id),
         }
         for name, value in settings.items():
             work.cursor.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
@@ -210,7 +210,8 @@ def restore_lock(
         yield lock
 
 
-def _lock_session_name(request_id: str) -> str:
+def lock_session_name(request_id: str) -> str:
+    """Return the `application_name` of the session that holds a restore's lock."""
     return f"{LOCK_APPLICATION_NAME}/{request_id}"
 
 

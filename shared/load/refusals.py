@@ -10,8 +10,10 @@ from datetime import date
 from typing import Any
 
 from shared.errors import (
+    DatabaseFailedOver,
     DatabasePermissionDenied,
     DatabaseReadOnly,
+    DatabaseStorageFull,
     DataRejected,
     Fault,
     MissingRight,
@@ -100,20 +102,37 @@ def rows_beside(table: Table, day: date, rows: int) -> WindowNotEmpty | None:
     return WindowNotEmpty(message, details=[Fault("WindowNotEmpty", message, info=(("rows", rows),))])
 
 
-def server_read_only(*, is_replica: bool, is_default: bool) -> DatabaseReadOnly | None:
+# What `pg_settings.source` says of a setting that the role, the database or the client brings, and how it is taken back
+# (src/backend/utils/misc/guc_tables.c). Every other source is the server's own.
+_READ_ONLY_BY = {
+    "database": ("the database", "ALTER DATABASE ... RESET default_transaction_read_only"),
+    "user": ("the role", "ALTER ROLE ... RESET default_transaction_read_only"),
+    "global": ("all roles", "ALTER ROLE ALL RESET default_transaction_read_only"),
+    "database user": ("the role", "ALTER ROLE ... IN DATABASE ... RESET default_transaction_read_only"),
+    "client": ("options of the connection", "take it out of pg.connection_uri or the app setting PGOPTIONS"),
+    "session": ("the session", "look for a trigger ON LOGIN, or a pooler, that sets default_transaction_read_only"),
+}
+
+
+def server_read_only(*, is_replica: bool, is_new: bool, read_only_by: str | None) -> RestoreError | None:
     """Refuse a server that writes nothing.
 
     Args:
         is_replica: whether it is in recovery.
-        is_default: whether its transactions are read-only unless they say otherwise.
+        is_new: whether it was started a few minutes ago. A failover restarts the old primary as a replica.
+        read_only_by: what switches `default_transaction_read_only` on, as `pg_settings.source` has it; None: nothing.
     """
+    if is_replica and is_new:
+        return DatabaseFailedOver("the server is a replica, and was started a few minutes ago: it may be a failover")
     if is_replica:
         return DatabaseReadOnly("the server is a replica")
-    return (
-        DatabaseReadOnly("transactions are read-only by default (default_transaction_read_only)")
-        if is_default
-        else None
-    )
+    if read_only_by is None:
+        return None
+    if read_only_by in _READ_ONLY_BY:
+        who, hint = _READ_ONLY_BY[read_only_by]
+        message = f"transactions are read-only by default (default_transaction_read_only), set by {who}"
+        return DatabaseReadOnly(message, hint=hint)
+    return DatabaseStorageFull("the server has turned read-only (default_transaction_read_only): its disk may be full")
 
 
 def copy_under_policies(table: Table) -> OperationNotSupported:

@@ -80,6 +80,17 @@ _ERRORS: dict[str, type[RestoreError]] = {
     "P0001": DataRejected,  # raise_exception: a trigger of the user's refuses a row
 }
 
+# What to do, where the hint of the error's class says something else.
+_HINTS = {
+    "40001": "another session changed rows of the day in the meantime: try again",
+    "40P01": "the restore and another session waited for each other: try again; the server's log names the other",
+    "53200": (
+        "the server is out of memory: run fewer restores at once, or lower PG_INDEX_MEMORY_MIB; if its log says shared"
+        " memory, raise max_locks_per_transaction"
+    ),
+    "53400": "a limit of the server's configuration is reached, such as temp_file_limit: raise it, then try again",
+}
+
 # Internal error, system error, foreign data, configuration file: a row is never the cause.
 _SERVERS_OWN = ("XX", "58", "F0", "HV")
 
@@ -110,7 +121,7 @@ def error_for_sqlstate(sqlstate: str, message: str, facts: dict[str, Any] | None
     """Return the error for a SQLSTATE. Its detail holds the SQLSTATE and the other facts."""
     kind = _ERRORS.get(sqlstate) or _ERRORS.get(sqlstate[:2]) or DatabaseFailed
     known = {"sqlstate": sqlstate} | (facts or {})
-    return kind(message, details=[Fault(kind.code, message, info=tuple(known.items()))])
+    return kind(message, hint=_HINTS.get(sqlstate), details=[Fault(kind.code, message, info=tuple(known.items()))])
 
 
 def database_error(exc: psycopg2.Error) -> RestoreError:

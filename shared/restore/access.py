@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from shared.errors import StorageAccountNotAllowed, TargetNotAllowed
 from shared.identity import PUBLIC
@@ -41,7 +40,7 @@ def refuse_other_accounts(location: ArchiveLocation, settings: Settings) -> None
 
 
 # PostgreSQL keeps names with pg_ for itself, TimescaleDB its catalogue, its chunks and their compressed parts.
-_INTERNAL = ("pg_", "information_schema", "_timescaledb_", "timescaledb_")
+INTERNAL_SCHEMAS = ("pg_", "information_schema", "_timescaledb_", "timescaledb_")
 
 
 def authorize(request: RestoreRequest, settings: Settings) -> Endpoint:
@@ -64,18 +63,23 @@ def authorize(request: RestoreRequest, settings: Settings) -> Endpoint:
         (request.target_table, "destination.target_table"),
         (request.staging_like, "destination.create_staging_like"),
     ):
-        if (table.schema or "").startswith(_INTERNAL):
+        if (table.schema or "").startswith(INTERNAL_SCHEMAS):
             # No restore writes rows into a compressed chunk's own table, or into a catalogue.
-            raise TargetNotAllowed(f"the schema {table.schema} is the server's own", target=target)
-    if settings.allowed_targets is not None:
-        _refuse_table(request.target_table, settings.allowed_targets, "destination.target_table")
-        _refuse_table(request.staging_like, settings.allowed_targets, "destination.create_staging_like")
+            raise TargetNotAllowed(
+                f"the schema {table.schema} is the server's own",
+                target=target,
+                hint="name the hypertable, not a chunk or a compressed part of it; for an aggregate name the table that"
+                " it is made of, and the aggregate in timescaledb.refresh_caggs",
+            )
+        if not is_allowed(table, settings):
+            raise TargetNotAllowed(f"the table {table} is not one that this function may write to", target=target)
     return find_endpoint(request.pg.parameters, request.pg.auth, settings, database=request.archive.database)
 
 
-def _refuse_table(table: QualifiedName, patterns: Sequence[str], target: str) -> None:
-    if not any(_matches(table, pattern) for pattern in patterns):
-        raise TargetNotAllowed(f"the table {table} is not one that this function may write to", target=target)
+def is_allowed(table: QualifiedName, settings: Settings) -> bool:
+    """Whether the setting ALLOWED_TARGETS allows a table."""
+    patterns = settings.allowed_targets
+    return patterns is None or any(_matches(table, pattern) for pattern in patterns)
 
 
 def _matches(table: QualifiedName, pattern: str) -> bool:

@@ -26,6 +26,7 @@ from shared.postgres.transaction import CommitId, Isolation, transaction
 from shared.restore.access import authorize
 from shared.restore.after_commit import Left, after_commit, note_failure_after_commit
 from shared.restore.dry_run import DryRun
+from shared.restore.explain import explained
 from shared.restore.pending import PendingCommit, pending_commit
 from shared.restore.report import note_loaded, note_target
 from shared.restore.server import Server
@@ -122,7 +123,11 @@ def _restore(
                     csv.drain()
             # As the load's own: READ WRITE, unless the server has been set to read-only.
             isolation: Isolation = "REPEATABLE READ" if is_full else "REPEATABLE READ READ ONLY"
-            with progress.interruptible(server.cancel), transaction(connection, isolation) as work:
+            with (
+                explained(connection, request, settings, report.request_id),
+                progress.interruptible(server.cancel),
+                transaction(connection, isolation) as work,
+            ):
                 DryRun(work.cursor, request, settings, header, csv, report).run()
             return
 
@@ -149,7 +154,8 @@ def _restore(
             before_commit=about_to_commit,
             committed=partial(note_loaded, report),
         )
-        loaded = load_day(connection, lock, day)
+        with explained(connection, request, settings, report.request_id):
+            loaded = load_day(connection, lock, day)
         if isinstance(loaded, Skipped):
             report.skip(loaded.rows)
             report.add_warnings(loaded.target.warnings)

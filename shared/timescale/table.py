@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 
 from psycopg2 import sql
 
-from shared.errors import DatabaseInRestoreMode, TableNotFound, TargetNotATable, UnknownColumn
+from shared.errors import DatabaseInRestoreMode, TableNotFound, UnknownColumn
 from shared.model.window import TimeKind, Window
 from shared.names import QualifiedName
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
+from shared.timescale.relations import refuse_chunk, refuse_materialization, refuse_other_kind
 from shared.timescale.triggers import IS_USERS
 
 
@@ -203,7 +204,7 @@ def find_table(
 
     Raises:
         TableNotFound: there is no such table.
-        TargetNotATable: the name is that of a view, a chunk or something else.
+        TargetNotATable: the name is that of a view, an aggregate, a chunk or something else.
         UnknownColumn: `time_column` is not a time column of the table.
         DatabaseInRestoreMode: see `find_timescaledb`.
     """
@@ -216,14 +217,15 @@ def find_table(
     if row is None:
         raise TableNotFound(f"there is no table {name}", target=target)
     oid, schema_oid, kind = row
-    if kind not in ("r", "p"):  # ordinary and partitioned tables
-        raise TargetNotATable(f"{name} is not a table", target=target)
-    columns = _columns(cursor, oid)
-    table = Table(oid, schema_oid, str(name.schema), name.name, columns, find_timescaledb(cursor))
-    if table.timescaledb is not None:
+    timescaledb = find_timescaledb(cursor)
+    refuse_other_kind(cursor, name, kind, has_timescaledb=timescaledb is not None, target=target)
+    table = Table(oid, schema_oid, str(name.schema), name.name, _columns(cursor, oid), timescaledb)
+    if timescaledb is not None:
         table = _as_hypertable(cursor, table)
         if table.hypertable_id is None:
-            _refuse_chunk(cursor, table, target)
+            refuse_chunk(cursor, str(table), oid, target=target)
+        else:
+            refuse_materialization(cursor, str(table), table.hypertable_id, target=target)
     if table.hypertable_id is None and kind == "r":
         table = replace(table, has_children=_has_children(cursor, oid))
     if table.hypertable_id is None and time_column is None:
@@ -337,20 +339,6 @@ def _columns(cursor: Cursor, oid: int) -> tuple[Column, ...]:
 def _has_children(cursor: Cursor, oid: int) -> bool:
     cursor.execute("SELECT EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = %s)", (oid,))
     return cursor.fetchone() == (True,)
-
-
-def _refuse_chunk(cursor: Cursor, table: Table, target: str) -> None:
-    """Refuse a chunk as the target: the lock of the day is on the hypertable."""
-    cursor.execute(
-        "SELECT h.schema_name, h.table_name FROM pg_catalog.pg_inherits i"
-        " JOIN pg_catalog.pg_class p ON p.oid = i.inhparent JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace"
-        " JOIN _timescaledb_catalog.hypertable h ON h.schema_name = n.nspname AND h.table_name = p.relname"
-        " WHERE i.inhrelid = %s",
-        (table.oid,),
-    )
-    row = cursor.fetchone()
-    if row is not None:
-        raise TargetNotATable(f"{table} is a chunk of {row[0]}.{row[1]}", target=target, hint="name the hypertable")
 
 
 def _as_hypertable(cursor: Cursor, table: Table) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ def limits(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
 def holding(fault_case: FaultCase, *statements: str) -> Iterator[None]:
     """Keep a transaction of another session open."""
     with closing(fault_case.app.database.session()) as other, other.cursor() as cursor:
+        cursor.execute("SET application_name = 'the other session'")
         for statement in ("BEGIN", *statements):
             cursor.execute(statement.format(t=f'"{fault_case.app.database.schema}".t'))
         yield
@@ -39,7 +41,16 @@ def test_a_lock_that_blocks(fault_case: FaultCase, mode: str) -> None:
     with holding(fault_case, f"LOCK TABLE {{t}} IN {mode} MODE"):
         answer = fault_case.send()
     fault_case.check_failed(answer, "TargetLocked", 503, retryable=True)
+    lock = f"{mode.title().replace(' ', '')}Lock"
+    assert re.search(rf"held by pid \d+ \(role \w+, the other session, {lock}\)$", answer.body["error"]["message"])
     fault_case.check_repeat()
+
+
+@pytest.mark.parametrize("fault_case", PAIRS[:1], indirect=True)
+def test_a_reader_is_not_named_beside_the_session_that_blocks(fault_case: FaultCase) -> None:
+    with holding(fault_case, "SELECT FROM {t}"), holding(fault_case, "LOCK TABLE {t} IN SHARE MODE"):
+        message = fault_case.send().body["error"]["message"]
+    assert re.findall(r"\w+Lock\b", message.partition("held by")[2]) == ["ShareLock"]
 
 
 def test_beside_a_reader(fault_case: FaultCase) -> None:
@@ -56,6 +67,7 @@ def test_a_row_that_another_session_holds(fault_case: FaultCase) -> None:
     with holding(fault_case, "INSERT INTO {t} VALUES ('2025-01-01 00:00:05Z', -9)"):
         answer = fault_case.send()
     fault_case.check_failed(answer, "TargetLocked", 503, retryable=True)
+    assert "the other session, RowExclusiveLock" in answer.body["error"]["message"]
     fault_case.check_repeat()
 
 

@@ -205,12 +205,51 @@ def test_a_server_that_sends_where_it_should_take_fills_no_file(app: App) -> Non
     assert reader.read() == b"1\n"
 
 
-def test_a_read_only_role(app: App) -> None:
+@pytest.mark.parametrize(
+    ("statement", "who"),
+    [
+        ("ALTER ROLE {role}", "ALTER ROLE ... RESET"),
+        ("ALTER ROLE {role} IN DATABASE {database}", "ALTER ROLE ... IN DATABASE ... RESET"),
+        ("ALTER DATABASE {database}", "ALTER DATABASE ... RESET"),
+    ],
+)
+def test_a_read_only_role_or_database(app: App, statement: str, who: str) -> None:
+    """The server is as it was: it takes the rows of others, and its disk is not full."""
     app.database.hypertable("t", TABLE)
     role = app.database.role("GRANT USAGE ON SCHEMA {s}", "GRANT SELECT, INSERT ON {s}.t")
-    app.database.execute(f"ALTER ROLE {role['user']} SET default_transaction_read_only = on")
-    answer = app.restore(app.archive("t", CSV), pg=role)
+    setting = statement.format(role=role["user"], database=app.database.name)
+    app.database.execute(f"{setting} SET default_transaction_read_only = on")
+    try:
+        answer = app.restore(app.archive("t", CSV), pg=role)
+    finally:
+        app.database.execute(f"SET default_transaction_read_only = off; {setting} RESET default_transaction_read_only")
+        app.database.execute("RESET default_transaction_read_only")
     assert (answer.status, answer.code) == (409, "DatabaseReadOnly")
+    assert answer.body["error"]["hint"].startswith(who)
+
+
+def test_a_read_only_connection(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    app.database.hypertable("t", TABLE)
+    monkeypatch.setenv("PGHOST", app.database.pg["host"])
+    monkeypatch.setenv("PGPORT", str(app.database.pg["port"]))
+    monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
+    answer = app.restore(app.archive("t", CSV))
+    assert (answer.status, answer.code) == (409, "DatabaseReadOnly")
+    assert "PGOPTIONS" in answer.body["error"]["hint"]
+
+
+def test_a_server_that_turns_read_only_on_the_way(app: App) -> None:
+    """The look has found nothing; what the trigger does is the server's own error, and is explained afterwards."""
+    app.database.hypertable("t", TABLE)
+    app.database.execute(
+        "CREATE FUNCTION {s}.turn() RETURNS trigger LANGUAGE plpgsql AS"
+        ' $$ BEGIN SET LOCAL transaction_read_only = on; DELETE FROM "' + app.database.schema + '".t;'
+        " RETURN NEW; END $$"
+    )
+    app.database.execute("CREATE TRIGGER turn BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.turn()")
+    answer = app.restore(app.archive("t", CSV))
+    assert (answer.status, answer.code) == (409, "DatabaseReadOnly"), answer.body
+    assert answer.body["error"]["details"][0]["sqlstate"] == "25006"
 
 
 def test_a_trigger_that_raises_a_sqlstate_of_its_own(app: App) -> None:

@@ -36,6 +36,21 @@ def test_each_sqlstate_has_its_code(sqlstate: str, code: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sqlstate", "hint"),
+    [
+        ("40001", "another session changed rows"),
+        ("40P01", "waited for each other"),
+        ("53100", "free or add disk space"),
+        ("53200", "max_locks_per_transaction"),
+        ("53400", "temp_file_limit"),
+        ("55P03", "when the other session is done"),
+    ],
+)
+def test_a_hint_fits_the_sqlstate_and_not_only_its_code(sqlstate: str, hint: str) -> None:
+    assert hint in str(error_for_sqlstate(sqlstate, "message").hint)
+
+
+@pytest.mark.parametrize(
     ("context", "expected"),
     [
         ('COPY t2024, line 3, column v: "abc"', (3, "v")),
