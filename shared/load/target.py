@@ -45,6 +45,7 @@ from shared.timescale.privileges import (
     to_write,
 )
 from shared.timescale.references import find_references
+from shared.timescale.relations import refuse_materialization
 from shared.timescale.sequences import find_sequences
 from shared.timescale.table import Table, TimescaleDB, find_table, has_insert_rule
 from shared.timescale.unchecked import may_leave_checks_out
@@ -112,6 +113,7 @@ def find_target(cursor: Cursor, request: RestoreRequest, header: FileHeader, fil
     """
     destination, options = request.destination, request.copy_.csv_options
     table = find_table(cursor, request.target_table, time_column=destination.time_column)
+    refuse_materialization(cursor, str(table), table.hypertable_id, target="destination.target_table")
     if destination.existing_rows == "replace" and table.has_children:
         raise TargetNotATable(
             f"{table} has child tables (INHERITS), so it is unclear which table's rows to replace",
@@ -121,6 +123,7 @@ def find_target(cursor: Cursor, request: RestoreRequest, header: FileHeader, fil
     like = table
     if request.staging_like != request.target_table:
         like = find_table(cursor, request.staging_like, target="destination.create_staging_like")
+        refuse_materialization(cursor, str(like), like.hypertable_id, target="destination.create_staging_like")
     plan = plan_columns(header.columns, table.columns, options=options, staging=destination.mode == "staging")
     if plan.by_staging and destination.mode == "direct" and has_insert_rule(cursor, table):
         raise OperationNotSupported(

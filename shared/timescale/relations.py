@@ -65,12 +65,14 @@ def refuse_chunk(cursor: Cursor, name: str, oid: int, *, target: str) -> None:
         raise TargetNotATable(f"{name} is a chunk of {row[0]}.{row[1]}", target=target, hint="name the hypertable")
 
 
-def refuse_materialization(cursor: Cursor, name: str, hypertable_id: int, *, target: str) -> None:
+def refuse_materialization(cursor: Cursor, name: str, hypertable_id: int | None, *, target: str) -> None:
     """Refuse the table in which TimescaleDB keeps the rows of an aggregate. Anybody may move it to another schema.
 
     Raises:
         TargetNotATable: the hypertable is one.
     """
+    if hypertable_id is None:
+        return
     cursor.execute(
         "SELECT user_view_schema, user_view_name FROM _timescaledb_catalog.continuous_agg WHERE mat_hypertable_id = %s",
         (hypertable_id,),

@@ -11,7 +11,7 @@ from shared.model.window import TimeKind, Window
 from shared.names import QualifiedName
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
-from shared.timescale.relations import refuse_chunk, refuse_materialization, refuse_other_kind
+from shared.timescale.relations import refuse_chunk, refuse_other_kind
 from shared.timescale.triggers import IS_USERS
 
 
@@ -224,8 +224,6 @@ def find_table(
         table = _as_hypertable(cursor, table)
         if table.hypertable_id is None:
             refuse_chunk(cursor, str(table), oid, target=target)
-        else:
-            refuse_materialization(cursor, str(table), table.hypertable_id, target=target)
     if table.hypertable_id is None and kind == "r":
         table = replace(table, has_children=_has_children(cursor, oid))
     if table.hypertable_id is None and time_column is None:

@@ -54,6 +54,7 @@ GOOD = HEADER + b"2025-01-01 00:00:00+00,a,1\n"
 TABLE = "time timestamptz NOT NULL, v text, n int CHECK (n > 0), UNIQUE (time, v)"
 # Not to be had in a second from here; tests/faults drives them, and their messages hold what these hold.
 ELSEWHERE = {
+    "DatabaseStorageFull",
     "ChunkInconsistent",
     "JobStorageUnreachable",
     "KeyNotEnforced",
