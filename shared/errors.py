@@ -44,7 +44,8 @@ class RestoreError(Exception):
     """A restore that failed. The target is unchanged.
 
     `retryable` says whether a caller may send the same request again at once; `retry`, what the queue of asynchronous
-    restores does, and `most_retries`, how often at most (None: as often as for any error).
+    restores does, and `most_retries`, how often at most (None: as often as for any error). An error with
+    `retry_delay_seconds` is tried again that often on a schedule of its own; the delays of other errors grow.
 
     Args:
         message: what is wrong, for a person. It never holds a secret.
@@ -62,6 +63,7 @@ class RestoreError(Exception):
     retryable: ClassVar[bool] = False
     retry: ClassVar[Retry] = "fix"
     most_retries: ClassVar[int | None] = None
+    retry_delay_seconds: ClassVar[int | None] = None
     default_hint: ClassVar[str | None] = None
     default_target: ClassVar[str | None] = None
     retry_after_seconds: int = 30
@@ -313,6 +315,21 @@ class ArchiveNotReadable(ArchiveError):
     status = 409
     default_hint = (
         "look storage's code up in https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes"
+    )
+
+
+class ArchiveBeingRehydrated(ArchiveNotReadable):
+    """The file is on its way back from the archive access tier."""
+
+    code = "ArchiveBeingRehydrated"
+    retry = "later"
+    # Every 10 minutes for 15 hours, the longest that Azure states for standard priority
+    # (https://learn.microsoft.com/azure/storage/blobs/archive-rehydrate-overview).
+    retry_delay_seconds = 600
+    most_retries = 90
+    default_hint = (
+        "wait until it is there, which takes up to 15 hours, with high priority often less than one; the priority can"
+        " be raised meanwhile; then send the request again"
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from shared.model.answer import Answer, ErrorAnswer
+from shared.model.monitor import Monitor, MonitorList
 from shared.model.request import RestoreRequest
 from tools.pages import meanings, rows, section
 
@@ -20,6 +21,7 @@ Schema = dict[str, Any]
 
 PLACE = "#/components/schemas/"
 REQUEST, ANSWER, ERROR = "RestoreRequest", "Answer", "ErrorAnswer"
+MONITOR, MONITORS = "Monitor", "MonitorList"
 
 # Pydantic keeps its own names for a number that may be null.
 _LIMITS = {"ge": "minimum", "le": "maximum"}
@@ -33,6 +35,8 @@ def make_schemas() -> dict[str, Schema]:
         (REQUEST, "validation", TypeAdapter(RestoreRequest)),
         (ANSWER, "serialization", TypeAdapter(Answer)),
         (ERROR, "serialization", TypeAdapter(ErrorAnswer)),
+        (MONITOR, "serialization", TypeAdapter(Monitor)),
+        (MONITORS, "serialization", TypeAdapter(MonitorList)),
     ]
     _, made = TypeAdapter.json_schemas(models, ref_template=PLACE + "{model}")
     schemas = {name: _plain(schema) for name, schema in made["$defs"].items()}
@@ -41,10 +45,11 @@ def make_schemas() -> dict[str, Schema]:
         _allow_null(schemas[name])
     request = meanings("request.md", "All fields") | meanings("request.md", "copy.csv_options")
     _describe(schemas, schemas[REQUEST], request)
-    answer = _with_units("200")
+    answer = _with_units("answer.md", "200")
     _name_stages(schemas[ANSWER], answer)
     _describe(schemas, schemas[ANSWER], answer)
-    _describe(schemas, schemas[ERROR], _with_units("Errors"))
+    _describe(schemas, schemas[ERROR], _with_units("answer.md", "Errors"))
+    _describe(schemas, schemas[MONITOR], _with_units("jobs.md", "See how far it is"))
     return dict(sorted(schemas.items()))
 
 
@@ -117,11 +122,11 @@ def _describe(schemas: Mapping[str, Schema], schema: Schema, meaning: Mapping[st
             _describe(schemas, schemas[inner], meaning, below)
 
 
-def _with_units(heading: str) -> dict[str, str]:
-    kinds = {name: cells[0] for name, cells in rows(section("answer.md", heading)).items()}
+def _with_units(page: str, heading: str) -> dict[str, str]:
+    kinds = {name: cells[0] for name, cells in rows(section(page, heading)).items()}
     return {
         name: f"{text} ({kinds[name]})" if kinds[name] in {"seconds", "bytes"} else text
-        for name, text in meanings("answer.md", heading).items()
+        for name, text in meanings(page, heading).items()
     }
 
 

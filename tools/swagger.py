@@ -48,12 +48,19 @@ def to_swagger(document: Json) -> Json:
 
 
 def _operation(operation: Json) -> Json:
-    body = operation["requestBody"]
-    content = body["content"]["application/json"]
-    parameter = {"in": "body", "name": "request", "required": body["required"], "schema": _schema(content["schema"])}
+    parameters = [_parameter(parameter) for parameter in operation.get("parameters", [])]
+    if "requestBody" in operation:
+        body = operation["requestBody"]
+        schema = _schema(body["content"]["application/json"]["schema"])
+        parameters.insert(0, {"in": "body", "name": "request", "required": body["required"], "schema": schema})
     responses = {status: _response(response) for status, response in operation["responses"].items()}
     kept = {name: value for name, value in operation.items() if name not in {"requestBody", "responses"}}
-    return {**kept, "parameters": [parameter], "responses": responses}
+    return {**kept, "parameters": parameters, "responses": responses}
+
+
+def _parameter(parameter: Json) -> Json:
+    kept = {name: value for name, value in parameter.items() if name != "schema"}
+    return {**kept, **_schema(parameter["schema"])}
 
 
 def _response(response: Json) -> Json:

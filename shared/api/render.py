@@ -88,6 +88,7 @@ def _error(error: RestoreError, message: str, details: list[ErrorDetail], reques
             "target": error.target,
             "hint": error.hint,
             "retryable": error.retryable,
+            "retry": error.retry,
             "details": details,
         },
         "request_id": request_id,

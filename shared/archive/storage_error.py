@@ -22,6 +22,7 @@ from shared.archive.client import ArchiveClient
 from shared.archive.credential import Reader
 from shared.archive.network_fault import network_fault
 from shared.errors import (
+    ArchiveBeingRehydrated,
     ArchiveChanged,
     ArchiveError,
     ArchiveNotFound,
@@ -283,13 +284,7 @@ def _not_online(answer: _Answer, location: ArchiveLocation, client: ArchiveClien
     priority = headers.get("x-ms-rehydrate-priority")
     message = f"{location.url} is being rehydrated from the archive access tier"
     message += (f" to {tier}" if tier else "") + (f" with priority {priority}" if priority else "")
-    return _made(
-        ArchiveNotReadable,
-        answer,
-        message + answer.shown,
-        hint="wait until it is there, which takes up to 15 hours, with high priority often less than one; the priority"
-        " can be raised meanwhile; then send the request again",
-    )
+    return _made(ArchiveBeingRehydrated, answer, message + answer.shown)
 
 
 def _properties(client: ArchiveClient) -> Mapping[str, str]:

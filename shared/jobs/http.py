@@ -16,15 +16,15 @@ from shared.errors import (
 )
 from shared.jobs.days import day_note, write_day_soon
 from shared.jobs.monitor import RETRY_AFTER_SECONDS, base_url, links, monitor
-from shared.jobs.operation import Operation, Status
+from shared.jobs.operation import Operation
 from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore
 from shared.jobs.submit import opens, submit, wants_async
 from shared.jobs.worker import answer_of, end_canceled, now
+from shared.model.monitor import STATUSES, MonitorList
 from shared.model.request import RestoreRequest
 from shared.settings import Settings, load_settings
 
-_STATUSES: tuple[Status, ...] = ("NotStarted", "Running", "Succeeded", "Failed", "Canceled")
 _FILTERS = ("status", "database", "target_table", "day")
 _MOST_LISTED, _LISTED = 1000, 50
 
@@ -160,7 +160,7 @@ def _list(call: HttpCall, settings: Settings, store: OperationStore) -> HttpAnsw
         kept = {"table" if name == "target_table" else name: value for name, value in equal.items()}
         kept |= {"top": str(most), "after": page.next_row}
         next_link = f"{base}/restores?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in kept.items())
-    body = {
+    body: MonitorList = {
         "value": [monitor(operation, base, with_result=False) for operation in page.operations],
         "nextLink": next_link,
     }
@@ -182,8 +182,8 @@ def _row(text: str | None) -> str | None:
 
 
 def _check_filters(equal: Mapping[str, str]) -> None:
-    if equal.get("status", _STATUSES[0]) not in _STATUSES:
-        raise _bad_parameter("status", f"must be one of {', '.join(_STATUSES)}")
+    if equal.get("status", STATUSES[0]) not in STATUSES:
+        raise _bad_parameter("status", f"must be one of {', '.join(STATUSES)}")
     try:
         date.fromisoformat(equal.get("day", "2025-01-01"))
     except ValueError:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
 from shared.jobs.operation import Operation
+from shared.model.monitor import Monitor, OperationLinks
 from shared.settings import Settings
 
 # How soon a caller should look again, in seconds.
@@ -47,13 +47,13 @@ def _first(headers: Mapping[str, str], name: str) -> str | None:
     return None if value is None else value.partition(",")[0].strip()
 
 
-def links(base: str, operation: Operation) -> dict[str, str]:
+def links(base: str, operation: Operation) -> OperationLinks:
     """Return the addresses of an operation. None of them holds its token."""
     own = f"{base}/restores/{operation.id}"
     return {"self": own, "result": f"{own}/result", "cancel": own}
 
 
-def monitor(operation: Operation, base: str, *, with_result: bool = True) -> dict[str, Any]:
+def monitor(operation: Operation, base: str, *, with_result: bool = True) -> Monitor:
     """Return the status monitor, in the shape of Azure's REST guidelines for long-running operations.
 
     https://github.com/microsoft/api-guidelines/blob/vNext/azure/ConsiderationsForServiceDesign.md#long-running-operations
@@ -63,7 +63,7 @@ def monitor(operation: Operation, base: str, *, with_result: bool = True) -> dic
         base: what links begin with.
         with_result: whether to add the answer of a success.
     """
-    shown: dict[str, Any] = {
+    shown: Monitor = {
         "id": operation.id,
         "kind": operation.kind,
         "status": operation.status,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeAlias
 
-Status: TypeAlias = Literal["NotStarted", "Running", "Succeeded", "Failed", "Canceled"]
+from shared.model.monitor import Kind, Status
+
 ENDED: tuple[Status, ...] = ("Succeeded", "Failed", "Canceled")
 
 
@@ -33,6 +33,7 @@ class Operation:
         next_attempt: when it is tried again.
         attempt: how many attempts have begun.
         retries: how many of them ended with an error that may pass.
+        waits: how many of them ended with an error that has a schedule of its own.
         crashes: how many of them lost their worker.
         claim: names the attempt that works on it; empty if none does.
         is_queued: whether a message for it was put into the queue since it last waited.
@@ -58,7 +59,7 @@ class Operation:
     target_table: str
     day: str
     created: str
-    kind: str = "restore"
+    kind: Kind = "restore"
     row_key: str = ""
     etag: str = ""
     written: datetime | None = field(default=None, compare=False)
@@ -69,6 +70,7 @@ class Operation:
     next_attempt: str = ""
     attempt: int = 0
     retries: int = 0
+    waits: int = 0
     crashes: int = 0
     claim: str = ""
     is_queued: bool = False

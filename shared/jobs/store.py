@@ -22,6 +22,7 @@ from typing import Any
 from shared.errors import OperationNotFound
 from shared.jobs.operation import Operation
 from shared.jobs.storage import JobStorage, reaching_storage
+from shared.model.monitor import Kind
 
 # Milliseconds that count down, so that the newest row comes first. 13 digits last until 2286.
 _LAST_MILLISECOND = 10**13 - 1
@@ -49,7 +50,7 @@ class Page:
 class OperationStore:
     """Creates, finds and changes the records of one kind of operation."""
 
-    def __init__(self, storage: JobStorage, kind: str = "restore") -> None:
+    def __init__(self, storage: JobStorage, kind: Kind = "restore") -> None:
         self._storage = storage
         self._kind = kind
 

@@ -26,11 +26,12 @@ from shared.errors import JobStorageUnreachable, OperationNotFound, RestoreCance
 from shared.jobs.claim import Claim, ClaimLost, progress_of
 from shared.jobs.days import day_note, try_to_write_day
 from shared.jobs.message import Message, decode
-from shared.jobs.operation import Operation, Status
+from shared.jobs.operation import Operation
 from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore
 from shared.log_redaction import OUR_LOGGER
 from shared.model.answer import Answer
+from shared.model.monitor import Status
 from shared.model.progress import Progress
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
@@ -47,9 +48,6 @@ _MOST_CLAIM_TRIES = 5
 # Shorter than STALE_SECONDS: nothing else writes a heartbeat then.
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 90, 2
 _FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS = 5, 300
-# An archive that is being rehydrated is looked at every 10 minutes for 15 hours, the longest that Azure states for
-# standard priority (https://learn.microsoft.com/azure/storage/blobs/archive-rehydrate-overview).
-REHYDRATION_DELAY_SECONDS, _MOST_REHYDRATION_TRIES = 600, 90
 
 
 def run_message(text: bytes, *, join: Callable[[], None] = lambda: None) -> None:
@@ -205,10 +203,12 @@ class _Work:
         delay = delay_seconds(error, operation, self._settings)
         if delay is None:
             return False
+        is_waiting = error.retry_delay_seconds is not None
+        counted = {"waits": operation.waits + 1} if is_waiting else {"retries": operation.retries + 1}
         released = self._write_patiently(
             status="NotStarted",
             claim="",
-            retries=operation.retries + 1,
+            **counted,
             error=json.dumps(error_answer(error, "")["error"]),
             next_attempt=now(delay),
             is_queued=False,
@@ -265,9 +265,11 @@ def end_canceled(store: OperationStore, operation: Operation) -> Operation:
 
 def delay_seconds(error: RestoreError, operation: Operation, settings: Settings) -> int | None:
     """Return how long an operation waits until it is tried again after an error; None: it is not."""
-    tries = operation.retries
+    tries = operation.waits if error.retry_delay_seconds is not None else operation.retries
     if error.retry == "fix" or (error.most_retries is not None and tries >= error.most_retries):
         return None
+    if error.retry_delay_seconds is not None:
+        return error.retry_delay_seconds
     if tries + 1 >= settings.job_max_attempts:
         return None
     if error.retry == "now" and not tries:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from shared.errors import RestoreError
+from shared.errors import RestoreError, Retry
 from shared.model.results import CheckName, ChunkAction, Outcome, ReferenceAction, ReferringRows
 
 
@@ -251,6 +251,7 @@ class ErrorBody(TypedDict):
     target: str | None
     hint: str | None
     retryable: bool
+    retry: Retry
     details: list[ErrorDetail]
 
 

@@ -7,13 +7,17 @@ from tests.faults.fix_jobs import jobs
 from tests.faults.fix_own_server import own_database, own_postgres, own_server
 from tests.faults.fix_proxy import proxy
 from tests.faults.fix_quiet import quiet
+from tests.integration.fix_azure import azure
+from tests.integration.fix_identity import managed_identity
 
 __all__ = [
+    "azure",
     "brief_fault_case",
     "days",
     "fault_case",
     "faulty_storage",
     "jobs",
+    "managed_identity",
     "own_database",
     "own_postgres",
     "own_server",

@@ -23,6 +23,7 @@ from shared.jobs.store import OperationStore
 from shared.jobs.sweep import sweep
 from shared.jobs.worker import run_message
 from shared.settings import load_settings
+from tests.fix_contract import OPERATIONS, check_answer
 from tests.integration.fix_app import Answer, App
 from tools.config import REPOSITORY
 from tools.process import wait_until
@@ -59,7 +60,7 @@ class Jobs:
         """Send a request; names of headers are written with underscores."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         call = self._call("POST", "/api/restore", named, body=json.dumps(body).encode())
-        return _answer(jobs_http.post_restore(call, join=lambda: None))
+        return _answer(jobs_http.post_restore(call, join=lambda: None), "restoreDay")
 
     def taken(self, body: dict[str, Any], **headers: str) -> Operation:
         """Send a request that is taken, and return its record."""
@@ -72,22 +73,21 @@ class Jobs:
 
     def monitor(self, operation_id: str, method: str = "GET") -> Answer:
         call = self._call(method, f"/api/restores/{operation_id}", {}, route={"id": operation_id})
-        return _answer(get_restores(call))
+        return _answer(get_restores(call), "getRestore" if method == "GET" else "cancelRestore")
 
     def cancel(self, operation_id: str) -> Answer:
         return self.monitor(operation_id, "DELETE")
 
     def listed(self, **query: str) -> Answer:
-        return _answer(get_restores(self._call("GET", "/api/restores", {}, query=query)))
+        return _answer(get_restores(self._call("GET", "/api/restores", {}, query=query)), "listRestores")
 
     def result(self, location: str) -> Answer:
         """Ask for the result by the address of the header `Location`."""
         parts = urlsplit(location)
         token = parse_qs(parts.query).get("token", [""])[0]
         operation_id = parts.path.split("/")[-2]
-        return _answer(
-            get_result(self._call("GET", parts.path, {}, query={"token": token}, route={"id": operation_id}))
-        )
+        call = self._call("GET", parts.path, {}, query={"token": token}, route={"id": operation_id})
+        return _answer(get_result(call), "getRestoreResult")
 
     def receive(self, *, patience_seconds: float = 10) -> QueueMessage:
         """Take a message from the queue, unseen for a second."""
@@ -144,8 +144,10 @@ class Jobs:
         return HttpCall(method, url, {"Content-Type": "application/json"} | headers, query or {}, route or {}, body)
 
 
-def _answer(answer: Any) -> Answer:
-    return Answer(answer.status, json.loads(answer.body), answer.headers)
+def _answer(answer: Any, operation: str) -> Answer:
+    body = json.loads(answer.body)
+    check_answer(answer.status, answer.headers, body, OPERATIONS[operation])
+    return Answer(answer.status, body, answer.headers)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from shared.errors import ArchiveBeingRehydrated
 from shared.jobs.message import UnreadableMessageError
 from shared.jobs.store import OperationStore
 from shared.jobs.sweep import end_poisoned, sweep
@@ -19,6 +20,7 @@ from tests.faults.fix_fault_case import FaultCase, gate, make_fault_case
 from tests.faults.fix_jobs import STALE_SECONDS, Jobs
 from tests.faults.fix_proxy import Proxy
 from tests.integration.fix_app import App
+from tests.integration.fix_azure import PATH, Azure, Refusal
 from tests.integration.fix_threads import Call
 from tools.local_server import free_port
 from tools.process import wait_until
@@ -182,6 +184,26 @@ def test_workers_that_die_again_and_again(jobs: Jobs, day: FaultCase, monkeypatc
     assert (state["status"], state["error"]["code"]) == ("Failed", "TooManyAttempts")
     assert "copy" in state["error"]["message"]
     assert day.table() == day.before
+
+
+@pytest.mark.usefixtures("managed_identity", "quick_retries")
+def test_an_archive_that_is_being_rehydrated(jobs: Jobs, azure: Azure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a schedule of its own: these attempts do not count as those of other errors."""
+    monkeypatch.delenv("ADLS_CONNECTION_STRING")
+    monkeypatch.setenv("JOB_MAX_ATTEMPTS", "2")
+    monkeypatch.setattr(ArchiveBeingRehydrated, "retry_delay_seconds", 0)
+    monkeypatch.setattr(ArchiveBeingRehydrated, "most_retries", 4)
+    azure.refusals[f"/fs1/{PATH}"] = Refusal(409, "BlobBeingRehydrated")
+    operation = jobs.taken({"adls_url": f"abfss://fs1@account.dfs.core.windows.net/{PATH}"})
+    for attempt in range(1, 5):
+        jobs.work()
+        state = jobs.monitor(operation.id).body
+        assert (state["status"], state["attempt"]) == ("NotStarted", attempt)
+        assert (state["error"]["code"], state["error"]["retry"]) == ("ArchiveBeingRehydrated", "later")
+    jobs.work()
+    state = jobs.monitor(operation.id).body
+    assert (state["status"], state["error"]["code"]) == ("Failed", "ArchiveBeingRehydrated")
+    assert jobs.store.queue_is_empty()
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,7 @@ def test_the_document_over_http(app: App, tmp_path: Path) -> None:
         {"adls_url": good["adls_url"], "nix": 1},
         good | {"adls_url": app.storage.url("b/db/s.t.2025-01-01.csv.gz")},
     ]
-    ((path, operations),) = DOCUMENT["paths"].items()
-    (method,) = operations
+    path, method = "/restore", "post"
     prefix = DOCUMENT["servers"][0]["url"].partition("{host}")[2]
     with running_host(REPOSITORY, tmp_path / "host.log", os.environ) as host:
         replies = [

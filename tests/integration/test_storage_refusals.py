@@ -12,6 +12,7 @@ from email.utils import format_datetime
 import pytest
 
 from shared.errors import (
+    ArchiveBeingRehydrated,
     ArchiveChanged,
     ArchiveNotFound,
     ArchiveNotReadable,
@@ -188,7 +189,8 @@ def test_a_file_that_is_archived_is_told_from_one_on_its_way_back(
     azure: Azure, reader: str, code: str, properties: dict[str, str] | None, message: str, hint: str
 ) -> None:
     error = answer(azure, Refusal(409, code, properties=properties), reader)
-    assert isinstance(error, ArchiveNotReadable)
+    expected = ArchiveBeingRehydrated if "is being rehydrated" in message else ArchiveNotReadable
+    assert type(error) is expected
     assert (error.message, (error.hint or "").startswith(hint)) == (f"{SHOWN} {message}", True), error.hint
 
 

@@ -16,6 +16,7 @@ def test_an_error_has_the_shape_of_azures_guidelines() -> None:
             "target": None,
             "hint": InvalidRequest.default_hint,
             "retryable": False,
+            "retry": "fix",
             "details": [{"code": "InvalidValue", "message": "bad", "target": "pg.port", "line": 3}],
         },
         "request_id": "id",

@@ -48,8 +48,15 @@ def in_sources(pattern: str, flags: int = 0) -> list[str]:
 
 
 def test_every_error_code_its_status_and_whether_to_retry() -> None:
-    documented = {code: cells[:2] for code, cells in rows(section("errors.md", "All codes")).items()}
-    assert documented == {kind.code: [str(kind.status), "yes" if kind.retryable else "no"] for kind in errors()}
+    documented = {code: cells[:3] for code, cells in rows(section("errors.md", "All codes")).items()}
+    assert documented == {
+        kind.code: [
+            str(kind.status),
+            "yes" if kind.retryable else "no",
+            f"`{kind.retry}`" + (" once" if kind.most_retries == 1 else ""),
+        ]
+        for kind in errors()
+    }
     assert len({kind.code for kind in errors()}) == len(list(errors()))
 
 

@@ -91,6 +91,19 @@ class TestDataFactory:
         assert [part["type"] for part in check["ifFalseActivities"]] == ["Fail"]
 
 
+class TestDataFactoryAsync(TestDataFactory):
+    pipeline = sample("data-factory-pipeline-async.json")["properties"]
+
+    def test_it_is_sent_once_waits_long_enough_and_shows_no_key(self) -> None:
+        """It may be sent again: under one id it is one restore."""
+        call = self.activities()["Restore one day"]
+        assert call["typeProperties"]["body"]["async"] is True
+        assert call["typeProperties"]["turnOffAsync"] is False
+        assert call["typeProperties"]["headers"]["Operation-Id"]["value"] == "@pipeline().RunId"
+        assert call["policy"]["timeout"] == "0.12:00:00"
+        assert call["policy"]["secureInput"]
+
+
 class TestLogicApp:
     template = sample("logic-app.json")
     properties = template["resources"][0]["properties"]
@@ -123,6 +136,21 @@ class TestLogicApp:
         assert check["runAfter"] == {"Restore_one_day": ["Succeeded", "Failed", "TimedOut"]}
         assert check["expression"]["and"] == [{"equals": ["@body('Restore_one_day')?['status']", "ok"]}]
         assert [part["type"] for part in check["else"]["actions"].values()] == ["Terminate"]
+
+
+class TestLogicAppAsync(TestLogicApp):
+    template = sample("logic-app-async.json")
+    properties = template["resources"][0]["properties"]
+    definition = properties["definition"]
+    call = definition["actions"]["Restore_one_day"]
+
+    def test_it_is_sent_once_and_shows_no_key(self) -> None:
+        """It may be sent again: under one id it is one restore."""
+        assert self.call["inputs"]["body"]["async"] is True
+        assert self.call["inputs"]["headers"]["Operation-Id"] == "@{workflow().run.name}"
+        assert "DisableAsyncPattern" not in json.dumps(self.template)
+        assert self.call["limit"] == {"timeout": "PT12H"}
+        assert self.call["runtimeConfiguration"] == {"secureData": {"properties": ["inputs"]}}
 
 
 def http_requests() -> list[Any]:

@@ -13,11 +13,11 @@ from openapi_spec_validator import validate
 
 from shared.api.parse import parse_request
 from shared.errors import InvalidRequest, RequestError
-from tests.fix_contract import DOCUMENT, OPERATION, check_answer, request_faults, schemas_of
+from tests.fix_contract import DOCUMENT, OPERATION, OPERATIONS, check_answer, request_faults, schemas_of
 from tools.config import REPOSITORY
-from tools.openapi import answer_errors, files
+from tools.openapi import files
 from tools.pages import DOCS, meanings, rows, section
-from tools.schemas import ANSWER, ERROR, REQUEST
+from tools.schemas import ANSWER, ERROR, MONITOR, MONITORS, REQUEST
 
 URL = "abfss://archive@account.dfs.core.windows.net/backups/weavix/silver.telemetry.2025-01-01.csv.gz"
 SWAGGER: dict[str, Any] = json.loads((DOCS / "openapi-2.0.json").read_text(encoding="utf-8"))
@@ -71,11 +71,11 @@ def test_all_codes_stand_under_their_status() -> None:
     del documented["CaggNotFound"]
     said = {
         code: status
-        for status, response in OPERATION["responses"].items()
+        for operation in OPERATIONS.values()
+        for status, response in operation["responses"].items()
         for code in response.get("headers", {}).get("x-ms-error-code", {}).get("schema", {}).get("enum", [])
     }
     assert said == documented
-    assert sum(map(len, answer_errors().values())) == len(documented)
 
 
 def leaves(name: str, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -98,6 +98,7 @@ def leaves(name: str, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
         (REQUEST, "request.md", ["All fields", "copy.csv_options"]),
         (ANSWER, "answer.md", ["200"]),
         (ERROR, "answer.md", ["Errors"]),
+        (MONITOR, "jobs.md", ["See how far it is"]),
     ],
 )
 def test_each_field_of_the_pages_is_in_the_schema_with_its_words(name: str, page: str, headings: list[str]) -> None:
@@ -179,13 +180,15 @@ def test_nothing_in_it_is_known_to_stop_an_importer() -> None:
         assert part.get("type") != "null"
     for document, most in (("openapi.json", 4_000_000), ("openapi-2.0.json", 1_000_000)):
         assert (DOCS / document).stat().st_size < most
-    assert re.fullmatch(r"\w{1,76}", OPERATION["operationId"])
-    assert len(OPERATION["summary"]) <= 300
-    contents = [OPERATION["requestBody"], *OPERATION["responses"].values()]
-    schemas = [content["content"]["application/json"]["schema"] for content in contents if "content" in content]
-    assert all(set(schema) == {"$ref"} for schema in schemas)
+    assert len(OPERATIONS) == sum(map(len, DOCUMENT["paths"].values()))
+    for name, operation in OPERATIONS.items():
+        assert re.fullmatch(r"\w{1,76}", name)
+        assert len(operation["summary"]) <= 300
+        contents = [operation.get("requestBody", {}), *operation["responses"].values()]
+        schemas = [content["content"]["application/json"]["schema"] for content in contents if "content" in content]
+        assert all(set(schema) == {"$ref"} for schema in schemas)
     # A schema that leads back to itself would never end here.
-    assert schemas_of(ANSWER) | schemas_of(ERROR) | schemas_of(REQUEST) == set(SCHEMAS)
+    assert set(SCHEMAS) == set().union(*(schemas_of(name) for name in (ANSWER, ERROR, REQUEST, MONITOR, MONITORS)))
 
 
 def with_null(value: Any) -> Any:
@@ -206,14 +209,21 @@ def test_the_older_form_takes_the_same_requests(example: dict[str, Any]) -> None
 
 
 def test_the_older_form_says_the_same_of_the_answers() -> None:
-    ((_, operation),) = SWAGGER["paths"]["/restore"].items()
-    assert set(operation["responses"]) == set(OPERATION["responses"])
+    for path, operations in SWAGGER["paths"].items():
+        for method, operation in operations.items():
+            check_older_form(operation, DOCUMENT["paths"][path][method])
     assert (SWAGGER["host"], SWAGGER["basePath"]) == ("restore-chunk.azurewebsites.net", "/api")
     # A connector takes the first of several.
     assert SWAGGER["security"][0] == {"functionKey": []}
+
+
+def check_older_form(operation: dict[str, Any], newer: dict[str, Any]) -> None:
+    assert set(operation["responses"]) == set(newer["responses"])
+    names = {parameter["name"] for parameter in operation["parameters"]}
+    assert names - {"request"} == {parameter["name"] for parameter in newer.get("parameters", [])}
     for status, response in operation["responses"].items():
-        assert set(response.get("headers", {})) == set(OPERATION["responses"][status].get("headers", {}))
-        assert ("schema" in response) == ("content" in OPERATION["responses"][status])
+        assert set(response.get("headers", {})) == set(newer["responses"][status].get("headers", {}))
+        assert ("schema" in response) == ("content" in newer["responses"][status])
 
 
 def test_the_function_makes_no_schema_when_it_starts() -> None:

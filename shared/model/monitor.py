@@ -1,0 +1,61 @@
+"""The types of what the functions around operations answer. `docs/jobs.md` describes each field; see `answer.py`."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from typing_extensions import NotRequired, TypedDict
+
+from shared.model.answer import Answer, ErrorBody
+
+Kind: TypeAlias = Literal["restore"]
+Status: TypeAlias = Literal["NotStarted", "Running", "Succeeded", "Failed", "Canceled"]
+STATUSES: tuple[Status, ...] = ("NotStarted", "Running", "Succeeded", "Failed", "Canceled")
+
+
+class OperationProgress(TypedDict):
+    """How far the last attempt came."""
+
+    stage: str | None
+    compressed_bytes: int
+    compressed_bytes_total: int | None
+    percent: float | None
+    rows: int
+    seconds: float
+
+
+class OperationLinks(TypedDict):
+    """Addresses of an operation."""
+
+    self: str
+    result: str
+    cancel: str
+
+
+class Monitor(TypedDict):
+    """An asynchronous restore: what was asked, how far it is, how it ended."""
+
+    id: str
+    kind: Kind
+    status: Status
+    created: str
+    started: str | None
+    ended: str | None
+    attempt: int
+    heartbeat: str | None
+    next_attempt: str | None
+    archive: str
+    database: str
+    target_table: str
+    day: str
+    progress: OperationProgress
+    result: NotRequired[Answer]
+    error: NotRequired[ErrorBody]
+    links: OperationLinks
+
+
+class MonitorList(TypedDict):
+    """Asynchronous restores, newest first."""
+
+    value: list[Monitor]
+    nextLink: str | None

@@ -1,0 +1,168 @@
+"""The answers of each operation for the OpenAPI document: by status, with their codes, headers and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from http import HTTPStatus
+from typing import Any
+
+from shared.api.handle import WITH_RETRY_AFTER
+from shared.errors import (
+    CaggNotFound,
+    ConfigurationError,
+    InternalError,
+    InvalidRequest,
+    JobStorageUnreachable,
+    OperationEnded,
+    OperationIdReused,
+    OperationNotFound,
+    RestoreError,
+    SecretInAsyncRequest,
+    TooManyAttempts,
+)
+from tools.pages import examples, meanings
+from tools.schemas import ANSWER, ERROR, MONITOR, MONITORS, PLACE
+
+Json = dict[str, Any]
+Kinds = Collection[type[RestoreError]]
+
+# Appears inside the answer of a successful restore, never as an answer of its own.
+_NEVER_AN_ANSWER: Kinds = {CaggNotFound}
+_ANY_OPERATION: Kinds = {ConfigurationError, InternalError, JobStorageUnreachable}
+
+
+def post_responses() -> Json:
+    """Return the answers to a restore: how it ended, or that it was taken."""
+    kinds = _all_kinds() - {OperationNotFound, OperationEnded, TooManyAttempts}
+    taken = _response("The restore waits in the queue. The body is its monitor.", MONITOR)
+    taken["headers"] |= {
+        "Operation-Location": _header("Address of the monitor, which always answers 200"),
+        "Location": _header("Address of the result, with a token that opens it. It answers 202 until the end"),
+        "Retry-After": _seconds("When to look again, in seconds"),
+        "Preference-Applied": _header("`respond-async`"),
+    }
+    return _by_status({HTTPStatus.OK: _restored(), HTTPStatus.ACCEPTED: taken} | _errors(kinds))
+
+
+def result_responses() -> Json:
+    """Return the answers of a result: those of the restore, or that it has not ended."""
+    kinds = _all_kinds() - {OperationEnded, OperationIdReused, SecretInAsyncRequest}
+    running = _response("The restore has not ended. The body is its monitor.", MONITOR)
+    running["headers"] |= {
+        "Location": _header("The same address"),
+        "Retry-After": _seconds("When to ask again, in seconds"),
+    }
+    return _by_status({HTTPStatus.OK: _restored(), HTTPStatus.ACCEPTED: running} | _errors(kinds))
+
+
+def monitor_responses() -> Json:
+    """Return the answers of a monitor."""
+    shown = _response("The restore, whatever its status", MONITOR)
+    shown["headers"]["Retry-After"] = _seconds("When to look again, in seconds, unless it has ended", required=False)
+    return _by_status({HTTPStatus.OK: shown} | _errors({*_ANY_OPERATION, OperationNotFound}))
+
+
+def cancel_responses() -> Json:
+    """Return the answers to a cancel."""
+    told = _response("The restore is told to stop, or was told before. The body is its monitor.", MONITOR)
+    told["headers"]["Retry-After"] = _seconds("When to look again, in seconds, unless it has ended", required=False)
+    return _by_status({HTTPStatus.ACCEPTED: told} | _errors({*_ANY_OPERATION, OperationNotFound, OperationEnded}))
+
+
+def list_responses() -> Json:
+    """Return the answers of a list."""
+    found = _response("Restores, newest first", MONITORS)
+    return _by_status({HTTPStatus.OK: found} | _errors({*_ANY_OPERATION, InvalidRequest}))
+
+
+def answer_errors(kinds: Kinds) -> dict[int, list[type[RestoreError]]]:
+    """Return errors by their HTTP status."""
+    found: dict[int, list[type[RestoreError]]] = {}
+    for kind in sorted(kinds, key=lambda kind: kind.code):
+        found.setdefault(kind.status, []).append(kind)
+    return dict(sorted(found.items()))
+
+
+def _all_kinds() -> set[type[RestoreError]]:
+    return set(_below(RestoreError)) - set(_NEVER_AN_ANSWER)
+
+
+def _below(kind: type[RestoreError]) -> Iterator[type[RestoreError]]:
+    for child in kind.__subclasses__():
+        if "code" in vars(child):
+            yield child
+        yield from _below(child)
+
+
+def _by_status(responses: dict[int, Json]) -> Json:
+    """Add the platform's own answers."""
+    for status, text in meanings("answer.md", "The platform's own answers").items():
+        said = f"The platform's own answer, without the JSON of the function: {text}."
+        if int(status) in responses:
+            responses[int(status)]["description"] += f"\n\n{said}"
+            for header in responses[int(status)]["headers"].values():
+                header["required"] = False
+        else:
+            responses[int(status)] = {"description": said}
+    return {str(int(status)): response for status, response in sorted(responses.items())}
+
+
+def _restored() -> Json:
+    text = "The day is restored, or `status` says why nothing was written. Read `status`."
+    return _response(text, ANSWER, _examples()[HTTPStatus.OK])
+
+
+def _errors(kinds: Kinds) -> dict[int, Json]:
+    responses = {}
+    for status, group in answer_errors(kinds).items():
+        codes = "\n".join(f"- `{kind.code}`: {_first_sentence(kind)}" for kind in group)
+        example = _examples().get(status)
+        if example is not None and example["error"]["code"] not in {kind.code for kind in group}:
+            example = None
+        response = _response(f"One of these errors:\n\n{codes}", ERROR, example)
+        response["headers"]["x-ms-error-code"] = {
+            "description": "The same as `error.code`",
+            "required": True,
+            "schema": {"type": "string", "enum": [kind.code for kind in group]},
+        }
+        if status in WITH_RETRY_AFTER:
+            response["headers"]["Retry-After"] = _seconds("After how many seconds the same request may be sent again")
+        responses[status] = response
+    return responses
+
+
+def _response(description: str, schema: str, example: Any = None) -> Json:
+    content: Json = {"schema": {"$ref": PLACE + schema}}
+    if example is not None:
+        content["example"] = example
+    request_id = {
+        "description": "The same as `request_id`: find the log line by it",
+        "required": True,
+        "schema": {"type": "string", "format": "uuid"},
+    }
+    return {
+        "description": description,
+        "headers": {"x-ms-request-id": request_id},
+        "content": {"application/json": content},
+    }
+
+
+def _header(description: str) -> Json:
+    return {"description": description, "required": True, "schema": {"type": "string"}}
+
+
+def _seconds(description: str, *, required: bool = True) -> Json:
+    return {"description": description, "required": required, "schema": {"type": "integer", "minimum": 1}}
+
+
+def _examples() -> dict[int, Any]:
+    """Return the examples of the page by status: that of a 200, or that of the error that it names."""
+    statuses = {kind.code: kind.status for kind in _below(RestoreError)}
+    return {
+        statuses[body["error"]["code"]] if "error" in body else HTTPStatus.OK.value: body
+        for _, body in examples("docs/answer.md")
+    }
+
+
+def _first_sentence(kind: type[RestoreError]) -> str:
+    return " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
