@@ -25,3 +25,9 @@ def test_every_parameter_is_a_binding_or_the_context(folder: Path) -> None:
     assert extra <= {"context"}
     if extra:
         assert typing.get_type_hints(main)["context"] is func.Context
+
+
+def test_restores_of_the_queue_leave_threads_to_monitors() -> None:
+    """The worker has min(32, cores + 4) threads: 5 on the smallest instance."""
+    queues = json.loads((ROOT / "host.json").read_text())["extensions"]["queues"]
+    assert queues["batchSize"] + queues["newBatchThreshold"] <= 5 - 2
