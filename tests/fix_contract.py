@@ -16,7 +16,9 @@ from tools.pages import DOCS
 from tools.schemas import PLACE, REQUEST, references
 
 DOCUMENT: dict[str, Any] = json.loads((DOCS / "openapi.json").read_text(encoding="utf-8"))
-OPERATIONS: dict[str, Any] = {operation["operationId"]: operation for path in DOCUMENT["paths"].values() for operation in path.values()}
+OPERATIONS: dict[str, Any] = {
+    operation["operationId"]: operation for path in DOCUMENT["paths"].values() for operation in path.values()
+}
 OPERATION: dict[str, Any] = OPERATIONS["restoreDay"]
 
 
