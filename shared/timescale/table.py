@@ -11,7 +11,7 @@ from shared.model.window import TimeKind, Window
 from shared.names import QualifiedName
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
-from shared.timescale.relations import refuse_chunk, refuse_other_kind
+from shared.timescale.relations import refuse_extensions, refuse_other_kind, refuse_part
 from shared.timescale.triggers import IS_USERS
 
 
@@ -204,7 +204,7 @@ def find_table(
 
     Raises:
         TableNotFound: there is no such table.
-        TargetNotATable: the name is that of a view, an aggregate, a chunk or something else.
+        TargetNotATable: the name is that of a view, an aggregate, a chunk, a table of an extension or something else.
         UnknownColumn: `time_column` is not a time column of the table.
         DatabaseInRestoreMode: see `find_timescaledb`.
     """
@@ -219,11 +219,12 @@ def find_table(
     oid, schema_oid, kind = row
     timescaledb = find_timescaledb(cursor)
     refuse_other_kind(cursor, name, kind, has_timescaledb=timescaledb is not None, target=target)
+    refuse_extensions(cursor, str(name), oid, target=target)
     table = Table(oid, schema_oid, str(name.schema), name.name, _columns(cursor, oid), timescaledb)
     if timescaledb is not None:
         table = _as_hypertable(cursor, table)
         if table.hypertable_id is None:
-            refuse_chunk(cursor, str(table), oid, target=target)
+            refuse_part(cursor, str(table), oid, knows_oids=timescaledb.at_least(2, 29), target=target)
     if table.hypertable_id is None and kind == "r":
         table = replace(table, has_children=_has_children(cursor, oid))
     if table.hypertable_id is None and time_column is None:
@@ -344,9 +345,10 @@ def _as_hypertable(cursor: Cursor, table: Table) -> Table:
     cursor.execute(
         "SELECT h.id, d.column_name, d.column_type::oid,"
         " d.partitioning_func IS NOT NULL, d.integer_now_func_schema, d.integer_now_func"
-        " FROM _timescaledb_catalog.hypertable h JOIN _timescaledb_catalog.dimension d ON d.hypertable_id = h.id"
-        " WHERE h.schema_name = %s AND h.table_name = %s ORDER BY d.id LIMIT 1",
-        (table.schema, table.name),
+        " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " JOIN _timescaledb_catalog.hypertable h ON h.schema_name = n.nspname AND h.table_name = c.relname"
+        " JOIN _timescaledb_catalog.dimension d ON d.hypertable_id = h.id WHERE c.oid = %s ORDER BY d.id LIMIT 1",
+        (table.oid,),
     )
     row = cursor.fetchone()
     if row is None:
