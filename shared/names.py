@@ -63,17 +63,5 @@ def check_name(text: str) -> str:
     return text
 
 
-def shown_name(name: str, place: int) -> str:
-    """Return a column's name for a message, or its position if the name spans several lines.
-
-    Such a name is more likely a piece of the file's rows.
-
-    Args:
-        name: as the header has it.
-        place: its position; the first is 1.
-    """
-    return f"column {place}" if "\n" in name or "\r" in name else name
-
-
 def _unquote(quoted: str | None, plain: str | None) -> str | None:
     return plain if quoted is None else quoted.replace('""', '"')

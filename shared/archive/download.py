@@ -61,8 +61,9 @@ def checked(chunks: Iterable[bytes], *, sha256: str | None, md5: bytes | None) -
         digest.update(chunk)
         yield chunk
     if digest.digest() != expected:
+        # The right one is not told: a small file could be guessed by it.
         raise ArchiveChecksumMismatch(
-            f"the stored file's {digest.name} is {digest.hexdigest()}, but {source} says {expected.hex()}",
+            f"the stored file's {digest.name} is not the one that {source} says",
             target=target,
             hint=hint,
         )

@@ -18,6 +18,7 @@ from typing import IO, AnyStr, Generic
 
 from psycopg2.extensions import encodings
 
+from shared.csvfile.header_name import HeaderName
 from shared.errors import HeaderInvalid, HeaderMissing
 from shared.process import MIB
 
@@ -126,7 +127,7 @@ def read_records(file: IO[bytes], dialect: CsvDialect, count: int, *, limit_byte
         file.seek(0)
 
 
-def read_header(file: IO[bytes], dialect: CsvDialect, left_out: Collection[str] = ()) -> list[str]:
+def read_header(file: IO[bytes], dialect: CsvDialect, left_out: Collection[str] = ()) -> tuple[HeaderName, ...]:
     """Read the column names of the first record.
 
     Args:
@@ -135,7 +136,7 @@ def read_header(file: IO[bytes], dialect: CsvDialect, left_out: Collection[str] 
         left_out: the names of columns that are not loaded. Only these may be empty, or occur twice.
 
     Returns:
-        The names in order, exactly as written.
+        The names in order, exactly as written. None is known to be a name yet.
 
     Raises:
         HeaderMissing: the file is empty.
@@ -166,7 +167,7 @@ def read_header(file: IO[bytes], dialect: CsvDialect, left_out: Collection[str] 
             hint="if the file has no header, set copy.csv_options.HEADER to false and name copy.columns; a key of"
             " copy.column_map with null leaves out all columns of its name",
         )
-    return names
+    return tuple(HeaderName(name, place) for place, name in enumerate(names, 1))
 
 
 def read_ignored_header(file: IO[bytes], dialect: CsvDialect, columns: int) -> list[str]:

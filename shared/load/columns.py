@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
+from shared.csvfile.header_name import HeaderName
 from shared.csvfile.options import CsvOptions
 from shared.csvfile.signs import delimiter_hint
 from shared.errors import Fault, HeaderMismatch, UnknownColumn
 from shared.model.request import Copy
 from shared.model.results import Notice
-from shared.names import shown_name
+from shared.names import MAX_NAME_BYTES
 from shared.timescale.table import Column
 
 # Columns named in a message.
 _MOST_NAMED = 10
 # What programs put around a name: SQL's quotes, those of MySQL and SQL Server, those of a word processor.
 _QUOTES = "\"'`[]\u2018\u2019\u201c\u201d"
+# Letters, digits and the underscore.
+_WORD = re.compile(r"\w+")
+# Of a name that is a column's but for blanks and quotes: as many of them as anybody writes.
+_MOST_AROUND = 16
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,18 @@ class FileColumn:
         column: the table's column of its values, after `column_map`; None: the map leaves it out.
     """
 
-    name: str
-    column: str | None
+    name: HeaderName
+    column: HeaderName | None
+
+    @property
+    def loaded_as(self) -> str | None:
+        """The table's column of its values, as written; None: the map leaves it out."""
+        return None if self.column is None else self.column.raw
+
+    @property
+    def shown(self) -> HeaderName:
+        """What an answer calls it."""
+        return self.name if self.column is None else self.column
 
 
 @dataclass(frozen=True)
@@ -47,7 +63,7 @@ class FileHeader:
     """
 
     columns: tuple[FileColumn, ...]
-    ignored: Sequence[str] | None = None
+    ignored: Sequence[str] | None = field(default=None, repr=False)
     ignored_by: str | None = None
 
 
@@ -56,7 +72,8 @@ class ColumnPlan:
     """Where each column of the file goes.
 
     Attributes:
-        file_columns: the table's column of each of the file's, in the file's order; None: `column_map` leaves it out.
+        file_columns: the column of the target, or of the table that staging is modeled on, of each of the file's, in
+            the file's order; None: there is none, or `column_map` leaves it out. So no text of the file is among them.
         loaded: the `file_columns` that reach the target.
         ignored: the others, as an answer names them. Without a `column_map` that says so, only staging ignores columns.
         drifted: the `ignored` columns that the target does not have. The others are generated, or left out on purpose.
@@ -66,8 +83,8 @@ class ColumnPlan:
 
     file_columns: tuple[str | None, ...]
     loaded: tuple[str, ...]
-    ignored: tuple[str, ...]
-    drifted: tuple[str, ...]
+    ignored: tuple[HeaderName, ...]
+    drifted: tuple[HeaderName, ...]
     defaulted: tuple[str, ...]
     by_staging: bool
 
@@ -85,8 +102,8 @@ class ColumnPlan:
         return (Notice("ColumnsIgnored", message),)
 
 
-def file_columns(header: Sequence[str] | None, copy: Copy) -> tuple[FileColumn, ...]:
-    """Return the file's columns with the table's names.
+def file_columns(header: Sequence[HeaderName] | None, copy: Copy) -> tuple[FileColumn, ...]:
+    """Return the file's columns with the table's names. A name that stands in the request may be shown from here on.
 
     Args:
         header: the file's first record; None if it has no header.
@@ -96,11 +113,17 @@ def file_columns(header: Sequence[str] | None, copy: Copy) -> tuple[FileColumn, 
         HeaderMismatch: `copy.columns` differs from the header, or two columns would get the same name.
         UnknownColumn: `copy.column_map` names a column that the file lacks.
     """
-    names = tuple(header if header is not None else copy.columns or ())
-    other_delimiter = delimiter_hint(names, copy.csv_options.dialect) if header is not None else None
-    if header is not None and copy.columns is not None and tuple(copy.columns) != names:
+    if header is None:
+        header = [HeaderName(name, place) for place, name in enumerate(copy.columns or (), 1)]
+        other_delimiter = None
+    else:
+        other_delimiter = delimiter_hint([name.raw for name in header], copy.csv_options.dialect)
+    requested = {*(copy.columns or ()), *copy.column_map, *copy.column_map.values(), *_forced(copy.csv_options)}
+    header = [name.marked(known=name.raw in requested) for name in header]
+    names = [name.raw for name in header]
+    if copy.columns is not None and list(copy.columns) != names:
         raise HeaderMismatch(
-            f"copy.columns names {_join(copy.columns)}, but {_header(names, copy.columns)}",
+            f"copy.columns names {_join(copy.columns)}, but {_described(header)}",
             target="copy.columns" if other_delimiter is None else "copy.csv_options.DELIMITER",
             hint=other_delimiter,
         )
@@ -108,26 +131,44 @@ def file_columns(header: Sequence[str] | None, copy: Copy) -> tuple[FileColumn, 
     missing = [name for name in copy.column_map if name and name not in names]
     if missing:
         raise UnknownColumn(
-            f"copy.column_map names {_join(missing)}, but {_header(names, copy.column_map)}",
+            f"copy.column_map names {_join(missing)}, but {_described(header)}",
             target="copy.column_map" if other_delimiter is None else "copy.csv_options.DELIMITER",
             hint=other_delimiter or "a key of column_map is a column of the file, its value a column of the table",
         )
-    columns = tuple(FileColumn(name, copy.column_map.get(name, name)) for name in names)
-    times = Counter(column.column for column in columns if column.column is not None)
+    columns = tuple(FileColumn(name, _mapped(name, copy)) for name in header)
+    times = Counter(column.loaded_as for column in columns if column.loaded_as is not None)
+    # A header names each column once, so one of two stands in the map.
     doubles = sorted(name for name in times if times[name] > 1)
     if doubles:
         raise HeaderMismatch(f"after column_map the file has {_join(doubles)} twice", target="copy.column_map")
     return columns
 
 
+def _mapped(name: HeaderName, copy: Copy) -> HeaderName | None:
+    if name.raw not in copy.column_map:
+        return name
+    column = copy.column_map[name.raw]
+    return None if column is None else replace(name, raw=column, is_known=True)
+
+
+def _forced(options: CsvOptions) -> tuple[str, ...]:
+    return (*options.force_null, *options.force_not_null)
+
+
 def plan_columns(
-    columns: Sequence[FileColumn], table_columns: Sequence[Column], *, options: CsvOptions, staging: bool
+    columns: Sequence[FileColumn],
+    table_columns: Sequence[Column],
+    like_columns: Sequence[Column] = (),
+    *,
+    options: CsvOptions,
+    staging: bool,
 ) -> ColumnPlan:
     """Match the file's columns with the table's.
 
     Args:
         columns: the file's columns.
         table_columns: the target's columns.
+        like_columns: those of the table that a staging table is modeled on, if it is another one.
         options: the request's csv options.
         staging: whether columns that the target does not accept may be ignored.
 
@@ -137,7 +178,8 @@ def plan_columns(
             a column that the file lacks.
         HeaderMismatch: HEADER is "match", and the header does not name the table's columns in order.
     """
-    names = tuple(column.column for column in columns if column.column is not None)
+    columns = _beside(columns, table_columns)
+    names = tuple(column.loaded_as for column in columns if column.loaded_as is not None)
     if not names:
         raise UnknownColumn(
             "copy.column_map leaves out all of the file's columns",
@@ -146,26 +188,57 @@ def plan_columns(
         )
     # As in PostgreSQL: without a column list, COPY uses all columns except generated ones.
     writable = [column.name for column in table_columns if not column.is_generated]
-    other_delimiter = delimiter_hint([column.name for column in columns], options.dialect)
+    other_delimiter = delimiter_hint([column.name.raw for column in columns], options.dialect)
     if options.header == "match" and list(names) != writable:
         raise HeaderMismatch(
-            f"the table's columns are {_join(writable)}, but {_header(names, writable)}",
+            f"the table's columns are {_join(writable)}, but {_described([column.shown for column in columns])}",
             target="copy.csv_options.HEADER" if other_delimiter is None else "copy.csv_options.DELIMITER",
             hint=other_delimiter,
         )
-    _check_forced(names, options, writable)
+    _check_forced(columns, options)
     known = {column.name for column in table_columns}
     refused = tuple(name for name in names if name not in writable)
     if refused:
         _refuse_unknown(columns, refused, table_columns, options=options, staging=staging)
+    # FORCE_NULL and FORCE_NOT_NULL may name a column that no table has.
+    kept = {*known, *(column.name for column in like_columns), *_forced(options)}
     return ColumnPlan(
-        file_columns=tuple(column.column for column in columns),
+        file_columns=tuple(column.loaded_as if column.loaded_as in kept else None for column in columns),
         loaded=tuple(name for name in names if name in writable),
-        ignored=_shown(columns, {None, *refused}),
-        drifted=_shown(columns, {*refused} - known),
+        ignored=_named(columns, {None, *refused}),
+        drifted=_named(columns, {*refused} - known),
         defaulted=tuple(name for name in writable if name not in names),
         by_staging=staging or len(names) < len(columns),
     )
+
+
+def _beside(columns: Sequence[FileColumn], table_columns: Sequence[Column]) -> tuple[FileColumn, ...]:
+    """Say which names may be shown, now that the table's are known.
+
+    Those that the table has, but for their spelling. If that is at least half of the header, the line is one of names,
+    and the words among the others are names as well. Behind a line break it is another line.
+    """
+    names = [column.name for column in columns]
+    of_table = [_is_of_table(name, table_columns) for name in names]
+    is_header = 2 * sum(of_table) >= len(names) and not any(name.has_line_break for name in names)
+    return tuple(
+        replace(
+            column,
+            name=column.name.marked(known=is_known or (is_header and _is_word(column.name.raw))),
+            column=column.column
+            and column.column.marked(known=is_known or (is_header and _is_word(column.column.raw))),
+        )
+        for column, is_known in zip(columns, of_table, strict=True)
+    )
+
+
+def _is_of_table(name: HeaderName, table_columns: Sequence[Column]) -> bool:
+    alike = _same_but_for_spelling(name.raw, table_columns)
+    return alike is not None and len(name.raw) <= len(alike) + _MOST_AROUND
+
+
+def _is_word(name: str) -> bool:
+    return _WORD.fullmatch(name) is not None and len(name.encode()) <= MAX_NAME_BYTES
 
 
 def _refuse_unknown(
@@ -188,13 +261,12 @@ def _refuse_unknown(
     Raises:
         UnknownColumn: as `plan_columns`.
     """
-    names = {column.column for column in columns} - {None}
+    names = {column.loaded_as for column in columns} - {None}
     known = {column.name for column in table_columns}
     misspelled = [name for name in refused if name not in known and _same_but_for_spelling(name, table_columns)]
     is_maybe_a_row = not known & names
     if is_maybe_a_row and not misspelled:
-        # No name in common: the header may be a row, so the message repeats no value.
-        other_delimiter = delimiter_hint([column.name for column in columns], options.dialect)
+        other_delimiter = delimiter_hint([column.name.raw for column in columns], options.dialect)
         target = "copy.columns" if options.header is False else "copy.csv_options.HEADER"
         raise UnknownColumn(
             f"none of the file's {len(columns)} columns is one of the table's",
@@ -207,15 +279,11 @@ def _refuse_unknown(
         return
     # Staging omits columns that the table lacks. A misspelled column is not omitted, since its values belong in an
     # existing column.
-    named = misspelled if staging or is_maybe_a_row else list(refused)
-    shown = _shown(columns, {*named})
-    faults = [
-        Fault("UnknownColumn", _why_not(name, as_shown, table_columns), as_shown)
-        for name, as_shown in list(zip(named, shown, strict=True))[:_MOST_NAMED]
-    ]
+    named = _named(columns, {*(misspelled if staging or is_maybe_a_row else refused)})
+    faults = [Fault("UnknownColumn", _why_not(name, table_columns), str(name)) for name in named[:_MOST_NAMED]]
     raise UnknownColumn(
-        f"the table does not accept {_join(shown)} of the file's columns",
-        target=shown[0],
+        f"the table does not accept {_join(named)} of the file's columns",
+        target=str(named[0]),
         details=faults,
         hint="copy.column_map says which column of the file is which of the table's; if the file has no header, set"
         " copy.csv_options.HEADER to false and name copy.columns"
@@ -224,23 +292,26 @@ def _refuse_unknown(
     )
 
 
-def _check_forced(names: Sequence[str], options: CsvOptions, writable: Sequence[str]) -> None:
+def _check_forced(columns: Sequence[FileColumn], options: CsvOptions) -> None:
+    names = {column.loaded_as for column in columns}
     for option, forced in (("FORCE_NULL", options.force_null), ("FORCE_NOT_NULL", options.force_not_null)):
         missing = [name for name in forced if name not in names and forced != ("*",)]
         if missing:
             raise UnknownColumn(
-                f"{option} names {_join(missing)}, but {_header(names, (*writable, *forced))}",
+                f"{option} names {_join(missing)}, but {_described([column.shown for column in columns])}",
                 target=f"copy.csv_options.{option}",
             )
 
 
-def _why_not(name: str, as_shown: str, table_columns: Sequence[Column]) -> str:
-    if any(column.name == name for column in table_columns):
-        return f'"{as_shown}" is a generated column: PostgreSQL computes it'
-    known = [column.name for column in table_columns]
-    alike = _same_but_for_spelling(name, table_columns)
-    near = alike or next(iter(difflib.get_close_matches(name, known, n=1)), None)
-    return f'the table has no column "{as_shown}"' + (f'; did you mean "{near}"?' if near else "")
+def _why_not(name: HeaderName, table_columns: Sequence[Column]) -> str:
+    if any(column.name == name.raw for column in table_columns):
+        return f"{name.quoted} is a generated column: PostgreSQL computes it"
+    near = _same_but_for_spelling(name.raw, table_columns)
+    if near is None and name.is_known:
+        # What is near to a name that is not shown would tell of it.
+        near = next(iter(difflib.get_close_matches(name.raw, [column.name for column in table_columns], n=1)), None)
+    shown = name.quoted if str(name) == name.raw else f"by the name of {name} of the file"
+    return f"the table has no column {shown}" + (f'; did you mean "{near}"?' if near else "")
 
 
 def _same_but_for_spelling(name: str, table_columns: Sequence[Column]) -> str | None:
@@ -259,23 +330,19 @@ def _spelled_plainly(name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", bare).casefold())
 
 
-def _shown(columns: Sequence[FileColumn], some: Collection[str | None]) -> tuple[str, ...]:
-    """Name some of the file's columns as an answer does, in the file's order: a name in the file may be long."""
-    return tuple(
-        shown_name(column.name if column.column is None else column.column, place)
-        for place, column in enumerate(columns, 1)
-        if column.column in some
-    )
+def _named(columns: Sequence[FileColumn], some: Collection[str | None]) -> tuple[HeaderName, ...]:
+    """Name some of the file's columns as an answer does, in the file's order."""
+    return tuple(column.shown for column in columns if column.loaded_as in some)
 
 
-def _header(names: Sequence[str], expected: Iterable[str]) -> str:
-    """Describe the header, without its names if none was expected: then it may be a row."""
-    if set(names) & set(expected):
-        return f"the file's columns are {_join([shown_name(name, place) for place, name in enumerate(names, 1)])}"
-    return f"none of them is one of the file's {len(names)} columns"
+def _described(header: Sequence[HeaderName]) -> str:
+    """Describe the header; if none of its names may be shown, only by their number."""
+    if any(name.is_known for name in header):
+        return f"the file's columns are {_join(header)}"
+    return f"none of them is one of the file's {len(header)} columns"
 
 
-def _join(names: Sequence[str]) -> str:
+def _join(names: Sequence[str] | Sequence[HeaderName]) -> str:
     """List columns for a message, up to ten by name."""
-    shown = ", ".join(f'"{name}"' for name in names[:_MOST_NAMED])
+    shown = ", ".join(name.quoted if isinstance(name, HeaderName) else f'"{name}"' for name in names[:_MOST_NAMED])
     return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more"

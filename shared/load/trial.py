@@ -247,7 +247,7 @@ class _Rows:
     def _insert(self, double: Double, staging: Staging) -> None:
         columns, skips = self.target.columns.loaded, not self._is_direct
         name = double.identifier.strings[-1]
-        with translated(CopiedRows(name, columns, self._shown_errors, VALUE_REFUSALS)):
+        with translated(CopiedRows(name, columns, self._shown_errors, VALUE_REFUSALS, by_insert=True)):
             self.cursor.execute(
                 insert_from_staging(double.identifier, staging.identifier, columns, skips_conflicts=skips)
             )

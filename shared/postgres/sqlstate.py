@@ -110,11 +110,16 @@ CONFLICT_HINT = (
 
 # PostgreSQL's messages for these name objects and reasons, but no values of a row.
 _WITHOUT_VALUES = (
-    *("08", "0A", "23", "25", "28", "3D", "40", "53", "54", "55", "57", *_SERVERS_OWN),
+    *("23", "25", "40", "53", "57"),
     errorcodes.BAD_COPY_FILE_FORMAT,
     errorcodes.INSUFFICIENT_PRIVILEGE,
     errorcodes.DATATYPE_MISMATCH,
 )
+# So do these, as long as no value is read: `cross-database references are not implemented: "a.b.c"` (0A000) quotes one
+# that is read as a table's name, `value is too big in tsquery: "..."` (54000) any.
+_OF_STATEMENTS = ("08", "0A", "28", "3D", "54", "55", *_SERVERS_OWN)
+# The server's source files that refuse an INSERT for the table's rules and keys, before they read a row.
+_BEFORE_ROWS = ("rewriteHandler.c", "plancat.c", "execIndexing.c")
 
 
 def error_for_sqlstate(sqlstate: str, message: str, facts: dict[str, Any] | None = None) -> RestoreError:
@@ -183,12 +188,14 @@ class CopiedRows:
         errors: what the error shows.
         refusals: our message for each C function of the server that refuses a value by a SQLSTATE that otherwise stands
             for something else, and names the value in its own message.
+        by_insert: whether an INSERT brings them. Of a value that it cannot read the server gives no place.
     """
 
     relation: str
     columns: Sequence[str]
     errors: RowErrors = RowErrors()
     refusals: Mapping[str, str] = field(default_factory=dict)
+    by_insert: bool = False
 
 
 def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
@@ -202,13 +209,15 @@ def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
     if sqlstate is None or sqlstate in (_QUERY_CANCELED, *_SESSION_TIMEOUTS):
         return database_error(exc)
     refusal = rows.refusals.get(exc.diag.source_function or "")
-    message = refusal or message_without_rows(exc)
+    message = refusal or message_without_rows(exc, reads_values=rows.by_insert)
     is_hidden = message != exc.diag.message_primary
     has_place = not sqlstate.startswith(_OF_NO_ROW)
     line, column = _place(exc.diag.context or "", rows.relation, rows.columns) if has_place else (None, None)
     line = None if line is None else rows.errors.lines_before + line
-    column = exc.diag.column_name or column
-    facts = {"line": line, "column": column, "constraint": exc.diag.constraint_name}
+    # RAISE ... USING COLUMN = NEW.v: a function says what it likes.
+    says_names = not _is_of_a_function(exc)
+    column = (exc.diag.column_name if says_names else None) or column
+    facts = {"line": line, "column": column, "constraint": exc.diag.constraint_name if says_names else None}
     if rows.errors.show_row_data:
         message, is_hidden = redact_from_server(exc.diag.message_primary or message), False
         said = {"server_detail": exc.diag.message_detail, "server_context": exc.diag.context}
@@ -217,8 +226,10 @@ def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
     known = {name: fact for name, fact in facts.items() if fact is not None}
     error = error_for_sqlstate(sqlstate, message, known)
     is_of_a_function = isinstance(error, DatabaseFailed) and not sqlstate.startswith(_SERVERS_OWN)
-    # "No such table" caused by a value that is read as a table's name, or by a statement of a trigger.
+    # "No such table" caused by a value that is read as a table's name, or by a statement of a trigger. COPY names a
+    # column only if it reads a value.
     is_of_a_value = line is not None and sqlstate.startswith(_OF_NAMES) and sqlstate != "42501"
+    is_of_a_value |= column is not None and sqlstate.startswith("0A")
     if is_of_a_function or is_of_a_value or refusal is not None:
         # A trigger or function of the user raised a SQLSTATE of its own.
         error = DataRejected(message, details=[Fault(DataRejected.code, message, info=error.details[0].info)])
@@ -228,6 +239,8 @@ def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
         elif is_hidden:
             error.hint = f"{error.default_hint}; with the setting SHOW_ROW_DATA the server's own message is shown"
         _name_place(error, message, line, column)
+    elif is_hidden and isinstance(error, OperationNotSupported):
+        error.hint = "the server's own message may hold a value, so it is shown only with the setting SHOW_ROW_DATA"
     return error
 
 
@@ -326,19 +339,29 @@ def violated_constraint(error: RestoreError) -> ViolatedConstraint | None:
     return ViolatedConstraint(cause.pgcode, schema, table, cause.diag.constraint_name)
 
 
-def message_without_rows(exc: psycopg2.Error) -> str:
+def message_without_rows(exc: psycopg2.Error, *, reads_values: bool = False) -> str:
     """Return the server's message if it surely holds no value of a row; otherwise the name of its SQLSTATE.
 
     The text itself cannot decide that, since it is in the server's language. Messages of some SQLSTATEs never hold a
     value. Others repeat the value that is wrong (classes 22 and 42, where a value is read as a number or as the name
     of a table). An error that a user's function raises, or that a statement in it causes, may hold anything. DETAIL and
-    CONTEXT are never included.
+    CONTEXT are never included, but that there is a CONTEXT tells that a row of a COPY or a function was under way.
+
+    Args:
+        exc: what psycopg2 raised.
+        reads_values: whether the statement may read values of rows without a CONTEXT that says so.
     """
     sqlstate, source = exc.pgcode or "", exc.diag.source_file or ""
-    is_of_a_function = source.startswith("pl") or exc.diag.internal_query is not None
-    if exc.diag.message_primary and not is_of_a_function and sqlstate.startswith(_WITHOUT_VALUES):
+    is_before_rows = not exc.diag.context and (not reads_values or source in _BEFORE_ROWS)
+    is_plain = sqlstate.startswith(_WITHOUT_VALUES) or (is_before_rows and sqlstate.startswith(_OF_STATEMENTS))
+    if exc.diag.message_primary and not _is_of_a_function(exc) and is_plain:
         return redact_from_server(exc.diag.message_primary)
     return name_of(sqlstate) or "a function of the database refused the row"
+
+
+def _is_of_a_function(exc: psycopg2.Error) -> bool:
+    """Whether a procedural language, or a statement in a function, made the error."""
+    return (exc.diag.source_file or "").startswith("pl") or exc.diag.internal_query is not None
 
 
 def name_of(sqlstate: str) -> str | None:

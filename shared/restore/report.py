@@ -14,7 +14,7 @@ def note_target(report: Report, target: Target) -> None:
     if table.timescaledb is not None:
         report.edition, report.timescaledb_version = table.timescaledb.edition, table.timescaledb.version
     report.columns_loaded, report.columns_defaulted = plan.loaded, plan.defaulted
-    report.columns_ignored = plan.ignored
+    report.columns_ignored = tuple(str(name) for name in plan.ignored)
 
 
 def note_loaded(report: Report, loaded: Loaded) -> None:

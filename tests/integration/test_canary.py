@@ -296,6 +296,25 @@ def restores(watch: Watch, pg: dict[str, Any]) -> Iterator[tuple[Any, str]]:
     yield day("dropping", bad), "VerificationFailed"
 
 
+def restores_of_rows_that_are_read_as_names(watch: Watch, pg: dict[str, Any]) -> Iterator[tuple[Any, str]]:
+    """Of columns, as the file's header; of tables, by PostgreSQL."""
+    app, row = watch.app, CANARIES["row"].encode()
+    day = partial(_day, app, pg)
+    watch.table("named_by_rows")
+    as_header = b"time," + row + b",v\n"
+    for copy in ({"csv_options": {"FORCE_NULL": ["zz"]}}, {"column_map": {"zz": "v"}}, {}):
+        yield day("named_by_rows", as_header, copy=copy), "UnknownColumn"
+    yield day("named_by_rows", as_header, copy={"csv_options": {"HEADER": "match"}}), "HeaderMismatch"
+    yield day("named_by_rows", as_header, copy={"columns": ["time", "v", "n"]}), "HeaderMismatch"
+    several = {"csv_options": {"DELIMITER": "\x01", "QUOTE": "|"}}
+    yield day("named_by_rows", b"time|,\n" + row + b"|\n", copy=several), "UnknownColumn"
+    # PostgreSQL reads it as a name of a table in another database, and repeats it.
+    app.database.execute("CREATE TABLE {s}.named (time timestamptz, v regclass)")
+    for mode in ("direct", "staging"):
+        named = {"mode": mode, "on_existing": "append"}
+        yield day("named", b"time,v\n2025-01-01," + row + b".a.b\n", destination=named), "DataRejected"
+
+
 def restores_that_meet_the_server(watch: Watch, pg: dict[str, Any]) -> Iterator[tuple[Any, str]]:
     """Requests that are refused on the way: by storage, at the connect, for a right."""
     app, uri = watch.app, _uri(watch.app, pg)
@@ -323,7 +342,11 @@ def restores_that_meet_the_server(watch: Watch, pg: dict[str, Any]) -> Iterator[
 
 
 def test_every_success_and_every_failure(watch: Watch, pg: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    for body, code in chain(restores(watch, pg), restores_that_meet_the_server(watch, pg)):
+    for body, code in chain(
+        restores(watch, pg),
+        restores_of_rows_that_are_read_as_names(watch, pg),
+        restores_that_meet_the_server(watch, pg),
+    ):
         assert watch.send(body) == code, body
     day = {"adls_url": watch.app.archive("t", GOOD), "pg": pg}
     assert watch.send(day, "text/plain; " + CANARIES["field"]) == "UnsupportedMediaType"

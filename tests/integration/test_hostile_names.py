@@ -108,10 +108,9 @@ def test_columns_by_their_map(app: App, name: str) -> None:
     assert loaded(send(app, csv_of(None, ROWS), destination=append, copy=headerless)) == 2
     drifted = csv_of(("time", name, f"{name}?" * 9), [(*row, "x") for row in ROWS])
     answer = send(app, drifted, destination=append | {"mode": "staging"})
-    # What goes over several lines may be rows, and is not repeated.
-    ignored = "column 3" if "\n" in name else f"{name}?" * 9
     assert (answer.body["status"], answer.body["rows_loaded"]) == ("ok_with_warnings", 2)
-    assert answer.body["columns_ignored"] == [ignored]
+    # It is no ordinary word, so it may be a piece of a row.
+    assert answer.body["columns_ignored"] == ["column 3"]
     assert values(app.database, "t", name) == ["a", "a", "a", "b", "b", "b"]
 
 
@@ -194,10 +193,10 @@ def test_a_column_of_the_file_that_postgresql_would_cut(app: App, letter: str) -
     app.database.execute("CREATE TABLE {s}.t (time timestamptz, v text)")
     run(app.database, "ALTER TABLE {}.t ADD COLUMN {} text", app.database.schema, shorter)
     data = csv_of(("time", "v", longer), [(*row, "x") for row in ROWS])
-    for request in ({}, {"copy": {"csv_options": {"FORCE_NULL": [longer]}}}):
+    for shown, request in (("column 3", {}), (longer, {"copy": {"csv_options": {"FORCE_NULL": [longer]}}})):
         assert send(app, data, **request).code == "UnknownColumn"
         body = send(app, data, destination={"mode": "staging", "on_existing": "append"}, **request).body
-        assert (body["columns_ignored"], body["columns_defaulted"]) == ([longer], [shorter])
+        assert (body["columns_ignored"], body["columns_defaulted"]) == ([shown], [shorter])
     assert values(app.database, "t", shorter) == [None] * 4
 
 

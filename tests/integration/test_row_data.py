@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 from typing import Any
 
@@ -18,6 +20,7 @@ FUNCTIONS = {
     "cast": "NEW.n := NEW.v::int",
     "dynamic": "EXECUTE 'SELECT ' || quote_ident(NEW.v)",
     "assert": "ASSERT false, NEW.v",
+    "column": "RAISE check_violation USING COLUMN = NEW.v, CONSTRAINT = NEW.v, TABLE = NEW.v, SCHEMA = NEW.v",
 }
 
 
@@ -97,6 +100,82 @@ def test_a_row_that_is_taken_for_a_header(app: App, caplog: pytest.LogCaptureFix
     answer = app.restore(headerless)
     assert (answer.status, answer.code) == (422, "UnknownColumn")
     assert "HEADER" in answer.body["error"]["hint"]
+
+
+WORD = "word7731"
+ROW = f"2025-01-01,v,{WORD},{VALUE}"
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+@pytest.mark.parametrize(
+    ("csv", "copy"),
+    [
+        # A row that has a column's name among its values.
+        (ROW, {}),
+        (ROW, {"csv_options": {"FORCE_NULL": ["zz"]}}),
+        (ROW, {"csv_options": {"FORCE_NOT_NULL": ["v", "zz"]}}),
+        (ROW, {"csv_options": {"HEADER": "match"}}),
+        (ROW, {"columns": ["time", "v", "n", "k"]}),
+        (ROW, {"column_map": {"zz": "v"}}),
+        # Several lines in one field, or in one record.
+        (f"time,v|\n2025-01-01,{WORD}\n2025-01-02,{VALUE}|", {"csv_options": {"DELIMITER": "\x01", "QUOTE": "|"}}),
+        (f"time,v,n,|\n2025-01-01,{WORD},1,|,{WORD},{VALUE}", {"csv_options": {"QUOTE": "|"}}),
+        (f"time,v,n,|\n2025-01-01,1,1,|,{WORD}", {"csv_options": {"QUOTE": "|", "FORCE_NULL": ["zz"]}}),
+    ],
+)
+def test_a_name_out_of_the_file_is_none_of_its_values(
+    app: App, caplog: pytest.LogCaptureFixture, mode: str, csv: str, copy: dict[str, Any]
+) -> None:
+    app.database.hypertable("t", COLUMNS)
+    caplog.set_level("DEBUG", "restore_chunk")
+    for kind in (False, True, "full"):
+        answer = app.restore(app.archive("t", f"{csv}\n".encode()), destination={"mode": mode}, copy=copy, dry_run=kind)
+        text = said(answer, caplog)
+        assert (WORD in text, VALUE in text) == (False, False), answer.body
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        # 0A000: cross-database references are not implemented; 54000: value is too big.
+        ("regclass", "elsewhere.s.word7731"),
+        ("tsquery", f"'{'word7731' * 300}'"),
+    ],
+)
+def test_a_value_in_a_message_of_what_is_not_supported(
+    app: App, caplog: pytest.LogCaptureFixture, mode: str, kind: str, value: str
+) -> None:
+    app.database.execute(f"CREATE TABLE {{s}}.t (time timestamptz, v {kind})")
+    app.database.execute("CREATE TABLE {s}.like (time timestamptz, v text)")
+    url = app.archive("t", f"time,v\n2025-01-01,{value}\n".encode())
+    destination = {"mode": mode, "on_existing": "append"}
+    like = {"mode": "staging", "create_staging_like": f"{app.database.schema}.like"}
+    for where in (destination, *([destination | like] if kind == "regclass" else [])):
+        answer = app.restore(url, destination=where)
+        # The INSERT from what is made like the other table is what reads it there.
+        assert (answer.status, answer.code) == (
+            422,
+            "DataRejected" if where is destination else "OperationNotSupported",
+        )
+        assert WORD not in said(answer, caplog)
+
+
+def test_a_value_that_a_deferred_trigger_reads_at_the_commit(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    app.database.execute(f"CREATE TABLE {{s}}.t ({COLUMNS})")
+    trigger(app, "PERFORM ('elsewhere.s.' || replace(NEW.v, '-', ''))::regclass", "CONSTRAINT TRIGGER r AFTER")
+    answer = app.restore(archive(app, f"2025-01-01,{VALUE},1,1"))
+    assert answer.status >= 400
+    assert "7731" not in said(answer, caplog)
+
+
+def test_the_checksum_of_a_file_is_not_told(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    """A small file could be guessed by it."""
+    app.database.hypertable("t", COLUMNS)
+    stored = gzip.compress(b"time,v\n2025-01-01,1\n")
+    answer = app.restore(app.stored("t", stored), copy={"expected_sha256": "0" * 64})
+    assert answer.code == "ArchiveChecksumMismatch"
+    assert hashlib.sha256(stored).hexdigest() not in said(answer, caplog)
 
 
 def test_a_duplicate(app: App, caplog: pytest.LogCaptureFixture) -> None:

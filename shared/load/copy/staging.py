@@ -262,7 +262,7 @@ def insert_staged(
     statement = insert_from_staging(
         target.identifier, staging.identifier, columns, only=only, but=but, skips_conflicts=skips_conflicts
     )
-    with translated(CopiedRows(target.name, columns, errors, VALUE_REFUSALS)):
+    with translated(CopiedRows(target.name, columns, errors, VALUE_REFUSALS, by_insert=True)):
         cursor.execute(statement)
     return cursor.rowcount
 

@@ -26,7 +26,7 @@ def header(data: bytes, dialect: CsvDialect = DEFAULT) -> list[str]:
     file = io.BytesIO(data)
     file.seek(0, io.SEEK_END)
     try:
-        return read_header(file, dialect)
+        return [name.raw for name in read_header(file, dialect)]
     finally:
         assert file.tell() == 0
 
