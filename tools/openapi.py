@@ -9,12 +9,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any
 
 from shared.model.monitor import STATUSES
 from tools.config import REPOSITORY, run_tool
 from tools.pages import DOCS, examples, meanings, opening
-from tools.responses import cancel_responses, list_responses, monitor_responses, post_responses, result_responses
+from tools.responses import (
+    cancel_responses,
+    days_responses,
+    list_responses,
+    monitor_responses,
+    post_responses,
+    result_responses,
+)
 from tools.schemas import PLACE, REQUEST, make_schemas
 from tools.swagger import to_swagger
 
@@ -77,7 +85,7 @@ def _paths() -> Json:
             "get": {
                 "operationId": "listRestores",
                 "summary": "List asynchronous restores",
-                "parameters": _list_parameters(),
+                "parameters": _parameters("jobs.md", "List them", _LIST_TYPES),
                 "responses": list_responses(),
             }
         },
@@ -94,6 +102,14 @@ def _paths() -> Json:
                 "parameters": [operation_id],
                 "responses": cancel_responses(),
             },
+        },
+        _route("RestoreDays"): {
+            "get": {
+                "operationId": "listDays",
+                "summary": "See which days of a table are archived, there, restored or missing",
+                "parameters": _parameters("days.md", "The query", _DAYS_TYPES, required={"adls_url", "from", "to"}),
+                "responses": days_responses(),
+            }
         },
         result: {
             "get": {
@@ -150,16 +166,29 @@ def _restore() -> Json:
     }
 
 
-def _list_parameters() -> list[Json]:
-    text: Json = {"type": "string"}
-    schemas = {
-        "status": text | {"enum": list(STATUSES)},
-        "day": text | {"format": "date"},
-        "top": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50},
-    }
+_TEXT: Json = {"type": "string"}
+_DATE: Json = _TEXT | {"format": "date"}
+
+
+def _top(default: int) -> Json:
+    return {"type": "integer", "minimum": 1, "maximum": 1000, "default": default}
+
+
+_LIST_TYPES: Json = {"status": _TEXT | {"enum": list(STATUSES)}, "day": _DATE, "top": _top(50)}
+_DAYS_TYPES: Json = {"from": _DATE, "to": _DATE, "counts": {"type": "boolean", "default": False}, "top": _top(400)}
+
+
+def _parameters(page: str, heading: str, types: Json, *, required: Collection[str] = ()) -> list[Json]:
+    """Return the parameters of a query, in the words of a table."""
     return [
-        {"name": name, "in": "query", "description": meaning, "schema": schemas.get(name, text)}
-        for name, meaning in meanings("jobs.md", "List them").items()
+        {
+            "name": name,
+            "in": "query",
+            "description": meaning,
+            "schema": types.get(name, _TEXT),
+            **({"required": True} if name in required else {}),
+        }
+        for name, meaning in meanings(page, heading).items()
     ]
 
 

@@ -8,26 +8,87 @@ from typing import Any
 
 from shared.api.handle import WITH_RETRY_AFTER
 from shared.errors import (
+    ArchiveNotFound,
+    ArchiveNotReadable,
     CaggNotFound,
     ConfigurationError,
+    ConnectionOptionRejected,
+    DatabaseAccessDenied,
+    DatabaseDiskFull,
+    DatabaseFailed,
+    DatabaseHostNotAllowed,
+    DatabaseInRestoreMode,
+    DatabaseNotAllowed,
+    DatabaseNotFound,
+    DatabasePermissionDenied,
+    DatabaseUnreachable,
+    DatabaseUserNotAllowed,
     InternalError,
+    InvalidArchiveUrl,
     InvalidRequest,
     JobStorageUnreachable,
     OperationEnded,
     OperationIdReused,
     OperationNotFound,
+    RestoreCanceled,
     RestoreError,
     SecretInAsyncRequest,
+    SslModeNotAllowed,
+    StatementCanceled,
+    StorageAccessDenied,
+    StorageAccountNotAllowed,
+    StorageHostNotAllowed,
+    StorageUnreachable,
+    TableNotFound,
+    TargetLocked,
+    TargetNotAllowed,
+    TargetNotATable,
     TooManyAttempts,
+    TooManyConnections,
+    UnknownColumn,
 )
 from tools.pages import examples, meanings
-from tools.schemas import ANSWER, ERROR, MONITOR, MONITORS, PLACE
+from tools.schemas import ANSWER, CALENDAR, ERROR, MONITOR, MONITORS, PLACE
 
 Json = dict[str, Any]
 Kinds = Collection[type[RestoreError]]
 
 # Appears inside the answer of a successful restore, never as an answer of its own.
 _NEVER_AN_ANSWER: Kinds = {CaggNotFound}
+# What a look at the lake and the server may meet.
+_LOOK: Kinds = {
+    ConfigurationError,
+    InternalError,
+    InvalidArchiveUrl,
+    InvalidRequest,
+    JobStorageUnreachable,
+    StorageHostNotAllowed,
+    StorageAccountNotAllowed,
+    StorageAccessDenied,
+    StorageUnreachable,
+    ArchiveNotFound,
+    ArchiveNotReadable,
+    TargetNotAllowed,
+    TargetNotATable,
+    TableNotFound,
+    UnknownColumn,
+    DatabaseHostNotAllowed,
+    DatabaseNotAllowed,
+    DatabaseUserNotAllowed,
+    SslModeNotAllowed,
+    ConnectionOptionRejected,
+    DatabaseUnreachable,
+    TooManyConnections,
+    DatabaseAccessDenied,
+    DatabasePermissionDenied,
+    DatabaseNotFound,
+    DatabaseInRestoreMode,
+    TargetLocked,
+    StatementCanceled,
+    RestoreCanceled,
+    DatabaseDiskFull,
+    DatabaseFailed,
+}
 _ANY_OPERATION: Kinds = {ConfigurationError, InternalError, JobStorageUnreachable}
 
 
@@ -73,6 +134,12 @@ def list_responses() -> Json:
     """Return the answers of a list."""
     found = _response("Restores, newest first", MONITORS)
     return _by_status({HTTPStatus.OK: found} | _errors({*_ANY_OPERATION, InvalidRequest}))
+
+
+def days_responses() -> Json:
+    """Return the answers of a calendar. It reads the lake, the server and the record."""
+    kinds = _all_kinds() & set(_LOOK)
+    return _by_status({HTTPStatus.OK: _response("The days, oldest first", CALENDAR)} | _errors(kinds))
 
 
 def answer_errors(kinds: Kinds) -> dict[int, list[type[RestoreError]]]:

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from shared.model.answer import Answer, ErrorAnswer
+from shared.model.calendar import CalendarPage
 from shared.model.monitor import Monitor, MonitorList
 from shared.model.request import RestoreRequest
 from tools.pages import meanings, rows, section
@@ -21,7 +22,7 @@ Schema = dict[str, Any]
 
 PLACE = "#/components/schemas/"
 REQUEST, ANSWER, ERROR = "RestoreRequest", "Answer", "ErrorAnswer"
-MONITOR, MONITORS = "Monitor", "MonitorList"
+MONITOR, MONITORS, CALENDAR = "Monitor", "MonitorList", "CalendarPage"
 
 # Pydantic keeps its own names for a number that may be null.
 _LIMITS = {"ge": "minimum", "le": "maximum"}
@@ -37,6 +38,7 @@ def make_schemas() -> dict[str, Schema]:
         (ERROR, "serialization", TypeAdapter(ErrorAnswer)),
         (MONITOR, "serialization", TypeAdapter(Monitor)),
         (MONITORS, "serialization", TypeAdapter(MonitorList)),
+        (CALENDAR, "serialization", TypeAdapter(CalendarPage)),
     ]
     _, made = TypeAdapter.json_schemas(models, ref_template=PLACE + "{model}")
     schemas = {name: _plain(schema) for name, schema in made["$defs"].items()}
@@ -50,6 +52,7 @@ def make_schemas() -> dict[str, Schema]:
     _describe(schemas, schemas[ANSWER], answer)
     _describe(schemas, schemas[ERROR], _with_units("answer.md", "Errors"))
     _describe(schemas, schemas[MONITOR], _with_units("jobs.md", "See how far it is"))
+    _describe(schemas, schemas["CalendarDay"], _with_units("days.md", "The answer"))
     return dict(sorted(schemas.items()))
 
 

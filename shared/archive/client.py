@@ -26,7 +26,7 @@ from azure.core.credentials import AzureSasCredential
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceResponseError
 from azure.core.pipeline import PipelineResponse
 from azure.core.pipeline.transport import RequestsTransport
-from azure.storage.blob import ExponentialRetry
+from azure.storage.blob import ContainerClient, ExponentialRetry
 from azure.storage.filedatalake import DataLakeFileClient, DataLakeServiceClient
 
 from shared.archive.credential import Reader, StorageIdentity
@@ -285,10 +285,7 @@ def open_client(location: ArchiveLocation, settings: Settings) -> Iterator[Archi
     Raises:
         ConfigurationError: the connection string cannot be read.
     """
-    secret = settings.adls_connection_string
-    connection = read_connection_string(secret.get_secret_value()) if secret is not None else None
-    if connection is not None and connection.host != location.host:
-        connection = None
+    secret, connection = settings.adls_connection_string, _own_connection(location, settings)
     endpoint = connection.endpoint if connection is not None else None
 
     def made(service: DataLakeServiceClient, reader: Reader) -> ArchiveClient:
@@ -306,6 +303,40 @@ def open_client(location: ArchiveLocation, settings: Settings) -> Iterator[Archi
         yield made(service, connection.reader)
     else:
         yield made(_client_by_identity(location), Reader.IDENTITY)
+
+
+@contextmanager
+def open_container(location: ArchiveLocation, settings: Settings) -> Iterator[tuple[ContainerClient, ArchiveClient]]:
+    """Make the client that lists the file system of a file, and that for the file. Nothing is sent yet.
+
+    The DataLake SDK lists by the `dfs` endpoint, which the function needs for nothing else and Azurite does not have.
+
+    Raises:
+        ConfigurationError: the connection string cannot be read.
+    """
+    secret = settings.adls_connection_string
+    with open_client(location, settings) as client:
+        try:
+            if secret is not None and _own_connection(location, settings) is not None:
+                text = secret.get_secret_value()
+                container = ContainerClient.from_connection_string(text, location.filesystem, **_options())
+            else:
+                host = location.host
+                container = ContainerClient(
+                    f"https://{host.name('blob')}", location.filesystem, StorageIdentity(host.cloud), **_options()
+                )
+        except ValueError:
+            # From None: see `_client_by_connection_string`.
+            raise broken("does not name an endpoint that can be used") from None
+        with container:
+            yield container, client
+
+
+def _own_connection(location: ArchiveLocation, settings: Settings) -> ConnectionString | None:
+    """Read the connection string, if it is for the account of this file."""
+    secret = settings.adls_connection_string
+    connection = read_connection_string(secret.get_secret_value()) if secret is not None else None
+    return connection if connection is not None and connection.host == location.host else None
 
 
 def _client_by_sas(endpoint: str, sas: Secret) -> DataLakeServiceClient:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import date
 from functools import cache
 from typing import Any
 
+from shared.archive.listing import bare_etag
 from shared.errors import RestoreError
 from shared.jobs.storage import job_storage, reaching_storage
 from shared.log_redaction import OUR_LOGGER
@@ -74,11 +76,70 @@ def day_note(report: Report, error: RestoreError | None, at: str, operation_id: 
     if error is None and not report.is_skipped:
         verified = report.verification
         last |= {
-            "restored_etag": report.etag or "",
+            "restored_etag": bare_etag(report.etag or ""),
             "restored_rows": (report.rows_loaded or 0) if verified is None else verified.after.rows,
             "restored_at": at,
         }
     return DayNote(partition_of(report.database, report.target_table), report.day.isoformat(), last)
+
+
+@dataclass(frozen=True)
+class RestoredDay:
+    """What is noted of the last restore of a day.
+
+    Attributes:
+        outcome: `status` of the answer, or `failed`.
+        code: of the error; empty if there was none.
+        at: when it ended, ISO 8601.
+        request_id: of its log line.
+        operation_id: of an asynchronous one, else empty.
+        restored_etag: of the archive that is in, without quotes; None if no restore has succeeded.
+        restored_rows: rows of the day that were counted after it; None likewise.
+        restored_at: when that was; None likewise.
+    """
+
+    outcome: str
+    code: str
+    at: str
+    request_id: str
+    operation_id: str
+    restored_etag: str | None = None
+    restored_rows: int | None = None
+    restored_at: str | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the last restore failed. One that was canceled has failed as well."""
+        return self.outcome == "failed"
+
+
+def read_days(settings: Settings, table: str, first: date, last: date) -> dict[date, RestoredDay]:
+    """Read the notes of a range of days.
+
+    Args:
+        settings: name the app's own storage account. Without one there are no notes.
+        table: the partition, see `partition_of`.
+        first: the first day.
+        last: the last day, included.
+
+    Raises:
+        JobStorageUnreachable: the account is away.
+    """
+    if not settings.web_jobs_storage.is_set:
+        return {}
+    days = job_storage(settings).days
+    known = {one.name for one in fields(RestoredDay)}
+    with reaching_storage():
+        found = days.query_entities(
+            "PartitionKey eq @table and RowKey ge @first and RowKey le @last",
+            parameters={"table": table, "first": first.isoformat(), "last": last.isoformat()},
+        )
+        return {
+            date.fromisoformat(str(entity["RowKey"])): RestoredDay(
+                **{name: value for name, value in entity.items() if name in known}
+            )
+            for entity in found
+        }
 
 
 def write_day(settings: Settings, note: DayNote) -> None:

@@ -150,7 +150,7 @@ def _cancel(call: HttpCall, settings: Settings, store: OperationStore, operation
 
 def _list(call: HttpCall, settings: Settings, store: OperationStore) -> HttpAnswer:
     query = {("target_table" if name == "table" else name): value for name, value in call.query.items()}
-    most = _top(query.get("top"))
+    most = whole_number(query.get("top"), "top", most=_MOST_LISTED, default=_LISTED)
     equal = {name: query[name] for name in _FILTERS if query.get(name)}
     _check_filters(equal)
     page = store.newest(equal, most=most, from_row=_row(query.get("after")))
@@ -167,29 +167,35 @@ def _list(call: HttpCall, settings: Settings, store: OperationStore) -> HttpAnsw
     return json_reply(200, body, request_id=new_report().request_id)
 
 
-def _top(text: str | None) -> int:
+def whole_number(text: str | None, name: str, *, most: int, default: int) -> int:
+    """Read a parameter that is a whole number from 1 on.
+
+    Raises:
+        InvalidRequest: it is none, or larger than the most.
+    """
     if text is None:
-        return _LISTED
-    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= _MOST_LISTED):  # noqa: PLR2004
-        raise _bad_parameter("top", f"must be a whole number from 1 to {_MOST_LISTED}")
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
+        raise bad_parameter(name, f"must be a whole number from 1 to {most}")
     return int(text)
 
 
 def _row(text: str | None) -> str | None:
     if text is not None and not text.startswith("op~"):
-        raise _bad_parameter("after", "must be one that a nextLink gave")
+        raise bad_parameter("after", "must be one that a nextLink gave")
     return text
 
 
 def _check_filters(equal: Mapping[str, str]) -> None:
     if equal.get("status", STATUSES[0]) not in STATUSES:
-        raise _bad_parameter("status", f"must be one of {', '.join(STATUSES)}")
+        raise bad_parameter("status", f"must be one of {', '.join(STATUSES)}")
     try:
         date.fromisoformat(equal.get("day", "2025-01-01"))
     except ValueError:
-        raise _bad_parameter("day", "must be a day as YYYY-MM-DD") from None
+        raise bad_parameter("day", "must be a day as YYYY-MM-DD") from None
 
 
-def _bad_parameter(name: str, what: str) -> InvalidRequest:
+def bad_parameter(name: str, what: str) -> InvalidRequest:
+    """Return the error of a parameter of the query."""
     message = f"the parameter {name} {what}"
     return InvalidRequest(message, target=name, details=[Fault("InvalidValue", message, name)])

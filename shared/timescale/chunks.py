@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg2 import sql
 
@@ -57,6 +58,31 @@ def chunks_inside(cursor: Cursor, table: Table, window: Window) -> tuple[Chunk, 
     if table.has_partitioning_function:
         return ()
     return _chunks_where(cursor, table, sql.SQL("{start} >= {lower} AND {end} <= {upper}"), window)
+
+
+def chunk_ranges(cursor: Cursor, table: Table, window: Window) -> tuple[tuple[datetime | int, datetime | int], ...]:
+    """Return the ranges of the chunks that overlap the window, oldest first, as `Window.chunk_bounds` has them.
+
+    None where a function of the user's cuts the chunks: their ranges are in its values.
+    """
+    if table.hypertable_id is None or table.has_partitioning_function:
+        return ()
+    lower, upper = window.chunk_bounds
+    columns = range_columns(window)
+    cursor.execute(
+        sql.SQL(
+            "SELECT DISTINCT {start}, {end} FROM timescaledb_information.chunks"
+            " WHERE hypertable_schema = {schema} AND hypertable_name = {name} AND {start} < {upper} AND {end} > {lower}"
+            " ORDER BY 1, 2"
+        ).format(
+            schema=sql.Literal(table.schema),
+            name=sql.Literal(table.name),
+            lower=sql.Literal(lower),
+            upper=sql.Literal(upper),
+            **columns,
+        )
+    )
+    return tuple(cursor.fetchall())
 
 
 def chunk_oid(cursor: Cursor, chunk: Chunk) -> int | None:

@@ -25,6 +25,7 @@ from shared.jobs.worker import run_message
 from shared.settings import load_settings
 from tests.fix_contract import OPERATIONS, check_answer
 from tests.integration.fix_app import Answer, App
+from tests.integration.fix_calendar import set_server
 from tools.config import REPOSITORY
 from tools.process import wait_until
 
@@ -153,9 +154,7 @@ def _answer(answer: Any, operation: str) -> Answer:
 @pytest.fixture
 def jobs(app: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
     """An empty queue, empty records, and a server that the settings name."""
-    for name in ("host", "port", "user", "password", "sslmode"):
-        if app.database.pg.get(name):
-            monkeypatch.setenv(f"PG{name.upper()}", str(app.database.pg[name]))
+    set_server(app, monkeypatch)
     monkeypatch.setattr("shared.jobs.claim.HEARTBEAT_SECONDS", 0.5)
     for module in ("worker", "sweep"):
         monkeypatch.setattr(f"shared.jobs.{module}.STALE_SECONDS", STALE_SECONDS)

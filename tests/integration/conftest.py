@@ -3,6 +3,7 @@
 from tests.faults.fix_http_fault import faulty_storage
 from tests.integration.fix_azure import azure, lake
 from tests.integration.fix_binary import both_ways
+from tests.integration.fix_calendar import calendar, community_calendar
 from tests.integration.fix_chunk import bare, full
 from tests.integration.fix_compressing_load import compressing_load
 from tests.integration.fix_identity import managed_identity
@@ -13,6 +14,8 @@ __all__ = [
     "azure",
     "bare",
     "both_ways",
+    "calendar",
+    "community_calendar",
     "compressing_load",
     "faulty_runbook",
     "faulty_storage",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.fix_app import App
+from tests.integration.fix_calendar import set_server
 from tests.integration.fix_host import Host, Reply, running_host
 from tools.config import REPOSITORY
 from tools.process import wait_until
@@ -21,10 +22,7 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.fixture
 def host(app: App, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    pg = app.database.pg
-    for name in ("host", "port", "user", "password", "sslmode"):
-        if pg.get(name):
-            monkeypatch.setenv(f"PG{name.upper()}", str(pg[name]))
+    set_server(app, monkeypatch)
     with running_host(REPOSITORY, tmp_path / "host.log", os.environ) as running:
         yield running
 

@@ -17,7 +17,7 @@ from tests.fix_contract import DOCUMENT, OPERATION, OPERATIONS, check_answer, re
 from tools.config import REPOSITORY
 from tools.openapi import files
 from tools.pages import DOCS, meanings, rows, section
-from tools.schemas import ANSWER, ERROR, MONITOR, MONITORS, REQUEST
+from tools.schemas import ANSWER, CALENDAR, ERROR, MONITOR, MONITORS, REQUEST
 
 URL = "abfss://archive@account.dfs.core.windows.net/backups/weavix/silver.telemetry.2025-01-01.csv.gz"
 SWAGGER: dict[str, Any] = json.loads((DOCS / "openapi-2.0.json").read_text(encoding="utf-8"))
@@ -99,6 +99,7 @@ def leaves(name: str, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
         (ANSWER, "answer.md", ["200"]),
         (ERROR, "answer.md", ["Errors"]),
         (MONITOR, "jobs.md", ["See how far it is"]),
+        ("CalendarDay", "days.md", ["The answer"]),
     ],
 )
 def test_each_field_of_the_pages_is_in_the_schema_with_its_words(name: str, page: str, headings: list[str]) -> None:
@@ -188,7 +189,9 @@ def test_nothing_in_it_is_known_to_stop_an_importer() -> None:
         schemas = [content["content"]["application/json"]["schema"] for content in contents if "content" in content]
         assert all(set(schema) == {"$ref"} for schema in schemas)
     # A schema that leads back to itself would never end here.
-    assert set(SCHEMAS) == set().union(*(schemas_of(name) for name in (ANSWER, ERROR, REQUEST, MONITOR, MONITORS)))
+    assert set(SCHEMAS) == set().union(
+        *(schemas_of(name) for name in (ANSWER, ERROR, REQUEST, MONITOR, MONITORS, CALENDAR))
+    )
 
 
 def with_null(value: Any) -> Any:

@@ -1,0 +1,71 @@
+"""Which archives of a range of days there are, by one listing. It takes the right to list the file system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import takewhile
+
+from shared.archive.client import open_container
+from shared.archive.storage_error import translated
+from shared.model.location import ArchiveLocation
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class StoredArchive:
+    """An archive as storage lists it.
+
+    Attributes:
+        size: in bytes, as stored. 0 where its writer has not closed it yet.
+        etag: of this version, without quotes: a listing has none, other answers have them.
+        modified: when it was last written.
+        tier: access tier, such as `Hot` or `Archive`; None if storage names none.
+    """
+
+    size: int
+    etag: str
+    modified: datetime
+    tier: str | None
+
+
+def bare_etag(etag: str) -> str:
+    """Return an ETag as `StoredArchive` has it."""
+    return etag.removeprefix("W/").strip('"')
+
+
+def list_archives(locations: Mapping[date, ArchiveLocation], settings: Settings) -> dict[date, StoredArchive]:
+    """List the archives of some days.
+
+    The Blob API lists by a prefix only, so what all paths begin with is listed, and other files are left out. It lists
+    5,000 files in an answer (https://learn.microsoft.com/rest/api/storageservices/list-blobs).
+
+    Args:
+        locations: of the days' archives, all in one file system.
+        settings: hold the credential.
+
+    Returns:
+        The archives that are there.
+
+    Raises:
+        ArchiveNotFound: there is no such file system.
+        StorageAccessDenied: the credential may read files, perhaps, but not list them.
+        StorageUnreachable, ArchiveNotReadable, ConfigurationError: as for reading one.
+    """
+    if not locations:
+        return {}
+    days = {location.path: day for day, location in locations.items()}
+    prefix = _common_prefix(min(days), max(days))
+    found: dict[date, StoredArchive] = {}
+    one = next(iter(locations.values()))
+    with open_container(one, settings) as (container, client), translated(one, client):
+        for blob in container.list_blobs(name_starts_with=prefix):
+            day = days.get(blob.name)
+            if day is not None:
+                found[day] = StoredArchive(blob.size, bare_etag(blob.etag), blob.last_modified, blob.blob_tier)
+    return found
+
+
+def _common_prefix(one: str, other: str) -> str:
+    return "".join(pair[0] for pair in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

@@ -1,0 +1,1 @@
+"""Which days of a table are archived, which it holds, and which were restored."""

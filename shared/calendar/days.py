@@ -1,0 +1,81 @@
+"""Looks at a range of days of one table: the archives, the rows, the last restores. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from shared.archive.listing import list_archives
+from shared.calendar.pattern import ArchivePattern
+from shared.calendar.state import KnownDay
+from shared.jobs.days import partition_of, read_days
+from shared.jobs.storage import job_storage
+from shared.jobs.store import OperationStore, each_page
+from shared.load.table_days import DayRows, find_days
+from shared.model.report import Report
+from shared.model.request import RestoreRequest
+from shared.postgres.transaction import transaction
+from shared.restore.access import authorize
+from shared.restore.server import Server
+from shared.settings import Settings
+from shared.timescale.table import find_table
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which days of which table.
+
+    Attributes:
+        pattern: of the archives.
+        request: a restore of the first day. It names the table, the database and the time column.
+        days: without a gap, oldest first.
+        counts: whether the rows are counted.
+    """
+
+    pattern: ArchivePattern
+    request: RestoreRequest
+    days: Sequence[date]
+    counts: bool = False
+
+
+def look_at_days(question: Question, settings: Settings, report: Report) -> dict[date, KnownDay]:
+    """Find out what is known of each day.
+
+    Args:
+        question: the days.
+        settings: name the server and hold the credentials.
+        report: of the call; its id names the session.
+
+    Raises:
+        StorageAccessDenied: the function may not list the file system.
+        JobStorageUnreachable: the app's own storage account is away.
+        RestoreError: as of a restore, by access, storage and server.
+    """
+    request, days = question.request, question.days
+    endpoint = authorize(request, settings)
+    archives = list_archives({day: question.pattern.location(day) for day in days}, settings)
+    target = str(request.target_table)
+    last = read_days(settings, partition_of(endpoint.database, target), days[0], days[-1])
+    running = _running(settings, endpoint.database, target)
+    rows = _rows(question, Server.of(endpoint, settings, report))
+    return {day: KnownDay(archives.get(day), rows[day], last.get(day), day in running) for day in days}
+
+
+def _running(settings: Settings, database: str, target_table: str) -> set[date]:
+    """Find the days of which an asynchronous restore waits or runs."""
+    if not settings.web_jobs_storage.is_set:
+        return set()
+    store = OperationStore(job_storage(settings))
+    return {
+        date.fromisoformat(operation.day)
+        for status in ("NotStarted", "Running")
+        for operation in each_page(store, {"status": status, "database": database, "target_table": target_table})
+    }
+
+
+def _rows(question: Question, server: Server) -> dict[date, DayRows]:
+    request = question.request
+    with server.connect() as connection, transaction(connection, "REPEATABLE READ READ ONLY") as work:
+        table = find_table(work.cursor, request.target_table, time_column=request.destination.time_column)
+        return find_days(work.cursor, table, question.days, counts=question.counts)

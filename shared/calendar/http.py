@@ -1,0 +1,116 @@
+"""`GET /api/days`: a query -> which days are archived, which the table holds, which were restored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from shared.api.handle import HttpAnswer, json_reply, new_report, replied
+from shared.api.parse import parse_for
+from shared.calendar.days import Question, look_at_days
+from shared.calendar.pattern import days_between, read_pattern
+from shared.calendar.state import KnownDay
+from shared.jobs.http import HttpCall, bad_parameter, whole_number
+from shared.jobs.monitor import base_url
+from shared.model.calendar import CalendarDay, CalendarPage
+from shared.settings import Settings, load_settings
+
+# Ten years and leap days.
+_MOST_DAYS = 3_700
+_MOST_LISTED, _LISTED = 1_000, 400
+_PARAMETERS = ("adls_url", "from", "to", "target_table", "database", "time_column", "counts", "top")
+
+
+def get_days(call: HttpCall) -> HttpAnswer:
+    """Show days of a table. Raises nothing."""
+    report = new_report()
+
+    def answer() -> HttpAnswer:
+        settings = load_settings()
+        query = dict(call.query)
+        question, following = _question(query, settings)
+        known = look_at_days(question, settings, report)
+        body: CalendarPage = {
+            "value": [calendar_day(day, facts) for day, facts in known.items()],
+            "nextLink": None if following is None else _link(call, query, settings, following),
+        }
+        return json_reply(200, body, request_id=report.request_id)
+
+    return replied(report, answer).answer
+
+
+def _question(query: Mapping[str, str], settings: Settings) -> tuple[Question, date | None]:
+    """Read a query; with the day after those that one answer holds, if there are more."""
+    for name in query:
+        if name not in (*_PARAMETERS, "code"):
+            raise bad_parameter(name, f"is unknown; known are {', '.join(_PARAMETERS)}")
+    first, last = _day(query, "from"), _day(query, "to")
+    if last < first:
+        raise bad_parameter("to", "must not lie before from")
+    if (last - first).days >= _MOST_DAYS:
+        raise bad_parameter("to", f"must lie within {_MOST_DAYS} days of from")
+    most = whole_number(query.get("top"), "top", most=_MOST_LISTED, default=_LISTED)
+    days = list(days_between(first, last))
+    counts = query.get("counts", "false").lower()
+    if counts not in ("true", "false"):
+        raise bad_parameter("counts", "must be true or false")
+    pattern = read_pattern(query.get("adls_url", ""), settings)
+    body: dict[str, Any] = {
+        "adls_url": pattern.url(first),
+        "destination": {"target_table": query.get("target_table"), "time_column": query.get("time_column")},
+        "pg": {"database": query.get("database")},
+    }
+    request = parse_for(json.dumps(body).encode(), settings)
+    following = first + timedelta(days=most) if len(days) > most else None
+    return Question(pattern, request, days[:most], counts == "true"), following
+
+
+def _day(query: Mapping[str, str], name: str) -> date:
+    text = query.get(name, "")
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise bad_parameter(name, "must be a day as YYYY-MM-DD") from None
+    if day.isoformat() != text or day == date.max:
+        raise bad_parameter(name, "must be a day as YYYY-MM-DD")
+    return day
+
+
+def calendar_day(day: date, known: KnownDay) -> CalendarDay:
+    """Return a day as callers see it."""
+    archive, last = known.archive, known.last
+    return {
+        "day": day.isoformat(),
+        "state": known.state,
+        "archive": None
+        if archive is None
+        else {
+            "bytes": archive.size,
+            "etag": archive.etag,
+            "modified": archive.modified.isoformat().replace("+00:00", "Z"),
+            "tier": archive.tier,
+        },
+        "table": {"rows": known.rows.rows, "count": known.rows.count},
+        "last_restore": None
+        if last is None
+        else {
+            "outcome": last.outcome,
+            "code": last.code or None,
+            "at": last.at,
+            "request_id": last.request_id,
+            "operation_id": last.operation_id or None,
+            "restored_at": last.restored_at,
+            "restored_etag": last.restored_etag,
+            "restored_rows": last.restored_rows,
+        },
+    }
+
+
+def _link(call: HttpCall, query: Mapping[str, str], settings: Settings, following: date) -> str:
+    """Return the address of the next days. It holds no key."""
+    kept = {name: value for name, value in query.items() if name in _PARAMETERS} | {"from": following.isoformat()}
+    base = base_url(settings, call.url, call.headers, "/days")
+    return f"{base}/days?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in kept.items())

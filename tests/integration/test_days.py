@@ -1,0 +1,233 @@
+"""`GET /api/days`: the word for each day, on a real lake, server and record."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+
+import pytest
+from azure.storage.blob import ContainerSasPermissions, generate_container_sas
+
+from shared.jobs.http import HttpCall, post_restore
+from tests.integration.fix_app import App
+from tests.integration.fix_calendar import Calendar
+from tools.process import wait_until
+
+FIRST, LAST = "2025-01-01", "2025-01-08"
+
+
+def csv(day: str, rows: int = 2) -> bytes:
+    return ("time,v\n" + "".join(f"{day} 0{hour}:00Z,{hour}\n" for hour in range(rows))).encode()
+
+
+def put_back(calendar: Calendar, day: str, data: bytes, **request: object) -> None:
+    """Restore a day by a call that waits, and wait until it is noted: nobody waits for the note."""
+    app = calendar.app
+    answer = app.restore(app.archive("t", data, day=day), **request)
+    assert wait_until(
+        lambda: (calendar.days(day, day)[day]["last_restore"] or {}).get("request_id") == answer.body["request_id"], 20
+    )
+
+
+def test_a_word_for_each_day(calendar: Calendar) -> None:
+    app = calendar.app
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    put_back(calendar, "2025-01-01", csv("2025-01-01"))
+    app.archive("t", csv("2025-01-02"), day="2025-01-02")
+    put_back(calendar, "2025-01-03", csv("2025-01-03"))
+    app.archive("t", csv("2025-01-03", 3), day="2025-01-03")
+    app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-05 12:00Z', 1), ('2025-01-06 12:00Z', 1)")
+    app.archive("t", csv("2025-01-06"), day="2025-01-06")
+    put_back(calendar, "2025-01-07", b"time,v\n2025-01-07,x\n")
+    put_back(calendar, "2025-01-08", b"time,v\n", destination={"min_rows_ratio": 0})
+    assert calendar.states(FIRST, LAST) == {
+        "2025-01-01": "restored",
+        "2025-01-02": "archived",
+        "2025-01-03": "stale",
+        "2025-01-04": "missing",
+        "2025-01-05": "present",
+        "2025-01-06": "present",
+        "2025-01-07": "failed",
+        "2025-01-08": "restored",
+    }
+
+
+def test_what_is_known_of_a_day(calendar: Calendar) -> None:
+    app = calendar.app
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    put_back(calendar, FIRST, csv(FIRST))
+    put_back(calendar, FIRST, csv(FIRST))
+    day = calendar.days(FIRST, FIRST, counts="true")[FIRST]
+    assert day["table"] == {"rows": "yes", "count": 2}
+    assert (day["last_restore"]["outcome"], day["last_restore"]["code"]) == ("failed", "WindowNotEmpty")
+    assert (day["state"], day["last_restore"]["restored_rows"]) == ("stale", 2)
+    assert day["archive"]["bytes"] > 20
+    # Storage wrote the same bytes again: another version all the same.
+    assert day["archive"]["etag"] != day["last_restore"]["restored_etag"]
+
+
+def test_rows_that_are_gone_again(calendar: Calendar) -> None:
+    app = calendar.app
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    put_back(calendar, FIRST, csv(FIRST))
+    app.database.execute("DELETE FROM {s}.t")
+    assert calendar.states(FIRST, FIRST) == {FIRST: "archived"}
+
+
+def test_a_day_of_which_chunks_are_gone(calendar: Calendar) -> None:
+    app = calendar.app
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int", interval="interval '1 hour'")
+    put_back(calendar, FIRST, csv(FIRST))
+    # Hours without rows have no chunk.
+    assert calendar.days(FIRST, FIRST)[FIRST]["table"] == {"rows": "partly", "count": 2}
+    assert calendar.states(FIRST, FIRST) == {FIRST: "restored"}
+    app.database.execute("SELECT public.drop_chunks('{s}.t', older_than => timestamptz '2025-01-01 01:00Z')")
+    assert calendar.states(FIRST, FIRST) == {FIRST: "unknown"}
+
+
+@pytest.mark.parametrize("column", ["timestamp", "date", "bigint"])
+def test_other_time_columns(calendar: Calendar, column: str) -> None:
+    app = calendar.app
+    interval = "86400000" if column == "bigint" else "interval '1 day'"
+    app.database.hypertable("t", f"time {column} NOT NULL, v int", interval=interval)
+    value = "1735732800000" if column == "bigint" else "'2025-01-01'"
+    app.database.execute(f"INSERT INTO {{s}}.t VALUES ({value}, 1)")
+    assert calendar.states("2024-12-31", "2025-01-02") == {
+        "2024-12-31": "missing",
+        "2025-01-01": "present",
+        "2025-01-02": "missing",
+    }
+
+
+def test_a_plain_table_whose_time_is_named_or_is_not(calendar: Calendar) -> None:
+    calendar.app.database.execute("CREATE TABLE {s}.t (a timestamptz, b timestamptz)")
+    calendar.app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01', '2025-01-02')")
+    assert calendar.states(FIRST, "2025-01-02") == {FIRST: "unknown", "2025-01-02": "unknown"}
+    assert calendar.states(FIRST, "2025-01-02", time_column="b") == {FIRST: "missing", "2025-01-02": "present"}
+
+
+def test_another_table_and_pages(calendar: Calendar) -> None:
+    app = calendar.app
+    app.database.hypertable("other", "time timestamptz NOT NULL, v int")
+    app.database.execute("INSERT INTO {s}.other VALUES ('2025-01-04', 1)")
+    target = f"{app.database.schema}.other"
+    pages, query = [], {"target_table": target, "top": "3"}
+    first = FIRST
+    while first:
+        answer = calendar.ask(first, LAST, **query)
+        pages.append({day["day"]: day["state"] for day in answer.body["value"]})
+        link = answer.body["nextLink"]
+        assert link is None or (f"target_table={target}" in link and "code" not in link)
+        first = "" if link is None else link.partition("from=")[2][:10]
+    assert [len(page) for page in pages] == [3, 3, 2]
+    assert [day for page in pages for day, state in page.items() if state == "present"] == ["2025-01-04"]
+
+
+def test_ten_years_in_one_listing(calendar: Calendar) -> None:
+    """Files of other tables and other names do not count."""
+    app = calendar.app
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    for day in ("2016-02-29", "2024-12-31"):
+        app.archive("t", csv(day), day=day)
+    app.archive("tt", csv("2020-01-01"), day="2020-01-01")
+    app.storage.put(app.path("t", "2020-01-02") + ".bak", b"x")
+    states: dict[str, str] = {}
+    for year in range(2015, 2025):
+        states |= calendar.states(f"{year}-01-01", f"{year}-12-31")
+    assert {day for day, state in states.items() if state != "missing"} == {"2016-02-29", "2024-12-31"}
+    assert len(states) == (date(2025, 1, 1) - date(2015, 1, 1)) // timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "named"),
+    [
+        ({"adls_url": ""}, "InvalidArchiveUrl", "{date}"),
+        ({"adls_url": "backups/db/s.t.2025-01-01.csv.gz"}, "InvalidArchiveUrl", "{date}"),
+        ({"adls_url": "backups/{date}/s.t.2025-01-01.csv.gz"}, "InvalidArchiveUrl", "{date}"),
+        ({"adls_url": "backups/db/s{date}.t.{date}.csv.gz"}, "InvalidArchiveUrl", "schema"),
+        ({"adls_url": "backups/db/s.t.{date}.csv.gz?sv=2024-11-04&sp=r&sig=hunter2"}, "InvalidArchiveUrl", "SAS"),
+        ({"from": "2025-01-32"}, "InvalidRequest", "from"),
+        ({"from": "20250101"}, "InvalidRequest", "from"),
+        ({"to": "2024-12-31"}, "InvalidRequest", "to"),
+        ({"to": "2099-01-01"}, "InvalidRequest", "3700"),
+        ({"top": "0"}, "InvalidRequest", "top"),
+        ({"counts": "yes"}, "InvalidRequest", "counts"),
+        ({"form": "2025-01-01"}, "InvalidRequest", "form"),
+        ({"target_table": "no_schema."}, "InvalidRequest", "target_table"),
+    ],
+)
+def test_a_query_that_is_wrong(
+    calendar: Calendar, monkeypatch: pytest.MonkeyPatch, query: dict[str, str], code: str, named: str
+) -> None:
+    monkeypatch.setenv("ADLS_ACCOUNT_URL_DEFAULT", "https://devstoreaccount1.dfs.core.windows.net")
+    monkeypatch.setenv("ADLS_FILESYSTEM_DEFAULT", "archive")
+    answer = calendar.ask(**({"first": FIRST, "last": LAST} | query))
+    assert (answer.status, answer.code) == (400, code)
+    assert named in json.dumps(answer.body)
+    assert "hunter2" not in json.dumps(answer.body)
+
+
+def test_who_may_not_look(calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> None:
+    calendar.app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    monkeypatch.setenv("ALLOWED_TARGETS", "other.*")
+    assert calendar.ask(FIRST, LAST).code == "TargetNotAllowed"
+    monkeypatch.delenv("ALLOWED_TARGETS")
+    pg = calendar.app.database.role()
+    for name in ("user", "password"):
+        monkeypatch.setenv(f"PG{name.upper()}", pg[name])
+    assert (calendar.ask(FIRST, LAST).status, calendar.ask(FIRST, LAST).code) == (403, "DatabasePermissionDenied")
+
+
+def test_without_the_right_to_list(calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SAS for reading files alone."""
+    calendar.app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    calendar.app.archive("t", csv(FIRST))
+    storage = calendar.app.storage
+    signature = generate_container_sas(
+        storage.account,
+        storage.filesystem,
+        account_key=storage.parts["AccountKey"],
+        permission=ContainerSasPermissions(read=True),
+        expiry="2099-01-01T00:00:00Z",
+    )
+    endpoint = storage.parts["BlobEndpoint"]
+    monkeypatch.setenv(
+        "ADLS_CONNECTION_STRING",
+        f"AccountName={storage.account};SharedAccessSignature={signature};BlobEndpoint={endpoint}",
+    )
+    answer = calendar.ask(FIRST, LAST)
+    assert (answer.status, answer.code) == (403, "StorageAccessDenied")
+
+
+def test_a_record_that_is_away(calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a storage account of the app's own nothing is recorded."""
+    app = calendar.app
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01', 1)")
+    monkeypatch.delenv("AzureWebJobsStorage")
+    assert calendar.states(FIRST, FIRST) == {FIRST: "present"}
+    assert isinstance(app, App)
+
+
+@pytest.mark.community
+def test_days_of_a_compressed_chunk(community_calendar: Calendar) -> None:
+    calendar, database = community_calendar, community_calendar.app.database
+    database.hypertable("t", "time timestamptz NOT NULL, v int", interval="interval '7 days'")
+    database.execute("ALTER TABLE {s}.t SET (timescaledb.compress)")
+    put_back(calendar, "2025-01-03", csv("2025-01-03"))
+    database.execute("SELECT public.compress_chunk(c) FROM public.show_chunks('{s}.t') c")
+    days = calendar.days("2025-01-02", "2025-01-04", counts="true")
+    assert [(day["state"], day["table"]["count"]) for day in days.values()] == [
+        ("missing", 0),
+        ("restored", 2),
+        ("missing", 0),
+    ]
+
+
+def test_a_day_that_waits_in_the_queue(calendar: Calendar) -> None:
+    app = calendar.app
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    body = json.dumps({"adls_url": app.archive("t", csv(FIRST)), "async": True}).encode()
+    call = HttpCall("POST", "http://localhost/api/restore", {"Content-Type": "application/json"}, {}, {}, body)
+    assert post_restore(call).status == 202
+    assert calendar.states(FIRST, FIRST) == {FIRST: "running"}
