@@ -32,12 +32,20 @@ class Window:
         """The bounds as values of the time column."""
         if self.kind != "uuid":
             return self.lower, self.upper
-        return _lowest_uuid(self.lower), _lowest_uuid(self.upper)
+        return _uuid(self.lower, chance=0), _uuid(self.upper, chance=0)
 
     @property
     def last(self) -> TimeValue:
         """The last value of the type inside the window."""
         return self.upper - self._step  # type: ignore[operator] # both are of the kind's own type
+
+    @property
+    def column_ends(self) -> tuple[TimeValue | str, TimeValue | str]:
+        """The first and the last value of the time column inside the window, if it is not empty."""
+        if self.kind != "uuid":
+            return self.lower, self.last
+        # Before 1970 the day is empty.
+        return _uuid(self.lower, chance=0), _uuid(max(self.lower, self.last), chance=_MOST_CHANCE)
 
     def widened(self, first: TimeValue | None, last: TimeValue | None) -> Window:
         """Return the window, extended where necessary to include both values; None extends nothing."""
@@ -65,10 +73,15 @@ class Window:
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-def _lowest_uuid(time: TimeValue) -> str:
-    """Return the lowest UUID of version 7 of a millisecond (RFC 9562, section 5.7)."""
+# The 12 and the 62 bits of a UUID of version 7 that are neither its time nor say what it is.
+_MOST_CHANCE = (1 << 74) - 1
+
+
+def _uuid(time: TimeValue, *, chance: int) -> str:
+    """Return a UUID of version 7 of a millisecond (RFC 9562, section 5.7): its lowest one if `chance` is 0."""
     milliseconds = (_as_instant(time) - _EPOCH) // timedelta(milliseconds=1)  # type: ignore[operator] # no integer
-    return str(UUID(int=milliseconds << 80 | 7 << 76 | 0b10 << 62))
+    high, low = divmod(chance, 1 << 62)
+    return str(UUID(int=milliseconds << 80 | 7 << 76 | high << 64 | 0b10 << 62 | low))
 
 
 def _as_instant(value: TimeValue) -> datetime | int:

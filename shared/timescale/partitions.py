@@ -95,7 +95,7 @@ def takes_whole_window(cursor: Cursor, table: Table, window: Window, partitions:
             table.time_sql,
             time,
         )
-        for bound in (window.lower, window.last)
+        for bound in window.column_ends
     )
     # A range that holds both ends holds what lies between them.
     cursor.execute(

@@ -158,6 +158,30 @@ def test_a_day_before_1970_has_no_uuids(app: App) -> None:
     assert values(app) == [-2, -1, 7]
 
 
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+def test_a_partitioned_table(app: App, mode: str) -> None:
+    """It is asked whether one partition takes the whole day."""
+    app.database.execute("CREATE TABLE {s}.t (id uuid PRIMARY KEY, v int) PARTITION BY RANGE (id)")
+    destination = REPLACE | {"mode": mode, "time_column": "id"}
+    assert restore(app, csv_of(NOON), destination).code == "DataRejected"
+    # Bounds as one writes them by hand: those of no version.
+    bounds = [time[:8] + time[8:13] + "-0000-0000-000000000000" for time in (FIRST, NOON, AFTER)]
+    parts = "CREATE TABLE {{s}}.t{} PARTITION OF {{s}}.t FOR VALUES FROM ('{}') TO ('{}')"
+    app.database.execute(parts.format(1, bounds[0], bounds[1]))
+    found = restore(app, csv_of(FIRST), destination, dry_run=True).body["dry_run"]
+    assert (found["problems"], "partition" in found["not_checked"]) == ([], True)
+    assert restore(app, csv_of(NOON), destination).code == "DataRejected"
+    app.database.execute("DROP TABLE {s}.t1")
+    app.database.execute(parts.format(2, bounds[0], bounds[2]))
+    found = restore(app, csv_of(FIRST, LAST), destination, dry_run=True).body["dry_run"]
+    assert (found["problems"], "partition" in found["checked"]) == ([], True)
+    for _ in range(2):
+        assert restore(app, csv_of(FIRST, NOON, LAST), destination).status == 200
+        assert values(app) == [1, 2, 3]
+    before_1970 = app.restore(app.archive("t", b"id,v\n", day="1969-12-31"), destination=destination)
+    assert before_1970.status == 200, before_1970.body
+
+
 def test_the_space_partitions_of_a_uuid_hypertable(app: App) -> None:
     hypertable(app, {}, columns="id uuid NOT NULL, v int NOT NULL, PRIMARY KEY (id, v)")
     app.database.execute("SELECT public.add_dimension('{s}.t', 'v', number_partitions => 3)")

@@ -28,18 +28,20 @@ def test_the_day_in_each_type(kind: TimeKind, lower: str | int, upper: str | int
 
 
 @pytest.mark.parametrize(
-    ("day", "lower", "upper"),
+    ("day", "lower", "upper", "last"),
     [
-        # As TimescaleDB's to_uuidv7_boundary() has them.
-        (DAY, "01941f29-7c00-7000-8000-000000000000", "0194244f-d800-7000-8000-000000000000"),
-        (date(1970, 1, 1), "00000000-0000-7000-8000-000000000000", "00000526-5c00-7000-8000-000000000000"),
+        # As TimescaleDB's to_uuidv7_boundary() has the first two.
+        (DAY, "01941f29-7c00-7000", "0194244f-d800-7000", "0194244f-d7ff-7fff"),
+        (date(1970, 1, 1), "00000000-0000-7000", "00000526-5c00-7000", "00000526-5bff-7fff"),
         # Before 1970 no UUID has a time.
-        (date(1969, 12, 31), "00000000-0000-7000-8000-000000000000", "00000000-0000-7000-8000-000000000000"),
-        (date(9998, 12, 31), "e6707548-5400-7000-8000-000000000000", "e6707a6e-b000-7000-8000-000000000000"),
+        (date(1969, 12, 31), "00000000-0000-7000", "00000000-0000-7000", "00000000-0000-7fff"),
+        (date(9998, 12, 31), "e6707548-5400-7000", "e6707a6e-b000-7000", "e6707a6e-afff-7fff"),
     ],
 )
-def test_the_day_as_uuids(day: date, lower: str, upper: str) -> None:
-    assert day_window(day, "uuid").column_bounds == (lower, upper)
+def test_the_day_as_uuids(day: date, lower: str, upper: str, last: str) -> None:
+    window = day_window(day, "uuid")
+    assert window.column_bounds == (f"{lower}-8000-000000000000", f"{upper}-8000-000000000000")
+    assert window.column_ends == (f"{lower}-8000-000000000000", f"{last}-bfff-ffffffffffff")
 
 
 def test_chunk_ranges_are_compared_in_utc() -> None:
