@@ -41,5 +41,15 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # It has no types.
         return TOGETHER.get(file, nodeid)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have recorded for a person, whichever worker ran them."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", None) == "teardown":
+                for name, text in report.user_properties:
+                    if name == "to_print":
+                        terminalreporter.write_line(f"{report.location[2]}: {text}")
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
     return Scheduling(config, log)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from tests.twin.draw import Draw
 from tests.twin.tables import Column, Server, Table, time_text
@@ -112,13 +112,13 @@ class Step:
         archive: the file.
         request: without `adls_url` and `pg`.
         members: how many gzip members the file is stored as.
-        is_tried: a dry run comes before it.
+        tried: what dry run comes before it; False: none.
     """
 
     archive: Archive
     request: dict[str, Any]
     members: int
-    is_tried: bool
+    tried: bool | Literal["full"]
 
     @property
     def destination(self) -> dict[str, Any]:
@@ -135,6 +135,11 @@ class Step:
         return bool(self.destination.get("mode") == "staging")
 
     @property
+    def timescaledb(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.request.get("timescaledb", {})
+        return found
+
+    @property
     def policy(self) -> str:
         return str(self.destination.get("on_existing") or ("append" if self.is_staged else "error"))
 
@@ -147,7 +152,7 @@ class Step:
 
     def __repr__(self) -> str:
         request = json.dumps(self.request, ensure_ascii=False)
-        tried = "\n-- a dry run first" if self.is_tried else ""
+        tried = f"\n-- first with dry_run: {json.dumps(self.tried)}" if self.tried else ""
         return f"-- archive of {DAY.isoformat()}: {self.archive.csv!r}{tried}\n-- request: {request}"
 
 
@@ -196,7 +201,10 @@ def draw_step(draw: Draw, table: Table, server: Server) -> Step:
             "recompress_window": draw.chance(50),
             "compress_new_chunks": draw.chance(50),
         }
-    return Step(archive, request, draw.pick(1, 1, 1, 2), draw.chance(15))
+    if table.bucket_hours is not None and draw.chance(75):
+        request.setdefault("timescaledb", {})["refresh_caggs"] = "all"
+    tried: bool | Literal["full"] = draw.choice([True, "full"]) if draw.chance(25) else False
+    return Step(archive, request, draw.pick(1, 1, 1, 2), tried)
 
 
 def _destination(draw: Draw, table: Table) -> dict[str, Any]:
@@ -212,6 +220,8 @@ def _destination(draw: Draw, table: Table) -> dict[str, Any]:
         destination["rows_outside_window"] = "allow"
     if "mode" in destination and draw.chance(15):
         destination["create_staging_like"] = "like"
+    if any(column.is_numbered for column in table.columns) and draw.chance(40):
+        destination["sequences"] = "advance"
     is_found = table.day_column(None) == (table.time_name, table.time)
     if table.time is not None and draw.chance(10 if is_found else 85):
         destination["time_column"] = table.time_name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -26,12 +27,16 @@ class Expected:
         errors: codes of which one is the answer; empty: there must be none.
         possible: further codes with which it may be refused.
         counts: what an answer of 200 says, as far as it is known.
+        warnings: how often it has each of some warnings, as far as that is known.
+        reached: the greatest value that was loaded into each column that has a sequence.
         is_skipped: whether the day is left as it is.
     """
 
     errors: set[str] = field(default_factory=set)
     possible: set[str] = field(default_factory=set)
     counts: dict[str, Any] = field(default_factory=dict)
+    warnings: dict[str, int] = field(default_factory=dict)
+    reached: dict[str, int] = field(default_factory=dict)
     is_skipped: bool = False
 
 
@@ -87,8 +92,12 @@ class Oracle:
         if expected.errors or expected.is_skipped:
             return
         total, day = self._total(), self._count_day()
+        numbers = self._numbers()
         read, added = self._load(records)
         if not expected.errors:
+            loaded_numbers = {name: found - numbers[name] for name, found in self._numbers().items()}
+            expected.reached = {name: max(found) for name, found in loaded_numbers.items() if found}
+            self._warn(read, added, before, removed)
             after = self._count_day()
             outside = self._total() - total - (after - day)
             loaded = _Loaded(records, read, added, removed)
@@ -116,6 +125,35 @@ class Oracle:
             expected.possible.add("EndOfDataMarker")
         if self._skips_errors and self._server_version < PG_17:
             expected.errors.add("OnErrorNotSupported")
+
+    def _numbers(self) -> dict[str, Counter[int]]:
+        """Return the values of the columns that have a sequence and that the file has."""
+        loaded = self._expected.counts["columns_loaded"]
+        found = {}
+        for column in self._table.columns:
+            if column.is_numbered and column.name in loaded:
+                self._twin.run(f"SELECT {quoted(column.name)} FROM @s@.@t@")
+                found[column.name] = Counter(value for (value,) in self._twin.found)
+        return found
+
+    def _warn(self, read: int, added: int, before: int, removed: int) -> None:
+        """Say of which warnings it is known whether there is one."""
+        table, step, counts = self._table, self._step, self._expected.counts
+        # One that PostgreSQL computes is not lost.
+        ignored = [name for name in step.archive.kept if name not in table.names]
+        appends_by_default = step.is_staged and "on_existing" not in step.destination
+        doubles = appends_by_default and before > 0 and not table.has_unique and self._verifies
+        self._expected.warnings = {
+            "ColumnsIgnored": int(bool(ignored)),
+            "MayHoldDuplicates": int(doubles),
+            "ReplacedByNothing": int(removed > 0 and read == 0),
+            "RowsRejected": int(counts.get("rows_rejected", 0) > 0),
+            "RecompressFailed": 0,
+            "RefreshFailed": 0,
+            "AfterCommitFailed": 0,
+        }
+        if table.is_hypertable and self._day is not None and (table.is_retained is not None or not table.jobs):
+            self._expected.warnings["RetentionWillDrop"] = int(added > 0 and table.is_retained is False)
 
     def _count_records(self) -> int:
         """Count the records, by a COPY into columns that take anything."""
@@ -314,6 +352,10 @@ class Oracle:
             expected.possible.add("RowsOutsideWindow")
         if outside and self._count_nulls():
             expected.possible.add("VerificationFailed")
+        decompresses = step.timescaledb.get("decompress_window", True) is True
+        if self._table.is_compressed and self._table.has_unique and (not decompresses or outside):
+            # Where no query can prove a key that TimescaleDB does not enforce.
+            expected.possible.add("KeyNotEnforced")
 
     def _count_nulls(self) -> int:
         assert self._day is not None

@@ -25,7 +25,7 @@ class Case:
     def __str__(self) -> str:
         """Write the case as SQL for psql, for the table `s.t`, and what is restored into it."""
         t = self.table
-        made = (*BASE, t.create, *t.split, *t.partitions, *t.rows, *t.changes, *t.later, *t.late_rows)
+        made = (*BASE, t.create, *t.split, *t.partitions, *t.rows, *t.changes, *t.later, *t.late_rows, *t.jobs)
         lines = [
             statement.replace("@s@", "s").replace("@t@", "t") + ";"
             for statement in (*made, *t.child, t.like, *t.triggers)
@@ -62,6 +62,8 @@ def _smaller_tables(table: Table) -> Iterator[Table]:
     yield from (replace(table, rows=fewer) for fewer in _without_one(table.rows))
     yield from (replace(table, late_rows=fewer) for fewer in _without_one(table.late_rows))
     yield from (replace(table, later=fewer) for fewer in _without_one(table.later))
+    if table.jobs:
+        yield replace(table, jobs=(), bucket_hours=None, is_retained=None)
     for fewer in _without_one(table.changes):
         if sum("CREATE" in change for change in fewer) < sum("CREATE" in change for change in table.changes):
             yield replace(table, changes=fewer)
@@ -70,8 +72,10 @@ def _smaller_tables(table: Table) -> Iterator[Table]:
 def _smaller_steps(step: Step) -> Iterator[Step]:
     for records in _without_one(step.archive.records):
         yield replace(step, archive=replace(step.archive, records=records))
-    if step.is_tried or step.members > 1:
-        yield replace(step, is_tried=False, members=1)
+    if step.tried:
+        yield replace(step, tried=False)
+    if step.members > 1:
+        yield replace(step, members=1)
     if step.archive.has_mark:
         yield replace(step, archive=replace(step.archive, has_mark=False))
     for request in _smaller_requests(step.request):

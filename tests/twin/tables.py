@@ -86,6 +86,9 @@ class Table:
         late_rows: go into the twin and the table one by one.
         child: makes a table that refers to it by a foreign key, and fills it; so it does for the twin.
         on_delete: what that key does where a row is deleted; None: there is no such table.
+        jobs: make a continuous aggregate and a retention policy, of the table alone.
+        bucket_hours: how long the buckets of the aggregate are, which is named `aggregate`; None: there is none.
+        is_retained: it has a retention policy, which will drop the day or will not; None: it has none.
         like: makes a table that a staging table can be made like; its name is `like`.
         triggers: of both.
         effects: what the triggers do: "changes", "moves", "drops", "refuses", "logs".
@@ -108,6 +111,9 @@ class Table:
     late_rows: tuple[str, ...] = ()
     child: tuple[str, ...] = ()
     on_delete: str | None = None
+    jobs: tuple[str, ...] = ()
+    bucket_hours: int | None = None
+    is_retained: bool | None = None
     like: str = ""
     triggers: tuple[str, ...] = ()
     effects: frozenset[str] = frozenset()
@@ -115,6 +121,11 @@ class Table:
     @property
     def is_hypertable(self) -> bool:
         return self.kind == "hypertable"
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether chunks of it are compressed before a restore."""
+        return any("compress_chunk" in statement for statement in self.later)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -198,6 +209,8 @@ def draw_table(draw: Draw, server: Server) -> Table:
     )
     table = replace(table, rows=rows, at_first=first.writable, changes=changes, like=_like(draw, table))
     table = replace(table, has_unique=table.has_unique or any("UNIQUE" in change for change in changes))
+    if server.is_community and table.is_hypertable and table.time is not None:
+        table = _with_jobs(draw, table, table.time)
     if table.later:
         table = replace(table, late_rows=_rows(draw, table, 2))
     return _with_triggers(draw, _with_child(draw, table, keys))
@@ -342,6 +355,30 @@ def _interval(time: Time, hours: int) -> str:
     if time.kind == "integer":
         return str(hours * 3600 * time.units)
     return f"interval '{max(hours, 24) if time.kind == 'date' else hours} hours'"
+
+
+def _with_jobs(draw: Draw, table: Table, time: Time) -> Table:
+    """Draw a continuous aggregate and a retention policy."""
+    if time.kind in ("integer", "uuid") or any("time_partitioning_func" in statement for statement in table.split):
+        return table
+    name = quoted(table.time_name)
+    if draw.chance(25):
+        hours = draw.pick(24, 24 * 7) if time.kind == "date" else draw.pick(6, 24, 24 * 7)
+        made = (
+            "CREATE MATERIALIZED VIEW @s@.aggregate WITH (timescaledb.continuous, timescaledb.materialized_only) AS"
+            f" SELECT public.time_bucket(interval '{hours} hours', {name}) AS bucket, count(*) AS n"
+            " FROM @s@.@t@ GROUP BY 1 WITH NO DATA"
+        )
+        table = replace(table, jobs=(made,), bucket_hours=hours)
+    if draw.chance(15):
+        drops = draw.chance(50)
+        # The job does not run before, so it drops nothing meanwhile.
+        policy = (
+            f"SELECT public.add_retention_policy('@s@.@t@', interval '{1 if drops else 1000} years',"
+            " initial_start => timestamptz '2100-01-01 00:00+00')"
+        )
+        table = replace(table, jobs=(*table.jobs, policy), is_retained=not drops)
+    return table
 
 
 def _compress(draw: Draw, table: Table) -> list[str]:

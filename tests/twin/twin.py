@@ -12,9 +12,11 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, whatever psycopg2 calls it
 
-from tests.twin.tables import Server, Table, literal, quoted
+from tests.twin.tables import Column, Server, Table, literal, quoted
 
 TARGET, TWIN = "t", "twin"
+# Of an identity column of type integer.
+LAST_NUMBER = 2_147_483_647
 # Deferred constraints stay deferred.
 CHECK_ALL = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"
 
@@ -67,13 +69,17 @@ class Twin:
         self.affected = 0
         self.found: list[tuple[Any, ...]] = []
 
-    @property
-    def server(self) -> Server:
-        """The server, as far as tables and requests depend on it."""
-        self._cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
-        major, minor, *_ = self._cursor.fetchall()[0][0].split(".")
-        license_ = self.value("SELECT current_setting('timescaledb.license')")
-        return Server(self._cursor.connection.server_version, (int(major), int(minor)), license_ == "timescale")
+    @staticmethod
+    def server_of(session: Connection) -> Server:
+        """Return the server, as far as tables and requests depend on it."""
+        with session.cursor() as cursor:
+            cursor.execute(
+                "SELECT extversion, current_setting('timescaledb.license') FROM pg_extension"
+                " WHERE extname = 'timescaledb'"
+            )
+            ((version, license_),) = cursor.fetchall()
+        major, minor, *_ = version.split(".")
+        return Server(session.server_version, (int(major), int(minor)), license_ == "timescale")
 
     def run(self, statement: str, table: str = TWIN) -> None:
         """Run SQL of the table's, on the twin or on the target."""
@@ -156,6 +162,8 @@ class Twin:
             self.run(statement, TARGET)
         for row in table.late_rows:
             self._add_late(row)
+        for statement in table.jobs:
+            self.run(statement, TARGET)
         self._run_on_both(*table.child, *table.triggers)
         self.run(table.like)
 
@@ -170,6 +178,51 @@ class Twin:
                 ((place,),) = self.found
                 if self.attempt(_copy_rows(self.table.writable, f"ctid = '{place}'")) is None:
                     self.commit()
+
+    def next_numbers(self) -> dict[str, int]:
+        """Return what the sequence of each column of the target gives next."""
+        return {
+            column.name: int(self.value(f"SELECT last_value + is_called::int FROM {self._sequence(column, TARGET)}"))
+            for column in self.table.columns
+            if column.is_numbered
+        }
+
+    def give_same_numbers(self, numbers: dict[str, int]) -> None:
+        """Let the twin's sequences give what the target's give next."""
+        for column in self.table.columns:
+            if column.is_numbered:
+                # A sequence at its end gives none.
+                number, name = numbers[column.name], literal(self._sequence(column, TWIN))
+                self.run(f"SELECT setval({name}, {min(number, LAST_NUMBER)}, {number > LAST_NUMBER})")
+
+    def _sequence(self, column: Column, table: str) -> str:
+        return str(self.value(f"SELECT pg_get_serial_sequence('@s@.@t@',{literal(column.name)})", table))
+
+    def compressed(self) -> dict[int, bool]:
+        """Return the target's compressed chunks, and whether each has rows that are not compressed as well."""
+        if not self.table.is_hypertable:
+            return {}
+        # 1: it is compressed; 8: it has further rows (read: chunk.h of 2.29).
+        self.run(
+            "SELECT c.id, c.status & 8 <> 0 FROM _timescaledb_catalog.chunk c JOIN _timescaledb_catalog.hypertable h"
+            f" ON h.id = c.hypertable_id WHERE h.schema_name ={literal(self._schema)} AND h.table_name = '@t@'"
+            " AND c.status & 1 <> 0",
+            TARGET,
+        )
+        return dict(self.found)
+
+    def buckets(self) -> tuple[list[Any], list[Any]]:
+        """Return the day's buckets of the target's aggregate, and those that a query of its rows makes."""
+        hours, column = self.table.bucket_hours, quoted(self.table.time_name)
+        # The session's time zone is UTC.
+        day = f"bucket > timestamp '2025-01-05' - interval '{hours} hours' AND bucket < timestamp '2025-01-06'"
+        bucket = f"public.time_bucket(interval '{hours} hours', {column}) AS bucket"
+        queries = ("SELECT * FROM @s@.aggregate", f"SELECT {bucket}, count(*) AS n FROM @s@.@t@ GROUP BY 1")
+        found = []
+        for query in queries:
+            self.run(f"SELECT bucket, n FROM ({query}) AS buckets WHERE {day} ORDER BY 1", TARGET)
+            found.append(self.found)
+        return found[0], found[1]
 
     def state(self, table: str, columns: Sequence[str]) -> State:
         """Return the state of the twin or of the target."""

@@ -18,7 +18,7 @@ def names_in(*folders: str) -> set[str]:
 
 def test_every_test_that_is_named_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", PAGE))
-    assert named - names_in("unit", "integration", "faults", "fuzz", "load") == set()
+    assert named - names_in("unit", "integration", "faults", "fuzz", "load", "twin") == set()
 
 
 def test_every_fault_that_is_tested_is_named() -> None:
