@@ -1,4 +1,4 @@
-"""The function app's own storage account: one queue, one table, and a container for what no entity holds.
+"""The function app's own storage account: one queue, two tables, and a container for what no entity holds.
 
 The SDKs for tables and queues are imported at the first use: a restore by one HTTP call needs neither, and they would
 lengthen its cold start.
@@ -87,7 +87,7 @@ _lock = threading.Lock()
 
 
 def job_storage(settings: Settings) -> JobStorage:
-    """Return the process's clients of the app's own account. The queue, table and container are made if need be.
+    """Return the process's clients of the app's own account. The queue, tables and container are made if need be.
 
     Raises:
         ConfigurationError: the app has no such account, or its setting cannot be read.
