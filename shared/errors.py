@@ -1,9 +1,11 @@
 """The tree of errors that a restore can raise. Imports nothing else of ours.
 
     RestoreError
-    |-- RequestError            the caller's JSON                       400 403 413 415
+    |-- RequestError            the caller's JSON                       400 403 404 409 413 415
     |-- ArchiveError            the file in the lake                    403 404 409 422 503 507
-    |-- DatabaseError           the server, the table, the rows         403 404 409 422 503 507
+    |-- DatabaseError           the server, the table, the rows         400 403 404 409 422 500 503 507
+    |-- JobError                the queue and its storage account       500 503
+    |-- RestoreCanceled         a cancel                                409
     |-- ConfigurationError      the function app's own settings         500
     `-- InternalError           our bug: the caller sees the id only    500
 
@@ -241,7 +243,7 @@ class OperationEnded(RequestError):
 
 
 class JobError(RestoreError):
-    """The restore runs behind the queue, and could not be brought to its end there."""
+    """A restore behind the queue could not be taken, followed or brought to its end."""
 
 
 class JobStorageUnreachable(JobError):
@@ -399,7 +401,10 @@ class TemporaryDiskFull(ArchiveError):
     code = "TemporaryDiskFull"
     status = 507
     retry = "later"
-    default_hint = "raise SPOOL_MAX_MEMORY_BYTES, or use a plan with a larger temporary disk"
+    default_hint = (
+        'set copy.transfer to "stream", which needs no disk, or SPOOL_MAX_ARCHIVE_BYTES lower; otherwise raise'
+        " SPOOL_MAX_MEMORY_BYTES, or use a plan with a larger temporary disk"
+    )
 
 
 class HeaderMissing(ArchiveError):
@@ -605,7 +610,7 @@ class ReferencedRows(DatabaseError):
     status = 409
     default_target = "destination.on_referenced"
     default_hint = (
-        "details name the tables and what would become of their rows;"
+        "details name the tables and what would happen to their rows;"
         ' if that is wanted, set destination.on_referenced to "allow"'
     )
 
@@ -630,7 +635,7 @@ class KeyNotEnforced(DatabaseError):
     default_target = "timescaledb.decompress_window"
     default_hint = (
         'set timescaledb.decompress_window to true or "auto", so that PostgreSQL compares all rows; where a chunk could'
-        " not be decompressed, the role must own the table; a chunk of other days is to be decompressed by hand"
+        " not be decompressed, the role must own the table; decompress a chunk of other days by hand"
     )
 
 

@@ -161,7 +161,7 @@ class _Ahead:
         target: the table and its chunks.
         before: rows of the day.
         whole: the chunks that lie wholly inside the day; empty if a TRUNCATE would bypass a trigger, rule, policy or
-        publication.
+            publication.
         copies_beside: whether rows go beside compressed ones, which stay as they are.
     """
 
@@ -192,6 +192,7 @@ def load_day(connection: Connection, lock: RestoreLock, day: Day) -> Loaded | Sk
     """Load one day, and commit it. This is the only loop that repeats a load.
 
     At most 4 attempts may find the target changed, and each of the 4 permissions of the plan is given up once at most.
+    If a row was refused without its line, one more attempt looks for the line.
 
     Args:
         connection: the load's, in autocommit.

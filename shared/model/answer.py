@@ -256,7 +256,7 @@ class ErrorBody(TypedDict):
 
 
 class ErrorAnswer(TypedDict):
-    """The body of every answer other than 200."""
+    """The body of an error."""
 
     status: Literal["error"]
     error: ErrorBody

@@ -5,7 +5,7 @@ neither into an exception nor to the process's standard error, past every filter
 
 - libpq makes each message when it arrives, and psycopg2 makes an exception of it. In a COPY that the server ends,
   psycopg2 makes two, and prints the first one (`PyErr_Print` in pq_raise, psycopg/pqpath.c; seen on 2.9.13). So libpq
-  is told to write nothing but the SQLSTATE. The fields of an error, `exc.diag`, stay as they are.
+  is set to write nothing but the SQLSTATE. The fields of an error, `exc.diag`, stay as they are.
 - psycopg2 takes a connection's notices over only after libpq has opened it. Until then libpq prints them on C's stderr
   (`defaultNoticeProcessor` in fe-connect.c): those of a trigger ON LOGIN, for instance. There is no connection yet that
   could be told otherwise, so C's stderr leads nowhere meanwhile. Python's standard error is another one.

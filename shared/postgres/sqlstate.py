@@ -169,7 +169,7 @@ class RowErrors:
     Attributes:
         show_row_data: whether it may hold values of the row: PostgreSQL's own message, DETAIL and CONTEXT.
         lines_before: lines of the file that precede those that PostgreSQL is sent, and counts.
-        shown_as: the name that a message has in place of the table's; None: the same. The caller does not know the name
+        shown_as: the name that a message has instead of the table's; None: the same. The caller does not know the name
             of a staging table.
     """
 

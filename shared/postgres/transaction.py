@@ -7,9 +7,8 @@ only way to read the answer to a COMMIT. If the transaction had already failed, 
 Where the answer to a COMMIT is lost, the server is asked for the outcome by the transaction's id. A server that was
 restarted in between (a crash, a failover) may have lost the transaction and given its id to another one: after a crash
 the server reuses an id that never reached the disk (measured on 17 and 18: `pg_xact_status` then says committed). So
-the id is trusted only if the server has not restarted since it assigned the id.
-Otherwise the day's rows are counted: they are as many as
-before the load, or as many as after it.
+the id is trusted only if the server has not restarted since it assigned the id. Otherwise the day's rows are counted:
+they are as many as before the load, or as many as after it.
 """
 
 from __future__ import annotations
@@ -26,11 +25,7 @@ from psycopg2 import sql
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR, TRANSACTION_STATUS_UNKNOWN
 
 from shared.errors import CommitOutcomeUnknown, InternalError, RestoreError
-from shared.postgres.connect import (
-    DEAD_CLIENT_SETTINGS,
-    Connection,
-    Cursor,
-)
+from shared.postgres.connect import DEAD_CLIENT_SETTINGS, Connection, Cursor
 from shared.postgres.savepoint import savepoint
 from shared.postgres.session import no_transaction_timeout
 
@@ -154,7 +149,7 @@ def _roll_back(connection: Connection) -> None:
 def set_transaction_limits(
     cursor: Cursor, *, synchronous_commit_off: bool, lock_timeout_seconds: int, statement_timeout_seconds: int
 ) -> None:
-    """Make the transaction the same wherever it runs. Takes no snapshot.
+    """Set the transaction's timeouts and time zone, the same on every server and for every role. Takes no snapshot.
 
     A timestamp without an offset is read as UTC, since the archive's day is the UTC day. The server checks every two
     seconds whether the client is still there, even while a statement runs. Without the check it would go on with a long

@@ -1,6 +1,6 @@
 """Asks the server about an error, once its transaction has ended: what the caller would have to look up otherwise.
 
-Only what the role can see is told. A question that fails leaves the error as it is.
+It says only what the role can see. A question that fails leaves the error as it is.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _explain(
 def nearest(wanted: QualifiedName, names: Sequence[QualifiedName]) -> list[QualifiedName]:
     """Return at most three names like the wanted one, the nearest first.
 
-    The schema must be alike, too, unless the name of the table is the same but for case.
+    The schema must be alike, too, unless the name of the table differs only in case.
     """
     found = []
     for name in names:

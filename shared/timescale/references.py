@@ -166,8 +166,8 @@ class _ForeignKey:
     Attributes:
         name: of the constraint. A copy for a chunk or partition has the name of the original.
         table: the table that has it.
-        on_delete: what becomes of its rows if those that they refer to are deleted; None: no trigger fires.
-        on_update: what becomes of them if the referenced columns change; None: no trigger fires.
+        on_delete: what happens to its rows if those that they refer to are deleted; None: no trigger fires.
+        on_update: what happens to them if the referenced columns change; None: no trigger fires.
         set_by_delete: its columns that ON DELETE SET NULL or SET DEFAULT changes.
         parts: the chunks or partitions to which it refers; None if it refers to the whole table.
         columns: its columns.

@@ -19,7 +19,7 @@ _REQUIRED = (
 
 
 def required_columns(cursor: Cursor, oid: int, names: Sequence[str]) -> tuple[str, ...]:
-    """Name those of a table's columns that are NOT NULL, by themselves or by their domain, and have no default.
+    """Name those of a table's columns that are NOT NULL, or whose domain is, and that have no default.
 
     Args:
         cursor: in any transaction.
