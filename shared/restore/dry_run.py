@@ -189,7 +189,6 @@ class DryRun:
     ) -> None:
         """Look at what the load looks at before its first row, in its order."""
         cursor, request = self.cursor, self.request
-        checks.problems += [error for error in (look_at_server(cursor),) if error is not None]
         if existing is not None and target.window is not None:
             in_children = count_in_children(cursor, target.table, target.window)
             checks.look(
@@ -201,9 +200,10 @@ class DryRun:
             # There is nothing to refuse, or a table that must be empty was found to be.
             checks.look("existing")
         checks.look("rights", rights_missing(missing))
-        self._look_at_references(checks, target, existing)
+        checks.problems += [error for error in (look_at_server(cursor),) if error is not None]
         for name, look in LOOKS.items():
             checks.find(name, look(cursor, request, target))
+        self._look_at_references(checks, target, existing)
         self._look_at_retention(checks, target)
         if request.copy_.on_error == "skip":
             error = on_error_not_supported(cursor.connection.server_version)

@@ -9,7 +9,7 @@ import pytest
 
 from shared.restore.dry_run import CHECK_NAMES
 from tests.integration.fix_app import App
-from tests.integration.fix_dry_run import CSV, dry, same_words
+from tests.integration.fix_dry_run import CSV, codes, dry, same_words
 
 LOOKED_AT_IN_FULL = ["values", "window", "duplicates"]
 
@@ -75,6 +75,34 @@ def test_it_says_what_the_restore_says(app: App) -> None:
     ]
     role = app.database.role(*right)
     assert same_words(app, pg=role, destination=REPLACE | {"min_rows_ratio": 0.1}) == ["DatabasePermissionDenied"]
+
+
+def test_the_first_problem_is_the_restores_error(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are its error once those before them are mended."""
+    app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01Z', 1)")
+    role = app.database.role("GRANT USAGE ON SCHEMA {s}", "GRANT SELECT ON {s}.t")
+    monkeypatch.setenv("PGHOST", app.database.pg["host"])
+    monkeypatch.setenv("PGPORT", str(app.database.pg["port"]))
+    monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
+    expected = ["WindowNotEmpty", "DatabasePermissionDenied", "DatabaseReadOnly"]
+    assert codes(dry(app, pg=role)) == expected
+    for code, request in (
+        (expected[0], {"pg": role}),
+        (expected[1], {"pg": role, "destination": {"on_existing": "append"}}),
+        (expected[2], {"destination": {"on_existing": "append"}}),
+    ):
+        assert (codes(dry(app, **request))[0], app.restore(app.archive("t", CSV), **request).code) == (code, code)
+
+
+def test_rows_are_refused_before_what_their_removal_changes(app: App) -> None:
+    app.database.execute(
+        "DROP TABLE {s}.t; CREATE TABLE {s}.t (time timestamptz, v int PRIMARY KEY, note text, b int NOT NULL);"
+        " CREATE TABLE {s}.o (v int REFERENCES {s}.t ON DELETE CASCADE)"
+    )
+    app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01Z', 1, '', 1); INSERT INTO {s}.o VALUES (1)")
+    request: dict[str, Any] = {"destination": REPLACE}
+    assert codes(dry(app, **request)) == ["DataRejected", "ReferencedRows"]
+    assert app.restore(app.archive("t", CSV), **request).code == "DataRejected"
 
 
 def test_a_server_that_leaves_no_rows_out(app: App) -> None:
