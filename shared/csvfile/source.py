@@ -67,6 +67,7 @@ class CopyReader(io.RawIOBase):
 
     Attributes:
         error: the exception that ended a read.
+        check: is called before each read. An exception from it ends the reader.
         waited_seconds: how long reads waited for the next block.
     """
 
@@ -83,6 +84,7 @@ class CopyReader(io.RawIOBase):
         self._block = b""
         self._position = 0
         self.error: BaseException | None = None
+        self.check: Callable[[], None] = lambda: None
         self.waited_seconds = 0.0
 
     def readable(self) -> bool:
@@ -92,6 +94,7 @@ class CopyReader(io.RawIOBase):
     def read(self, size: int = MIB) -> bytes:
         """Return at most `size` bytes; none at the end."""
         try:
+            self.check()
             return self._read(size)
         except BaseException as exc:
             self.error = exc

@@ -30,7 +30,7 @@ from shared.errors import (
     RestoreError,
     lacks,
 )
-from shared.postgres.libpq import PQERRORS_SQLSTATE, RECEIVER, load_libpq
+from shared.postgres.libpq import IGNORE_NOTICES, PQERRORS_SQLSTATE, load_libpq
 from shared.postgres.sqlstate import error_for_sqlstate, name_of
 from shared.secret import redact_from_server
 
@@ -42,9 +42,6 @@ _CONNECTION_BAD = 1
 _SQLSTATE_AT_END = re.compile(rb":\s+([0-9A-Z]{5})\s*\Z")
 # The part of the text, from its end, that is searched for the code.
 _LONGEST = 200
-
-# A server may send notices before it authenticates the client, and libpq would print them.
-_IGNORE_NOTICES = RECEIVER(lambda _argument, _result: None)
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,8 @@ def refused_with(parameters: dict[str, Any]) -> Refusal:
     connection = libpq.PQconnectStartParams(keywords, values, 0)
     try:
         libpq.PQsetErrorVerbosity(connection, PQERRORS_SQLSTATE)
-        libpq.PQsetNoticeReceiver(connection, _IGNORE_NOTICES, None)
+        # A server may send notices before it authenticates the client, and libpq would print them.
+        libpq.PQsetNoticeReceiver(connection, IGNORE_NOTICES, None)
         if _connects(libpq, connection, time.monotonic() + float(parameters["connect_timeout"])):
             return Refusal(None, is_connected=True)
         said = libpq.PQerrorMessage(connection)

@@ -17,16 +17,24 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import NamedTuple, TypeAlias
 
 import psycopg2.extensions
 from psycopg2 import _psycopg
 
-# libpq-fe.h: enum PGVerbosity. TERSE is the message without DETAIL, HINT and CONTEXT.
-_TERSE, PQERRORS_SQLSTATE = 0, 3
+# libpq-fe.h: enum PGVerbosity
+PQERRORS_SQLSTATE = 3
+# postgres_ext.h: PG_DIAG_MESSAGE_PRIMARY, PG_DIAG_SOURCE_FILE
+_MESSAGE, _SOURCE_FILE = ord("M"), ord("F")
+# As much of a field as is looked at, in bytes.
+_LONGEST_FIELD = 200
+# How long a server that takes nothing is waited for at once, in milliseconds. The limit of a statement ends the wait.
+_PATIENCE = 1000
 
 TEXTS = ctypes.POINTER(ctypes.c_char_p)
 RECEIVER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
@@ -45,6 +53,9 @@ def load_libpq() -> ctypes.CDLL:
         ("PQstatus", number, (handle,)),
         ("PQsocket", number, (handle,)),
         ("PQconnectPoll", number, (handle,)),
+        ("PQconsumeInput", number, (handle,)),
+        ("PQisBusy", number, (handle,)),
+        ("PQresultErrorField", handle, (handle, number)),
         ("PQerrorMessage", ctypes.c_char_p, (handle,)),
         ("PQconnectionNeedsPassword", number, (handle,)),
         ("PQfinish", None, (handle,)),
@@ -54,21 +65,66 @@ def load_libpq() -> ctypes.CDLL:
     return libpq
 
 
+class Said(NamedTuple):
+    """A notice: its message, and the server's source file that it comes from. Both are cut."""
+
+    message: str
+    source_file: str
+
+
+Receiver: TypeAlias = Callable[[Said], None]
+
+# A server may send any number of notices, and nobody asks for one.
+IGNORE_NOTICES = RECEIVER(lambda _argument, _result: None)
+
+
 def hide_texts(connection: psycopg2.extensions.connection) -> None:
-    """Let the connection's errors and notices hold their SQLSTATE instead of a text."""
+    """Let the connection's errors hold their SQLSTATE instead of a text, and keep no notices."""
     load_libpq().PQsetErrorVerbosity(connection.pgconn_ptr, PQERRORS_SQLSTATE)
+    load_libpq().PQsetNoticeReceiver(connection.pgconn_ptr, IGNORE_NOTICES, None)
 
 
 @contextmanager
-def notices_as_text(connection: psycopg2.extensions.connection) -> Iterator[None]:
-    """Let the notices of the statements in the body hold their message. Nothing prints them."""
+def received_notices(connection: psycopg2.extensions.connection, receive: Receiver) -> Iterator[None]:
+    """Hand on the notices of the statements in the body as they come. Nothing keeps or prints them.
+
+    Args:
+        connection: runs the statements.
+        receive: is called in the thread that runs the statement. It must not raise.
+    """
     libpq = load_libpq()
-    libpq.PQsetErrorVerbosity(connection.pgconn_ptr, _TERSE)
+
+    def text_of(result: int, code: int) -> str:
+        field = libpq.PQresultErrorField(result, code)
+        return "" if field is None else ctypes.string_at(field)[:_LONGEST_FIELD].decode("utf-8", "replace")
+
+    receiver = RECEIVER(lambda _, result: receive(Said(text_of(result, _MESSAGE), text_of(result, _SOURCE_FILE))))
+    libpq.PQsetNoticeReceiver(connection.pgconn_ptr, receiver, None)
     try:
         yield
     finally:
         if connection.pgconn_ptr is not None:
-            hide_texts(connection)
+            libpq.PQsetNoticeReceiver(connection.pgconn_ptr, IGNORE_NOTICES, None)
+
+
+def take_in(connection: psycopg2.extensions.connection) -> None:
+    """Take in what the server has sent, until it takes more of a COPY. Then a short send does not wait.
+
+    A broken connection is no error here: the next call of libpq reports it.
+    """
+    libpq, handle = load_libpq(), connection.pgconn_ptr
+    waiting = select.poll()
+    waiting.register(libpq.PQsocket(handle), select.POLLIN | select.POLLOUT)
+    while True:
+        found = waiting.poll(_PATIENCE)
+        is_ready = any(event & ~select.POLLIN for _, event in found)
+        if any(event & select.POLLIN for _, event in found):
+            if not libpq.PQconsumeInput(handle):
+                return
+            # It hands the notices on, and forgets them.
+            libpq.PQisBusy(handle)
+        if is_ready:
+            return
 
 
 class _CStderr:

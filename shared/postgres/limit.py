@@ -14,14 +14,18 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, Protocol, TypeAlias
 
 import psycopg2
 import psycopg2.extensions
 from psycopg2.sql import Composable
 from typing_extensions import LiteralString
+
+from shared.postgres.libpq import take_in
 
 Statement: TypeAlias = "LiteralString | Composable"
 
@@ -59,27 +63,74 @@ class LimitedCursor(psycopg2.extensions.cursor):
 
     def execute(self, query: Statement, vars: Any = None) -> None:  # type: ignore[override] # noqa: A002 - psycopg2's own
         """Run a statement."""
-        with self._watched():
-            super().execute(query, vars)
+        self._run(partial(super().execute, query, vars))
 
-    def copy_expert(self, sql: Statement, file: Any, size: int = 8192) -> None:  # type: ignore[override]
-        """Run a COPY."""
-        with self._watched():
-            super().copy_expert(sql, file, size)
+    def copy_expert(self, sql: Statement, file: Readable, size: int = 8192) -> None:  # type: ignore[override]
+        """Run a COPY. What the server says meanwhile is taken in, so that libpq does not gather it."""
+        attentive: Any = _Attentive(file, self.connection)
+        self._run(partial(super().copy_expert, sql, attentive, size))
 
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
+    def _run(self, statement: Callable[[], None]) -> None:
+        failed = self._failure(statement)
+        # Raised here, where no other exception is its context: a long error would be kept by it.
+        if failed is not None:
+            raise failed
+
+    def _failure(self, statement: Callable[[], None]) -> psycopg2.Error | None:
         began = time.monotonic()
         try:
             with _limit(self.connection):
-                yield
+                statement()
         except psycopg2.Error as exc:
             self.failed_after_seconds = time.monotonic() - began
             if exc.pgcode is None:
                 # libpq keeps all that a statement brought. Its texts hold no more than the SQLSTATE (libpq.py).
                 found = _SQLSTATE_IN_LINE.search(self.connection.info.error_message or "")
                 self.lost_sqlstate = found and found[1]
-            raise
+            return cut(exc)
+        return None
+
+
+class Readable(Protocol):
+    """What a COPY reads."""
+
+    def read(self, size: int = ..., /) -> bytes: ...  # noqa: D102 - a file's own
+
+
+class _Attentive:
+    """A file of which a COPY gets no more until the server takes it without a wait."""
+
+    def __init__(self, file: Readable, connection: psycopg2.extensions.connection) -> None:
+        self._file = file
+        self._connection = connection
+
+    def read(self, size: int) -> bytes:
+        take_in(self._connection)
+        return self._file.read(size)
+
+
+# The most that is kept of a field of an error, in characters.
+LONGEST_FIELD = 8192
+_FIELDS = (
+    *("severity", "severity_nonlocalized", "sqlstate", "message_primary", "message_detail", "message_hint", "context"),
+    *("schema_name", "table_name", "column_name", "datatype_name", "constraint_name"),
+    *("statement_position", "internal_position", "internal_query", "source_file", "source_line", "source_function"),
+)
+
+
+def cut(error: psycopg2.Error) -> psycopg2.Error:
+    """Return an error whose fields are not too long: the same one, or one of its type with cut fields.
+
+    A function may raise a message of any length, which the error would keep for as long as somebody knows of it.
+    """
+    fields = {name: getattr(error.diag, name) for name in _FIELDS}
+    if all(text is None or len(text) <= LONGEST_FIELD for text in fields.values()):
+        return error
+    kind = type(error)
+    kept = SimpleNamespace(**{name: text and text[:LONGEST_FIELD] for name, text in fields.items()})
+    attributes = {"diag": kept, "pgcode": error.pgcode, "pgerror": error.pgerror, "cursor": error.cursor}
+    made: psycopg2.Error = type(kind.__name__, (kind,), attributes)(f"SQLSTATE {error.pgcode}")
+    return made
 
 
 def sqlstate_of_end(exc: psycopg2.Error) -> str | None:

@@ -157,6 +157,8 @@ def set_transaction_limits(
     """
     settings = {
         "timezone": "UTC",
+        # A trigger may have something to say about each row, and nobody reads it.
+        "client_min_messages": "error",
         "lock_timeout": f"{lock_timeout_seconds}s",
         "statement_timeout": f"{statement_timeout_seconds}s",
         "idle_in_transaction_session_timeout": f"{statement_timeout_seconds}s",

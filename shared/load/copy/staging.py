@@ -15,7 +15,7 @@ from psycopg2 import sql
 
 from shared.csvfile.options import CsvOptions
 from shared.csvfile.source import CopyReader
-from shared.load.copy.text import collect_rejects, column_list, copy_into
+from shared.load.copy.text import Rejects, collect_rejects, column_list, copy_into
 from shared.model.results import Rejected
 from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import CopiedRows, RowErrors, translated
@@ -224,9 +224,10 @@ def copy_into_staging(
         )
         if may_reject is None:
             return Copied(copy(), None)
-        with collect_rejects(cursor) as rejects:
+        rejects = Rejects(may_reject.most, errors.lines_before)
+        with collect_rejects(cursor, reader, rejects):
             rows = copy(skip_errors=True)
-    return Copied(rows, rejects.checked(may_reject.rows() - rows, may_reject.most, errors.lines_before))
+    return Copied(rows, rejects.checked(may_reject.rows() - rows))
 
 
 def insert_staged(

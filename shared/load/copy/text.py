@@ -1,7 +1,7 @@
 """COPY of the CSV as text, and the rows that `ON_ERROR ignore` rejects.
 
 Names are `sql.Identifier`, values are `sql.Literal`. No text of a request becomes SQL. PostgreSQL reports rejected rows
-as NOTICEs: one for each row, and one with their number.
+as NOTICEs: one for each row, and one with their number. They are counted as they come, and not kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from shared.errors import Fault, TooManyRejectedRows
 from shared.load.refusals import on_error_not_supported, refuse
 from shared.model.results import Rejected
 from shared.postgres.connect import Cursor
-from shared.postgres.libpq import notices_as_text
+from shared.postgres.libpq import Said, received_notices
+from shared.postgres.session import local_settings
 from shared.postgres.sqlstate import CopiedRows, RowErrors, translated
 from shared.timescale.table import VALUE_REFUSALS
 
@@ -73,69 +74,84 @@ def copy_statement(
 _LINES_KEPT = 100
 
 
+# The server's source file that says of each row that COPY skips it (PostgreSQL 17 and 18).
+_SKIPS_ROWS = "copyfromparse.c"
+
+
 class Rejects:
-    """Collects the NOTICEs of a COPY. It replaces psycopg2's own list, which keeps only fifty."""
+    """Counts the rows that COPY skips, by its NOTICEs, and keeps the first lines.
 
-    def __init__(self) -> None:
+    Args:
+        most: number of rows that may be rejected.
+        lines_before: lines of the file that precede those that COPY counts.
+    """
+
+    def __init__(self, most: int, lines_before: int) -> None:
+        self._most = most
+        self._lines_before = lines_before
         self._lines: list[int] = []
-        self._notices = 0
-        self._last = 0
+        self._rows = 0
 
-    def append(self, notice: str) -> None:
-        """Record a NOTICE. In every language, its first number is the line; in the last NOTICE, the number of rows."""
-        number = re.search(r"\d+", notice.partition(":")[2])
-        self._last = int(number.group()) if number else 0
-        self._notices += 1
-        if len(self._lines) <= _LINES_KEPT:
-            self._lines.append(self._last)
+    def receive(self, said: Said) -> None:
+        """Take a NOTICE. A column default may raise others. In every language, its first number is the line."""
+        if said.source_file != _SKIPS_ROWS:
+            return
+        self._rows += 1
+        number = re.search(r"\d+", said.message) if self._rows <= _LINES_KEPT else None
+        if number is not None:
+            self._lines.append(self._lines_before + int(number.group()))
 
-    def checked(self, rows: int, most: int, lines_before: int) -> Rejected:
+    def check(self) -> None:
+        """Raise TooManyRejectedRows as soon as more rows than allowed are known to be rejected."""
+        if self._rows > self._most:
+            raise TooManyRejectedRows(self._too_many)
+
+    @property
+    def _too_many(self) -> str:
+        return f"more rows cannot be parsed than the {self._most} that max_rejected_rows allows"
+
+    def refused(self) -> TooManyRejectedRows:
+        """Return the error with the first lines, after the COPY has ended."""
+        fault = Fault("TooManyRejectedRows", self._too_many, info=(("lines", list(self._lines)),))
+        return TooManyRejectedRows(self._too_many, details=[fault])
+
+    def checked(self, rows: int) -> Rejected:
         """Return the rejected rows.
 
         Args:
             rows: number of rows of the file that COPY rejected.
-            most: number of rows that may be rejected.
-            lines_before: lines of the file that precede those that COPY counted.
 
         Raises:
-            TooManyRejectedRows: `rows` is more than `most`.
+            TooManyRejectedRows: they are more than allowed.
         """
-        # One NOTICE for each row, and one with their number. A column default may raise NOTICEs of its own; then it is
-        # unknown which ones are which.
-        is_plain = self._notices == rows + 1 and self._last == rows
-        lines = tuple(lines_before + line for line in self._lines[: min(rows, _LINES_KEPT)]) if is_plain else ()
-        if rows > most:
-            message = f"{rows} rows cannot be parsed, and max_rejected_rows is {most}"
-            raise TooManyRejectedRows(
-                message,
-                details=[Fault("TooManyRejectedRows", message, info=(("rows", rows), ("lines", list(lines))))],
-            )
-        return Rejected(rows, lines)
+        if rows > self._most:
+            raise self.refused()
+        # Another number of NOTICEs is another server's: then it is unknown which lines they name.
+        return Rejected(rows, tuple(self._lines) if self._rows == rows else ())
 
 
 @contextmanager
-def collect_rejects(cursor: Cursor) -> Iterator[Rejects]:
-    """Collect the NOTICEs of the COPY in the body.
+def collect_rejects(cursor: Cursor, reader: CopyReader, rejects: Rejects) -> Iterator[None]:
+    """Collect the NOTICEs of the COPY in the body, and end it when too many rows are rejected.
 
     Raises:
         OnErrorNotSupported: the server is older than 17.
+        TooManyRejectedRows: more rows than allowed are rejected.
     """
     connection = cursor.connection
     refuse(on_error_not_supported(connection.server_version))
-    cursor.execute("SET LOCAL client_min_messages = notice")
-    rejects, kept = Rejects(), connection.notices
-    connection.notices = rejects  # type: ignore[assignment] # documented: anything with append()
-    try:
-        with notices_as_text(connection):
-            yield rejects
-        # psycopg2 delivers a COPY's notices with the next statement.
-        cursor.execute("SET LOCAL client_min_messages TO DEFAULT")
-    finally:
-        connection.notices = kept
+    with local_settings(cursor, {"client_min_messages": "notice"}), received_notices(connection, rejects.receive):
+        reader.check = rejects.check
+        try:
+            yield
+        except TooManyRejectedRows:
+            # The server has gone through what it had been sent.
+            raise rejects.refused() from None
 
 
-# The size of psycopg2's reads. Below 64 KiB its own overhead becomes noticeable.
-COPY_BLOCK_BYTES = 256 * 1024
+# The size of psycopg2's reads. A socket that is ready takes as much at once. While a send waits, libpq gathers in
+# memory what the server says, which may be a hundred times as much.
+COPY_BLOCK_BYTES = 16 * 1024
 
 
 def copy_into(
