@@ -64,6 +64,7 @@ ELSEWHERE = {
     "ReferencedRows",
     "SecretInAsyncRequest",
     "TooManyAttempts",
+    "ArchiveBeingRehydrated",
     "ArchiveChanged",
     "ArchiveNotReadable",
     "CaggNotFound",
