@@ -65,10 +65,10 @@ from shared.timescale.compression import (
 )
 from shared.timescale.indexes.deferred import Build
 from shared.timescale.keys import may_meet_unenforced
-from shared.timescale.privileges import can_read, find_missing, to_compare
+from shared.timescale.privileges import can_read, comparable_sequences
 from shared.timescale.removal import why_not_truncate
 from shared.timescale.retention import find_retention
-from shared.timescale.sequences import Reached, advance, find_behind, find_reached, find_sequences
+from shared.timescale.sequences import Reached, advance, find_behind, find_reached
 from shared.timescale.table import has_unique_index
 
 # How many attempts may find that the day's chunks or rows changed between the look at them and their lock.
@@ -555,13 +555,8 @@ def _numbers_reached(load: Cursor, target: Target, transferred: Transferred, ver
     table, window, counts = target.table, target.window, verified.verification
     if not transferred.rows_loaded:
         return ()
-    sequences = [
-        sequence
-        for sequence in find_sequences(load, table, target.columns.loaded)
-        if not find_missing(load, to_compare(table, [sequence], is_needed=False))
-    ]
     within = window if counts is not None and not counts.outside.rows else None
-    return find_reached(load, table, sequences, within)
+    return find_reached(load, table, comparable_sequences(load, table, target.columns.loaded), within)
 
 
 def _behind(load: Cursor, day: Day, numbers: Sequence[Reached]) -> tuple[Notice, ...]:

@@ -36,13 +36,14 @@ from shared.load.double import Double, drop_keys, make_double
 from shared.load.refusals import keys_taken, no_partition, rows_beside, rows_outside
 from shared.load.target import Target
 from shared.model.request import RestoreRequest
-from shared.model.results import CheckName, Count, NotChecked
+from shared.model.results import CheckName, Count, NotChecked, Notice
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint, savepoint
 from shared.postgres.sqlstate import CopiedRows, RowErrors, is_conflict, names_a_line, translated
 from shared.postgres.trusted_sql import trusted_sql
 from shared.timescale.partitions import in_no_partition, partitions_over
-from shared.timescale.privileges import find_missing, to_try
+from shared.timescale.privileges import comparable_sequences, find_missing, to_try
+from shared.timescale.sequences import find_behind, find_reached_in_copy
 from shared.timescale.table import VALUE_REFUSALS, Table, has_unique_index, inside
 from shared.timescale.triggers import has_event_triggers, what_acts_on_rows
 from shared.timescale.user_code import columns_that_run_code, runs_code_to_cast
@@ -78,6 +79,7 @@ class Trial:
         rows_of_day: the rows that would come into the day; None where they were not counted.
         looked_at: what was looked at.
         left_out: what was not, or not wholly.
+        notices: what the load would warn of because of its rows.
     """
 
     refusals: list[RestoreError] = field(default_factory=list)
@@ -85,6 +87,7 @@ class Trial:
     rows_of_day: int | None = None
     looked_at: set[CheckName] = field(default_factory=set)
     left_out: list[NotChecked] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
 
 
 def missing_for_trial(cursor: Cursor, target: Target) -> list[MissingRight]:
@@ -195,6 +198,7 @@ class _Rows:
         if self._is_direct or self.target.table.time_column not in self.target.columns.loaded:
             self._count(double.identifier, double.unknown)
         self._look_for_partitions(double)
+        self._look_at_sequences(double)
         if self.target.window is not None and self.target.table.time_column not in double.unknown:
             window = self.target.window
             self.trial.rows_of_day = count_staged_inside(self.cursor, self.target.table, double.identifier, window)
@@ -307,6 +311,19 @@ class _Rows:
         is_missing = sql.SQL("{} AND {}").format(has_time, in_no_partition(partitions))
         missing = count_staged(self.cursor, table, double.identifier, is_missing)
         self._add(no_partition(table, self.request.archive.day, missing))
+
+    def _look_at_sequences(self, double: Double) -> None:
+        """Look for sequences that would give numbers of the rows again, and are not to be advanced."""
+        if self.request.destination.sequences == "advance":
+            return
+        self.cursor.execute(_KEYS, (self.target.table.oid,))
+        if not self._is_direct and any(self._may_be_taken(columns) for _, columns, _, _ in self.cursor.fetchall()):
+            # The greatest number may be that of a row that staging skips.
+            return
+        known = [name for name in self.target.columns.loaded if name not in double.unknown]
+        sequences = comparable_sequences(self.cursor, self.target.table, known)
+        reached = find_reached_in_copy(self.cursor, double.identifier, sequences)
+        self.trial.notices += [behind.notice for behind in find_behind(self.cursor, reached)]
 
     def _look_for_taken_keys(self, double: Double) -> None:
         """Look for rows whose key is in the table already. Staging skips them."""

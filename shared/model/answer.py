@@ -136,6 +136,15 @@ class Problem(TypedDict):
     message: str
 
 
+class ReferencedRow(TypedDict):
+    """Rows that refer to the day's rows by a foreign key, directly or by way of another table."""
+
+    table: str
+    constraint: str
+    action: ReferenceAction
+    rows: int | None
+
+
 class Plan(TypedDict):
     """What a restore would do."""
 
@@ -146,19 +155,11 @@ class Plan(TypedDict):
     max_time: str | int | None
     chunks: list[PlannedChunk]
     caggs: list[PlannedCagg]
+    referenced_rows: list[ReferencedRow]
     permissions_missing: list[LackingRight]
     problems: list[Problem]
     checked: list[CheckName]
     not_checked: list[CheckName]
-
-
-class ReferencedRow(TypedDict):
-    """Rows that refer to the day's rows by a foreign key, directly or by way of another table."""
-
-    table: str
-    constraint: str
-    action: ReferenceAction
-    rows: int | None
 
 
 class WarningNote(TypedDict):

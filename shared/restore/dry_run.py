@@ -6,6 +6,7 @@ otherwise READ ONLY.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import get_args
@@ -31,10 +32,10 @@ from shared.load.refusals import (
 from shared.load.target import Target, find_target, missing_rights
 from shared.load.trial import Trial, missing_for_trial, try_rows
 from shared.load.verify import ends_at_marker
-from shared.model.answer import CaggWindow, PlannedCagg, PlannedChunk, Problem, failure
+from shared.model.answer import CaggWindow, PlannedCagg, PlannedChunk, Problem, failure, referenced_row
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
-from shared.model.results import CheckName, Count, NotChecked
+from shared.model.results import CheckName, Count, NotChecked, ReferringRows
 from shared.model.window import iso
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint
@@ -60,12 +61,14 @@ class _Checks:
         looked_at: what was looked at.
         left_out: what of it was not, or not wholly.
         refused: what of it would end a restore.
+        referenced: rows of other tables and other days that would be removed or changed.
     """
 
     problems: list[RestoreError] = field(default_factory=list)
     refused: set[CheckName] = field(default_factory=set)
     looked_at: set[CheckName] = field(default_factory=set)
     left_out: list[NotChecked] = field(default_factory=list)
+    referenced: Sequence[ReferringRows] = ()
 
     def look(self, name: CheckName, refusal: RestoreError | None = None) -> None:
         """Note that something was looked at, and the error that it showed."""
@@ -163,6 +166,7 @@ class DryRun:
             "max_time": None if times is None or times.last is None else iso(times.last),
             "chunks": self._chunks(target, existing),
             "caggs": [_cagg(plan) for plan in planned],
+            "referenced_rows": [referenced_row(rows) for rows in checks.referenced],
             "permissions_missing": [
                 {"right": right.right, "on": right.target, "needed": right.is_needed} for right in missing
             ],
@@ -222,7 +226,8 @@ class DryRun:
                 NotChecked("referenced_rows", "the role may not read all tables that refer to the day")
             )
             return
-        checks.look("referenced_rows", rows_referenced(self.request, changed or ()))
+        checks.referenced = changed or ()
+        checks.look("referenced_rows", rows_referenced(self.request, checks.referenced))
         for rows in refusing or ():
             checks.left_out.append(NotChecked("referenced_rows", f"the server may keep the day's rows for {rows}"))
 
@@ -258,6 +263,7 @@ class DryRun:
                 errors=RowErrors(self.settings.show_row_data, self.csv.preamble.lines),
             )
         checks.add_trial(trial)
+        self.report.add_warnings(trial.notices)
         return trial
 
     def _look_at_rows(self, checks: _Checks, rows: int, existing: Count | None, trial: Trial) -> None:

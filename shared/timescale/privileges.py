@@ -27,7 +27,7 @@ from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import Attempt
 from shared.timescale.chunks import Chunk
 from shared.timescale.references import Referring
-from shared.timescale.sequences import NumberSequence
+from shared.timescale.sequences import NumberSequence, find_sequences
 from shared.timescale.table import Table, TimescaleDB
 
 
@@ -162,6 +162,12 @@ def to_advance(sequences: Sequence[NumberSequence]) -> list[Check]:
         for sequence in sequences
         if not sequence.is_owned
     ]
+
+
+def comparable_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -> tuple[NumberSequence, ...]:
+    """Find the sequences of columns that the role may compare with the values of rows."""
+    found = find_sequences(cursor, table, columns)
+    return tuple(one for one in found if not find_missing(cursor, to_compare(table, [one], is_needed=False)))
 
 
 def can_read(cursor: Cursor, table: Table) -> bool:

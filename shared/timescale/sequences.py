@@ -218,33 +218,57 @@ def find_reached(
     whole: list[sql.Composable] = [table.own_rows]
     if table.hypertable_id is not None:
         whole = [sql.SQL("ONLY {}").format(sql.Identifier(c.schema, c.name)) for c in written_chunks(cursor, table)]
-    reached = []
+    own = sql.SQL("{} AND {}").format(OWN_ROWS, is_within)
+    found = []
     for sequence in sequences:
-        furthest = sql.SQL("max" if sequence.increment > 0 else "min")
         parts = []
         for column in sequence.columns:
             relations = [sql.Identifier(column.schema, column.table)] if column.is_of_part else whole
-            parts += [
-                sql.SQL("SELECT {column} AS n FROM {relation} WHERE {own} AND {inside}").format(
-                    column=sql.Identifier(column.name), relation=relation, own=OWN_ROWS, inside=is_within
-                )
-                for relation in relations
-            ]
-        if not parts:
-            continue
-        cursor.execute(
-            sql.SQL("SELECT {}(n) FROM ({}) own WHERE n BETWEEN {} AND {}").format(
-                furthest,
-                sql.SQL(" UNION ALL ").join(parts),
-                sql.Literal(sequence.lowest),
-                sql.Literal(sequence.highest),
-            )
+            parts += [_values(column, relation, own) for relation in relations]
+        found.append(_furthest(cursor, sequence, parts))
+    return tuple(reached for reached in found if reached is not None)
+
+
+def find_reached_in_copy(
+    cursor: Cursor, copy: sql.Identifier, sequences: Sequence[NumberSequence]
+) -> tuple[Reached, ...]:
+    """Find how far the rows of a copy of the table reach in the sequences of the table.
+
+    Args:
+        cursor: in any transaction. The role can read the copy.
+        copy: holds the rows that are to be loaded. It has no partitions, so their own sequences are left out.
+        sequences: those of the table's columns.
+    """
+    found = [
+        _furthest(
+            cursor,
+            sequence,
+            [_values(column, copy, sql.SQL("true")) for column in sequence.columns if not column.is_of_part],
         )
-        ((value,),) = cursor.fetchall()
-        if value is not None:
-            # A numeric may have a fraction.
-            reached.append(Reached(sequence, int(value)))
-    return tuple(reached)
+        for sequence in sequences
+    ]
+    return tuple(reached for reached in found if reached is not None)
+
+
+def _values(column: NumberColumn, relation: sql.Composable, condition: sql.Composable) -> sql.Composed:
+    return sql.SQL("SELECT {} AS n FROM {} WHERE {}").format(sql.Identifier(column.name), relation, condition)
+
+
+def _furthest(cursor: Cursor, sequence: NumberSequence, parts: Sequence[sql.Composable]) -> Reached | None:
+    """Find the value to which a sequence comes last, of those that queries return."""
+    if not parts:
+        return None
+    cursor.execute(
+        sql.SQL("SELECT {}(n) FROM ({}) own WHERE n BETWEEN {} AND {}").format(
+            sql.SQL("max" if sequence.increment > 0 else "min"),
+            sql.SQL(" UNION ALL ").join(parts),
+            sql.Literal(sequence.lowest),
+            sql.Literal(sequence.highest),
+        )
+    )
+    ((value,),) = cursor.fetchall()
+    # A numeric may have a fraction.
+    return None if value is None else Reached(sequence, int(value))
 
 
 def find_behind(cursor: Cursor, reached: Sequence[Reached]) -> tuple[Behind, ...]:

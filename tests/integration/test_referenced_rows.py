@@ -112,9 +112,12 @@ def test_the_dry_run_lists_them(server: App, kind: str, action: str, dry_run: An
     error = replaced(server).body["error"]
     assert found["problems"] == [{"code": error["code"], "message": error["message"]}]
     assert "referenced_rows" in found["checked"]
+    assert found["referenced_rows"] == error["details"][0]["referenced_rows"] != []
     request = {"dry_run": dry_run}
-    assert replaced(server, request=request, on_referenced="allow").body["dry_run"]["problems"] == []
-    assert replaced(server, request=request, on_existing="skip").body["dry_run"]["problems"] == []
+    allowed = replaced(server, request=request, on_referenced="allow").body["dry_run"]
+    assert (allowed["problems"], allowed["referenced_rows"]) == ([], found["referenced_rows"])
+    left = replaced(server, request=request, on_existing="skip").body["dry_run"]
+    assert (left["problems"], left["referenced_rows"]) == ([], [])
     assert (values(server), contents(server)) == ([1, 2, 3], BEFORE)
 
 

@@ -103,6 +103,29 @@ def test_it_is_advanced_in_the_loads_transaction(server: App, kind: str, mode: s
     assert [next_id(server), next_id(server)] == [41, 42]
 
 
+@KINDS
+@MODES
+def test_a_full_dry_run_warns_in_the_same_words(server: App, kind: str, mode: str) -> None:
+    """It moves no sequence, and says nothing where the restore would advance it."""
+    table(server, kind=kind)
+    full = {"dry_run": "full"}
+    tried = restore(server, request=full, mode=mode)
+    assert "values" in tried.body["dry_run"]["checked"]
+    assert restore(server, request=full, mode=mode, sequences="advance").body["warnings"] == []
+    assert [one["message"] for one in tried.body["warnings"]] == behind(restore(server, mode=mode))
+    server.database.execute("SELECT nextval('{s}.t_id_seq') FROM generate_series(1, 40)")
+    assert restore(server, request=full, mode=mode, on_existing="append").body["warnings"] == []
+
+
+def test_a_full_dry_run_knows_no_row_that_staging_skips(server: App) -> None:
+    """Its number may be the greatest one, and is not loaded."""
+    table(server)
+    server.database.execute("CREATE UNIQUE INDEX ON {s}.t (time); INSERT INTO {s}.t VALUES ('2025-01-01 02:00Z', 2, 1)")
+    for policy, warns in (("append", False), ("replace", True)):
+        tried = restore(server, request={"dry_run": "full"}, mode="staging", on_existing=policy)
+        assert [one["code"] for one in tried.body["warnings"]] == ["SequenceBehind"] * warns
+
+
 @pytest.mark.parametrize("sequences", ["warn", "advance"])
 @pytest.mark.parametrize(("taken", "expected"), [(39, 41), (40, 41), (100, 101)])
 def test_never_backwards(server: App, sequences: str, taken: int, expected: int) -> None:

@@ -80,7 +80,7 @@ class Bench:
         before = twin.state(TARGET, names)
         url = self.app.stored(TARGET, step.stored, day=DAY.isoformat())
         numbers, compressed = twin.next_numbers(), twin.compressed()
-        problems = self._try(url, step)
+        tried = self._try(url, step)
         same(twin.state(TARGET, names), before, "the dry run changed something")
         same(twin.next_numbers(), numbers, "the dry run took numbers")
         twin.give_same_numbers(numbers)
@@ -94,7 +94,9 @@ class Bench:
                 same(twin.state(TARGET, names), before, "changed in spite of the error", answer.body)
                 return
             same(expected.errors, set(), "no error", answer.body, expected)
-            same(problems, [], "seen by the dry run alone", answer.body)
+            same(_problems(tried), [], "seen by the dry run alone", answer.body)
+            if step.tried == "full" and not (step.is_staged or twin.table.effects):
+                same(_behind(tried), _behind(answer), "sequences in the full dry run", tried, answer.body)
             _check_answer(answer, expected)
             found, right = twin.state(TARGET, compared), twin.state(TWIN, compared)
             same((found.rows, found.child), (right.rows, right.child), "other rows", answer.body)
@@ -106,15 +108,11 @@ class Bench:
                 _check_what_came_after(answer, twin, step, compressed)
             twin.commit()
 
-    def _try(self, url: str, step: Step) -> list[str]:
-        """Return what would end the restore, by a dry run."""
+    def _try(self, url: str, step: Step) -> Answer | None:
         if not step.tried:
-            return []
-        answer = self.app.restore(url, **step.request, dry_run=step.tried)
+            return None
         self.seen[f"dry run {step.tried}"] += 1
-        if answer.status != HTTPStatus.OK:
-            return [str(answer.code)]
-        return [f"{problem['code']}: {problem['message']}" for problem in answer.body["dry_run"]["problems"]]
+        return self.app.restore(url, **step.request, dry_run=step.tried)
 
     def _take_down(self, answer: Answer) -> None:
         """Count what the answers said, so that one sees what was tried."""
@@ -127,6 +125,19 @@ class Bench:
             self.seen.update(f"{step['action']} {step['outcome']}" for step in body["chunks"])
             self.seen.update(f"refresh {step['outcome']}" for step in body["caggs"])
             self.seen.update(warning["code"] for warning in body["warnings"])
+
+
+def _problems(tried: Answer | None) -> list[str]:
+    """List what would end the restore, by a dry run."""
+    if tried is None or tried.status == HTTPStatus.OK:
+        return [] if tried is None else [str(problem) for problem in tried.body["dry_run"]["problems"]]
+    return [str(tried.code)]
+
+
+def _behind(answer: Answer | None) -> list[str]:
+    """List the warnings of sequences."""
+    warnings = [] if answer is None else answer.body["warnings"]
+    return [warning["message"] for warning in warnings if warning["code"] == "SequenceBehind"]
 
 
 def _check_answer(answer: Answer, expected: Expected) -> None:
@@ -153,8 +164,7 @@ def _check_numbers(
     moved = {name: expected.reached[name] + 1 for name in behind} if advances else {}
     right = {name: moved.get(name, before[name]) for name in expected.reached}
     same({name: after[name] for name in right}, right, "what the sequences give next", answer.body, expected)
-    warned = [warning for warning in answer.body["warnings"] if warning["code"] == "SequenceBehind"]
-    same(len(warned), 0 if advances else len(behind), "warnings of sequences", before, answer.body, expected)
+    same(len(_behind(answer)), 0 if advances else len(behind), "warnings of sequences", before, answer.body, expected)
 
 
 def _check_what_came_after(answer: Answer, twin: Twin, step: Step, before: dict[int, bool]) -> None:
