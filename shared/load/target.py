@@ -142,7 +142,7 @@ def find_target(cursor: Cursor, request: RestoreRequest, header: FileHeader, fil
     window = _window(request, table, plan.file_columns, file)
     warnings = (
         *plan.warnings,
-        *(() if window is not None else _do_without_window(cursor, request, table)),
+        *(() if window is not None else _do_without_window(cursor, request, table, plan.file_columns)),
         *_read_otherwise(request, plan, table, like, file),
     )
     chunks = chunks_of_day(cursor, table, window)
@@ -248,9 +248,14 @@ def _window(request: RestoreRequest, table: Table, names: Sequence[str | None], 
     sample, has_rows = _sample(table, names, request.copy_, file, is_needed=not now)
     units = units_per_second_of([*sample, *now], day)
     if units is None and has_rows and request.destination.rows_outside_window == "error":
-        raise WindowUnknown(
+        message = (
             f'the first row\'s "{table.time_column}" is not near {day.isoformat()}, be it in seconds, milliseconds,'
-            " microseconds or nanoseconds",
+            " microseconds or nanoseconds"
+        )
+        if table.time_column not in names:
+            message = _unit_unknown(table, names)
+        raise WindowUnknown(
+            message,
             target="destination.rows_outside_window",
             hint='if that is right, set rows_outside_window to "allow" and on_existing to "append" in destination',
         )
@@ -277,26 +282,33 @@ def _read_otherwise(
         yield Notice("OffsetsIgnored", f"{message} other than UTC, which PostgreSQL drops: another time is stored")
 
 
-def _do_without_window(cursor: Cursor, request: RestoreRequest, table: Table) -> tuple[Notice, ...]:
+def _do_without_window(
+    cursor: Cursor, request: RestoreRequest, table: Table, names: Sequence[str | None]
+) -> tuple[Notice, ...]:
     policy = request.destination.existing_rows
     # Where nothing is there, the default has nothing to refuse. A role that may not look is refused for that.
     is_used = policy == "error" and can_read(cursor, table) and not _is_empty(cursor, table)
     if policy in ("skip", "replace") or is_used:
-        why, hint = _why_no_window(table)
+        why, hint = _why_no_window(table, names)
         raise WindowUnknown(f"on_existing {policy} needs the day's rows, and {why}", hint=hint)
     if table.hypertable_id is None:
         return ()
     return (Notice("WindowUnknown", "the archive's day could not be found in the time column's type"),)
 
 
-def _why_no_window(table: Table) -> tuple[str, str | None]:
+def _unit_unknown(table: Table, names: Sequence[str | None]) -> str:
+    why = "the file has no row" if table.time_column in names else "the file lacks that column"
+    return f'the unit of "{table.time_column}" is unknown, since {why}'
+
+
+def _why_no_window(table: Table, names: Sequence[str | None]) -> tuple[str, str | None]:
     """Say why the day cannot be found, and what helps; None: the error's own hint."""
     if table.time_column is None:
         return f"{table} has no time column in which they can be found", None
     column = next(column for column in table.columns if column.name == table.time_column)
     append = 'set destination.on_existing to "append"'
     if table.time_kind == "integer":
-        return f'the unit of "{column.name}" is unknown, since the file has no row', append
+        return _unit_unknown(table, names), append
     why = f'"{column.name}", the time column of {table}, is of type {column.type_sql}'
     if column.time_kind == "uuid":
         return why, f"if its values are UUIDs of version 7, name it in destination.time_column; otherwise {append}"

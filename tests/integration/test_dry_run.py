@@ -28,6 +28,7 @@ def test_an_empty_day(app: App) -> None:
         "max_time": None,
         "chunks": [],
         "caggs": [],
+        "referenced_rows": [],
         "permissions_missing": [],
         "problems": [],
         "checked": [name for name in CHECK_NAMES if name not in LOOKED_AT_IN_FULL],

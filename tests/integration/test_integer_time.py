@@ -50,6 +50,19 @@ def test_a_first_row_of_another_time_leaves_the_day_unknown(app: App) -> None:
     assert (answer.status, answer.code) == (422, "WindowUnknown")
 
 
+@pytest.mark.parametrize("outside", ["error", "allow"])
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+def test_a_file_without_the_times_leaves_the_day_unknown(app: App, mode: str, outside: str) -> None:
+    """The column may be missing, or be left out."""
+    app.database.hypertable("t", "time bigint NOT NULL DEFAULT 0, v int", interval="86400")
+    app.database.execute("INSERT INTO {s}.t VALUES (%s, 7)", DAY)
+    destination = {"mode": mode, "on_existing": "error", "rows_outside_window": outside}
+    for csv, column_map in ((b"v\n1\n", {}), (HEADER + row(0), {"time": None})):
+        answer = app.restore(app.archive("t", csv), destination=destination, copy={"column_map": column_map})
+        assert (answer.status, answer.code) == (422, "WindowUnknown")
+        assert answer.body["error"]["message"].endswith('unit of "time" is unknown, since the file lacks that column')
+
+
 def test_integer_times_are_numbers(app: App) -> None:
     app.database.hypertable("t", "time bigint NOT NULL, v int", interval="86400")
     url = app.archive("t", HEADER + row(0) + row(3600, 2) + row(86400, 3))

@@ -175,6 +175,9 @@ class Oracle:
             if self._day[0] not in step.archive.kept or records == 0:
                 self._day = None
                 expected.possible |= {"DataRejected"} if records < 0 else set()
+                if records and step.destination.get("rows_outside_window") != "allow":
+                    # Rows of other days could not be told.
+                    expected.possible.add("WindowUnknown")
             elif records < 0 or self._skips_errors:
                 expected.possible |= {"WindowUnknown", "DataRejected"}
         if self._day is None and (step.policy in ("skip", "replace") or (step.policy == "error" and self._total())):
