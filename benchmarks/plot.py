@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import vl_convert
@@ -24,11 +24,20 @@ _COLOURS = {
     "recipe": "#7A7A7A",
     "parallel-2": "#882255",
 }
+_LOGARITHMIC = {"type": "log", "nice": False, "padding": 14}
 # Zero has a place on the scale of memory and disk. The seconds of ways show best by their ratios.
 _PANELS: dict[str, dict[str, Any]] = {
-    "seconds (logarithmic)": {"type": "log", "nice": False, "padding": 14},
+    "seconds (logarithmic)": _LOGARITHMIC,
     "peak memory of the process, MiB": {"type": "linear"},
     "peak temporary disk, MiB": {"type": "linear"},
+}
+_SERVERS = {"row": {"field": "server", "title": None}}
+_LEGEND = {"title": None, "orient": "top", "columns": 2, "labelLimit": 0}
+_LOOK = {
+    "background": "white",
+    "resolve": {"scale": {"y": "independent"}},
+    # Without ARIA labels, which would be a fifth of the file.
+    "config": {"font": "sans-serif", "aria": False, "view": {"continuousWidth": 290, "continuousHeight": 220}},
 }
 
 
@@ -37,45 +46,30 @@ def draw(results: Sequence[Result]) -> str:
     points = [point for found in of_case(results, CASES[0].name) for result in found for point in _points(result)]
     if not points:
         return ""
-    used = [way for way in CASES[0].ways if any(point["way"] == way.title for point in points)]
-    legend = {"title": None, "orient": "top", "columns": 2, "labelLimit": 0}
-    scale = {"domain": [way.title for way in used], "range": [_COLOURS[way.name] for way in used]}
-    sizes: dict[str, Any] = {"field": "rows", "type": "quantitative", "title": "million rows"}
-    sizes |= {"scale": {"type": "log", "nice": False, "padding": 14}}
-    sizes |= {"axis": {"values": sorted({point["rows"] for point in points}), "format": "~g", "grid": False}}
+    drawn = {point["way"] for point in points}
+    colours = {way.title: _COLOURS[way.name] for way in CASES[0].ways if way.title in drawn}
+    colour = {"field": "way", "legend": _LEGEND, "scale": {"domain": [*colours], "range": [*colours.values()]}}
+    sizes = sorted({point["rows"] for point in points})
+    # The same for each server, whatever was measured on it.
+    scale = {**_LOGARITHMIC, "domain": [sizes[0], sizes[-1]]}
+    axis = {"title": "million rows", "values": sizes, "format": "~g", "grid": False}
+    x = {"field": "rows", "type": "quantitative", "scale": scale, "axis": axis}
     panels = [
         {
-            "facet": {"row": {"field": "server", "title": None, "header": {"labels": title == next(iter(_PANELS))}}},
-            "resolve": {"scale": {"y": "independent"}},
-            "spec": {
-                "transform": [{"filter": {"field": "panel", "equal": title}}],
-                "width": 290,
-                "height": 220,
-                "mark": {"type": "line", "point": True},
-                "encoding": {
-                    "x": sizes,
-                    "y": {"field": "value", "type": "quantitative", "title": title, "scale": heights},
-                    "color": {"field": "way", "type": "nominal", "legend": legend, "scale": scale},
-                },
-            },
+            "mark": {"type": "line", "point": True},
+            "encoding": {"x": x, "y": {"field": title, "type": "quantitative", "scale": heights}, "color": colour},
         }
         for title, heights in _PANELS.items()
     ]
-    # Without ARIA labels, which would be a fifth of the file.
-    look = {"background": "white", "config": {"font": "sans-serif", "aria": False}}
-    return vl_convert.vegalite_to_svg({"data": {"values": points}, "hconcat": panels, **look})
+    chart = {"data": {"values": points}, "facet": _SERVERS, "spec": {"hconcat": panels}, **_LOOK}
+    return vl_convert.vegalite_to_svg(chart)
 
 
-def _points(result: Result) -> list[dict[str, Any]]:
-    points = []
+def _points(result: Result) -> Iterator[dict[str, Any]]:
     for way in CASES[0].ways:
         series = result.timed(way.name)
         if series is not None and way.name in _COLOURS:
-            values = (spread(series.seconds).middle, series.most("memory_bytes"), series.most("disk_bytes"))
-            common = {"server": result.title, "way": way.title, "rows": result.rows / MILLION}
-            points += [
-                common | {"panel": panel, "value": value if scale["type"] == "log" else value / MIB}
-                for (panel, scale), value in zip(_PANELS.items(), values, strict=True)
-                if value is not None
-            ]
-    return points
+            point = {"server": result.title, "way": way.title, "rows": result.rows / MILLION}
+            most = [series.most("memory_bytes"), series.most("disk_bytes")]
+            values = [spread(series.seconds).middle, *(None if value is None else value / MIB for value in most)]
+            yield point | dict(zip(_PANELS, values, strict=True))

@@ -108,7 +108,7 @@ def test_the_chart_is_a_small_svg_of_the_medians_and_the_most() -> None:
     ways = {r"zcat | psql \copy", "this project, as it comes", "floor: COPY into a plain table, then its indexes"}
     assert {other.title, large.title, "0.3", "10", *titles, *ways} <= set(texts)
     # The medians of psql at three sizes, from left to right: the first two are the same, the third is higher.
-    psql = [one.attrib["d"] for one in root.iter(f"{SVG}path") if one.attrib.get("stroke") == "#000000"]
+    psql = [one.attrib.get("d", "") for one in root.iter(f"{SVG}path") if one.attrib.get("stroke") == "#000000"]
     (line,) = [one for one in psql if one.count("L") == 2]
     (x1, y1), (x2, y2), (x3, y3) = [map(float, point.split(",")) for point in line[1:].split("L")]
     assert x1 < x2 < x3
