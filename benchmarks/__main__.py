@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 
 from benchmarks.archive import Lake, open_lake
 from benchmarks.config import BENCH, BenchConfig, load_bench_config
+from benchmarks.database import Bench, open_bench
 from benchmarks.day import make_day
+from benchmarks.programs import FAILED
 from benchmarks.race import Race
 from benchmarks.report import write_report
 from benchmarks.results import Result, load, save
-from benchmarks.server import Server, running_server
-from benchmarks.table import Bench, bench_database
-from tools.config import ToolError, load_config, run_tool
+from tools.config import ToolError, run_tool
 
 
 def main() -> None:
@@ -22,42 +22,41 @@ def main() -> None:
         ToolError: a way failed or left wrong data.
     """
     config = load_bench_config()
-    if config.prints_only:
-        write_report(load())
-        return
-    failures: list[str] = []
-    results: list[Result] = []
-    with open_lake(load_config(), os.environ) as lake:
+    results = [] if config.prints_only else list(_measure(config))
+    write_report(load() if config.is_kept or config.prints_only else results)
+    ways = ((found, name) for found in results for name, series in found.ways.items() if series.missing == FAILED)
+    failed = [f"{found.server}, {found.case}, {found.rows} rows: {name}" for found, name in ways]
+    if failed:
+        raise ToolError("\n".join(["some ways failed, and said why when they did:", *failed]))
+
+
+def _measure(config: BenchConfig) -> Iterator[Result]:
+    with open_lake() as lake:
         for name in config.servers:
             if not config.steps_on(name):
                 print(f"-- the plan has nothing for the server {name}", flush=True)
                 continue
-            with running_server(name) as server, bench_database(server) as bench:
+            with open_bench(name) as bench:
                 print(f"-- {bench.title}", flush=True)
-                results += _on_server(config, server, bench, lake, failures)
-    write_report(load() if config.is_kept else results)
-    if failures:
-        raise ToolError("\n".join(["some ways failed:", *failures]))
+                yield from _on_server(config, bench, lake)
 
 
-def _on_server(config: BenchConfig, server: Server, bench: Bench, lake: Lake, failures: list[str]) -> list[Result]:
-    results: list[Result] = []
-    for step in config.steps_on(server.name):
+def _on_server(config: BenchConfig, bench: Bench, lake: Lake) -> Iterator[Result]:
+    is_first = True
+    for step in config.steps_on(bench.name):
         for rows in step.sizes:
             day = make_day(BENCH, rows)
             lake.upload(day)
-            for case in step.cases_on(is_community=bench.is_community):
-                ways = step.ways_of(case)
-                if not ways:
-                    continue
-                race = Race(server, bench, lake, case, day, config.root, failures)
-                if not results:
+            for case, ways in step.races(is_community=bench.is_community):
+                race = Race(bench, lake, case, day, config.root)
+                if is_first:
                     # The server's first load creates files that the later ones reuse. It does not count.
                     race.run(ways[:1], 1)
-                results.append(race.run(ways, step.runs))
+                    is_first = False
+                result = race.run(ways, step.runs)
                 if config.is_kept:
-                    save(results[-1])
-    return results
+                    save(result)
+                yield result
 
 
 if __name__ == "__main__":

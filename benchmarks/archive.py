@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from azure.storage.blob import BlobServiceClient
 
+from benchmarks.database import DATABASE
 from benchmarks.day import DAY, Day
-from benchmarks.table import DATABASE
 from tools.azurite import Azurite, connection_string
-from tools.config import Config
+from tools.config import load_config
 from tools.sample_target import adls_url, upload
 
 
@@ -37,16 +38,16 @@ class Lake:
 
 
 @contextmanager
-def open_lake(config: Config, environ: Mapping[str, str]) -> Iterator[Lake]:
+def open_lake() -> Iterator[Lake]:
     """Use the account of `RESTORE_TEST_STORAGE`, else Azurite; an Azurite that was started here is stopped again."""
     with ExitStack() as stack:
-        storage = environ.get("RESTORE_TEST_STORAGE")
+        storage = os.environ.get("RESTORE_TEST_STORAGE")
         if not storage:
-            azurite = Azurite(config.azurite_port)
+            azurite = Azurite(load_config().azurite_port)
             if azurite.pid is None:
                 stack.callback(azurite.stop)
             azurite.start()
-            storage = connection_string(config.azurite_port)
+            storage = connection_string(azurite.port)
         service = stack.enter_context(BlobServiceClient.from_connection_string(storage))
         container = service.create_container(f"bench-{uuid.uuid4().hex[:12]}")
         stack.callback(container.delete_container)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from psycopg2 import sql
 
-TARGET = ("silver", "telemetry")
-PLAIN = ("silver", "plain")
+TARGET = sql.Identifier("silver", "telemetry")
+PLAIN = sql.Identifier("silver", "plain")
+
+State: TypeAlias = Literal["empty", "other rows", "the day"]
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,16 @@ class Case:
     title: str
     indexes: tuple[sql.SQL, ...]
     ways: tuple[Way, ...]
-    state: Literal["empty", "other rows", "the day"] = "empty"
+    state: State = "empty"
     is_compressed: bool = False
 
 
-def _function(name: str, title: str, *requests: Mapping[str, Any]) -> Way:
-    request = {field: value for part in requests for field, value in part.items()}
+def _function(name: str, title: str, **request: Any) -> Way:
     return Way(name, f"this project, {title}", "function", request)
 
 
-def _psql(title: str, *script: str) -> Way:
-    return Way("psql", title, "psql", script=script)
+def _psql(title: str, *script: str, name: str = "psql") -> Way:
+    return Way(name, title, "psql", script=script)
 
 
 def _parallel(workers: int) -> Way:
@@ -73,12 +74,17 @@ def _parallel(workers: int) -> Way:
     return Way(f"parallel-{workers}", title, "parallel-copy", workers=workers)
 
 
-def _copy(**fields: str) -> dict[str, Any]:
-    return {"copy": fields}
+def _as_it_comes_text_and_binary(title: str, **request: Any) -> tuple[Way, ...]:
+    streamed = f"{title}, stream".removeprefix("as it comes, ")
+    return (
+        _function("default", title, **request),
+        _function("stream", f"{streamed}, text", **request, copy={"transfer": "stream", "format": "text"}),
+        _function("binary", f"{streamed}, binary", **request, copy={"transfer": "stream", "format": "binary"}),
+    )
 
 
-def _timescaledb(**fields: bool | str) -> dict[str, Any]:
-    return {"timescaledb": fields}
+def _compressed(name: str, title: str, ways: tuple[Way, ...], state: State = "empty") -> Case:
+    return Case(name, title, _KEY, ways, state, is_compressed=True)
 
 
 _TIME = sql.SQL("CREATE INDEX ON {table} (time DESC)")
@@ -95,105 +101,74 @@ _COPY = r"\copy silver.telemetry FROM pstdin WITH (FORMAT csv, HEADER)"
 _COMPRESS = "SELECT compress_chunk(c, if_not_compressed => true) FROM show_chunks('silver.telemetry') c"
 # The fastest way to remove a day, and still in one transaction with the COPY.
 _DROP = "SELECT drop_chunks('silver.telemetry', older_than => 'infinity'::timestamptz)"
-_STAGING = (
+
+_BY_PSQL = r"zcat | psql \copy"
+_PSQL = _psql(_BY_PSQL, _COPY)
+_PSQL_COMPRESSED = _psql(f"{_BY_PSQL} + compress_chunk", _COPY, _COMPRESS)
+_PSQL_STAGING = _psql(
+    "unlogged staging + INSERT by psql",
     "CREATE UNLOGGED TABLE silver.staging (LIKE silver.telemetry)",
     r"\copy silver.staging FROM pstdin WITH (FORMAT csv, HEADER)",
     "INSERT INTO silver.telemetry SELECT * FROM silver.staging ON CONFLICT DO NOTHING",
     "DROP TABLE silver.staging",
+    name="psql-staging",
 )
 _TO_PLAIN = (r"\copy silver.plain FROM pstdin WITH (FORMAT csv, HEADER)",)
-
-_BY_PSQL = r"zcat | psql \copy"
-_PSQL = _psql(_BY_PSQL, _COPY)
 _FLOOR = Way("floor", "floor: COPY into a plain table, then its indexes", "floor", script=_TO_PLAIN)
 _RECIPE = Way("recipe", "the old recipe: two temporary files, staging INCLUDING ALL", "recipe")
-_PSQL_STAGING = Way("psql-staging", "unlogged staging + INSERT by psql", "psql", {}, _STAGING)
 
-_STREAM_TEXT, _STREAM_BINARY = _copy(transfer="stream", format="text"), _copy(transfer="stream", format="binary")
+_TEXT, _BINARY = {"format": "text"}, {"format": "binary"}
 _STAGED = {"destination": {"mode": "staging"}}
-_REPLACED = {"destination": {"on_existing": "replace"}}
 _APPENDED = {"destination": {"on_existing": "append"}}
-_COMPRESSED = _timescaledb(compress_new_chunks=True)
+_REPLACED = {"destination": {"on_existing": "replace"}}
+_COMPRESSED = {"timescaledb": {"compress_new_chunks": True}}
 
-
-def _as_it_comes_text_and_binary(title: str, *requests: Mapping[str, Any]) -> tuple[Way, ...]:
-    streamed = f"{title}, stream".removeprefix("as it comes, ")
-    return (
-        _function("default", title, *requests),
-        _function("stream", f"{streamed}, text", *requests, _STREAM_TEXT),
-        _function("binary", f"{streamed}, binary", *requests, _STREAM_BINARY),
-    )
-
-
-_ESSENTIAL = (_PSQL, _FLOOR, *_as_it_comes_text_and_binary("as it comes"))
+_ESSENTIAL_WAYS = (_PSQL, _FLOOR, *_as_it_comes_text_and_binary("as it comes"))
+_KEY_WAYS = (
+    *_ESSENTIAL_WAYS,
+    _function("spool", "spool, text", copy={"transfer": "spool", **_TEXT}),
+    _function("spool-binary", "spool, binary", copy={"transfer": "spool", **_BINARY}),
+    _function("keep", "text, indexes kept", copy={"indexes": "keep", **_TEXT}),
+    _function("staging", "staging", **_STAGED),
+    _function("staging-text", "staging, text", **_STAGED, copy=_TEXT),
+    *(_PSQL_STAGING, _RECIPE, _parallel(1), _parallel(2), _parallel(4)),
+)
+_HOLDS_WAYS = (_PSQL, *_as_it_comes_text_and_binary("append", **_APPENDED))
+_REPLACE_WAYS = (
+    _psql(f"drop_chunks, {_BY_PSQL}", _DROP, _COPY),
+    *_as_it_comes_text_and_binary("replace", **_REPLACED),
+)
+_COMPRESSED_WAYS = (
+    _PSQL_COMPRESSED,
+    _function("default", "as it comes", **_COMPRESSED),
+    _function("text", "text", **_COMPRESSED, copy=_TEXT),
+    _function("binary", "binary", **_COMPRESSED, copy=_BINARY),
+)
+_BESIDE_WAYS = (
+    _PSQL_COMPRESSED,
+    _function("default", "append, as it comes", **_APPENDED),
+    _function("decompress", "append, decompressed first", **_APPENDED, timescaledb={"decompress_window": True}),
+    _function("auto", "append, decompress_window auto", **_APPENDED, timescaledb={"decompress_window": "auto"}),
+    _function("beside", "append, not decompressed", **_APPENDED, timescaledb={"decompress_window": False}),
+)
+_RECOMPRESSED_WAYS = (
+    _psql(f"drop_chunks, {_BY_PSQL} + compress_chunk", _DROP, _COPY, _COMPRESS),
+    _function("default", "replace", **_REPLACED),
+)
 
 CASES = (
-    Case(
-        "key",
-        "a fresh day, primary key + time index",
-        _KEY,
-        (
-            *_ESSENTIAL,
-            _function("spool", "spool, text", _copy(transfer="spool", format="text")),
-            _function("spool-binary", "spool, binary", _copy(transfer="spool", format="binary")),
-            _function("keep", "text, indexes kept", _copy(indexes="keep", format="text")),
-            _function("staging", "staging", _STAGED),
-            _function("staging-text", "staging, text", _STAGED, _copy(format="text")),
-            *(_PSQL_STAGING, _RECIPE, _parallel(1), _parallel(2), _parallel(4)),
-        ),
-    ),
-    Case("unique", "a fresh day, unique index + time index (no constraint)", _UNIQUE, _ESSENTIAL),
-    Case("five", "a fresh day, five indexes", _FIVE, (*_ESSENTIAL, _parallel(2))),
-    Case("none", "a fresh day, no index", (), _ESSENTIAL),
-    Case(
-        "holds",
-        "a chunk that already holds rows, primary key + time index",
-        _KEY,
-        (_PSQL, *_as_it_comes_text_and_binary("append", _APPENDED)),
-        "other rows",
-    ),
-    Case(
-        "replace",
-        "a day that is replaced, primary key + time index",
-        _KEY,
-        (_psql(f"drop_chunks, {_BY_PSQL}", _DROP, _COPY), *_as_it_comes_text_and_binary("replace", _REPLACED)),
-        "the day",
-    ),
-    Case(
-        "compressed",
-        "a fresh day that ends compressed, primary key + time index",
-        _KEY,
-        (
-            _psql(f"{_BY_PSQL} + compress_chunk", _COPY, _COMPRESS),
-            _function("default", "as it comes", _COMPRESSED),
-            _function("text", "text", _COMPRESSED, _copy(format="text")),
-            _function("binary", "binary", _COMPRESSED, _copy(format="binary")),
-        ),
-        is_compressed=True,
-    ),
-    Case(
-        "beside",
-        "a chunk that holds compressed rows, and ends compressed",
-        _KEY,
-        (
-            _psql(f"{_BY_PSQL} + compress_chunk", _COPY, _COMPRESS),
-            _function("default", "append, as it comes", _APPENDED),
-            _function("decompress", "append, decompressed first", _APPENDED, _timescaledb(decompress_window=True)),
-            _function("auto", "append, decompress_window auto", _APPENDED, _timescaledb(decompress_window="auto")),
-            _function("beside", "append, not decompressed", _APPENDED, _timescaledb(decompress_window=False)),
-        ),
-        "other rows",
-        is_compressed=True,
-    ),
-    Case(
+    Case("key", "a fresh day, primary key + time index", _KEY, _KEY_WAYS),
+    Case("unique", "a fresh day, unique index + time index (no constraint)", _UNIQUE, _ESSENTIAL_WAYS),
+    Case("five", "a fresh day, five indexes", _FIVE, (*_ESSENTIAL_WAYS, _parallel(2))),
+    Case("none", "a fresh day, no index", (), _ESSENTIAL_WAYS),
+    Case("holds", "a chunk that already holds rows, primary key + time index", _KEY, _HOLDS_WAYS, "other rows"),
+    Case("replace", "a day that is replaced, primary key + time index", _KEY, _REPLACE_WAYS, "the day"),
+    _compressed("compressed", "a fresh day that ends compressed, primary key + time index", _COMPRESSED_WAYS),
+    _compressed("beside", "a chunk that holds compressed rows, and ends compressed", _BESIDE_WAYS, "other rows"),
+    _compressed(
         "compressed-replace",
         "a compressed day that is replaced, and ends compressed",
-        _KEY,
-        (
-            _psql(f"drop_chunks, {_BY_PSQL} + compress_chunk", _DROP, _COPY, _COMPRESS),
-            _function("default", "replace", _REPLACED),
-        ),
+        _RECOMPRESSED_WAYS,
         "the day",
-        is_compressed=True,
     ),
 )

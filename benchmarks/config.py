@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -69,7 +70,9 @@ def load_bench_config(arguments: Sequence[str] | None = None) -> BenchConfig:
     return BenchConfig(steps, servers, given.root.resolve(), not given.ways, given.report)
 
 
-def own_folder() -> TemporaryDirectory[str]:
-    """Create a temporary folder that nothing else uses; a context manager removes it."""
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """Create a temporary folder that nothing else uses, and remove it at the end."""
     (BENCH / "tmp").mkdir(parents=True, exist_ok=True)
-    return TemporaryDirectory(dir=BENCH / "tmp")
+    with TemporaryDirectory(dir=BENCH / "tmp") as folder:
+        yield Path(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.cases import CASES, Case, Way
@@ -21,14 +22,12 @@ class Step:
     ways: tuple[str, ...] = ()
     servers: tuple[str, ...] = ()
 
-    def cases_on(self, *, is_community: bool) -> list[Case]:
-        """Return the cases that an edition can run."""
-        named = [case for case in CASES if not self.cases or case.name in self.cases]
-        return [case for case in named if is_community or not case.is_compressed]
-
-    def ways_of(self, case: Case) -> list[Way]:
-        """Return the chosen ways of a case."""
-        return [way for way in case.ways if not self.ways or way.name in self.ways]
+    def races(self, *, is_community: bool) -> Iterator[tuple[Case, list[Way]]]:
+        """Yield the cases that an edition can run, each with its chosen ways."""
+        for case in CASES:
+            ways = [way for way in case.ways if not self.ways or way.name in self.ways]
+            if ways and (not self.cases or case.name in self.cases) and (is_community or not case.is_compressed):
+                yield case, ways
 
 
 _ESSENTIAL = ("psql", "floor", "default", "stream", "binary")

@@ -6,20 +6,19 @@ All of it is read from `/proc`, so it works for servers on this machine that sha
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from tools.process import children, command_line
 
 _TICK_SECONDS = 0.02
-_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+_WORKER = re.compile(r"^postgres: .*parallel worker for PID (\d+)")
 
 # What may be seen of a run.
 Fact: TypeAlias = Literal[
@@ -36,120 +35,109 @@ Fact: TypeAlias = Literal[
 ]
 
 
-class _Backends:
-    """CPU time of the backends of one database. The title of a backend's process says what it does."""
-
-    def __init__(self, database: str, server_pid: int | None) -> None:
-        # postgres: role database host(port) COMMAND
-        self._client = re.compile(rf"^postgres: .* {re.escape(database)} \S+ (\w.*)$")
-        self._worker = re.compile(r"^postgres: .*parallel worker for PID (\d+)")
-        self._server_pid = server_pid
-        self._ours: set[int] = set()
-        self._first: dict[int, int] = {}
-        self._spent: dict[int, int] = {}
-        self._copying: dict[int, tuple[float, int, int]] = {}
-        self._has_looked = False
-        self.copy_seconds = self._busy = self._ready = 0.0
-
-    def look(self, now: float) -> bool:
-        """Add what happened since the last look, and say whether a backend is in a COPY."""
-        copying: dict[int, tuple[float, int, int]] = {}
-        for pid in children(self._server_pid) if self._server_pid else ():
-            command = self._command(pid)
-            scheduled = None if command is None else _scheduled(pid)
-            if scheduled is None:
-                continue
-            # A backend that existed before the run has done other work; a later one has not.
-            self._first.setdefault(pid, 0 if self._has_looked else scheduled[0])
-            self._spent[pid] = scheduled[0]
-            if command == "COPY":
-                copying[pid] = (now, *scheduled)
-                then, busy, ready = self._copying.get(pid, copying[pid])
-                self.copy_seconds += now - then
-                self._busy += (scheduled[0] - busy) / 1e9
-                self._ready += (scheduled[1] - ready) / 1e9
-        self._copying, self._has_looked = copying, True
-        return bool(copying)
-
-    def seen(self) -> dict[Fact, float]:
-        """Return what is known of them."""
-        if self._server_pid is None:
-            return {}
-        seen: dict[Fact, float] = {
-            "server_seconds": sum(spent - self._first[pid] for pid, spent in self._spent.items()) / 1e9
-        }
-        if self.copy_seconds:
-            busy, ready = self._busy / self.copy_seconds, self._ready / self.copy_seconds
-            seen |= {"copy_seconds": self.copy_seconds, "backend_busy": busy, "backend_ready": ready}
-            seen["backend_idle"] = max(0.0, 1 - busy - ready)
-        return seen
-
-    def _command(self, pid: int) -> str | None:
-        title = " ".join(command_line(pid)).rstrip()
-        client = self._client.match(title)
-        if client:
-            self._ours.add(pid)
-            return client[1]
-        worker = self._worker.match(title)
-        return "worker" if worker and int(worker[1]) in self._ours else None
-
-
-@dataclass
 class Probe:
-    """Watches a run. `pid`, the process that loads the day, may be set later. `seen` is there after the run."""
-
-    pid: int | None
-    seen: dict[Fact, float] = field(default_factory=dict)
-
-    def look_until(self, end: threading.Event, folder: Path, backends: _Backends) -> None:
-        """Look again and again until the event is set, and once more then."""
-        before, memory, disk = time.monotonic(), 0, 0
-        begin = cpu = _cpu_seconds(self.pid)
-        copy_wall = copy_cpu = 0.0
-        is_last = False
-        while not is_last:
-            is_last = end.wait(_TICK_SECONDS)
-            # A process that has ended keeps what it had.
-            now, spent = time.monotonic(), max(cpu, _cpu_seconds(self.pid))
-            if backends.look(now):
-                copy_wall, copy_cpu = copy_wall + now - before, copy_cpu + spent - cpu
-            before, cpu = now, spent
-            if self.pid is not None:
-                memory, disk = max(memory, peak_memory(self.pid)), max(disk, disk_use(self.pid, folder))
-        self.seen = backends.seen()
-        if self.pid is not None:
-            self.seen |= {"disk_bytes": disk, "process_seconds": cpu - begin}
-            self.seen |= {"memory_bytes": memory} if memory else {}
-            self.seen |= {"process_busy": copy_cpu / copy_wall} if copy_wall else {}
-
-
-@contextmanager
-def watching(folder: Path, database: str, backend_pid: int, pid: int | None = None) -> Iterator[Probe]:
-    """Watch what the body runs.
+    """Watches one run.
 
     Args:
         folder: the temporary folder of the process that loads the day.
         database: name of the database that is loaded.
         backend_pid: a backend of the server.
-        pid: the process that loads the day.
+        pid: the process that loads the day; may be set later.
     """
-    probe, end, backends = Probe(pid), threading.Event(), _Backends(database, _server_of(backend_pid))
-    backends.look(time.monotonic())
-    looking = threading.Thread(target=probe.look_until, args=(end, folder, backends))
+
+    def __init__(self, folder: Path, database: str, backend_pid: int, pid: int | None = None) -> None:
+        self.pid = pid
+        self._folder = folder
+        is_here = any("postgres" in part for part in command_line(backend_pid)[:1])
+        self._server_pid = _status(backend_pid, "PPid") if is_here else 0
+        # postgres: role database host(port) COMMAND
+        self._client = re.compile(rf"^postgres: .* {re.escape(database)} \S+ (\w.*)$")
+        self._backends: dict[int, tuple[int, int]] = {}
+        self._looked, self._cpu = time.monotonic(), 0.0
+        self._memory = self._disk = 0
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self.look()
+        # What was done before the run does not count.
+        self._seconds.clear()
+
+    def look(self) -> None:
+        """Add what happened since the last look. What a backend does now, it did since then."""
+        now, cpu = time.monotonic(), _cpu_seconds(self.pid)
+        passed, self._looked = now - self._looked, now
+        # A process that has ended keeps what it had.
+        spent, self._cpu = max(0.0, cpu - self._cpu), max(cpu, self._cpu)
+        seconds, is_copying = self._seconds, False
+        for backend, command, scheduled in self._scheduled():
+            before = self._backends.get(backend, (0, 0))
+            busy, ready = ((end - begin) / 1e9 for begin, end in zip(before, scheduled, strict=True))
+            self._backends[backend] = scheduled
+            seconds["server"] += busy
+            if command == "COPY":
+                is_copying = True
+                seconds["copy"] += passed
+                seconds["copy busy"] += busy
+                seconds["copy ready"] += ready
+        seconds["process"] += spent
+        if is_copying:
+            seconds["process during copy"] += spent
+            seconds["any copy"] += passed
+        if self.pid is not None:
+            self._memory = max(self._memory, peak_memory(self.pid))
+            self._disk = max(self._disk, disk_use(self.pid, self._folder))
+
+    def seen(self) -> dict[Fact, float]:
+        """Return what is known so far."""
+        seconds = self._seconds
+        seen: dict[Fact, float] = {"server_seconds": seconds["server"]} if self._server_pid else {}
+        if copy := seconds["copy"]:
+            busy, ready = seconds["copy busy"] / copy, seconds["copy ready"] / copy
+            seen |= {"copy_seconds": copy, "backend_busy": busy, "backend_ready": ready}
+            seen |= {"backend_idle": max(0.0, 1 - busy - ready)}
+        if self.pid is not None:
+            seen |= {"disk_bytes": self._disk, "process_seconds": seconds["process"]}
+            seen |= {"memory_bytes": self._memory} if self._memory else {}
+            seen |= {"process_busy": seconds["process during copy"] / seconds["any copy"]} if copy else {}
+        return seen
+
+    def _scheduled(self) -> Iterator[tuple[int, str, tuple[int, int]]]:
+        """Yield each backend of the database and each of its workers.
+
+        Yields:
+            Its pid, its command ("" for a worker), and for how many nanoseconds it had a core and waited for one.
+        """
+        for pid in children(self._server_pid) if self._server_pid else ():
+            # The title of the process says what it does.
+            title = " ".join(command_line(pid)).rstrip()
+            client, worker = self._client.match(title), _WORKER.match(title)
+            if client or (worker and int(worker[1]) in self._backends):
+                # Each is a process of one thread.
+                with suppress(OSError, ValueError):
+                    busy, ready, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+                    yield pid, client[1] if client else "", (int(busy), int(ready))
+
+
+@contextmanager
+def watching(probe: Probe) -> Iterator[Probe]:
+    """Look again and again while the body runs, and once more at its end."""
+    end = threading.Event()
+
+    def look_until_end() -> None:
+        while not end.wait(_TICK_SECONDS):
+            probe.look()
+
+    looking = threading.Thread(target=look_until_end)
     looking.start()
     try:
         yield probe
     finally:
         end.set()
         looking.join()
+        probe.look()
 
 
 def peak_memory(pid: int) -> int:
     """Return a process's VmHWM in bytes; 0 where it has ended."""
-    with suppress(OSError):
-        found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-        return int(found[1]) * 1024 if found else 0
-    return 0
+    return _status(pid, "VmHWM") * 1024
 
 
 def disk_use(pid: int, folder: Path) -> int:
@@ -169,29 +157,17 @@ def disk_use(pid: int, folder: Path) -> int:
     return sum(sizes.values())
 
 
-def _server_of(pid: int) -> int | None:
-    """Return the pid of the server that a backend belongs to, or None where it does not run on this machine."""
-    if any("postgres" in part for part in command_line(pid)[:1]):
-        with suppress(OSError):
-            return int(_stat(pid)[1])
-    return None
-
-
-def _scheduled(pid: int) -> tuple[int, int] | None:
-    """Return for how long a process of one thread had a core, and for how long it waited for one, in nanoseconds."""
-    with suppress(OSError, ValueError):
-        busy, ready, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
-        return int(busy), int(ready)
-    return None
+def _status(pid: int, name: str) -> int:
+    """Return a number of `/proc/<pid>/status`; 0 where the process has ended."""
+    with suppress(OSError):
+        found = re.search(rf"^{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        return int(found[1]) if found else 0
+    return 0
 
 
 def _cpu_seconds(pid: int | None) -> float:
+    """Return what a process has used of all cores; 0 where it has ended."""
     with suppress(OSError):
-        # utime and stime: the 14th and 15th of proc(5), which counts from the pid on.
-        return 0.0 if pid is None else sum(map(int, _stat(pid)[11:13])) / _CLOCK_TICKS
+        # The number of its clock, as clock_getcpuclockid(3) makes it; Python has no name for that.
+        return 0.0 if pid is None else time.clock_gettime(~pid << 3 | 2)
     return 0.0
-
-
-def _stat(pid: int) -> list[str]:
-    # The third field of proc(5) and those after it; the second may hold blanks.
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

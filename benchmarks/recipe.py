@@ -1,9 +1,10 @@
 """The recipe that this project was asked to better, as a program of its own.
 
-    python -m benchmarks.recipe STORAGE-VARIABLE FILESYSTEM PATH
+    python -m benchmarks.recipe FILESYSTEM PATH
 
 It downloads the archive to a temporary file, decompresses that into a second one, copies it to an unlogged table with
-all of the target's indexes, and inserts from there what does not conflict. libpq's variables name the database.
+all of the target's indexes, and inserts from there what does not conflict. `ADLS_CONNECTION_STRING` names the storage
+account, and libpq's variables name the database.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import psycopg2
 from azure.storage.blob import BlobServiceClient
 
 with tempfile.NamedTemporaryFile(suffix=".csv.gz") as packed, tempfile.NamedTemporaryFile(suffix=".csv") as plain:
-    with BlobServiceClient.from_connection_string(os.environ[sys.argv[1]]) as service:
-        service.get_blob_client(sys.argv[2], sys.argv[3]).download_blob().readinto(packed)
+    with BlobServiceClient.from_connection_string(os.environ["ADLS_CONNECTION_STRING"]) as service:
+        service.get_blob_client(sys.argv[1], sys.argv[2]).download_blob().readinto(packed)
     packed.seek(0)
     with gzip.open(packed) as unpacked:
         shutil.copyfileobj(unpacked, plain)

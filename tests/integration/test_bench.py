@@ -12,13 +12,12 @@ import pytest
 
 from benchmarks.archive import open_lake
 from benchmarks.cases import CASES, Case, Way
+from benchmarks.database import WrongDataError, open_bench, other_rows
 from benchmarks.day import make_day
-from benchmarks.function import running_function
+from benchmarks.programs import psql, running_function
 from benchmarks.race import Race
-from benchmarks.server import running_server
-from benchmarks.table import WrongDataError, bench_database, other_rows
 from shared.process import MIB
-from tools.config import REPOSITORY, ToolError, load_config
+from tools.config import REPOSITORY, ToolError
 
 pytestmark = pytest.mark.any_server
 
@@ -31,16 +30,16 @@ BROKEN = Way("broken", "psql with an error", "psql", script=("SELECT 1 / 0",))
 def race(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Race]:
     if not os.environ.get("RESTORE_TEST_DSN") or not os.environ.get("RESTORE_TEST_STORAGE"):
         pytest.skip("RESTORE_TEST_DSN or RESTORE_TEST_STORAGE is not set")
+    try:
+        psql()
+    except ToolError as exc:
+        pytest.skip(str(exc))
     with ExitStack() as stack:
-        try:
-            server = stack.enter_context(running_server("given"))
-        except ToolError as exc:
-            pytest.skip(str(exc))
-        lake = stack.enter_context(open_lake(load_config(), os.environ))
+        lake = stack.enter_context(open_lake())
         day = make_day(tmp_path_factory.mktemp("day"), 2000)
         lake.upload(day)
-        bench = stack.enter_context(bench_database(server))
-        yield Race(server, bench, lake, KEY, day, REPOSITORY, [])
+        bench = stack.enter_context(open_bench("given"))
+        yield Race(bench, lake, KEY, day, REPOSITORY)
 
 
 def way(case: Case, name: str) -> Way:
@@ -56,7 +55,7 @@ def test_the_ways_are_timed_in_turns_and_checked(race: Race) -> None:
     assert memory is not None
     assert 30 * MIB < memory < 500 * MIB
     assert result.ways["default"].runs[0].answer["timings"]["total"] > 0
-    assert (result.rows, result.case, race.failures) == (2000, "key", [])
+    assert (result.rows, result.case) == (2000, "key")
     assert result.title.startswith("PostgreSQL ")
 
 
@@ -68,14 +67,13 @@ def test_each_case_begins_and_ends_as_it_says(race: Race, case: Case) -> None:
     assert ("removed_by" in result.ways["default"].runs[0].answer) is (case.state == "the day")
 
 
-def test_a_way_that_fails_is_told_and_the_others_go_on(race: Race) -> None:
-    mine = replace(race, failures=[])
-    result = mine.run([BROKEN, UNKNOWN, way(KEY, "psql")], 2)
+def test_a_way_that_fails_is_told_and_the_others_go_on(race: Race, capsys: pytest.CaptureFixture[str]) -> None:
+    result = race.run([BROKEN, UNKNOWN, way(KEY, "psql")], 2)
     assert (result.ways["broken"].missing, result.ways["unknown"].missing) == ("failed", "failed")
     assert len(result.ways["psql"].runs) == 2
-    broken, unknown = mine.failures
-    assert "division by zero" in broken
-    assert "copy.no_such_field" in unknown
+    said = capsys.readouterr().out
+    assert "division by zero" in said
+    assert "copy.no_such_field" in said
 
 
 def test_wrong_data_ends_the_benchmark(race: Race) -> None:
@@ -90,7 +88,7 @@ def test_wrong_data_ends_the_benchmark(race: Race) -> None:
 
 
 def test_the_function_has_a_temporary_folder_of_its_own(race: Race) -> None:
-    with running_function(race.root, way(KEY, "default"), race.lake) as host:
+    with running_function(race.root, way(KEY, "default"), race.bench, race.lake) as host:
         assert f"TMPDIR={host.folder}" in Path(f"/proc/{host.pid}/environ").read_text().split("\0")
         assert host.folder.is_dir()
     assert not host.folder.exists()

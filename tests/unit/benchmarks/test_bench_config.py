@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cases import CASES
 from benchmarks.config import FOREIGN_SERVERS, load_bench_config
 from benchmarks.plan import PLANS, Step
 from tools.config import REPOSITORY, SUITES
@@ -52,16 +51,14 @@ def test_a_plan_by_its_name(environ: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("step", [step for steps in PLANS.values() for step in steps], ids=str)
 def test_a_plan_names_what_there_is(step: Step) -> None:
-    cases = {case.name: case for case in CASES}
-    assert set(step.cases) <= set(cases)
     assert set(step.servers) <= {*SUITES, *FOREIGN_SERVERS}
     assert list(step.sizes) == sorted(step.sizes)
-    chosen = step.cases_on(is_community=True)
-    ways = {way.name for case in chosen for way in step.ways_of(case)}
-    assert set(step.ways) <= ways
+    chosen = list(step.races(is_community=True))
+    assert set(step.cases) <= {case.name for case, _ in chosen}
+    assert set(step.ways) <= {way.name for _, ways in chosen for way in ways}
     # Each case has something to be compared with.
-    for case in chosen:
-        assert case.ways[0] in step.ways_of(case)
+    for case, ways in chosen:
+        assert case.ways[0] == ways[0]
 
 
 @pytest.mark.parametrize(

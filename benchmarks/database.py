@@ -1,4 +1,7 @@
-"""The database of the benchmark: recreated before each run, and checked after it."""
+"""The benchmark's server, and its database there: recreated before each run, and checked after it.
+
+Debian's servers are started with settings of their own; others are those that a DSN names.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,25 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 from psycopg2.extensions import make_dsn
 
 from benchmarks.cases import PLAIN, TARGET, Case, Way
+from benchmarks.config import FOREIGN_SERVERS
 from benchmarks.day import Day
-from benchmarks.server import SETTINGS, Server
 from tools.config import ToolError
+from tools.local_server import free_port
+from tools.postgres import Postgres
+from tools.rootfs import RootFs
 
 DATABASE = "restore_chunk_bench"
+# The same for every way. No checkpoint and no autovacuum starts during a run; the benchmark makes a checkpoint before
+# each. Without TLS, which would cost each way the same.
+_SETTINGS = {
+    "shared_buffers": "512MB",
+    "maintenance_work_mem": "256MB",
+    "max_wal_size": "8GB",
+    "min_wal_size": "2GB",
+    "checkpoint_timeout": "1h",
+    "autovacuum": "off",
+    "ssl": "off",
+}
 
 _TABLE = sql.SQL("""
     CREATE TABLE {table} (
@@ -56,12 +73,11 @@ _UNCOMPRESSED = sql.SQL("""
     SELECT count(*) FROM _timescaledb_catalog.chunk c JOIN _timescaledb_catalog.hypertable h ON h.id = c.hypertable_id
     WHERE h.table_name = 'telemetry' AND c.status <> 1
 """)
-_VERSIONS = sql.SQL("""
-    SELECT extversion, current_setting('timescaledb.license') FROM pg_extension WHERE extname = 'timescaledb'
-""")
-_SETTINGS = sql.SQL("""
-    SELECT string_agg(name || ' ' || current_setting(name), ', ' ORDER BY name) FROM pg_settings
-    WHERE name = ANY(%(shown)s)
+_ABOUT = sql.SQL("""
+    SELECT extversion, current_setting('timescaledb.license') = 'timescale',
+        (SELECT string_agg(name || ' ' || current_setting(name), ', ' ORDER BY name) FROM pg_settings
+         WHERE name = ANY(%(shown)s))
+    FROM pg_extension WHERE extname = 'timescaledb'
 """)
 
 
@@ -74,6 +90,7 @@ class Bench:
     """The benchmark's database.
 
     Attributes:
+        name: of the server, in `--servers`.
         connection: in autocommit, and in no transaction while a way runs.
         dsn: of the database.
         title: the server, for a person.
@@ -82,6 +99,7 @@ class Bench:
         conditions: the machine's cores, and the server's settings that affect speed.
     """
 
+    name: str
     connection: Connection
     dsn: str
     title: str
@@ -92,7 +110,7 @@ class Bench:
     def prepare(self, case: Case, day: Day) -> None:
         """Recreate the tables in the state that the case starts from, and write all of it to disk."""
         _run(self.connection, sql.SQL("DROP SCHEMA IF EXISTS silver CASCADE"), sql.SQL("CREATE SCHEMA silver"))
-        _run(self.connection, *(_TABLE.format(table=sql.Identifier(*name)) for name in (TARGET, PLAIN)), _HYPERTABLE)
+        _run(self.connection, _TABLE.format(table=TARGET), _TABLE.format(table=PLAIN), _HYPERTABLE)
         if case.is_compressed:
             _run(self.connection, _COLUMNSTORE)
         if case.state == "other rows":
@@ -100,14 +118,14 @@ class Bench:
         elif case.state == "the day":
             with gzip.open(day.path) as plain, self.connection.cursor() as cursor:
                 cursor.copy_expert("COPY silver.telemetry FROM STDIN WITH (FORMAT csv, HEADER)", plain, 1 << 20)
-        _run(self.connection, *(statement.format(table=sql.Identifier(*TARGET)) for statement in case.indexes))
+        _run(self.connection, *(statement.format(table=TARGET) for statement in case.indexes))
         if case.is_compressed:
             _run(self.connection, sql.SQL("SELECT compress_chunk(c) FROM show_chunks('silver.telemetry') c"))
         _run(self.connection, sql.SQL("CHECKPOINT"))
 
-    def index_statements(self, case: Case) -> list[str]:
+    def plain_indexes(self, case: Case) -> list[str]:
         """Return the SQL that gives `silver.plain` the indexes of the case."""
-        return [statement.format(table=sql.Identifier(*PLAIN)).as_string(self.connection) for statement in case.indexes]
+        return [statement.format(table=PLAIN).as_string(self.connection) for statement in case.indexes]
 
     def check(self, case: Case, way: Way, day: Day) -> bool:
         """Say whether the day ended compressed if the case demands it, once its data has been found right.
@@ -117,7 +135,7 @@ class Bench:
         """
         is_plain = way.program == "floor"
         rows = day.rows + (other_rows(day) if case.state == "other rows" else 0)
-        found = _run(self.connection, _LOOK.format(table=sql.Identifier(*(PLAIN if is_plain else TARGET))))
+        found = _run(self.connection, _LOOK.format(table=PLAIN if is_plain else TARGET))
         expected = (rows, day.counters, day.millidegrees)
         if tuple(map(int, found)) != expected:
             raise WrongDataError(f"{case.name}, {way.name}: rows and sums are {found}, the archive has {expected}")
@@ -133,40 +151,63 @@ def other_rows(day: Day) -> int:
 
 
 @contextmanager
-def bench_database(server: Server) -> Iterator[Bench]:
-    """Create the benchmark's database, and drop it at the end.
+def open_bench(name: str) -> Iterator[Bench]:
+    """Create the benchmark's database on a server of `--servers`, and drop it at the end.
 
     Raises:
-        ToolError: the server refuses the connection.
+        ToolError: the server does not start, or refuses the connection.
     """
-    name, dsn = sql.Identifier(DATABASE), make_dsn(server.dsn, dbname=DATABASE)
-    try:
-        admin = psycopg2.connect(server.dsn, connect_timeout=10)
-    except psycopg2.OperationalError as exc:
-        # libpq's message names host, port and user, and never the password.
-        raise ToolError(f"the server {server.name} refuses the connection: {exc}") from exc
-    with closing(admin):
-        admin.autocommit = True
+    database = sql.Identifier(DATABASE)
+    with _running_server(name) as server_dsn, _connected(server_dsn, name) as admin:
         # A run that was killed may have left it. No user's database has this name.
-        _run(admin, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+        _run(admin, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
         # Not from template1: TimescaleDB's launcher connects to it now and then, and CREATE DATABASE then fails.
-        _run(admin, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
+        _run(admin, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(database))
         try:
             # A server that a DSN names keeps its other settings. This one decides how fast indexes are built.
-            memory = sql.Literal(SETTINGS["maintenance_work_mem"])
-            _run(admin, sql.SQL("ALTER DATABASE {} SET maintenance_work_mem = {}").format(name, memory))
-            with closing(psycopg2.connect(dsn, options="-c client_min_messages=error")) as connection:
-                connection.autocommit = True
+            memory = sql.Literal(_SETTINGS["maintenance_work_mem"])
+            _run(admin, sql.SQL("ALTER DATABASE {} SET maintenance_work_mem = {}").format(database, memory))
+            dsn = make_dsn(server_dsn, dbname=DATABASE)
+            with _connected(dsn, name) as connection:
                 _run(connection, sql.SQL("CREATE EXTENSION IF NOT EXISTS timescaledb"))
-                version, licence = _run(connection, _VERSIONS)
-                shown = [*SETTINGS, "max_parallel_maintenance_workers", "fsync", "wal_level"]
-                (settings,) = _run(connection, _SETTINGS, shown=shown)
-                conditions = f"{os.cpu_count()} cores: {settings}"
-                edition = "community" if licence == "timescale" else "apache"
+                shown = [*_SETTINGS, "max_parallel_maintenance_workers", "fsync", "wal_level"]
+                version, is_community, settings = _run(connection, _ABOUT, shown=shown)
+                edition = "community" if is_community else "apache"
                 title = f"PostgreSQL {connection.server_version // 10000} / TimescaleDB {version} {edition}"
-                yield Bench(connection, dsn, title, version, edition == "community", conditions)
+                conditions = f"{os.cpu_count()} cores: {settings}"
+                yield Bench(name, connection, dsn, title, version, is_community, conditions)
         finally:
-            _run(admin, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+            _run(admin, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
+
+
+@contextmanager
+def _running_server(name: str) -> Iterator[str]:
+    """Yield a superuser's DSN of a server that runs already, or of Debian's, which is removed at the end."""
+    if name in FOREIGN_SERVERS:
+        yield os.environ[FOREIGN_SERVERS[name]]
+        return
+    root = RootFs(name)
+    root.build()
+    postgres = Postgres(root, "bench", free_port(), settings=_SETTINGS)
+    # A run that was killed may have left one, on another port or with other settings.
+    postgres.remove()
+    try:
+        postgres.start()
+        yield postgres.dsn
+    finally:
+        postgres.remove()
+
+
+@contextmanager
+def _connected(dsn: str, server: str) -> Iterator[Connection]:
+    try:
+        connection = psycopg2.connect(dsn, connect_timeout=10, options="-c client_min_messages=error")
+    except psycopg2.OperationalError as exc:
+        # libpq's message names host, port and user, and never the password.
+        raise ToolError(f"the server {server} refuses the connection: {exc}") from exc
+    with closing(connection):
+        connection.autocommit = True
+        yield connection
 
 
 def _run(connection: Connection, *statements: sql.Composable, **values: Any) -> tuple[Any, ...]:
