@@ -8,8 +8,7 @@ from benchmarks.archive import Lake, open_lake
 from benchmarks.config import BENCH, BenchConfig, load_bench_config
 from benchmarks.database import Bench, open_bench
 from benchmarks.day import make_day
-from benchmarks.programs import FAILED
-from benchmarks.race import Race
+from benchmarks.race import FAILED, Race
 from benchmarks.report import write_report
 from benchmarks.results import Result, load, save
 from tools.config import ToolError, run_tool

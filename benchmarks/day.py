@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from tools.sample_day import new_archive
@@ -13,6 +14,7 @@ DAY = "2025-01-01"
 COLUMNS = ("time", "device_id", "counter", "temperature", "humidity", "pressure", "status", "message")
 DEVICES = 1000
 
+_MIDNIGHT = datetime.fromisoformat(DAY)
 _DAY_MICROSECONDS = 86_400_000_000
 # An odd step visits every device before it comes back to one.
 _DEVICE_STEP = 617
@@ -63,14 +65,12 @@ def lines(rows: int) -> Iterator[tuple[str, int, int]]:
     """
     chance = 42
     for row in range(rows):
-        second, micro = divmod(row * _DAY_MICROSECONDS // rows, 1_000_000)
-        minute, second = divmod(second, 60)
-        hour, minute = divmod(minute, 60)
+        time = _MIDNIGHT + timedelta(microseconds=row * _DAY_MICROSECONDS // rows)
         chance = (chance * _FACTOR + _ADDEND) & _MASK
         counter = chance >> 38
         temperature = 15_000 + (chance >> 24) % 12_000
         line = (
-            f"{DAY} {hour:02}:{minute:02}:{second:02}.{micro:06}+00,{row * _DEVICE_STEP % DEVICES},{counter},"
+            f"{time.isoformat(' ', 'microseconds')}+00,{row * _DEVICE_STEP % DEVICES},{counter},"
             f"{temperature // 1000}.{temperature % 1000:03},{(chance >> 12) % 100_000 / 1000},"
             f"{990 + (chance >> 18) % 40_000 / 1000},{chance >> 62},{_MESSAGES[chance >> 56 & 15]}\n"
         )

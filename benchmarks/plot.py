@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import vl_convert
 
 from benchmarks.cases import CASES
 from benchmarks.plan import MILLION
-from benchmarks.results import Result, of_case, spread
+from benchmarks.results import Line, Result, of_case, spread
 from shared.process import MIB
 
 # Fewer lines show more. Okabe and Ito's colours, which people with colour blindness can tell apart, and two more.
@@ -43,7 +43,8 @@ _LOOK = {
 
 def draw(results: Sequence[Result]) -> str:
     """Return the chart: a row of panels for each server, of the first case's ways; empty without figures."""
-    points = [point for found in of_case(results, CASES[0].name) for result in found for point in _points(result)]
+    lines = [line for found in of_case(results, CASES[0]) for line in found]
+    points = [_point(line) for line in lines if line.series.runs and line.way.name in _COLOURS]
     if not points:
         return ""
     drawn = {point["way"] for point in points}
@@ -65,11 +66,8 @@ def draw(results: Sequence[Result]) -> str:
     return vl_convert.vegalite_to_svg(chart)
 
 
-def _points(result: Result) -> Iterator[dict[str, Any]]:
-    for way in CASES[0].ways:
-        series = result.timed(way.name)
-        if series is not None and way.name in _COLOURS:
-            point = {"server": result.title, "way": way.title, "rows": result.rows / MILLION}
-            most = [series.most("memory_bytes"), series.most("disk_bytes")]
-            values = [spread(series.seconds).middle, *(None if value is None else value / MIB for value in most)]
-            yield point | dict(zip(_PANELS, values, strict=True))
+def _point(line: Line) -> dict[str, Any]:
+    point = {"server": line.result.title, "way": line.way.title, "rows": line.result.rows / MILLION}
+    most = [line.series.most("memory_bytes"), line.series.most("disk_bytes")]
+    values = [spread(line.series.seconds).middle, *(None if value is None else value / MIB for value in most)]
+    return point | dict(zip(_PANELS, values, strict=True))

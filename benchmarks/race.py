@@ -1,15 +1,25 @@
-"""The race: each way in turn, round after round, on the same data and the same server."""
+"""The race: each way in turn, round after round, on the same data and the same server.
+
+The programs are this project's function, psql, timescaledb-parallel-copy, and the user's old recipe.
+"""
 
 from __future__ import annotations
 
+import http.client
+import json
+import os
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
+
+from psycopg2.extensions import parse_dsn
 
 from benchmarks.archive import Lake
 from benchmarks.cases import Case, Way
@@ -17,8 +27,33 @@ from benchmarks.config import own_folder
 from benchmarks.database import DATABASE, Bench
 from benchmarks.day import Day
 from benchmarks.probe import Probe, watching
-from benchmarks.programs import Host, NotTimedError, run_rival, running_function
 from benchmarks.results import Result, Run, Series
+from tools.azurite import ACCOUNT, JOB_ACCOUNTS
+from tools.config import LOGS, LOOPBACK, REPOSITORY, SUITES, ToolError
+from tools.host_process import HostProcess
+from tools.local_server import free_port
+from tools.rootfs import RootFs
+
+FAILED = "failed"
+_HOUR_SECONDS = 3600
+_PARALLEL_COPY = "timescaledb-parallel-copy"
+_PARALLEL_OPTIONS = ("--copy-options", "CSV", "--skip-header", "--schema", "silver", "--table", "telemetry")
+_PSQL_OPTIONS = ("--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--single-transaction", "--output", "/dev/null")
+# The rival reads the decompressed day on its standard input.
+_UNPACKED = ("bash", "-c", 'set -o pipefail; gzip -dc "$0" | "$@"')
+
+
+class NotTimedError(Exception):
+    """Why a way has no figures, for the report."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """The function in a process that listens on a port of 127.0.0.1 and has `folder` as its own TMPDIR."""
+
+    pid: int
+    port: int
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -40,11 +75,8 @@ class Race:
         when = datetime.now(timezone.utc).isoformat(timespec="seconds")
         found = {way.name: Series() for way in ways}
         with ExitStack() as stack:
-            hosts = {
-                way.name: stack.enter_context(running_function(self.root, way, self.bench, self.lake))
-                for way in ways
-                if way.program == "function"
-            }
+            functions = [way for way in ways if way.program == "function"]
+            hosts = {way.name: stack.enter_context(self.running_function(way)) for way in functions}
             for turn in range(rounds):
                 for way in [way for way in ways if found[way.name].missing is None]:
                     try:
@@ -68,6 +100,23 @@ class Race:
             ways=found,
         )
 
+    @contextmanager
+    def running_function(self, way: Way) -> Iterator[Host]:
+        """Run the function app in a fresh process, with settings that name the database's server.
+
+        Raises:
+            ToolError: it ended, or did not answer within 60 s.
+        """
+        server = HostProcess(free_port())
+        command = [sys.executable, "-m", "tools.host", "--root", str(self.root), "--port", str(server.port)]
+        log = LOGS / f"bench-host-{way.name}.log"
+        with own_folder() as folder:
+            pid = server.run(command, seconds=60, log=log, environ=self._environment(folder))
+            try:
+                yield Host(pid, server.port, folder)
+            finally:
+                server.stop()
+
     def _time(self, way: Way, host: Host | None) -> Run:
         """Run a way once on freshly made tables."""
         self.bench.prepare(self.case, self.day)
@@ -76,16 +125,83 @@ class Race:
             backend_pid = self.bench.connection.info.backend_pid
             probe = stack.enter_context(watching(Probe(folder, DATABASE, backend_pid, host.pid if host else None)))
             begin = time.monotonic()
-            if host:
-                answer = host.restore(way, self.lake, self.day)
-            else:
-                answer = run_rival(way, self.case, self.bench, self.lake, self.day, folder, probe)
+            answer = self._restore(way, host) if host else self._run_rival(way, folder, probe)
             seconds = time.monotonic() - begin
         if not self.bench.check(self.case, way, self.day):
             raise NotTimedError("the day does not end compressed")
         return Run(
             seconds, probe.seen() | ({"copy_waited": answer["copy"]["waited_seconds"]} if answer else {}), answer
         )
+
+    def _restore(self, way: Way, host: Host) -> dict[str, Any]:
+        """Send the request of a way, and return the answer."""
+        body = json.dumps({"adls_url": self.lake.url(self.day), **way.request})
+        with closing(http.client.HTTPConnection(LOOPBACK, host.port, timeout=_HOUR_SECONDS)) as connection:
+            connection.request("POST", "/api/restore", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse().read().decode()
+        found: dict[str, Any] = json.loads(answer) if answer.startswith("{") else {}
+        if found.get("status") not in ("ok", "ok_with_warnings"):
+            print(f"   {way.name} answered {answer}", flush=True)
+            raise NotTimedError(FAILED)
+        return found
+
+    def _run_rival(self, way: Way, folder: Path, probe: Probe) -> dict[str, Any]:
+        """Run any way but the function's to its end, with `folder` as its TMPDIR. There is no answer."""
+        log, command = LOGS / f"bench-{way.name}.log", self._rival_command(way)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as out:
+            environ = self._environment(folder)
+            with subprocess.Popen(
+                command, cwd=REPOSITORY, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            ) as program:
+                # The memory of the other rivals is of no interest.
+                probe.pid = program.pid if way.program == "recipe" else None
+        if program.returncode != 0:
+            said = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
+            print(f"   {way.name} ended with {program.returncode}, see {log}:\n{said}", flush=True)
+            raise NotTimedError(FAILED)
+        return {}
+
+    def _rival_command(self, way: Way) -> list[str]:
+        if way.program == "recipe":
+            return [sys.executable, "-m", "benchmarks.recipe", self.lake.filesystem, self.lake.path(self.day)]
+        program = [_PARALLEL_COPY, "--connection", self.bench.dsn, "--workers", str(way.workers), *_PARALLEL_OPTIONS]
+        if way.program != "parallel-copy":
+            script = (*way.script, *(self.bench.plain_indexes(self.case) if way.program == "floor" else ()))
+            program = [*psql(), *_PSQL_OPTIONS, *(part for command in script for part in ("--command", command))]
+        elif shutil.which(_PARALLEL_COPY) is None:
+            raise NotTimedError(f"{_PARALLEL_COPY} is not on the PATH")
+        return [*_UNPACKED, str(self.day.path), *program]
+
+    def _environment(self, folder: Path) -> dict[str, str]:
+        """Return the environment of every program: where database, archive and TMPDIR are, and nothing of the caller's.
+
+        Its PG*, ADLS_* and limits would make it another function.
+        """
+        # `prefer` is what psql would choose, so that all talk to the server in the same way.
+        server = {"sslmode": "prefer"} | parse_dsn(self.bench.dsn)
+        server["database"] = server.pop("dbname")
+        environ = {f"PG{name.upper()}": str(value) for name, value in server.items()}
+        # Inside a root file system, PATH is another one.
+        environ |= {"PATH": f"{os.environ['PATH']}:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+        environ |= {"PYTHONPATH": str(REPOSITORY), "NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK, "TMPDIR": str(folder)}
+        # Azurite's last account for jobs, whose queue nothing else reads.
+        jobs = self.lake.storage.replace(ACCOUNT, JOB_ACCOUNTS[-1])
+        return environ | {"ADLS_CONNECTION_STRING": self.lake.storage, "AzureWebJobsStorage": jobs}
+
+
+def psql() -> tuple[str, ...]:
+    """Return the command that starts psql, installed or from Debian's packages.
+
+    Raises:
+        ToolError: there is none.
+    """
+    if found := shutil.which("psql"):
+        return (found,)
+    for root in map(RootFs, SUITES):
+        if root.path.exists():
+            return tuple(root.command(f"{root.bin}/psql"))
+    raise ToolError("psql is not installed; apt install postgresql-client, or run make up once")
 
 
 def commit_of(root: Path) -> str:

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from benchmarks.cases import CASES, Case, Way
+from benchmarks.cases import CASES
 from benchmarks.config import BENCH
 from benchmarks.plan import MILLION
 from benchmarks.plot import draw
-from benchmarks.results import Result, Series, Spread, of_case, spread
+from benchmarks.results import Line, Result, Spread, of_case, spread
 from benchmarks.targets import Judgement, judge
 from shared.process import MIB
 from tools.config import REPOSITORY
 
 _Row = TypeVar("_Row")
-
-
-class Line(NamedTuple):
-    """One way at one size on one server, timed."""
-
-    case: Case
-    result: Result
-    way: Way
-    series: Series
 
 
 def write_report(results: Sequence[Result]) -> None:
@@ -56,13 +47,11 @@ def all_figures(results: Sequence[Result]) -> str:
     """Return a table for each case and server."""
     parts = []
     for case in CASES:
-        for found in of_case(results, case.name):
-            seen = [
-                (result, way, result.ways[way.name]) for result in found for way in case.ways if way.name in result.ways
-            ]
-            lines = [Line(case, result, way, series) for result, way, series in seen if series.runs]
-            failed = dict.fromkeys(f"{way.title} ({series.missing})" for _, way, series in seen if series.missing)
-            parts += [f"### {case.title[:1].upper()}{case.title[1:]}, {found[0].title}", _table(_FIGURE_COLUMNS, lines)]
+        for found in of_case(results, case):
+            timed = [line for line in found if line.series.runs]
+            failed = dict.fromkeys(f"{way.title} ({series.missing})" for _, way, series in found if series.missing)
+            title = f"### {case.title[:1].upper()}{case.title[1:]}, {found[0].result.title}"
+            parts += [title, _table(_FIGURE_COLUMNS, timed)]
             parts += [f"Not timed: {'; '.join(failed)}."] if failed else []
     return "\n\n".join(parts)
 
@@ -98,7 +87,8 @@ _TARGET_COLUMNS: dict[str, Callable[[Judgement], str | None]] = {
 
 
 def _times_as_fast(line: Line) -> str | None:
-    first = line.result.timed(line.case.ways[0].name)
+    (ways,) = [case.ways for case in CASES if case.name == line.result.case]
+    first = line.result.timed(ways[0].name)
     return _spread(first.ratios(line.series)) if first else None
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
+from benchmarks.cases import Case, Way
 from benchmarks.config import BENCH
 from benchmarks.probe import Fact
 
@@ -107,10 +109,18 @@ def load(folder: Path = RESULTS) -> list[Result]:
     return [_FORM.validate_json(path.read_bytes()) for path in sorted(folder.glob("*.json"))]
 
 
-def of_case(results: Iterable[Result], case: str) -> list[list[Result]]:
-    """Return the results of a case: a list for each server, in order of the titles, the smallest day first."""
-    found: dict[str, list[Result]] = {}
-    for result in sorted(results, key=lambda one: (one.title, one.rows)):
-        if result.case == case:
-            found.setdefault(result.server, []).append(result)
-    return list(found.values())
+class Line(NamedTuple):
+    """One way in one race."""
+
+    result: Result
+    way: Way
+    series: Series
+
+
+def of_case(results: Iterable[Result], case: Case) -> list[list[Line]]:
+    """Return what was measured of a case: a list for each server, in order of the titles, the smallest day first."""
+    found = sorted((one for one in results if one.case == case.name), key=lambda one: (one.title, one.server, one.rows))
+    return [
+        [Line(day, way, day.ways[way.name]) for day in days for way in case.ways if way.name in day.ways]
+        for _, days in groupby(found, key=lambda one: one.server)
+    ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from statistics import median
 
+from benchmarks.cases import CASES
 from benchmarks.plan import MILLION
 from benchmarks.probe import Fact
-from benchmarks.results import Result, Series, Spread, of_case, spread
+from benchmarks.results import Line, Result, Spread, of_case, spread
 from shared.process import MIB
 
 # On two cores, the function and the storage emulator take some of the server's time; more is due to other programs.
@@ -16,16 +17,13 @@ _NOISY = 0.2
 _SEVERAL = 3
 _UNSEEN = "could not be seen"
 
-# The days of one server, the smallest first, and how one of our ways did on each.
-_Ours: TypeAlias = "Sequence[tuple[Result, Series]]"
-
 
 @dataclass(frozen=True)
 class Measure:
     """What is compared with a bound.
 
     Attributes:
-        find: finds the figure, or says why there is none.
+        find: finds the figure in the days of one server, the smallest first, or says why there is none.
         bound: the bound for a person, `{}` is the number.
         unit: of the figure.
         fact: what is looked at; None: the seconds.
@@ -33,18 +31,18 @@ class Measure:
         is_least: whether the bound is the least; otherwise it is the most.
     """
 
-    find: Callable[[Target, _Ours], Figure | str]
+    find: Callable[[Target, Sequence[Line]], Figure | str]
     bound: str
     unit: str
     fact: Fact | None = None
     scale: int = 1
     is_least: bool = False
 
-    def values(self, result: Result, series: Series) -> list[float]:
+    def values(self, line: Line) -> list[float]:
         """Return the fact of each run in which it was seen, or the seconds of a row."""
         if self.fact is None:
-            return [seconds / result.rows for seconds in series.seconds]
-        return [value / self.scale for value in series.seen(self.fact)]
+            return [seconds / line.result.rows for seconds in line.series.seconds]
+        return [value / self.scale for value in line.series.seen(self.fact)]
 
 
 @dataclass(frozen=True)
@@ -79,47 +77,46 @@ class Figure:
     noise: float = 0.0
 
 
-def _ratio(target: Target, ours: _Ours) -> Figure | str:
+def _ratio(target: Target, ours: Sequence[Line]) -> Figure | str:
     """Compare two ways round by round, at the largest size at which both were timed several times, or else at all."""
-    pairs = [(result, one, other) for result, one in ours if (other := result.timed(target.theirs)) is not None]
+    pairs = [(line, other) for line in ours if (other := line.result.timed(target.theirs)) is not None]
     if not pairs:
         return f"{target.theirs} was not measured"
     # A single run of a huge day says less than several of a large one.
-    several = [pair for pair in pairs if min(len(pair[1].runs), len(pair[2].runs)) >= _SEVERAL]
-    result, one, other = (several or pairs)[-1]
+    several = [pair for pair in pairs if min(len(pair[0].series.runs), len(pair[1].runs)) >= _SEVERAL]
+    (result, _, one), other = (several or pairs)[-1]
     above, below = (other, one) if target.measure.is_least else (one, other)
     cpu, cpu_below = above.usual("server_seconds"), below.usual("server_seconds")
     by_cpu = cpu / cpu_below if cpu and cpu_below else None
     return Figure((result.rows,), above.ratios(below), by_cpu, max(s.usual("backend_ready") or 0 for s in (one, other)))
 
 
-def _most(target: Target, ours: _Ours) -> Figure | str:
+def _most(target: Target, ours: Sequence[Line]) -> Figure | str:
     """Take the largest value at each size, and the largest of these."""
-    seen = [max(values) for pair in ours if (values := target.measure.values(*pair))]
-    return (
-        Figure(tuple(result.rows for result, _ in ours), Spread(max(seen), min(seen), max(seen))) if seen else _UNSEEN
-    )
+    seen = [max(values) for line in ours if (values := target.measure.values(line))]
+    sizes = tuple(line.result.rows for line in ours)
+    return Figure(sizes, Spread(max(seen), min(seen), max(seen))) if seen else _UNSEEN
 
 
-def _last(target: Target, ours: _Ours) -> Figure | str:
+def _last(target: Target, ours: Sequence[Line]) -> Figure | str:
     """Look at the largest size alone."""
-    seen = target.measure.values(*ours[-1])
-    return Figure((ours[-1][0].rows,), spread(seen)) if seen else _UNSEEN
+    seen = target.measure.values(ours[-1])
+    return Figure((ours[-1].result.rows,), spread(seen)) if seen else _UNSEEN
 
 
-def _growth(target: Target, ours: _Ours) -> Figure | str:
+def _growth(target: Target, ours: Sequence[Line]) -> Figure | str:
     """Divide what was measured at the largest size, the seconds of a row or the most, by that at the smallest."""
     # Below a million rows, what is done once weighs too much. Where nothing else was measured, it has to do.
-    large = [pair for pair in ours if pair[0].rows >= MILLION]
+    large = [line for line in ours if line.result.rows >= MILLION]
     small, big = (large if len(large) > 1 else ours)[0], ours[-1]
-    if small[0].rows == big[0].rows:
+    if small is big:
         return "needs two sizes"
-    before, after = target.measure.values(*small), target.measure.values(*big)
+    before, after = target.measure.values(small), target.measure.values(big)
     if not before or not after:
         return _UNSEEN
     if target.measure.fact is not None:
         before, after = [max(before)], [max(after)]
-    return Figure((small[0].rows, big[0].rows), spread([value / spread(before).middle for value in after]))
+    return Figure((small.result.rows, big.result.rows), spread([value / median(before) for value in after]))
 
 
 # Their seconds over ours; ours over theirs.
@@ -197,18 +194,21 @@ class Judgement:
 
 def judge(results: Sequence[Result]) -> list[Judgement]:
     """Judge every target on every server that it holds for and that was measured."""
+    cases = {case.name: of_case(results, case) for case in CASES}
     return [
         _judge(target, found)
         for target in TARGETS
-        for found in of_case(results, target.case)
-        if target.since <= tuple(map(int, found[0].version.split(".")[:2])) < target.before
+        for found in cases[target.case]
+        if target.since <= tuple(map(int, found[0].result.version.split(".")[:2])) < target.before
     ]
 
 
-def _judge(target: Target, found: Sequence[Result]) -> Judgement:
-    for way in target.ours:
-        ours = [(result, series) for result in found if (series := result.timed(way)) is not None]
-        if ours:
-            return Judgement(target, found[0].title, way, target.measure.find(target, ours))
-    failed = (series.missing for way in target.ours for result in found if (series := result.ways.get(way)) is not None)
-    return Judgement(target, found[0].title, "", next(filter(None, failed), "not measured"))
+def _judge(target: Target, found: Sequence[Line]) -> Judgement:
+    server = found[0].result.title
+    ours = [line for name in target.ours for line in found if line.way.name == name]
+    for name in target.ours:
+        if timed := [line for line in ours if line.way.name == name and line.series.runs]:
+            return Judgement(target, server, name, target.measure.find(target, timed))
+    return Judgement(
+        target, server, "", next((line.series.missing for line in ours if line.series.missing), "not measured")
+    )

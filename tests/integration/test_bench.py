@@ -14,8 +14,7 @@ from benchmarks.archive import open_lake
 from benchmarks.cases import CASES, Case, Way
 from benchmarks.database import WrongDataError, open_bench, other_rows
 from benchmarks.day import make_day
-from benchmarks.programs import psql, running_function
-from benchmarks.race import Race
+from benchmarks.race import Race, psql
 from shared.process import MIB
 from tools.config import REPOSITORY, ToolError
 
@@ -88,7 +87,7 @@ def test_wrong_data_ends_the_benchmark(race: Race) -> None:
 
 
 def test_the_function_has_a_temporary_folder_of_its_own(race: Race) -> None:
-    with running_function(race.root, way(KEY, "default"), race.bench, race.lake) as host:
+    with race.running_function(way(KEY, "default")) as host:
         assert f"TMPDIR={host.folder}" in Path(f"/proc/{host.pid}/environ").read_text().split("\0")
         assert host.folder.is_dir()
     assert not host.folder.exists()
