@@ -11,9 +11,6 @@ from typing import Any, Literal, TypeAlias
 
 from psycopg2 import sql
 
-TARGET = sql.Identifier("silver", "telemetry")
-PLAIN = sql.Identifier("silver", "plain")
-
 State: TypeAlias = Literal["empty", "other rows", "the day"]
 
 
@@ -24,8 +21,8 @@ class Way:
     Attributes:
         name: stable key, unique in its case.
         title: for a person.
-        program: what loads the day: this function; psql; psql, which builds the indexes of `silver.plain` at the end;
-            the user's old recipe; timescaledb-parallel-copy.
+        program: what loads the day: this function; psql; psql into a table that is no hypertable, whose indexes it
+            builds at the end; the user's old recipe; timescaledb-parallel-copy.
         request: what the request says besides the archive and the server.
         script: commands for psql, one transaction; its standard input is the CSV.
         workers: connections of timescaledb-parallel-copy.
@@ -46,7 +43,7 @@ class Case:
     Attributes:
         name: stable key.
         title: for a person.
-        indexes: SQL that gives a table (`{table}`) its indexes.
+        indexes: SQL that gives the table its indexes.
         ways: the first one is what the others are compared with.
         state: what the target holds before.
         is_compressed: the hypertable has a columnstore, what it holds before is compressed, and the day must end
@@ -87,14 +84,14 @@ def _compressed(name: str, title: str, ways: tuple[Way, ...], state: State = "em
     return Case(name, title, _KEY, ways, state, is_compressed=True)
 
 
-_TIME = sql.SQL("CREATE INDEX ON {table} (time DESC)")
-_KEY = (sql.SQL("ALTER TABLE {table} ADD PRIMARY KEY (device_id, time)"), _TIME)
-_UNIQUE = (sql.SQL("CREATE UNIQUE INDEX ON {table} (device_id, time)"), _TIME)
+_TIME = sql.SQL("CREATE INDEX ON silver.telemetry (time DESC)")
+_KEY = (sql.SQL("ALTER TABLE silver.telemetry ADD PRIMARY KEY (device_id, time)"), _TIME)
+_UNIQUE = (sql.SQL("CREATE UNIQUE INDEX ON silver.telemetry (device_id, time)"), _TIME)
 _FIVE = (
     *_KEY,
-    sql.SQL("CREATE INDEX ON {table} (status, time DESC)"),
-    sql.SQL("CREATE INDEX ON {table} (temperature)"),
-    sql.SQL("CREATE INDEX ON {table} (message, time DESC)"),
+    sql.SQL("CREATE INDEX ON silver.telemetry (status, time DESC)"),
+    sql.SQL("CREATE INDEX ON silver.telemetry (temperature)"),
+    sql.SQL("CREATE INDEX ON silver.telemetry (message, time DESC)"),
 )
 
 _COPY = r"\copy silver.telemetry FROM pstdin WITH (FORMAT csv, HEADER)"
@@ -113,8 +110,7 @@ _PSQL_STAGING = _psql(
     "DROP TABLE silver.staging",
     name="psql-staging",
 )
-_TO_PLAIN = (r"\copy silver.plain FROM pstdin WITH (FORMAT csv, HEADER)",)
-_FLOOR = Way("floor", "floor: COPY into a plain table, then its indexes", "floor", script=_TO_PLAIN)
+_FLOOR = Way("floor", "floor: COPY into a plain table, then its indexes", "floor", script=(_COPY,))
 _RECIPE = Way("recipe", "the old recipe: two temporary files, staging INCLUDING ALL", "recipe")
 
 _TEXT, _BINARY = {"format": "text"}, {"format": "binary"}

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from benchmarks.cases import CASES
 from benchmarks.plan import ALL_SIZES, MILLION, PLANS, Step
@@ -68,11 +66,3 @@ def load_bench_config(arguments: Sequence[str] | None = None) -> BenchConfig:
     step = Step(tuple(sizes), given.runs or 3, tuple(given.cases or ()), tuple(given.ways or ()))
     steps = (step,) if own else PLANS[given.plan or "usual"]
     return BenchConfig(steps, servers, given.root.resolve(), not given.ways, given.report)
-
-
-@contextmanager
-def own_folder() -> Iterator[Path]:
-    """Create a temporary folder that nothing else uses, and remove it at the end."""
-    (BENCH / "tmp").mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=BENCH / "tmp") as folder:
-        yield Path(folder)

@@ -66,21 +66,18 @@ class Probe:
         passed, self._looked = now - self._looked, now
         # A process that has ended keeps what it had.
         spent, self._cpu = max(0.0, cpu - self._cpu), max(cpu, self._cpu)
-        seconds, is_copying = self._seconds, False
+        seconds = self._seconds
+        seconds["process"] += spent
         for backend, command, scheduled in self._scheduled():
             before = self._backends.get(backend, (0, 0))
             busy, ready = ((end - begin) / 1e9 for begin, end in zip(before, scheduled, strict=True))
             self._backends[backend] = scheduled
             seconds["server"] += busy
             if command == "COPY":
-                is_copying = True
                 seconds["copy"] += passed
+                seconds["process during copy"] += spent
                 seconds["copy busy"] += busy
                 seconds["copy ready"] += ready
-        seconds["process"] += spent
-        if is_copying:
-            seconds["process during copy"] += spent
-            seconds["any copy"] += passed
         if self.pid is not None:
             self._memory = max(self._memory, peak_memory(self.pid))
             self._disk = max(self._disk, disk_use(self.pid, self._folder))
@@ -96,7 +93,7 @@ class Probe:
         if self.pid is not None:
             seen |= {"disk_bytes": self._disk, "process_seconds": seconds["process"]}
             seen |= {"memory_bytes": self._memory} if self._memory else {}
-            seen |= {"process_busy": seconds["process during copy"] / seconds["any copy"]} if copy else {}
+            seen |= {"process_busy": seconds["process during copy"] / copy} if copy else {}
         return seen
 
     def _scheduled(self) -> Iterator[tuple[int, str, tuple[int, int]]]:

@@ -17,13 +17,14 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from psycopg2.extensions import parse_dsn
 
 from benchmarks.archive import Lake
 from benchmarks.cases import Case, Way
-from benchmarks.config import own_folder
+from benchmarks.config import BENCH
 from benchmarks.database import DATABASE, Bench
 from benchmarks.day import Day
 from benchmarks.probe import Probe, watching
@@ -41,6 +42,14 @@ _PARALLEL_OPTIONS = ("--copy-options", "CSV", "--skip-header", "--schema", "silv
 _PSQL_OPTIONS = ("--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--single-transaction", "--output", "/dev/null")
 # The rival reads the decompressed day on its standard input.
 _UNPACKED = ("bash", "-c", 'set -o pipefail; gzip -dc "$0" | "$@"')
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    """Create a temporary folder that nothing else uses, and remove it at the end."""
+    (BENCH / "tmp").mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=BENCH / "tmp") as folder:
+        yield Path(folder)
 
 
 class NotTimedError(Exception):
@@ -110,7 +119,7 @@ class Race:
         server = HostProcess(free_port())
         command = [sys.executable, "-m", "tools.host", "--root", str(self.root), "--port", str(server.port)]
         log = LOGS / f"bench-host-{way.name}.log"
-        with own_folder() as folder:
+        with _own_folder() as folder:
             pid = server.run(command, seconds=60, log=log, environ=self._environment(folder))
             try:
                 yield Host(pid, server.port, folder)
@@ -119,9 +128,9 @@ class Race:
 
     def _time(self, way: Way, host: Host | None) -> Run:
         """Run a way once on freshly made tables."""
-        self.bench.prepare(self.case, self.day)
+        self.bench.prepare(self.case, way, self.day)
         with ExitStack() as stack:
-            folder = host.folder if host else stack.enter_context(own_folder())
+            folder = host.folder if host else stack.enter_context(_own_folder())
             backend_pid = self.bench.connection.info.backend_pid
             probe = stack.enter_context(watching(Probe(folder, DATABASE, backend_pid, host.pid if host else None)))
             begin = time.monotonic()
@@ -167,7 +176,7 @@ class Race:
             return [sys.executable, "-m", "benchmarks.recipe", self.lake.filesystem, self.lake.path(self.day)]
         program = [_PARALLEL_COPY, "--connection", self.bench.dsn, "--workers", str(way.workers), *_PARALLEL_OPTIONS]
         if way.program != "parallel-copy":
-            script = (*way.script, *(self.bench.plain_indexes(self.case) if way.program == "floor" else ()))
+            script = (*way.script, *(index.string for index in self.case.indexes if way.program == "floor"))
             program = [*psql(), *_PSQL_OPTIONS, *(part for command in script for part in ("--command", command))]
         elif shutil.which(_PARALLEL_COPY) is None:
             raise NotTimedError(f"{_PARALLEL_COPY} is not on the PATH")

@@ -76,7 +76,8 @@ def test_a_way_that_fails_is_told_and_the_others_go_on(race: Race, capsys: pytes
 
 
 def test_wrong_data_ends_the_benchmark(race: Race) -> None:
-    nothing = Way("nothing", "loads another table", "psql", script=way(KEY, "floor").script)
+    other = ("CREATE TABLE silver.other (LIKE silver.telemetry)", KEY.ways[0].script[0].replace("telemetry", "other"))
+    nothing = Way("nothing", "loads another table", "psql", script=other)
     half = Way(
         "half", "changes a value", "psql", script=(*KEY.ways[0].script, "UPDATE silver.telemetry SET counter = 0")
     )
