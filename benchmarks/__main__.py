@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.archive import Lake, open_lake
-from benchmarks.config import BENCH, BenchConfig, load_bench_config
 from benchmarks.database import Bench, open_bench
-from benchmarks.day import make_day
+from benchmarks.day import Lake, make_day, open_lake
+from benchmarks.plan import BENCH, BenchConfig, load_bench_config
 from benchmarks.race import FAILED, Race
 from benchmarks.report import write_report
 from benchmarks.results import Result, load, save

@@ -18,14 +18,13 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 from psycopg2.extensions import make_dsn
 
 from benchmarks.cases import Case, Way
-from benchmarks.config import FOREIGN_SERVERS
-from benchmarks.day import Day
+from benchmarks.day import DATABASE, Day
+from benchmarks.plan import FOREIGN_SERVERS
 from tools.config import ToolError
 from tools.local_server import free_port
 from tools.postgres import Postgres
 from tools.rootfs import RootFs
 
-DATABASE = "restore_chunk_bench"
 # The same for every way. No checkpoint and no autovacuum starts during a run; the benchmark makes a checkpoint before
 # each. Without TLS, which would cost each way the same.
 _SETTINGS = {

@@ -22,11 +22,10 @@ from typing import Any
 
 from psycopg2.extensions import parse_dsn
 
-from benchmarks.archive import Lake
 from benchmarks.cases import Case, Way
-from benchmarks.config import BENCH
-from benchmarks.database import DATABASE, Bench
-from benchmarks.day import Day
+from benchmarks.database import Bench
+from benchmarks.day import DATABASE, Day, Lake
+from benchmarks.plan import BENCH
 from benchmarks.probe import Probe, watching
 from benchmarks.results import Result, Run, Series
 from tools.azurite import ACCOUNT, JOB_ACCOUNTS

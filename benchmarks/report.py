@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from benchmarks.cases import CASES
-from benchmarks.config import BENCH
-from benchmarks.plan import MILLION
+from benchmarks.plan import BENCH, MILLION
 from benchmarks.plot import draw
 from benchmarks.results import Line, Result, Spread, of_case, spread
 from benchmarks.targets import Judgement, judge

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 from benchmarks.cases import Case, Way
-from benchmarks.config import BENCH
+from benchmarks.plan import BENCH
 from benchmarks.probe import Fact
 
 RESULTS = BENCH / "results"

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.archive import open_lake
 from benchmarks.cases import CASES, Case, Way
 from benchmarks.database import WrongDataError, open_bench, other_rows
-from benchmarks.day import make_day
+from benchmarks.day import make_day, open_lake
 from benchmarks.race import Race, psql
 from shared.process import MIB
 from tools.config import REPOSITORY, ToolError

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.config import FOREIGN_SERVERS, load_bench_config
-from benchmarks.plan import PLANS, Step
+from benchmarks.plan import FOREIGN_SERVERS, PLANS, Step, load_bench_config
 from tools.config import REPOSITORY, SUITES
 
 
