@@ -33,7 +33,7 @@ def progress_line(report: Report) -> str:
         {
             "request_id": report.request_id,
             "stage": progress.stage_name,
-            "percent": None if progress.percent is None else round(progress.percent, 1),
+            "percent": progress.percent,
             "mb": round(progress.compressed_bytes / _BYTES_PER_MB, 1),
             "rows_read": progress.rows,
             "csv_mb": round(progress.csv_bytes / _BYTES_PER_MB, 1) if progress.csv_bytes else None,

@@ -16,12 +16,13 @@ from shared.csvfile.options import OPTION_NAMES
 from shared.errors import Fault, InvalidJson, InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from shared.model.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
 from shared.names import MAX_NAME_BYTES
+from shared.process import MIB
 from shared.settings import Settings
 
 # Data Factory accepts answers of 4 MB at most, and a person reads fewer faults than that.
 _MOST_FAULTS = 100
 # A column_map of 1,600 columns with names of 63 bytes needs a fifth of it.
-_MOST_BYTES = 1024 * 1024
+_MOST_BYTES = MIB
 
 
 # RFC 9110, section 8.3.1; parameters, such as charset, follow behind a semicolon.

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from shared.csvfile.head import clean_encoding_name
 from shared.csvfile.options import CsvOptions
+from shared.process import MIB
 from shared.timescale.table import Column
 
 Kind: TypeAlias = Literal[
@@ -48,7 +49,7 @@ _KINDS: dict[int, Kind] = {
 }
 # Unpacked size from which binary is certainly faster, the import of the libraries included
 # (docs/performance_binary.md).
-FEWEST_BYTES = 16 * 1024 * 1024
+FEWEST_BYTES = 16 * MIB
 
 _LIBRARIES = ("pyarrow", "pgpq")
 # The precision of Arrow's decimal128.

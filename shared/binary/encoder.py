@@ -15,12 +15,13 @@ from shared.binary.eligibility import NotEncodable, demand, kind_of
 from shared.binary.records import Cells, RecordReader
 from shared.binary.values import reader_of
 from shared.csvfile.options import CsvOptions
+from shared.process import MIB
 from shared.timescale.table import Column
 
 # The amount that is encoded at once.
-BLOCK_BYTES = 1024 * 1024
+BLOCK_BYTES = MIB
 # A longer record is copied only as text.
-_MOST_RECORD_BYTES = 4 * 1024 * 1024
+_MOST_RECORD_BYTES = 4 * MIB
 
 
 def reason_in_sample(columns: Sequence[Column], options: CsvOptions, sample: bytes) -> str | None:

@@ -9,7 +9,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, Protocol
 
+from shared.csvfile.options import CsvOptions
 from shared.csvfile.preamble import Preamble
+from shared.csvfile.scan import rows_of
 from shared.process import MIB
 
 
@@ -52,6 +54,11 @@ class CsvSource(Protocol):
         Raises:
             ArchiveError: the archive is incomplete or damaged. The reader raises it when it gets there.
         """
+
+
+def rows_in(csv: CsvSource, options: CsvOptions) -> int:
+    """Return the number of rows of a CSV that was read to its end."""
+    return rows_of(csv.records or 0, has_header=options.has_header)
 
 
 @dataclass(frozen=True)

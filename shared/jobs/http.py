@@ -18,7 +18,7 @@ from shared.jobs.days import day_note, write_day_soon
 from shared.jobs.monitor import RETRY_AFTER_SECONDS, base_url, links, monitor
 from shared.jobs.operation import Operation
 from shared.jobs.storage import job_storage
-from shared.jobs.store import Conflict, OperationStore
+from shared.jobs.store import NO_SUCH_OPERATION, Conflict, OperationStore
 from shared.jobs.submit import opens, submit, wants_async
 from shared.jobs.worker import answer_of, end_canceled, now
 from shared.model.monitor import STATUSES, MonitorList
@@ -106,7 +106,7 @@ def get_result(call: HttpCall) -> HttpAnswer:
         operation = store.get(operation_id)
         if not opens(operation, token):
             # The same as for an id that nobody has: a stranger learns nothing.
-            raise OperationNotFound("there is no such operation, or it is no longer kept")
+            raise OperationNotFound(NO_SUCH_OPERATION)
         if operation.has_ended:
             return answer_of(operation)
         base = base_url(settings, call.url, call.headers, f"/restores/{operation_id}/result")

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from shared.jobs.operation import Operation
 from shared.model.monitor import Monitor, OperationLinks
+from shared.model.progress import percent_of
 from shared.settings import Settings
 
 # How soon a caller should look again, in seconds.
@@ -81,7 +82,7 @@ def monitor(operation: Operation, base: str, *, with_result: bool = True) -> Mon
             "stage": operation.stage or None,
             "compressed_bytes": operation.compressed_bytes,
             "compressed_bytes_total": operation.compressed_bytes_total or None,
-            "percent": _percent(operation),
+            "percent": percent_of(operation.compressed_bytes, operation.compressed_bytes_total),
             "rows": operation.rows,
             "seconds": operation.seconds,
         },
@@ -98,9 +99,3 @@ def _heartbeat(operation: Operation) -> str | None:
     if operation.status != "Running" or operation.written is None:
         return None
     return operation.written.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _percent(operation: Operation) -> float | None:
-    if not operation.compressed_bytes_total:
-        return None
-    return round(min(100.0, 100 * operation.compressed_bytes / operation.compressed_bytes_total), 1)

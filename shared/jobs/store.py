@@ -34,6 +34,8 @@ _BLOB = "blob:"
 _LONG = ("request", "commit", "error", "answer")
 _NOT_STORED = ("id", "kind", "row_key", "etag", "written", "read")
 
+NO_SUCH_OPERATION = "there is no such operation, or it is no longer kept"
+
 
 class Conflict(Exception):
     """The record is not as it was read: another writer came first, or it is gone."""
@@ -92,7 +94,7 @@ class OperationStore:
                 pointer = self._storage.table.get_entity(self._kind, f"id~{operation_id}")
                 entity = self._storage.table.get_entity(self._kind, str(pointer["row"]))
             except ResourceNotFoundError:
-                raise OperationNotFound("there is no such operation, or it is no longer kept") from None
+                raise OperationNotFound(NO_SUCH_OPERATION) from None
             return self._operation(entity)
 
     def change(self, operation: Operation, **changes: Any) -> Operation:
@@ -200,12 +202,12 @@ class OperationStore:
 
     def _entity(self, operation_id: str, row_key: str, properties: Mapping[str, Any]) -> dict[str, Any]:
         short = {
-            name: self._set_aside(operation_id, name, value) if name in _LONG and len(value) > _LONGEST_TEXT else value
+            name: self._in_blob(operation_id, name, value) if name in _LONG and len(value) > _LONGEST_TEXT else value
             for name, value in properties.items()
         }
         return {"PartitionKey": self._kind, "RowKey": row_key, "id": operation_id, **short}
 
-    def _set_aside(self, operation_id: str, name: str, text: str) -> str:
+    def _in_blob(self, operation_id: str, name: str, text: str) -> str:
         """Put a text into a blob of its own, and return what stands for it. JSON never begins like that."""
         blob = f"{self._kind}/{operation_id}/{name}-{uuid.uuid4().hex}.json"
         with reaching_storage():

@@ -13,8 +13,7 @@ from typing import TypeAlias
 
 from psycopg2 import sql
 
-from shared.csvfile.scan import rows_of
-from shared.csvfile.source import CsvSource
+from shared.csvfile.source import CsvSource, rows_in
 from shared.errors import (
     CsvOptionRejected,
     DataRejected,
@@ -24,7 +23,14 @@ from shared.errors import (
     StagingTypeMismatch,
     TooManyRejectedRows,
 )
-from shared.load.copy.staging import Rejectable, Staging, copy_into_staging, insert_from_staging, plan_staging
+from shared.load.copy.staging import (
+    Rejectable,
+    Staging,
+    copy_into_staging,
+    insert_from_staging,
+    plan_staging,
+    staging_name,
+)
 from shared.load.copy.text import copy_into
 from shared.load.counts import (
     count_beside_staged,
@@ -165,7 +171,7 @@ class _Rows:
     def _make_doubles(self, cursor: Cursor) -> tuple[Double, _Staged | None]:
         table, like, plan = self.target.table, self.target.like, self.target.columns
         may_default = self.request.copy_.csv_options.default is not None
-        name = f"_restore_{self.token}"
+        name = staging_name(self.token)
         if not plan.by_staging:
             return make_double(cursor, table, name, plan.loaded, is_staging=False, may_default=may_default), None
         staging, added = plan_staging(sql.Identifier("pg_temp", name), table, like, plan.file_columns)
@@ -241,12 +247,9 @@ class _Rows:
                 reader,
                 # It is no hypertable that is copied into, so nothing has to be switched off.
                 has_timescaledb=False,
-                may_reject=None if most is None else Rejectable(self._rows_in_archive, most),
+                may_reject=None if most is None else Rejectable(partial(rows_in, self.csv, copy.csv_options), most),
                 errors=self.errors,
             )
-
-    def _rows_in_archive(self) -> int:
-        return rows_of(self.csv.records or 0, has_header=self.request.copy_.csv_options.has_header)
 
     def _insert(self, double: Double, staging: Staging) -> None:
         columns, skips = self.target.columns.loaded, not self._is_direct

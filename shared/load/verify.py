@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from psycopg2 import sql
 
-from shared.csvfile.scan import rows_of
-from shared.csvfile.source import CsvSource
+from shared.csvfile.source import CsvSource, rows_in
 from shared.errors import Fault, VerificationFailed
 from shared.load.counts import count_beside_own, count_own, count_staged_outside, count_window
 from shared.load.refusals import refuse, replacement_too_small, rows_beside, rows_outside
@@ -151,7 +150,7 @@ class Proof:
 
     @property
     def _rows_in_archive(self) -> int:
-        return rows_of(self._csv.records or 0, has_header=self._request.copy_.csv_options.has_header)
+        return rows_in(self._csv, self._request.copy_.csv_options)
 
     def _compare_with_archive(self, cursor: Cursor, transferred: Transferred) -> None:
         """Refuse a load that took fewer rows than the archive holds. COPY does not count what a trigger drops."""

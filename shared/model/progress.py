@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from shared.csvfile.scan import rows_of
 from shared.errors import RestoreCanceled
 from shared.log_redaction import OUR_LOGGER
 from shared.process import start_thread
@@ -19,6 +20,11 @@ _log = logging.getLogger(OUR_LOGGER)
 
 # How often a running statement is interrupted until it ends.
 _INTERRUPT_SECONDS = 0.5
+
+
+def percent_of(read: int, total: int | None) -> float | None:
+    """Return how much of a stored archive was read, in percent with one digit; None until its length is known."""
+    return None if not total else round(min(100.0, 100 * read / total), 1)
 
 
 class Progress:
@@ -76,14 +82,12 @@ class Progress:
     @property
     def rows(self) -> int | None:
         """How many rows of the archive were read; None until the first ones were."""
-        return None if self.records is None else max(self.records - self.has_header, 0)
+        return None if self.records is None else rows_of(self.records, has_header=self.has_header)
 
     @property
     def percent(self) -> float | None:
         """How much of the stored archive was read, in percent; None until its length is known."""
-        if not self.compressed_bytes_total:
-            return None
-        return min(100.0, 100 * self.compressed_bytes / self.compressed_bytes_total)
+        return percent_of(self.compressed_bytes, self.compressed_bytes_total)
 
     def cancel(self) -> None:
         """Cancel the restore: it rolls back. After its COMMIT began, this has no effect."""

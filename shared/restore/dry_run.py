@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import get_args
 
-from shared.csvfile.scan import rows_of
-from shared.csvfile.source import CsvSource
+from shared.csvfile.source import CsvSource, rows_in
 from shared.errors import MissingRight, RestoreError
 from shared.load.acceptance import LOOKS, Finding, look_at_server
 from shared.load.columns import FileHeader
@@ -151,7 +150,7 @@ class DryRun:
             trial = self._try(checks, target, missing)
         with report.progress.stage("count"):
             self.csv.drain()
-        rows = rows_of(self.csv.records or 0, has_header=request.copy_.csv_options.has_header)
+        rows = rows_in(self.csv, request.copy_.csv_options)
         if not is_skipped:
             self._look_at_rows(checks, rows, existing, trial)
         for one in checks.left_out:

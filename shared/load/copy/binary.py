@@ -16,8 +16,7 @@ from shared.binary.eligibility import NotEncodable, reason_for_text
 from shared.csvfile.head import bom_length
 from shared.csvfile.options import CsvOptions
 from shared.csvfile.prefetch import prefetch
-from shared.csvfile.scan import rows_of
-from shared.csvfile.source import CopyReader, CsvSource, FirstRow
+from shared.csvfile.source import CopyReader, CsvSource, FirstRow, rows_in
 from shared.errors import DatabaseError, DataRejected
 from shared.load.copy.text import COPY_BLOCK_BYTES, column_list
 from shared.load.plan import Fallback
@@ -148,7 +147,7 @@ def copy_in_binary(
             reason = f"the server refused a row with SQLSTATE {sqlstate_of(exc)}"
             keep_because = KeptIndex(None, "RowRefused", "a row was refused")
             raise Fallback(text_because=reason, keep_because=keep_because) from exc
-    in_archive = rows_of(csv.records or 0, has_header=options.has_header) - (0 if first is None else first.rows)
+    in_archive = rows_in(csv, options) - (0 if first is None else first.rows)
     if not cursor.rowcount == rows.rows == in_archive:
         # A trigger dropped rows, or the records were counted differently. COPY as text has checks of its own.
         reason = f"of {in_archive} rows, {rows.rows} were encoded and {cursor.rowcount} accepted"

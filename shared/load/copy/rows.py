@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from shared.csvfile.head import bom_length, first_row_length
-from shared.csvfile.scan import rows_of
-from shared.csvfile.source import CopyReader, CsvSource, FirstRow
+from shared.csvfile.source import CopyReader, CsvSource, FirstRow, rows_in
 from shared.errors import DatabaseFailed, DataRejected, OperationNotSupported, RestoreError
 from shared.load.copy.binary import columns_of_file, copy_in_binary, reason_for_text_before_copy
 from shared.load.copy.staging import (
@@ -184,7 +183,7 @@ class Transfer:
                 options,
                 reader,
                 has_timescaledb=target.table.timescaledb is not None,
-                may_reject=None if most is None else Rejectable(self._rows_in_archive, most),
+                may_reject=None if most is None else Rejectable(partial(rows_in, self.csv, options), most),
                 errors=self.errors,
             )
             return Transferred("text", text_because, reader.waited_seconds, copied.rows, copied.rejected)
@@ -210,6 +209,3 @@ class Transfer:
             if self._is_direct or skips or self.indexes.are_dropped or not is_conflict(exc):
                 raise
             raise Fallback(conflicts=True) from exc
-
-    def _rows_in_archive(self) -> int:
-        return rows_of(self.csv.records or 0, has_header=self.request.copy_.csv_options.has_header)

@@ -131,6 +131,11 @@ class Staging:
     target: str
 
 
+def staging_name(token: str) -> str:
+    """Return the name of a load's staging table, and of the temporary tables that stand for one."""
+    return f"_restore_{token}"
+
+
 def make_staging(cursor: Cursor, target: Table, like: Table, file_columns: Sequence[str | None], token: str) -> Staging:
     """Create the staging table in the target's schema.
 
@@ -141,7 +146,7 @@ def make_staging(cursor: Cursor, target: Table, like: Table, file_columns: Seque
         file_columns: the file's columns under the table's names; None: one that is left out.
         token: makes the name unique: lower-case hexadecimal digits.
     """
-    identifier = sql.Identifier(target.schema, f"_restore_{token}")
+    identifier = sql.Identifier(target.schema, staging_name(token))
     staging, added = plan_staging(identifier, target, like, file_columns)
     generated = [column.name for column in like.columns if column.is_generated]
     cursor.execute(create_staging(identifier, like.identifier, generated=generated, added=added))

@@ -12,7 +12,7 @@ from psycopg2 import sql
 
 from shared.csvfile.options import CsvOptions
 from shared.csvfile.source import CsvSource
-from shared.load.copy.staging import create_staging
+from shared.load.copy.staging import create_staging, staging_name
 from shared.load.copy.text import copy_into
 from shared.load.plan import TargetChanged
 from shared.load.target import Target
@@ -73,7 +73,7 @@ def refuse_unchecked(cursor: Cursor, copied: CopiedFile) -> None:
 def _name_the_line(cursor: Cursor, copied: CopiedFile) -> None:
     """Let PostgreSQL refuse the row, with its line. Return where it does not: a trigger has changed the row."""
     table = copied.target.table
-    temporary = sql.Identifier("pg_temp", f"_restore_{copied.token}")
+    temporary = sql.Identifier("pg_temp", staging_name(copied.token))
     generated = [column.name for column in table.columns if column.is_generated]
     with savepoint(cursor) as step:
         cursor.execute(create_staging(temporary, table.identifier, generated=generated, added={}, kind="TEMPORARY"))

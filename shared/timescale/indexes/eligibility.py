@@ -13,6 +13,7 @@ from psycopg2 import sql
 
 from shared.model.results import KeptIndex
 from shared.postgres.connect import Cursor
+from shared.process import MIB
 from shared.timescale.chunks import IS_OWN
 from shared.timescale.indexes.definition import ChunkIndex, ChunkShape, Constraint
 from shared.timescale.table import Table, TimescaleDB
@@ -24,7 +25,7 @@ _INDEXES_SINCE = (2, 22)
 _CONSTRAINTS_SINCE = (2, 28)
 
 # Each index is built once as a rehearsal. Over a few MiB that takes less time than a query of the catalogue.
-_MOST_BYTES = 4 * 1024 * 1024
+_MOST_BYTES = 4 * MIB
 
 _METHODS = ("btree", "hash", "gin", "gist", "spgist", "brin")
 
