@@ -104,9 +104,7 @@ def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, 
     if table.hypertable_id is not None and not chunks:
         return Count(0), ()
     # ONLY: the rows that a compressed chunk holds compressed are not ours, and have no xmin.
-    relations: list[sql.Composable] = [
-        sql.SQL("ONLY {}").format(sql.Identifier(chunk.schema, chunk.name)) for chunk in chunks
-    ]
+    relations: list[sql.Composable] = [sql.SQL("ONLY {}").format(chunk.identifier) for chunk in chunks]
     own = sql.SQL("SELECT {time} AS t FROM {relation} WHERE {own} AND NOT ({inside})")
     parts = [
         own.format(time=_time(table), relation=relation, own=OWN_ROWS, inside=inside(table, outside))
@@ -124,7 +122,7 @@ def count_beside_own(cursor: Cursor, table: Table, chunks: Sequence[Chunk], outs
     """Count the rows that were there before at the times of this transaction's own rows outside a window."""
     total = 0
     for chunk in chunks:
-        name = sql.Identifier(chunk.schema, chunk.name)
+        name = chunk.identifier
         own = sql.SQL("SELECT {time} FROM ONLY {name} WHERE {own} AND NOT ({inside})").format(
             time=_time(table), name=name, own=OWN_ROWS, inside=inside(table, outside)
         )

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from psycopg2 import sql
-
 from shared.errors import ChunkInconsistent, DataRejected, Fault, KeyNotEnforced
 from shared.load.locks import RestoreLock
 from shared.load.target import Target
@@ -116,7 +114,7 @@ def _left_compressed(load: Cursor, looking: Cursor, added: Added) -> tuple[list[
 
 
 def _prove(load: Cursor, lock: RestoreLock, added: Added, chunk: Chunk, key: Key) -> None:
-    relation = sql.Identifier(chunk.schema, chunk.name)
+    relation = chunk.identifier
     what = f'TimescaleDB does not enforce the key "{key.name}" on the compressed rows of {chunk}'
     if not key.is_provable:
         raise _not_enforced(f"{what}, and no query can prove it", chunk, key)

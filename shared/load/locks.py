@@ -241,14 +241,13 @@ def lock_chunks(load: Cursor, table: Table, chunks: Sequence[Chunk], *, rewritte
     Raises:
         TargetLocked: another session holds one of them for longer than the lock timeout.
     """
-    _lock(load, [table.identifier], "ROW EXCLUSIVE")
-    names = {chunk: sql.Identifier(chunk.schema, chunk.name) for chunk in chunks}
+    _lock_tables(load, [table.identifier], "ROW EXCLUSIVE")
     if rewritten:
         with savepoint(load) as step:
-            _lock(load, [names[chunk] for chunk in rewritten], "ACCESS EXCLUSIVE")
+            _lock_tables(load, [chunk.identifier for chunk in rewritten], "ACCESS EXCLUSIVE")
         _tolerate_missing_right(step)
-    if names:
-        _lock(load, list(names.values()), "ROW EXCLUSIVE")
+    if chunks:
+        _lock_tables(load, [chunk.identifier for chunk in chunks], "ROW EXCLUSIVE")
 
 
 def try_lock_for_truncate(load: Cursor, lock: Cursor, chunks: Sequence[Chunk]) -> bool:
@@ -265,8 +264,8 @@ def try_lock_for_truncate(load: Cursor, lock: Cursor, chunks: Sequence[Chunk]) -
     if not chunks:
         return False
     with savepoint(load) as step:
-        names = [sql.Identifier(chunk.schema, chunk.name) for chunk in chunks]
-        _lock(load, names, "ACCESS EXCLUSIVE", wait=False)
+        names = [chunk.identifier for chunk in chunks]
+        _lock_tables(load, names, "ACCESS EXCLUSIVE", wait=False)
         if not no_other_transactions(lock, load):
             step.roll_back()
     return not step.was_rolled_back
@@ -294,7 +293,7 @@ def no_other_transactions(lock: Cursor, load: Cursor) -> bool:
         time.sleep(_POLL_SECONDS)
 
 
-def _lock(
+def _lock_tables(
     load: Cursor,
     names: Sequence[sql.Identifier],
     mode: Literal["ROW EXCLUSIVE", "ACCESS EXCLUSIVE"],

@@ -69,7 +69,7 @@ def truncate(cursor: Cursor, chunks: Sequence[Chunk]) -> bool:
     Returns:
         Whether it succeeded.
     """
-    names = sql.SQL(", ").join(sql.Identifier(chunk.schema, chunk.name) for chunk in chunks)
+    names = sql.SQL(", ").join(chunk.identifier for chunk in chunks)
     with savepoint(cursor) as step:
         cursor.execute(sql.SQL("TRUNCATE TABLE {}").format(names))
     return not step.was_rolled_back

@@ -181,7 +181,7 @@ def make_commit_durable(cursor: Cursor) -> None:
     "off", it becomes "on": the COMMIT waits for the local disk and the synchronous replicas.
     """
     cursor.execute("SET LOCAL synchronous_commit TO DEFAULT")
-    cursor.execute("SELECT current_setting('synchronous_commit') = 'off'")
+    cursor.execute("SELECT pg_catalog.current_setting('synchronous_commit') = 'off'")
     row = cursor.fetchone()
     if row is not None and row[0]:
         cursor.execute("SET LOCAL synchronous_commit = on")

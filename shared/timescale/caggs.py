@@ -24,7 +24,7 @@ from shared.postgres.connect import Connection, Cursor
 from shared.postgres.savepoint import Attempt
 from shared.postgres.session import attempt_in_autocommit
 from shared.timescale.chunks import chunks_overlapping, range_columns
-from shared.timescale.privileges import explained, to_refresh
+from shared.timescale.privileges import name_missing, to_refresh
 from shared.timescale.retention import find_retention
 from shared.timescale.table import Table, TimescaleDB, find_table
 
@@ -216,7 +216,7 @@ def refresh(connection: Connection, table: Table, day: Window | None, chosen: Ch
         else:
             step = _refresh_one(connection, table, extension, planned.cagg, planned.window, day)
         rights = to_refresh(names_of([planned]), extension)
-        steps.append(replace(step, error=explained(step.error, attempt, rights)))
+        steps.append(replace(step, error=name_missing(step.error, attempt, rights)))
     return steps
 
 
@@ -269,7 +269,7 @@ def gaps_in(cursor: Cursor, table: Table, window: Window, day: Window) -> tuple[
     """
     lower, upper = window.chunk_bounds
     day_lower, day_upper = day.chunk_bounds
-    now = sql.Literal(table.integer_now) if window.kind == "integer" else sql.SQL("now()")
+    now = sql.Literal(table.integer_now) if window.kind == "integer" else sql.SQL("pg_catalog.now()")
     cursor.execute(
         sql.SQL(
             "WITH chunk AS (SELECT DISTINCT {start} AS lower, {end} AS upper FROM timescaledb_information.chunks"

@@ -37,6 +37,11 @@ class Chunk:
         """Return the name for a person."""
         return f"{self.schema}.{self.name}"
 
+    @property
+    def identifier(self) -> sql.Identifier:
+        """The qualified name, quoted for SQL."""
+        return sql.Identifier(self.schema, self.name)
+
 
 def chunks_overlapping(cursor: Cursor, table: Table, window: Window) -> tuple[Chunk, ...]:
     """List the chunks that overlap the window, oldest first.
@@ -162,7 +167,7 @@ def frozen_chunks(cursor: Cursor, table: Table, chunks: Sequence[Chunk], window:
 
 
 def _holds_rows(cursor: Cursor, table: Table, chunk: Chunk, window: Window) -> bool:
-    name = sql.Identifier(chunk.schema, chunk.name)
+    name = chunk.identifier
     cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(name, inside(table, window)))
     return cursor.fetchone() == (True,)
 

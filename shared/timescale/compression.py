@@ -43,7 +43,7 @@ from shared.postgres.savepoint import Attempt, attempt_in_savepoint, savepoint
 from shared.postgres.session import attempt_in_autocommit, local_settings
 from shared.timescale.chunks import Chunk, is_own
 from shared.timescale.keys import Key, has_duplicates, keys_of
-from shared.timescale.privileges import Check, explained, to_compress
+from shared.timescale.privileges import Check, name_missing, to_compress
 from shared.timescale.table import Table, TimescaleDB
 
 
@@ -75,13 +75,13 @@ def _steps(
     steps = []
     for chunk in chunks:
         _, error = attempt(partial(call, chunk))
-        steps.append(ChunkStep(str(chunk), action, "failed" if error else "done", explained(error, attempt, rights)))
+        steps.append(ChunkStep(str(chunk), action, "failed" if error else "done", name_missing(error, attempt, rights)))
     return steps
 
 
 def _call(function: sql.Composed, unless: str, chunk: Chunk, cursor: Cursor) -> None:
     # `::regclass` reads a name that is quoted as in SQL.
-    name = sql.Identifier(chunk.schema, chunk.name).as_string(cursor)
+    name = chunk.identifier.as_string(cursor)
     statement = sql.SQL("SELECT {}({}::regclass, {} => true)")
     cursor.execute(statement.format(function, sql.Literal(name), sql.Identifier(unless)))
 
@@ -232,7 +232,7 @@ def _may_refuse(cursor: Cursor, table: Table, chunk: Chunk) -> bool:
     cursor.execute(
         sql.SQL("SELECT {} FROM {}").format(
             sql.SQL(" + ").join(largest.format(sql.Identifier(name)) for name in of_any_length),
-            sql.Identifier(chunk.schema, chunk.name),
+            chunk.identifier,
         )
     )
     ((size,),) = cursor.fetchall()
@@ -254,7 +254,7 @@ def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chun
     keys = _missing_keys(cursor, table, chunk)
     if not is_own(cursor, chunk) or not all(key.is_plain for key in keys):
         return None
-    name = sql.Identifier(chunk.schema, chunk.name)
+    name = chunk.identifier
     with savepoint(cursor) as step:
         # `compress_chunk` truncates the file that checks at the COMMIT would read (XX001; run on 2.29.2).
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -269,7 +269,7 @@ def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chun
     if step.error is not None:
         rights = to_compress(table, timescaledb)
         return ChunkStep(
-            str(chunk), "compress", "failed", explained(step.error, partial(attempt_in_savepoint, cursor), rights)
+            str(chunk), "compress", "failed", name_missing(step.error, partial(attempt_in_savepoint, cursor), rights)
         )
     return None if step.was_rolled_back else _compress_step(chunk, available=True)
 

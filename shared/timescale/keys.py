@@ -39,7 +39,7 @@ _ENFORCED_TYPES = (16, 20, 21, 23, 25, 700, 701, 1042, 1043, 1082, 1114, 1184, 1
 # the parts of the key as SQL, each with the schema and name of its collation.
 _KEYS = """
     SELECT n.nspname, t.relname, x.relname, k.columns, k.nullable,
-        coalesce((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false),
+        coalesce((pg_catalog.to_jsonb(i)->>'indnullsnotdistinct')::boolean, false),
         m.is_unique AND i.indpred IS NULL AND i.indexprs IS NULL AND k.is_plain,
         m.is_unique AND i.indpred IS NULL AND i.indexprs IS NULL AND k.is_plain AND k.is_enforced AND i.indimmediate,
         m.is_unique AND o.has_default_order, o.terms, pg_catalog.pg_get_expr(i.indpred, i.indrelid)

@@ -224,7 +224,7 @@ def missing_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -> l
     return [MissingRight(role, "USAGE", f"sequence {name}") for role, name in cursor.fetchall()]
 
 
-def explained(error: RestoreError | None, attempt: Attempt, checks: Sequence[Check]) -> RestoreError | None:
+def name_missing(error: RestoreError | None, attempt: Attempt, checks: Sequence[Check]) -> RestoreError | None:
     """Return a step's error, and name the missing rights if they were the cause.
 
     A cancel ended the step alone, and not the restore.

@@ -20,7 +20,7 @@ from shared.timescale.triggers import IS_USERS, fires
 _WHY_NOT_TRUNCATE = sql.SQL(
     "WITH relations AS (SELECT c.oid FROM pg_catalog.pg_class c"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %(table)s OR (n.nspname, c.relname) IN"
-    " (SELECT * FROM ROWS FROM (unnest(%(schemas)s::name[]), unnest(%(names)s::name[]))))"
+    " (SELECT * FROM ROWS FROM (pg_catalog.unnest(%(schemas)s::name[]), pg_catalog.unnest(%(names)s::name[]))))"
     " SELECT CASE"
     " WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint k JOIN relations r ON r.oid = k.confrelid"
     "  WHERE k.contype = 'f') THEN 'a foreign key that refers to it'"

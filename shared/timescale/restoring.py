@@ -22,6 +22,6 @@ def restoring(cursor: Cursor) -> Iterator[None]:
     yield
     if allowed.error is None:
         cursor.execute("SET LOCAL timescaledb.restoring = off")
-    cursor.execute("SELECT current_setting('timescaledb.restoring') = 'off'")
+    cursor.execute("SELECT pg_catalog.current_setting('timescaledb.restoring') = 'off'")
     if cursor.fetchone() != (True,):
         raise InternalError("timescaledb.restoring is still on after the staging COPY")

@@ -22,7 +22,8 @@ from shared.timescale.table import Table
 _DUE = sql.SQL(
     "WITH chunk AS (SELECT {end} AS upper, chunk_creation_time AS created FROM timescaledb_information.chunks"
     "  WHERE hypertable_schema = %(schema)s AND hypertable_name = %(name)s AND (chunk_schema, chunk_name) IN"
-    "  (SELECT * FROM ROWS FROM (unnest(%(chunk_schemas)s::name[]), unnest(%(chunk_names)s::name[])))),"
+    "  (SELECT * FROM ROWS FROM (pg_catalog.unnest(%(chunk_schemas)s::name[]),"
+    "   pg_catalog.unnest(%(chunk_names)s::name[])))),"
     " job AS (SELECT job_id, config, greatest(pg_catalog.clock_timestamp(), next_start) AS run_at"
     "  FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention' AND scheduled"
     "  AND proc_schema IN ('_timescaledb_functions', '_timescaledb_internal')"
@@ -38,8 +39,8 @@ _DUE = sql.SQL(
 # Chunks begin at multiples of their length, from 1970 on (read: calculate_open_range_default in src/dimension.c of
 # 2.24 and 2.29). The length of a time is in microseconds.
 _NEW = sql.SQL(
-    "(SELECT (floor({lower} / d.interval_length) + 1) * d.interval_length FROM _timescaledb_catalog.dimension d"
-    " WHERE d.hypertable_id = %(id)s ORDER BY d.id LIMIT 1)"
+    "(SELECT (pg_catalog.floor({lower} / d.interval_length) + 1) * d.interval_length"
+    " FROM _timescaledb_catalog.dimension d WHERE d.hypertable_id = %(id)s ORDER BY d.id LIMIT 1)"
 )
 _MICROSECONDS = sql.SQL("(extract(epoch FROM {}::timestamptz) * 1000000)")
 _AS_TIME = sql.SQL("pg_catalog.to_timestamp(({} / 1000000)::float8)")

@@ -217,7 +217,7 @@ def find_reached(
     is_within = sql.SQL("true") if within is None else inside(table, within)
     whole: list[sql.Composable] = [table.own_rows]
     if table.hypertable_id is not None:
-        whole = [sql.SQL("ONLY {}").format(sql.Identifier(c.schema, c.name)) for c in written_chunks(cursor, table)]
+        whole = [sql.SQL("ONLY {}").format(c.identifier) for c in written_chunks(cursor, table)]
     own = sql.SQL("{} AND {}").format(OWN_ROWS, is_within)
     found = []
     for sequence in sequences:

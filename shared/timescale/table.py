@@ -54,8 +54,8 @@ def find_timescaledb(cursor: Cursor) -> TimescaleDB | None:
             finds them.
     """
     cursor.execute(
-        "SELECT e.extversion, n.nspname, current_setting('timescaledb.license', true),"
-        " coalesce(current_setting('timescaledb.restoring', true), 'off')"
+        "SELECT e.extversion, n.nspname, pg_catalog.current_setting('timescaledb.license', true),"
+        " coalesce(pg_catalog.current_setting('timescaledb.restoring', true), 'off')"
         " FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"
         " WHERE e.extname = 'timescaledb'"
     )

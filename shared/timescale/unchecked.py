@@ -101,7 +101,7 @@ def find_violation(cursor: Cursor, chunk: Chunk) -> Violation | None:
     cursor.execute(
         sql.SQL("SELECT {} FROM ONLY {} WHERE {}").format(
             sql.SQL(", ").join(sql.SQL("count(*) FILTER (WHERE {})").format(test) for _, test in tests),
-            sql.Identifier(chunk.schema, chunk.name),
+            chunk.identifier,
             OWN_ROWS,
         )
     )

@@ -98,7 +98,7 @@ def decide(cursor: Cursor, table: Table, chunk: Chunk) -> Plan:
 
 def drop_indexes(cursor: Cursor, plan: Plan) -> None:
     """Drop the plan's indexes and constraints."""
-    chunk = sql.Identifier(plan.chunk.schema, plan.chunk.name)
+    chunk = plan.chunk.identifier
     if plan.deferred:
         cursor.execute(sql.SQL("; ").join(drop_statement(chunk, index) for index in plan.deferred))
 
@@ -182,8 +182,10 @@ def _rehearse(cursor: Cursor, plan: Plan) -> bool:
 
 def _make(cursor: Cursor, plan: Plan) -> bool:
     """Rebuild a plan's indexes, and return whether the chunk's shape is the same."""
-    chunk = sql.Identifier(plan.chunk.schema, plan.chunk.name)
-    cursor.execute("SELECT pg_catalog.concat_ws(', ', 'pg_catalog', nullif(current_setting('search_path'), ''))")
+    chunk = plan.chunk.identifier
+    cursor.execute(
+        "SELECT pg_catalog.concat_ws(', ', 'pg_catalog', nullif(pg_catalog.current_setting('search_path'), ''))"
+    )
     ((path,),) = cursor.fetchall()
     # The definitions need pg_catalog first. The rest of the path is for functions in expressions, which find names as
     # they do when rows are inserted. PostgreSQL 17 and newer build indexes with a search_path of their own.
