@@ -473,7 +473,7 @@ def _with_child(draw: Draw, table: Table, keys: Sequence[str]) -> Table:
 
 
 def _with_triggers(draw: Draw, table: Table) -> Table:
-    if not draw.chance(25):
+    if not draw.chance(30):
         return table
     cut = "".join(table.split)
 
@@ -491,8 +491,7 @@ def _with_triggers(draw: Draw, table: Table) -> Table:
     if table.time is not None and table.time.kind in ("timestamptz", "timestamp"):
         at = f"NEW.{quoted(table.time_name)}"
         bodies["moves"] = f"IF extract(hour FROM {at}) = 12 THEN {at} := {at} + interval '1 day'; END IF"
-    # Most often the one that changes nothing.
-    effects = draw.some(sorted(bodies), 2) if draw.chance(60) else ["logs"]
+    effects = draw.pick(["logs"], [draw.pick(*sorted(bodies))], draw.some(sorted(bodies), 2))
     triggers: list[str] = []
     for effect in effects:
         when = "AFTER INSERT OR DELETE" if effect == "logs" else "BEFORE INSERT"
