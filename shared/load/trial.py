@@ -109,6 +109,7 @@ def try_rows(
     token: str,
     *,
     has_partition: bool,
+    is_day_empty: bool,
     errors: RowErrors,
 ) -> Trial:
     """Load the file into temporary doubles.
@@ -120,6 +121,7 @@ def try_rows(
         csv: the archive, unpacked.
         token: makes the names of the doubles unique: lower-case hexadecimal digits.
         has_partition: whether some partition takes rows of the day, as far as is known.
+        is_day_empty: whether the day has no rows when they come, as far as is known.
         errors: what an error of a row shows.
 
     Raises:
@@ -129,7 +131,7 @@ def try_rows(
     if has_event_triggers(cursor):
         trial.left_out.append(NotChecked("values", "an event trigger would see the temporary table"))
         return trial
-    _Rows(cursor, request, target, csv, token, has_partition, errors, trial).run()
+    _Rows(cursor, request, target, csv, token, has_partition, is_day_empty, errors, trial).run()
     return trial
 
 
@@ -147,6 +149,7 @@ class _Rows:
     csv: CsvSource
     token: str
     has_partition: bool
+    is_day_empty: bool
     errors: RowErrors
     trial: Trial
 
@@ -252,7 +255,17 @@ class _Rows:
             )
 
     def _insert(self, double: Double, staging: Staging) -> None:
-        columns, skips = self.target.columns.loaded, not self._is_direct
+        """Insert as the load does: into the empty day of a hypertable at first without a look for conflicts."""
+        if not self._is_direct and self.is_day_empty and self.target.table.hypertable_id is not None:
+            refused = self._attempt(partial(self._insert_rows, double, staging, skips=False))
+            if refused is None:
+                return
+            if not is_conflict(refused):
+                raise refused
+        self._insert_rows(double, staging, skips=not self._is_direct)
+
+    def _insert_rows(self, double: Double, staging: Staging, *, skips: bool) -> None:
+        columns = self.target.columns.loaded
         name = double.identifier.strings[-1]
         with translated(CopiedRows(name, columns, self._shown_errors, VALUE_REFUSALS, by_insert=True)):
             self.cursor.execute(

@@ -147,7 +147,7 @@ class DryRun:
                 # Otherwise the day is left as it is, whatever the archive holds and whatever the role may not do.
                 self._look_at_target(checks, target, existing, missing)
         if request.dry_run == "full" and not is_skipped:
-            trial = self._try(checks, target, missing)
+            trial = self._try(checks, target, existing, missing)
         with report.progress.stage("count"):
             self.csv.drain()
         rows = rows_in(self.csv, request.copy_.csv_options)
@@ -243,7 +243,7 @@ class DryRun:
         checks.look("retention")
         self.report.add_warnings([policy.notice for policy in found or ()])
 
-    def _try(self, checks: _Checks, target: Target, missing: list[MissingRight]) -> Trial:
+    def _try(self, checks: _Checks, target: Target, existing: Count | None, missing: list[MissingRight]) -> Trial:
         """Load the rows into temporary tables, if they can be made."""
         lacking = missing_for_trial(self.cursor, target)
         missing += [right for right in lacking if right not in missing]
@@ -259,6 +259,8 @@ class DryRun:
                 self.csv,
                 self.report.request_id.replace("-", ""),
                 has_partition="partition" not in checks.refused,
+                is_day_empty=existing is not None
+                and (not existing.rows or self.request.destination.existing_rows == "replace"),
                 errors=RowErrors(self.settings.show_row_data, self.csv.preamble.lines),
             )
         checks.add_trial(trial)

@@ -30,6 +30,7 @@ _MOST_NAMED = 3
 _LIKENESS = 0.6
 
 # With these a session keeps others from writing; with weaker ones, from what takes the whole table.
+_WEAKER = ("AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock")
 _OBSTACLES = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
 _LOCK_NOT_AVAILABLE = "55P03"
 
@@ -138,14 +139,15 @@ def _holders(cursor: Cursor, table: QualifiedName, request_id: str) -> list[str]
         "  JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database()"
         "  LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
         "  WHERE a.application_name IS NULL OR a.application_name <> ALL (%(own)s)"
-        "  ORDER BY l.pid, pg_catalog.array_position(%(obstacles)s, l.mode) DESC NULLS LAST)"
+        "  ORDER BY l.pid, pg_catalog.array_position(%(modes)s, l.mode) DESC NULLS LAST)"
         " SELECT pid, usename, application_name, mode FROM held"
         " WHERE is_obstacle OR NOT EXISTS (SELECT FROM held WHERE is_obstacle)"
-        " ORDER BY pg_catalog.array_position(%(obstacles)s, mode) DESC NULLS LAST, pid LIMIT %(most)s",
+        " ORDER BY pg_catalog.array_position(%(modes)s, mode) DESC NULLS LAST, pid LIMIT %(most)s",
         {
             "schema": table.schema,
             "name": table.name,
             "obstacles": list(_OBSTACLES),
+            "modes": [*_WEAKER, *_OBSTACLES],
             "own": [session_name(request_id), lock_session_name(request_id)],
             "most": _MOST_NAMED,
         },

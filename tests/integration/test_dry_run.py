@@ -155,3 +155,16 @@ def test_the_archives_rows_are_counted_as_copy_counts_them(
     assert dry(app, csv, copy=copy)["rows_in_archive"] == rows
     request: dict[str, Any] = {"copy": copy, "destination": {"on_existing": "append"}, "verify": False}
     assert app.restore(app.archive("t", csv), **request).body["rows_loaded"] == rows
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_a_deferrable_key_matters_only_where_rows_may_be_in_conflict(app: App, is_empty: bool) -> None:
+    """Into an empty day of a hypertable the rows are inserted without a look for conflicts."""
+    app.database.hypertable("keyed", "time timestamptz NOT NULL, v int, UNIQUE (time) DEFERRABLE INITIALLY DEFERRED")
+    if not is_empty:
+        app.database.execute("INSERT INTO {s}.keyed VALUES ('2025-01-01 12:00Z', 1)")
+    request = {"destination": {"mode": "staging", "on_existing": "append"}}
+    url = app.archive("keyed", b"time,v\n2025-01-01 01:00Z,1\n")
+    plan = app.restore(url, dry_run="full", **request).body["dry_run"]
+    assert [problem["code"] for problem in plan["problems"]] == ([] if is_empty else ["OperationNotSupported"])
+    assert app.restore(url, **request).code == (None if is_empty else "OperationNotSupported")

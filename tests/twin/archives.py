@@ -91,6 +91,9 @@ class Archive:
         if self.odd is None:
             return data
         begin = len("".join(line + dialect.line_end for line in header).encode(ENCODINGS[dialect.encoding]))
+        if len(data) < begin:
+            # A header without an end: behind it is still its last name.
+            return data
         at = begin + self.odd[0] % max(len(data) - begin + 1, 1)
         return data[:at] + self.odd[1] + data[at:]
 
