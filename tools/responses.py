@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -118,16 +119,19 @@ def result_responses() -> Json:
 
 def monitor_responses() -> Json:
     """Return the answers of a monitor."""
-    shown = _response("The restore, whatever its status", MONITOR)
-    shown["headers"]["Retry-After"] = _seconds("When to look again, in seconds, unless it has ended", required=False)
-    return _by_status({HTTPStatus.OK: shown} | _errors({*_ANY_OPERATION, OperationNotFound}))
+    return _with_monitor(HTTPStatus.OK, "The restore, whatever its status")
 
 
 def cancel_responses() -> Json:
     """Return the answers to a cancel."""
-    told = _response("The restore is told to stop, or was told before. The body is its monitor.", MONITOR)
-    told["headers"]["Retry-After"] = _seconds("When to look again, in seconds, unless it has ended", required=False)
-    return _by_status({HTTPStatus.ACCEPTED: told} | _errors({*_ANY_OPERATION, OperationNotFound, OperationEnded}))
+    text = "The restore will stop, by this request or an earlier one. The body is its monitor."
+    return _with_monitor(HTTPStatus.ACCEPTED, text, OperationEnded)
+
+
+def _with_monitor(status: HTTPStatus, text: str, *kinds: type[RestoreError]) -> Json:
+    shown = _response(text, MONITOR)
+    shown["headers"]["Retry-After"] = _seconds("When to look again, in seconds, unless it has ended", required=False)
+    return _by_status({status: shown} | _errors({*_ANY_OPERATION, OperationNotFound, *kinds}))
 
 
 def list_responses() -> Json:
@@ -142,7 +146,7 @@ def days_responses() -> Json:
     return _by_status({HTTPStatus.OK: _response("The days, oldest first", CALENDAR)} | _errors(kinds))
 
 
-def answer_errors(kinds: Kinds) -> dict[int, list[type[RestoreError]]]:
+def _grouped(kinds: Kinds) -> dict[int, list[type[RestoreError]]]:
     """Return errors by their HTTP status."""
     found: dict[int, list[type[RestoreError]]] = {}
     for kind in sorted(kinds, key=lambda kind: kind.code):
@@ -181,7 +185,7 @@ def _restored() -> Json:
 
 def _errors(kinds: Kinds) -> dict[int, Json]:
     responses = {}
-    for status, group in answer_errors(kinds).items():
+    for status, group in _grouped(kinds).items():
         codes = "\n".join(f"- `{kind.code}`: {_first_sentence(kind)}" for kind in group)
         example = _examples().get(status)
         if example is not None and example["error"]["code"] not in {kind.code for kind in group}:
@@ -222,6 +226,7 @@ def _seconds(description: str, *, required: bool = True) -> Json:
     return {"description": description, "required": required, "schema": {"type": "integer", "minimum": 1}}
 
 
+@cache
 def _examples() -> dict[int, Any]:
     """Return the examples of the page by status: that of a 200, or that of the error that it names."""
     statuses = {kind.code: kind.status for kind in _below(RestoreError)}

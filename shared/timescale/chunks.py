@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from psycopg2 import sql
 
@@ -55,7 +56,7 @@ def chunks_overlapping(cursor: Cursor, table: Table, window: Window) -> tuple[Ch
     """
     if table.has_partitioning_function:
         return _chunks_with_rows(cursor, table, window)
-    return _chunks_where(cursor, table, sql.SQL("{start} < {upper} AND {end} > {lower}"), window)
+    return _chunks_where(cursor, table, _OVERLAPS, window)
 
 
 def chunks_inside(cursor: Cursor, table: Table, window: Window) -> tuple[Chunk, ...]:
@@ -68,26 +69,12 @@ def chunks_inside(cursor: Cursor, table: Table, window: Window) -> tuple[Chunk, 
 def chunk_ranges(cursor: Cursor, table: Table, window: Window) -> tuple[tuple[datetime | int, datetime | int], ...]:
     """Return the ranges of the chunks that overlap the window, oldest first, as `Window.chunk_bounds` has them.
 
-    None where a function of the user's cuts the chunks: their ranges are in its values.
+    Nothing where a function of the user's cuts the chunks: their ranges are in its values.
     """
-    if table.hypertable_id is None or table.has_partitioning_function:
+    if table.has_partitioning_function:
         return ()
-    lower, upper = window.chunk_bounds
-    columns = range_columns(window)
-    cursor.execute(
-        sql.SQL(
-            "SELECT DISTINCT {start}, {end} FROM timescaledb_information.chunks"
-            " WHERE hypertable_schema = {schema} AND hypertable_name = {name} AND {start} < {upper} AND {end} > {lower}"
-            " ORDER BY 1, 2"
-        ).format(
-            schema=sql.Literal(table.schema),
-            name=sql.Literal(table.name),
-            lower=sql.Literal(lower),
-            upper=sql.Literal(upper),
-            **columns,
-        )
-    )
-    return tuple(cursor.fetchall())
+    # The chunks of a space partition share their range.
+    return tuple(dict.fromkeys(_ask(cursor, table, sql.SQL("{start}, {end}"), _OVERLAPS, window)))
 
 
 def chunk_oid(cursor: Cursor, chunk: Chunk) -> int | None:
@@ -195,23 +182,35 @@ def _chunks_with_rows(cursor: Cursor, table: Table, window: Window) -> tuple[Chu
     return tuple(Chunk(*row) for row in cursor.fetchall())
 
 
+_OVERLAPS = sql.SQL("{start} < {upper} AND {end} > {lower}")
+_CHUNK = sql.SQL("chunk_schema, chunk_name, coalesce(is_compressed, false)")
+
+
 def _chunks_where(cursor: Cursor, table: Table, condition: sql.SQL, window: Window) -> tuple[Chunk, ...]:
+    return tuple(Chunk(*row) for row in _ask(cursor, table, _CHUNK, condition, window))
+
+
+def _ask(
+    cursor: Cursor, table: Table, columns: sql.SQL, condition: sql.SQL, window: Window
+) -> Sequence[tuple[Any, ...]]:
+    """Return columns of the chunks whose range meets a condition, oldest first."""
     if table.hypertable_id is None:
         return ()
     lower, upper = window.chunk_bounds
-    columns = range_columns(window)
+    bounds = range_columns(window)
     cursor.execute(
         sql.SQL(
-            "SELECT chunk_schema, chunk_name, coalesce(is_compressed, false) FROM timescaledb_information.chunks"
+            "SELECT {} FROM timescaledb_information.chunks"
             " WHERE hypertable_schema = {} AND hypertable_name = {} AND {} ORDER BY {}, chunk_name"
         ).format(
+            columns.format(**bounds),
             sql.Literal(table.schema),
             sql.Literal(table.name),
-            condition.format(lower=sql.Literal(lower), upper=sql.Literal(upper), **columns),
-            columns["start"],
+            condition.format(lower=sql.Literal(lower), upper=sql.Literal(upper), **bounds),
+            bounds["start"],
         )
     )
-    return tuple(Chunk(*row) for row in cursor.fetchall())
+    return cursor.fetchall()
 
 
 _RANGE_BOUNDS: dict[TimeKind, sql.SQL] = {
