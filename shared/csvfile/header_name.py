@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 class HeaderName:
     """A column's name out of the file. It prints as `column 3`, unless it is known to be a name and no value of a row.
 
-    So an answer, a log line or an error that names a column of the file shows no row, whoever wrote it. What compares
-    names asks for `raw`.
+    So an answer, a log line or an error that names a column of the file never shows a row. Code that compares names
+    uses `raw`.
 
     Attributes:
         raw: the name as written. For comparisons, never for a text.

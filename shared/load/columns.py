@@ -24,7 +24,7 @@ _MOST_NAMED = 10
 _QUOTES = "\"'`[]\u2018\u2019\u201c\u201d"
 # Letters, digits and the underscore.
 _WORD = re.compile(r"\w+")
-# Of a name that is a column's but for blanks and quotes: as many of them as anybody writes.
+# A name of the file may have at most so many blanks and quotes around a column's name.
 _MOST_AROUND = 16
 
 
@@ -215,8 +215,9 @@ def plan_columns(
 def _beside(columns: Sequence[FileColumn], table_columns: Sequence[Column]) -> tuple[FileColumn, ...]:
     """Say which names may be shown, now that the table's are known.
 
-    Those that the table has, but for their spelling. If that is at least half of the header, the line is one of names,
-    and the words among the others are names as well. Behind a line break it is another line.
+    A name of the table may be shown, also if case, blanks or quotes differ. If at least half of the header's names are
+    such names, the line is a header, and the words among the others are names too. It is no header if a name has a line
+    break.
     """
     names = [column.name for column in columns]
     of_table = [_is_of_table(name, table_columns) for name in names]

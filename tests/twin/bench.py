@@ -59,7 +59,7 @@ class Bench:
         """
         twin = Twin(self._session, self.app.database.schema, case.table)
         twin.make()
-        # A sequence goes on by itself in each of the two.
+        # Each of the two has a sequence of its own.
         compared = list(twin.table.names)
         numbered = [column.name for column in twin.table.columns if column.is_numbered]
         for step in case.steps:

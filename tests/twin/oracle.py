@@ -15,7 +15,7 @@ from tests.twin.archives import PG_17, Step
 from tests.twin.tables import literal, quoted
 from tests.twin.twin import CHECK_ALL, TWIN, Twin
 
-# How the answer shows a time, but for a fraction of 0.
+# How the answer shows a time. It leaves a fraction of 0 out.
 _SHOWN = "'YYYY-MM-DD\"T\"HH24:MI:SS.US{}'"
 
 

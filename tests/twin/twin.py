@@ -120,7 +120,7 @@ class Twin:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Open a transaction. It is rolled back, but for what `commit` keeps."""
+        """Open a transaction. It is rolled back, except what `commit` keeps."""
         self._cursor.execute("BEGIN")
         try:
             yield
