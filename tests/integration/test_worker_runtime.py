@@ -58,6 +58,8 @@ def comparable(reply: Reply) -> tuple[int, dict[str, str], Any]:
     assert reply.headers["x-ms-request-id"] == body.pop("request_id")
     assert body["status"] == "error" or body.pop("timings")
     (body.get("copy") or {}).pop("waited_seconds", None)
+    for detail in (body.get("error") or {}).get("details", []):
+        detail.pop("storage_request_id", None)
     headers = {name: value for name, value in reply.headers.items() if name not in TRANSPORT | {"x-ms-request-id"}}
     return reply.status, headers, body
 
