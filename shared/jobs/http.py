@@ -16,11 +16,11 @@ from shared.errors import (
 )
 from shared.jobs.days import day_note, write_day_soon
 from shared.jobs.monitor import RETRY_AFTER_SECONDS, base_url, links, monitor
-from shared.jobs.operation import Operation
+from shared.jobs.operation import Operation, now
+from shared.jobs.outcome import answer_of, end_canceled
 from shared.jobs.storage import job_storage
 from shared.jobs.store import NO_SUCH_OPERATION, Conflict, OperationStore
 from shared.jobs.submit import opens, submit, wants_async
-from shared.jobs.worker import answer_of, end_canceled, now
 from shared.model.monitor import STATUSES, MonitorList
 from shared.model.request import RestoreRequest
 from shared.settings import Settings, load_settings

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 
 from shared.model.monitor import Kind, Status
 
 ENDED: tuple[Status, ...] = ("Succeeded", "Failed", "Canceled")
+# A worker writes a heartbeat every 5 s.
+STALE_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,15 @@ class Operation:
         """Whether nothing will change any more."""
         return self.status in ENDED
 
-    def is_stale(self, seconds: float) -> bool:
-        """Whether it was last written longer ago than this, by the Table service's clock."""
+    @property
+    def is_stale(self) -> bool:
+        """Whether it was last written longer ago than `STALE_SECONDS`, by the Table service's clock."""
         if self.written is None or self.read is None:
             return False
-        return (self.read - self.written).total_seconds() > seconds
+        return (self.read - self.written).total_seconds() > STALE_SECONDS
+
+
+def now(later_seconds: int = 0) -> str:
+    """Return the time in ISO 8601. For people: nothing is decided by it."""
+    time = datetime.now(timezone.utc) + timedelta(seconds=later_seconds)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

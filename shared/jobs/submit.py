@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from shared.api.parse import parse_for
 from shared.errors import Fault, InvalidRequest, OperationIdReused, SecretInAsyncRequest
-from shared.jobs.operation import Operation
+from shared.jobs.enqueue import enqueue
+from shared.jobs.operation import Operation, now
 from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore
-from shared.jobs.worker import enqueue, now
 from shared.model.request import RestoreRequest
 from shared.restore.access import authorize
 from shared.settings import Settings

@@ -9,11 +9,12 @@ from datetime import timedelta
 
 from shared.api.handle import new_report
 from shared.errors import OperationNotFound, TooManyAttempts
+from shared.jobs.enqueue import enqueue
 from shared.jobs.message import UnreadableMessageError, decode
-from shared.jobs.operation import ENDED, Operation
+from shared.jobs.operation import ENDED, STALE_SECONDS, Operation, now
+from shared.jobs.outcome import ending, failed
 from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore, each_page
-from shared.jobs.worker import STALE_SECONDS, ending, enqueue, failed, now
 from shared.log_redaction import OUR_LOGGER
 from shared.settings import Settings, load_settings
 
@@ -34,9 +35,9 @@ def sweep() -> None:
         return
     store = OperationStore(job_storage(settings))
     for operation in each_page(store, {"status": "Running"}):
-        if operation.is_stale(STALE_SECONDS):
+        if operation.is_stale:
             _take_from_worker(store, operation)
-    waiting = [one for one in each_page(store, {"status": "NotStarted"}) if one.is_stale(STALE_SECONDS)]
+    waiting = [one for one in each_page(store, {"status": "NotStarted"}) if one.is_stale]
     if waiting:
         is_empty = store.queue_is_empty()
         for operation in waiting:
@@ -69,7 +70,7 @@ def end_poisoned(text: bytes) -> None:
         except OperationNotFound:
             _log.error("operation=%s in the poison queue is not recorded", message.operation_id)
             return
-        if operation.has_ended or (operation.status == "Running" and not operation.is_stale(STALE_SECONDS)):
+        if operation.has_ended or (operation.status == "Running" and not operation.is_stale):
             return
         try:
             if operation.commit:

@@ -16,21 +16,21 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from shared.api.handle import HttpAnswer, Outcome, answered, error_reply, json_reply, new_report, run_restore
+from shared.api.handle import Outcome, answered, json_reply, new_report, run_restore
 from shared.api.parse import parse_for
 from shared.api.render import error_answer, success_answer
 from shared.errors import JobStorageUnreachable, OperationNotFound, RestoreCanceled, RestoreError, TooManyAttempts
 from shared.jobs.claim import Claim, ClaimLost, progress_of
 from shared.jobs.days import day_note, try_to_write_day
-from shared.jobs.message import Message, decode
-from shared.jobs.operation import Operation
+from shared.jobs.enqueue import delay_seconds, enqueue
+from shared.jobs.message import decode
+from shared.jobs.operation import Operation, now
+from shared.jobs.outcome import canceled_before, continued, ending, failed
 from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore
 from shared.log_redaction import OUR_LOGGER
-from shared.model.answer import Answer
 from shared.model.monitor import Status
 from shared.model.progress import Progress
 from shared.model.report import Report
@@ -41,13 +41,10 @@ from shared.settings import Settings, load_settings
 
 _log = logging.getLogger(OUR_LOGGER)
 
-# A worker writes a heartbeat every 5 s.
-STALE_SECONDS = 120
 # A record changes under one's hands when a caller cancels it, or when another worker claims it.
 _MOST_CLAIM_TRIES = 5
-# Shorter than STALE_SECONDS: nothing else writes a heartbeat then.
+# Shorter than operation.STALE_SECONDS: nothing else writes a heartbeat then.
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 90, 2
-_FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS = 5, 300
 
 
 def run_message(text: bytes, *, join: Callable[[], None] = lambda: None) -> None:
@@ -86,7 +83,7 @@ def _claim(store: OperationStore, operation_id: str) -> Claim | None:
             return None
         crashes = operation.crashes
         if operation.status == "Running":
-            if not operation.is_stale(STALE_SECONDS):
+            if not operation.is_stale:
                 return None
             crashes += 1
         try:
@@ -226,90 +223,3 @@ class _Work:
                 if time.monotonic() > deadline:
                     raise
             time.sleep(_PAUSE_SECONDS)
-
-
-def ending(status: Status, outcome: Outcome, report: Report) -> dict[str, Any]:
-    """Return the attributes of a record whose operation has ended."""
-    error, answer = outcome.error, outcome.answer
-    return {
-        "status": status,
-        "ended": now(),
-        "next_attempt": "",
-        "claim": "",
-        "answer_status": answer.status,
-        "answer_headers": json.dumps(answer.headers),
-        "answer": answer.body,
-        "error": "" if error is None else json.dumps(error_answer(error, report.request_id)["error"]),
-    }
-
-
-def failed(report: Report, error: RestoreError) -> Outcome:
-    """Log an error, and return the outcome that it is."""
-    return Outcome(error_reply(report, error), error)
-
-
-def canceled_before() -> RestoreCanceled:
-    """Return the error of an operation that was canceled while it waited."""
-    return RestoreCanceled("the restore was canceled before it began; nothing was changed")
-
-
-def end_canceled(store: OperationStore, operation: Operation) -> Operation:
-    """End an operation that waits.
-
-    Raises:
-        Conflict: it is not as it was read.
-    """
-    report = new_report()
-    return store.change(operation, is_canceled=True, **ending("Canceled", failed(report, canceled_before()), report))
-
-
-def delay_seconds(error: RestoreError, operation: Operation, settings: Settings) -> int | None:
-    """Return how long an operation waits until it is tried again after an error; None: it is not."""
-    tries = operation.waits if error.retry_delay_seconds is not None else operation.retries
-    if error.retry == "fix" or (error.most_retries is not None and tries >= error.most_retries):
-        return None
-    if error.retry_delay_seconds is not None:
-        return error.retry_delay_seconds
-    if tries + 1 >= settings.job_max_attempts:
-        return None
-    if error.retry == "now" and not tries:
-        return 0
-    return min(_FIRST_DELAY_SECONDS << tries, _LONGEST_DELAY_SECONDS)
-
-
-def enqueue(store: OperationStore, operation: Operation, *, delay_seconds: int = 0) -> None:
-    """Put a message for a waiting operation into the queue, and note that it is there.
-
-    If the process ends before the note, the sweep puts in another message: two are harmless.
-    """
-    message = Message(operation.id, operation.traceparent or None)
-    store.enqueue(message.encode(), delay_seconds=delay_seconds)
-    try:
-        store.change(operation, is_queued=True)
-    except Conflict:
-        # A worker has it already, or a caller has canceled it.
-        return
-
-
-def continued(answer: Answer, report: Report) -> dict[str, Any]:
-    """Return the answer that was prepared before a COMMIT, with what was done after it by another attempt."""
-    warnings = [{"code": one.code, "message": one.message} for one in report.warnings]
-    after = success_answer(report)
-    merged: dict[str, Any] = dict(answer)
-    merged["chunks"] = [*answer["chunks"], *after["chunks"]]
-    merged["caggs"] = after["caggs"]
-    merged["timescaledb"] = {**answer["timescaledb"], **after["timescaledb"]}
-    merged["warnings"] = [*answer["warnings"], *(one for one in warnings if one not in answer["warnings"])]
-    merged["status"] = "ok_with_warnings" if merged["warnings"] else "ok"
-    return merged
-
-
-def now(later_seconds: int = 0) -> str:
-    """Return the time in ISO 8601. For people: nothing is decided by it."""
-    time = datetime.now(timezone.utc) + timedelta(seconds=later_seconds)
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def answer_of(operation: Operation) -> HttpAnswer:
-    """Return what the synchronous call would have answered; the operation has ended."""
-    return HttpAnswer(operation.answer_status, json.loads(operation.answer_headers), operation.answer)

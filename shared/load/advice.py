@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 
 import psycopg2
 
+from shared.csvfile.format_hints import delimiter_hint
 from shared.csvfile.head import ENCODING_HINT, read_records
 from shared.csvfile.options import CsvOptions
-from shared.csvfile.signs import delimiter_hint
 from shared.csvfile.source import CsvSource
 from shared.errors import DataRejected, HeaderInvalid, OperationNotSupported
 from shared.load.refusals import PARTITION_HINT, STAGING_HINT, columns_without_value

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
+from shared.csvfile.format_hints import delimiter_hint
 from shared.csvfile.header_name import HeaderName
 from shared.csvfile.options import CsvOptions
-from shared.csvfile.signs import delimiter_hint
 from shared.errors import Fault, HeaderMismatch, UnknownColumn
 from shared.model.request import Copy
 from shared.model.results import Notice

@@ -14,7 +14,7 @@ from shared.errors import DatabaseUnreachable, DataRejected, RestoreCanceled, Re
 from shared.load.acceptance import LOOKS, look_at_server
 from shared.load.advice import advised
 from shared.load.columns import FileHeader
-from shared.load.copy.refused import Search
+from shared.load.copy.refused_row import Search
 from shared.load.copy.rows import Transfer
 from shared.load.counts import count_in_children, count_window
 from shared.load.indexes import DayIndexes

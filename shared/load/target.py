@@ -9,8 +9,8 @@ from typing import IO, Any
 
 from psycopg2 import sql
 
+from shared.csvfile.format_hints import columns_with_offsets, escapes_by_backslash
 from shared.csvfile.head import read_records
-from shared.csvfile.signs import columns_with_offsets, escapes_by_backslash
 from shared.errors import (
     DataRejected,
     Fault,
@@ -22,7 +22,7 @@ from shared.errors import (
     WindowUnknown,
 )
 from shared.load.columns import ColumnPlan, FileHeader, plan_columns
-from shared.load.ignored import is_row
+from shared.load.skipped_line import is_row
 from shared.model.request import Copy, RestoreRequest
 from shared.model.results import Notice
 from shared.model.window import Window, day_window, units_per_second_of

@@ -38,9 +38,9 @@ from shared.load.counts import (
     count_staged_inside,
     count_staged_outside,
 )
-from shared.load.double import Double, drop_keys, make_double
 from shared.load.refusals import keys_taken, no_partition, rows_beside, rows_outside
 from shared.load.target import Target
+from shared.load.trial_table import Double, drop_keys, make_double
 from shared.model.request import RestoreRequest
 from shared.model.results import CheckName, Count, NotChecked, Notice
 from shared.postgres.connect import Cursor

@@ -10,9 +10,9 @@ from typing import TypeAlias
 from shared.archive.download import Archive, checked, open_archive
 from shared.archive.gunzip import gunzip, refuse_stored
 from shared.archive.unpacked import StreamedCsv, spooled_csv
+from shared.csvfile.format_hints import wide_encoding
 from shared.csvfile.head import read_header, read_ignored_header, read_line
 from shared.csvfile.preamble import NOT_SO_MANY_LINES, Preamble
-from shared.csvfile.signs import wide_encoding
 from shared.csvfile.source import CsvSource
 from shared.errors import DataRejected, Fault, HeaderInvalid, HeaderMissing, RestoreCanceled, RestoreError
 from shared.load.columns import FileHeader, file_columns

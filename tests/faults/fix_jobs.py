@@ -34,9 +34,9 @@ STALE_SECONDS = 5
 
 _WORKER = f"""
 import sys
-import shared.jobs.claim, shared.jobs.worker
+import shared.jobs.claim, shared.jobs.operation
 shared.jobs.claim.HEARTBEAT_SECONDS = 0.5
-shared.jobs.worker.STALE_SECONDS = {STALE_SECONDS}
+shared.jobs.operation.STALE_SECONDS = {STALE_SECONDS}
 from RestoreQueue import main
 import azure.functions as func
 main(func.QueueMessage(body=sys.stdin.buffer.read()))
@@ -156,8 +156,7 @@ def jobs(app: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
     """An empty queue, empty records, and a server that the settings name."""
     set_server(app, monkeypatch)
     monkeypatch.setattr("shared.jobs.claim.HEARTBEAT_SECONDS", 0.5)
-    for module in ("worker", "sweep"):
-        monkeypatch.setattr(f"shared.jobs.{module}.STALE_SECONDS", STALE_SECONDS)
+    monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", STALE_SECONDS)
     forget_job_storage()
     found = Jobs(app)
     found.storage.queue.clear_messages()

@@ -17,7 +17,7 @@ from shared.jobs.store import OperationStore
 from shared.jobs.sweep import end_poisoned, sweep
 from shared.jobs.worker import run_message
 from tests.faults.fix_fault_case import FaultCase, gate, make_fault_case
-from tests.faults.fix_jobs import STALE_SECONDS, Jobs
+from tests.faults.fix_jobs import Jobs
 from tests.faults.fix_proxy import Proxy
 from tests.integration.fix_app import App
 from tests.integration.fix_azure import PATH, Azure, Refusal
@@ -140,7 +140,7 @@ def test_a_cancel_at_any_time(jobs: Jobs, day: FaultCase) -> None:
 
 
 def test_a_database_that_is_away_for_a_while(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.jobs.worker._FIRST_DELAY_SECONDS", 1)
+    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 1)
     operation = jobs.taken(body(day))
     with monkeypatch.context() as away:
         away.setenv("PGPORT", str(free_port()))
@@ -155,7 +155,7 @@ def test_a_database_that_is_away_for_a_while(jobs: Jobs, day: FaultCase, monkeyp
 
 
 def test_an_error_that_stays_ends_it_at_last(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.jobs.worker._FIRST_DELAY_SECONDS", 0)
+    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 0)
     monkeypatch.setenv("JOB_MAX_ATTEMPTS", "3")
     monkeypatch.setenv("PGPORT", str(free_port()))
     operation = jobs.taken(body(day))
@@ -231,7 +231,7 @@ def test_a_message_that_the_host_gave_up(jobs: Jobs, day: FaultCase) -> None:
 def test_a_message_that_was_lost(jobs: Jobs, day: FaultCase) -> None:
     operation = jobs.taken(body(day))
     jobs.storage.queue.clear_messages()
-    assert wait_until(lambda: jobs.state(operation.id).is_stale(STALE_SECONDS), 30)
+    assert wait_until(lambda: jobs.state(operation.id).is_stale, 30)
     sweep()
     jobs.work()
     check_succeeded(jobs, day, operation.id)

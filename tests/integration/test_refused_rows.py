@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.load.copy import refused
+from shared.load.copy import refused_row
 from tests.integration.fix_app import Answer, App
 
 BOTH = pytest.mark.parametrize("mode", ["direct", "staging"])
@@ -19,7 +19,7 @@ GOOD = 'time,device,note\n2025-01-01 00:00Z,1,"two\nlines"\n' + "".join(
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the file be searched in many parts."""
-    monkeypatch.setattr(refused, "_PART_ROWS", 64)
+    monkeypatch.setattr(refused_row, "_PART_ROWS", 64)
 
 
 def table(app: App, foreign_key: str = "", *, hypertable: bool = True) -> None:

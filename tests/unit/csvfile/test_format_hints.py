@@ -5,8 +5,8 @@ import io
 
 import pytest
 
+from shared.csvfile.format_hints import columns_with_offsets, delimiter_hint, escapes_by_backslash, wide_encoding
 from shared.csvfile.head import CsvDialect
-from shared.csvfile.signs import columns_with_offsets, delimiter_hint, escapes_by_backslash, wide_encoding
 
 ESCAPED = [
     r'"say \"hi\", you",1',
