@@ -17,10 +17,11 @@ from shared.csvfile.source import CsvSource
 from shared.errors import DataRejected, Fault, HeaderInvalid, HeaderMissing, RestoreCanceled, RestoreError
 from shared.load.columns import FileHeader, file_columns
 from shared.load.load import Day, Loaded, Skipped, load_day
-from shared.load.locks import find_running, restore_lock
+from shared.load.locks import RestoreLock, find_running, restore_lock
 from shared.load.refusals import in_progress
 from shared.model.report import Report
 from shared.model.request import Copy, RestoreRequest
+from shared.postgres.connect import Connection
 from shared.postgres.session import attempt_in_autocommit
 from shared.postgres.transaction import CommitId, Isolation, transaction
 from shared.restore.access import authorize
@@ -103,35 +104,31 @@ def _restore(
     report: Report,
     before_commit: BeforeCommit | None,
 ) -> None:
-    progress = report.progress
     header = _read_header(request, csv)
-
-    def about_to_commit(commit_id: CommitId, loaded: Loaded) -> None:
-        if before_commit is not None:
-            expected = report.copy()
-            note_loaded(expected, loaded)
-            before_commit(pending_commit(commit_id, loaded), expected)
-
     with ExitStack() as stack:
-        with progress.stage("connect"):
+        with report.progress.stage("connect"):
             connection = stack.enter_context(server.connect())
         if request.dry_run:
-            is_full = request.dry_run == "full"
-            if not is_full:
-                # Before the transaction, whose snapshot keeps the server from cleaning up.
-                with progress.stage("count"):
-                    csv.drain()
-            # As the load's own: READ WRITE, unless the server has been set to read-only.
-            isolation: Isolation = "REPEATABLE READ" if is_full else "REPEATABLE READ READ ONLY"
-            with (
-                explained(connection, request, settings, report.request_id),
-                progress.interruptible(server.cancel),
-                transaction(connection, isolation) as work,
-            ):
-                DryRun(work.cursor, request, settings, header, csv, report).run()
+            _dry_run(request, settings, server, connection, header, csv, report)
             return
+        # Held until the chunks are compressed and the aggregates refreshed.
+        lock = stack.enter_context(_locked_day(request, server, report))
+        loaded = _load(request, settings, server, connection, lock, header, csv, report, before_commit)
+        if isinstance(loaded, Skipped):
+            report.skip(loaded.rows)
+            report.add_warnings(loaded.target.warnings)
+            return
+        if connection.closed:
+            connection = stack.enter_context(server.connect())
+        left = Left(loaded.to_recompress, loaded.span)
+        after_commit(connection, request, settings, loaded.target.table, left, report)
 
-        with progress.stage("connect"):
+
+@contextmanager
+def _locked_day(request: RestoreRequest, server: Server, report: Report) -> Iterator[RestoreLock]:
+    """Hold the lock against a second restore of the day, on a connection of its own."""
+    with ExitStack() as stack:
+        with report.progress.stage("connect"):
             own = stack.enter_context(server.connect())
             lock = stack.enter_context(
                 restore_lock(
@@ -142,28 +139,65 @@ def _restore(
                     connect_to_cancel=server.connect_to_cancel,
                 )
             )
-        day = Day(
-            request,
-            settings,
-            header,
-            csv,
-            report.request_id.replace("-", ""),
-            progress,
-            server.connect,
-            found=partial(note_target, report),
-            before_commit=about_to_commit,
-            committed=partial(note_loaded, report),
-        )
-        with explained(connection, request, settings, report.request_id):
-            loaded = load_day(connection, lock, day)
-        if isinstance(loaded, Skipped):
-            report.skip(loaded.rows)
-            report.add_warnings(loaded.target.warnings)
-            return
-        if connection.closed:
-            connection = stack.enter_context(server.connect())
-        left = Left(loaded.to_recompress, loaded.span)
-        after_commit(connection, request, settings, loaded.target.table, left, report)
+        yield lock
+
+
+def _dry_run(
+    request: RestoreRequest,
+    settings: Settings,
+    server: Server,
+    connection: Connection,
+    header: FileHeader,
+    csv: CsvSource,
+    report: Report,
+) -> None:
+    progress = report.progress
+    is_full = request.dry_run == "full"
+    if not is_full:
+        # Before the transaction, whose snapshot keeps the server from cleaning up.
+        with progress.stage("count"):
+            csv.drain()
+    # As the load's own: READ WRITE, unless the server has been set to read-only.
+    isolation: Isolation = "REPEATABLE READ" if is_full else "REPEATABLE READ READ ONLY"
+    with (
+        explained(connection, request, settings, report.request_id),
+        progress.interruptible(server.cancel),
+        transaction(connection, isolation) as work,
+    ):
+        DryRun(work.cursor, request, settings, header, csv, report).run()
+
+
+def _load(
+    request: RestoreRequest,
+    settings: Settings,
+    server: Server,
+    connection: Connection,
+    lock: RestoreLock,
+    header: FileHeader,
+    csv: CsvSource,
+    report: Report,
+    before_commit: BeforeCommit | None,
+) -> Loaded | Skipped:
+    def about_to_commit(commit_id: CommitId, loaded: Loaded) -> None:
+        if before_commit is not None:
+            expected = report.copy()
+            note_loaded(expected, loaded)
+            before_commit(pending_commit(commit_id, loaded), expected)
+
+    day = Day(
+        request,
+        settings,
+        header,
+        csv,
+        report.request_id.replace("-", ""),
+        report.progress,
+        server.connect,
+        found=partial(note_target, report),
+        before_commit=about_to_commit,
+        committed=partial(note_loaded, report),
+    )
+    with explained(connection, request, settings, report.request_id):
+        return load_day(connection, lock, day)
 
 
 @contextmanager
