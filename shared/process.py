@@ -90,6 +90,29 @@ def start_thread(target: Callable[[], None], *, name: str) -> threading.Thread:
     return thread
 
 
+@contextmanager
+def repeating(action: Callable[[], bool], seconds: float, *, name: str) -> Iterator[None]:
+    """Call an action again and again in a thread of its own, until the block ends.
+
+    Args:
+        action: returns whether it is to be called again.
+        seconds: before each call.
+        name: of the thread, for a stack dump.
+    """
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(seconds) and action():
+            pass
+
+    thread = start_thread(run, name=name)
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def result_of(future: Future[T], *, check: Callable[[], None]) -> T:
     """Wait for a future, and check while waiting whether to go on.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,7 +18,7 @@ from shared.errors import InternalError, RestoreError
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
-from shared.process import invocation, start_thread
+from shared.process import invocation, repeating
 from shared.restore.restore import BeforeCommit, restore
 from shared.settings import Settings, load_settings
 
@@ -141,18 +140,13 @@ def _progress_lines(report: Report, every_seconds: int) -> Iterator[None]:
     if not every_seconds:
         yield
         return
-    ended = threading.Event()
 
-    def run() -> None:
-        while not ended.wait(every_seconds):
-            _write(report, logging.INFO, lambda: progress_line(report))
+    def write() -> bool:
+        _write(report, logging.INFO, lambda: progress_line(report))
+        return True
 
-    thread = start_thread(run, name="progress")
-    try:
+    with repeating(write, every_seconds, name="progress"):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def error_reply(report: Report, error: RestoreError) -> HttpAnswer:

@@ -13,7 +13,7 @@ from shared.jobs.operation import Operation
 from shared.jobs.store import Conflict, OperationStore
 from shared.log_redaction import OUR_LOGGER
 from shared.model.progress import Progress
-from shared.process import start_thread
+from shared.process import repeating
 
 _log = logging.getLogger(OUR_LOGGER)
 
@@ -76,30 +76,25 @@ class Claim:
     @contextmanager
     def heartbeat(self, progress: Progress) -> Iterator[None]:
         """Write every few seconds how far the restore is. Cancel it if a caller asked for it, or the claim is lost."""
-        ended = threading.Event()
 
-        def run() -> None:
-            while not ended.wait(HEARTBEAT_SECONDS):
-                try:
-                    self.write(**progress_of(progress))
-                except ClaimLost:
-                    _log.warning("operation=%s was taken over by another worker", self._operation.id)
-                    progress.cancel()
-                    return
-                except JobStorageUnreachable as error:
-                    # The restore goes on: whether it may commit is asked once more before its COMMIT.
-                    _log.warning("operation=%s has no heartbeat: %s", self._operation.id, error.message)
-                except Exception:  # noqa: BLE001 - the restore does not end by it
-                    _log.exception("operation=%s has no heartbeat", self._operation.id)
-                if self._operation.is_canceled:
-                    progress.cancel()
+        def beat() -> bool:
+            try:
+                self.write(**progress_of(progress))
+            except ClaimLost:
+                _log.warning("operation=%s was taken over by another worker", self._operation.id)
+                progress.cancel()
+                return False
+            except JobStorageUnreachable as error:
+                # The restore goes on: whether it may commit is asked once more before its COMMIT.
+                _log.warning("operation=%s has no heartbeat: %s", self._operation.id, error.message)
+            except Exception:  # noqa: BLE001 - the restore does not end by it
+                _log.exception("operation=%s has no heartbeat", self._operation.id)
+            if self._operation.is_canceled:
+                progress.cancel()
+            return True
 
-        thread = start_thread(run, name="heartbeat")
-        try:
+        with repeating(beat, HEARTBEAT_SECONDS, name="heartbeat"):
             yield
-        finally:
-            ended.set()
-            thread.join()
 
 
 def progress_of(progress: Progress) -> dict[str, Any]:
