@@ -125,6 +125,8 @@ def frozen_chunks(cursor: Cursor, table: Table, chunks: Sequence[Chunk], window:
     if not chunks:
         return ()
     lower, upper = window.chunk_bounds
+    # In 2.19 the function locks the chunk's row in the catalogue (`lock_chunk_tuple` in src/chunk.c). So it is
+    # asked only where some chunk is frozen. The catalogue names a chunk otherwise from 2.30 on.
     cursor.execute(
         sql.SQL(
             "SELECT chunk_schema, chunk_name, coalesce(is_compressed, false),"
@@ -134,8 +136,11 @@ def frozen_chunks(cursor: Cursor, table: Table, chunks: Sequence[Chunk], window:
             " (pg_catalog.unnest({schemas}::name[]), pg_catalog.unnest({names}::name[])) asked(schema, name)"
             " ON chunk_schema = asked.schema AND chunk_name = asked.name"
             " WHERE hypertable_schema = {schema} AND hypertable_name = {name}"
-            " AND _timescaledb_functions.chunk_status("
-            "pg_catalog.format('%I.%I', chunk_schema, chunk_name)::regclass) & {frozen} <> 0 ORDER BY chunk_name"
+            " AND CASE WHEN EXISTS (SELECT FROM _timescaledb_catalog.chunk"
+            "  WHERE hypertable_id = {id} AND status & {frozen} <> 0)"
+            " THEN _timescaledb_functions.chunk_status("
+            "  pg_catalog.format('%I.%I', chunk_schema, chunk_name)::regclass) & {frozen} <> 0"
+            " ELSE false END ORDER BY chunk_name"
         ).format(
             lower=sql.Literal(lower),
             upper=sql.Literal(upper),
