@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.errors import JobStorageUnreachable, OperationNotFound
 from shared.jobs.operation import Operation
-from shared.jobs.store import Conflict, OperationStore
+from shared.jobs.store import OperationStore
 from shared.log_redaction import OUR_LOGGER
 from shared.model.progress import Progress
 from shared.process import repeating
@@ -52,26 +52,21 @@ class Claim:
             ClaimLost: the claim is not valid any more; nothing was written.
             JobStorageUnreachable: nobody knows whether it was written.
         """
-        with self._lock:
-            while True:
-                try:
-                    self._operation = self._store.change(self._operation, **changes)
-                except Conflict:  # noqa: PERF203 - it is a loop for that
-                    # A caller wants to cancel; or an earlier try of this write came through, and its answer did not.
-                    self._refresh()
-                else:
-                    return self._operation
 
-    def _refresh(self) -> None:
-        try:
-            current = self._store.get(self._operation.id)
-        except OperationNotFound:
-            self.is_lost = True
-            raise ClaimLost("the record is gone") from None
-        if current.claim != self._operation.claim or current.has_ended:
-            self.is_lost = True
-            raise ClaimLost("another worker has taken the operation over")
-        self._operation = current
+        def while_it_holds(current: Operation) -> dict[str, Any]:
+            # Others write as well: a caller wants to cancel, or an earlier try of this write came through.
+            if current.claim != self._operation.claim or current.has_ended:
+                self.is_lost = True
+                raise ClaimLost("another worker has taken the operation over")
+            return changes
+
+        with self._lock:
+            try:
+                self._operation = self._store.update(self._operation, while_it_holds)
+            except OperationNotFound:
+                self.is_lost = True
+                raise ClaimLost("the record is gone") from None
+            return self._operation
 
     @contextmanager
     def heartbeat(self, progress: Progress) -> Iterator[None]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import date
 from functools import cache
@@ -155,24 +157,35 @@ def write_day(settings: Settings, note: DayNote) -> None:
         table.upsert_entity(entity)
 
 
-def write_day_soon(settings: Settings, note: DayNote | None) -> None:
-    """Write a note in a thread of its own. Nobody waits for it, and nobody hears of a failure but the log."""
+def write_day_soon(settings: Settings, note: DayNote | None, *, join: Callable[[], None] = lambda: None) -> None:
+    """Write a note in a thread of its own. Nobody waits for it, and nobody hears of a failure but the log.
+
+    Args:
+        settings: name the app's own storage account.
+        note: what to write; None: nothing.
+        join: is called before, in that thread. It makes the host keep what the note's failure says in the log.
+    """
     if note is None or not settings.web_jobs_storage.is_set:
         return
+
+    def write() -> None:
+        with suppress(Exception):
+            join()
+        try_to_write_day(settings, note)
+
     try:
-        _waiting().put_nowait((settings, note))
+        _waiting().put_nowait(write)
     except queue.Full:
         _log.warning("the note of %s %s is left out: too many wait", note.table, note.day)
 
 
 @cache
-def _waiting() -> queue.Queue[tuple[Settings, DayNote]]:
-    notes: queue.Queue[tuple[Settings, DayNote]] = queue.Queue(_MOST_WAITING)
+def _waiting() -> queue.Queue[Callable[[], None]]:
+    notes: queue.Queue[Callable[[], None]] = queue.Queue(_MOST_WAITING)
 
     def run() -> None:
         while True:
-            settings, note = notes.get()
-            try_to_write_day(settings, note)
+            notes.get()()
             notes.task_done()
 
     threading.Thread(target=run, name="days", daemon=True).start()

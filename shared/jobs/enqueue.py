@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from shared.errors import RestoreError
+from contextlib import suppress
+
+from shared.errors import JobStorageUnreachable, RestoreError
 from shared.jobs.message import Message
 from shared.jobs.operation import Operation
 from shared.jobs.store import Conflict, OperationStore
@@ -28,12 +30,13 @@ def delay_seconds(error: RestoreError, operation: Operation, settings: Settings)
 def enqueue(store: OperationStore, operation: Operation, *, delay_seconds: int = 0) -> None:
     """Put a message for a waiting operation into the queue, and note that it is there.
 
-    If the process ends before the note, the sweep puts in another message: two are harmless.
+    If that note is not made, the sweep puts in another message: two are harmless.
+
+    Raises:
+        JobStorageUnreachable: the queue did not take it, as far as anybody knows.
     """
     message = Message(operation.id, operation.traceparent or None)
     store.enqueue(message.encode(), delay_seconds=delay_seconds)
-    try:
+    # It fails if a worker has it already, or a caller has canceled it.
+    with suppress(Conflict, JobStorageUnreachable):
         store.change(operation, is_queued=True)
-    except Conflict:
-        # A worker has it already, or a caller has canceled it.
-        return

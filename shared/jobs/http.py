@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 from urllib.parse import quote
 
 from shared.api.handle import HttpAnswer, answered, json_reply, new_report, read_request, replied, run_restore
@@ -17,9 +18,9 @@ from shared.errors import (
 from shared.jobs.days import day_note, write_day_soon
 from shared.jobs.monitor import RETRY_AFTER_SECONDS, base_url, links, monitor
 from shared.jobs.operation import Operation, now
-from shared.jobs.outcome import answer_of, end_canceled
+from shared.jobs.outcome import answer_of, ending_canceled
 from shared.jobs.storage import job_storage
-from shared.jobs.store import NO_SUCH_OPERATION, Conflict, OperationStore
+from shared.jobs.store import NO_SUCH_OPERATION, OperationStore
 from shared.jobs.submit import opens, submit, wants_async
 from shared.model.monitor import STATUSES, MonitorList
 from shared.model.request import RestoreRequest
@@ -65,7 +66,7 @@ def post_restore(call: HttpCall, *, join: Callable[[], None] = lambda: None) -> 
             report.describe(request)
             return _take(call, request, settings, report.request_id)
         outcome = answered(report, lambda: run_restore(request, settings, report, join=join))
-        write_day_soon(settings, day_note(report, outcome.error, now()))
+        write_day_soon(settings, day_note(report, outcome.error, now()), join=join)
         return outcome.answer
 
     return replied(report, answer).answer
@@ -131,21 +132,20 @@ def _show(call: HttpCall, settings: Settings, operation: Operation, status: int 
 
 
 def _cancel(call: HttpCall, settings: Settings, store: OperationStore, operation_id: str) -> HttpAnswer:
-    while True:
-        operation = store.get(operation_id)
-        if operation.has_ended:
-            if operation.is_canceled:
-                # The same call again.
-                return _show(call, settings, operation, 202)
-            raise OperationEnded(f"the restore has ended: {operation.status}")
-        try:
-            if operation.status == "NotStarted" and not operation.commit:
-                operation = end_canceled(store, operation)
-            elif not operation.is_canceled:
-                operation = store.change(operation, is_canceled=True)
-        except Conflict:
-            continue
-        return _show(call, settings, operation, 202)
+    operation = store.update(store.get(operation_id), _cancellation)
+    return _show(call, settings, operation, 202)
+
+
+def _cancellation(operation: Operation) -> Mapping[str, Any]:
+    """Return what a cancel writes into a record."""
+    if operation.is_canceled:
+        # The same call again.
+        return {}
+    if operation.has_ended:
+        raise OperationEnded(f"the restore has ended: {operation.status}")
+    if operation.status == "NotStarted" and not operation.commit:
+        return ending_canceled()
+    return {"is_canceled": True}
 
 
 def _list(call: HttpCall, settings: Settings, store: OperationStore) -> HttpAnswer:

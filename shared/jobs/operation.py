@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 from shared.model.monitor import Kind, Status
 
@@ -103,7 +103,11 @@ class Operation:
         return (self.read - self.written).total_seconds() > STALE_SECONDS
 
 
-def now(later_seconds: int = 0) -> str:
-    """Return the time in ISO 8601. For people: nothing is decided by it."""
-    time = datetime.now(timezone.utc) + timedelta(seconds=later_seconds)
+def now() -> str:
+    """Return this machine's time in ISO 8601. For people: nothing is decided by it."""
+    return iso(datetime.now(timezone.utc))
+
+
+def iso(time: datetime) -> str:
+    """Return a time in ISO 8601; later ones sort behind."""
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

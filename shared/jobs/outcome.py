@@ -9,7 +9,6 @@ from shared.api.handle import HttpAnswer, Outcome, error_reply, new_report
 from shared.api.render import error_answer, success_answer
 from shared.errors import RestoreCanceled, RestoreError
 from shared.jobs.operation import Operation, now
-from shared.jobs.store import OperationStore
 from shared.model.answer import Answer
 from shared.model.monitor import Status
 from shared.model.report import Report
@@ -40,14 +39,10 @@ def canceled_before() -> RestoreCanceled:
     return RestoreCanceled("the restore was canceled before it began; nothing was changed")
 
 
-def end_canceled(store: OperationStore, operation: Operation) -> Operation:
-    """End an operation that waits.
-
-    Raises:
-        Conflict: it is not as it was read.
-    """
+def ending_canceled() -> dict[str, Any]:
+    """Return the attributes of a record whose operation is canceled while it waits."""
     report = new_report()
-    return store.change(operation, is_canceled=True, **ending("Canceled", failed(report, canceled_before()), report))
+    return {"is_canceled": True, **ending("Canceled", failed(report, canceled_before()), report)}
 
 
 def continued(answer: Answer, report: Report) -> dict[str, Any]:

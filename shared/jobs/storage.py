@@ -1,5 +1,7 @@
 """The function app's own storage account: one queue, two tables, and a container for what no entity holds.
 
+Each part is made at its first use. So no part waits for another one that is away.
+
 The SDKs for tables and queues are imported at the first use: a restore by one HTTP call needs neither, and they would
 lengthen its cold start.
 """
@@ -7,13 +9,15 @@ lengthen its cold start.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared.errors import ConfigurationError, JobStorageUnreachable
 from shared.identity import log_refusal
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     from azure.data.tables import TableClient
     from azure.storage.blob import ContainerClient
     from azure.storage.queue import QueueClient
+
+C = TypeVar("C")
 
 RESTORE_QUEUE = "restore-requests"
 TABLE = "RestoreJobs"
@@ -52,16 +58,24 @@ _OPTIONS: dict[str, Any] = {
 
 
 class _ServiceClock:
-    """The time of the last answer of the Table service: whether a heartbeat is old is not for a worker's clock."""
+    """The Table service's clock, as of its last answer, and on from there by a clock that never jumps."""
 
     def __init__(self) -> None:
-        self.now: datetime | None = None
+        self._stated: tuple[datetime, float] | None = None
+
+    @property
+    def now(self) -> datetime | None:
+        """The service's time; None before its first answer."""
+        if self._stated is None:
+            return None
+        stated, at = self._stated
+        return stated + timedelta(seconds=time.monotonic() - at)
 
     def hook(self, response: PipelineResponse[Any, Any]) -> None:
-        """Take the time from an answer's header `Date`."""
+        """Take the time from an answer's header `Date`. An error may come from a server in between."""
         stated = response.http_response.headers.get("Date")
-        if stated is not None:
-            self.now = parsedate_to_datetime(stated)
+        if stated is not None and response.http_response.status_code < HTTPStatus.BAD_REQUEST:
+            self._stated = parsedate_to_datetime(stated), time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -69,29 +83,61 @@ class JobStorage:
     """Clients of the account. They keep connections and may be used by several threads.
 
     Attributes:
-        table: holds the records.
-        days: holds what was restored last of each day.
-        queue: holds the messages for `RestoreQueue`.
-        container: holds texts that are too long for an entity.
-        clock: the time of the Table service.
+        clock: of the Table service.
+        rows: the row of a record, by its kind and id. It never changes.
     """
 
-    table: TableClient
-    days: TableClient
-    queue: QueueClient
-    container: ContainerClient
+    _table: TableClient
+    _days: TableClient
+    _queue: QueueClient
+    _container: ContainerClient
     clock: _ServiceClock
+    rows: dict[tuple[str, str], str] = field(default_factory=dict)
+    _made: set[str] = field(default_factory=set)
+
+    @property
+    def table(self) -> TableClient:
+        """The records.
+
+        Raises:
+            JobStorageUnreachable: the table is not known to be there, and could not be made. So it is with each part.
+        """
+        return self._existing("table", self._table, self._table.create_table)
+
+    @property
+    def days(self) -> TableClient:
+        """What was restored last of each day."""
+        return self._existing("days", self._days, self._days.create_table)
+
+    @property
+    def queue(self) -> QueueClient:
+        """The messages for `RestoreQueue`."""
+        return self._existing("queue", self._queue, self._queue.create_queue)
+
+    @property
+    def container(self) -> ContainerClient:
+        """Texts that are too long for an entity."""
+        return self._existing("container", self._container, self._container.create_container)
+
+    def _existing(self, name: str, client: C, create: Callable[[], object]) -> C:
+        # Without a lock: to make it twice does no harm, and nobody waits for another one's vain attempts.
+        if name not in self._made:
+            from azure.core.exceptions import ResourceExistsError  # noqa: PLC0415 - see the module
+
+            with reaching_storage(), suppress(ResourceExistsError):
+                create()
+            self._made.add(name)
+        return client
 
 
 _lock = threading.Lock()
 
 
 def job_storage(settings: Settings) -> JobStorage:
-    """Return the process's clients of the app's own account. The queue, tables and container are made if need be.
+    """Return the process's clients of the app's own account. It asks no server.
 
     Raises:
         ConfigurationError: the app has no such account, or its setting cannot be read.
-        JobStorageUnreachable: the account does not answer.
     """
     with _lock:
         return _opened(settings.web_jobs_storage)
@@ -135,28 +181,16 @@ def reaching_storage() -> Iterator[None]:
 
 @cache
 def _opened(setting: WebJobsStorage) -> JobStorage:
-    from azure.core.exceptions import ResourceExistsError  # noqa: PLC0415 - see the module
-
     if not setting.is_set:
         message = "asynchronous restores need the setting AzureWebJobsStorage"
         raise ConfigurationError(message, target="AzureWebJobsStorage")
     clock = _ServiceClock()
     try:
-        storage = _by_connection_string(setting, clock) if setting.connection_string else _by_identity(setting, clock)
+        return _by_connection_string(setting, clock) if setting.connection_string else _by_identity(setting, clock)
     except ValueError:
         # From None: the SDK's error may quote the setting.
         message = "the setting AzureWebJobsStorage is not a connection string of a storage account"
         raise ConfigurationError(message, target="AzureWebJobsStorage") from None
-    with reaching_storage():
-        for create in (
-            storage.table.create_table,
-            storage.days.create_table,
-            storage.queue.create_queue,
-            storage.container.create_container,
-        ):
-            with suppress(ResourceExistsError):
-                create()
-    return storage
 
 
 def _by_connection_string(setting: WebJobsStorage, clock: _ServiceClock) -> JobStorage:

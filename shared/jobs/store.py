@@ -5,7 +5,8 @@ transaction. A partition takes 2,000 entities a second
 (https://learn.microsoft.com/azure/storage/tables/scalability-targets); a restore writes one every five seconds.
 
 Each operation has two entities. `id~<id>` names the row of the record, so an id exists once. `op~<newest first>~<id>`
-is the record itself, so a range of rows is a list of the newest.
+is the record itself, so a range of rows is a list of the newest. The process keeps where a record is: to look at one
+again is one read.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import dataclasses
 import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
-from shared.errors import OperationNotFound
+from shared.errors import JobStorageUnreachable, OperationNotFound
 from shared.jobs.operation import Operation
 from shared.jobs.storage import JobStorage, reaching_storage
 from shared.model.monitor import Kind
@@ -33,6 +35,8 @@ _BLOB = "blob:"
 # Texts that may be long.
 _LONG = ("request", "commit", "error", "answer")
 _NOT_STORED = ("id", "kind", "row_key", "etag", "written", "read")
+# Of which the process keeps where they are: about a megabyte.
+_MOST_ROWS = 5000
 
 NO_SUCH_OPERATION = "there is no such operation, or it is no longer kept"
 
@@ -89,13 +93,22 @@ class OperationStore:
         """
         from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415 - see shared/jobs/storage.py
 
+        rows, key = self._storage.rows, (self._kind, operation_id)
         with reaching_storage():
+            if key in rows:
+                # It may have ended, and another one of that id be there.
+                with suppress(ResourceNotFoundError):
+                    return self._operation(self._storage.table.get_entity(self._kind, rows[key]))
+                rows.pop(key, None)
             try:
-                pointer = self._storage.table.get_entity(self._kind, f"id~{operation_id}")
-                entity = self._storage.table.get_entity(self._kind, str(pointer["row"]))
+                row = str(self._storage.table.get_entity(self._kind, f"id~{operation_id}")["row"])
+                operation = self._operation(self._storage.table.get_entity(self._kind, row))
             except ResourceNotFoundError:
                 raise OperationNotFound(NO_SUCH_OPERATION) from None
-            return self._operation(entity)
+        if len(rows) >= _MOST_ROWS:
+            rows.clear()
+        rows[key] = row
+        return operation
 
     def change(self, operation: Operation, **changes: Any) -> Operation:
         """Write some attributes of a record that is as it was read.
@@ -120,6 +133,34 @@ class OperationStore:
             except (ResourceModifiedError, ResourceNotFoundError):
                 raise Conflict from None
         return dataclasses.replace(changed, etag=written["etag"])
+
+    def update(self, operation: Operation, decide: Callable[[Operation], Mapping[str, Any]]) -> Operation:
+        """Write some attributes of a record, whoever else writes meanwhile.
+
+        Args:
+            operation: the record as it was read.
+            decide: returns what to write into a record; nothing: leave it. It is asked again about what another writer
+                left, and may raise.
+
+        Returns:
+            The record as it is now.
+
+        Raises:
+            OperationNotFound: it is gone.
+            JobStorageUnreachable: the write was refused as if another writer had come first, and none had.
+        """
+        while True:
+            changes = decide(operation)
+            if not changes:
+                return operation
+            try:
+                return self.change(operation, **changes)
+            except Conflict:
+                current = self.get(operation.id)
+            if current.etag == operation.etag:
+                # As from a server in between. To ask on and on would end only with it.
+                raise JobStorageUnreachable("the function app's own storage account answered 412 without a reason")
+            operation = current
 
     def newest(
         self,
@@ -156,10 +197,16 @@ class OperationStore:
         return Page(tuple(found), None)
 
     def service_time(self) -> datetime:
-        """Return the time of the Table service, as of its last answer."""
+        """Return the time of the Table service. This machine's clock may be wrong.
+
+        Raises:
+            JobStorageUnreachable: the service does not say.
+        """
         if self._storage.clock.now is None:
             self.newest(most=1)
-        return self._storage.clock.now or datetime.now(timezone.utc)
+        if self._storage.clock.now is None:
+            raise JobStorageUnreachable("the function app's own storage account does not say what time it is")
+        return self._storage.clock.now
 
     def delete(self, operation: Operation) -> None:
         """Delete a record that is as it was read, and what belongs to it.
@@ -209,8 +256,11 @@ class OperationStore:
 
     def _in_blob(self, operation_id: str, name: str, text: str) -> str:
         """Put a text into a blob of its own, and return what stands for it. JSON never begins like that."""
+        from azure.core.exceptions import ResourceExistsError  # noqa: PLC0415 - see shared/jobs/storage.py
+
         blob = f"{self._kind}/{operation_id}/{name}-{uuid.uuid4().hex}.json"
-        with reaching_storage():
+        # If it exists, it is ours: the SDK tried again after an answer that was lost.
+        with reaching_storage(), suppress(ResourceExistsError):
             self._storage.container.upload_blob(blob, text.encode())
         return _BLOB + blob
 

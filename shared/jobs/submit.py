@@ -9,10 +9,11 @@ import re
 import secrets
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.api.parse import parse_for
-from shared.errors import Fault, InvalidRequest, OperationIdReused, SecretInAsyncRequest
+from shared.errors import Fault, InvalidRequest, JobStorageUnreachable, OperationIdReused, SecretInAsyncRequest
 from shared.jobs.enqueue import enqueue
 from shared.jobs.operation import Operation, now
 from shared.jobs.storage import job_storage
@@ -85,11 +86,23 @@ def submit(request: RestoreRequest, body: bytes, headers: Mapping[str, str], set
             traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else "",
         )
     )
-    if is_new:
+    if not is_new:
+        _refuse_other(request, operation, settings)
+        operation = _add_token(store, operation, token)
+    if not operation.is_queued and operation.status == "NotStarted" and not operation.attempt:
+        _enqueue(store, operation)
+    return Submitted(operation, token)
+
+
+def _enqueue(store: OperationStore, operation: Operation) -> None:
+    """Put in the message. If that fails, the caller is to hear that nothing will be restored, and rightly so."""
+    try:
         enqueue(store, operation)
-        return Submitted(operation, token)
-    _refuse_other(request, operation, settings)
-    return Submitted(_add_token(store, operation, token), token)
+    except JobStorageUnreachable:
+        # Not if another call took it meanwhile under the same id. What stays, the sweep finds.
+        with suppress(Conflict, JobStorageUnreachable):
+            store.delete(operation)
+        raise
 
 
 def chosen_id(headers: Mapping[str, str]) -> str | None:
@@ -140,8 +153,4 @@ def _refuse_other(request: RestoreRequest, operation: Operation, settings: Setti
 
 
 def _add_token(store: OperationStore, operation: Operation, token: str) -> Operation:
-    while True:
-        try:
-            return store.change(operation, tokens=(*operation.tokens, hash_of(token))[-_MOST_TOKENS:])
-        except Conflict:  # noqa: PERF203 - it is a loop for that
-            operation = store.get(operation.id)
+    return store.update(operation, lambda one: {"tokens": (*one.tokens, hash_of(token))[-_MOST_TOKENS:]})

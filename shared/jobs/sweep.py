@@ -6,12 +6,13 @@ import json
 import logging
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 from shared.api.handle import new_report
 from shared.errors import OperationNotFound, TooManyAttempts
 from shared.jobs.enqueue import enqueue
 from shared.jobs.message import UnreadableMessageError, decode
-from shared.jobs.operation import ENDED, STALE_SECONDS, Operation, now
+from shared.jobs.operation import ENDED, STALE_SECONDS, Operation, iso
 from shared.jobs.outcome import ending, failed
 from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore, each_page
@@ -64,43 +65,21 @@ def end_poisoned(text: bytes) -> None:
         _log.error("a message in the poison queue cannot be read: %s; it is dropped", error)
         return
     store = OperationStore(job_storage(load_settings()))
-    while True:
-        try:
-            operation = store.get(message.operation_id)
-        except OperationNotFound:
-            _log.error("operation=%s in the poison queue is not recorded", message.operation_id)
-            return
-        if operation.has_ended or (operation.status == "Running" and not operation.is_stale):
-            return
-        try:
-            if operation.commit:
-                # Its rows may be in. A worker has to ask.
-                enqueue(store, store.change(operation, status="NotStarted", claim="", is_queued=False))
-            else:
-                _give_up(store, operation)
-        except Conflict:
-            continue
-        return
-
-
-def _take_from_worker(store: OperationStore, operation: Operation) -> None:
-    _log.warning("operation=%s has had no heartbeat for %d s", operation.id, STALE_SECONDS)
     try:
-        released = store.change(
-            operation, status="NotStarted", claim="", crashes=operation.crashes + 1, is_queued=False, next_attempt=now()
-        )
-    except Conflict:
-        # The worker lives, or another sweep was here.
+        operation = store.update(store.get(message.operation_id), _given_up)
+    except OperationNotFound:
+        _log.error("operation=%s in the poison queue is not recorded", message.operation_id)
         return
-    enqueue(store, released)
+    if operation.commit and operation.status == "NotStarted":
+        enqueue(store, operation)
 
 
-def _is_to_wait(operation: Operation) -> bool:
-    """Whether its next attempt lies ahead. The queue hides a message for as long."""
-    return operation.next_attempt > now()
-
-
-def _give_up(store: OperationStore, operation: Operation) -> None:
+def _given_up(operation: Operation) -> dict[str, Any]:
+    if operation.has_ended or (operation.status == "Running" and not operation.is_stale):
+        return {}
+    if operation.commit:
+        # Its rows may be in. A worker has to ask.
+        return {"status": "NotStarted", "claim": "", "is_queued": False}
     last = "" if not operation.error else f"; its last error was {json.loads(operation.error)['code']}"
     stage = f" in {operation.stage!r}" if operation.stage else ""
     error = TooManyAttempts(f"the host gave the restore up after {operation.attempt} attempts{stage}{last}")
@@ -110,7 +89,29 @@ def _give_up(store: OperationStore, operation: Operation) -> None:
         operation.database,
         operation.target_table,
     )
-    store.change(operation, **ending("Failed", failed(report, error), report))
+    return ending("Failed", failed(report, error), report)
+
+
+def _take_from_worker(store: OperationStore, operation: Operation) -> None:
+    _log.warning("operation=%s has had no heartbeat for %d s", operation.id, STALE_SECONDS)
+    try:
+        released = store.change(
+            operation,
+            status="NotStarted",
+            claim="",
+            crashes=operation.crashes + 1,
+            is_queued=False,
+            next_attempt=iso(store.service_time()),
+        )
+    except Conflict:
+        # The worker lives, or another sweep was here.
+        return
+    enqueue(store, released)
+
+
+def _is_to_wait(operation: Operation) -> bool:
+    """Whether its next attempt lies ahead. The queue hides a message for as long."""
+    return operation.read is not None and operation.next_attempt > iso(operation.read)
 
 
 def _delete_old(store: OperationStore, settings: Settings) -> None:

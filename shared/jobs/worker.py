@@ -16,6 +16,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from shared.api.handle import Outcome, answered, json_reply, new_report, run_restore
@@ -26,10 +27,10 @@ from shared.jobs.claim import Claim, ClaimLost, progress_of
 from shared.jobs.days import day_note, try_to_write_day
 from shared.jobs.enqueue import delay_seconds, enqueue
 from shared.jobs.message import decode
-from shared.jobs.operation import Operation, now
+from shared.jobs.operation import Operation, iso, now
 from shared.jobs.outcome import canceled_before, continued, ending, failed
 from shared.jobs.storage import job_storage
-from shared.jobs.store import Conflict, OperationStore
+from shared.jobs.store import OperationStore
 from shared.log_redaction import OUR_LOGGER
 from shared.model.monitor import Status
 from shared.model.progress import Progress
@@ -41,8 +42,6 @@ from shared.settings import Settings, load_settings
 
 _log = logging.getLogger(OUR_LOGGER)
 
-# A record changes under one's hands when a caller cancels it, or when another worker claims it.
-_MOST_CLAIM_TRIES = 5
 # Shorter than operation.STALE_SECONDS: nothing else writes a heartbeat then.
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 90, 2
 
@@ -77,31 +76,28 @@ def run_message(text: bytes, *, join: Callable[[], None] = lambda: None) -> None
 
 def _claim(store: OperationStore, operation_id: str) -> Claim | None:
     """Claim an operation; None if there is nothing to do, or another worker is at it."""
-    for _ in range(_MOST_CLAIM_TRIES):
-        operation = store.get(operation_id)
-        if operation.has_ended:
-            return None
-        crashes = operation.crashes
-        if operation.status == "Running":
-            if not operation.is_stale:
-                return None
-            crashes += 1
-        try:
-            claimed = store.change(
-                operation,
-                status="Running",
-                claim=uuid.uuid4().hex,
-                attempt=operation.attempt + 1,
-                crashes=crashes,
-                started=operation.started or now(),
-                next_attempt="",
-                is_queued=False,
-                **progress_of(Progress()),
-            )
-        except Conflict:
-            continue
-        return Claim(store, claimed, last_stage=operation.stage)
-    return None
+    claim, last_stage = uuid.uuid4().hex, ""
+
+    def take(operation: Operation) -> dict[str, Any]:
+        nonlocal last_stage
+        is_running = operation.status == "Running"
+        # If it has this claim, the write came through and its answer did not.
+        if operation.has_ended or operation.claim == claim or (is_running and not operation.is_stale):
+            return {}
+        last_stage = operation.stage
+        return {
+            "status": "Running",
+            "claim": claim,
+            "attempt": operation.attempt + 1,
+            "crashes": operation.crashes + is_running,
+            "started": operation.started or now(),
+            "next_attempt": "",
+            "is_queued": False,
+            **progress_of(Progress()),
+        }
+
+    operation = store.update(store.get(operation_id), take)
+    return Claim(store, operation, last_stage=last_stage) if operation.claim == claim else None
 
 
 class _Work:
@@ -207,7 +203,7 @@ class _Work:
             claim="",
             **counted,
             error=json.dumps(error_answer(error, "")["error"]),
-            next_attempt=now(delay),
+            next_attempt=iso(self._store.service_time() + timedelta(seconds=delay)),
             is_queued=False,
         )
         enqueue(self._store, released, delay_seconds=delay)

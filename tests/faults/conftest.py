@@ -1,5 +1,6 @@
 """The fixtures of the faults."""
 
+from tests.faults.fix_account import account
 from tests.faults.fix_days import days
 from tests.faults.fix_fault_case import brief_fault_case, fault_case
 from tests.faults.fix_http_fault import faulty_storage
@@ -11,6 +12,7 @@ from tests.integration.fix_azure import azure
 from tests.integration.fix_identity import managed_identity
 
 __all__ = [
+    "account",
     "azure",
     "brief_fault_case",
     "days",

@@ -109,6 +109,10 @@ class FaultCase:
         pg = self.app.database.pg
         return {"adls_url": self.url, "pg": pg, "destination": self.destination, "copy": self.copy} | self.request
 
+    def job_body(self) -> dict[str, Any]:
+        """Return the request for the queue, which holds no secret: the settings name the server."""
+        return {name: value for name, value in self.body().items() if name != "pg"}
+
     def send(self) -> Answer:
         answer = self.app.post(self.body())
         assert CANARY not in str(answer.body)

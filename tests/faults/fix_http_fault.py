@@ -10,9 +10,10 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import pytest
 
@@ -71,19 +72,59 @@ class FaultyStorage:
         return None
 
 
-class _Server(ThreadingHTTPServer):
+class QuietServer(ThreadingHTTPServer):
+    """A server that says nothing of clients that have given up: these tests are about them."""
+
     daemon_threads = True
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass
+
+
+class _Server(QuietServer):
     def __init__(self, storage: FaultyStorage) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.storage = storage
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Keep quiet: a client that has given up is what these tests are about."""
 
+class Relay(BaseHTTPRequestHandler):
+    """Hands a request on to the server behind, or fails."""
 
-class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def pass_on(self, endpoint: SplitResult, body: bytes | None = None) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Send the request on, and return the answer's status, headers and body."""
+        with contextlib.closing(
+            http.client.HTTPConnection(str(endpoint.hostname), endpoint.port, timeout=30)
+        ) as azurite:
+            azurite.request(self.command, self.path, body, headers=dict(self.headers))
+            answer = azurite.getresponse()
+            got = answer.read()
+        about_this_hop = {"connection", "keep-alive", "transfer-encoding", "content-length", "server"}
+        return answer.status, [pair for pair in answer.getheaders() if pair[0].lower() not in about_this_hop], got
+
+    def answer(self, status: int, headers: list[tuple[str, str]], body: bytes, length: int) -> None:
+        """Answer, with a length that may be another one than the body's."""
+        # Not send_response: it would add a Date of its own.
+        self.send_response_only(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        if status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def reset(self) -> None:
+        """Break the connection."""
+        # Without lingering, closing sends a reset and not an orderly end.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
+        pass
+
+
+class _Handler(Relay):
     server: _Server
 
     def do_GET(self) -> None:
@@ -91,17 +132,17 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.server.storage.next_fault(self.path, int(found[1]) if found else 0)
         kind = "" if fault is None else fault.kind
         if fault is not None and kind == "status":
-            self._answer(fault.status[0], [("x-ms-error-code", fault.status[1])], b"", 0)
+            self.answer(fault.status[0], [("x-ms-error-code", fault.status[1])], b"", 0)
             return
         if kind == "cut":
-            self._reset()
+            self.reset()
             return
         if kind == "stall":
             self._stall()
             return
         if fault is not None and kind == "call":
             fault.call()
-        status, headers, body = self._pass_on()
+        status, headers, body = self.pass_on(self.server.storage.endpoint)
         if fault is not None and kind == "call after":
             fault.call()
         if kind == "stall answer":
@@ -109,46 +150,19 @@ class _Handler(BaseHTTPRequestHandler):
             return
         half = len(body) // 2
         if kind == "short":
-            self._answer(status, headers, body[:half], half)
+            self.answer(status, headers, body[:half], half)
         elif kind in ("cut body", "end early", "stall body"):
-            self._answer(status, headers, body[:half], len(body))
-            {"cut body": self._reset, "end early": self._close, "stall body": self._stall}[kind]()
+            self.answer(status, headers, body[:half], len(body))
+            {"cut body": self.reset, "end early": self._close, "stall body": self._stall}[kind]()
         else:
-            self._answer(status, headers, body, len(body))
-
-    def _pass_on(self) -> tuple[int, list[tuple[str, str]], bytes]:
-        endpoint = self.server.storage.endpoint
-        with contextlib.closing(
-            http.client.HTTPConnection(str(endpoint.hostname), endpoint.port, timeout=30)
-        ) as azurite:
-            azurite.request("GET", self.path, headers=dict(self.headers))
-            answer = azurite.getresponse()
-            body = answer.read()
-        about_this_hop = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
-        return answer.status, [pair for pair in answer.getheaders() if pair[0].lower() not in about_this_hop], body
-
-    def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes, length: int) -> None:
-        self.send_response(status)
-        for name, value in headers:
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(length))
-        self.end_headers()
-        self.wfile.write(body)
+            self.answer(status, headers, body, len(body))
 
     def _close(self) -> None:
-        self.close_connection = True
-
-    def _reset(self) -> None:
-        # Without lingering, closing sends a reset and not an orderly end.
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
 
     def _stall(self) -> None:
         self.server.storage.released.wait(STALL_SECONDS)
         self.close_connection = True
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
-        pass
 
 
 @pytest.fixture

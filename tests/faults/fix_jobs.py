@@ -6,15 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from azure.core.exceptions import AzureError
 from azure.storage.queue import QueueMessage
 
+from shared.errors import JobStorageUnreachable
 from shared.jobs import http as jobs_http
 from shared.jobs.http import HttpCall, get_restores, get_result
 from shared.jobs.operation import Operation
@@ -45,9 +47,10 @@ main(func.QueueMessage(body=sys.stdin.buffer.read()))
 
 @dataclass
 class Jobs:
-    """An app with a queue that only the test serves."""
+    """An app with a queue that only the test serves. `join` is what a thread of a restore calls first."""
 
     app: App
+    join: Callable[[], None] = lambda: None
 
     @property
     def storage(self) -> JobStorage:
@@ -61,7 +64,7 @@ class Jobs:
         """Send a request; names of headers are written with underscores."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         call = self._call("POST", "/api/restore", named, body=json.dumps(body).encode())
-        return _answer(jobs_http.post_restore(call, join=lambda: None), "restoreDay")
+        return _answer(jobs_http.post_restore(call, join=self.join), "restoreDay")
 
     def taken(self, body: dict[str, Any], **headers: str) -> Operation:
         """Send a request that is taken, and return its record."""
@@ -106,6 +109,24 @@ class Jobs:
         message = self.receive(patience_seconds=patience_seconds)
         run_message(message.content.encode())
         self.storage.queue.delete_message(message)
+
+    def serve_once(self) -> None:
+        """Work on one message if there is one; after a failure it is seen again, as it is in the host."""
+        for message in self.storage.queue.receive_messages(max_messages=1, visibility_timeout=1):
+            run_message(message.content.encode())
+            self.storage.queue.delete_message(message)
+
+    def serve_until_ended(self, operation_id: str) -> None:
+        """Sweep, and work on messages, until an operation has ended. The storage account may be away meanwhile."""
+
+        def look() -> bool:
+            with suppress(JobStorageUnreachable, AzureError):
+                sweep()
+                self.serve_once()
+                return self.state(operation_id).has_ended
+            return False
+
+        assert wait_until(look, 40)
 
     def sweep_until_queued(self, operation_id: str) -> None:
         """Sweep until an operation whose worker is gone has a message again."""

@@ -7,7 +7,6 @@ import time
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -31,10 +30,6 @@ def day(request: pytest.FixtureRequest, app: App, tmp_path: Path, monkeypatch: p
     return make_fault_case(app, request.param, tmp_path / "spool", monkeypatch)
 
 
-def body(day: FaultCase) -> dict[str, Any]:
-    return {name: value for name, value in day.body().items() if name != "pg"}
-
-
 def message(operation_id: str) -> str:
     return json.dumps({"version": 1, "id": operation_id})
 
@@ -50,7 +45,7 @@ def check_succeeded(jobs: Jobs, day: FaultCase, operation_id: str) -> None:
 
 
 def test_a_worker_that_is_killed_while_it_copies(jobs: Jobs, day: FaultCase) -> None:
-    operation = jobs.taken(body(day))
+    operation = jobs.taken(day.job_body())
     with ExitStack() as stack:
         stack.enter_context(gate(day))
         worker = stack.enter_context(jobs.worker(jobs.receive().content))
@@ -72,7 +67,7 @@ def test_a_worker_that_is_killed_at_its_commit(
     jobs: Jobs, day: FaultCase, proxy: Proxy, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sent, and perhaps carried out; nobody has noted it. The next worker asks the server."""
-    operation = jobs.taken(body(day))
+    operation = jobs.taken(day.job_body())
     through = {"PGHOST": "127.0.0.1", "PGPORT": str(proxy.port), "PGSSLMODE": "disable"}
     with jobs.worker(jobs.receive().content, **through) as worker:
         proxy.when(b"COMMIT\0", lambda _: worker.kill(), answers=moment == "after")
@@ -86,7 +81,7 @@ def test_a_worker_that_is_killed_at_its_commit(
 
 
 def test_the_same_message_twice(jobs: Jobs, day: FaultCase) -> None:
-    operation = jobs.taken(body(day))
+    operation = jobs.taken(day.job_body())
     with gate(day) as let_go, jobs.worker(message(operation.id)) as first, jobs.worker(message(operation.id)) as second:
         day.wait_until_locked_out()
         # One has it, and the other one has dropped its message.
@@ -99,7 +94,7 @@ def test_the_same_message_twice(jobs: Jobs, day: FaultCase) -> None:
 
 
 def test_a_claim_that_was_lost_commits_nothing(jobs: Jobs, day: FaultCase) -> None:
-    operation = jobs.taken(body(day))
+    operation = jobs.taken(day.job_body())
     with gate(day) as let_go:
         running = Call(jobs.work)
         day.wait_until_locked_out()
@@ -117,11 +112,11 @@ def test_a_claim_that_was_lost_commits_nothing(jobs: Jobs, day: FaultCase) -> No
 
 
 def test_a_cancel_at_any_time(jobs: Jobs, day: FaultCase) -> None:
-    waiting = jobs.taken(body(day))
+    waiting = jobs.taken(day.job_body())
     assert jobs.cancel(waiting.id).body["status"] == "Canceled"
     jobs.work()
     assert jobs.state(waiting.id).attempt == 0
-    running = jobs.taken(body(day))
+    running = jobs.taken(day.job_body())
     with gate(day):
         worker = Call(jobs.work)
         day.wait_until_locked_out()
@@ -133,7 +128,7 @@ def test_a_cancel_at_any_time(jobs: Jobs, day: FaultCase) -> None:
     state = jobs.monitor(running.id).body
     assert (state["status"], state["error"]["code"]) == ("Canceled", "RestoreCanceled")
     assert day.table() == day.before
-    done = jobs.taken(body(day))
+    done = jobs.taken(day.job_body())
     jobs.work()
     assert (jobs.cancel(done.id).status, jobs.cancel(done.id).code) == (409, "OperationEnded")
     check_succeeded(jobs, day, done.id)
@@ -141,7 +136,7 @@ def test_a_cancel_at_any_time(jobs: Jobs, day: FaultCase) -> None:
 
 def test_a_database_that_is_away_for_a_while(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 1)
-    operation = jobs.taken(body(day))
+    operation = jobs.taken(day.job_body())
     with monkeypatch.context() as away:
         away.setenv("PGPORT", str(free_port()))
         for attempt in (1, 2):
@@ -158,7 +153,7 @@ def test_an_error_that_stays_ends_it_at_last(jobs: Jobs, day: FaultCase, monkeyp
     monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 0)
     monkeypatch.setenv("JOB_MAX_ATTEMPTS", "3")
     monkeypatch.setenv("PGPORT", str(free_port()))
-    operation = jobs.taken(body(day))
+    operation = jobs.taken(day.job_body())
     for _ in range(3):
         jobs.work()
     state = jobs.state(operation.id)
@@ -168,7 +163,7 @@ def test_an_error_that_stays_ends_it_at_last(jobs: Jobs, day: FaultCase, monkeyp
 
 def test_workers_that_die_again_and_again(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOB_MAX_CRASHES", "2")
-    operation = jobs.taken(body(day))
+    operation = jobs.taken(day.job_body())
     with gate(day):
         for _ in range(2):
             with jobs.worker(jobs.receive().content) as worker:
@@ -218,7 +213,7 @@ def test_a_message_that_says_nothing(jobs: Jobs, text: bytes) -> None:
 
 
 def test_a_message_that_the_host_gave_up(jobs: Jobs, day: FaultCase) -> None:
-    operation = jobs.taken(body(day))
+    operation = jobs.taken(day.job_body())
     end_poisoned(message(operation.id).encode())
     state = jobs.monitor(operation.id).body
     assert (state["status"], state["error"]["code"]) == ("Failed", "TooManyAttempts")
@@ -229,7 +224,7 @@ def test_a_message_that_the_host_gave_up(jobs: Jobs, day: FaultCase) -> None:
 
 
 def test_a_message_that_was_lost(jobs: Jobs, day: FaultCase) -> None:
-    operation = jobs.taken(body(day))
+    operation = jobs.taken(day.job_body())
     jobs.storage.queue.clear_messages()
     assert wait_until(lambda: jobs.state(operation.id).is_stale, 30)
     sweep()
@@ -238,7 +233,7 @@ def test_a_message_that_was_lost(jobs: Jobs, day: FaultCase) -> None:
 
 
 def test_records_end_when_they_are_old(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended, waiting = jobs.taken(body(day)), jobs.taken(body(day))
+    ended, waiting = jobs.taken(day.job_body()), jobs.taken(day.job_body())
     jobs.cancel(ended.id)
     sweep()
     assert {one["id"] for one in jobs.listed().body["value"]} == {ended.id, waiting.id}
@@ -255,10 +250,10 @@ def test_no_storage_account(jobs: Jobs, day: FaultCase, monkeypatch: pytest.Monk
     away = f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==;TableEndpoint=http://127.0.0.1:{port}/a;"
     away += f"QueueEndpoint=http://127.0.0.1:{port}/a;BlobEndpoint=http://127.0.0.1:{port}/a;"
     monkeypatch.setenv("AzureWebJobsStorage", away)
-    refused = jobs.post(body(day), Prefer="respond-async")
+    refused = jobs.post(day.job_body(), Prefer="respond-async")
     assert (refused.status, refused.code) == (503, "JobStorageUnreachable")
     assert jobs.monitor("x").code == "JobStorageUnreachable"
     begin = time.monotonic()
-    assert jobs.post(body(day)).status == 200
+    assert jobs.post(day.job_body()).status == 200
     assert time.monotonic() - begin < 20
     day.check_complete()

@@ -19,7 +19,7 @@ def test_a_missing_identity_is_said_and_is_one_line_in_the_log(
     settings = load_settings({"AzureWebJobsStorage__accountName": "account"})
     forget_job_storage()
     with pytest.raises(JobStorageUnreachable) as caught:
-        job_storage(settings)
+        job_storage(settings).table.get_entity("p", "r")
     assert caught.value.message == "the function has no identity to use its own storage account with"
     (line,) = [record.getMessage() for record in caplog.records if "identity" in record.name]
     assert "ManagedIdentityCredential" in line
