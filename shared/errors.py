@@ -310,6 +310,27 @@ class ArchiveChanged(ArchiveError):
     default_hint = "wait until the archive is completely written, then send the request again"
 
 
+class ArchiveOtherVersion(ArchiveError):
+    """The archive is another version than `copy.expected_etag` names."""
+
+    code = "ArchiveOtherVersion"
+    status = 409
+    default_hint = "look whether the newer version is the one to restore; then send its ETag, or none"
+
+
+class ArchiveBeingCopied(ArchiveError):
+    """Storage still copies the file from somewhere else. Until the copy ends, the file is empty or incomplete."""
+
+    code = "ArchiveBeingCopied"
+    status = 409
+    retry = "later"
+    # Every minute for two weeks, after which storage gives a copy up
+    # (https://learn.microsoft.com/rest/api/storageservices/copy-blob#remarks).
+    retry_delay_seconds = 60
+    most_retries = 20_160
+    default_hint = "wait until the copy has ended, then send the request again"
+
+
 class ArchiveNotReadable(ArchiveError):
     """Storage does not deliver the file: it is in the archive access tier, or the message has storage's own code."""
 

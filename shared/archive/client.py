@@ -147,7 +147,7 @@ _ASKED = re.compile(r"bytes=(\d+)-(\d+)")
 _TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
 
 
-def _check_answer(response: PipelineResponse[Any, Any]) -> None:
+def check_answer(response: PipelineResponse[Any, Any]) -> None:
     """Raise an error for bad answers that the SDK would accept, so that it retries them.
 
     The SDK retries a 5xx but not a 429, and accepts an answer shorter than the requested range if its Content-Length
@@ -178,7 +178,7 @@ OPTIONS: dict[str, Any] = {
     "random_jitter_range": 0,
     # Storage never redirects; a token or a signature must not follow a host that does.
     "permit_redirects": False,
-    "raw_response_hook": _check_answer,
+    "raw_response_hook": check_answer,
     "max_single_get_size": RANGE_BYTES,
     "max_chunk_get_size": RANGE_BYTES,
 }

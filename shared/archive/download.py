@@ -13,14 +13,22 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
 from azure.core import MatchConditions
+from azure.core.pipeline import PipelineResponse
 from azure.storage.filedatalake import StorageStreamDownloader
 
-from shared.archive.client import RANGE_BYTES, ArchiveClient, open_client
+from shared.archive.client import RANGE_BYTES, ArchiveClient, check_answer, open_client
 from shared.archive.storage_error import translated
-from shared.errors import ArchiveChecksumMismatch, ArchiveNotFound, StorageUnreachable
-from shared.model.location import ArchiveLocation
+from shared.errors import (
+    ArchiveBeingCopied,
+    ArchiveChecksumMismatch,
+    ArchiveNotFound,
+    ArchiveOtherVersion,
+    StorageUnreachable,
+)
+from shared.model.location import ArchiveLocation, bare_etag
 from shared.model.progress import Progress
 from shared.process import current_join, result_of
 from shared.settings import Settings
@@ -154,19 +162,39 @@ class Archive:
         return part
 
 
+class _CopyStatus:
+    """Notes from an answer whether storage still copies the file. The SDK's properties of a file do not have it.
+
+    https://learn.microsoft.com/rest/api/storageservices/get-blob#response-headers
+    """
+
+    def __init__(self) -> None:
+        self.is_pending = False
+
+    def hook(self, response: PipelineResponse[Any, Any]) -> None:
+        """Look at an answer. An option of one call replaces the client's own, so its check is done here as well."""
+        check_answer(response)
+        self.is_pending = response.http_response.headers.get("x-ms-copy-status") == "pending"
+
+
 @contextmanager
-def open_archive(location: ArchiveLocation, settings: Settings, progress: Progress | None = None) -> Iterator[Archive]:
+def open_archive(
+    location: ArchiveLocation, settings: Settings, progress: Progress | None = None, *, expected_etag: str | None = None
+) -> Iterator[Archive]:
     """Open an archive; its first range (`RANGE_BYTES`) is fetched at once.
 
     Args:
         location: the file.
         settings: how the account is read.
         progress: counts what is read, and says whether to stop.
+        expected_etag: the only version that is opened, without quotes; None: the present one.
 
     Yields:
         The archive.
 
     Raises:
+        ArchiveOtherVersion: there is another version than the expected one.
+        ArchiveBeingCopied: storage still copies the file from somewhere else.
         ArchiveNotFound: no such file system or file, or the path is a folder.
         StorageAccessDenied: no identity, or one that may not read; or the SAS of the URL is refused.
         StorageUnreachable: no answer within about a minute, or an answer that says "busy".
@@ -174,10 +202,11 @@ def open_archive(location: ArchiveLocation, settings: Settings, progress: Progre
         ConfigurationError: the setting ADLS_CONNECTION_STRING cannot be read.
     """
     progress = progress or Progress()
+    copy = _CopyStatus()
 
     def begin() -> StorageStreamDownloader:
         with translated(location, client):
-            return client.file.download_file(decompress=False, max_concurrency=1)
+            return client.file.download_file(decompress=False, max_concurrency=1, raw_response_hook=copy.hook)
 
     with open_client(location, settings) as client:
         pool = ThreadPoolExecutor(_RANGES_AT_ONCE, thread_name_prefix="download", initializer=current_join())
@@ -187,6 +216,10 @@ def open_archive(location: ArchiveLocation, settings: Settings, progress: Progre
             # https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues
             if (download.properties.metadata or {}).get("hdi_isfolder") == "true":
                 raise ArchiveNotFound(f"{location.url} is a folder, not a file")
+            if copy.is_pending:
+                raise ArchiveBeingCopied(f"{location.url} is still being copied from somewhere else")
+            if expected_etag not in (None, bare_etag(download.properties.etag)):
+                raise ArchiveOtherVersion(f"{location.url} is another version than copy.expected_etag names")
             with translated(location, client):
                 archive = Archive(location, client, download, pool, progress)
             progress.compressed_bytes_total = archive.size

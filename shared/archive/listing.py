@@ -9,7 +9,7 @@ from itertools import takewhile
 
 from shared.archive.client import open_container
 from shared.archive.storage_error import translated
-from shared.model.location import ArchiveLocation
+from shared.model.location import ArchiveLocation, bare_etag
 from shared.settings import Settings
 
 
@@ -28,11 +28,6 @@ class StoredArchive:
     etag: str
     modified: datetime
     tier: str | None
-
-
-def bare_etag(etag: str) -> str:
-    """Return an ETag as `StoredArchive` has it."""
-    return etag.removeprefix("W/").strip('"')
 
 
 def list_archives(locations: Mapping[date, ArchiveLocation], settings: Settings) -> dict[date, StoredArchive]:

@@ -15,10 +15,10 @@ from datetime import date
 from functools import cache
 from typing import Any
 
-from shared.archive.listing import bare_etag
-from shared.errors import RestoreError
+from shared.errors import ArchiveOtherVersion, RestoreError
 from shared.jobs.storage import job_storage, reaching_storage
 from shared.log_redaction import OUR_LOGGER
+from shared.model.location import bare_etag
 from shared.model.report import Report
 from shared.settings import Settings
 
@@ -66,6 +66,9 @@ def day_note(report: Report, error: RestoreError | None, at: str, operation_id: 
         at: when it ended, ISO 8601.
         operation_id: of an asynchronous one.
     """
+    if isinstance(error, ArchiveOtherVersion):
+        # The restore of another version says nothing of the one that is there.
+        return None
     if report.dry_run is not None or report.day is None or report.database is None or report.target_table is None:
         return None
     last: dict[str, Any] = {

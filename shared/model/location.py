@@ -172,6 +172,11 @@ class ArchiveLocation:
         return f"abfss://{self.filesystem}@{self.host.name('dfs')}/{quote(self.path, safe='/')}"
 
 
+def bare_etag(etag: str) -> str:
+    """Return an ETag without quotes: a listing has it so, other answers have it in quotes."""
+    return etag.removeprefix("W/").strip('"')
+
+
 def parse_adls_url(
     text: str, *, default_account_url: str | None = None, default_filesystem: str | None = None
 ) -> ArchiveLocation:

@@ -25,7 +25,7 @@ from pydantic_core import PydanticCustomError
 from shared.csvfile.head import MOST_COLUMNS
 from shared.csvfile.options import CsvOptions, not_too_many
 from shared.errors import RequestError
-from shared.model.location import ArchiveLocation, parse_adls_url
+from shared.model.location import ArchiveLocation, bare_etag, parse_adls_url
 from shared.names import QualifiedName, check_name, parse_qualified_name
 from shared.postgres.uri import SslMode, check_hosts, check_login, read_connection_uri
 from shared.secret import Secret
@@ -58,6 +58,14 @@ def _sha256(value: str) -> str:
     if not re.fullmatch("[0-9a-fA-F]{64}", value):
         raise ValueError("must be 64 hexadecimal digits")
     return value.lower()
+
+
+def _etag(value: str) -> str:
+    etag = bare_etag(value)
+    # RFC 9110, section 8.8.3, in ASCII.
+    if not re.fullmatch("[!#-~]{1,128}", etag):
+        raise ValueError("must be an ETag such as 0x8DD2D6A1B2C3D4E")
+    return etag
 
 
 def _flag_or(word: str) -> Callable[[Any, ValidatorFunctionWrapHandler], Any]:
@@ -214,6 +222,7 @@ class Copy(_Section):
     on_error: Literal["stop", "skip"] = "stop"
     max_rejected_rows: WholeNumber | None = Field(None, ge=0)
     expected_rows: WholeNumber | None = Field(None, ge=0)
+    expected_etag: Annotated[str, AfterValidator(_etag)] | None = None
     expected_sha256: (
         Annotated[str, AfterValidator(_sha256), WithJsonSchema({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})]
         | None

@@ -207,7 +207,9 @@ def _unpacked(request: RestoreRequest, settings: Settings, report: Report) -> It
     report.progress.has_header = copy.csv_options.has_header
     with ExitStack() as stack:
         with report.progress.stage("download"), ExitStack() as download:
-            archive = download.enter_context(open_archive(request.archive, settings, report.progress))
+            archive = download.enter_context(
+                open_archive(request.archive, settings, report.progress, expected_etag=copy.expected_etag)
+            )
             report.etag, report.compressed_bytes = archive.etag, archive.size
             refuse_stored(archive.size, max_bytes=settings.csv_max_bytes)
             unpack, preamble = partial(_unpack, archive, request, settings), Preamble(copy.skip_lines)

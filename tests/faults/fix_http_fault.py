@@ -23,7 +23,17 @@ from tests.integration.fix_app import App
 STALL_SECONDS = 120
 
 Kind = Literal[
-    "status", "cut", "cut body", "end early", "short", "stall", "stall answer", "stall body", "call", "call after"
+    "status",
+    "headers",
+    "cut",
+    "cut body",
+    "end early",
+    "short",
+    "stall",
+    "stall answer",
+    "stall body",
+    "call",
+    "call after",
 ]
 
 
@@ -32,16 +42,18 @@ class Fault:
     """What happens to the requests for one blob.
 
     Attributes:
-        kind: `status`: another answer; `cut`: the connection is reset before any answer; `cut body`: in the middle
-            of the body; `end early`: the connection is closed there in good order; `short`: half of the body, whose
-            Content-Length says that it is whole; `stall`: the request is not passed on; `stall answer`: it is, and
-            its answer held back; `stall body`: the second half of it; `call`: `call` runs, then all goes its way;
-            `call after`: it runs when the answer has come from storage, and before it is handed on.
+        kind: `headers`: more headers; `status`: another answer; `cut`: the connection is reset before any answer;
+            `cut body`: in the middle of the body; `end early`: the connection is closed there in good order; `short`:
+            half of the body, whose Content-Length says that it is whole; `stall`: the request is not passed on;
+            `stall answer`: it is, and its answer held back; `stall body`: the second half of it; `call`: `call` runs,
+            then all goes its way; `call after`: it runs when the answer has come from storage, and before it is handed
+            on.
         status: the HTTP status and storage's own code of the answer.
         times: how many requests fail; None: all.
         from_byte: only requests for a range that begins here or later fail.
         call: what is run.
         hits: how many requests have failed so far.
+        headers: those that an answer gets besides.
     """
 
     kind: Kind
@@ -50,6 +62,7 @@ class Fault:
     from_byte: int = 0
     call: Callable[[], object] = field(default=lambda: None)
     hits: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class FaultyStorage:
@@ -145,6 +158,8 @@ class _Handler(Relay):
         status, headers, body = self.pass_on(self.server.storage.endpoint)
         if fault is not None and kind == "call after":
             fault.call()
+        if fault is not None:
+            headers += fault.headers
         if kind == "stall answer":
             self._stall()
             return

@@ -32,6 +32,12 @@ def test_two_bad_answers_are_got_over(days: Days) -> None:
     assert {fault.hits for fault in days.storage.faults.values()} == {2}
 
 
+def test_a_file_that_storage_still_copies_is_not_read(days: Days) -> None:
+    for way in WAYS:
+        days.add(f"t_{way}", way, Fault("headers", headers=(("x-ms-copy-status", "pending"),)))
+    days.assert_refused(lambda answer: (answer.status, answer.code) == (409, "ArchiveBeingCopied"))
+
+
 def test_an_account_that_stays_busy_is_unreachable(days: Days) -> None:
     """Takes the six seconds that the SDK pauses. Three attempts, and no more."""
     add_all(days, times=None)
