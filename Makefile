@@ -11,7 +11,7 @@ PY := .work/venv/bin/python
 JOBS ?= 3
 PYTEST := -m pytest --numprocesses=$(JOBS)
 # Named, since ruff would enter .work/ where the folder is no git repository.
-SOURCES := $(sort $(dir $(wildcard Restore*/function.json))) shared tools tests benchmarks
+SOURCES := $(sort $(dir $(wildcard Restore*/function.json))) restorectl shared tools tests benchmarks
 
 # For every Python from the oldest on, and without setup scripts, which would be run to see what they need.
 LOCK := uv pip compile --quiet --native-tls --python $(PY) --universal --python-version 3.10 --only-binary :all: --generate-hashes \
@@ -75,9 +75,9 @@ format: venv
 	@$(PY) -m ruff check --fix $(SOURCES)
 	@$(PY) -m ruff format $(SOURCES)
 
-# The second holds all of the first, so that tests run on what is deployed.
+# The second holds all of the first, so that tests run on what is deployed, and what the command line needs.
 WRITE_LOCKS := $(PY) -m $(LOCK) requirements.txt --output-file requirements.lock && \
-  $(PY) -m $(LOCK) requirements-dev.txt --constraint requirements.lock --output-file requirements-dev.lock
+  $(PY) -m $(LOCK) requirements-dev.txt pyproject.toml --constraint requirements.lock --output-file requirements-dev.lock
 
 lock: venv
 	@$(WRITE_LOCKS)

@@ -5,6 +5,7 @@ from tests.integration.fix_azure import azure, lake
 from tests.integration.fix_binary import both_ways
 from tests.integration.fix_calendar import calendar, community_calendar
 from tests.integration.fix_chunk import bare, full
+from tests.integration.fix_cli import cli, cli_host, gateway
 from tests.integration.fix_compressing_load import compressing_load
 from tests.integration.fix_identity import managed_identity
 from tests.integration.fix_runbook import faulty_runbook, runbook, shared_host
@@ -15,11 +16,14 @@ __all__ = [
     "bare",
     "both_ways",
     "calendar",
+    "cli",
+    "cli_host",
     "community_calendar",
     "compressing_load",
     "faulty_runbook",
     "faulty_storage",
     "full",
+    "gateway",
     "lake",
     "managed_identity",
     "runbook",

@@ -21,6 +21,7 @@ AT_HOME = [
     "examples/restore.sh",
     "local.settings.json",
     "requirements-dev.lock",
+    "restorectl/commands.py",
     "tests/unit/test_funcignore.py",
     "tools/host.py",
 ]

@@ -26,12 +26,13 @@ def write_wheel(folder: Path, name: str, version: str) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with our Makefile, and an index that has two packages."""
+    """A folder with our Makefile, and an index that has three packages."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "requirements.txt").write_text("left>=1\n")
     (tmp_path / "requirements-dev.txt").write_text("-r requirements.txt\n")
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "own"\nversion = "1"\ndependencies = ["right"]\n')
     (tmp_path / "index").mkdir()
-    for name, version in (("pip", "1.0"), ("left", "1.0"), ("left", "1.1")):
+    for name, version in (("pip", "1.0"), ("left", "1.0"), ("left", "1.1"), ("right", "1.0")):
         write_wheel(tmp_path / "index", name, version)
     return tmp_path
 
@@ -59,6 +60,8 @@ def test_lock_pins_one_version_with_its_hash_and_the_check_passes(project: Path)
     for text in locks(project):
         assert re.search(r"^left==1\.1 \\\n    --hash=sha256:[0-9a-f]{64}$", text, re.MULTILINE), text
         assert str(project) not in text
+    # What the command line needs is not deployed.
+    assert ["right==1.0 " in text for text in locks(project)] == [False, True]
     before = locks(project)
     checked = make(project, "lock-check")
     assert (checked.returncode, checked.stderr, locks(project)) == (0, "", before)

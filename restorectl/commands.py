@@ -1,0 +1,462 @@
+"""The commands of restorectl: what each one sends, prints and ends with."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from restorectl import __version__, texts
+from restorectl.follow import follow, has_ended, leaving
+from restorectl.key import find_key
+from restorectl.outcome import (
+    CommandError,
+    ExitCode,
+    ServiceError,
+    UsageError,
+    code_of_monitor,
+    code_of_result,
+)
+from restorectl.report import (
+    print_days,
+    print_monitor,
+    print_monitors,
+    print_result,
+    say_error,
+    say_service_error,
+)
+from restorectl.request import read_request, with_section
+from restorectl.screen import Output, Screen
+from restorectl.service import Answer, Service, Unanswered, base_of, checked_id, operation_path
+
+app = typer.Typer(
+    name="restorectl",
+    help="Put archived days back into TimescaleDB, through the functions of restore-chunk.",
+    epilog="RESTORE_URL names the function app, https://<host>/api. The key, a host key, comes from RESTORE_KEY, from a"
+    " file (--key-file, RESTORE_KEY_FILE) or from --key-command. Data goes to standard output, everything else to"
+    " standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the wait ran out, 4 not allowed, 5 canceled,"
+    " 6 some days of a backfill failed.",
+    no_args_is_help=True,
+    # Plain help can be copied from, and is the same in every terminal.
+    rich_markup_mode=None,
+    # It would print the values of variables, the key among them.
+    pretty_exceptions_enable=False,
+)
+
+Existing = Literal["error", "append", "skip", "replace"]
+Status = Literal["NotStarted", "Running", "Succeeded", "Failed", "Canceled"]
+
+
+@dataclass
+class Call:
+    """One run of a command.
+
+    Attributes:
+        service: the function app.
+        screen: where it writes.
+        leaving: what to say if somebody interrupts it now, or None.
+    """
+
+    service: Service
+    screen: Screen
+    leaving: str | None = None
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether data is written as JSON."""
+        return self.screen.output == "json"
+
+
+_SERVICE_OPTIONS = {
+    "url": (
+        str | None,
+        typer.Option(None, "--url", envvar="RESTORE_URL", metavar="URL", help="The function app: https://<host>/api."),
+    ),
+    "key_file": (
+        Path | None,
+        typer.Option(None, "--key-file", metavar="FILE", help="A file that holds the key, and nothing else."),
+    ),
+    "key_command": (
+        str | None,
+        typer.Option(None, "--key-command", metavar="COMMAND", help="A command that prints the key; no shell runs it."),
+    ),
+    "retry_for": (
+        float,
+        typer.Option(
+            60.0, "--retry-for", min=0, metavar="SECONDS", help="How long to ask again while there is no answer."
+        ),
+    ),
+    "output": (Output, typer.Option("table", "--output", "-o", help="The form of the data.")),
+}
+
+
+def command(example: str, name: str | None = None) -> Callable[[Callable[..., ExitCode]], Callable[..., ExitCode]]:
+    """Make a command of a function, with the options that every command has.
+
+    Args:
+        example: a command line, for its help.
+        name: of the command; else the function's.
+    """
+
+    def register(function: Callable[..., ExitCode]) -> Callable[..., ExitCode]:
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            service = {option: given.pop(option) for option in _SERVICE_OPTIONS}
+            raise typer.Exit(_run(functools.partial(function, **given), **service))
+
+        own = inspect.signature(function, eval_str=True)
+        parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in own.parameters.values()][1:]
+        parameters += [
+            inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+            for option, (kind, default) in _SERVICE_OPTIONS.items()
+        ]
+        del run.__wrapped__
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        app.command(name, epilog=f"Example:\n\n\b\n  {example}")(run)
+        return function
+
+    return register
+
+
+def _run(
+    function: Callable[[Call], ExitCode],
+    *,
+    url: str | None,
+    key_file: Path | None,
+    key_command: str | None,
+    retry_for: float,
+    output: Output,
+) -> ExitCode:
+    screen = Screen(output)
+    call: Call | None = None
+    try:
+        if not url:
+            raise UsageError("RESTORE_URL is not set: it names the function app, https://<host>/api")
+        base = base_of(url)
+        service = Service(base, find_key(os.environ, key_file, key_command), retry_for, screen.say)
+        call = Call(service, screen)
+        return function(call)
+    except ServiceError as exc:
+        if output == "json":
+            screen.print_json(exc.body)
+        say_service_error(screen, exc.body)
+        return exc.code
+    except CommandError as exc:
+        say_error(screen, exc)
+        return exc.code
+    except KeyboardInterrupt:
+        screen.say("interrupted" if call is None or call.leaving is None else f"interrupted; {call.leaving}")
+        return ExitCode.INTERRUPTED
+    finally:
+        if call is not None:
+            call.service.close()
+
+
+ArchiveArgument = Annotated[
+    str, typer.Argument(metavar="ARCHIVE", help="adls_url of the day: its path, abfss:// or https:// address.")
+]
+PatternArgument = Annotated[
+    str, typer.Argument(metavar="PATTERN", help="adls_url with {date} where the day stands, as YYYY-MM-DD.")
+]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Of a restore, as `list` shows it.")]
+ExistingOption = Annotated[
+    Existing | None,
+    typer.Option("--existing", help="What to do with a day that has rows; error, if nothing is said."),
+]
+TableOption = Annotated[
+    str | None, typer.Option("--table", metavar="SCHEMA.TABLE", help="Another table than the path says.")
+]
+DatabaseOption = Annotated[str | None, typer.Option("--database", help="Another database than the path says.")]
+RequestOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--request",
+        metavar="FILE",
+        allow_dash=True,
+        help="A JSON object with the rest of the request (docs/request.md); - is standard input.",
+    ),
+]
+IdOption = Annotated[
+    str | None,
+    typer.Option("--id", metavar="ID", help="An id of your own: the same request under it is the same operation."),
+]
+SyncOption = Annotated[
+    bool, typer.Option("--sync", help="Do not use the queue: one call that answers at the end, or is cut after 230 s.")
+]
+NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Print the id, and end.")]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option("--timeout", min=0, metavar="SECONDS", help="How long to wait at most; it runs on after that."),
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before rows are replaced.")]
+DayOption = Annotated[str | None, typer.Option("--day", metavar="DAY", help="Only those of this day, as YYYY-MM-DD.")]
+FromOption = Annotated[str, typer.Option("--from", metavar="DAY", help="The first day, as YYYY-MM-DD.")]
+ToOption = Annotated[
+    str | None, typer.Option("--to", metavar="DAY", help="The last day; the first one, if nothing is said.")
+]
+
+
+@command("restorectl restore backups/weavix/silver.telemetry.2025-01-01.csv.gz --existing skip")
+def restore(
+    call: Call,
+    archive: ArchiveArgument,
+    *,
+    existing: ExistingOption = None,
+    table: TableOption = None,
+    database: DatabaseOption = None,
+    request: RequestOption = None,
+    operation_id: IdOption = None,
+    sync: SyncOption = False,
+    no_wait: NoWaitOption = False,
+    timeout: TimeoutOption = None,
+    yes: YesOption = False,
+) -> ExitCode:
+    """Put one archived day back, and wait for it. Ctrl-C leaves it running."""
+    body = _restore_body(archive, existing, table, database, request)
+    if body.get("dry_run"):
+        raise UsageError("--request asks for a dry run: leave dry_run out, or use `restorectl dry-run`")
+    _confirm_replacing(call, body, f"the rows of the day of {archive}", yes=yes)
+    return _start(call, body, operation_id, sync=sync, no_wait=no_wait, timeout=timeout)
+
+
+@command("restorectl dry-run backups/weavix/silver.telemetry.2025-01-01.csv.gz --full")
+def dry_run(
+    call: Call,
+    archive: ArchiveArgument,
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Look at each value and key too.")] = False,
+    existing: ExistingOption = None,
+    table: TableOption = None,
+    database: DatabaseOption = None,
+    request: RequestOption = None,
+    sync: SyncOption = False,
+    timeout: TimeoutOption = None,
+) -> ExitCode:
+    """Say what a restore would do, and what would end it. Nothing is written."""
+    body = _restore_body(archive, existing, table, database, request)
+    body["dry_run"] = "full" if full else body.get("dry_run") or True
+    return _start(call, body, None, sync=sync, no_wait=False, timeout=timeout)
+
+
+def _restore_body(
+    archive: str, existing: str | None, table: str | None, database: str | None, request: Path | None
+) -> dict[str, Any]:
+    if "{date}" in archive:
+        raise UsageError("ARCHIVE is one day: put the day where {date} stands")
+    body = read_request(request)
+    body = with_section(body, "destination", on_existing=existing, target_table=table)
+    body = with_section(body, "pg", database=database)
+    return body | {"adls_url": archive}
+
+
+def _confirm_replacing(call: Call, body: Mapping[str, Any], what: str, *, yes: bool) -> None:
+    """Ask before rows are replaced.
+
+    Raises:
+        UsageError: there is nobody to ask.
+        CommandError: the answer is no.
+    """
+    destination = body.get("destination")
+    existing = destination.get("on_existing") if isinstance(destination, dict) else None
+    if yes or "replace" not in (existing, body.get("existing")):
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(f"this replaces {what}, and there is no terminal to ask on: add --yes")
+    if not typer.confirm(texts.plain(f"Replace {what}?"), err=True):
+        raise CommandError("nothing was sent", code=ExitCode.CANCELED)
+    call.screen.say("")
+
+
+def _start(
+    call: Call, body: dict[str, Any], operation_id: str | None, *, sync: bool, no_wait: bool, timeout: float | None
+) -> ExitCode:
+    if sync and (no_wait or operation_id is not None):
+        raise UsageError("--sync waits in one call: leave --no-wait and --id out")
+    if sync:
+        return _restore_in_one_call(call, body, timeout)
+    chosen = secrets.token_hex(8) if operation_id is None else checked_id(operation_id)
+    return _submit(call, "restores", "/restore", body | {"async": True}, chosen, no_wait=no_wait, timeout=timeout)
+
+
+def _restore_in_one_call(call: Call, body: dict[str, Any], timeout: float | None) -> ExitCode:
+    unknown = "the restore may run on: look at the day (`restorectl days`) or into the log before it is sent again"
+    call.leaving = unknown
+    try:
+        answer = call.service.post_and_wait("/restore", body | {"async": False}, timeout)
+    except Unanswered as exc:
+        if exc.was_sent:
+            raise CommandError(str(exc), code=ExitCode.WAIT_RAN_OUT, next_step=unknown) from None
+        raise
+    print_result(call.screen, answer.body)
+    return code_of_result(answer.body)
+
+
+def _submit(
+    call: Call,
+    kind: Literal["restores", "backfills"],
+    path: str,
+    body: Mapping[str, Any] | None,
+    operation_id: str,
+    *,
+    no_wait: bool,
+    timeout: float | None,
+) -> ExitCode:
+    call.leaving = f"it may have been taken: `restorectl status {operation_id}` says so"
+    try:
+        answer = call.service.post(path, body, operation_id)
+    except Unanswered as exc:
+        if exc.was_sent:
+            step = f"it may have been taken: see `restorectl status {operation_id}`, or send it again with --id"
+            raise CommandError(
+                str(exc), code=ExitCode.WAIT_RAN_OUT, next_step=f"{step} {operation_id}, which is the same operation"
+            ) from None
+        raise
+    return _wait(call, kind, answer, no_wait=no_wait, timeout=timeout)
+
+
+def _wait(
+    call: Call, kind: Literal["restores", "backfills"], answer: Answer, *, no_wait: bool, timeout: float | None
+) -> ExitCode:
+    """Follow an operation to its end and print it, or print where it stands."""
+    operation_id = str(answer.body["id"])
+    call.leaving = leaving(operation_id)
+    if no_wait:
+        print_monitor(call.screen, answer.body)
+        if not has_ended(answer.body):
+            call.screen.say(call.leaving)
+        return ExitCode.DONE
+    monitor = follow(call.service, call.screen, kind, answer, timeout)
+    print_monitor(call.screen, monitor)
+    return code_of_monitor(monitor)
+
+
+def _find(call: Call, operation_id: str) -> tuple[Literal["restores", "backfills"], Answer]:
+    """Return an operation's kind and its monitor."""
+    return "restores", call.service.get(operation_path("restores", checked_id(operation_id)))
+
+
+@command("restorectl status 3f2a9c1e5b7d4f60")
+def status(call: Call, operation_id: IdArgument) -> ExitCode:
+    """Show a restore: how far it is, or how it ended. Ends with 0 whatever its outcome; `watch` tells that."""
+    _, answer = _find(call, operation_id)
+    print_monitor(call.screen, answer.body)
+    return ExitCode.DONE
+
+
+@command("restorectl watch 3f2a9c1e5b7d4f60 --timeout 3600")
+def watch(call: Call, operation_id: IdArgument, timeout: TimeoutOption = None) -> ExitCode:
+    """Wait for a restore that was left running, and show how far it is."""
+    kind, answer = _find(call, operation_id)
+    return _wait(call, kind, answer, no_wait=False, timeout=timeout)
+
+
+@command("restorectl cancel 3f2a9c1e5b7d4f60")
+def cancel(
+    call: Call, operation_id: IdArgument, *, no_wait: NoWaitOption = False, timeout: TimeoutOption = None
+) -> ExitCode:
+    """Stop a restore, and wait until it has. Ends with 0 if it was canceled, with 1 if it had ended before."""
+    answer = call.service.delete(operation_path("restores", checked_id(operation_id)))
+    monitor = answer.body if no_wait else follow(call.service, call.screen, "restores", answer, timeout)
+    print_monitor(call.screen, monitor)
+    return ExitCode.FAILED if monitor["status"] in ("Succeeded", "Failed") else ExitCode.DONE
+
+
+@command("restorectl list --status Failed --table silver.telemetry", name="list")
+def list_operations(
+    call: Call,
+    state: Annotated[Status | None, typer.Option("--status", help="Only those of this status.")] = None,
+    table: Annotated[
+        str | None, typer.Option("--table", metavar="SCHEMA.TABLE", help="Only those of this table.")
+    ] = None,
+    database: Annotated[str | None, typer.Option("--database", help="Only those of this database.")] = None,
+    day: DayOption = None,
+    top: Annotated[int, typer.Option("--top", min=1, max=100_000, help="How many at most.")] = 50,
+) -> ExitCode:
+    """List restores, newest first."""
+    query = {"status": state, "table": table, "database": database, "day": day, "top": str(min(top, 1000))}
+    monitors: list[dict[str, Any]] = []
+    for page in call.service.pages("/restores", {name: value for name, value in query.items() if value is not None}):
+        monitors += page
+        if len(monitors) >= top:
+            break
+    print_monitors(call.screen, monitors[:top])
+    return ExitCode.DONE
+
+
+@command("restorectl days 'backups/weavix/silver.telemetry.{date}.csv.gz' --from 2025-01-01 --to 2025-01-31")
+def days(
+    call: Call,
+    pattern: PatternArgument,
+    *,
+    first: FromOption,
+    last: ToOption = None,
+    state: Annotated[
+        list[str] | None, typer.Option("--state", help="Only days of this state; may be given more than once.")
+    ] = None,
+    table: TableOption = None,
+    database: DatabaseOption = None,
+    time_column: Annotated[str | None, typer.Option("--time-column", help="The time column of a plain table.")] = None,
+    counts: Annotated[bool, typer.Option("--counts", help="Count the rows of each day.")] = False,
+) -> ExitCode:
+    """Show which days are archived, in the table, missing, stale or failed."""
+    query = {
+        "adls_url": pattern,
+        "from": first,
+        "to": last or first,
+        "target_table": table,
+        "database": database,
+        "time_column": time_column,
+        "counts": "true" if counts else None,
+    }
+    asked = {name: value for name, value in query.items() if value is not None}
+    found = [day for page in call.service.pages("/days", asked) for day in page]
+    print_days(call.screen, found, state)
+    return ExitCode.DONE
+
+
+@command("restorectl open", name="open")
+def open_page(call: Call) -> ExitCode:
+    """Print the address of the page that shows all this in a browser. It asks for the key itself."""
+    address = call.service.url("/ui")
+    if call.wants_json:
+        call.screen.print_json({"url": address})
+    else:
+        call.screen.print_text(address)
+    return ExitCode.DONE
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    if value:
+        typer.echo(f"restorectl {__version__}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and end.")
+]
+
+
+@app.callback()
+def _options(*, version: VersionOption = False) -> None:
+    assert not version  # noqa: S101 - its callback has ended the program
+
+
+def _terminated(number: int, _: object) -> None:
+    # Through the contexts, so that a bar gives the terminal its cursor back.
+    sys.exit(128 + number)
+
+
+def main() -> None:
+    """Run a command line. This is the program's entry point."""
+    signal.signal(signal.SIGTERM, _terminated)
+    app(prog_name="restorectl")

@@ -1,0 +1,48 @@
+"""The JSON body of a request, of what the command line says. The function app checks it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from restorectl.outcome import UsageError
+
+
+def read_request(path: Path | None) -> dict[str, Any]:
+    """Read the rest of a request, which the command line has no options for.
+
+    Args:
+        path: of a JSON object; `-` is standard input, None an empty object.
+
+    Raises:
+        UsageError: it cannot be read, or is no JSON object.
+    """
+    if path is None:
+        return {}
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
+        value = json.loads(text)
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be read: {exc.strerror}") from None
+    except ValueError as exc:
+        raise UsageError(f"{path} is no JSON: {exc}") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"{path} is no JSON object")
+    return value
+
+
+def with_section(body: dict[str, Any], name: str, **fields: Any) -> dict[str, Any]:
+    """Return a body with fields of one section set; what is None is left as it is.
+
+    Raises:
+        UsageError: the section is no object.
+    """
+    given = {field: value for field, value in fields.items() if value is not None}
+    if not given:
+        return body
+    section = body.get(name) or {}
+    if not isinstance(section, dict):
+        raise UsageError(f"{name} of --request is no object")
+    return body | {name: section | given}

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from restorectl.outcome import (
+    NOT_ALLOWED_CODES,
+    ExitCode,
+    code_of_error,
+    code_of_monitor,
+    code_of_result,
+)
+from restorectl.report import NEXT_STEPS
+from shared.errors import RestoreError
+from tests.fix_errors import errors
+
+
+def test_the_codes_that_are_not_allowed_are_those_that_answer_403() -> None:
+    """The program is installed without the function app, so it has a list of its own."""
+    assert {kind.code for kind in errors() if kind.status in (401, 403)} == NOT_ALLOWED_CODES
+
+
+def test_each_code_with_a_next_step_exists() -> None:
+    assert set(NEXT_STEPS) <= {kind.code for kind in errors()}
+
+
+@pytest.mark.parametrize("kind", list(errors()), ids=lambda kind: kind.code)
+def test_an_error_ends_alike_from_a_call_and_from_a_monitor(kind: type[RestoreError]) -> None:
+    error = {"code": kind.code}
+    assert code_of_monitor({"status": "Failed", "error": error}) == code_of_error(error)
+
+
+def test_the_ends_of_an_operation() -> None:
+    problems = {"dry_run": {"problems": [{"code": "WindowNotEmpty"}]}}
+    assert code_of_monitor({"status": "Succeeded", "result": {"status": "ok"}}) == ExitCode.DONE
+    assert code_of_monitor({"status": "Succeeded", "result": problems}) == ExitCode.FAILED
+    assert code_of_monitor({"status": "Canceled", "error": {"code": "RestoreCanceled"}}) == ExitCode.CANCELED
+    assert code_of_monitor({"status": "Failed"}) == ExitCode.FAILED
+    assert code_of_error({"code": "RestoreCanceled"}) == ExitCode.CANCELED
+    assert code_of_result({"dry_run": {"problems": []}}) == ExitCode.DONE
