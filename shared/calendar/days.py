@@ -19,6 +19,7 @@ from shared.postgres.transaction import transaction
 from shared.restore.access import authorize
 from shared.restore.server import Server
 from shared.settings import Settings
+from shared.timescale.session import set_needed
 from shared.timescale.table import find_table
 
 
@@ -77,5 +78,6 @@ def _running(settings: Settings, database: str, target_table: str) -> set[date]:
 def _rows(question: Question, server: Server) -> dict[date, DayRows]:
     request = question.request
     with server.connect() as connection, transaction(connection, "REPEATABLE READ READ ONLY") as work:
+        set_needed(work.cursor)
         table = find_table(work.cursor, request.target_table, time_column=request.destination.time_column)
         return find_days(work.cursor, table, question.days, counts=question.counts)

@@ -58,7 +58,6 @@ from shared.settings import Settings
 from shared.timescale.chunks import Chunk, chunks_inside, is_own
 from shared.timescale.compression import (
     compress_new_chunks,
-    compress_nothing_on_the_way,
     compressed_size,
     decompress,
     should_decompress,
@@ -69,6 +68,7 @@ from shared.timescale.privileges import can_read, comparable_sequences
 from shared.timescale.removal import why_not_truncate
 from shared.timescale.retention import find_retention
 from shared.timescale.sequences import Reached, advance, find_behind, find_reached
+from shared.timescale.session import set_needed
 from shared.timescale.table import has_unique_index
 
 # How many attempts may find that the day's chunks or rows changed between the look at them and their lock.
@@ -252,14 +252,13 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
     with progress.interruptible(lock.cancel):
         with progress.stage("inspect"):
             _limit(load, day)
+            set_needed(load)
             ahead = _look_ahead(lock, day)
             if isinstance(ahead, Skipped):
                 return ahead
             truncatable = _lock_target(load, lock, day, ahead, plan)
             lock.hand_over_to(load)
             target = day.find_target(load)
-            if target.compression is not None:
-                compress_nothing_on_the_way(load)
         # A trigger may have been created since the look. From here on the locks prevent that.
         if target.chunks != ahead.target.chunks or why_not_truncate(load, target.table, truncatable) is not None:
             raise TargetChanged
@@ -642,6 +641,7 @@ def _judge_refused_commit(tx: Transaction, day: Day, loaded: Loaded, error: Data
         return
     with transaction(tx.cursor.connection, "READ COMMITTED") as asking:
         _limit(asking.cursor, day)
+        set_needed(asking.cursor)
         refused = refused_by_server(
             asking.cursor, day.request.archive.day, loaded.target, loaded.removed.referenced, error, at_commit=True
         )

@@ -44,6 +44,7 @@ from shared.postgres.savepoint import SavepointOutcome, attempt_in_savepoint, sa
 from shared.postgres.session import no_transaction_timeout
 from shared.postgres.transaction import transaction
 from shared.timescale.chunks import Chunk
+from shared.timescale.session import set_needed
 from shared.timescale.table import Table
 
 Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
@@ -205,6 +206,7 @@ def restore_lock(
         }
         for name, value in settings.items():
             work.cursor.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
+        set_needed(work.cursor)
         lock = RestoreLock(work.cursor, table, day, request_id, connect_to_cancel)
         lock.take()
         yield lock

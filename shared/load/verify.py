@@ -15,7 +15,9 @@ from shared.model.request import RestoreRequest
 from shared.model.results import Count, Removed, Transferred, Verification
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
+from shared.postgres.transaction import transaction
 from shared.timescale.chunks import Chunk
+from shared.timescale.session import set_needed
 from shared.timescale.table import Table, has_insert_triggers, has_unique_index
 
 
@@ -55,7 +57,7 @@ def rows_show_commit(cursor: Cursor, table: Table, window: Window, *, before: in
     """Tell by the rows of a window whether a load was committed; None where they do not tell.
 
     Args:
-        cursor: in any transaction that sees what is committed.
+        cursor: in autocommit.
         table: the target.
         window: the day.
         before: rows of the day before the load.
@@ -63,7 +65,10 @@ def rows_show_commit(cursor: Cursor, table: Table, window: Window, *, before: in
     """
     if before == after:
         return None
-    return {after: True, before: False}.get(count_window(cursor, table, window).rows)
+    with transaction(cursor.connection, "READ COMMITTED") as counting:
+        set_needed(counting.cursor)
+        rows = count_window(counting.cursor, table, window).rows
+    return {after: True, before: False}.get(rows)
 
 
 class Proof:

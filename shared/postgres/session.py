@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import psycopg2
@@ -32,28 +33,37 @@ def attempt_in_autocommit(
 
 @contextmanager
 def limit_session(
-    connection: Connection, *, lock_timeout_seconds: int, statement_timeout_seconds: int
+    connection: Connection, needed: Mapping[str, str], *, lock_timeout_seconds: int, statement_timeout_seconds: int
 ) -> Iterator[None]:
-    """Set the timeouts for statements in autocommit, and reset them, since a pooler may reuse the session."""
-    limits = {
+    """Set the timeouts for statements in autocommit, and reset them, since a pooler may reuse the session.
+
+    Args:
+        connection: in autocommit.
+        needed: further settings. The server may refuse each.
+        lock_timeout_seconds: how long a statement waits for a lock.
+        statement_timeout_seconds: how long it may take.
+    """
+    settings = {
         "lock_timeout": f"{lock_timeout_seconds}s",
         "statement_timeout": f"{statement_timeout_seconds}s",
         **no_transaction_timeout(connection),
+        **needed,
     }
-
-    def limit(cursor: Cursor) -> None:
-        for name, value in limits.items():
-            cursor.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
-
-    def reset(cursor: Cursor) -> None:
-        for name in limits:
-            cursor.execute(sql.SQL("RESET {}").format(sql.Identifier(name)))
-
-    attempt_in_autocommit(connection, limit)
+    for setting in settings.items():
+        attempt_in_autocommit(connection, partial(_set, setting))
     try:
         yield
     finally:
-        attempt_in_autocommit(connection, reset)
+        for name in settings:
+            attempt_in_autocommit(connection, partial(_reset, name))
+
+
+def _set(setting: tuple[str, str], cursor: Cursor) -> None:
+    cursor.execute("SELECT pg_catalog.set_config(%s, %s, false)", setting)
+
+
+def _reset(name: str, cursor: Cursor) -> None:
+    cursor.execute(sql.SQL("RESET {}").format(sql.Identifier(*name.split("."))))
 
 
 _FIRST_TRANSACTION_TIMEOUT = 170000

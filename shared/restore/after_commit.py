@@ -16,6 +16,7 @@ from shared.settings import Settings
 from shared.timescale.caggs import caggs_available, refresh
 from shared.timescale.chunks import Chunk
 from shared.timescale.compression import recompress
+from shared.timescale.session import NEEDED_SETTINGS
 from shared.timescale.table import Table
 
 _log = logging.getLogger(OUR_LOGGER)
@@ -56,6 +57,7 @@ def after_commit(
     wishes, extension = request.timescaledb, table.compression
     with limit_session(
         connection,
+        NEEDED_SETTINGS,
         lock_timeout_seconds=settings.pg_lock_timeout_seconds,
         statement_timeout_seconds=settings.pg_statement_timeout_seconds,
     ):

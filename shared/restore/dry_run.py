@@ -47,6 +47,7 @@ from shared.timescale.chunks import Chunk, chunks_inside
 from shared.timescale.privileges import can_read, find_missing, to_refresh
 from shared.timescale.removal import why_not_truncate
 from shared.timescale.retention import find_retention
+from shared.timescale.session import set_needed
 
 CHECK_NAMES: tuple[CheckName, ...] = get_args(CheckName)
 
@@ -132,6 +133,7 @@ class DryRun:
             lock_timeout_seconds=self.settings.pg_lock_timeout_seconds,
             statement_timeout_seconds=self.settings.pg_statement_timeout_seconds,
         )
+        set_needed(cursor)
         with report.progress.stage("inspect"):
             self._look_at_lock(checks)
             target = find_target(cursor, request, self.header, self.csv.head)

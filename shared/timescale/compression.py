@@ -96,18 +96,6 @@ def allow_delete_of_compressed(cursor: Cursor) -> None:
         cursor.execute("SET LOCAL timescaledb.enable_compressed_direct_batch_delete = off")
 
 
-def compress_nothing_on_the_way(cursor: Cursor) -> None:
-    """Turn direct compression off for this transaction, where the database or the role has it on (2.21 and newer).
-
-    Its rows have no `xmin`, so the load cannot find its own; before 2.28.1 no constraint is checked; and the chunk is
-    left unordered.
-    """
-    cursor.execute(
-        "SELECT pg_catalog.set_config(name, 'off', true) FROM pg_catalog.pg_settings WHERE setting = 'on'"
-        " AND name IN ('timescaledb.enable_direct_compress_copy', 'timescaledb.enable_direct_compress_insert')"
-    )
-
-
 def compressed_size(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk]) -> int | None:
     """Return the size of chunks before their compression, without indexes, from TimescaleDB's statistics.
 

@@ -320,7 +320,8 @@ def _create(draw: Draw, table: Table, columns: Sequence[Column], keys: Sequence[
 
 def _with_chunks(draw: Draw, server: Server, table: Table, time: Time, keys: Sequence[str]) -> Table:
     """Draw how a hypertable is cut into chunks, and what happens to them."""
-    hours = draw.pick(24, 24, 24, 6, 24 * 7, 24 * 30)
+    # Chunks are counted from 1970-01-01 on: those of 2 days end with the day, and those of 71 days begin with it.
+    hours = draw.pick(24, 24, 24, 6, 24 * 2, 24 * 7, 24 * 71)
     function = ""
     if time.sql == "timestamptz" and draw.chance(15):
         function = ", time_partitioning_func => '@s@.half_a_day_before'"
