@@ -206,6 +206,7 @@ class Settings(_Variables):
         job_max_attempts: how often an asynchronous restore is tried whose error may pass.
         job_max_crashes: how often one may lose its worker.
         job_retention_days: how long the record of one that has ended is kept.
+        restore_rules: which archives are restored without a call, as JSON; `shared/arrivals/rules.py` reads it.
         public_base_url: what the links of an answer begin with, up to and without `/restores`; None: as the caller
             reached the function.
     """
@@ -240,6 +241,7 @@ class Settings(_Variables):
     job_max_attempts: Annotated[int, _whole(maximum=100)] = 8
     job_max_crashes: Annotated[int, _whole(maximum=100)] = 3
     job_retention_days: Annotated[int, _whole(maximum=3650)] = 30
+    restore_rules: str | None = None
     public_base_url: Annotated[str | None, _url()] = None
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+# When the local host looks for archives that are not restored, if a rule says so.
+DAILY_SCHEDULE = "0 0 6 * * *"
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORK = REPOSITORY / ".work"
 LOGS = WORK / "logs"

@@ -13,14 +13,13 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
 
 from azure.core import MatchConditions
-from azure.core.pipeline import PipelineResponse
 from azure.storage.filedatalake import StorageStreamDownloader
 
-from shared.archive.client import RANGE_BYTES, ArchiveClient, check_answer, open_client
+from shared.archive.client import RANGE_BYTES, ArchiveClient, open_client
 from shared.archive.storage_error import translated
+from shared.archive.stored import CopyHeaders
 from shared.errors import (
     ArchiveBeingCopied,
     ArchiveChecksumMismatch,
@@ -162,21 +161,6 @@ class Archive:
         return part
 
 
-class _CopyStatus:
-    """Notes from an answer whether storage still copies the file. The SDK's properties of a file do not have it.
-
-    https://learn.microsoft.com/rest/api/storageservices/get-blob#response-headers
-    """
-
-    def __init__(self) -> None:
-        self.is_pending = False
-
-    def hook(self, response: PipelineResponse[Any, Any]) -> None:
-        """Look at an answer. An option of one call replaces the client's own, so its check is done here as well."""
-        check_answer(response)
-        self.is_pending = response.http_response.headers.get("x-ms-copy-status") == "pending"
-
-
 @contextmanager
 def open_archive(
     location: ArchiveLocation, settings: Settings, progress: Progress | None = None, *, expected_etag: str | None = None
@@ -202,7 +186,7 @@ def open_archive(
         ConfigurationError: the setting ADLS_CONNECTION_STRING cannot be read.
     """
     progress = progress or Progress()
-    copy = _CopyStatus()
+    copy = CopyHeaders()
 
     def begin() -> StorageStreamDownloader:
         with translated(location, client):
@@ -216,7 +200,7 @@ def open_archive(
             # https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues
             if (download.properties.metadata or {}).get("hdi_isfolder") == "true":
                 raise ArchiveNotFound(f"{location.url} is a folder, not a file")
-            if copy.is_pending:
+            if copy.pending_id:
                 raise ArchiveBeingCopied(f"{location.url} is still being copied from somewhere else")
             if expected_etag not in (None, bare_etag(download.properties.etag)):
                 raise ArchiveOtherVersion(f"{location.url} is another version than copy.expected_etag names")

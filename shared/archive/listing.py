@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import takewhile
@@ -60,6 +60,21 @@ def list_archives(locations: Mapping[date, ArchiveLocation], settings: Settings)
             if day is not None:
                 found[day] = StoredArchive(blob.size, bare_etag(blob.etag), blob.last_modified, blob.blob_tier)
     return found
+
+
+def list_paths(location: ArchiveLocation, prefix: str, settings: Settings) -> Iterator[str]:
+    """List the files of a file system whose paths begin with a prefix.
+
+    Args:
+        location: a file of the file system; it need not be there.
+        prefix: of the paths.
+        settings: hold the credential.
+
+    Raises:
+        RestoreError: as `list_archives`.
+    """
+    with open_container(location, settings) as (container, client), translated(location, client):
+        yield from container.list_blob_names(name_starts_with=prefix)
 
 
 def _common_prefix(one: str, other: str) -> str:

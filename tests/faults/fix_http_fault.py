@@ -113,7 +113,9 @@ class Relay(BaseHTTPRequestHandler):
             azurite.request(self.command, self.path, body, headers=dict(self.headers))
             answer = azurite.getresponse()
             got = answer.read()
-        about_this_hop = {"connection", "keep-alive", "transfer-encoding", "content-length", "server"}
+        about_this_hop = {"connection", "keep-alive", "transfer-encoding", "server"}
+        if self.command != "HEAD":
+            about_this_hop.add("content-length")
         return answer.status, [pair for pair in answer.getheaders() if pair[0].lower() not in about_this_hop], got
 
     def answer(self, status: int, headers: list[tuple[str, str]], body: bytes, length: int) -> None:
@@ -122,7 +124,7 @@ class Relay(BaseHTTPRequestHandler):
         self.send_response_only(status)
         for name, value in headers:
             self.send_header(name, value)
-        if status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+        if self.command != "HEAD" and status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
             self.send_header("Content-Length", str(length))
         self.end_headers()
         self.wfile.write(body)
@@ -171,6 +173,8 @@ class _Handler(Relay):
             {"cut body": self.reset, "end early": self._close, "stall body": self._stall}[kind]()
         else:
             self.answer(status, headers, body, len(body))
+
+    do_HEAD = do_GET  # noqa: N815 - the base class calls it so
 
     def _close(self) -> None:
         self.close_connection = True

@@ -20,6 +20,7 @@ from tests.fix_contract import check_answer, request_faults
 from tests.integration.fix_database import Database
 from tests.integration.fix_storage import Storage
 from tools.azurite import JOB_ACCOUNTS
+from tools.config import DAILY_SCHEDULE
 
 DAY = "2025-01-01"
 
@@ -85,16 +86,16 @@ def job_storage_string(storage: Storage) -> str:
 def app_environment(storage: Storage) -> dict[str, str]:
     """The process's own environment, with the settings of an app on this storage and no others."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "ADLS_"))}
-    # A function app does not start without AzureWebJobsStorage.
+    # A function app does not start without AzureWebJobsStorage, nor without the schedule of a timer.
     own = {"ADLS_CONNECTION_STRING": storage.connection_string, "AzureWebJobsStorage": job_storage_string(storage)}
-    return environ | own
+    return environ | own | {"RESTORE_DAILY_SCHEDULE": DAILY_SCHEDULE}
 
 
 def _app(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database) -> App:
     environ = app_environment(storage)
     for name in set(os.environ) - set(environ):
         monkeypatch.delenv(name)
-    for name in ("ADLS_CONNECTION_STRING", "AzureWebJobsStorage"):
+    for name in ("ADLS_CONNECTION_STRING", "AzureWebJobsStorage", "RESTORE_DAILY_SCHEDULE"):
         monkeypatch.setenv(name, environ[name])
     return App(storage, database)
 

@@ -135,7 +135,7 @@ def test_only_what_postgresql_writes_is_trusted() -> None:
     assert found(" trusted_sql(") == {
         "trusted_sql.py": 1,
         "definition.py": 2,
-        "double.py": 1,
+        "trial_table.py": 1,
         "references.py": 4,
         "staging.py": 1,
         "trial.py": 1,

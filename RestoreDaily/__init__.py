@@ -1,0 +1,15 @@
+"""Every day: what is archived and not restored is restored, as far as the rules look back."""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from shared.arrivals.daily import restore_daily
+from shared.functions.entry import sealed, set_up
+
+set_up()
+
+
+def main(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the host passes it by its name
+    """Look at the days of all daily rules once."""
+    sealed("RestoreDaily", restore_daily)

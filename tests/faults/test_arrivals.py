@@ -1,0 +1,318 @@
+"""Archives that arrive, and days that a timer finds: restored once, in the version that is there."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pytest
+
+from shared.archive.client import OPTIONS
+from shared.arrivals.arrive import archive_arrived
+from shared.arrivals.daily import restore_daily
+from shared.errors import ConfigurationError, StorageUnreachable
+from shared.jobs.message import UnreadableMessageError
+from shared.jobs.operation import Operation
+from shared.jobs.store import each_page
+from shared.jobs.sweep import sweep
+from tests.faults.fix_http_fault import Fault, FaultyStorage
+from tests.faults.fix_jobs import Jobs
+
+DAY = "2025-01-05"
+TODAY = date(2025, 1, 6)
+
+
+@dataclass
+class Arrivals:
+    """A table `t`, archives of it, and the events about them."""
+
+    jobs: Jobs
+    monkeypatch: pytest.MonkeyPatch
+
+    @property
+    def pattern(self) -> str:
+        app = self.jobs.app
+        return app.storage.url(app.path("t", DAY)).replace(f".t.{DAY}", ".*.{date}")
+
+    def rules(self, **rule: Any) -> None:
+        """Set the one rule that there is."""
+        given = {"name": "all", "pattern": self.pattern, "delay_seconds": 0} | rule
+        self.monkeypatch.setenv("RESTORE_RULES", json.dumps([given]))
+
+    def url(self, table: str = "t", day: str = DAY) -> str:
+        """Return the address that an event has."""
+        app = self.jobs.app
+        account, filesystem = app.storage.account, app.storage.filesystem
+        return f"https://{account}.blob.core.windows.net/{filesystem}/{app.path(table, day)}"
+
+    def put(self, value: int = 1, table: str = "t", day: str = DAY) -> None:
+        """Write an archive of one row."""
+        self.jobs.app.archive(table, f"time,v\n{day} 01:00Z,{value}\n".encode(), day=day)
+
+    def tell(self, kind: str = "BlobCreated", **data: Any) -> None:
+        """Hand an event over."""
+        told = {"specversion": "1.0", "type": f"Microsoft.Storage.{kind}", "data": {"url": self.url()} | data}
+        archive_arrived(json.dumps(told).encode())
+
+    def orders(self) -> list[Operation]:
+        """Return the restores that were ordered, the oldest first."""
+        return list(each_page(self.jobs.store, {}))[::-1]
+
+    def order(self) -> Operation:
+        """Return the only one."""
+        (one,) = self.orders()
+        return one
+
+    def values(self, table: str = "t") -> list[int]:
+        return [value for (value,) in self.jobs.app.database.fetch(f"SELECT v FROM {{s}}.{table} ORDER BY time, v")]
+
+
+@pytest.fixture
+def arrivals(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Arrivals]:
+    jobs.app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    found = Arrivals(jobs, monkeypatch)
+    found.rules()
+    yield found
+    assert jobs.store.queue_is_empty()
+
+
+def test_the_same_event_five_times_is_one_restore(arrivals: Arrivals) -> None:
+    arrivals.put()
+    for _ in range(5):
+        arrivals.tell()
+    arrivals.jobs.work()
+    arrivals.tell()
+    order = arrivals.order()
+    assert (order.status, order.database, order.day) == ("Succeeded", arrivals.jobs.app.database.name, DAY)
+    assert arrivals.values() == [1]
+
+
+def test_an_order_whose_message_was_not_put_in(arrivals: Arrivals) -> None:
+    """The worker ended in between, and the host handed the event over again."""
+    arrivals.put()
+    with arrivals.monkeypatch.context() as ended:
+        ended.setattr("shared.arrivals.order.enqueue", lambda *_, **__: None)
+        arrivals.tell()
+    arrivals.tell()
+    arrivals.jobs.work()
+    assert arrivals.order().status == "Succeeded"
+
+
+def test_events_in_the_wrong_order(arrivals: Arrivals) -> None:
+    """The end of the writing is told before its beginning, at size 0, and a deletion before that."""
+    arrivals.put()
+    arrivals.tell(api="FlushWithClose", contentLength=55)
+    arrivals.tell(api="CreateFile", contentLength=0)
+    arrivals.tell("BlobDeleted", api="DeleteBlob")
+    arrivals.jobs.work()
+    assert arrivals.order().status == "Succeeded"
+
+
+def test_a_file_that_is_empty_as_yet_or_gone_again(arrivals: Arrivals) -> None:
+    arrivals.tell()
+    arrivals.jobs.app.stored("t", b"", day=DAY)
+    arrivals.tell(api="CreateFile")
+    assert arrivals.orders() == []
+    arrivals.put()
+    arrivals.tell(api="FlushWithClose")
+    arrivals.jobs.work()
+    assert arrivals.values() == [1]
+
+
+def test_a_file_gets_its_name_by_a_rename(arrivals: Arrivals) -> None:
+    arrivals.put()
+    arrivals.tell("BlobRenamed", url=None, sourceUrl=arrivals.url() + ".tmp", destinationUrl=arrivals.url())
+    arrivals.jobs.work()
+    assert arrivals.values() == [1]
+
+
+def test_a_newer_version_replaces_the_older_one(arrivals: Arrivals) -> None:
+    for value in (1, 2):
+        arrivals.put(value)
+        arrivals.tell()
+        arrivals.jobs.work()
+    assert [order.status for order in arrivals.orders()] == ["Succeeded"] * 2
+    assert arrivals.values() == [2]
+
+
+def test_a_version_that_was_overwritten_while_its_restore_waited(arrivals: Arrivals) -> None:
+    """The order of the older version ends; that of the newer one restores it, and the calendar knows of no failure."""
+    arrivals.put(1)
+    arrivals.tell()
+    arrivals.put(2)
+    arrivals.tell()
+    arrivals.jobs.work()
+    older, newer = arrivals.orders()
+    assert (older.status, newer.status) == ("Failed", "NotStarted")
+    assert json.loads(older.error)["code"] == "ArchiveOtherVersion"
+    arrivals.jobs.work()
+    assert arrivals.orders()[1].status == "Succeeded"
+    assert arrivals.values() == [2]
+
+
+def test_rows_that_no_restore_brought_stay(arrivals: Arrivals) -> None:
+    arrivals.jobs.app.database.execute(f"INSERT INTO {{s}}.t VALUES ('{DAY} 07:00Z', 7)")
+    arrivals.put()
+    arrivals.tell()
+    arrivals.jobs.work()
+    assert json.loads(arrivals.order().error)["code"] == "WindowNotEmpty"
+    assert arrivals.values() == [7]
+
+
+def test_a_restore_waits_as_long_as_its_rule_says(arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrivals.rules(delay_seconds=3)
+    arrivals.put()
+    arrivals.tell()
+    # However old the record is: it waits on purpose.
+    monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", -1)
+    sweep()
+    queue = arrivals.jobs.storage.queue
+    assert list(queue.receive_messages(max_messages=1)) == []
+    assert queue.get_queue_properties().approximate_message_count == 1
+    arrivals.jobs.work()
+    assert arrivals.order().status == "Succeeded"
+
+
+def test_what_matches_no_rule_is_dropped(arrivals: Arrivals, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    arrivals.put()
+    arrivals.rules(pattern=arrivals.pattern.replace("backups/", "elsewhere/"))
+    for url in (arrivals.url(), arrivals.url() + ".tmp", "https://evil.example/x", arrivals.url() + "?sig=secret"):
+        arrivals.tell(url=url)
+    assert arrivals.orders() == []
+    assert caplog.text.count("dropped") == 4
+    assert "secret" not in caplog.text
+
+
+def test_a_rule_that_names_a_forbidden_table(arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its restore fails where everybody looks for restores that fail."""
+    monkeypatch.setenv("ALLOWED_TARGETS", "other.*")
+    arrivals.put()
+    arrivals.tell()
+    arrivals.jobs.work()
+    order = arrivals.order()
+    assert (order.status, json.loads(order.error)["code"]) == ("Failed", "TargetNotAllowed")
+    assert arrivals.values() == []
+
+
+def test_a_wrong_rule_stops_what_reads_it_alone(arrivals: Arrivals) -> None:
+    arrivals.rules(lookback=0)
+    arrivals.put()
+    for call in (arrivals.tell, restore_daily):
+        with pytest.raises(ConfigurationError, match="rule all: lookback"):
+            call()
+    answer = arrivals.jobs.post({"adls_url": arrivals.jobs.app.storage.url(arrivals.jobs.app.path("t", DAY))})
+    assert answer.status == 200, answer.body
+
+
+def test_what_cannot_be_read_or_looked_at_comes_again(
+    arrivals: Arrivals, faulty_storage: FaultyStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(OPTIONS, "retry_total", 0)
+    with pytest.raises(UnreadableMessageError):
+        archive_arrived(b"hello")
+    arrivals.put()
+    faulty_storage.faults["csv.gz"] = Fault("status", (503, "ServerBusy"))
+    with pytest.raises(StorageUnreachable):
+        arrivals.tell()
+    faulty_storage.faults.clear()
+    arrivals.tell()
+    arrivals.jobs.work()
+    assert arrivals.order().status == "Succeeded"
+
+
+def test_a_copy_that_has_not_ended(
+    arrivals: Arrivals, faulty_storage: FaultyStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end is no event, so the restore waits for it in the queue."""
+    monkeypatch.setattr("shared.errors.ArchiveBeingCopied.retry_delay_seconds", 0)
+    arrivals.put()
+    pending = (("x-ms-copy-status", "pending"), ("x-ms-copy-id", "4ac9"))
+    faulty_storage.faults["csv.gz"] = Fault("headers", headers=pending)
+    arrivals.tell(api="CopyBlob")
+    arrivals.tell(api="CopyBlob")
+    arrivals.jobs.work()
+    order = arrivals.order()
+    assert (order.status, json.loads(order.error)["code"]) == ("NotStarted", "ArchiveBeingCopied")
+    faulty_storage.faults.clear()
+    arrivals.put(2)
+    arrivals.jobs.work()
+    assert arrivals.order().status == "Succeeded"
+    assert arrivals.values() == [2]
+
+
+def test_a_file_that_comes_back_from_the_archive_tier(arrivals: Arrivals, faulty_storage: FaultyStorage) -> None:
+    arrivals.put()
+    arrivals.tell("BlobTierChanged")
+    assert arrivals.orders() == []
+    arrivals.tell()
+    faulty_storage.faults["csv.gz"] = Fault("status", (409, "BlobBeingRehydrated"))
+    arrivals.jobs.work()
+    order = arrivals.order()
+    assert (order.status, order.waits) == ("NotStarted", 1)
+    faulty_storage.faults.clear()
+    # Its message is to be seen in ten minutes; the event puts in another one.
+    arrivals.tell("BlobTierChanged")
+    arrivals.jobs.work()
+    assert arrivals.order().status == "Succeeded"
+    arrivals.jobs.storage.queue.clear_messages()
+
+
+def test_every_day_restores_what_is_archived_or_stale(arrivals: Arrivals) -> None:
+    """And nothing else: not what is restored, not what somebody put in, not what failed, nor what is older."""
+    database = arrivals.jobs.app.database
+    database.hypertable("other", "time timestamptz NOT NULL, v int")
+    arrivals.rules(daily=True, lookback=4)
+    arrivals.put(1, day="2025-01-01")  # too old
+    arrivals.put(2, day="2025-01-02")  # restored, then stale
+    arrivals.put(3, day="2025-01-03")  # present
+    database.execute("INSERT INTO {s}.t VALUES ('2025-01-03 07:00Z', 7)")
+    arrivals.put(4, day="2025-01-04")  # failed
+    arrivals.jobs.app.archive("t", b"nonsense\n", day="2025-01-04")
+    for day in ("2025-01-02", "2025-01-04"):
+        arrivals.jobs.post({"adls_url": arrivals.jobs.app.storage.url(arrivals.jobs.app.path("t", day))})
+    arrivals.put(20, day="2025-01-02")
+    arrivals.put(5, table="other")
+    for _ in range(2):
+        restore_daily(TODAY)
+    assert sorted((order.target_table.partition(".")[2], order.day) for order in arrivals.orders()) == [
+        ("other", DAY),
+        ("t", "2025-01-02"),
+    ]
+    for _ in range(2):
+        arrivals.jobs.work()
+    assert arrivals.values() == [20, 7]
+    assert arrivals.values("other") == [5]
+    restore_daily(TODAY)
+
+
+def test_every_day_and_an_event_order_one_restore(arrivals: Arrivals) -> None:
+    arrivals.rules(daily=True)
+    arrivals.put()
+    arrivals.tell()
+    restore_daily(TODAY)
+    arrivals.tell()
+    arrivals.jobs.work()
+    assert arrivals.order().status == "Succeeded"
+
+
+def test_a_table_of_which_nothing_can_be_found_out_stops_no_other(
+    arrivals: Arrivals, caplog: pytest.LogCaptureFixture
+) -> None:
+    arrivals.rules(daily=True)
+    arrivals.put(table="gone")
+    arrivals.put()
+    restore_daily(TODAY)
+    assert "TableNotFound" in caplog.text
+    arrivals.jobs.work()
+    assert arrivals.order().status == "Succeeded"
+
+
+def test_no_rule_looks_back_unless_it_says_so(arrivals: Arrivals) -> None:
+    arrivals.put()
+    restore_daily(TODAY)
+    assert arrivals.orders() == []
