@@ -74,7 +74,8 @@ def test_each_file_of_the_repository_is_one_or_the_other(app: Path) -> None:
     deployed = set(tracked.stdout.splitlines()) - set(ignored(app, tracked.stdout.splitlines()))
     assert {path.split("/")[0] for path in deployed} == {
         ".funcignore",
-        *(f"Restore{name}" for name in ("Chunk", "Days", "Poison", "Queue", "Result", "Status", "Sweep")),
+        "ArchiveArrived",
+        *(f"Restore{name}" for name in ("Chunk", "Daily", "Days", "Poison", "Queue", "Result", "Status", "Sweep")),
         "host.json",
         "requirements.lock",
         "requirements.txt",
