@@ -118,6 +118,26 @@ def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, 
     return _count(cursor), chunks
 
 
+def count_own_by_chunk(cursor: Cursor, table: Table, chunks: Sequence[Chunk], *, outside: Window) -> tuple[Count, ...]:
+    """Count the rows that this transaction brought outside a window into each of some chunks. As `count_own`."""
+    counts = []
+    for chunk in chunks:
+        cursor.execute(
+            sql.SQL(
+                "SELECT count(*), {first}, {last}"
+                " FROM (SELECT {time} AS t FROM ONLY {relation} WHERE {own} AND NOT ({inside})) AS own"
+            ).format(
+                time=_time(table),
+                relation=chunk.identifier,
+                own=OWN_ROWS,
+                inside=inside(table, outside),
+                **_bounds(table),
+            )
+        )
+        counts.append(_count(cursor))
+    return tuple(counts)
+
+
 def count_beside_own(cursor: Cursor, table: Table, chunks: Sequence[Chunk], outside: Window) -> int:
     """Count the rows that were there before at the times of this transaction's own rows outside a window."""
     total = 0

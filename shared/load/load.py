@@ -55,6 +55,7 @@ from shared.postgres.transaction import (
     transaction,
 )
 from shared.settings import Settings
+from shared.timescale.caggs import find_unlogged
 from shared.timescale.chunks import Chunk, chunks_inside, is_own
 from shared.timescale.compression import (
     compress_new_chunks,
@@ -134,7 +135,7 @@ class Loaded:
         indexes: what happened to the indexes.
         removed: the day's rows that were taken away before; None where there were none to take away.
         verification: the proof; None where nothing was counted.
-        span: what was really loaded: the day, and further where rows outside it were allowed.
+        spans: what was really loaded: the day, and where rows outside it were allowed, the span of those of each chunk.
         chunk_steps: what was done to chunks.
         options: the outcomes of the request's options of these names.
         to_recompress: the chunks in that span that are to be compressed again.
@@ -146,7 +147,7 @@ class Loaded:
     indexes: IndexOutcome
     removed: Removed | None
     verification: Verification | None
-    span: Window | None
+    spans: tuple[Window, ...]
     chunk_steps: tuple[ChunkStep, ...]
     options: Outcomes
     to_recompress: tuple[Chunk, ...]
@@ -286,7 +287,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
             indexes.outcome(new_chunks),
             cleared.removed,
             verified.verification,
-            verified.span,
+            verified.spans,
             (*cleared.steps, *(ChunkStep(str(chunk), "create", "done") for chunk in new_chunks), *compressed),
             cleared.decompress_window | compress_outcome,
             _to_recompress(target, (*verified.chunks, *reached)),
@@ -296,6 +297,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
                 *warnings_of(cleared.steps),
                 *_warnings_of_rows(transferred, cleared.removed),
                 *retention,
+                *_unlogged(load, day, target, transferred),
                 *_behind(load, day, numbers),
                 *warnings_of(compressed),
             ),
@@ -547,6 +549,16 @@ def _retention(load: Cursor, target: Target, transferred: Transferred, verified:
         return ()
     found, _ = attempt_in_savepoint(load, lambda asking: find_retention(asking, target.table, window, chunks))
     return tuple(policy.notice for policy in found or ())
+
+
+def _unlogged(load: Cursor, day: Day, target: Target, transferred: Transferred) -> tuple[Notice, ...]:
+    """Warn of aggregates that will not know of the rows, since COPY did not log them; an INSERT does."""
+    window = target.window
+    if window is None or transferred.rows_inserted is not None or not transferred.rows_loaded:
+        return ()
+    chosen = day.request.timescaledb.refresh_caggs
+    found, _ = attempt_in_savepoint(load, lambda asking: find_unlogged(asking, target.table, chosen, window))
+    return found or ()
 
 
 def _numbers_reached(load: Cursor, target: Target, transferred: Transferred, verified: Verified) -> tuple[Reached, ...]:

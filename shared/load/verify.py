@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg2 import sql
 
 from shared.csvfile.source import CsvSource, rows_in
 from shared.errors import Fault, VerificationFailed
-from shared.load.counts import count_beside_own, count_own, count_staged_outside, count_window
+from shared.load.counts import (
+    count_beside_own,
+    count_own,
+    count_own_by_chunk,
+    count_staged_outside,
+    count_window,
+)
 from shared.load.refusals import refuse, replacement_too_small, rows_beside, rows_outside
 from shared.load.target import Target
 from shared.model.request import RestoreRequest
@@ -45,12 +52,24 @@ class Verified:
     Attributes:
         verification: the counts; None where nothing was counted.
         span: what was really loaded: the day, and further where rows outside it were allowed.
+        spans: the same without what lies between: the day, and for each chunk the span of its rows outside the day.
         chunks: the chunks that got rows, those outside the day included; empty where it was not necessary to look.
     """
 
     verification: Verification | None
     span: Window | None
+    spans: tuple[Window, ...]
     chunks: tuple[Chunk, ...] = ()
+
+
+def _between(window: Window, counts: Sequence[Count]) -> list[Window]:
+    """Return the spans of rows that were counted."""
+    bounds = [(count.first, count.last) for count in counts]
+    return [window.between(first, last) for first, last in bounds if first is not None and last is not None]
+
+
+def _uncounted(window: Window | None) -> Verified:
+    return Verified(None, window, () if window is None else (window,))
 
 
 def rows_show_commit(cursor: Cursor, table: Table, window: Window, *, before: int, after: int) -> bool | None:
@@ -115,21 +134,24 @@ class Proof:
         """
         window, table, before = self._target.window, self._target.table, self._before
         if not self._request.verify:
-            return Verified(None, window)
+            return _uncounted(window)
         self._compare_with_archive(cursor, transferred)
         if window is None or before is None:
-            return Verified(None, window)
+            return _uncounted(window)
         self._after = after = count_window(cursor, table, window)
         added, kept = transferred.rows_loaded, 0 if self._is_removed else before.rows
         outside = Count(0)
         chunks: tuple[Chunk, ...] = ()
+        spans = [window]
         # A shortfall means rows fell outside the day or were dropped. A trigger can hide a shortfall by adding rows.
         if after.rows - kept != added or transferred.staged_outside.rows or has_insert_triggers(cursor, table):
             outside, chunks = count_own(cursor, table, outside=window)
             self._judge_outside(cursor, outside, chunks)
+            if outside.rows:
+                spans += _between(window, count_own_by_chunk(cursor, table, chunks, outside=window))
         refuse_difference(before=kept, after=after.rows, added=added - outside.rows)
         verification = Verification(before.rows, after, added, outside)
-        return Verified(verification, window.widened(outside.first, outside.last), chunks)
+        return Verified(verification, window.widened(outside.first, outside.last), tuple(spans), chunks)
 
     def check_replacement(self, cursor: Cursor, transferred: Transferred) -> None:
         """Refuse a day that would hold much less than it did. After `check`; not left out with `verify: false`.

@@ -53,6 +53,10 @@ class Window:
         upper = self.upper if last is None or last <= self.last else last + self._step  # type: ignore[operator]
         return Window(self.kind, lower, upper)
 
+    def between(self, first: TimeValue, last: TimeValue) -> Window:
+        """Return the span from one value to another, both included."""
+        return Window(self.kind, first, last + self._step)  # type: ignore[operator] # both are of the kind's own type
+
     @property
     def _step(self) -> timedelta | int:
         """The smallest difference between two values of the type."""

@@ -28,11 +28,13 @@ class Left:
 
     Attributes:
         to_recompress: the chunks that are to be compressed again.
-        span: what was really loaded; None where the day was not found in the table.
+        day: the day, in the time column's type; None where it was not found in the table.
+        spans: what was really loaded.
     """
 
     to_recompress: tuple[Chunk, ...]
-    span: Window | None
+    day: Window | None
+    spans: tuple[Window, ...]
 
 
 def note_failure_after_commit(report: Report, error: Exception) -> None:
@@ -68,13 +70,13 @@ def after_commit(
         cagg_steps: list[CaggStep] = []
         with report.progress.stage("refresh"):
             if wishes.refresh_caggs:
-                cagg_steps = refresh(connection, table, left.span, wishes.refresh_caggs)
+                cagg_steps = refresh(connection, table, left.day, left.spans, wishes.refresh_caggs)
     report.chunks += chunk_steps
     report.caggs += cagg_steps
     report.add_warnings(warnings_of([*chunk_steps, *cagg_steps]))
     report.options["recompress_window"] = summary(
-        chunk_steps, requested=wishes.recompress_window, available=extension is not None and left.span is not None
+        chunk_steps, requested=wishes.recompress_window, available=extension is not None and left.day is not None
     )
     report.options["refresh_caggs"] = summary(
-        cagg_steps, requested=bool(wishes.refresh_caggs), available=caggs_available(table) and left.span is not None
+        cagg_steps, requested=bool(wishes.refresh_caggs), available=caggs_available(table) and left.day is not None
     )

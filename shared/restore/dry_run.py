@@ -285,7 +285,7 @@ class DryRun:
         wished = self.request.timescaledb.refresh_caggs
         if not wished or target.window is None or not caggs_available(target.table):
             return []
-        return plan_refresh(partial(attempt_in_savepoint, self.cursor), target.table, target.window, wished)
+        return plan_refresh(partial(attempt_in_savepoint, self.cursor), target.table, [target.window], wished)
 
     def _chunks(self, target: Target, existing: Count | None) -> list[PlannedChunk]:
         """Say for each chunk over the day what its state is and what would be done to it."""

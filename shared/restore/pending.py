@@ -56,7 +56,7 @@ class PendingCommit:
             "rows_before": self.rows_before,
             "rows_after": self.rows_after,
             "to_recompress": [[chunk.schema, chunk.name] for chunk in self.left.to_recompress],
-            "span": _encode_window(self.left.span),
+            "spans": [_encode_window(span) for span in self.left.spans],
         }
 
 
@@ -68,7 +68,7 @@ def pending_commit(commit_id: CommitId, loaded: Loaded) -> PendingCommit:
         loaded.target.window,
         None if verified is None else verified.rows_before,
         None if verified is None else verified.after.rows,
-        Left(loaded.to_recompress, loaded.span),
+        Left(loaded.to_recompress, loaded.target.window, loaded.spans),
     )
 
 
@@ -82,7 +82,8 @@ def decode_pending(record: dict[str, Any]) -> PendingCommit:
         record["rows_after"],
         Left(
             tuple(Chunk(schema, name, is_compressed=True) for schema, name in record["to_recompress"]),
-            _decode_window(record["span"]),
+            _decode_window(record["day"]),
+            tuple(span for span in map(_decode_window, record["spans"]) if span is not None),
         ),
     )
 

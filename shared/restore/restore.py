@@ -120,7 +120,7 @@ def _restore(
             return
         if connection.closed:
             connection = stack.enter_context(server.connect())
-        left = Left(loaded.to_recompress, loaded.span)
+        left = Left(loaded.to_recompress, loaded.target.window, loaded.spans)
         after_commit(connection, request, settings, loaded.target.table, left, report)
 
 

@@ -1,8 +1,13 @@
-"""Refreshes the continuous aggregates over the target, in order, over the whole buckets that the day touches.
+"""Refreshes the continuous aggregates over the target, in order, over the whole buckets that the loaded days touch.
 
 `refresh_continuous_aggregate` refreshes only buckets that lie wholly inside its window, and a window
-smaller than one bucket raises 22023 (measured on 2.29.2). So the day is widened to each aggregate's own buckets. An
-aggregate on top of another is refreshed after it, over the span of that one's buckets.
+smaller than one bucket raises 22023 (measured on 2.29.2). So each span is widened to each aggregate's own buckets. An
+aggregate on top of another is refreshed after it, over the spans of that one's buckets.
+
+A refresh computes the buckets that TimescaleDB's log of changes names. The log misses buckets of a time zone or of
+months (https://github.com/timescale/timescaledb/issues/10296) and all rows that COPY stores one by one, under some
+triggers (read in src/copy.c of 2.28.3; both measured there). So the refresh is by force. No other bucket is refreshed:
+one whose rows were dropped since would be computed from none.
 
 The refresh runs after the load's commit, in autocommit: the CALL raises 25001 inside a transaction.
 """
@@ -27,12 +32,17 @@ from shared.timescale.chunks import chunks_overlapping, range_columns
 from shared.timescale.privileges import name_missing, to_refresh
 from shared.timescale.retention import find_retention
 from shared.timescale.table import Table, TimescaleDB, find_table
+from shared.timescale.triggers import copies_one_by_one
 
 Chosen: TypeAlias = Literal["all"] | Sequence[str]
 
 # From this version on, continuous_aggs_bucket_function has a row for every aggregate, with these columns (read from
 # the tagged sources of 2.11 - 2.29).
 _CATALOGUE_SINCE = (2, 16)
+# From this version on, refresh_continuous_aggregate has the argument `force` (read in sql/updates/2.17.2--2.18.0.sql).
+_FORCE_SINCE = (2, 18)
+# From this version on, COPY itself logs what it changes; before, a trigger did (read in CHANGELOG.md, #8769).
+_COPY_LOGS_SINCE = (2, 23)
 
 _SQL_TYPES: dict[TimeKind, sql.SQL] = {
     "timestamptz": sql.SQL("timestamptz"),
@@ -59,12 +69,12 @@ class Cagg:
 
 @dataclass(frozen=True)
 class PlannedRefresh:
-    """An aggregate to refresh, or why it cannot be refreshed.
+    """A span of an aggregate to refresh, or why it cannot be refreshed.
 
     Attributes:
         name: as in the catalogue; as in the request if there is no such aggregate.
         cagg: the aggregate.
-        window: its whole buckets over the day.
+        window: its whole buckets over what was loaded.
         error: why there is no window.
     """
 
@@ -85,32 +95,64 @@ def caggs_available(table: Table) -> bool:
     )
 
 
-def plan_refresh(attempt: Attempt, table: Table, day: Window, chosen: Chosen) -> list[PlannedRefresh]:
+def find_unlogged(cursor: Cursor, table: Table, chosen: Chosen, day: Window) -> tuple[Notice, ...]:
+    """Warn of the aggregates that will not know of the rows which a COPY has stored one by one.
+
+    Args:
+        cursor: in any transaction.
+        table: the target.
+        chosen: the aggregates that are refreshed after the load, which need no log.
+        day: the span that is loaded.
+    """
+    extension = table.timescaledb
+    if not caggs_available(table) or extension is None or not extension.at_least(*_COPY_LOGS_SINCE):
+        return ()
+    if not copies_one_by_one(cursor, table.oid):
+        return ()
+    caggs = [cagg for cagg in _caggs_over(cursor, table) if cagg.source_id == table.hypertable_id]
+    wanted, _ = _choose(caggs, chosen)
+    notices = []
+    for cagg in caggs:
+        if cagg in wanted:
+            continue
+        call = _refresh_call(cursor, table, extension, cagg, _widen(extension, cagg, day, cursor), by_force=True)
+        reason = "under this table's triggers COPY logs no changes for aggregates"
+        notices.append(
+            Notice(
+                "ChangesNotLogged", f"{cagg.name} will not know of the rows: {reason}; run: {call.as_string(cursor)}"
+            )
+        )
+    return tuple(notices)
+
+
+def plan_refresh(attempt: Attempt, table: Table, spans: Sequence[Window], chosen: Chosen) -> list[PlannedRefresh]:
     """Find the requested aggregates, parents first, and their windows. A failure affects only its own aggregate.
 
     Args:
         attempt: runs queries, and returns their errors.
         table: the hypertable; `caggs_available(table)` is true.
-        day: the span that is loaded, in the time column's type.
+        spans: what is loaded, in the time column's type.
         chosen: "all", or names as the request has them.
 
     Returns:
-        The aggregates to refresh, in order. Names of no aggregate over the table come last.
+        The aggregates to refresh, in order, once for each of their windows. Names of none come last.
     """
     extension = table.timescaledb
     caggs, error = attempt(lambda cursor: _caggs_over(cursor, table))
     if caggs is None or extension is None:
         return [PlannedRefresh(name, error=error) for name in (("all",) if chosen == "all" else chosen)]
     wanted, missing = _choose(caggs, chosen)
-    reached: dict[int, Window] = {table.hypertable_id or 0: day}
+    reached: dict[int, Sequence[Window]] = {table.hypertable_id or 0: spans}
     planned = []
     for cagg in caggs:
-        source = reached[cagg.source_id]
-        window, error = attempt(partial(_widen, extension, cagg, source))
+        sources = reached[cagg.source_id]
+        windows, error = attempt(partial(_widen_all, extension, cagg, sources))
         # If this one failed, aggregates on top of it start from its source.
-        reached[cagg.hypertable_id] = window or source
-        if cagg in wanted:
-            planned.append(PlannedRefresh(str(cagg.name), cagg, window, error))
+        reached[cagg.hypertable_id] = sources if windows is None else windows
+        if cagg in wanted and windows is None:
+            planned.append(PlannedRefresh(str(cagg.name), cagg, error=error))
+        elif cagg in wanted and windows is not None:
+            planned += [PlannedRefresh(str(cagg.name), cagg, window) for window in windows]
     return planned + [PlannedRefresh(name, error=error) for name, error in missing]
 
 
@@ -154,6 +196,18 @@ def _choose(caggs: Sequence[Cagg], chosen: Chosen) -> tuple[list[Cagg], list[tup
     return wanted, missing
 
 
+def _widen_all(extension: TimescaleDB, cagg: Cagg, spans: Sequence[Window], cursor: Cursor) -> list[Window]:
+    """Widen spans to whole buckets, and join those that meet."""
+    joined: list[Window] = []
+    for window in sorted((_widen(extension, cagg, span, cursor) for span in spans), key=lambda span: span.lower):
+        if joined and window.lower <= joined[-1].upper:  # type: ignore[operator] # of one kind
+            upper = max(window.upper, joined[-1].upper)
+            joined[-1] = replace(joined[-1], upper=upper)
+        else:
+            joined.append(window)
+    return joined
+
+
 def _widen(extension: TimescaleDB, cagg: Cagg, window: Window, cursor: Cursor) -> Window:
     """Widen a window to whole buckets, by TimescaleDB's own time_bucket.
 
@@ -193,24 +247,28 @@ def _bucket(extension: TimescaleDB, cagg: Cagg, kind: TimeKind, at: TimeValue) -
     return sql.SQL("{}({})").format(extension.function("time_bucket"), sql.SQL(", ").join(arguments))
 
 
-def refresh(connection: Connection, table: Table, day: Window | None, chosen: Chosen) -> list[CaggStep]:
+def refresh(
+    connection: Connection, table: Table, day: Window | None, spans: Sequence[Window], chosen: Chosen
+) -> list[CaggStep]:
     """Refresh aggregates after the load's commit. A failure affects only its own aggregate.
 
     Args:
         connection: in autocommit.
         table: the table that was loaded.
-        day: the span that was loaded, in the time column's type; None if it is unknown.
+        day: the day that was loaded, in the time column's type; None if it is unknown.
+        spans: what was really loaded.
         chosen: "all", or names as the request has them.
 
     Returns:
-        One step for each aggregate, in the order of the refreshes. Names of no aggregate over the table come last.
+        One step for each aggregate and span, in the order of the refreshes. Names of no aggregate over the table come
+        last.
     """
     extension = table.timescaledb
     if not caggs_available(table) or extension is None or day is None:
         return [CaggStep(name, "not available") for name in ([] if chosen == "all" else chosen)]
     steps = []
     attempt = partial(attempt_in_autocommit, connection)
-    for planned in plan_refresh(attempt, table, day, chosen):
+    for planned in plan_refresh(attempt, table, spans, chosen):
         if planned.cagg is None or planned.window is None:
             step = CaggStep(planned.name, "failed", error=planned.error)
         else:
@@ -221,23 +279,17 @@ def refresh(connection: Connection, table: Table, day: Window | None, chosen: Ch
 
 
 def _refresh_one(
-    connection: Connection, table: Table, extension: TimescaleDB, cagg: Cagg, window: Window, day: Window
+    connection: Connection,
+    table: Table,
+    extension: TimescaleDB,
+    cagg: Cagg,
+    window: Window,
+    day: Window,
 ) -> CaggStep:
     def call(cursor: Cursor) -> tuple[tuple[str | int, str | int], ...]:
         gaps = gaps_in(cursor, table, window, day)
-        # The column's own type: an aggregate over an int column refuses bigint bounds.
-        type_ = _SQL_TYPES["uuid"] if window.kind == "uuid" else table.time_sql
-        name = sql.Identifier(str(cagg.name.schema), cagg.name.name).as_string(cursor)
-        cursor.execute(
-            sql.SQL("CALL {}({}::regclass, {}::{}, {}::{})").format(
-                extension.function("refresh_continuous_aggregate"),
-                sql.Literal(name),
-                sql.Literal(window.lower),
-                type_,
-                sql.Literal(window.upper),
-                type_,
-            )
-        )
+        by_force = extension.at_least(*_FORCE_SINCE)
+        cursor.execute(_refresh_call(cursor, table, extension, cagg, window, by_force=by_force))
         return gaps
 
     gaps, error = attempt_in_autocommit(connection, call)
@@ -246,6 +298,23 @@ def _refresh_one(
         return CaggStep(str(cagg.name), "failed", bounds, error)
     retention, _ = attempt_in_autocommit(connection, partial(_retention, table, cagg, window))
     return CaggStep(str(cagg.name), "done", bounds, None, gaps or (), retention or ())
+
+
+def _refresh_call(
+    cursor: Cursor, table: Table, extension: TimescaleDB, cagg: Cagg, window: Window, *, by_force: bool
+) -> sql.Composed:
+    name = sql.Identifier(str(cagg.name.schema), cagg.name.name).as_string(cursor)
+    # The column's own type: an aggregate over an int column refuses bigint bounds.
+    type_ = _SQL_TYPES["uuid"] if window.kind == "uuid" else table.time_sql
+    return sql.SQL("CALL {}({}::regclass, {}::{}, {}::{}{})").format(
+        extension.function("refresh_continuous_aggregate"),
+        sql.Literal(name),
+        sql.Literal(window.lower),
+        type_,
+        sql.Literal(window.upper),
+        type_,
+        sql.SQL(", force => true" if by_force else ""),
+    )
 
 
 def _retention(table: Table, cagg: Cagg, window: Window, cursor: Cursor) -> tuple[Notice, ...]:

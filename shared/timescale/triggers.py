@@ -57,6 +57,20 @@ def has_before_triggers(cursor: Cursor, oid: int) -> bool:
     return cursor.fetchone() == (True,)
 
 
+# Bits 1, 2 and 4 of `tgtype`: row, before, insert. Triggers that are disabled count as well.
+_COPIES_ONE_BY_ONE = sql.SQL(
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE (t.tgtype & 7 = 7 AND t.tgrelid IN (SELECT %(table)s::oid"
+    "  UNION ALL SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = %(table)s))"
+    " OR (t.tgtype & 4 = 4 AND t.tgnewtable IS NOT NULL AND t.tgrelid = %(table)s))"
+)
+
+
+def copies_one_by_one(cursor: Cursor, oid: int) -> bool:
+    """Whether COPY stores the rows of a hypertable one by one for its triggers' sake (`choose_copy_method`, 2.28.3)."""
+    cursor.execute(_COPIES_ONE_BY_ONE, {"table": oid})
+    return cursor.fetchone() == (True,)
+
+
 # Bit 4 of `tgtype`: insert. TimescaleDB's foreign keys on a chunk are those of the hypertable.
 _ACTORS = sql.SQL(
     "WITH RECURSIVE tree(oid) AS (SELECT %(table)s::oid UNION"
