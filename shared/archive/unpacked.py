@@ -18,7 +18,7 @@ from typing import IO
 from shared.csvfile.head import CsvDialect, bom_length
 from shared.csvfile.preamble import Preamble
 from shared.csvfile.prefetch import prefetch
-from shared.csvfile.scan import MarkerWatch, RecordCounter, refuse_end_marker
+from shared.csvfile.scan import RecordCounter
 from shared.csvfile.source import CopyReader
 from shared.errors import TemporaryDiskFull
 from shared.model.progress import Progress
@@ -102,10 +102,9 @@ def spooled_csv(
     dialect, progress, preamble = dialect or CsvDialect(), progress or Progress(), preamble or Preamble()
     file = tempfile.SpooledTemporaryFile(max_size=max_memory_bytes)  # noqa: SIM115 - closed below, see there
     try:
-        watch, counter = MarkerWatch(), RecordCounter(dialect)
+        counter = RecordCounter(dialect)
         size = 0
         for block in preamble.behind(blocks):
-            watch.look(block)
             counter.see(block)
             progress.check()
             progress.records = counter.records
@@ -114,10 +113,7 @@ def spooled_csv(
             size += len(block)
         with _disk_full_translated():
             file.seek(0)  # writes what Python still holds back
-        if watch.suspicious:
-            file.seek(bom_length(file, dialect))
-            refuse_end_marker(_blocks(file), dialect, lines_before=preamble.lines)
-            file.seek(0)
+        counter.refuse_end_marker(lines_before=preamble.lines)
         yield SpooledCsv(
             file, preamble.size + size, counter.records, counter.ends_with_marker, dialect, progress, preamble
         )
@@ -222,19 +218,15 @@ class StreamedCsv:
             pass
 
     def _counted(self) -> Generator[bytes, None, None]:
-        watch, counter = MarkerWatch(), RecordCounter(self._dialect)
+        counter = RecordCounter(self._dialect)
         size = 0
         with closing(self._unpack()) as blocks:
             for block in self.preamble.behind(blocks):
-                watch.look(block)
                 counter.see(block)
                 size += len(block)
                 self._progress.records = counter.records
                 yield block
-        if watch.suspicious:
-            with closing(self._unpack()) as blocks:
-                csv = _behind(self._mark, self.preamble.behind(blocks))
-                refuse_end_marker(csv, self._dialect, lines_before=self.preamble.lines)
+        counter.refuse_end_marker(lines_before=self.preamble.lines)
         self.size = self.preamble.size + size
         self.records, self.ends_with_marker = counter.records, counter.ends_with_marker
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
-from shared.csvfile.head import CsvDialect, quotes_of_bytes
-from shared.csvfile.scan import in_utf8
+from shared.csvfile.head import CsvDialect
+from shared.csvfile.scan import QuotedText, places, to_parse
 
 
 class Record(NamedTuple):
-    """A record of the CSV: its `text` in UTF-8, line end included, and its `line`; the CSV's first line is 1."""
+    """A record of the CSV: its `text`, line end included, and its `line`; the CSV's first line is 1."""
 
     text: bytes
     line: int
@@ -30,59 +30,62 @@ def records_of(blocks: Iterator[bytes], dialect: CsvDialect) -> Iterator[Record]
         dialect: how it is written.
 
     Yields:
-        Its records, the header among them.
+        Its records, the header among them; in UTF-8 where `to_utf8` converts the file.
 
     Raises:
         HeaderInvalid: Python has no codec for the encoding.
     """
-    quotes = quotes_of_bytes(dialect)
-    line = 0
-    record = b""
-    for part, counted in _lines(in_utf8(blocks, dialect), dialect):
-        quotes.pass_over(part)
-        record += part
-        if not quotes.is_open:
-            line += record.count(counted) if line or counted == b"\r" else record.count(b"\r") + 1
-            yield Record(record, line)
-            record = b""
-    if record:
-        # A quote that is never closed: COPY has refused it, if it counts quotes in the same way.
-        yield Record(record, line + 1)
+    ends, blocks = _line_ends(to_parse(blocks, dialect), dialect)
+    text, parts, line = QuotedText(dialect), list[bytes](), 0
 
+    def next_record() -> Record:
+        nonlocal line
+        record = b"".join(parts)
+        parts.clear()
+        # The end of the first record shows which line ends are counted.
+        line += record.count(ends.counted) if line or ends.counted == b"\r" else record.count(b"\r") + 1
+        return Record(record, line)
 
-def _lines(blocks: Iterator[bytes], dialect: CsvDialect) -> Iterator[tuple[bytes, bytes]]:
-    """Cut at every line end of the file's kind, also inside quotes, and say which byte counts the lines."""
-    beginning = b""
-    end = counted = b""
-    while not end and (block := next(blocks, None)) is not None:
-        beginning += block
-        end, counted = _line_end(beginning, dialect)
-    if not end:
-        # A single record; only its last byte can be a line end outside quotes.
-        if beginning:
-            yield beginning.removesuffix(b"\n").removesuffix(b"\r") + b"\n", b"\n"
-        return
-    rest = b""
-    for block in chain([beginning], blocks):
-        *pieces, rest = (rest + block).split(end)
-        for piece in pieces:
-            yield piece + end, counted
-    if rest:
+    for block in blocks:
+        signs = text.signs(block)
+        begin = 0
+        for place in places((signs.feeds if ends.last == b"\n" else signs.returns) & ~signs.quoted):
+            parts.append(block[begin : place + 1])
+            begin = place + 1
+            yield next_record()
+        parts.append(block[begin:])
+    if rest := b"".join(parts):
         # The last line needs no line end.
-        yield rest + (end if counted == end else b"\r\n"), counted
+        missing = ends.last if ends.counted == ends.last else b"\r\n"
+        parts = [rest if rest.endswith(ends.last) else rest + missing]
+        # If a quote is never closed, COPY has refused it, as long as it counts quotes in the same way.
+        yield Record(parts[0], line + 1) if text.is_open else next_record()
 
 
-def _line_end(text: bytes, dialect: CsvDialect) -> tuple[bytes, bytes]:
-    r"""Return the byte at which lines end, and the one that is counted. Both are empty until the text shows them.
+class _LineEnds(NamedTuple):
+    r"""How lines end: with the byte `last`; and which byte is `counted`, of a `\r\n` the first."""
 
-    The last byte does not decide, since `\n` may follow a `\r`.
-    """
-    quotes = quotes_of_bytes(dialect)
-    for place in range(len(text) - 1):
-        byte = text[place : place + 1]
-        quotes.pass_over(byte)
-        if byte in {b"\r", b"\n"} and not quotes.is_open:
-            if byte == b"\n":
-                return b"\n", b"\n"
-            return (b"\n", b"\r") if text[place + 1 : place + 2] == b"\n" else (b"\r", b"\r")
-    return b"", b""
+    last: bytes
+    counted: bytes
+
+
+def _line_ends(blocks: Iterator[bytes], dialect: CsvDialect) -> tuple[_LineEnds, Iterator[bytes]]:
+    """Return how lines end, as the first line end outside quotes shows, and all blocks."""
+    text, seen = QuotedText(dialect), list[bytes]()
+    ends, is_after_return = _LineEnds(b"\n", b"\n"), False
+    for block in blocks:
+        seen.append(block)
+        signs = text.signs(block)
+        following = block
+        if not is_after_return:
+            place = next(places((signs.feeds | signs.returns) & ~signs.quoted), None)
+            if place is None:
+                continue
+            if block.startswith(b"\n", place):
+                break
+            ends, is_after_return, following = _LineEnds(b"\r", b"\r"), True, block[place + 1 :]
+        if following:
+            if following.startswith(b"\n"):
+                ends = _LineEnds(b"\n", b"\r")
+            break
+    return ends, chain(seen, blocks)

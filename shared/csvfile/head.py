@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import IO, AnyStr, Generic
+from typing import IO
 
 from psycopg2.extensions import encodings
 
@@ -246,67 +246,36 @@ def characters(file: IO[bytes], dialect: CsvDialect) -> Iterator[str]:
         yield from text
 
 
-class Quotes(Generic[AnyStr]):
-    """Follows a CSV's quotes, as `CopyReadLineText` does.
-
-    Args:
-        quote: COPY's QUOTE.
-        escape: COPY's ESCAPE.
-        inside: matches an escape and the character after it, or a quote.
+class _Quotes:
+    """Follows a CSV's quotes character by character, as `CopyReadLineText` does.
 
     Attributes:
         is_open: whether the text so far ends inside quotes.
     """
 
-    def __init__(self, quote: AnyStr, escape: AnyStr, inside: re.Pattern[AnyStr]) -> None:
-        self.is_open = False
-        self._quote: AnyStr = quote
-        self._escape: AnyStr = escape
-        self._inside: re.Pattern[AnyStr] = inside
-        self._escaped = False
+    def __init__(self, dialect: CsvDialect) -> None:
+        self.is_open = self._is_escaped = False
+        self._quote = dialect.quote
+        # A doubled quote closes and opens again.
+        self._escape = dialect.escape if dialect.escape != dialect.quote else None
 
-    def pass_over(self, text: AnyStr) -> None:
-        """Take in the next part of the CSV. It may end anywhere; bytes are UTF-8."""
-        if self._quote == self._escape:
-            # A doubled quote closes and opens again.
-            self.is_open ^= text.count(self._quote) % 2 == 1
-            return
-        position = 1 if self._escaped and text else 0
-        self._escaped = self._escaped and not text
-        while position < len(text):
-            if not self.is_open:
-                found = text.find(self._quote, position)
-                if found < 0:
-                    return
-                position, self.is_open = found + 1, True
-                continue
-            match = self._inside.search(text, position)
-            if match is None:
-                self._escaped = text.endswith(self._escape)
-                return
-            position = match.end()
-            self.is_open = match.group() != self._quote
-
-
-def quotes_of_text(dialect: CsvDialect) -> Quotes[str]:
-    """Return a follower of the quotes in text."""
-    quote, escape = dialect.quote, dialect.escape
-    return Quotes(quote, escape, re.compile(f"{re.escape(escape)}.|{re.escape(quote)}", re.DOTALL))
-
-
-def quotes_of_bytes(dialect: CsvDialect) -> Quotes[bytes]:
-    """Return a follower of the quotes in UTF-8."""
-    quote, escape = dialect.quote.encode(), dialect.escape.encode()
-    return Quotes(quote, escape, re.compile(rb"%b.|%b" % (re.escape(escape), re.escape(quote)), re.DOTALL))
+    def see(self, character: str) -> None:
+        """Take in the next character."""
+        if self._is_escaped:
+            self._is_escaped = False
+        elif character == self._escape and self.is_open:
+            self._is_escaped = True
+        elif character == self._quote:
+            self.is_open = not self.is_open
 
 
 def _split_lines(text: Iterator[str], dialect: CsvDialect, limit_bytes: int) -> Iterator[str]:
-    quotes = quotes_of_text(dialect)
+    quotes = _Quotes(dialect)
     line_end = ""  # unknown until the first line decides it
     line: list[str] = []
     size = 0
     while character := next(text, ""):
-        quotes.pass_over(character)
+        quotes.see(character)
         if quotes.is_open or character not in "\r\n":
             line.append(character)
             size += _checked_size(character)
@@ -396,13 +365,13 @@ def _records(file: IO[bytes], dialect: CsvDialect, count: int) -> str | None:
     COPY expects every line to end as its first line does. So a file that is copied in two parts must have only one kind
     of line end.
     """
-    quotes = quotes_of_text(dialect)
+    quotes = _Quotes(dialect)
     text: list[str] = []
     ends: list[tuple[str, int]] = []
     before = ""
     size = 0
     for character in characters(file, dialect):
-        quotes.pass_over(character)
+        quotes.see(character)
         text.append(character)
         if before == "\r" and character != "\n":
             return None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from psycopg2 import sql
 
 from shared.csvfile.head import CsvDialect, bom_length, read_header, read_records
-from shared.csvfile.scan import refuse_end_marker
+from shared.csvfile.scan import RecordCounter
 from shared.errors import EndOfDataMarker, HeaderInvalid, HeaderMissing
 
 if TYPE_CHECKING:
@@ -84,8 +84,11 @@ def ours(data: bytes, dialect: CsvDialect) -> list[list[str]] | None:
 
 
 def has_marker(data: bytes, dialect: CsvDialect) -> bool:
+    counter = RecordCounter(dialect)
+    for line in io.BytesIO(data):
+        counter.see(line)
     try:
-        refuse_end_marker(io.BytesIO(data), dialect)
+        counter.refuse_end_marker()
     except EndOfDataMarker:
         return True
     return False

@@ -8,6 +8,7 @@ import pytest
 
 from shared.csvfile.cut import records_of
 from shared.csvfile.head import CsvDialect
+from tests.fix_steps import steps_of
 
 ESCAPED = CsvDialect(escape="\\")
 
@@ -36,10 +37,20 @@ def in_blocks(data: bytes, size: int) -> Iterator[bytes]:
         (b"a\n", CsvDialect(), [(b"a\n", 1)]),
         (b'a\n"\\"\n1"\n2\n', ESCAPED, [(b"a\n", 1), (b'"\\"\n1"\n', 3), (b"2\n", 4)]),
         (b"a\n\x83|\n2\n", CsvDialect(quote="|", encoding="SJIS"), [(b"a\n", 1), ("ポ\n".encode(), 2), (b"2\n", 3)]),
+        (b"a\n\xe9|\n|\n", CsvDialect(quote="|", encoding="LATIN1"), [(b"a\n", 1), (b"\xe9|\n|\n", 3)]),
     ],
 )
 def test_records_and_their_lines(data: bytes, dialect: CsvDialect, records: list[tuple[bytes, int]], size: int) -> None:
     assert [tuple(record) for record in records_of(in_blocks(data, size), dialect)] == records
+
+
+@pytest.mark.parametrize("pattern", [b'"\n', b'\\"\n', b"x"])
+def test_a_long_record_takes_no_more_steps_than_it_has_blocks(pattern: bytes) -> None:
+    def steps(blocks: int) -> int:
+        text = b'"' + (pattern * 100)[:100] * blocks
+        return steps_of(lambda: sum(1 for _ in records_of(in_blocks(text, 100), ESCAPED)))
+
+    assert steps(800) < 10 * steps(100)
 
 
 def test_a_quote_that_is_never_closed_loses_nothing() -> None:
