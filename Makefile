@@ -49,6 +49,7 @@ upload: machine
 
 # The servers come up while the linters run.
 test: machine
+	@tools/browser
 	@$(MAKE) --no-print-directory --jobs=2 lint up
 	@$(PY) -m tools.services run -- $(PY) $(PYTEST) $(ARGS)
 

@@ -8,7 +8,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 # Theirs are written out when they fail, like those of a test.
-pytest.register_assert_rewrite("tests.faults", "tests.fix_contract", "tests.fuzz", "tests.integration")
+pytest.register_assert_rewrite("tests.browser", "tests.faults", "tests.fix_contract", "tests.fuzz", "tests.integration")
 
 # Others run beside an example, and the machine may be a small one: this catches a hang, and no slow moment.
 hypothesis.settings.register_profile("beside others", deadline=timedelta(seconds=20))

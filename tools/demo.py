@@ -44,7 +44,7 @@ def main() -> None:
         f"   4. TimescaleDB holds {after:,} rows of that day, as many as the archive.\n"
         f"-- next\n"
         f"   the whole answer: {_ANSWER.relative_to(REPOSITORY)}\n"
-        f"   make serve        leaves the function running and prints a curl line to paste\n"
+        f"   make serve        leaves the function running, with a page to look at and a curl line to paste\n"
         f"   make down         stops TimescaleDB and Azurite"
     )
 

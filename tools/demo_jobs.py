@@ -36,7 +36,7 @@ def main() -> None:
     size = sample_target.upload_sample_day(found.storage, _DEVICES)
     demo_dsn = sample_target.prepare_table(found.dsn)
     body = {"adls_url": sample_target.adls_url(found.storage)}
-    with running_host(config, app_environ(found, names_server=True), log_to_screen=False):
+    with running_host(config, app_environ(found), log_to_screen=False):
         print(f"-- POST http://{LOOPBACK}:{config.host_port}/api/restore with Prefer: respond-async")
         taken = _post(config, body)
         print(f"   202: {taken['Operation-Location']}")

@@ -51,7 +51,7 @@ def prepare(config: Config) -> Prepared:
     print(f"   {sample_target.FILESYSTEM}/{sample_target.BLOB}: {size:,} bytes")
     demo_dsn = sample_target.prepare_table(found.dsn)
     body = request_body(found, sample_target.adls_url(found.storage))
-    return Prepared(demo_dsn, size, body, app_environ(found, names_server=_is_users_own()))
+    return Prepared(demo_dsn, size, body, app_environ(found))
 
 
 def request_body(found: Services, adls_url: str) -> str:
@@ -69,13 +69,8 @@ def _is_users_own() -> bool:
     return bool(os.environ.get("RESTORE_TEST_DSN"))
 
 
-def app_environ(found: Services, *, names_server: bool) -> dict[str, str]:
-    """Return the function app's environment.
-
-    Args:
-        found: the services.
-        names_server: whether the settings name the database server and hold its password, so that requests need not.
-    """
+def app_environ(found: Services) -> dict[str, str]:
+    """Return the function app's environment. Its settings name the database server and hold its password."""
     environ = {
         **os.environ,
         **found.variables(),
@@ -89,11 +84,9 @@ def app_environ(found: Services, *, names_server: bool) -> dict[str, str]:
         "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), LOOPBACK))),
         "no_proxy": ",".join(filter(None, (os.environ.get("no_proxy"), LOOPBACK))),
     }
-    if names_server:
-        server = {"sslmode": "prefer", **parse_dsn(found.dsn)}
-        fields = ("host", "port", "user", "password", "sslmode")
-        environ |= {f"PG{name.upper()}": server[name] for name in fields if name in server}
-    return environ
+    server = {"sslmode": "prefer", **parse_dsn(found.dsn)}
+    fields = ("host", "port", "user", "password", "sslmode")
+    return environ | {f"PG{name.upper()}": server[name] for name in fields if name in server}
 
 
 def curl_command(config: Config, body: str) -> list[str]:
@@ -139,6 +132,7 @@ def main() -> None:
     with running_host(config, prepared.environ, log_to_screen=True) as host:
         print("\n-- restore the sample day (Ctrl-C ends the host):")
         print(shlex.join(curl_command(config, prepared.body)))
+        print(f"\n-- look at what runs and what was restored: http://{LOOPBACK}:{config.host_port}/api/ui")
         print(f"\n-- the answer has this, and more:\n{short_answer(expected)}\n", flush=True)
         while host.pid is not None:
             time.sleep(0.5)

@@ -62,7 +62,7 @@ def monitor(operation: Operation, base: str, *, with_result: bool = True) -> Mon
     Args:
         operation: the record.
         base: what links begin with.
-        with_result: whether to add the answer of a success.
+        with_result: whether to add the request, and the answer of a success.
     """
     shown: Monitor = {
         "id": operation.id,
@@ -88,6 +88,8 @@ def monitor(operation: Operation, base: str, *, with_result: bool = True) -> Mon
         },
         "links": links(base, operation),
     }
+    if with_result:
+        shown["request"] = json.loads(operation.request)
     if with_result and operation.status == "Succeeded" and operation.answer:
         shown["result"] = json.loads(operation.answer)
     if operation.error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from typing_extensions import NotRequired, TypedDict
 
@@ -49,6 +49,7 @@ class Monitor(TypedDict):
     target_table: str
     day: str
     progress: OperationProgress
+    request: NotRequired[dict[str, Any]]
     result: NotRequired[Answer]
     error: NotRequired[ErrorBody]
     links: OperationLinks

@@ -28,6 +28,7 @@ from shared.settings import load_settings
 from tests.fix_contract import OPERATIONS, check_answer
 from tests.integration.fix_app import Answer, App
 from tests.integration.fix_calendar import set_server
+from tests.integration.fix_job_storage import empty_job_storage
 from tools.config import REPOSITORY
 from tools.process import wait_until
 
@@ -178,10 +179,6 @@ def jobs(app: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
     set_server(app, monkeypatch)
     monkeypatch.setattr("shared.jobs.claim.HEARTBEAT_SECONDS", 0.5)
     monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", STALE_SECONDS)
-    forget_job_storage()
-    found = Jobs(app)
-    found.storage.queue.clear_messages()
-    for entity in found.storage.table.list_entities():
-        found.storage.table.delete_entity(entity)
-    yield found
+    empty_job_storage()
+    yield Jobs(app)
     forget_job_storage()

@@ -75,7 +75,10 @@ def test_each_file_of_the_repository_is_one_or_the_other(app: Path) -> None:
     assert {path.split("/")[0] for path in deployed} == {
         ".funcignore",
         "ArchiveArrived",
-        *(f"Restore{name}" for name in ("Chunk", "Daily", "Days", "Poison", "Queue", "Result", "Status", "Sweep")),
+        *(
+            f"Restore{name}"
+            for name in ("Chunk", "Daily", "Days", "Page", "Poison", "Queue", "Result", "Status", "Sweep")
+        ),
         "host.json",
         "requirements.lock",
         "requirements.txt",

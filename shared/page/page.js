@@ -1,0 +1,511 @@
+"use strict";
+// One page over the function app's own API. It builds the document from text alone: nothing that comes from a server or
+// from the address is ever read as markup.
+
+const BASE = location.pathname.replace(/\/ui\/?$/, "");
+const KEY = "restore-chunk-key";
+const IDLE_SECONDS = 30;
+const MOST_WAIT_SECONDS = 60;
+const PAGE_SIZE = 100;
+
+const $ = (id) => document.getElementById(id);
+
+// --- the key ---------------------------------------------------------------------------------------------------
+
+// Out of the address bar at once, and so out of the history, of bookmarks and of what is copied from there.
+function takeKeyFromAddress() {
+  const address = new URL(location.href);
+  const code = address.searchParams.get("code");
+  if (code !== null) {
+    sessionStorage.setItem(KEY, code);
+    address.searchParams.delete("code");
+    history.replaceState(null, "", address.pathname + address.search + address.hash);
+  }
+}
+
+const key = () => sessionStorage.getItem(KEY) ?? "";
+
+function askForKey(reason) {
+  $("key-reason").textContent = reason;
+  $("key").hidden = false;
+  $("forget").hidden = key() === "";
+}
+
+// --- asking the API ----------------------------------------------------------------------------------------------
+
+class Refused extends Error {
+  constructor(status, error) {
+    super(error?.message ?? `the function app answered HTTP ${status}`);
+    this.status = status;
+    this.error = error;
+  }
+}
+
+class Away extends Error {}
+
+async function ask(path, { method = "GET", body, headers = {} } = {}) {
+  const sent = { Accept: "application/json", ...headers };
+  if (key()) sent["x-functions-key"] = key();
+  if (body !== undefined) sent["Content-Type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(path, {
+      method, headers: sent, body: body === undefined ? undefined : JSON.stringify(body),
+      cache: "no-store", redirect: "error", credentials: "same-origin", signal: AbortSignal.timeout(60_000),
+    });
+  } catch {
+    throw new Away("the function app does not answer");
+  }
+  let answer = null;
+  try { answer = await response.json(); } catch { /* the platform's own answers are no JSON */ }
+  if (response.status === 401 || (response.status === 403 && !answer?.error)) {
+    throw new Refused(response.status, { message: key()
+      ? `The key was refused (HTTP ${response.status}). A function's own key opens one function alone: use a host key.`
+      : `The function app asks for a key (HTTP ${response.status}).` });
+  }
+  if ([502, 503, 504].includes(response.status) && !answer?.error) throw new Away(`HTTP ${response.status} came back`);
+  if (!response.ok) throw new Refused(response.status, answer?.error);
+  if (answer === null) throw new Away("what came back is no JSON");
+  return { answer, wait: Number(response.headers.get("Retry-After")) || null };
+}
+
+// A link that an answer gave is followed by its path alone: the key goes to no other host.
+const ownPath = (link) => { const url = new URL(link, location.href); return BASE + url.pathname.slice(url.pathname.indexOf("/api") + 4) + url.search; };
+
+// --- building the document ---------------------------------------------------------------------------------------
+
+const SVG = new Set(["svg", "rect", "title"]);
+
+function h(tag, attributes = {}, ...children) {
+  const element = SVG.has(tag) ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  for (const child of children.flat(9)) if (child !== null && child !== undefined && child !== false) element.append(child instanceof Node ? child : String(child));
+  return element;
+}
+
+// Make an element like a new one, and keep what is the same: focus, selection and scrolling stay.
+function morph(old, wanted) {
+  for (const { name } of [...old.attributes]) if (!wanted.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of [...wanted.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  const have = [...old.childNodes], want = [...wanted.childNodes];
+  want.forEach((node, index) => {
+    const was = have[index];
+    if (was === undefined) old.append(node);
+    else if (was.nodeType !== node.nodeType || was.nodeName !== node.nodeName || was.dataset?.key !== node.dataset?.key) was.replaceWith(node);
+    else if (node.nodeType === Node.TEXT_NODE) { if (was.data !== node.data) was.data = node.data; }
+    else if (was !== document.activeElement || !["INPUT", "SELECT"].includes(was.nodeName)) morph(was, node);
+  });
+  have.slice(want.length).forEach((node) => node.remove());
+}
+
+function show(...children) {
+  const wanted = h("main", { id: "main", tabindex: "-1" }, children);
+  morph($("main"), wanted);
+}
+
+// --- words -----------------------------------------------------------------------------------------------------
+
+const number = (value) => (value === null || value === undefined ? "" : Number(value).toLocaleString("en"));
+const clock = (value) => { const time = new Date(value); return Number.isNaN(time.getTime()) ? "" : time.toISOString().replace("T", " ").slice(0, 19) + "Z"; };
+const seconds = (value) => { const s = Math.round(Number(value)); return s < 60 ? `${Number(value).toFixed(1)} s` : s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${Math.floor(s / 3600)} h ${Math.floor(s / 60) % 60} min`; };
+const bytes = (value) => value === null || value === undefined ? "" : value < 1e3 ? `${value} B` : value < 1e6 ? `${(value / 1e3).toFixed(1)} kB` : value < 1e9 ? `${(value / 1e6).toFixed(1)} MB` : `${(value / 1e9).toFixed(2)} GB`;
+
+const WORDS = { NotStarted: "waits", Running: "runs", Succeeded: "done", Failed: "failed", Canceled: "canceled" };
+const SIGNS = { NotStarted: "…", Running: "▶", Succeeded: "✓", Failed: "✕", Canceled: "–",
+  restored: "✓", archived: "▢", stale: "◐", missing: "–", failed: "✕", running: "▶", present: "■", unknown: "?", unset: "" };
+const badge = (word, text = WORDS[word] ?? word) => h("span", { class: `badge ${SIGNS[word] === undefined ? "" : word}` }, `${SIGNS[word] ?? "·"} ${text}`);
+
+function facts(pairs) {
+  return h("dl", {}, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+}
+
+function problem(error, title) {
+  return h("section", { class: "notice bad", "aria-label": title },
+    h("h3", {}, `${title}: ${error.code ?? "no code"}`), h("p", {}, error.message ?? ""),
+    error.hint ? h("p", {}, h("strong", {}, "What to do: "), error.hint) : null,
+    error.details?.length > 1 ? h("ul", {}, error.details.slice(0, 20).map((one) => h("li", {}, one.message))) : null);
+}
+
+function progress(one) {
+  const percent = one.progress?.percent;
+  return [h("progress", { max: 100, value: percent ?? null, "aria-label": `${one.target_table} ${one.day ?? ""}: read` }),
+    h("span", { class: "soft" }, ` ${[one.progress?.stage, percent === null || percent === undefined ? null : `${percent} % read`].filter(Boolean).join(", ")}`)];
+}
+
+// --- the view of all restores ------------------------------------------------------------------------------------
+
+let listed = { query: "", more: [], next: null };
+
+async function viewRestores(query) {
+  const filters = { status: query.get("status") ?? "", table: query.get("table") ?? "" };
+  const asked = new URLSearchParams([...Object.entries(filters).filter(([, value]) => value), ["top", String(PAGE_SIZE)]]);
+  const { answer } = await ask(`${BASE}/restores?${asked}`);
+  if (listed.query !== String(asked)) listed = { query: String(asked), more: [], next: null };
+  const next = listed.more.length ? listed.next : answer.nextLink;
+  listed.next = next;
+  const seen = new Set(answer.value.map((one) => one.id));
+  const all = [...answer.value, ...listed.more.filter((one) => !seen.has(one.id))];
+  const live = all.filter((one) => ["NotStarted", "Running"].includes(one.status));
+  const ended = all.filter((one) => !live.includes(one));
+  show(
+    h("h2", {}, "Restores"),
+    h("form", { id: "filters", class: "fields", "aria-label": "Filters" },
+      h("div", {}, h("label", { for: "status" }, "Status"), h("select", { id: "status", name: "status" },
+        ["", ...Object.keys(WORDS)].map((value) => h("option", { value, selected: value === filters.status }, value || "any")))),
+      h("div", { class: "wide" }, h("label", { for: "table" }, "Table, as schema.table"), h("input", { id: "table", name: "table", value: filters.table, autocomplete: "off" })),
+      h("button", { type: "submit" }, "Filter")),
+    live.length ? [h("h3", { id: "live" }, `Waiting and running (${live.length})`), liveTable(live)] : h("p", {}, "Nothing waits or runs."),
+    h("h3", { id: "ended" }, "Ended, the newest first"),
+    ended.length ? endedTable(ended) : h("p", {}, filters.status || filters.table ? "None that matches." : "None yet."),
+    next ? h("p", {}, h("button", { type: "button", "data-action": "more" }, "Show more")) : null);
+  return live.length ? 5 : null;
+}
+
+const link = (one) => h("a", { href: `#/restores/${encodeURIComponent(one.id)}` }, `${one.target_table} ${one.day}`);
+
+function liveTable(rows) {
+  return h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "live" },
+    h("thead", {}, h("tr", {}, ["Table and day", "Status", "Progress", "Rows", "Time", "Last sign", "Attempt", ""].map((name) => h("th", { scope: "col", class: ["Rows", "Attempt"].includes(name) ? "number" : null }, name || h("span", { class: "soft" }, "Stop"))))),
+    h("tbody", {}, rows.map((one) => h("tr", { "data-key": one.id },
+      h("th", { scope: "row" }, link(one)), h("td", {}, badge(one.status)), h("td", {}, one.status === "Running" ? progress(one) : one.next_attempt ? `again at ${clock(one.next_attempt)}` : ""),
+      h("td", { class: "number", "data-name": "rows" }, number(one.progress.rows)), h("td", { class: "short", "data-name": "time" }, one.status === "Running" ? seconds(one.progress.seconds) : ""),
+      h("td", { class: "short", "data-name": "last sign" }, one.heartbeat ? clock(one.heartbeat).slice(11) : ""), h("td", { class: "number", "data-name": "attempt" }, one.attempt),
+      h("td", {}, cancelButton(one)))))));
+}
+
+const cancelButton = (one) => h("button", { type: "button", class: "danger", "data-action": "cancel", "data-id": one.id, "data-kind": one.kind, "aria-label": `Cancel ${one.target_table} ${one.day ?? ""}` }, "Cancel");
+
+function endedTable(rows) {
+  return h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "ended" },
+    h("thead", {}, h("tr", {}, ["Table and day", "Outcome", "Rows", "Time", "Ended", "What happened"].map((name) => h("th", { scope: "col", class: name === "Rows" ? "number" : null }, name)))),
+    h("tbody", {}, rows.map((one) => h("tr", { "data-key": one.id },
+      h("th", { scope: "row" }, link(one)), h("td", {}, badge(one.status)), h("td", { class: "number", "data-name": "rows" }, one.status === "Succeeded" ? number(one.progress.rows) : ""),
+      h("td", { class: "short", "data-name": "time" }, one.progress.seconds ? seconds(one.progress.seconds) : ""), h("td", { class: "short", "data-name": "ended" }, clock(one.ended)),
+      h("td", { class: "wrap" }, one.error ? `${one.error.code}: ${one.error.message}` : ""))))));
+}
+
+// --- the view of one restore -------------------------------------------------------------------------------------
+
+async function viewRestore(id) {
+  const { answer: one, wait } = await ask(`${BASE}/restores/${encodeURIComponent(id)}`);
+  const runs = ["NotStarted", "Running"].includes(one.status);
+  const result = one.result;
+  show(
+    h("p", {}, h("a", { href: "#/restores" }, "All restores")),
+    h("h2", {}, `${one.target_table} ${one.day} `, badge(one.status)),
+    one.status === "Running" ? h("p", {}, progress(one)) : null,
+    runs ? h("p", {}, cancelButton(one)) : null,
+    one.error ? problem(one.error, runs ? "The last attempt failed" : one.status === "Canceled" ? "Canceled" : "It failed") : null,
+    result?.warnings?.length ? h("section", { class: "notice" }, h("h3", {}, "Warnings"), h("ul", {}, result.warnings.map((warning) => h("li", {}, `${warning.code}: ${warning.message}`)))) : null,
+    facts([
+      ["Archive", one.archive], ["Database", one.database],
+      ["Rows", result ? `${number(result.rows_loaded)} loaded of ${number(result.rows_read)} read` : number(one.progress.rows) || null],
+      ["Rows of the day now", result?.verification ? number(result.verification.rows_after) : null],
+      ["Read", one.progress.compressed_bytes_total ? `${bytes(one.progress.compressed_bytes)} of ${bytes(one.progress.compressed_bytes_total)}` : null],
+      ["Taken", clock(one.created)], ["Started", clock(one.started)], ["Ended", one.ended ? clock(one.ended) : null],
+      ["Last sign of the worker", one.heartbeat ? clock(one.heartbeat) : null], ["Attempts", one.attempt],
+      ["Tried again at", one.next_attempt ? clock(one.next_attempt) : null], ["Id", one.id],
+      ["Part of", one.backfill ? h("a", { href: `#/backfills/${encodeURIComponent(one.backfill)}` }, "a backfill") : null],
+    ]),
+    result?.timings ? stages(result.timings) : null,
+    one.request ? [h("h3", {}, "Repeat it"), h("p", { class: "soft" }, "By curl, with the key in RESTORE_KEY:"), h("pre", { tabindex: "0" }, curl(one.request)),
+      h("p", { class: "soft" }, "By the command line:"), h("pre", { tabindex: "0" }, command(one.request))] : null,
+    one.request ? [h("h3", {}, "Request"), h("pre", { tabindex: "0" }, JSON.stringify(one.request, null, 2))] : null,
+    result ? h("details", {}, h("summary", {}, "The whole answer"), h("pre", { tabindex: "0" }, JSON.stringify(result, null, 2))) : null);
+  return runs ? wait ?? 5 : null;
+}
+
+function stages(timings) {
+  const parts = Object.entries(timings).filter(([name, value]) => name !== "total" && value > 0);
+  const total = parts.reduce((sum, [, value]) => sum + value, 0) || 1;
+  let left = 0;
+  const bars = parts.map(([name, value]) => {
+    const width = (100 * value) / total;
+    const bar = h("rect", { x: left, y: 0, width, height: 10 }, h("title", {}, `${name}: ${seconds(value)}`));
+    left += width;
+    return bar;
+  });
+  return [h("h3", { id: "stages" }, `Where the ${seconds(timings.total ?? total)} went`),
+    h("svg", { class: "stages", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" }, bars),
+    h("div", { class: "scroll" }, h("table", { "aria-labelledby": "stages" },
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Stage"), h("th", { scope: "col", class: "number" }, "Seconds"), h("th", { scope: "col", class: "number" }, "Share"))),
+      h("tbody", {}, parts.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "number" }, value.toFixed(3)), h("td", { class: "number" }, `${Math.round((100 * value) / total)} %`))))))];
+}
+
+const quoted = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
+const curl = (request) => `curl --silent --show-error --request POST ${quoted(`${location.origin}${BASE}/restore`)} \\\n  --header "x-functions-key: $RESTORE_KEY" --header 'Content-Type: application/json' \\\n  --data ${quoted(JSON.stringify(request))}`;
+
+function command(request) {
+  const { adls_url: url, ...rest } = request;
+  const plain = `restorectl restore ${quoted(url)}`;
+  return Object.keys(rest).length ? `printf '%s' ${quoted(JSON.stringify(rest))} | ${plain} --request -` : plain;
+}
+
+// --- the days of a table -----------------------------------------------------------------------------------------
+
+const MEANINGS = { restored: "", archived: "not in the table", stale: "the archive is newer", missing: "neither archived nor in the table",
+  failed: "", running: "", present: "in the table, not by a restore", unknown: "" };
+const picked = { from: "", to: "" };
+let plan = null;
+
+async function viewDays(query) {
+  const pattern = query.get("adls_url") ?? "", year = Number(query.get("year")) || new Date().getUTCFullYear();
+  const form = h("form", { id: "days-form", class: "fields" },
+    h("div", { class: "wide" }, h("label", { for: "adls_url" }, "Archives, with {date} where the day stands"), h("input", { id: "adls_url", name: "adls_url", required: true, value: pattern, autocomplete: "off", placeholder: "backups/weavix/silver.telemetry.{date}.csv.gz" })),
+    h("div", {}, h("label", { for: "year" }, "Year"), h("input", { id: "year", name: "year", type: "number", min: 1970, max: 9998, value: year })),
+    h("button", { type: "submit", class: "main" }, "Show"));
+  if (!pattern) { show(h("h2", {}, "Days of a table"), form, h("p", { class: "soft" }, "Each day with its archive, its rows and its last restore.")); return null; }
+  const asked = new URLSearchParams({ adls_url: pattern, from: `${year}-01-01`, to: `${year}-12-31`, top: "366" });
+  const { answer } = await ask(`${BASE}/days?${asked}`);
+  const days = new Map(answer.value.map((day) => [day.day, day]));
+  const counts = {};
+  for (const day of days.values()) counts[day.state] = (counts[day.state] ?? 0) + 1;
+  const step = (by) => h("a", { href: `#/days?${new URLSearchParams({ adls_url: pattern, year: year + by })}` }, String(year + by));
+  show(
+    h("h2", {}, `Days of ${year}`), form,
+    h("p", {}, step(-1), " · ", h("strong", {}, year), " · ", step(1)),
+    h("ul", { class: "legend", "aria-label": "How many days" }, Object.keys(MEANINGS).filter((word) => counts[word]).map((word) => h("li", {}, badge(word, `${word} ${counts[word]}`), h("span", { class: "soft" }, ` ${MEANINGS[word]}`)))),
+    h("p", { class: "soft" }, "Choose a day, then another one for a range. The arrow keys move from day to day."),
+    h("div", { class: "months", id: "months" }, Array.from({ length: 12 }, (_, month) => monthTable(year, month, days))),
+    dayFacts(days), backfillForm(pattern));
+  return counts.running ? 10 : null;
+}
+
+function monthTable(year, month, days) {
+  const first = new Date(Date.UTC(year, month, 1)), length = new Date(Date.UTC(year, month + 1, 0)).getUTCDate();
+  const name = first.toLocaleString("en", { month: "long", timeZone: "UTC" });
+  const cells = [...Array((first.getUTCDay() + 6) % 7).fill(null), ...Array.from({ length }, (_, day) => day + 1)];
+  const weeks = Array.from({ length: Math.ceil(cells.length / 7) }, (_, week) => cells.slice(7 * week, 7 * week + 7));
+  return h("div", { class: "month" }, h("table", {}, h("caption", {}, name),
+    h("thead", {}, h("tr", {}, ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"].map((day) => h("th", { scope: "col", "aria-label": day }, day.slice(0, 2))))),
+    h("tbody", {}, weeks.map((week) => h("tr", {}, week.map((day) => day === null ? h("td", {}) : h("td", {}, dayButton(`${year}-${String(month + 1).padStart(2, "0")}-${String(day).padStart(2, "0")}`, day, days))))))));
+}
+
+function dayButton(iso, day, days) {
+  const state = days.get(iso)?.state ?? "unset";
+  const isPicked = picked.from && iso >= picked.from && iso <= (picked.to || picked.from);
+  const isFirst = iso === (picked.from.slice(0, 4) === iso.slice(0, 4) ? picked.from : `${iso.slice(0, 4)}-01-01`);
+  return h("button", { type: "button", class: `day ${state}`, "data-action": "pick", "data-day": iso, tabindex: isFirst ? "0" : "-1",
+    "aria-pressed": String(Boolean(isPicked)), title: `${iso}: ${state}` },
+    h("b", { "aria-hidden": "true" }, SIGNS[state]), h("span", { "aria-hidden": "true" }, day), h("span", { class: "unseen" }, `${iso}: ${state}`));
+}
+
+function dayFacts(days) {
+  const day = picked.from && !picked.to ? days.get(picked.from) : null;
+  if (!day) return null;
+  const last = day.last_restore;
+  return h("section", { "aria-labelledby": "the-day" }, h("h3", { id: "the-day" }, `${day.day} `, badge(day.state, day.state)), facts([
+    ["Archive", day.archive ? `${bytes(day.archive.bytes)}, written ${clock(day.archive.modified)}${day.archive.tier ? `, ${day.archive.tier}` : ""}` : "none"],
+    ["In the table", day.table.rows + (day.table.count === null ? "" : `, ${number(day.table.count)} rows`)],
+    ["Last restore", last ? `${last.outcome}${last.code ? ` (${last.code})` : ""}, ${clock(last.at)}` : "none is recorded"],
+    ["", last?.operation_id ? h("a", { href: `#/restores/${encodeURIComponent(last.operation_id)}` }, "Look at it") : null],
+  ]));
+}
+
+function backfillForm(pattern) {
+  if (!picked.from) return null;
+  const to = picked.to || picked.from;
+  return h("section", { class: "notice", "aria-labelledby": "backfill-title" }, h("h3", { id: "backfill-title" }, "Restore these days"),
+    h("form", { id: "backfill-form", class: "fields", "data-pattern": pattern },
+      h("div", {}, h("label", { for: "from" }, "From"), h("input", { id: "from", name: "from", type: "date", value: picked.from, required: true })),
+      h("div", {}, h("label", { for: "to" }, "To, included"), h("input", { id: "to", name: "to", type: "date", value: to, required: true })),
+      h("div", {}, h("label", { for: "existing" }, "Days that have rows"), h("select", { id: "existing", name: "existing" },
+        [["error", "make their restore fail"], ["skip", "stay as they are"], ["stale", "are replaced if the archive is newer"], ["replace", "are replaced"]].map(([value, text]) => h("option", { value, selected: value === (plan?.existing ?? "error") }, text)))),
+      h("button", { type: "submit" }, "Show the plan")),
+    plan ? planned() : null);
+}
+
+function planned() {
+  if (plan.error) return problem(plan.error, "It cannot be planned");
+  const { answer } = plan;
+  return [h("h4", { id: "plan" }, "The plan"), facts(Object.entries(answer).filter(([, value]) => ["number", "string", "boolean"].includes(typeof value)).map(([name, value]) => [name.replaceAll("_", " "), typeof value === "number" ? number(value) : String(value)])),
+    h("p", {}, h("button", { type: "button", class: "main", "data-action": "start" }, "Start the backfill"))];
+}
+
+// --- backfills -------------------------------------------------------------------------------------------------
+
+async function viewBackfills() {
+  const { answer } = await ask(`${BASE}/backfills?top=${PAGE_SIZE}`);
+  const runs = answer.value.some((one) => ["NotStarted", "Running"].includes(one.status));
+  show(h("h2", { id: "backfills" }, "Backfills"), answer.value.length ? h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "backfills" },
+    h("thead", {}, h("tr", {}, ["Table", "Status", "Days", "Started", "Ended"].map((name) => h("th", { scope: "col" }, name)))),
+    h("tbody", {}, answer.value.map((one) => h("tr", { "data-key": one.id },
+      h("th", { scope: "row" }, h("a", { href: `#/backfills/${encodeURIComponent(one.id)}` }, one.target_table)), h("td", {}, badge(one.status)), h("td", {}, tally(one)),
+      h("td", { "data-name": "started" }, clock(one.started ?? one.created)), h("td", { "data-name": "ended" }, one.ended ? clock(one.ended) : "")))))) : h("p", {}, "None yet. ", h("a", { href: "#/days" }, "Choose the days"), " of a table."));
+  return runs ? 5 : null;
+}
+
+const tally = (one) => Object.entries(one.counts ?? {}).filter(([, count]) => count).map(([word, count]) => `${number(count)} ${WORDS[word] ?? word}`).join(", ");
+
+async function viewBackfill(id) {
+  const { answer: one, wait } = await ask(`${BASE}/backfills/${encodeURIComponent(id)}`);
+  const runs = ["NotStarted", "Running"].includes(one.status);
+  const days = one.days?.value ?? one.days ?? [];
+  const counts = one.counts ?? {};
+  const again = !runs && (counts.Failed || counts.Canceled || counts.missing || counts.Missing);
+  show(
+    h("p", {}, h("a", { href: "#/backfills" }, "All backfills")),
+    h("h2", {}, `${one.target_table} `, badge(one.status)),
+    one.error ? problem(one.error, runs ? "So far" : "It ended") : null,
+    facts([["Days", tally(one)], ["Archives", one.archive], ["Started", clock(one.started)], ["Ended", one.ended ? clock(one.ended) : null],
+      ["Expected end", one.expected_end ?? one.estimate ? clock(one.expected_end ?? one.estimate) : null], ["Rows", number(one.rows ?? one.progress?.rows)], ["Id", one.id]]),
+    one.progress?.percent !== undefined && one.progress?.percent !== null ? h("p", {}, h("progress", { max: 100, value: one.progress.percent, "aria-label": "Days that have ended" }), ` ${one.progress.percent} %`) : null,
+    runs ? h("p", {}, cancelButton(one)) : null,
+    again ? h("p", {}, h("button", { type: "button", class: "main", "data-action": "retry", "data-id": one.id }, "Retry what failed, was canceled or was missing")) : null,
+    days.length ? h("div", { class: "scroll" }, h("table", { class: "cards", "aria-label": "Days" },
+      h("thead", {}, h("tr", {}, ["Day", "Outcome", "Rows", "What happened"].map((name) => h("th", { scope: "col", class: name === "Rows" ? "number" : null }, name)))),
+      h("tbody", {}, days.map((day) => h("tr", { "data-key": day.day },
+        h("th", { scope: "row" }, day.id ?? day.operation_id ? h("a", { href: `#/restores/${encodeURIComponent(day.id ?? day.operation_id)}` }, day.day) : day.day),
+        h("td", {}, badge(day.status ?? day.outcome ?? "unknown")), h("td", { class: "number", "data-name": "rows" }, number(day.rows)),
+        h("td", { class: "wrap" }, day.error ? `${day.error.code}: ${day.error.message}` : day.code ?? "")))))) : null);
+  return runs ? wait ?? 5 : null;
+}
+
+// --- which view, and when it is shown again ----------------------------------------------------------------------
+
+let turn = 0, timer = 0, failures = 0, asOf = null;
+
+function route() {
+  const [path, search = ""] = location.hash.replace(/^#/, "").split("?");
+  const [, view = "restores", id] = (path || "/restores").split("/");
+  const query = new URLSearchParams(search);
+  for (const anchor of document.querySelectorAll("nav a")) {
+    if (anchor.getAttribute("href") === `#/${view}`) anchor.setAttribute("aria-current", "page"); else anchor.removeAttribute("aria-current");
+  }
+  const decoded = id === undefined ? undefined : safely(() => decodeURIComponent(id), id);
+  if (view === "backfills") return decoded ? () => viewBackfill(decoded) : viewBackfills;
+  if (view === "days") return () => viewDays(query);
+  return decoded ? () => viewRestore(decoded) : () => viewRestores(query);
+}
+
+function safely(action, otherwise) { try { return action(); } catch { return otherwise; } }
+
+async function refresh({ moved = false } = {}) {
+  clearTimeout(timer);
+  const mine = ++turn;
+  if (moved) { show(h("p", { class: "soft" }, "Loading")); $("main").focus({ preventScroll: true }); }
+  let wait = IDLE_SECONDS;
+  try {
+    wait = (await route()()) ?? IDLE_SECONDS;
+    if (mine !== turn) return;
+    failures = 0;
+    asOf = new Date();
+    $("key").hidden = true;
+    $("forget").hidden = key() === "";
+    say(`As of ${clock(asOf).slice(11)}.`);
+  } catch (error) {
+    if (mine !== turn) return;
+    if (error instanceof Refused && [401, 403].includes(error.status) && !error.error?.code) {
+      askForKey(error.message);
+      say("");
+      return;
+    }
+    if (!(error instanceof Refused) && !(error instanceof Away)) console.error(error);
+    failures += 1;
+    wait = Math.min(MOST_WAIT_SECONDS, 2 ** failures);
+    if (error instanceof Refused) {
+      show(problem(error.error ?? { message: error.message }, "The function app refused this"));
+      say("");
+      wait = MOST_WAIT_SECONDS;
+    } else say(`The function app does not answer${asOf ? `; these figures are of ${clock(asOf).slice(11)}` : ""}. Trying again.`, true);
+  }
+  if (document.visibilityState === "visible") timer = setTimeout(refresh, 1000 * wait);
+}
+
+function say(text, isAway = false) {
+  const line = $("freshness");
+  line.classList.toggle("away", isAway);
+  if (line.textContent !== text) line.textContent = text;
+}
+
+function confirmed(title, text) {
+  const dialog = $("ask");
+  $("ask-title").textContent = title;
+  $("ask-text").textContent = text;
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+}
+
+// Do what a button says, and show what came of it.
+async function doIt(action) {
+  try { await action(); await refresh(); } catch (error) {
+    say(error instanceof Refused ? `That was refused: ${error.message}` : "The function app did not answer. Nothing is known of it.", true);
+  }
+}
+
+const ACTIONS = {
+  skip: () => $("main").focus(),
+  "forget-key": () => { sessionStorage.removeItem(KEY); askForKey("The key was forgotten."); show(); },
+  more: () => doIt(async () => {
+    const { answer } = await ask(ownPath(listed.next));
+    listed.more.push(...answer.value);
+    listed.next = answer.nextLink;
+  }),
+  cancel: async ({ id, kind }) => {
+    const many = kind === "backfill" || location.hash.startsWith("#/backfills");
+    if (await confirmed("Cancel it?", many ? "No further day starts. Days that run now are rolled back." : "A restore that runs is rolled back. The table is as it was before."))
+      await doIt(() => ask(`${BASE}/${many ? "backfills" : "restores"}/${encodeURIComponent(id)}${many ? "?running=cancel" : ""}`, { method: "DELETE" }));
+  },
+  retry: ({ id }) => doIt(() => ask(`${BASE}/backfills/${encodeURIComponent(id)}/retry`, { method: "POST" })),
+  pick: ({ day }) => {
+    if (!picked.from || picked.to) [picked.from, picked.to] = [day, ""];
+    else if (day === picked.from) [picked.from, picked.to] = ["", ""];
+    else [picked.from, picked.to] = day < picked.from ? [day, picked.from] : [picked.from, day];
+    plan = null;
+    return refresh();
+  },
+  start: async () => {
+    if (plan.existing === "replace" && !(await confirmed("Replace the days?", "The rows of days that are there are removed, and come from the archive."))) return;
+    await doIt(async () => {
+      const { answer } = await ask(`${BASE}/backfills`, { method: "POST", body: plan.body, headers: { "Operation-Id": plan.id } });
+      plan = null;
+      [picked.from, picked.to] = ["", ""];
+      location.hash = `#/backfills/${encodeURIComponent(answer.id)}`;
+    });
+  },
+};
+
+const FORMS = {
+  "key-form": (fields) => { sessionStorage.setItem(KEY, fields.get("key").trim()); $("key-field").value = ""; return refresh({ moved: true }); },
+  filters: (fields) => { location.hash = `#/restores?${new URLSearchParams([...fields].filter(([, value]) => value))}`; },
+  "days-form": (fields) => { [picked.from, picked.to, plan] = ["", "", null]; const wanted = `#/days?${new URLSearchParams(fields)}`; if (location.hash === wanted) return refresh(); location.hash = wanted; },
+  "backfill-form": async (fields, form) => {
+    [picked.from, picked.to] = [fields.get("from"), fields.get("to")];
+    const body = { adls_url: form.dataset.pattern, dates: { from: picked.from, to: picked.to }, existing: fields.get("existing") };
+    plan = { body, existing: body.existing, id: crypto.randomUUID?.() ?? String(Math.random()).slice(2) };
+    try { plan.answer = (await ask(`${BASE}/backfills`, { method: "POST", body: { ...body, dry_run: true } })).answer; } catch (error) { plan.error = error.error ?? { message: error.message }; }
+    return refresh();
+  },
+};
+
+document.addEventListener("click", (event) => {
+  const source = event.target.closest("[data-action]");
+  if (source === null) return;
+  if (source.nodeName === "A") event.preventDefault();
+  ACTIONS[source.dataset.action](source.dataset);
+});
+document.addEventListener("submit", (event) => {
+  const action = FORMS[event.target.id];
+  if (action === undefined) return;
+  event.preventDefault();
+  action(new FormData(event.target), event.target);
+});
+document.addEventListener("keydown", (event) => {
+  const day = event.target.dataset?.day, by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -7, ArrowDown: 7 }[event.key];
+  if (day === undefined || by === undefined) return;
+  event.preventDefault();
+  const next = new Date(Date.parse(day) + by * 86_400_000).toISOString().slice(0, 10);
+  const button = document.querySelector(`[data-day="${next}"]`);
+  if (button === null) return;
+  event.target.tabIndex = -1;
+  button.tabIndex = 0;
+  button.focus();
+});
+document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible") refresh(); else clearTimeout(timer); });
+addEventListener("hashchange", () => { takeKeyFromAddress(); refresh({ moved: true }); });
+takeKeyFromAddress();
+refresh({ moved: true });
