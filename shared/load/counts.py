@@ -13,28 +13,25 @@ from psycopg2 import sql
 from shared.model.results import Count
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
+from shared.postgres.search_path import by_users_path
 from shared.timescale.chunks import OWN_ROWS, Chunk, written_chunks
 from shared.timescale.table import Table, inside, instant, within
 
 
 def count_window(cursor: Cursor, table: Table, window: Window) -> Count:
     """Count the target's rows in the archive's day."""
-    cursor.execute(
-        sql.SQL("SELECT count(*), min({time}), max({time}) FROM {table} WHERE {inside}").format(
-            time=instant(table, _time(table)), table=table.own_rows, inside=inside(table, window)
-        )
-    )
-    return _count(cursor)
+    query = sql.SQL(
+        "SELECT pg_catalog.count(*), pg_catalog.min({time}), pg_catalog.max({time}) FROM {table} WHERE {inside}"
+    ).format(time=instant(table, _time(table)), table=table.own_rows, inside=inside(table, window))
+    return _ask(cursor, query)
 
 
 def count_in_children(cursor: Cursor, table: Table, window: Window) -> int:
     """Count the rows of the day in tables that inherit from a plain one: a query of it shows them as its own."""
     if not table.has_children:
         return 0
-    cursor.execute(
-        sql.SQL("SELECT count(*) FROM {} WHERE {}").format(table.identifier, inside(table, window)),
-    )
-    return _count(cursor).rows - count_window(cursor, table, window).rows
+    query = sql.SQL("SELECT pg_catalog.count(*) FROM {} WHERE {}").format(table.identifier, inside(table, window))
+    return _ask(cursor, query).rows - count_window(cursor, table, window).rows
 
 
 def count_staged_outside(cursor: Cursor, table: Table, staging: sql.Identifier, window: Window) -> Count:
@@ -45,47 +42,48 @@ def count_staged_outside(cursor: Cursor, table: Table, staging: sql.Identifier, 
     if table.takes_version_7_alone:
         # TimescaleDB will refuse a UUID of another version.
         condition = sql.SQL("{} OR {} IS NULL").format(condition, instant(table, sql.Identifier("t")))
-    cursor.execute(
-        sql.SQL(
-            "SELECT count(*), {first}, {last} FROM (SELECT {time} AS t FROM {staging}) AS rows WHERE NOT ({condition})"
-        ).format(time=time, staging=staging, condition=condition, **_bounds(table))
-    )
-    return _count(cursor)
+    query = sql.SQL(
+        "SELECT pg_catalog.count(*), {first}, {last} FROM (SELECT {time} AS t FROM {staging}) AS rows"
+        " WHERE NOT ({condition})"
+    ).format(time=time, staging=staging, condition=condition, **_bounds(table))
+    return _ask(cursor, query)
 
 
 def count_staged(
     cursor: Cursor, table: Table, staging: sql.Identifier, condition: sql.Composable | None = None
 ) -> Count:
-    """Count the staged rows that meet a condition, or all of them. The times are those of the rows that have one."""
-    cursor.execute(
-        sql.SQL(
-            "SELECT count(*), {first}, {last}"
-            " FROM (SELECT {time}::{type} AS t FROM {staging} WHERE {condition}) AS rows"
-        ).format(
-            time=_time(table),
-            type=table.time_sql,
-            staging=staging,
-            condition=sql.SQL("true") if condition is None else condition,
-            **_bounds(table),
-        )
+    """Count the staged rows that meet a condition, or all of them. The times are those of the rows that have one.
+
+    The staging table is a double (`double.py`).
+    """
+    query = sql.SQL(
+        "SELECT pg_catalog.count(*), {first}, {last}"
+        " FROM (SELECT {time}::{type} AS t FROM {staging} WHERE {condition}) AS rows"
+    ).format(
+        time=_time(table),
+        type=table.time_sql,
+        staging=staging,
+        condition=sql.SQL("true") if condition is None else condition,
+        **_bounds(table),
     )
+    # The product's own path: PostgreSQL wrote the condition, and it runs no code of a user's.
+    cursor.execute(query)
     return _count(cursor)
 
 
 def count_staged_inside(cursor: Cursor, table: Table, staging: sql.Identifier, window: Window) -> int:
     """Count the staged rows of the day."""
-    cursor.execute(sql.SQL("SELECT count(*) FROM {} WHERE {}").format(staging, inside(table, window)))
-    return _count(cursor).rows
+    query = sql.SQL("SELECT pg_catalog.count(*) FROM {} WHERE {}").format(staging, inside(table, window))
+    return _ask(cursor, query).rows
 
 
 def count_beside_staged(cursor: Cursor, table: Table, staging: sql.Identifier, outside: Window) -> int:
     """Count the rows that the target holds at the times of staged rows outside a window."""
-    cursor.execute(
-        sql.SQL(
-            "SELECT count(*) FROM {table} WHERE {time} IN (SELECT {time} FROM {staging} WHERE NOT ({inside}))"
-        ).format(table=table.own_rows, time=_time(table), staging=staging, inside=inside(table, outside))
-    )
-    return _count(cursor).rows
+    query = sql.SQL(
+        "SELECT pg_catalog.count(*) FROM {table}"
+        " WHERE {time} OPERATOR(pg_catalog.=) ANY (SELECT {time} FROM {staging} WHERE NOT ({inside}))"
+    ).format(table=table.own_rows, time=_time(table), staging=staging, inside=inside(table, outside))
+    return _ask(cursor, query).rows
 
 
 def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, tuple[Chunk, ...]]:
@@ -110,12 +108,10 @@ def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, 
         own.format(time=_time(table), relation=relation, own=OWN_ROWS, inside=inside(table, outside))
         for relation in (relations or [table.own_rows])
     ]
-    cursor.execute(
-        sql.SQL("SELECT count(*), {first}, {last} FROM ({parts}) AS own").format(
-            parts=sql.SQL(" UNION ALL ").join(parts), **_bounds(table)
-        )
+    query = sql.SQL("SELECT pg_catalog.count(*), {first}, {last} FROM ({parts}) AS own").format(
+        parts=sql.SQL(" UNION ALL ").join(parts), **_bounds(table)
     )
-    return _count(cursor), chunks
+    return _ask(cursor, query), chunks
 
 
 def count_own_by_chunk(cursor: Cursor, table: Table, chunks: Sequence[Chunk], *, outside: Window) -> tuple[Count, ...]:
@@ -146,20 +142,21 @@ def count_beside_own(cursor: Cursor, table: Table, chunks: Sequence[Chunk], outs
         own = sql.SQL("SELECT {time} FROM ONLY {name} WHERE {own} AND NOT ({inside})").format(
             time=_time(table), name=name, own=OWN_ROWS, inside=inside(table, outside)
         )
-        cursor.execute(
-            sql.SQL(
-                "SELECT (SELECT count(*) FROM {name} WHERE {time} IN ({own})) - (SELECT count(*) FROM ({own}) AS mine)"
-            ).format(name=name, time=_time(table), own=own)
-        )
-        row = cursor.fetchone()
-        total += 0 if row is None else row[0]
+        query = sql.SQL(
+            "SELECT (SELECT pg_catalog.count(*) FROM {name} WHERE {time} OPERATOR(pg_catalog.=) ANY ({own}))"
+            " OPERATOR(pg_catalog.-) (SELECT pg_catalog.count(*) FROM ({own}) AS mine)"
+        ).format(name=name, time=_time(table), own=own)
+        total += _ask(cursor, query).rows
     return total
 
 
 def _bounds(table: Table) -> dict[str, sql.Composable]:
     """Write the first and last time `t`, brought to what Python can hold: no infinity, no year 0 or 10000."""
     time = instant(table, sql.Identifier("t"))
-    bounds = {"first": sql.SQL("min({})").format(time), "last": sql.SQL("max({})").format(time)}
+    bounds = {
+        "first": sql.SQL("pg_catalog.min({})").format(time),
+        "last": sql.SQL("pg_catalog.max({})").format(time),
+    }
     if table.time_kind == "integer":
         return {**bounds}
     held = sql.SQL("CASE WHEN {time} IS NOT NULL THEN least(greatest({time}, '0001-01-02'), '9999-12-30') END")
@@ -168,6 +165,11 @@ def _bounds(table: Table) -> dict[str, sql.Composable]:
 
 def _time(table: Table) -> sql.Identifier:
     return sql.Identifier(table.time_column or "")
+
+
+def _ask(cursor: Cursor, query: sql.Composed) -> Count:
+    cursor.execute(by_users_path(query))
+    return _count(cursor)
 
 
 def _count(cursor: Cursor) -> Count:

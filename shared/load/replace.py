@@ -21,6 +21,7 @@ from shared.load.counts import count_window
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
+from shared.postgres.search_path import by_users_path
 from shared.postgres.sqlstate import translated
 from shared.timescale.chunks import Chunk
 from shared.timescale.compression import allow_delete_of_compressed
@@ -51,7 +52,8 @@ def delete_day(cursor: Cursor, table: Table, window: Window) -> bool:
     cursor.execute("SAVEPOINT deletion")
     try:
         with translated():
-            cursor.execute(sql.SQL("DELETE FROM {} WHERE {}").format(table.identifier, inside(table, window)))
+            delete = sql.SQL("DELETE FROM {} WHERE {}").format(table.identifier, inside(table, window))
+            cursor.execute(by_users_path(delete))
     except DataRejected:
         # So that the caller can ask why.
         cursor.execute("ROLLBACK TO SAVEPOINT deletion")
@@ -71,5 +73,5 @@ def truncate(cursor: Cursor, chunks: Sequence[Chunk]) -> bool:
     """
     names = sql.SQL(", ").join(chunk.identifier for chunk in chunks)
     with savepoint(cursor) as step:
-        cursor.execute(sql.SQL("TRUNCATE TABLE {}").format(names))
+        cursor.execute(by_users_path(sql.SQL("TRUNCATE TABLE {}").format(names)))
     return not step.was_rolled_back

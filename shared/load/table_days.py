@@ -12,6 +12,7 @@ from psycopg2 import sql
 from shared.model.calendar import RowsThere
 from shared.model.window import Window, day_window, units_per_second_of
 from shared.postgres.connect import Cursor
+from shared.postgres.search_path import by_users_path
 from shared.timescale.chunks import chunk_ranges
 from shared.timescale.table import Table, inside
 
@@ -78,7 +79,8 @@ def _windows(cursor: Cursor, table: Table, days: Sequence[date]) -> dict[date, W
 def _unit(cursor: Cursor, table: Table, day: date) -> int | None:
     """Find the unit of an integer column, by what `integer_now_func` returns or by a row."""
     samples = [] if table.integer_now is None else [table.integer_now]
-    cursor.execute(sql.SQL("SELECT {} FROM {} LIMIT 1").format(sql.Identifier(table.time_column or ""), table.own_rows))
+    query = sql.SQL("SELECT {} FROM {} LIMIT 1").format(sql.Identifier(table.time_column or ""), table.own_rows)
+    cursor.execute(by_users_path(query))
     samples += [value for (value,) in cursor.fetchall() if value is not None]
     return units_per_second_of(samples, day)
 
@@ -90,12 +92,11 @@ def _look(cursor: Cursor, table: Table, windows: dict[date, Window], *, counts: 
         if counts
         else "SELECT {day}, EXISTS (SELECT FROM {table} WHERE {inside})::int"
     )
-    cursor.execute(
-        sql.SQL(" UNION ALL ").join(
-            query.format(day=sql.Literal(day.isoformat()), table=table.own_rows, inside=inside(table, window))
-            for day, window in windows.items()
-        )
-    )
+    parts = [
+        query.format(day=sql.Literal(day.isoformat()), table=table.own_rows, inside=inside(table, window))
+        for day, window in windows.items()
+    ]
+    cursor.execute(by_users_path(sql.SQL(" UNION ALL ").join(parts)))
     for day, count in cursor.fetchall():
         yield date.fromisoformat(day), count
 

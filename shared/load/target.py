@@ -27,6 +27,7 @@ from shared.model.request import Copy, RestoreRequest
 from shared.model.results import Notice
 from shared.model.window import Window, day_window, units_per_second_of
 from shared.postgres.connect import Cursor
+from shared.postgres.search_path import by_users_path
 from shared.timescale.chunks import Chunk, chunks_overlapping
 from shared.timescale.keys import may_meet_unenforced
 from shared.timescale.privileges import (
@@ -316,7 +317,7 @@ def _why_no_window(table: Table, names: Sequence[str | None]) -> tuple[str, str 
 
 
 def _is_empty(cursor: Cursor, table: Table) -> bool:
-    cursor.execute(sql.SQL("SELECT NOT EXISTS (SELECT FROM {})").format(table.identifier))
+    cursor.execute(by_users_path(sql.SQL("SELECT NOT EXISTS (SELECT FROM {})").format(table.identifier)))
     return cursor.fetchone() == (True,)
 
 

@@ -45,6 +45,7 @@ from shared.model.request import RestoreRequest
 from shared.model.results import CheckName, Count, NotChecked, Notice
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint, savepoint
+from shared.postgres.search_path import by_users_path
 from shared.postgres.sqlstate import CopiedRows, RowErrors, is_conflict, names_a_line, translated
 from shared.postgres.trusted_sql import trusted_sql
 from shared.timescale.partitions import in_no_partition, partitions_over
@@ -268,9 +269,8 @@ class _Rows:
         columns = self.target.columns.loaded
         name = double.identifier.strings[-1]
         with translated(CopiedRows(name, columns, self._shown_errors, VALUE_REFUSALS, by_insert=True)):
-            self.cursor.execute(
-                insert_from_staging(double.identifier, staging.identifier, columns, skips_conflicts=skips)
-            )
+            insert = insert_from_staging(double.identifier, staging.identifier, columns, skips_conflicts=skips)
+            self.cursor.execute(by_users_path(insert))
 
     def _attempt(self, load: Load) -> RestoreError | None:
         """Load rows. If they are refused, nothing of them stays, and the error is returned."""
@@ -280,7 +280,7 @@ class _Rows:
                 load()
                 with translated():
                     # A constraint may wait for the COMMIT, which does not come.
-                    self.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                    self.cursor.execute(by_users_path("SET CONSTRAINTS ALL IMMEDIATE"))
             except RestoreError as exc:
                 if not isinstance(exc, _OF_ROWS) and not names_a_line(exc):
                     raise
@@ -374,11 +374,9 @@ class _Rows:
         if self.request.destination.existing_rows == "replace" and window is not None:
             # In the innermost query, whose own column it names: that of the row that is there.
             conditions.append(sql.SQL("({}) IS NOT TRUE").format(inside(table, window)))
-        self.cursor.execute(
-            sql.SQL("SELECT count(*) FROM {} new WHERE EXISTS (SELECT FROM {} old WHERE {})").format(
-                double.identifier, table.own_rows, sql.SQL(" AND ").join(conditions)
-            )
-        )
+        query = sql.SQL("SELECT pg_catalog.count(*) FROM {} new WHERE EXISTS (SELECT FROM {} old WHERE {})")
+        conjunction = sql.SQL(" AND ").join(conditions)
+        self.cursor.execute(by_users_path(query.format(double.identifier, table.own_rows, conjunction)))
         ((rows,),) = self.cursor.fetchall()
         return int(rows)
 

@@ -14,6 +14,7 @@ from psycopg2 import sql
 
 from shared.model.results import NotChecked
 from shared.postgres.connect import Cursor
+from shared.postgres.search_path import by_users_path
 from shared.postgres.trusted_sql import trusted_sql
 from shared.timescale.required import required_columns
 from shared.timescale.table import Table
@@ -121,9 +122,8 @@ def make_double(
     identifier = sql.Identifier("pg_temp", name)
     parts = "INCLUDING CONSTRAINTS INCLUDING DEFAULTS"
     more = sql.SQL("" if is_staging else " INCLUDING INDEXES INCLUDING GENERATED")
-    cursor.execute(
-        sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {} {}{})").format(identifier, table.identifier, sql.SQL(parts), more)
-    )
+    create = sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {} {}{})")
+    cursor.execute(by_users_path(create.format(identifier, table.identifier, sql.SQL(parts), more)))
     cursor.execute("SELECT %s::regclass::oid", (identifier.as_string(cursor),))
     ((oid,),) = cursor.fetchall()
     cursor.execute(_COLUMNS, (table.oid,))

@@ -1,5 +1,7 @@
 """Connections whose statements have a limit on this side too, and cursors that know how a statement ended.
 
+The cursors also send each statement with the `search_path` that is its own (search_path.py).
+
 The server's `statement_timeout` ends a statement that takes too long, and TCP's own timers find a dead peer. Neither
 finds a network that takes what is sent and delivers nothing (a proxy or gateway that hangs): libpq waits without end.
 
@@ -18,16 +20,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import psycopg2
 import psycopg2.extensions
-from psycopg2.sql import Composable
-from typing_extensions import LiteralString
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from shared.postgres.libpq import take_in
-
-Statement: TypeAlias = "LiteralString | Composable"
+from shared.postgres.search_path import Statement, with_path
 
 # How many seconds later than the server this side gives up a statement.
 _GRACE_SECONDS = 5
@@ -63,12 +63,16 @@ class LimitedCursor(psycopg2.extensions.cursor):
 
     def execute(self, query: Statement, vars: Any = None) -> None:  # type: ignore[override] # noqa: A002 - psycopg2's own
         """Run a statement."""
-        self._run(partial(super().execute, query, vars))
+        self._run(partial(super().execute, self._with_path(query), vars))
 
     def copy_expert(self, sql: Statement, file: Readable, size: int = 8192) -> None:  # type: ignore[override]
         """Run a COPY. What the server says meanwhile is taken in, so that libpq does not gather it."""
         attentive: Any = _Attentive(file, self.connection)
-        self._run(partial(super().copy_expert, sql, attentive, size))
+        self._run(partial(super().copy_expert, self._with_path(sql), attentive, size))
+
+    def _with_path(self, statement: Statement) -> Statement:
+        in_transaction = self.connection.info.transaction_status != TRANSACTION_STATUS_IDLE
+        return with_path(statement, in_transaction=in_transaction)
 
     def _run(self, statement: Callable[[], None]) -> None:
         failed = self._failure(statement)

@@ -27,6 +27,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INER
 from shared.errors import CommitOutcomeUnknown, InternalError, RestoreError
 from shared.postgres.connect import DEAD_CLIENT_SETTINGS, Connection, Cursor
 from shared.postgres.savepoint import savepoint
+from shared.postgres.search_path import SET_USERS
 from shared.postgres.session import no_transaction_timeout
 
 
@@ -106,6 +107,8 @@ class Transaction:
         row = self.cursor.fetchone()
         commit_id = CommitId("" if row is None else row[0], server_incarnation(self.cursor))
         last_look(commit_id)
+        # What waits for the COMMIT is the user's: deferred triggers and constraints.
+        self.cursor.execute(SET_USERS)
         try:
             self.cursor.execute("COMMIT")
         except psycopg2.Error as exc:
@@ -128,7 +131,7 @@ class CommitInterruptedError(Exception):
 def transaction(connection: Connection, isolation: Isolation) -> Iterator[Transaction]:
     """Begin a transaction; what the body did not commit is rolled back at its end."""
     with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("BEGIN ISOLATION LEVEL {}").format(sql.SQL(isolation)))
+        cursor.execute("BEGIN ISOLATION LEVEL " + isolation)
         try:
             yield Transaction(connection, cursor)
         finally:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
-from shared.model.results import CaggStep, ChunkStep, summary, warnings_of
+from shared.model.results import CaggStep, ChunkStep, Notice, summary, warnings_of
 from shared.model.window import Window
 from shared.postgres.connect import Connection
 from shared.postgres.session import limit_session
@@ -68,12 +68,13 @@ def after_commit(
             if wishes.recompress_window and extension is not None:
                 chunk_steps = recompress(connection, extension, table, left.to_recompress)
         cagg_steps: list[CaggStep] = []
+        left_out: tuple[Notice, ...] = ()
         with report.progress.stage("refresh"):
             if wishes.refresh_caggs:
-                cagg_steps = refresh(connection, table, left.day, left.spans, wishes.refresh_caggs)
+                cagg_steps, left_out = refresh(connection, table, left.day, left.spans, wishes.refresh_caggs)
     report.chunks += chunk_steps
     report.caggs += cagg_steps
-    report.add_warnings(warnings_of([*chunk_steps, *cagg_steps]))
+    report.add_warnings((*warnings_of([*chunk_steps, *cagg_steps]), *left_out))
     report.options["recompress_window"] = summary(
         chunk_steps, requested=wishes.recompress_window, available=extension is not None and left.day is not None
     )

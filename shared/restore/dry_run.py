@@ -285,7 +285,10 @@ class DryRun:
         wished = self.request.timescaledb.refresh_caggs
         if not wished or target.window is None or not caggs_available(target.table):
             return []
-        return plan_refresh(partial(attempt_in_savepoint, self.cursor), target.table, [target.window], wished)
+        attempt = partial(attempt_in_savepoint, self.cursor)
+        planned, left_out = plan_refresh(attempt, target.table, [target.window], wished)
+        self.report.add_warnings(left_out)
+        return planned
 
     def _chunks(self, target: Target, existing: Count | None) -> list[PlannedChunk]:
         """Say for each chunk over the day what its state is and what would be done to it."""

@@ -18,7 +18,7 @@ from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.model.window import TimeValue, Window
 from shared.postgres.connect import Connection, Cursor
-from shared.postgres.transaction import CommitId, ServerIncarnation, resolve_commit
+from shared.postgres.transaction import CommitId, ServerIncarnation, resolve_commit, transaction
 from shared.restore.access import authorize
 from shared.restore.after_commit import Left, after_commit, note_failure_after_commit
 from shared.restore.server import Server
@@ -109,7 +109,7 @@ def was_committed(request: RestoreRequest, settings: Settings, pending: PendingC
     def by_rows(cursor: Cursor) -> bool | None:
         if pending.day is None or pending.rows_before is None or pending.rows_after is None:
             return None
-        table = _table(cursor, request)
+        table = _table(cursor.connection, request)
         return rows_show_commit(cursor, table, pending.day, before=pending.rows_before, after=pending.rows_after)
 
     with report.progress.stage("commit"):
@@ -130,8 +130,7 @@ def finish_committed(request: RestoreRequest, settings: Settings, pending: Pendi
     """
     try:
         with _connections(request, settings, report)() as connection:
-            with connection.cursor() as cursor:
-                table = _table(cursor, request)
+            table = _table(connection, request)
             after_commit(connection, request, settings, table, pending.left, report)
     except Exception as exc:  # noqa: BLE001 - nothing may say any more that the rows are not in
         note_failure_after_commit(report, exc)
@@ -145,8 +144,10 @@ def _connections(
     return Server.of(endpoint, settings, report).connect
 
 
-def _table(cursor: Cursor, request: RestoreRequest) -> Table:
-    return find_table(cursor, request.target_table, time_column=request.destination.time_column)
+def _table(connection: Connection, request: RestoreRequest) -> Table:
+    # It calls the table's `integer_now_func` in a savepoint.
+    with transaction(connection, "READ COMMITTED") as work:
+        return find_table(work.cursor, request.target_table, time_column=request.destination.time_column)
 
 
 def _encode_window(window: Window | None) -> list[Any] | None:

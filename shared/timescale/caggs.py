@@ -21,12 +21,13 @@ from typing import Literal, TypeAlias
 
 from psycopg2 import sql
 
-from shared.errors import CaggNotFound, RestoreError
+from shared.errors import CaggNotFound, OperationNotSupported, RestoreError
 from shared.model.results import CaggStep, Notice
 from shared.model.window import TimeKind, TimeValue, Window, iso
 from shared.names import QualifiedName, parse_qualified_name
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.savepoint import Attempt
+from shared.postgres.search_path import by_users_path
 from shared.postgres.session import attempt_in_autocommit
 from shared.timescale.chunks import chunks_overlapping, range_columns
 from shared.timescale.privileges import name_missing, to_refresh
@@ -35,6 +36,8 @@ from shared.timescale.table import Table, TimescaleDB, find_table
 from shared.timescale.triggers import copies_one_by_one
 
 Chosen: TypeAlias = Literal["all"] | Sequence[str]
+
+_REFRESH = "refresh_continuous_aggregate"
 
 # From this version on, continuous_aggs_bucket_function has a row for every aggregate, with these columns (read from
 # the tagged sources of 2.11 - 2.29).
@@ -45,20 +48,32 @@ _FORCE_SINCE = (2, 18)
 _COPY_LOGS_SINCE = (2, 23)
 
 _SQL_TYPES: dict[TimeKind, sql.SQL] = {
-    "timestamptz": sql.SQL("timestamptz"),
-    "timestamp": sql.SQL("timestamp"),
-    "date": sql.SQL("date"),
+    "timestamptz": sql.SQL("timestamp with time zone"),
+    "timestamp": sql.SQL("timestamp without time zone"),
+    "date": sql.SQL("pg_catalog.date"),
     "integer": sql.SQL("bigint"),
     # TimescaleDB 2.24 and newer buckets a UUID by its time, and refuses a window of UUIDs.
-    "uuid": sql.SQL("timestamptz"),
+    "uuid": sql.SQL("timestamp with time zone"),
 }
 
 
 @dataclass(frozen=True)
 class Cagg:
-    """A continuous aggregate and its bucket function, from TimescaleDB's catalogue."""
+    """A continuous aggregate and its bucket function, from TimescaleDB's catalogue.
+
+    Attributes:
+        name: its name.
+        is_of_owner: whether the owner of the hypertable owns it.
+        hypertable_id: of its materialization.
+        source_id: of the hypertable or materialization that it reads.
+        width: of a bucket.
+        origin: of the buckets.
+        offset: of the buckets.
+        timezone: of the buckets.
+    """
 
     name: QualifiedName
+    is_of_owner: bool
     hypertable_id: int
     source_id: int
     width: str
@@ -125,7 +140,9 @@ def find_unlogged(cursor: Cursor, table: Table, chosen: Chosen, day: Window) -> 
     return tuple(notices)
 
 
-def plan_refresh(attempt: Attempt, table: Table, spans: Sequence[Window], chosen: Chosen) -> list[PlannedRefresh]:
+def plan_refresh(
+    attempt: Attempt, table: Table, spans: Sequence[Window], chosen: Chosen
+) -> tuple[list[PlannedRefresh], tuple[Notice, ...]]:
     """Find the requested aggregates, parents first, and their windows. A failure affects only its own aggregate.
 
     Args:
@@ -135,12 +152,13 @@ def plan_refresh(attempt: Attempt, table: Table, spans: Sequence[Window], chosen
         chosen: "all", or names as the request has them.
 
     Returns:
-        The aggregates to refresh, in order, once for each of their windows. Names of none come last.
+        The aggregates to refresh, in order, once for each of their windows. Names of none come last. And a warning of
+        those that "all" leaves out.
     """
     extension = table.timescaledb
     caggs, error = attempt(lambda cursor: _caggs_over(cursor, table))
     if caggs is None or extension is None:
-        return [PlannedRefresh(name, error=error) for name in (("all",) if chosen == "all" else chosen)]
+        return [PlannedRefresh(name, error=error) for name in (("all",) if chosen == "all" else chosen)], ()
     wanted, missing = _choose(caggs, chosen)
     reached: dict[int, Sequence[Window]] = {table.hypertable_id or 0: spans}
     planned = []
@@ -153,7 +171,18 @@ def plan_refresh(attempt: Attempt, table: Table, spans: Sequence[Window], chosen
             planned.append(PlannedRefresh(str(cagg.name), cagg, error=error))
         elif cagg in wanted and windows is not None:
             planned += [PlannedRefresh(str(cagg.name), cagg, window) for window in windows]
-    return planned + [PlannedRefresh(name, error=error) for name, error in missing]
+    notices = _of_other_owners(caggs) if chosen == "all" else ()
+    return planned + [PlannedRefresh(name, error=error) for name, error in missing], notices
+
+
+def _of_other_owners(caggs: Sequence[Cagg]) -> tuple[Notice, ...]:
+    names = ", ".join(str(cagg.name) for cagg in caggs if not cagg.is_of_owner)
+    if not names:
+        return ()
+    message = (
+        f'refresh_caggs "all" leaves out aggregates that the table\'s owner does not own: {names}; name them there'
+    )
+    return (Notice("CaggsNotRefreshed", message),)
 
 
 def names_of(planned: Sequence[PlannedRefresh]) -> list[QualifiedName]:
@@ -170,19 +199,24 @@ def _caggs_over(cursor: Cursor, table: Table) -> list[Cagg]:
         " UNION ALL"
         " SELECT c.mat_hypertable_id, c.raw_hypertable_id, c.user_view_schema, c.user_view_name, a.depth + 1"
         "  FROM _timescaledb_catalog.continuous_agg c JOIN above a ON c.raw_hypertable_id = a.mat_hypertable_id)"
-        " SELECT a.user_view_schema, a.user_view_name, a.mat_hypertable_id, a.raw_hypertable_id,"
+        " SELECT a.user_view_schema, a.user_view_name, v.relowner = t.relowner,"
+        "  a.mat_hypertable_id, a.raw_hypertable_id,"
         "  b.bucket_width, b.bucket_origin, b.bucket_offset, b.bucket_timezone"
         " FROM above a"
         " JOIN _timescaledb_catalog.continuous_aggs_bucket_function b ON b.mat_hypertable_id = a.mat_hypertable_id"
+        " JOIN pg_catalog.pg_namespace n ON n.nspname = a.user_view_schema"
+        " JOIN pg_catalog.pg_class v ON v.relnamespace = n.oid AND v.relname = a.user_view_name"
+        " JOIN pg_catalog.pg_class t ON t.oid = %s"
         " ORDER BY a.depth, a.user_view_schema, a.user_view_name",
-        (table.hypertable_id,),
+        (table.hypertable_id, table.oid),
     )
     return [Cagg(QualifiedName(row[0], row[1]), *row[2:]) for row in cursor.fetchall()]
 
 
 def _choose(caggs: Sequence[Cagg], chosen: Chosen) -> tuple[list[Cagg], list[tuple[str, RestoreError]]]:
     if chosen == "all":
-        return list(caggs), []
+        # Anybody who may read the table can make another one, which would then be computed with this role's rights.
+        return [cagg for cagg in caggs if cagg.is_of_owner], []
     wanted: list[Cagg] = []
     missing: list[tuple[str, RestoreError]] = []
     for text in chosen:
@@ -238,18 +272,20 @@ def _bucket(extension: TimescaleDB, cagg: Cagg, kind: TimeKind, at: TimeValue) -
         sql.SQL("{}::{}").format(sql.Literal(cagg.width), unit),
         sql.SQL("{}::{}").format(sql.Literal(at), type_),
     ]
+    # With all arguments, and of their types, only TimescaleDB's own function matches best. Others may create one of the
+    # same name where the extension is in `public`.
     if cagg.timezone is not None:
-        arguments.append(sql.SQL("timezone => {}").format(sql.Literal(cagg.timezone)))
-    if cagg.origin is not None:
-        arguments.append(sql.SQL("origin => {}::{}").format(sql.Literal(cagg.origin), type_))
-    if cagg.offset is not None:
-        arguments.append(sql.SQL('"offset" => {}::{}').format(sql.Literal(cagg.offset), unit))
+        arguments.append(sql.SQL("{}::text").format(sql.Literal(cagg.timezone)))
+    if cagg.origin is not None or cagg.timezone is not None:
+        arguments.append(sql.SQL("{}::{}").format(sql.Literal(cagg.origin), type_))
+    if cagg.offset is not None or cagg.timezone is not None:
+        arguments.append(sql.SQL("{}::{}").format(sql.Literal(cagg.offset), unit))
     return sql.SQL("{}({})").format(extension.function("time_bucket"), sql.SQL(", ").join(arguments))
 
 
 def refresh(
     connection: Connection, table: Table, day: Window | None, spans: Sequence[Window], chosen: Chosen
-) -> list[CaggStep]:
+) -> tuple[list[CaggStep], tuple[Notice, ...]]:
     """Refresh aggregates after the load's commit. A failure affects only its own aggregate.
 
     Args:
@@ -261,21 +297,22 @@ def refresh(
 
     Returns:
         One step for each aggregate and span, in the order of the refreshes. Names of no aggregate over the table come
-        last.
+        last. And a warning of those that "all" leaves out.
     """
     extension = table.timescaledb
     if not caggs_available(table) or extension is None or day is None:
-        return [CaggStep(name, "not available") for name in ([] if chosen == "all" else chosen)]
+        return [CaggStep(name, "not available") for name in ([] if chosen == "all" else chosen)], ()
     steps = []
     attempt = partial(attempt_in_autocommit, connection)
-    for planned in plan_refresh(attempt, table, spans, chosen):
+    plan, notices = plan_refresh(attempt, table, spans, chosen)
+    for planned in plan:
         if planned.cagg is None or planned.window is None:
             step = CaggStep(planned.name, "failed", error=planned.error)
         else:
             step = _refresh_one(connection, table, extension, planned.cagg, planned.window, day)
         rights = to_refresh(names_of([planned]), extension)
         steps.append(replace(step, error=name_missing(step.error, attempt, rights)))
-    return steps
+    return steps, notices
 
 
 def _refresh_one(
@@ -289,10 +326,19 @@ def _refresh_one(
     def call(cursor: Cursor) -> tuple[tuple[str | int, str | int], ...]:
         gaps = gaps_in(cursor, table, window, day)
         by_force = extension.at_least(*_FORCE_SINCE)
-        cursor.execute(_refresh_call(cursor, table, extension, cagg, window, by_force=by_force))
+        statement = _refresh_call(cursor, table, extension, cagg, window, by_force=by_force)
+        cursor.execute(by_users_path(statement))
         return gaps
 
-    gaps, error = attempt_in_autocommit(connection, call)
+    other, error = attempt_in_autocommit(connection, partial(_find_others_procedure, extension))
+    if other is not None:
+        error = OperationNotSupported(
+            f"{other} is not TimescaleDB's, and would be called in its place",
+            hint="drop it, or move it to another schema than that of the extension",
+        )
+    gaps: tuple[tuple[str | int, str | int], ...] | None = None
+    if error is None:
+        gaps, error = attempt_in_autocommit(connection, call)
     bounds = (iso(window.lower), iso(window.upper))
     if error is not None:
         return CaggStep(str(cagg.name), "failed", bounds, error)
@@ -306,15 +352,33 @@ def _refresh_call(
     name = sql.Identifier(str(cagg.name.schema), cagg.name.name).as_string(cursor)
     # The column's own type: an aggregate over an int column refuses bigint bounds.
     type_ = _SQL_TYPES["uuid"] if window.kind == "uuid" else table.time_sql
-    return sql.SQL("CALL {}({}::regclass, {}::{}, {}::{}{})").format(
-        extension.function("refresh_continuous_aggregate"),
+    return sql.SQL("CALL {}({}::pg_catalog.regclass, {}::{}, {}::{}{})").format(
+        extension.function(_REFRESH),
         sql.Literal(name),
-        sql.Literal(window.lower),
+        sql.Literal(iso(window.lower)),
         type_,
-        sql.Literal(window.upper),
+        sql.Literal(iso(window.upper)),
         type_,
         sql.SQL(", force => true" if by_force else ""),
     )
+
+
+def _find_others_procedure(extension: TimescaleDB, cursor: Cursor) -> str | None:
+    """Find a procedure in the extension's schema that is not TimescaleDB's, and may match the call of a refresh better.
+
+    Two arguments of TimescaleDB's own one are of any type.
+    """
+    cursor.execute(
+        "SELECT p.oid::pg_catalog.regprocedure::text FROM pg_catalog.pg_proc p"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
+        " WHERE n.nspname = %s AND p.proname = %s AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d"
+        "  JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'timescaledb'"
+        "  WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid"
+        "  AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e') LIMIT 1",
+        (extension.schema, _REFRESH),
+    )
+    row = cursor.fetchone()
+    return None if row is None else row[0]
 
 
 def _retention(table: Table, cagg: Cagg, window: Window, cursor: Cursor) -> tuple[Notice, ...]:

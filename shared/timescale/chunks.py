@@ -12,6 +12,7 @@ from psycopg2 import sql
 
 from shared.model.window import TimeKind, Window
 from shared.postgres.connect import Cursor
+from shared.postgres.search_path import by_users_path
 from shared.timescale.table import Table, inside
 
 # Whether this transaction holds ACCESS EXCLUSIVE on the chunk with the oid `chunk`, as after CREATE TABLE and TRUNCATE.
@@ -23,7 +24,7 @@ IS_OWN = sql.SQL(
 )
 
 # Rows that this transaction has written, savepoints aside: those have transaction ids of their own.
-OWN_ROWS = sql.SQL("xmin = pg_catalog.pg_current_xact_id()::xid")
+OWN_ROWS = sql.SQL("xmin OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.xid")
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,8 @@ def frozen_chunks(cursor: Cursor, table: Table, chunks: Sequence[Chunk], window:
 
 def _holds_rows(cursor: Cursor, table: Table, chunk: Chunk, window: Window) -> bool:
     name = chunk.identifier
-    cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(name, inside(table, window)))
+    query = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(name, inside(table, window))
+    cursor.execute(by_users_path(query))
     return cursor.fetchone() == (True,)
 
 
@@ -175,7 +177,8 @@ def all_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:
 
 
 def _chunks_with_rows(cursor: Cursor, table: Table, window: Window) -> tuple[Chunk, ...]:
-    cursor.execute(sql.SQL("SELECT DISTINCT tableoid FROM {} WHERE {}").format(table.identifier, inside(table, window)))
+    query = sql.SQL("SELECT DISTINCT tableoid FROM {} WHERE {}").format(table.identifier, inside(table, window))
+    cursor.execute(by_users_path(query))
     oids = [oid for (oid,) in cursor.fetchall()]
     cursor.execute(
         "SELECT i.chunk_schema, i.chunk_name, coalesce(i.is_compressed, false) FROM timescaledb_information.chunks i"

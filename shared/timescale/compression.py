@@ -40,6 +40,7 @@ from shared.errors import DatabaseFailed
 from shared.model.results import ChunkStep
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.savepoint import Attempt, attempt_in_savepoint, savepoint
+from shared.postgres.search_path import by_users_path
 from shared.postgres.session import attempt_in_autocommit, local_settings
 from shared.timescale.chunks import Chunk, is_own
 from shared.timescale.keys import Key, has_duplicates, keys_of
@@ -52,7 +53,7 @@ def decompress(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: S
 
     Each chunk stays locked in ACCESS EXCLUSIVE mode until the transaction ends.
     """
-    call = partial(_call, timescaledb.function("decompress_chunk"), "if_compressed")
+    call = partial(_call, timescaledb.function("decompress_chunk"), sql.SQL("true"))
     return _steps("decompress", partial(attempt_in_savepoint, cursor), call, to_compress(table, timescaledb), chunks)
 
 
@@ -60,7 +61,7 @@ def recompress(
     connection: Connection, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk]
 ) -> list[ChunkStep]:
     """Compress chunks again after the commit, each in its own transaction."""
-    call = partial(_call, timescaledb.function("compress_chunk"), "if_not_compressed")
+    call = partial(_call, timescaledb.function("compress_chunk"), _compress_arguments(timescaledb))
     attempt = partial(attempt_in_autocommit, connection)
     return _steps("recompress", attempt, call, to_compress(table, timescaledb), chunks)
 
@@ -79,11 +80,24 @@ def _steps(
     return steps
 
 
-def _call(function: sql.Composed, unless: str, chunk: Chunk, cursor: Cursor) -> None:
+def _call(function: sql.Composed, arguments: sql.SQL, chunk: Chunk, cursor: Cursor) -> None:
     # `::regclass` reads a name that is quoted as in SQL.
     name = chunk.identifier.as_string(cursor)
-    statement = sql.SQL("SELECT {}({}::regclass, {} => true)")
-    cursor.execute(statement.format(function, sql.Literal(name), sql.Identifier(unless)))
+    statement = sql.SQL("SELECT {}({}::pg_catalog.regclass, {})")
+    cursor.execute(by_users_path(statement.format(function, sql.Literal(name), arguments)))
+
+
+def _compress_arguments(timescaledb: TimescaleDB) -> sql.SQL:
+    """Write the arguments of `compress_chunk` that follow the chunk: `if_not_compressed`, and all that have a default.
+
+    With all of them, only TimescaleDB's own function matches best: the schema of the extension is often `public`, where
+    others may create one of the same name and fewer arguments. (Read: sql/updates of 2.14.0, 2.18.0 and 2.22.0.)
+    """
+    if not timescaledb.at_least(2, 14):
+        return sql.SQL("true")
+    if timescaledb.at_least(2, 18) and not timescaledb.at_least(2, 22):
+        return sql.SQL("true, false, NULL::boolean")
+    return sql.SQL("true, false")
 
 
 def allow_delete_of_compressed(cursor: Cursor) -> None:
@@ -216,15 +230,13 @@ def _may_refuse(cursor: Cursor, table: Table, chunk: Chunk) -> bool:
     ((is_unusual, of_any_length),) = cursor.fetchall()
     if is_unusual or not of_any_length:
         return bool(is_unusual)
-    largest = sql.SQL("coalesce(max(pg_catalog.pg_column_size({})), 0)")
-    cursor.execute(
-        sql.SQL("SELECT {} FROM {}").format(
-            sql.SQL(" + ").join(largest.format(sql.Identifier(name)) for name in of_any_length),
-            chunk.identifier,
-        )
+    largest = sql.SQL("coalesce(pg_catalog.max(pg_catalog.pg_column_size({})), 0)")
+    query = sql.SQL("SELECT {} FROM {}").format(
+        sql.SQL(", ").join(largest.format(sql.Identifier(name)) for name in of_any_length), chunk.identifier
     )
-    ((size,),) = cursor.fetchall()
-    return bool(size > _SURELY_FITS_BYTES)
+    cursor.execute(by_users_path(query))
+    (sizes,) = cursor.fetchall()
+    return bool(sum(sizes) > _SURELY_FITS_BYTES)
 
 
 def _merges(cursor: Cursor, table: Table) -> bool:
@@ -245,7 +257,7 @@ def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chun
     name = chunk.identifier
     with savepoint(cursor) as step:
         # `compress_chunk` truncates the file that checks at the COMMIT would read (XX001; run on 2.29.2).
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute(by_users_path("SET CONSTRAINTS ALL IMMEDIATE"))
         before = _count(cursor, name)
         is_same = _compress(cursor, timescaledb, name)
         if is_same and _count(cursor, name) != before:
@@ -265,11 +277,12 @@ def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chun
 def _compress(cursor: Cursor, timescaledb: TimescaleDB, chunk: sql.Identifier) -> bool:
     """Compress a chunk, and return whether it is still the same chunk."""
     with local_settings(cursor, {"maintenance_work_mem": _SORT_MEMORY}):
-        cursor.execute(
-            sql.SQL("SELECT {}({}::regclass, if_not_compressed => true) = {}::regclass").format(
-                timescaledb.function("compress_chunk"), *[sql.Literal(chunk.as_string(cursor))] * 2
-            )
+        name = sql.Literal(chunk.as_string(cursor))
+        statement = sql.SQL(
+            "SELECT {}({name}::pg_catalog.regclass, {}) OPERATOR(pg_catalog.=) {name}::pg_catalog.regclass"
         )
+        function, arguments = timescaledb.function("compress_chunk"), _compress_arguments(timescaledb)
+        cursor.execute(by_users_path(statement.format(function, arguments, name=name)))
         return cursor.fetchone() == (True,)
 
 
@@ -284,6 +297,6 @@ def _missing_keys(cursor: Cursor, table: Table, chunk: Chunk) -> list[Key]:
 
 
 def _count(cursor: Cursor, chunk: sql.Identifier) -> int:
-    cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(chunk))
+    cursor.execute(by_users_path(sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(chunk)))
     ((rows,),) = cursor.fetchall()
     return int(rows)

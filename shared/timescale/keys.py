@@ -22,9 +22,11 @@ from psycopg2 import sql
 
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
+from shared.postgres.search_path import after_catalog
 from shared.postgres.trusted_sql import trusted_sql
 from shared.timescale.chunks import Chunk
 from shared.timescale.table import Table, TimescaleDB
+from shared.timescale.user_code import reads_harmlessly
 
 # The first community edition on which the kinds of keys were run.
 _ENFORCED_SINCE = (2, 28)
@@ -37,19 +39,19 @@ _ENFORCED_TYPES = (16, 20, 21, 23, 25, 700, 701, 1042, 1043, 1082, 1114, 1184, 1
 # `indnullsnotdistinct` is new in PostgreSQL 15. A key is plain if it has only columns, each with its own collation and
 # its type's default order, and the index covers every row. 403 is btree (src/include/catalog/pg_am.dat). `terms` are
 # the parts of the key as SQL, each with the schema and name of its collation.
-_KEYS = """
+_KEYS = sql.SQL("""
     SELECT n.nspname, t.relname, x.relname, k.columns, k.nullable,
         coalesce((pg_catalog.to_jsonb(i)->>'indnullsnotdistinct')::boolean, false),
         m.is_unique AND i.indpred IS NULL AND i.indexprs IS NULL AND k.is_plain,
         m.is_unique AND i.indpred IS NULL AND i.indexprs IS NULL AND k.is_plain AND k.is_enforced AND i.indimmediate,
-        m.is_unique AND o.has_default_order, o.terms, pg_catalog.pg_get_expr(i.indpred, i.indrelid)
+        m.is_unique AND o.has_default_order, {is_harmless}, o.terms, pg_catalog.pg_get_expr(i.indpred, i.indrelid)
     FROM pg_catalog.pg_index i
         JOIN pg_catalog.pg_class t ON t.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
         JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
         CROSS JOIN LATERAL (SELECT i.indisunique AND NOT i.indisexclusion AND x.relam = 403 AS is_unique) m
         CROSS JOIN LATERAL (
-            SELECT coalesce(array_agg(a.attname::text ORDER BY p), '{}') AS columns,
-                coalesce(array_agg(a.attname::text ORDER BY p) FILTER (WHERE NOT a.attnotnull), '{}') AS nullable,
+            SELECT coalesce(array_agg(a.attname::text ORDER BY p), '{{}}') AS columns,
+                coalesce(array_agg(a.attname::text ORDER BY p) FILTER (WHERE NOT a.attnotnull), '{{}}') AS nullable,
                 coalesce(bool_and(o.opcdefault AND i.indcollation[p] = a.attcollation), false) AS is_plain,
                 coalesce(bool_and(a.attnotnull AND NOT a.atthasmissing AND a.atttypid = ANY (%(types)s::oid[])
                     AND coalesce(c.collisdeterministic, true)), false) AS is_enforced
@@ -71,7 +73,7 @@ _KEYS = """
             SELECT * FROM ROWS FROM (pg_catalog.unnest(%(schemas)s::name[]), pg_catalog.unnest(%(names)s::name[])) r
         ) AND (i.indisunique OR i.indisexclusion) AND i.indisvalid
     ORDER BY i.indexrelid
-"""
+""").format(is_harmless=reads_harmlessly(sql.Identifier("t", "oid")))
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Key:
         is_plain: it has only columns, each with its own collation and default order, and covers every row.
         is_enforced: whether TimescaleDB surely enforces it on compressed rows too.
         is_provable: whether a query can find the same duplicates as the index.
+        is_harmless: whether a query of the table runs nothing of a user's.
         terms: the parts of the key as SQL.
         predicate: the condition of the rows that it covers, as SQL; None: all.
     """
@@ -97,6 +100,7 @@ class Key:
     is_plain: bool
     is_enforced: bool = field(compare=False)
     is_provable: bool = field(compare=False)
+    is_harmless: bool = field(compare=False)
     terms: tuple[sql.Composable, ...] = field(compare=False)
     predicate: sql.Composable | None = field(compare=False)
 
@@ -153,11 +157,10 @@ def has_duplicates(cursor: Cursor, relation: sql.Identifier, key: Key, *, among:
     if not key.nulls_are_equal:
         conditions.append(sql.SQL("pg_catalog.num_nulls({}) = 0").format(terms))
     where = sql.SQL(" AND ").join([sql.SQL("true"), *conditions])
-    cursor.execute(
-        sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {} GROUP BY {} HAVING count(*) > 1)").format(
-            relation, where, terms
-        )
-    )
+    query = sql.SQL(
+        "SELECT EXISTS (SELECT FROM {} WHERE {} GROUP BY {} HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1)"
+    ).format(relation, where, terms)
+    cursor.execute(query if key.is_harmless else after_catalog(query))
     return cursor.fetchone() == (True,)
 
 
@@ -171,7 +174,7 @@ def _keys(cursor: Cursor, names: Sequence[tuple[str, str]]) -> list[tuple[str, s
     cursor.execute(_KEYS, {"schemas": schemas, "names": tables, "types": list(_ENFORCED_TYPES)})
     found = []
     for schema, table, name, columns, nullable, *flags, terms, predicate in cursor.fetchall():
-        nulls_are_equal, is_plain, is_enforced, is_provable = flags
+        nulls_are_equal, is_plain, is_enforced, is_provable, is_harmless = flags
         key = Key(
             name,
             tuple(columns),
@@ -180,6 +183,7 @@ def _keys(cursor: Cursor, names: Sequence[tuple[str, str]]) -> list[tuple[str, s
             is_plain,
             is_enforced,
             is_provable,
+            is_harmless,
             tuple(_term(*term) for term in terms),
             None if predicate is None else sql.SQL("({})").format(trusted_sql(predicate)),  # pg_get_expr wrote it
         )

@@ -10,6 +10,7 @@ from psycopg2 import sql
 
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
+from shared.postgres.search_path import by_users_path
 from shared.postgres.session import local_settings
 from shared.postgres.trusted_sql import trusted_sql
 from shared.timescale.table import Table, inside
@@ -60,11 +61,8 @@ def partitions_over(cursor: Cursor, table: Table, window: Window) -> Partitions 
     if cursor.fetchone() != (True,):
         return None
     with local_settings(cursor, {"enable_partition_pruning": "on", "constraint_exclusion": "off"}):
-        cursor.execute(
-            sql.SQL("EXPLAIN (VERBOSE, COSTS off, FORMAT json) SELECT FROM {} WHERE {}").format(
-                table.identifier, inside(table, window)
-            )
-        )
+        query = sql.SQL("EXPLAIN (VERBOSE, COSTS off, FORMAT json) SELECT FROM {} WHERE {}")
+        cursor.execute(by_users_path(query.format(table.identifier, inside(table, window))))
         ((plan,),) = cursor.fetchall()
     names = list(_relations(plan[0]["Plan"]))
     cursor.execute(_CONSTRAINTS, ([schema for schema, _ in names], [name for _, name in names]))

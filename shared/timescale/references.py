@@ -21,6 +21,7 @@ from psycopg2 import sql
 from shared.model.results import ReferenceAction, ReferringRows
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
+from shared.postgres.search_path import by_users_path
 from shared.postgres.trusted_sql import trusted_sql
 from shared.timescale.table import Table, inside, within
 from shared.timescale.triggers import fires
@@ -46,9 +47,8 @@ _PARTS = (
 # The keys that refer to a table or to a part of it. A copy for a part counts only if it is no copy of a key to a table
 # that is listed as well. `kin` is a key with its copies. 8 and 16 in `tgtype` are DELETE and UPDATE; 1644 and 1645 are
 # RI_FKey_check_ins and RI_FKey_check_upd (pg_proc.dat), the triggers of the referring side, since a table may refer to
-# itself. `format_type` takes -1: without it `bpchar` becomes `character`, which is of one letter. `confdelsetcols`
-# is new in PostgreSQL 15. At the end, the copy that a referring hypertable's chunk has of the hypertable's key is left
-# out.
+# itself. `confdelsetcols` is new in PostgreSQL 15. At the end, the copy that a referring hypertable's chunk has of the
+# hypertable's key is left out.
 _KEYS = sql.SQL(
     "{parts},"
     " key AS (SELECT k.* FROM part p JOIN pg_catalog.pg_constraint k ON k.confrelid = p.oid AND k.contype = 'f'"
@@ -76,9 +76,9 @@ _KEYS = sql.SQL(
     "  (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('referenced', x.attname, 'referring', y.attname,"
     "    'operator', pg_catalog.format('OPERATOR(%%I.%%s)', s.nspname, o.oprname),"
     "    'referenced_cast', CASE WHEN x.atttypid <> o.oprleft AND l.typtype <> 'p'"
-    "     THEN '::' || pg_catalog.format_type(o.oprleft, -1) END,"
+    "     THEN pg_catalog.format('::%%I.%%I', ln.nspname, l.typname) END,"
     "    'referring_cast', CASE WHEN y.atttypid <> o.oprright AND r.typtype <> 'p'"
-    "     THEN '::' || pg_catalog.format_type(o.oprright, -1) END,"
+    "     THEN pg_catalog.format('::%%I.%%I', rn.nspname, r.typname) END,"
     "    'collation', CASE WHEN w.oid IS NOT NULL"
     "     THEN pg_catalog.format(' COLLATE %%I.%%I', z.nspname, w.collname) END) ORDER BY u.i)"
     "   FROM ROWS FROM (pg_catalog.unnest(k.confkey), pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.conpfeqop))"
@@ -87,7 +87,8 @@ _KEYS = sql.SQL(
     "   JOIN pg_catalog.pg_attribute y ON y.attrelid = k.conrelid AND y.attnum = u.referring"
     "   JOIN pg_catalog.pg_operator o ON o.oid = u.operator"
     "   JOIN pg_catalog.pg_namespace s ON s.oid = o.oprnamespace"
-    "   JOIN pg_catalog.pg_type l ON l.oid = o.oprleft JOIN pg_catalog.pg_type r ON r.oid = o.oprright"
+    "   JOIN pg_catalog.pg_type l ON l.oid = o.oprleft JOIN pg_catalog.pg_namespace ln ON ln.oid = l.typnamespace"
+    "   JOIN pg_catalog.pg_type r ON r.oid = o.oprright JOIN pg_catalog.pg_namespace rn ON rn.oid = r.typnamespace"
     "   LEFT JOIN pg_catalog.pg_collation w ON w.oid = x.attcollation"
     "   LEFT JOIN pg_catalog.pg_namespace z ON z.oid = w.collnamespace)"
     " FROM named k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid"
@@ -390,7 +391,7 @@ def _count(
     if not steps:
         return ()
     query = _Query(table, window, references)
-    cursor.execute(query.counts(steps))
+    cursor.execute(by_users_path(query.counts(steps)))
     row = cursor.fetchone() or ()
     rows: dict[tuple[str, str, ReferenceAction], int] = {}
     for step, count in zip(steps, row, strict=True):
@@ -436,7 +437,7 @@ class _Query:
 
     def counts(self, steps: Sequence[_Step]) -> sql.Composed:
         """Write the query of the number of rows that each step reaches."""
-        counts = [sql.SQL("(SELECT count(*) {})").format(self._reached(step)) for step in steps]
+        counts = [sql.SQL("(SELECT pg_catalog.count(*) {})").format(self._reached(step)) for step in steps]
         parts = self._recursive_parts() if self._is_recursive else self._parts()
         return sql.SQL("WITH RECURSIVE {} SELECT {}").format(sql.SQL(", ").join(parts), sql.SQL(", ").join(counts))
 
@@ -461,7 +462,7 @@ class _Query:
                 sql.SQL("{} AS {}").format(sql.Identifier(self._all_columns()[change, name]), sql.Identifier(name))
                 for name in self._columns[change]
             ]
-            yield sql.SQL("{} AS (SELECT {} FROM reached WHERE change = {})").format(
+            yield sql.SQL("{} AS (SELECT {} FROM reached WHERE change OPERATOR(pg_catalog.=) {})").format(
                 self._name(change), sql.SQL(", ").join(names), sql.Literal(self._number[change])
             )
 
@@ -487,7 +488,7 @@ class _Query:
     def _looked_up(self, step: _Step) -> sql.Composed:
         """Write FROM and WHERE of the rows that a step reaches from one row `s` of the recursion."""
         names = {name: own for (change, name), own in self._all_columns().items() if change == step.cause}
-        return sql.SQL("FROM {} r WHERE s.change = {} AND {} AND {}").format(
+        return sql.SQL("FROM {} r WHERE s.change OPERATOR(pg_catalog.=) {} AND {} AND {}").format(
             step.key.table.rows,
             sql.Literal(self._number[step.cause]),
             _matches(step, names),
@@ -516,7 +517,7 @@ class _Query:
         if table.oid not in self._references.own:
             return sql.SQL("true")
         is_of_day = within(self._table, sql.Identifier("r", self._table.time_column or ""), self._window)
-        parts = sql.SQL("r.tableoid = ANY ({}::oid[]) AND ").format(sql.Literal(list(self._references.parts)))
+        parts = sql.SQL("{} AND ").format(_is_one_of(sql.Identifier("r", "tableoid"), self._references.parts))
         return sql.SQL("({}{}) IS NOT TRUE").format(sql.SQL("") if table.oid == self._table.oid else parts, is_of_day)
 
     def _name(self, change: _Change) -> sql.Identifier:
@@ -545,9 +546,13 @@ def _matches(step: _Step, names: Mapping[str, str]) -> sql.Composed:
         for pair in step.key.columns
     ]
     if step.key.parts is not None:
-        name = sql.Identifier(names.get("tableoid", "tableoid"))
-        conditions.append(sql.SQL("s.{} = ANY ({}::oid[])").format(name, sql.Literal(list(step.key.parts))))
+        name = sql.Identifier("s", names.get("tableoid", "tableoid"))
+        conditions.append(_is_one_of(name, step.key.parts))
     return sql.SQL(" AND ").join(conditions)
+
+
+def _is_one_of(oid: sql.Identifier, oids: Sequence[int]) -> sql.Composed:
+    return sql.SQL("{} OPERATOR(pg_catalog.=) ANY ({}::pg_catalog.oid[])").format(oid, sql.Literal(list(oids)))
 
 
 def _listed(columns: Sequence[str]) -> sql.Composed:

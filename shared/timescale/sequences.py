@@ -27,6 +27,7 @@ from shared.model.results import Notice
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
+from shared.postgres.search_path import by_users_path
 from shared.postgres.session import local_settings
 from shared.timescale.chunks import OWN_ROWS, written_chunks
 from shared.timescale.table import Table, inside
@@ -258,14 +259,15 @@ def _furthest(cursor: Cursor, sequence: NumberSequence, parts: Sequence[sql.Comp
     """Find the value to which a sequence comes last, of those that queries return."""
     if not parts:
         return None
-    cursor.execute(
-        sql.SQL("SELECT {}(n) FROM ({}) own WHERE n BETWEEN {} AND {}").format(
-            sql.SQL("max" if sequence.increment > 0 else "min"),
-            sql.SQL(" UNION ALL ").join(parts),
-            sql.Literal(sequence.lowest),
-            sql.Literal(sequence.highest),
-        )
+    query = sql.SQL(
+        "SELECT pg_catalog.{}(n) FROM ({}) own WHERE n OPERATOR(pg_catalog.>=) {} AND n OPERATOR(pg_catalog.<=) {}"
+    ).format(
+        sql.SQL("max" if sequence.increment > 0 else "min"),
+        sql.SQL(" UNION ALL ").join(parts),
+        sql.Literal(sequence.lowest),
+        sql.Literal(sequence.highest),
     )
+    cursor.execute(by_users_path(query))
     ((value,),) = cursor.fetchall()
     # A numeric may have a fraction.
     return None if value is None else Reached(sequence, int(value))
@@ -317,16 +319,14 @@ def _restart(cursor: Cursor, reached: Reached) -> bool:
     sequence = reached.sequence
     with savepoint(cursor) as step, local_settings(cursor, {"lock_timeout": _PATIENCE}):
         # It changes nothing, and locks the sequence: LOCK TABLE takes none.
-        cursor.execute(
-            sql.SQL("ALTER SEQUENCE {} INCREMENT BY {}").format(sequence.identifier, sql.Literal(sequence.increment))
-        )
+        alter = sql.SQL("ALTER SEQUENCE {} INCREMENT BY {}")
+        cursor.execute(by_users_path(alter.format(sequence.identifier, sql.Literal(sequence.increment))))
         behind = _behind(cursor, reached)
         if behind is not None and behind.restart is None:
             step.roll_back()
         if behind is not None:
-            cursor.execute(
-                sql.SQL("ALTER SEQUENCE {} RESTART WITH {}").format(sequence.identifier, sql.Literal(behind.restart))
-            )
+            alter = sql.SQL("ALTER SEQUENCE {} RESTART WITH {}")
+            cursor.execute(by_users_path(alter.format(sequence.identifier, sql.Literal(behind.restart))))
     return not step.was_rolled_back
 
 

@@ -11,6 +11,7 @@ from shared.model.window import TimeKind, Window
 from shared.names import QualifiedName
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
+from shared.postgres.search_path import by_users_path, literal
 from shared.timescale.relations import refuse_extensions, refuse_other_kind, refuse_part
 from shared.timescale.triggers import IS_USERS
 
@@ -73,11 +74,11 @@ def find_timescaledb(cursor: Cursor) -> TimescaleDB | None:
 _TIME_TYPES: dict[int, tuple[TimeKind, sql.SQL]] = {
     1184: ("timestamptz", sql.SQL("timestamp with time zone")),
     1114: ("timestamp", sql.SQL("timestamp without time zone")),
-    1082: ("date", sql.SQL("date")),
+    1082: ("date", sql.SQL("pg_catalog.date")),
     21: ("integer", sql.SQL("smallint")),
     23: ("integer", sql.SQL("integer")),
     20: ("integer", sql.SQL("bigint")),
-    2950: ("uuid", sql.SQL("uuid")),
+    2950: ("uuid", sql.SQL("pg_catalog.uuid")),
 }
 # Without a word from TimescaleDB or the request, a number or a UUID is no time.
 _NOT_ONLY_TIMES = (None, "integer", "uuid")
@@ -263,8 +264,8 @@ def within(table: Table, time: sql.Identifier, window: Window) -> sql.Composed:
     """Write the condition that a value of the table's time column lies in the window."""
     lower, upper = window.column_bounds
     # Literals: psycopg2 looks for parameters in the whole statement, a `%` in a name included.
-    condition = sql.SQL("{time} >= {lower} AND {time} < {upper}").format(
-        time=time, lower=sql.Literal(lower), upper=sql.Literal(upper)
+    condition = sql.SQL("{time} OPERATOR(pg_catalog.>=) {lower} AND {time} OPERATOR(pg_catalog.<) {upper}").format(
+        time=time, lower=literal(lower), upper=literal(upper)
     )
     if window.kind != "uuid" or table.takes_version_7_alone:
         return condition
@@ -274,11 +275,12 @@ def within(table: Table, time: sql.Identifier, window: Window) -> sql.Composed:
 
 # By the octets of RFC 9562: PostgreSQL has functions for it from 17 on.
 _IS_VERSION_7 = sql.SQL(
-    "pg_catalog.get_byte(pg_catalog.uuid_send({time}), 6) >> 4 = 7"
-    " AND pg_catalog.get_byte(pg_catalog.uuid_send({time}), 8) >> 6 = 2"
+    "(pg_catalog.get_byte(pg_catalog.uuid_send({time}), 6) OPERATOR(pg_catalog.>>) 4) OPERATOR(pg_catalog.=) 7"
+    " AND (pg_catalog.get_byte(pg_catalog.uuid_send({time}), 8) OPERATOR(pg_catalog.>>) 6) OPERATOR(pg_catalog.=) 2"
 )
 _MILLISECONDS = sql.SQL(
-    "('x' || pg_catalog.encode(pg_catalog.substr(pg_catalog.uuid_send({time}), 1, 6), 'hex'))::bit(48)::bigint"
+    "pg_catalog.concat('x', pg_catalog.encode(pg_catalog.substr(pg_catalog.uuid_send({time}), 1, 6), 'hex'))"
+    "::bit(48)::bigint"
 )
 
 
@@ -291,9 +293,10 @@ def instant(table: Table, time: sql.Identifier) -> sql.Composable:
         return time
     if table.takes_version_7_alone and table.timescaledb is not None:
         return sql.SQL("{}({})").format(table.timescaledb.function("uuid_timestamp"), time)
-    return sql.SQL("CASE WHEN {} THEN timestamp with time zone 'epoch' + {} * interval '1 millisecond' END").format(
-        _IS_VERSION_7.format(time=time), _MILLISECONDS.format(time=time)
-    )
+    return sql.SQL(
+        "CASE WHEN {} THEN timestamp with time zone 'epoch'"
+        " OPERATOR(pg_catalog.+) ({} OPERATOR(pg_catalog.*) interval '1 millisecond') END"
+    ).format(_IS_VERSION_7.format(time=time), _MILLISECONDS.format(time=time))
 
 
 def has_unique_index(cursor: Cursor, table: Table) -> bool:
@@ -368,7 +371,7 @@ def _as_hypertable(cursor: Cursor, table: Table) -> Table:
 def _call_integer_now(cursor: Cursor, function: tuple[str, str]) -> int | None:
     # A user's function: it may fail, and the restore does not need it.
     with savepoint(cursor):
-        cursor.execute(sql.SQL("SELECT {}()::bigint").format(sql.Identifier(*function)))
+        cursor.execute(by_users_path(sql.SQL("SELECT {}()::bigint").format(sql.Identifier(*function))))
         row = cursor.fetchone()
         return None if row is None else row[0]
     return None

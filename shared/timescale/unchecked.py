@@ -19,10 +19,12 @@ from dataclasses import dataclass, replace
 from psycopg2 import sql
 
 from shared.postgres.connect import Cursor
+from shared.postgres.search_path import after_catalog, by_users_path
 from shared.postgres.trusted_sql import trusted_sql
 from shared.timescale.chunks import OWN_ROWS, Chunk
 from shared.timescale.table import Table
 from shared.timescale.triggers import IS_USERS
+from shared.timescale.user_code import reads_harmlessly
 
 _LEAVES_CHECKS_OUT_SINCE = (2, 22)
 
@@ -34,15 +36,16 @@ _MAY_LEAVE_OUT = sql.SQL(
 ).format(is_users=IS_USERS)
 
 # What ExecConstraints checks: NOT NULL, and CHECK except where it is not enforced (`conenforced`, PostgreSQL 18).
-_CHECKS = (
+_CHECKS = sql.SQL(
     "SELECT ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnotnull"
     "  AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),"
     " ARRAY(SELECT ARRAY[k.conname::text, pg_catalog.pg_get_expr(k.conbin, k.conrelid)] FROM pg_catalog.pg_constraint k"
     "  WHERE k.conrelid = c.oid AND k.contype = 'c'"
-    "  AND coalesce((pg_catalog.to_jsonb(k) ->> 'conenforced')::boolean, true) ORDER BY k.conname)"
+    "  AND coalesce((pg_catalog.to_jsonb(k) ->> 'conenforced')::boolean, true) ORDER BY k.conname),"
+    " {is_harmless}"
     " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = %s AND c.relname = %s"
-)
+).format(is_harmless=reads_harmlessly(sql.Identifier("c", "oid")))
 
 
 # A column without a default that a COPY does not name is null, and COPY asks no domain whether it may be (run on
@@ -87,7 +90,7 @@ def find_violation(cursor: Cursor, chunk: Chunk) -> Violation | None:
         chunk: the chunk; the transaction's snapshot shows it.
     """
     cursor.execute(_CHECKS, (chunk.schema, chunk.name))
-    ((columns, checks),) = cursor.fetchall()
+    ((columns, checks, is_harmless),) = cursor.fetchall()
     # From 17 on, PostgreSQL takes `IS NULL` of a NOT NULL column for false, and looks at no row.
     tests = [
         (Violation(name, None), sql.SQL("pg_catalog.num_nulls({}) > 0").format(sql.Identifier(name)))
@@ -98,13 +101,13 @@ def find_violation(cursor: Cursor, chunk: Chunk) -> Violation | None:
         (Violation(None, name), sql.SQL("({}) IS FALSE").format(trusted_sql(check)))  # pg_get_expr wrote it
         for name, check in checks
     ]
-    cursor.execute(
-        sql.SQL("SELECT {} FROM ONLY {} WHERE {}").format(
-            sql.SQL(", ").join(sql.SQL("count(*) FILTER (WHERE {})").format(test) for _, test in tests),
-            chunk.identifier,
-            OWN_ROWS,
-        )
+    query = sql.SQL("SELECT {} FROM ONLY {} WHERE {}").format(
+        sql.SQL(", ").join(sql.SQL("pg_catalog.count(*) FILTER (WHERE {})").format(test) for _, test in tests),
+        chunk.identifier,
+        OWN_ROWS,
     )
+    # A function in SQL or PL/pgSQL has names of its own to look up.
+    cursor.execute(query if is_harmless else after_catalog(query))
     (counts,) = cursor.fetchall()
     found = [replace(broken, rows=rows) for (broken, _), rows in zip(tests, counts, strict=True) if rows]
     return found[0] if found else None
@@ -123,4 +126,5 @@ def ask_domains_for_null(cursor: Cursor, table: Table, columns: Sequence[str]) -
     """
     cursor.execute(_NULL_BY_DEFAULT, (table.oid, list(columns)))
     for _, type_oid in cursor.fetchall():
-        cursor.execute("SELECT pg_catalog.domain_in(NULL, %s::oid, -1) IS NULL", (type_oid,))
+        query = sql.SQL("SELECT pg_catalog.domain_in(NULL, {}::pg_catalog.oid, -1) IS NULL")
+        cursor.execute(by_users_path(query.format(sql.Literal(type_oid))))

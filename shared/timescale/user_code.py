@@ -30,6 +30,28 @@ def is_harmless(alias: str, column: str) -> sql.Composed:
     return _IS_HARMLESS.format(tree=sql.Identifier(alias, column), in_c=_IN_C)
 
 
+# The planner reads all expressions of a relation's indexes and constraints, and the bodies of their functions in SQL.
+_READS_HARMLESSLY = sql.SQL(
+    "(NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = {relation} AND k.contype = 'c'"
+    "  AND NOT {check})"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = {relation}"
+    "  AND NOT (coalesce({expressions}, true) AND coalesce({predicate}, true))))"
+)
+
+
+def reads_harmlessly(relation: sql.Identifier) -> sql.Composed:
+    """Write the condition that a query of a relation (the column that holds its oid) runs nothing of a user's.
+
+    Policies are not looked at.
+    """
+    return _READS_HARMLESSLY.format(
+        relation=relation,
+        check=is_harmless("k", "conbin"),
+        expressions=is_harmless("i", "indexprs"),
+        predicate=is_harmless("i", "indpred"),
+    )
+
+
 # The support functions of the operator classes of an index `i` compare values, and may be a user's.
 HAS_HARMLESS_CLASSES = sql.SQL(
     "NOT EXISTS (SELECT FROM pg_catalog.unnest(i.indclass) u(class) JOIN pg_catalog.pg_opclass o ON o.oid = u.class"

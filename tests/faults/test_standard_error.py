@@ -15,7 +15,7 @@ from tests.integration.fix_threads import Call
 from tools.process import wait_until
 
 ROWS = 400_000
-COPIES = "query LIKE 'COPY %%' AND application_name LIKE 'restore-chunk/%%'"
+COPIES = "query LIKE '%%; COPY %%' AND application_name LIKE 'restore-chunk/%%'"
 TEXT = {"format": "text", "indexes": "keep", "transfer": "spool"}
 FIRST_LOGIN_TRIGGER = 170000
 

@@ -22,6 +22,7 @@ from shared.load.copy.text import COPY_BLOCK_BYTES, column_list
 from shared.load.plan import Fallback
 from shared.model.results import KeptIndex
 from shared.postgres.connect import Cursor
+from shared.postgres.search_path import by_users_path
 from shared.postgres.sqlstate import CopiedRows, is_of_foreign_key, names_a_line, sqlstate_of, translated
 from shared.process import MIB
 from shared.timescale.table import Column, Table
@@ -137,7 +138,7 @@ def copy_in_binary(
         reader = CopyReader(encoded)
         try:
             with translated(CopiedRows(table.strings[-1], names), cause=reader.take_error):
-                cursor.copy_expert(statement, reader, COPY_BLOCK_BYTES)
+                cursor.copy_expert(by_users_path(statement), reader, COPY_BLOCK_BYTES)
         except NotEncodable as exc:
             raise Fallback(text_because=str(exc)) from exc
         except DatabaseError as exc:

@@ -27,6 +27,7 @@ from shared.load.target import Target
 from shared.model.request import RestoreRequest
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
+from shared.postgres.search_path import by_users_path
 from shared.postgres.sqlstate import CopiedRows, RowErrors, at_line, is_of_foreign_key, translated
 from shared.timescale.constraints import find_constraint, judges_rows_together
 from shared.timescale.references import find_references
@@ -138,7 +139,7 @@ class _Loader:
                 self._copy(part)
                 if self._is_deferred:
                     with translated(CopiedRows(self._search.target.table.name, ())):
-                        self._search.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                        self._search.cursor.execute(by_users_path("SET CONSTRAINTS ALL IMMEDIATE"))
             except DataRejected as exc:
                 refused = exc
                 step.roll_back()

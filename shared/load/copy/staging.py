@@ -18,6 +18,7 @@ from shared.csvfile.source import CopyReader
 from shared.load.copy.text import Rejects, collect_rejects, column_list, copy_into
 from shared.model.results import Rejected
 from shared.postgres.connect import Cursor
+from shared.postgres.search_path import after_catalog, by_users_path
 from shared.postgres.sqlstate import CopiedRows, RowErrors, translated
 from shared.postgres.trusted_sql import trusted_sql
 from shared.timescale.restoring import restoring
@@ -80,9 +81,9 @@ def insert_from_staging(
     """
     chosen: sql.Composable = sql.SQL("")
     if only is not None:
-        chosen = sql.SQL(" WHERE ctid = {}::tid").format(sql.Literal(only))
+        chosen = sql.SQL(" WHERE ctid OPERATOR(pg_catalog.=) {}::pg_catalog.tid").format(sql.Literal(only))
     elif but is not None:
-        chosen = sql.SQL(" WHERE ctid <> {}::tid").format(sql.Literal(but))
+        chosen = sql.SQL(" WHERE ctid OPERATOR(pg_catalog.<>) {}::pg_catalog.tid").format(sql.Literal(but))
     return sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {}{}{}").format(
         table,
         column_list(columns),
@@ -149,7 +150,7 @@ def make_staging(cursor: Cursor, target: Table, like: Table, file_columns: Seque
     identifier = sql.Identifier(target.schema, staging_name(token))
     staging, added = plan_staging(identifier, target, like, file_columns)
     generated = [column.name for column in like.columns if column.is_generated]
-    cursor.execute(create_staging(identifier, like.identifier, generated=generated, added=added))
+    cursor.execute(after_catalog(create_staging(identifier, like.identifier, generated=generated, added=added)))
     return staging
 
 
@@ -269,13 +270,14 @@ def insert_staged(
         target.identifier, staging.identifier, columns, only=only, but=but, skips_conflicts=skips_conflicts
     )
     with translated(CopiedRows(target.name, columns, errors, VALUE_REFUSALS, by_insert=True)):
-        cursor.execute(statement)
+        cursor.execute(by_users_path(statement))
     return cursor.rowcount
 
 
 def first_staged(cursor: Cursor, staging: Staging) -> str | None:
     """Return the `ctid` of a staged row; None if there is none."""
-    cursor.execute(sql.SQL("SELECT ctid::text FROM {} LIMIT 1").format(staging.identifier))
+    query = sql.SQL("SELECT ctid::pg_catalog.text FROM {} LIMIT 1").format(staging.identifier)
+    cursor.execute(by_users_path(query))
     row = cursor.fetchone()
     return None if row is None else row[0]
 
@@ -287,4 +289,4 @@ def empty_staging(cursor: Cursor, staging: Staging) -> None:
 
 def drop_staging(cursor: Cursor, staging: Staging) -> None:
     """Drop the staging table."""
-    cursor.execute(drop_table(staging.identifier))
+    cursor.execute(by_users_path(drop_table(staging.identifier)))

@@ -19,6 +19,7 @@ from shared.load.refusals import on_error_not_supported, refuse
 from shared.model.results import Rejected
 from shared.postgres.connect import Cursor
 from shared.postgres.libpq import Said, received_notices
+from shared.postgres.search_path import by_users_path
 from shared.postgres.session import local_settings
 from shared.postgres.sqlstate import CopiedRows, RowErrors, translated
 from shared.timescale.table import VALUE_REFUSALS
@@ -189,7 +190,7 @@ def copy_into(
     statement = copy_statement(table, columns, options, renamed, skip_errors=skip_errors)
     rows = CopiedRows(table.strings[-1], columns, errors, VALUE_REFUSALS)
     with translated(rows, cause=reader.take_error):
-        cursor.copy_expert(statement, reader, COPY_BLOCK_BYTES)
+        cursor.copy_expert(by_users_path(statement), reader, COPY_BLOCK_BYTES)
     return cursor.rowcount
 
 

@@ -18,6 +18,7 @@ from shared.load.plan import TargetChanged
 from shared.load.target import Target
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
+from shared.postgres.search_path import by_users_path
 from shared.postgres.sqlstate import RowErrors, error_for_sqlstate, translated
 from shared.timescale.chunks import chunk_oid, written_chunks
 from shared.timescale.unchecked import Violation, ask_domains_for_null, find_violation, may_leave_checks_out
@@ -76,7 +77,8 @@ def _name_the_line(cursor: Cursor, copied: CopiedFile) -> None:
     temporary = sql.Identifier("pg_temp", staging_name(copied.token))
     generated = [column.name for column in table.columns if column.is_generated]
     with savepoint(cursor) as step:
-        cursor.execute(create_staging(temporary, table.identifier, generated=generated, added={}, kind="TEMPORARY"))
+        statement = create_staging(temporary, table.identifier, generated=generated, added={}, kind="TEMPORARY")
+        cursor.execute(by_users_path(statement))
     if step.error is None:
         with copied.csv.open() as reader:
             errors = replace(copied.errors, shown_as=table.name)

@@ -183,14 +183,9 @@ def _rehearse(cursor: Cursor, plan: Plan) -> bool:
 def _make(cursor: Cursor, plan: Plan) -> bool:
     """Rebuild a plan's indexes, and return whether the chunk's shape is the same."""
     chunk = plan.chunk.identifier
-    cursor.execute(
-        "SELECT pg_catalog.concat_ws(', ', 'pg_catalog', nullif(pg_catalog.current_setting('search_path'), ''))"
-    )
-    ((path,),) = cursor.fetchall()
-    # The definitions need pg_catalog first. The rest of the path is for functions in expressions, which find names as
-    # they do when rows are inserted. PostgreSQL 17 and newer build indexes with a search_path of their own.
-    settings = DEPARSE_SETTINGS | {"search_path": path, "default_tablespace": ""}
-    with local_settings(cursor, settings):
+    # The definitions need pg_catalog first. An index with a function that resolves names by the search_path is kept
+    # (eligibility.py). PostgreSQL 17 and newer build indexes with a search_path of their own.
+    with local_settings(cursor, DEPARSE_SETTINGS | {"default_tablespace": ""}):
         for index in plan.deferred:
             # Set the tablespace by default_tablespace. In the definition it would have to be inserted before a WHERE.
             set_local(cursor, {"default_tablespace": index.tablespace or ""})

@@ -1,6 +1,6 @@
 """Reads a chunk's indexes from the catalogue, in enough detail to recreate them and to prove them identical.
 
-Definitions are read with `pg_catalog` as the whole `search_path`, so that every other name in them is qualified, and
+Definitions are read with the product's own `search_path`, so that every other name in them is qualified, and
 always with the same formats of constants (`DEPARSE_SETTINGS`).
 
 Two texts here become SQL: the definition of an index and that of a constraint. PostgreSQL wrote both.
@@ -17,12 +17,13 @@ from psycopg2 import sql
 
 from shared.errors import InternalError
 from shared.postgres.connect import Cursor
+from shared.postgres.search_path import OWN_PATH
 from shared.postgres.trusted_sql import trusted_sql
 from shared.timescale.chunks import Chunk, chunk_oid
 
 # As pg_dump sets them: PostgreSQL then reads the output of pg_get_indexdef and similar functions back unchanged.
 DEPARSE_SETTINGS = {
-    "search_path": "pg_catalog",
+    "search_path": OWN_PATH,
     "datestyle": "ISO, YMD",
     "intervalstyle": "postgres",
     "extra_float_digits": "3",
