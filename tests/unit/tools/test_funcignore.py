@@ -77,7 +77,19 @@ def test_each_file_of_the_repository_is_one_or_the_other(app: Path) -> None:
         "ArchiveArrived",
         *(
             f"Restore{name}"
-            for name in ("Chunk", "Daily", "Days", "Page", "Poison", "Queue", "Result", "Status", "Sweep")
+            for name in (
+                "Chunk",
+                "Daily",
+                "Days",
+                "Health",
+                "HealthDetails",
+                "Page",
+                "Poison",
+                "Queue",
+                "Result",
+                "Status",
+                "Sweep",
+            )
         ),
         "host.json",
         "requirements.lock",

@@ -1,0 +1,15 @@
+"""`GET /api/health`: whether the app is well, for probes."""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from shared.functions.entry import response_of, sealed, set_up
+from shared.health.http import get_health
+
+set_up()
+
+
+def main(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the host passes it by its name
+    """Answer one request."""
+    return sealed("RestoreHealth", lambda: response_of(get_health()))

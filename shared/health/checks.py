@@ -1,0 +1,145 @@
+"""What must be right before a day can be restored, looked at without a restore. Nothing is written, no secret shown."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from shared.arrivals.rules import load_rules
+from shared.errors import ConfigurationError, InternalError, RestoreError
+from shared.jobs.storage import job_storage, reaching_storage
+from shared.model.report import Report
+from shared.postgres.endpoint import find_endpoint
+from shared.postgres.transaction import transaction
+from shared.restore.server import Server
+from shared.settings import Settings, load_settings
+from shared.timescale.table import find_timescaledb
+
+Outcome: TypeAlias = Literal["ok", "failed", "skipped"]
+
+# How long a result is good enough for those who only ask whether the app is well.
+KEPT_SECONDS = 30
+# A probe must not wait as long as a restore.
+_MOST_CONNECT_SECONDS = 5
+# Every server has it.
+_ANY_DATABASE = "postgres"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one look showed.
+
+    Attributes:
+        name: what was looked at.
+        outcome: `skipped` where the settings name nothing to look at.
+        facts: what it is: words and numbers without secrets.
+        error: why it failed.
+    """
+
+    name: str
+    outcome: Outcome
+    facts: Mapping[str, str] = field(default_factory=dict)
+    error: RestoreError | None = None
+
+
+def look_at_all(request_id: str) -> tuple[Check, ...]:
+    """Look at everything now.
+
+    Args:
+        request_id: names the session on the database server.
+    """
+    try:
+        settings = load_settings()
+    except ConfigurationError as error:
+        return (Check("settings", "failed", error=error),)
+    looks = (
+        ("rules", lambda: _rules(settings)),
+        ("queue", lambda: _part(settings, "queue")),
+        ("tables", lambda: _part(settings, "tables")),
+        ("blobs", lambda: _part(settings, "blobs")),
+        ("database", lambda: _database(settings, request_id)),
+    )
+    return (Check("settings", "ok"), *(_looked(name, look) for name, look in looks))
+
+
+def _looked(name: str, look: Callable[[], Mapping[str, str] | None]) -> Check:
+    try:
+        facts = look()
+    except RestoreError as error:
+        return Check(name, "failed", error=error)
+    except Exception:  # noqa: BLE001 - a look that fails is an answer
+        return Check(name, "failed", error=InternalError("the look failed; nothing is known of it"))
+    return Check(name, "skipped") if facts is None else Check(name, "ok", facts)
+
+
+def _rules(settings: Settings) -> Mapping[str, str] | None:
+    return {"rules": str(len(load_rules(settings)))} if settings.restore_rules is not None else None
+
+
+def _part(settings: Settings, part: str) -> Mapping[str, str] | None:
+    """Look at a part of the app's own storage account."""
+    if not settings.web_jobs_storage.is_set:
+        return None
+    storage = job_storage(settings)
+    with reaching_storage():
+        if part == "queue":
+            return {"messages": str(storage.queue.get_queue_properties().approximate_message_count)}
+        if part == "tables":
+            next(iter(storage.table.list_entities(results_per_page=1)), None)
+            next(iter(storage.days.list_entities(results_per_page=1)), None)
+        else:
+            storage.container.get_container_properties()
+    return {}
+
+
+def _database(settings: Settings, request_id: str) -> Mapping[str, str] | None:
+    """Look at the server that the settings name, in the first database that may be restored into."""
+    if settings.libpq.host is None:
+        return None
+    database = (settings.pg_allowed_databases or (_ANY_DATABASE,))[0]
+    endpoint = find_endpoint({}, None, settings, database=database)
+    patience = min(settings.pg_connect_timeout_seconds, _MOST_CONNECT_SECONDS)
+    limited = settings.model_copy(update={"pg_connect_timeout_seconds": patience})
+    server = Server.of(endpoint, limited, Report(request_id=request_id))
+    with server.connect_to_look() as connection, transaction(connection, "REPEATABLE READ READ ONLY") as work:
+        work.cursor.execute("SELECT CURRENT_USER, pg_catalog.current_setting('server_version')")
+        user, version = next(iter(work.cursor))
+        found = find_timescaledb(work.cursor)
+    facts = {"database": database, "user": str(user), "postgresql": str(version)}
+    return facts | ({} if found is None else {"timescaledb": found.version, "edition": found.edition})
+
+
+class Kept:
+    """The last result, for those who ask often: at most one look runs at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._result: tuple[float, bool] | None = None
+
+    def is_well(self, request_id: str) -> bool:
+        """Whether nothing failed, now or within the last 30 seconds."""
+        with self._lock:
+            now = time.monotonic()
+            if self._result is None or now - self._result[0] >= KEPT_SECONDS:
+                self._result = now, is_well(look_at_all(request_id))
+            return self._result[1]
+
+
+def is_well(checks: tuple[Check, ...]) -> bool:
+    """Whether nothing failed."""
+    return all(check.outcome != "failed" for check in checks)
+
+
+def shown(checks: tuple[Check, ...]) -> Iterator[dict[str, object]]:
+    """Yield the checks as callers see them."""
+    for check in checks:
+        error = check.error
+        yield {
+            "name": check.name,
+            "status": check.outcome,
+            **check.facts,
+            **({} if error is None else {"error": {"code": error.code, "message": error.message, "hint": error.hint}}),
+        }

@@ -1,0 +1,88 @@
+"""Whether the app says that it is well when it is, and what is wrong when it is not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from shared.health import http as health_http
+from shared.health.checks import Kept
+from shared.health.http import get_details, get_health
+from tests.integration.fix_app import App
+from tests.integration.fix_calendar import set_server
+from tools.local_server import free_port
+
+
+@pytest.fixture
+def server(app: App, monkeypatch: pytest.MonkeyPatch) -> App:
+    set_server(app, monkeypatch)
+    monkeypatch.setenv("PG_ALLOWED_DATABASES", app.database.name)
+    monkeypatch.setattr(health_http, "_kept", Kept())
+    return app
+
+
+def details() -> tuple[int, str, dict[str, Any]]:
+    answer = get_details()
+    body = json.loads(answer.body)
+    return answer.status, body["status"], {check.pop("name"): check for check in body["checks"]}
+
+
+def test_all_is_well(server: App) -> None:
+    status, word, checks = details()
+    assert (status, word) == (200, "ok")
+    assert {name: check["status"] for name, check in checks.items()} == {
+        "settings": "ok",
+        "rules": "skipped",
+        "queue": "ok",
+        "tables": "ok",
+        "blobs": "ok",
+        "database": "ok",
+    }
+    database = checks["database"]
+    assert (database["user"], database["database"]) == (server.database.pg["user"], server.database.name)
+    assert database["edition"] in {"apache", "community"}
+    assert database["timescaledb"]
+    assert (get_health().status, json.loads(get_health().body)) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "check", "code"),
+    [
+        ("PG_LOCK_TIMEOUT_SECONDS", "soon", "settings", "InvalidConfiguration"),
+        ("RESTORE_RULES", "[{}]", "rules", "InvalidConfiguration"),
+        ("PGPORT", "{free}", "database", "DatabaseUnreachable"),
+        ("PGPASSWORD", "hunter2", "database", "DatabaseAccessDenied"),
+        ("PG_ALLOWED_DATABASES", "no_such_database", "database", "DatabaseNotFound"),
+        ("AzureWebJobsStorage", "AccountKey=hunter2", "queue", "InvalidConfiguration"),
+    ],
+)
+@pytest.mark.usefixtures("server")
+def test_what_is_wrong_is_named(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: str, check: str, code: str
+) -> None:
+    monkeypatch.setenv(setting, value.replace("{free}", str(free_port())))
+    status, word, checks = details()
+    assert (status, word) == (503, "failed")
+    assert checks[check]["error"]["code"] == code
+    assert "hunter2" not in json.dumps(checks)
+    answer = get_health()
+    assert (answer.status, json.loads(answer.body)) == (503, {"status": "failed"})
+
+
+@pytest.mark.usefixtures("app")
+def test_what_the_settings_do_not_name_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AzureWebJobsStorage")
+    status, _, checks = details()
+    assert status == 200
+    assert {check["status"] for name, check in checks.items() if name != "settings"} == {"skipped"}
+
+
+@pytest.mark.usefixtures("server")
+def test_a_result_is_kept_for_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert get_health().status == 200
+    monkeypatch.setenv("PGPORT", str(free_port()))
+    assert get_health().status == 200
+    monkeypatch.setattr("shared.health.checks.KEPT_SECONDS", 0)
+    assert get_health().status == 503
