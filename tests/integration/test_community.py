@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration.fix_app import App
+from tests.integration.fix_compressed import actions, chunk_states, partial_chunks
 
 pytestmark = pytest.mark.community
 
@@ -22,29 +23,6 @@ def compressed_table(
     app.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress, timescaledb.compress_segmentby = 'device')")
     app.database.execute("INSERT INTO {s}.t VALUES (" + rows + ")")
     app.database.execute("SELECT public.compress_chunk(c) FROM public.show_chunks('{s}.t') c")
-
-
-def chunk_states(app: App) -> list[tuple[bool]]:
-    return app.database.fetch(
-        "SELECT is_compressed FROM timescaledb_information.chunks"
-        " WHERE hypertable_schema = %s AND hypertable_name = 't' ORDER BY range_start",
-        app.database.schema,
-    )
-
-
-def partial_chunks(app: App) -> int:
-    """Chunks with rows that wait beside the compressed ones (status bit 8)."""
-    return int(
-        app.database.value(
-            "SELECT count(*) FROM _timescaledb_catalog.chunk c JOIN _timescaledb_catalog.hypertable h"
-            " ON h.id = c.hypertable_id WHERE h.schema_name = %s AND h.table_name = 't' AND c.status & 8 <> 0",
-            app.database.schema,
-        )
-    )
-
-
-def actions(body: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(step["action"], step["outcome"]) for step in body["chunks"]]
 
 
 @pytest.mark.parametrize("interval", ["interval '1 day'", "interval '7 days'", "interval '6 hours'"])

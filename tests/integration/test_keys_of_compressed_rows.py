@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from tests.integration.fix_app import Answer, App
-from tests.integration.test_community import actions, chunk_states
+from tests.integration.fix_compressed import actions, chunk_states
 
 pytestmark = pytest.mark.community
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.fix_app import App
-from tests.integration.test_community import actions, chunk_states, partial_chunks
+from tests.integration.fix_compressed import actions, chunk_states, partial_chunks
 
 CSV = b"time,v\n2025-01-01 13:00Z,1\n"
 # By the function, a chunk reaches from noon to noon. The first two rows share one, whose range looks like the day's.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.integration.fix_app import Answer, App
-from tests.integration.test_community import actions, chunk_states, partial_chunks
+from tests.integration.fix_compressed import actions, chunk_states, partial_chunks
 
 # TimescaleDB partitions by such a column from here on.
 FIRST_VERSION = (2, 22)

@@ -45,3 +45,9 @@ def test_the_environment_is_read_in_settings_alone(path: Path) -> None:
     with path.open("rb") as file:
         names = {token.string for token in tokenize.tokenize(file.readline) if token.type == tokenize.NAME}
     assert path.name == "settings.py" or not names & {"environ", "getenv"}
+
+
+def test_no_test_imports_another() -> None:
+    """What two need is in a `fix_` module."""
+    found = re.compile(r"^\s*(?:from|import) tests\.(?:\w+\.)*test_", re.MULTILINE)
+    assert not [path for path in (ROOT / "tests").rglob("*.py") if found.search(path.read_text())]
