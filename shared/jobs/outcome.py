@@ -22,7 +22,8 @@ def ending(status: Status, outcome: Outcome, report: Report) -> dict[str, Any]:
         "ended": now(),
         "next_attempt": "",
         "claim": "",
-        "answer_status": answer.status,
+        # The SDK would store an `HTTPStatus` as a text.
+        "answer_status": int(answer.status),
         "answer_headers": json.dumps(answer.headers),
         "answer": answer.body,
         "error": "" if error is None else json.dumps(error_answer(error, report.request_id)["error"]),

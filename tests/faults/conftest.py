@@ -1,6 +1,7 @@
 """The fixtures of the faults."""
 
 from tests.faults.fix_account import account
+from tests.faults.fix_clock import clock
 from tests.faults.fix_days import days
 from tests.faults.fix_fault_case import brief_fault_case, fault_case
 from tests.faults.fix_http_fault import faulty_storage
@@ -15,6 +16,7 @@ __all__ = [
     "account",
     "azure",
     "brief_fault_case",
+    "clock",
     "days",
     "fault_case",
     "faulty_storage",

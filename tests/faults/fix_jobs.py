@@ -35,14 +35,29 @@ from tools.process import wait_until
 # A worker is taken for dead after that long without a heartbeat.
 STALE_SECONDS = 5
 
+# It may be killed when a stage begins, or sweep.
 _WORKER = f"""
-import sys
+import os, signal, sys
+from contextlib import contextmanager
 import shared.jobs.claim, shared.jobs.operation
+from shared.jobs.sweep import sweep
+from shared.model.progress import Progress
 shared.jobs.claim.HEARTBEAT_SECONDS = 0.5
 shared.jobs.operation.STALE_SECONDS = {STALE_SECONDS}
+stage_of = Progress.stage
+
+@contextmanager
+def stage(progress, name):
+    with stage_of(progress, name):
+        if name == os.environ.get("TEST_KILLED_AT"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield
+
+Progress.stage = stage
 from RestoreQueue import main
 import azure.functions as func
-main(func.QueueMessage(body=sys.stdin.buffer.read()))
+text = sys.stdin.buffer.read()
+main(func.QueueMessage(body=text)) if text else sweep()
 """
 
 
@@ -140,7 +155,12 @@ class Jobs:
 
     @contextmanager
     def worker(self, text: str, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Hand a message to another process. It is killed at the end, if it has not ended by then."""
+        """Hand a message to another process, or let it sweep. It is killed at the end, if it has not ended by then.
+
+        Args:
+            text: of the message; empty: none.
+            environ: more variables. `TEST_KILLED_AT` names a stage.
+        """
         process = subprocess.Popen(
             [sys.executable, "-c", _WORKER], cwd=REPOSITORY, env=os.environ | environ, stdin=subprocess.PIPE
         )

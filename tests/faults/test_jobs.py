@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,19 +17,31 @@ from shared.jobs.message import UnreadableMessageError
 from shared.jobs.store import OperationStore
 from shared.jobs.sweep import end_poisoned, sweep
 from shared.jobs.worker import run_message
+from shared.model.progress import Progress
+from tests.faults.fix_clock import Clock
 from tests.faults.fix_fault_case import FaultCase, gate, make_fault_case
-from tests.faults.fix_jobs import Jobs
+from tests.faults.fix_jobs import STALE_SECONDS, Jobs
 from tests.faults.fix_proxy import Proxy
+from tests.faults.fix_quiet import CANARY
 from tests.integration.fix_app import App
 from tests.integration.fix_azure import PATH, Azure, Refusal
 from tests.integration.fix_threads import Call
 from tools.local_server import free_port
 from tools.process import wait_until
 
+AFTER_COMMIT = ("recompress", "refresh")
+STAGES = ["connect", "download", "inspect", "replace", "copy", "insert", "verify", "commit", *AFTER_COMMIT]
+
 
 @pytest.fixture(params=["direct-fast", "staging-replace-plain"])
 def day(request: pytest.FixtureRequest, app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FaultCase:
     return make_fault_case(app, request.param, tmp_path / "spool", monkeypatch)
+
+
+@pytest.fixture
+def staged(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FaultCase:
+    """A restore of as many stages as there are."""
+    return make_fault_case(app, "staging-replace-plain", tmp_path / "spool", monkeypatch)
 
 
 def message(operation_id: str) -> str:
@@ -60,6 +74,133 @@ def test_a_worker_that_is_killed_while_it_copies(jobs: Jobs, day: FaultCase) -> 
     jobs.work()
     assert jobs.state(operation.id).crashes == 1
     check_succeeded(jobs, day, operation.id)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_worker_that_is_killed_at_each_stage(
+    jobs: Jobs, staged: FaultCase, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", 2)
+    operation = jobs.taken(staged.job_body())
+    with jobs.worker(jobs.receive().content, TEST_KILLED_AT=stage) as worker:
+        assert worker.wait(60) == -signal.SIGKILL
+    staged.wait_until_gone()
+    jobs.serve_until_ended(operation.id)
+    assert jobs.state(operation.id).crashes == 1
+    check_succeeded(jobs, staged, operation.id)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_cancel_during_each_stage(jobs: Jobs, staged: FaultCase, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    operation = jobs.taken(staged.job_body())
+    stage_of, canceled_at = Progress.stage, list[float]()
+
+    @contextmanager
+    def canceling(progress: Progress, name: str) -> Iterator[None]:
+        with stage_of(progress, name):
+            if name == stage and not canceled_at:
+                assert jobs.cancel(operation.id).status == 202
+                canceled_at.append(time.monotonic())
+                assert wait_until(lambda: progress.is_canceled or progress.is_committed, 10)
+            yield
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "stage", canceling)
+        jobs.work()
+    assert time.monotonic() - canceled_at[0] < 10
+    if stage in AFTER_COMMIT:
+        check_succeeded(jobs, staged, operation.id)
+        return
+    assert jobs.monitor(operation.id).body["status"] == "Canceled"
+    assert staged.table() == staged.before
+    staged.wait_until_gone()
+    staged.check_nothing_left()
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_jumps_while_it_restores(jobs: Jobs, staged: FaultCase, clock: Clock, hours: int) -> None:
+    operation = jobs.taken(staged.job_body())
+    with gate(staged) as let_go, jobs.worker(jobs.receive().content, **clock.environ) as worker:
+        staged.wait_until_locked_out()
+        clock.jump(hours * 3600)
+        before = jobs.state(operation.id).seconds
+        # Heartbeats go on, and no sweep takes it away, by whichever clock.
+        assert wait_until(lambda: jobs.state(operation.id).seconds > before + STALE_SECONDS, 30)
+        with jobs.worker("", **clock.environ) as sweeping:
+            assert sweeping.wait(60) == 0
+        sweep()
+        assert jobs.state(operation.id).status == "Running"
+        let_go()
+        assert worker.wait(60) == 0
+    state = jobs.state(operation.id)
+    assert (state.attempt, state.crashes) == (1, 0)
+    check_succeeded(jobs, staged, operation.id)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_wrong_while_one_waits(
+    jobs: Jobs, staged: FaultCase, clock: Clock, hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message is lost. A sweep gives another one to what is due by the Table service's clock, and only to that."""
+    clock.jump(hours * 3600)
+    is_due = hours < 0
+    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 1 if is_due else 600)
+    operation = jobs.taken(staged.job_body())
+    with monkeypatch.context() as away:
+        away.setenv("PGPORT", str(free_port()))
+        jobs.work()
+    jobs.storage.queue.clear_messages()
+    assert wait_until(lambda: jobs.state(operation.id).is_stale, 30)
+    with jobs.worker("", **clock.environ) as sweeping:
+        assert sweeping.wait(60) == 0
+    assert jobs.store.queue_is_empty() is not is_due
+    if is_due:
+        with jobs.worker(jobs.receive().content, **clock.environ) as worker:
+            assert worker.wait(60) == 0
+        check_succeeded(jobs, staged, operation.id)
+
+
+def test_nothing_that_is_kept_holds_a_secret_or_a_row(
+    jobs: Jobs, staged: FaultCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages, records, long texts, notes of days, and what monitors and results show."""
+    monkeypatch.setattr("shared.jobs.store._LONGEST_TEXT", 10)
+    app = staged.app
+    role = app.database.role("GRANT USAGE, CREATE ON SCHEMA {s}", "GRANT pg_read_all_data, pg_write_all_data")
+    app.database.execute(f"ALTER ROLE {role['user']} PASSWORD '{CANARY}'")
+    app.database.execute(f"ALTER TABLE {{s}}.t OWNER TO {role['user']}")
+    for name, value in {"PGUSER": role["user"], "PGPASSWORD": CANARY, "PGSSLPASSWORD": CANARY}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 0)
+    shown: list[object] = []
+    broken = app.archive("t", staged.csv(3).replace(b",3,", f",{CANARY},".encode()), day="2025-01-03")
+    for change, settings, status in (
+        ({}, {}, "Succeeded"),
+        ({"adls_url": broken}, {}, "Failed"),
+        ({}, {"PGPASSWORD": f"{CANARY}-wrong"}, "Failed"),
+        ({}, {"PGPORT": str(free_port())}, "NotStarted"),
+    ):
+        taken = jobs.post(staged.job_body() | change, Prefer="respond-async")
+        shown += [message.content for message in jobs.storage.queue.peek_messages()]
+        with monkeypatch.context() as changed:
+            for name, value in settings.items():
+                changed.setenv(name, value)
+            jobs.work()
+        monitor = jobs.monitor(taken.body["id"])
+        assert monitor.body["status"] == status, monitor.body
+        result = jobs.result(taken.headers["Location"])
+        shown += [taken, monitor, result.body, result.headers, jobs.listed().body]
+        token = taken.headers["Location"].partition("token=")[2]
+        kept = [dict(entity) for entity in jobs.storage.table.list_entities()]
+        assert token not in str(kept)
+        shown += [*kept, *(dict(entity) for entity in jobs.storage.days.list_entities())]
+    blobs = [jobs.storage.container.download_blob(name).readall() for name in jobs.storage.container.list_blob_names()]
+    shown += blobs
+    assert len(blobs) > 5
+    key = dict(part.split("=", 1) for part in app.storage.connection_string.split(";") if part)["AccountKey"]
+    for one in shown:
+        for secret in (CANARY, key):
+            assert secret.lower() not in str(one).lower(), str(one)[:500]
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -214,9 +355,11 @@ def test_a_message_that_says_nothing(jobs: Jobs, text: bytes) -> None:
 
 def test_a_message_that_the_host_gave_up(jobs: Jobs, day: FaultCase) -> None:
     operation = jobs.taken(day.job_body())
+    jobs.store.change(operation, stage="copy", error=json.dumps({"code": "TargetLocked"}))
     end_poisoned(message(operation.id).encode())
     state = jobs.monitor(operation.id).body
     assert (state["status"], state["error"]["code"]) == ("Failed", "TooManyAttempts")
+    assert all(word in state["error"]["message"] for word in ("copy", "TargetLocked"))
     jobs.work()
     assert day.table() == day.before
     end_poisoned(message("unknown").encode())

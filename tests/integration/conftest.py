@@ -1,6 +1,7 @@
 """The fixtures of the integration tests."""
 
 from tests.faults.fix_http_fault import faulty_storage
+from tests.faults.fix_jobs import jobs
 from tests.integration.fix_azure import azure, lake
 from tests.integration.fix_binary import both_ways
 from tests.integration.fix_calendar import calendar, community_calendar
@@ -24,6 +25,7 @@ __all__ = [
     "faulty_storage",
     "full",
     "gateway",
+    "jobs",
     "lake",
     "managed_identity",
     "runbook",

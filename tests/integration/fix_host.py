@@ -27,6 +27,7 @@ class Reply:
 class Host:
     port: int
     log: Path
+    pid: int
 
     def ask(
         self,
@@ -42,20 +43,20 @@ class Host:
             return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
 
 
-def start(root: Path, port: int, log: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tools.host", "--root", str(root), "--port", str(port)]
+def start(root: Path, port: int, log: Path, environ: Mapping[str, str], *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tools.host", "--root", str(root), "--port", str(port), *options]
     with log.open("wb") as output:
         return subprocess.Popen(command, cwd=REPOSITORY, env=dict(environ), stdout=output, stderr=subprocess.STDOUT)
 
 
 @contextmanager
-def running_host(root: Path, log: Path, environ: Mapping[str, str]) -> Iterator[Host]:
+def running_host(root: Path, log: Path, environ: Mapping[str, str], *options: str) -> Iterator[Host]:
     port = free_port()
-    host = start(root, port, log, environ)
+    host = start(root, port, log, environ, *options)
     try:
         assert wait_until(lambda: listens(port) or host.poll() is not None, 60)
         assert host.poll() is None, log.read_text()
-        yield Host(port, log)
+        yield Host(port, log, host.pid)
     finally:
         host.terminate()
         host.wait(timeout=30)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -66,3 +68,28 @@ def test_taken_followed_and_the_same_answer(app: App, host: Host) -> None:
     assert (state["status"], state["error"]["code"]) == ("Failed", "WindowNotEmpty")
     result = host.ask("GET", path_of(again.headers["location"]))
     assert (result.status, result.headers["x-ms-error-code"]) == (409, "WindowNotEmpty")
+
+
+def test_monitors_and_cancels_while_all_that_can_restore(app: App, host: Host) -> None:
+    """As many as one instance runs at once wait for a lock, and others for their turn."""
+    app.database.hypertable("t", TABLE)
+    with closing(app.database.session(autocommit=False)) as other, other.cursor() as cursor:
+        cursor.execute(f'LOCK TABLE "{app.database.schema}".t IN ACCESS EXCLUSIVE MODE')
+        urls = [
+            app.archive("t", CSV.replace(b"01-01", day.encode()), day=f"2025-{day}")
+            for day in ("01-01", "01-02", "01-03", "01-04")
+        ]
+        taken = [post(host, {"adls_url": url}, Prefer="respond-async").headers for url in urls]
+        monitors = [path_of(headers["operation-location"]) for headers in taken]
+
+        def statuses() -> list[str]:
+            return sorted(json.loads(host.ask("GET", path).body)["status"] for path in monitors)
+
+        assert wait_until(lambda: statuses().count("Running") >= 2, 40), statuses()
+        begin = time.monotonic()
+        assert {host.ask("DELETE", path).status for path in monitors} == {202}
+        assert time.monotonic() - begin < 5
+        assert wait_until(lambda: statuses() == ["Canceled"] * 4, 15), statuses()
+    result = host.ask("GET", path_of(taken[0]["location"]))
+    assert (result.status, result.headers["x-ms-error-code"]) == (409, "RestoreCanceled")
+    assert app.database.value("SELECT count(*) FROM {s}.t") == 0

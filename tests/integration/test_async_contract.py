@@ -1,0 +1,318 @@
+"""What callers of an asynchronous restore may rely on: ids, tokens, links, lists, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from datetime import date
+from typing import Any
+
+import pytest
+from azure.storage.queue import QueueClient
+
+from shared.jobs.days import partition_of, read_days
+from shared.jobs.message import decode
+from shared.jobs.worker import run_message
+from shared.settings import load_settings
+from tests.faults.fix_jobs import Jobs
+from tests.integration.fix_app import Answer, App
+from tests.integration.fix_threads import at_once
+
+CSV = b"time,v\n2025-01-01 01:00Z,1\n2025-01-01 02:00Z,2\n"
+ASYNC = {"Prefer": "respond-async"}
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.fixture
+def url(app: App) -> str:
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    return app.archive("t", CSV)
+
+
+@pytest.fixture
+def body(url: str) -> dict[str, Any]:
+    return {"adls_url": url}
+
+
+def is_empty(jobs: Jobs) -> bool:
+    return not list(jobs.storage.table.list_entities()) and jobs.store.queue_is_empty()
+
+
+# --- taken ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_answer_to_a_restore_that_is_taken(jobs: Jobs, app: App, body: dict[str, Any]) -> None:
+    taken = jobs.post(body, Prefer="wait=10, respond-async; x=1", traceparent=TRACE)
+    assert taken.status == 202
+    own = f"http://localhost:7071/api/restores/{taken.body['id']}"
+    assert taken.headers["Operation-Location"] == own
+    assert re.fullmatch(re.escape(f"{own}/result?token=") + r"[A-Za-z0-9_-]{40,}", taken.headers["Location"])
+    assert int(taken.headers["Retry-After"]) > 0
+    assert taken.headers["Preference-Applied"] == "respond-async"
+    monitor = {name: value for name, value in taken.body.items() if value is not None}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", monitor.pop("created"))
+    assert monitor == {
+        "id": taken.body["id"],
+        "kind": "restore",
+        "status": "NotStarted",
+        "attempt": 0,
+        "archive": body["adls_url"],
+        "database": app.database.name,
+        "target_table": f"{app.database.schema}.t",
+        "day": "2025-01-01",
+        "progress": taken.body["progress"],
+        "links": {"self": own, "result": f"{own}/result", "cancel": own},
+    }
+    (message,) = jobs.storage.queue.peek_messages()
+    assert json.loads(message.content) == {"version": 1, "id": monitor["id"], "traceparent": TRACE}
+
+
+def test_a_message_is_base64_and_more_fields_are_harmless(jobs: Jobs, body: dict[str, Any]) -> None:
+    operation = jobs.taken(body)
+    text = json.dumps({"version": 1, "id": operation.id, "colour": "green", "traceparent": 5}).encode()
+    assert decode(text).operation_id == operation.id
+    run_message(text)
+    assert jobs.state(operation.id).status == "Succeeded"
+    setting = load_settings().web_jobs_storage.connection_string
+    assert setting is not None
+    with QueueClient.from_connection_string(setting.get_secret_value(), "restore-requests") as plain:
+        (message,) = plain.peek_messages()
+    assert json.loads(base64.b64decode(message.content, validate=True))["id"] == operation.id
+
+
+@pytest.mark.parametrize(
+    ("headers", "base"),
+    [
+        ({"X_Forwarded_Proto": "https", "X_Forwarded_Host": "restore.example"}, "https://restore.example/api"),
+        ({"X_Forwarded_Proto": "https, http", "X_Forwarded_Host": "a.example, b"}, "https://a.example/api"),
+        ({"X_Forwarded_Proto": "https"}, "https://localhost:7071/api"),
+        ({"X_Forwarded_Proto": "javascript", "X_Forwarded_Host": "a.example/x?"}, "http://localhost:7071/api"),
+    ],
+)
+def test_links_begin_with_what_the_caller_used(
+    jobs: Jobs, body: dict[str, Any], headers: dict[str, str], base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = jobs.post(body, **ASYNC, **headers)
+    assert taken.body["links"]["self"] == f"{base}/restores/{taken.body['id']}"
+    assert taken.headers["Location"].startswith(f"{base}/restores/")
+    monkeypatch.setenv("PUBLIC_BASE_URL", "https://gateway.example/lake")
+    taken = jobs.post(body, **ASYNC, **headers)
+    assert taken.headers["Operation-Location"] == f"https://gateway.example/lake/restores/{taken.body['id']}"
+
+
+def test_what_needs_no_connection_is_checked_at_once(
+    jobs: Jobs, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert jobs.post(body | {"verify": "perhaps"}, **ASYNC).code == "InvalidRequest"
+    assert jobs.post(body | {"adls_url": "x"}, **ASYNC).status == 400
+    monkeypatch.setenv("PG_ALLOWED_DATABASES", "another")
+    assert jobs.post(body, **ASYNC).status == 403
+    monkeypatch.delenv("PG_ALLOWED_DATABASES")
+    monkeypatch.setenv("ADLS_ALLOWED_ACCOUNTS", "another")
+    assert jobs.post(body, **ASYNC).status == 403
+    assert is_empty(jobs)
+
+
+def test_a_secret_is_refused_by_the_name_of_its_field(jobs: Jobs, app: App, url: str) -> None:
+    info = app.database.pg
+    uri = f"postgresql://{info['user']}:secret@{info['host']}:{info['port']}/{app.database.name}"
+    for change, field, setting in (
+        ({"pg": info | {"password": "secret"}}, "pg.password", "PGPASSWORD"),
+        ({"pg": {"connection_uri": uri}}, "pg.connection_uri", "PGPASSWORD"),
+        ({"adls_url": f"{url}?sv=2024-11-04&sp=r&sig=secret"}, "adls_url", "ADLS_CONNECTION_STRING"),
+    ):
+        refused = jobs.post({"adls_url": url} | change, **ASYNC)
+        assert (refused.status, refused.code) == (400, "SecretInAsyncRequest"), refused.body
+        error = refused.body["error"]
+        assert error["target"] == field
+        assert field in error["message"]
+        assert setting in error["hint"]
+        assert "secret@" not in str(refused.body)
+    assert is_empty(jobs)
+    without = uri.replace(":secret@", "@")
+    assert jobs.post({"adls_url": url, "pg": {"connection_uri": without}}, **ASYNC).status == 202
+
+
+def test_async_in_the_body_wins_over_prefer(jobs: Jobs, body: dict[str, Any]) -> None:
+    assert jobs.post(body | {"async": False}, **ASYNC, Operation_Id="???").status == 200
+    assert is_empty(jobs)
+    assert jobs.post(body | {"async": True}, Prefer="return=minimal").status == 202
+
+
+def test_a_dry_run_may_be_asynchronous(jobs: Jobs, app: App, body: dict[str, Any]) -> None:
+    taken = jobs.post(body | {"dry_run": True}, **ASYNC)
+    jobs.work()
+    monitor = jobs.monitor(taken.body["id"]).body
+    assert (monitor["status"], monitor["result"]["status"]) == ("Succeeded", "dry_run")
+    assert app.database.value("SELECT count(*) FROM {s}.t") == 0
+
+
+# --- ids -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Operation_Id", "Repeatability_Request_ID", "Idempotency_Key"])
+def test_the_same_request_under_an_id_is_the_same_operation(jobs: Jobs, url: str, name: str) -> None:
+    first = jobs.post({"adls_url": url, "dry_run": False, "pg": None}, **ASYNC, **{name: "Day.1_of-2"})
+    assert first.body["id"] == "Day.1_of-2"
+    # Other bytes, other headers, the same request.
+    again = jobs.post({"async": True, "adls_url": url}, **{name: "Day.1_of-2"})
+    assert (again.status, again.body["id"]) == (202, "Day.1_of-2")
+    assert again.headers["Location"] != first.headers["Location"]
+    other = jobs.post({"adls_url": url, "dry_run": True}, **ASYNC, **{name: "Day.1_of-2"})
+    assert (other.status, other.code) == (400, "OperationIdReused")
+    jobs.work()
+    assert jobs.store.queue_is_empty()
+    for taken in (first, again):
+        assert jobs.result(taken.headers["Location"]).status == 200
+    late = jobs.post({"adls_url": url}, **ASYNC, **{name: "Day.1_of-2"})
+    assert (late.status, late.body["status"]) == (202, "Succeeded")
+    assert jobs.result(late.headers["Location"]).status == 200
+
+
+def test_ids_that_cannot_be_one(jobs: Jobs, body: dict[str, Any]) -> None:
+    for headers in (
+        {"Operation_Id": ""},
+        {"Operation_Id": "a b"},
+        {"Operation_Id": "ü"},
+        {"Operation_Id": "x" * 65},
+        {"Operation_Id": '"quoted"'},
+        {"Idempotency_Key": '"'},
+        {"Operation_Id": "a", "Idempotency_Key": "b"},
+    ):
+        refused = jobs.post(body, **ASYNC, **headers)
+        assert (refused.status, refused.code) == (400, "InvalidRequest"), headers
+    assert is_empty(jobs)
+    same = {"Operation_Id": "x" * 64, "Idempotency_Key": f'"{"x" * 64}"', "Repeatability_Request_ID": "x" * 64}
+    assert jobs.post(body, **ASYNC, **same).body["id"] == "x" * 64
+    # A call that waits has no operation.
+    assert jobs.post(body, Operation_Id="a b", Idempotency_Key="c").status == 200
+
+
+def test_two_calls_with_one_id_at_once(jobs: Jobs, app: App, body: dict[str, Any]) -> None:
+    taken = at_once(4, lambda: jobs.post(body, **ASYNC, Operation_Id="one"))
+    assert [answer.status for answer in taken] == [202] * 4
+    for _ in range(4):
+        jobs.serve_once()
+    assert jobs.state("one").attempt == 1
+    assert app.database.value("SELECT count(*) FROM {s}.t") == 2
+    assert {jobs.result(answer.headers["Location"]).status for answer in taken} == {200}
+
+
+# --- followed ------------------------------------------------------------------------------------------------------
+
+
+def without_times(answer: Answer) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """An answer without what differs from one restore to the next."""
+    body = dict(answer.body)
+    headers = {name: value for name, value in answer.headers.items() if name != "x-ms-request-id"}
+    assert answer.headers["x-ms-request-id"] == body.pop("request_id")
+    body.pop("timings", None)
+    (body.get("copy") or {}).pop("waited_seconds", None)
+    return answer.status, headers, body
+
+
+def test_the_result_is_what_the_call_would_have_answered(jobs: Jobs, body: dict[str, Any]) -> None:
+    again = body | {"destination": {"on_existing": "replace"}}
+    # So that either finds the same rows and chunks.
+    assert jobs.post(body).status == 200
+    taken = jobs.post(again, **ASYNC)
+    waiting = jobs.result(taken.headers["Location"])
+    assert waiting.status == 202
+    assert waiting.headers["Location"] == taken.headers["Location"]
+    assert int(waiting.headers["Retry-After"]) > 0
+    assert int(jobs.monitor(taken.body["id"]).headers["Retry-After"]) > 0
+    jobs.work()
+    result = jobs.result(taken.headers["Location"])
+    monitor = jobs.monitor(taken.body["id"])
+    assert monitor.body["result"] == result.body
+    assert "Retry-After" not in monitor.headers
+    assert without_times(result) == without_times(jobs.post(again))
+    # A failure likewise.
+    failed = jobs.post(body, **ASYNC)
+    jobs.work()
+    assert without_times(jobs.result(failed.headers["Location"])) == without_times(jobs.post(body))
+
+
+def test_a_token_opens_one_result(jobs: Jobs, body: dict[str, Any]) -> None:
+    one, another = (jobs.post(body, **ASYNC) for _ in range(2))
+    own = one.headers["Location"].split("token=")
+    theirs = another.headers["Location"].split("token=")
+    for location in (own[0] + "token=" + theirs[1], own[0], own[0] + "token=", own[0] + "token=" + own[1][:-1]):
+        refused = jobs.result(location)
+        assert (refused.status, refused.code) == (404, "OperationNotFound")
+    nobody = jobs.result(one.headers["Location"].replace(one.body["id"], "nobody"))
+    assert (nobody.status, nobody.body["error"] | {"message": ""}) == (404, refused.body["error"] | {"message": ""})
+    assert nobody.body["error"]["message"] == refused.body["error"]["message"]
+    assert own[1] not in str([dict(entity) for entity in jobs.storage.table.list_entities()])
+
+
+def test_the_last_sixteen_tokens_open_the_result(jobs: Jobs, body: dict[str, Any]) -> None:
+    taken = [jobs.post(body, **ASYNC, Operation_Id="one") for _ in range(17)]
+    jobs.work()
+    statuses = [jobs.result(answer.headers["Location"]).status for answer in taken]
+    assert statuses == [404] + [200] * 16
+
+
+def test_a_result_that_was_canceled(jobs: Jobs, body: dict[str, Any]) -> None:
+    taken = jobs.post(body, **ASYNC)
+    assert jobs.cancel(taken.body["id"]).body["status"] == "Canceled"
+    assert jobs.cancel(taken.body["id"]).status == 202
+    result = jobs.result(taken.headers["Location"])
+    assert (result.status, result.code) == (409, "RestoreCanceled")
+    assert jobs.monitor(taken.body["id"]).body["error"]["code"] == "RestoreCanceled"
+
+
+def test_an_operation_that_nobody_knows(jobs: Jobs) -> None:
+    for answer in (jobs.monitor("nobody"), jobs.cancel("nobody")):
+        assert (answer.status, answer.code) == (404, "OperationNotFound")
+
+
+# --- listed --------------------------------------------------------------------------------------------------------
+
+
+def test_operations_are_listed_newest_first(jobs: Jobs, app: App, body: dict[str, Any]) -> None:
+    other = app.archive("u", CSV, day="2025-01-02")
+    ids: list[str] = []
+    for number in range(5):
+        ids.insert(0, jobs.taken(body if number % 2 else {"adls_url": other}, Operation_Id=f"op{number}").id)
+    jobs.work()
+    assert [one["id"] for one in jobs.listed().body["value"]] == ids
+    assert all("result" not in one for one in jobs.listed().body["value"])
+    assert jobs.listed().body["nextLink"] is None
+
+    def ids_of(**query: str) -> list[str]:
+        return [one["id"] for one in jobs.listed(**query).body["value"]]
+
+    schema = app.database.schema
+    assert ids_of(table=f"{schema}.t") == ["op3", "op1"]
+    assert ids_of(day="2025-01-02") == ["op4", "op2", "op0"]
+    assert ids_of(status="NotStarted", database=app.database.name) == [one for one in ids if one != "op0"]
+    assert ids_of(database="another") == []
+    # Page by page, by the links alone.
+    seen, page = [], jobs.listed(top="2", day="2025-01-02")
+    while True:
+        seen += [one["id"] for one in page.body["value"]]
+        link = page.body["nextLink"]
+        if link is None:
+            break
+        query = dict(part.split("=", 1) for part in link.split("?")[1].split("&"))
+        assert query["day"] == "2025-01-02"
+        page = jobs.listed(**{name: value.replace("%7E", "~") for name, value in query.items()})
+    assert seen == ["op4", "op2", "op0"]
+
+
+@pytest.mark.parametrize(
+    "query", [{"top": "0"}, {"top": "1001"}, {"top": "x"}, {"status": "Done"}, {"day": "tomorrow"}, {"after": "x"}]
+)
+def test_a_list_that_cannot_be(jobs: Jobs, query: dict[str, str]) -> None:
+    refused = jobs.listed(**query)
+    assert (refused.status, refused.code) == (400, "InvalidRequest")
+
+
+def test_an_operation_notes_its_day(jobs: Jobs, app: App, body: dict[str, Any]) -> None:
+    operation = jobs.taken(body)
+    jobs.work()
+    table = partition_of(app.database.name, f"{app.database.schema}.t")
+    (note,) = read_days(load_settings(), table, date(2025, 1, 1), date(2025, 1, 1)).values()
+    assert (note.outcome, note.operation_id, note.restored_rows) == ("ok", operation.id, 2)
