@@ -19,9 +19,10 @@ from shared.process import MIB
 # What may stand between a quote and the end of its field, and means nothing to anybody.
 _BLANKS = " \t"
 
-# A time of day, and what follows it: `+02`, `-05:30`, ` CET`. A date alone ends in `-05` as well.
+# A time of day, and what follows it: `+02`, `-05:30`, ` CET`, ` PM CET`, ` CET 2025`. A date alone ends in `-05`, too.
 _ZONE = re.compile(
-    r"(?:\d:\d\d(?::\d\d(?:[.,]\d*)?)?|[Tt ]\d{4,6}(?:[.,]\d*)?)\s*([+-]\d[\d:]*|[A-Za-z][A-Za-z0-9_/:+-]*)\s*\Z"
+    r"(?:\d:\d\d(?::\d\d(?:[.,]\d*)?)?|[Tt ]\d{4,6}(?:[.,]\d*)?)(?:\s*[AaPp][Mm](?=\s))?"
+    r"\s*([+-]\d[\d:]*|[A-Za-z][A-Za-z0-9_/:+-]*)(?:\s+\d{4})?\s*\Z"
 )
 _ZONE_IN_BYTES = re.compile(rb"(?::\d\d|[Tt ]\d{4,6})(?:[.,]\d*)?\s*[+\-A-Za-z]")
 # No zone, or the one that a value without a zone is taken to be in.

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 import psycopg2
 
-from shared.csvfile.format_hints import delimiter_hint
+from shared.csvfile.format_hints import delimiter_hint, escapes_by_backslash
 from shared.csvfile.head import ENCODING_HINT, read_records
 from shared.csvfile.options import CsvOptions
 from shared.csvfile.source import CsvSource
@@ -77,9 +77,11 @@ def _advise_on_row(error: DataRejected, request: RestoreRequest, target: Target,
         hint = f"the file is not in copy.csv_options.ENCODING {copy.csv_options.encoding}: {ENCODING_HINT}"
     elif sqlstate in _OF_VALUE and column is not None:
         hint = _on_value(error, column, copy.csv_options)
-    if hint is None and sqlstate in (_BAD_COPY_FILE, *_OF_VALUE) and len(target.columns.file_columns) > 1:
-        # The first value is read before the second one is missed.
-        hint = _on_delimiter(csv, copy)
+    if hint is None and sqlstate in (_BAD_COPY_FILE, *_OF_VALUE):
+        hint = _on_quotes(csv, copy.csv_options)
+        if hint is None and len(target.columns.file_columns) > 1:
+            # The first value is read before the second one is missed.
+            hint = _on_delimiter(csv, copy)
     error.hint = hint or error.hint
 
 
@@ -87,6 +89,15 @@ def _has_no_partition(error: DataRejected) -> bool:
     """Whether no partition takes the row. PostgreSQL names a constraint where it is one (ExecFindPartition)."""
     cause = error.__cause__
     return isinstance(cause, psycopg2.Error) and cause.diag.constraint_name is None and bool(cause.diag.table_name)
+
+
+def _on_quotes(csv: CsvSource, options: CsvOptions) -> str | None:
+    if options.escape is not None or not escapes_by_backslash(csv.head, options.dialect):
+        return None
+    return (
+        "the file seems to write a backslash before a quote inside quotes, as Spark and Data Factory do:"
+        ' set copy.csv_options.ESCAPE to "\\\\"'
+    )
 
 
 def _on_delimiter(csv: CsvSource, copy: Copy) -> str | None:
@@ -104,7 +115,7 @@ def _on_value(error: DataRejected, column: str, options: CsvOptions) -> str | No
         return None
     if _DECIMAL_COMMA.fullmatch(value):
         return "COPY reads no decimal comma: write the numbers with a point, or load them into a column of type text"
-    if value and value not in _NULL_WORDS:
+    if value.strip(" ") and value not in _NULL_WORDS:
         return None
     what = json.dumps(value) if value else "an empty field"
     if value != options.null:
@@ -122,7 +133,11 @@ def _value(error: DataRejected, column: str) -> str | None:
     cause = error.__cause__
     context = (cause.diag.context if isinstance(cause, psycopg2.Error) else None) or ""
     found = re.search(rf"^COPY .*?\d.*?{re.escape(column)}\s?[:\uff1a](.*)$", context, re.MULTILINE)
-    return None if found is None else found[1].strip(_MARKS)
+    if found is None:
+        return None
+    value = found[1].strip(_MARKS)
+    blanks = re.search('"( +)"', found[1])
+    return value if value or blanks is None else blanks[1]
 
 
 def _on_table(error: OperationNotSupported, request: RestoreRequest, target: Target, stage: str | None) -> str | None:

@@ -43,6 +43,7 @@ def check(answer: Answer, code: str, *words: str, target: str | None = None, sta
         ("", {"NULL": "\\N"}, ['NULL to ""']),
         ("", {"FORCE_NOT_NULL": ["v"]}, ["FORCE_NOT_NULL"]),
         ('"1,5"', {}, ["decimal comma"]),
+        ("  ", {}, ['NULL to "  "']),
     ],
 )
 def test_a_number_that_is_meant_as_null(
@@ -126,6 +127,18 @@ def test_a_wrong_delimiter_is_named(app: App, mode: str, delimiter: str, shown: 
     check(load(app, csv.partition("\n")[2], mode, **headerless), "DataRejected", *words)
     check(load(app, csv, mode, header="ignore", **names), "DataRejected", *words)
     assert load(app, csv, mode, csv_options={"DELIMITER": delimiter}).status == 200
+
+
+@BOTH
+@pytest.mark.parametrize("note", [r'"a\"b"', r'"{\"k\": \"a,b\"}"'])
+def test_quotes_with_a_backslash_that_are_refused_name_escape(app: App, mode: str, note: str) -> None:
+    app.database.hypertable("t", TABLE)
+    csv = f"time,v,note\n2025-01-01 01:00Z,1,{note}\n2025-01-01 02:00Z,2,b\n"
+    check(load(app, csv, mode), "DataRejected", 'ESCAPE to "\\\\"')
+    # A row that is refused for something else has no such hint.
+    error = check(load(app, "time,v,note\n2025-01-01 01:00Z,x,a\n", mode), "DataRejected")
+    assert "ESCAPE" not in error["hint"]
+    assert load(app, csv, mode, csv_options={"ESCAPE": "\\"}).status == 200
 
 
 def test_a_comma_is_a_wrong_delimiter_too_and_a_single_column_is_none(app: App) -> None:

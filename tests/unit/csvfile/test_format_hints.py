@@ -78,6 +78,8 @@ def offsets(value: str, dialect: CsvDialect | None = None) -> bool:
         "20250105T010000+02",
         "2025-01-05 01:00 CET",
         "2025-01-05 01:00 Europe/Berlin",
+        "2025-01-05 01:00 PM CET",
+        "Sun Jan  5 01:00:00 CET 2025",
         "01:00:00+00:30",
         "2025-01-05 01:00 GMT+2",
         "2025-01-05 01:00 UTC-5",
