@@ -126,11 +126,14 @@ def connect(
     """
     # Held as long as the connection: it stays known as a secret.
     password = wait_for(partial(password_of, endpoint), check=check)
-    with shown_to_server(password):
+    # Taken out of what the server says. Not the function's own password, which no server of an operator repeats: of a
+    # name in the request, a guess of it would be taken out if it is right.
+    hidden = None if endpoint.is_own else password
+    with shown_to_server(hidden):
         opened = wait_for(
             partial(_open, endpoint, password, limits, application_name), check=check, discard=Connection.close
         )
-    with shown_to_server(password), closing(opened) as connection:
+    with shown_to_server(hidden), closing(opened) as connection:
         connection.autocommit = True
         with translated():
             yield connection

@@ -166,6 +166,7 @@ class Endpoint:
         parameters: libpq's keywords and their values, without a password.
         auth: by a password, or by a token of the function's own identity.
         password: the password; None if there is none.
+        is_own: whether the password is the function's own, and not the request's.
         scope: the scope of the token.
         cloud: its authority signs the token.
     """
@@ -173,6 +174,7 @@ class Endpoint:
     parameters: Mapping[str, str]
     auth: PgAuth
     password: Secret | None
+    is_own: bool
     scope: str
     cloud: Cloud
 
@@ -239,7 +241,8 @@ def find_endpoint(given: Mapping[str, str], auth: PgAuth | None, settings: Setti
     if own.user and "user" not in given:
         parameters["user"] = own.user
     password = _password(given, own if trusted else None) if auth == "password" else None
-    if auth == "entra" or (password is not None and not given.get("password")):
+    is_own = password is not None and not given.get("password")
+    if auth == "entra" or is_own:
         _refuse_user(parameters.get("user"), settings)
     if sslmode.startswith("verify-"):
         parameters["sslrootcert"] = _roots(own)
@@ -251,6 +254,7 @@ def find_endpoint(given: Mapping[str, str], auth: PgAuth | None, settings: Setti
         parameters,
         auth,
         password,
+        is_own,
         settings.pg_entra_scope or cloud.postgres_scope,
         cloud,
     )
