@@ -416,6 +416,17 @@ class ArchiveTooLarge(ArchiveError):
     default_hint = "if the archive is the right one, raise the setting that the message names"
 
 
+class ArchiveTooExpensive(ArchiveError):
+    """To unpack and count the archive takes more processor time than PREPARE_CPU_SECONDS allows."""
+
+    code = "ArchiveTooExpensive"
+    status = 422
+    default_hint = (
+        "look whether it is the right archive, and not gzip members or blocks that hold hardly anything; if it is right"
+        " and large, raise the setting PREPARE_CPU_SECONDS"
+    )
+
+
 class TemporaryDiskFull(ArchiveError):
     """The function's temporary disk cannot hold the unpacked archive."""
 

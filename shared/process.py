@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
@@ -111,6 +112,36 @@ def repeating(action: Callable[[], bool], seconds: float, *, name: str) -> Itera
     finally:
         ended.set()
         thread.join()
+
+
+class CpuBudget:
+    """How much processor time a work may take, and how much of it is spent: of one thread after the other.
+
+    Args:
+        seconds: how much.
+        exceeded: makes what is raised when it is spent.
+    """
+
+    def __init__(self, seconds: float, exceeded: Callable[[], Exception]) -> None:
+        self._seconds = seconds
+        self._exceeded = exceeded
+        self._spent = self._last = 0.0
+
+    def begin(self) -> None:
+        """Count the time of this thread from now on, beside what is spent already."""
+        self._last = time.thread_time()
+
+    def check(self) -> None:
+        """Count the time since the last look. Raises what the budget was given for that, once it is spent."""
+        now = time.thread_time()
+        self._spent += now - self._last
+        self._last = now
+        if self._spent > self._seconds:
+            raise self._exceeded()
+
+    def renew(self) -> None:
+        """Forget what is spent."""
+        self._spent = 0.0
 
 
 def result_of(future: Future[T], *, check: Callable[[], None]) -> T:

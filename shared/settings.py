@@ -181,6 +181,7 @@ class Settings(_Variables):
         adls_allowed_accounts: `account` or `account/filesystem`, the only ones that are read.
         csv_max_bytes: how large an unpacked archive may be.
         csv_max_expansion: how many times the size of its archive a CSV may have.
+        prepare_cpu_seconds: how much processor time may be spent on an archive before the database gets its rows.
         spool_max_memory_bytes: how much unpacked CSV is held in memory before it goes to the temporary disk.
         spool_max_archive_bytes: how large an archive may be to be unpacked to the temporary disk; a larger one is
             streamed, unless the request says otherwise.
@@ -219,6 +220,7 @@ class Settings(_Variables):
     ] = None
     csv_max_bytes: Annotated[int, _whole(maximum=_MOST_BYTES)] = 20 * 1024 * MIB
     csv_max_expansion: Annotated[int, _whole(maximum=_MOST_EXPANSION)] = 200
+    prepare_cpu_seconds: Annotated[int, _whole()] = 60
     spool_max_memory_bytes: Annotated[int, _whole(maximum=_MOST_BYTES)] = 100 * MIB
     spool_max_archive_bytes: Annotated[int, _whole(0, _MOST_BYTES)] = 64 * MIB
     libpq: LibpqVariables = LibpqVariables()

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from shared.csvfile.head import MOST_COLUMNS
 from shared.csvfile.options import OPTION_NAMES
 from shared.errors import Fault, InvalidJson, InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from shared.model.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
@@ -21,6 +22,7 @@ from shared.settings import Settings
 
 # Data Factory accepts answers of 4 MB at most, and a person reads fewer faults than that.
 _MOST_FAULTS = 100
+_TOO_MANY = f"must hold {MOST_COLUMNS} entries at most, as many as a table has columns"
 # A column_map of 1,600 columns with names of 63 bytes needs a fifth of it.
 _MOST_BYTES = MIB
 
@@ -71,7 +73,7 @@ def parse_request(
         raise RequestTooLarge(f"the body has {len(body)} bytes, more than {_MOST_BYTES}")
     try:
         document = _load_json(body)
-        faults = list(islice(_unstorable_text(document, ()), _MOST_FAULTS))
+        faults = list(islice(_unusable(document, ()), _MOST_FAULTS))
     except RecursionError:
         raise InvalidJson("the body is nested too deeply") from None
     if faults:
@@ -129,18 +131,23 @@ def _no_constant(_: str) -> Any:
     raise _JsonRuleError("NaN and Infinity are not JSON")
 
 
-def _unstorable_text(value: Any, path: tuple[str | int, ...]) -> Iterator[Fault]:
-    """Find text that PostgreSQL or UTF-8 cannot hold: U+0000, and half of a surrogate pair."""
-    if isinstance(value, str):
+def _unusable(value: Any, path: tuple[str | int, ...]) -> Iterator[Fault]:
+    """Find text that PostgreSQL or UTF-8 cannot hold, U+0000 and half of a surrogate pair, and lists that are too long.
+
+    No item of such a list is looked at: a body has room for 300,000.
+    """
+    if isinstance(value, (dict, list)) and len(value) > MOST_COLUMNS:
+        yield Fault("InvalidValue", _TOO_MANY, _target(path))
+    elif isinstance(value, str):
         if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
             yield Fault("InvalidValue", "must not hold U+0000 or half a surrogate pair", _target(path))
     elif isinstance(value, dict):
         for name, item in value.items():
-            yield from _unstorable_text(name, path)
-            yield from _unstorable_text(item, (*path, name))
+            yield from _unusable(name, path)
+            yield from _unusable(item, (*path, name))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _unstorable_text(item, (*path, index))
+            yield from _unusable(item, (*path, index))
 
 
 def _without_nulls(document: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ compared with what came out of it all the way. Compared only at the end, a gzip 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 from isal import isal_zlib
 
@@ -38,6 +39,16 @@ _GZIP_AGAIN = _MAGIC + b"\x08"
 # FEXTRA has at most 64 KiB; a name or a comment beyond the other half is damage.
 _HEADER_BYTES_LIMIT = 128 * 1024
 
+# Members that hold nothing, without a name or with one: headers, an empty block, and zeros for checksum and length. For
+# each other member there is a step in Python, some microseconds long.
+_EMPTY_BODY = b"\x03" + bytes(9)
+_EMPTY_MEMBERS = re.compile(rb"(?:\x1f\x8b\x08(?:\0.{6}|\x08.{6}[^\0]{0,255}\0)%b)+" % _EMPTY_BODY, re.DOTALL)
+# What isal does not use of its input, it copies: of a member that may be small, it is given a small beginning first.
+_SMALL_MEMBER_BYTES = 1024
+_USUAL_HEADER_BYTES = 64
+# Many small members make one block.
+_SMALL_BLOCK_BYTES = 64 * 1024
+
 # A file of blanks, or the one long beginning of an ordinary file, is no bomb.
 _FREE_BYTES = 16 * MIB
 # Headers and trailers.
@@ -63,7 +74,12 @@ def refuse_stored(size: int, *, max_bytes: int) -> None:
 
 
 def gunzip(
-    chunks: Iterable[bytes], *, max_bytes: int, max_expansion: int, block_bytes: int = MIB
+    chunks: Iterable[bytes],
+    *,
+    max_bytes: int,
+    max_expansion: int,
+    block_bytes: int = MIB,
+    check: Callable[[], None] = lambda: None,
 ) -> Generator[bytes, None, None]:
     """Unpack a gzip file of any number of members. No byte beyond a limit is handed out.
 
@@ -75,6 +91,7 @@ def gunzip(
         max_expansion: how many times the bytes read so far may come out, once it is more than 16 MiB (setting
             `CSV_MAX_EXPANSION`).
         block_bytes: no block is larger than this, in bytes, however far a few bytes expand.
+        check: is called again and again, also while nothing comes out. What it raises ends the work.
 
     Yields:
         The plain bytes in order, no block empty.
@@ -90,8 +107,11 @@ def gunzip(
     members = _Members(block_bytes)
     stored = unpacked = 0
     head = b""
+    small: list[bytes] = []
+    size = 0  # of the small blocks that wait
     for piece in _pieces(chunks):
         stored += len(piece)
+        check()
         for block in members.unpack(piece):
             unpacked += len(block)
             if len(head) < len(_GZIP_AGAIN):
@@ -108,8 +128,18 @@ def gunzip(
                     f"the archive unpacks to more than the {max_expansion} times its size that CSV_MAX_EXPANSION"
                     f" allows: {unpacked} bytes came out of its first {stored}"
                 )
-            yield block
+            if small and size + len(block) > min(block_bytes, _SMALL_BLOCK_BYTES):
+                yield b"".join(small)
+                small, size = [], 0
+            if len(block) < _SMALL_BLOCK_BYTES:
+                small.append(block)
+                size += len(block)
+            else:
+                yield block
+                check()
     members.finish()
+    if small:
+        yield b"".join(small)
 
 
 def _pieces(chunks: Iterable[bytes]) -> Iterator[memoryview]:
@@ -127,11 +157,12 @@ class _Members:
         self._number = 0  # of the member that was begun last
         self._head = b""  # the beginning of a header that is not complete yet
         self._inflater: isal_zlib.Decompress | None = None
+        self._is_begun = False  # whether only its header was read
 
-    def unpack(self, data: bytes | memoryview) -> Iterator[bytes]:
+    def unpack(self, data: memoryview) -> Iterator[bytes]:
         while data:
             if self._inflater is None:
-                data, self._inflater = self._begin(data)
+                data = self._begin(data)
             else:
                 data = yield from self._inflate(self._inflater, data)
 
@@ -143,42 +174,55 @@ class _Members:
         if not self._number:
             raise ArchiveTruncated("the file is empty: it has 0 bytes", hint=_EMPTY_HINT)
 
-    def _begin(self, data: bytes | memoryview) -> tuple[bytes, isal_zlib.Decompress | None]:
-        head = self._head + bytes(data)
-        if self._number:
-            head = head.lstrip(b"\0")
-        if not _MAGIC.startswith(head[: len(_MAGIC)]):
+    def _begin(self, data: memoryview) -> memoryview:
+        """Begin with the next member, and return the data behind its header."""
+        if not self._head and (empty := _EMPTY_MEMBERS.match(data)):
+            self._number += empty.group().count(_EMPTY_BODY)
+            return data[empty.end() :]
+        # All of the data only if its first bytes hold no whole header: each member copies them.
+        for size in (_USUAL_HEADER_BYTES, len(data)):
+            head = self._head + bytes(data[:size])
             if self._number:
-                raise ArchiveCorrupt(f"bytes that are not gzip follow member {self._number}")
-            begins = looks_like(head)
-            raise ArchiveNotGzip(
-                "the file does not begin like gzip" + (f", but like {begins}" if begins is not None else "")
-            )
-        length = _header_length(head)
-        if length is None:
+                head = head.lstrip(b"\0")
+            if not _MAGIC.startswith(head[: len(_MAGIC)]):
+                if self._number:
+                    raise ArchiveCorrupt(f"bytes that are not gzip follow member {self._number}")
+                begins = looks_like(self._head + bytes(data))
+                raise ArchiveNotGzip(
+                    "the file does not begin like gzip" + (f", but like {begins}" if begins is not None else "")
+                )
+            length = _header_length(head)
+            if length is not None:
+                break
+        else:
             if len(head) > _HEADER_BYTES_LIMIT:
                 raise ArchiveCorrupt(f"the header of gzip member {self._number + 1} has no end")
             self._head = head
-            return b"", None
+            return data[:0]
         self._head = b""
         self._number += 1
-        inflater = isal_zlib.decompressobj(wbits=_GZIP_WBITS)
+        self._inflater = isal_zlib.decompressobj(wbits=_GZIP_WBITS)
+        self._is_begun = True
         # In one call: isal 1.9 misreads a header of several optional fields, or one with a checksum, in two.
-        self._call(inflater, head[:length])
-        return head[length:], inflater
+        self._call(self._inflater, head[:length])
+        return data[min(size, len(data)) - (len(head) - length) :]
 
-    def _inflate(self, inflater: isal_zlib.Decompress, data: bytes | memoryview) -> Generator[bytes, None, bytes]:
+    def _inflate(self, inflater: isal_zlib.Decompress, data: memoryview) -> Generator[bytes, None, memoryview]:
+        """Unpack, and return the data behind the member, or what was not unpacked yet."""
+        part: bytes | memoryview = data[:_SMALL_MEMBER_BYTES] if self._is_begun else data
+        rest = data[len(part) :]
+        self._is_begun = False
         while True:
-            block = self._call(inflater, data)
+            block = self._call(inflater, part)
             if block:
                 yield block
             if inflater.eof:
                 self._inflater = None
-                return inflater.unused_data
-            data = inflater.unconsumed_tail
+                return data[len(data) - len(rest) - len(inflater.unused_data) :]
+            part = inflater.unconsumed_tail
             # A full block may have more behind it without any further input.
-            if not data and len(block) < self._block_bytes:
-                return b""
+            if not part and len(block) < self._block_bytes:
+                return rest
 
     def _call(self, inflater: isal_zlib.Decompress, data: bytes | memoryview) -> bytes:
         try:

@@ -165,6 +165,7 @@ class StreamedCsv:
         stored_size: length of the stored archive, in bytes.
         progress: counts what is read, and says whether to stop.
         preamble: the lines before the CSV (default: none).
+        loaded: is called, in the thread that unpacks, when a block was handed on to the load.
 
     Attributes:
         head: its first part, seekable.
@@ -180,7 +181,10 @@ class StreamedCsv:
         stored_size: int,
         progress: Progress | None = None,
         preamble: Preamble | None = None,
+        *,
+        loaded: Callable[[], None] = lambda: None,
     ) -> None:
+        self._loaded = loaded
         self._unpack = unpack
         self._dialect = dialect
         self._stored_size = stored_size
@@ -209,7 +213,7 @@ class StreamedCsv:
     @contextmanager
     def open(self) -> Iterator[CopyReader]:
         """Read it from the first byte after the byte order mark, a few MiB ahead of the reader."""
-        with prefetch(self._counted(), most_bytes=_AHEAD_BYTES, name="gunzip") as blocks:
+        with prefetch(self._counted(self._loaded), most_bytes=_AHEAD_BYTES, name="gunzip") as blocks:
             yield _reader(_behind(self._mark, blocks), self._progress)
 
     def drain(self) -> None:
@@ -217,7 +221,7 @@ class StreamedCsv:
         for _ in self._counted():
             pass
 
-    def _counted(self) -> Generator[bytes, None, None]:
+    def _counted(self, handed_on: Callable[[], None] = lambda: None) -> Generator[bytes, None, None]:
         counter = RecordCounter(self._dialect)
         size = 0
         with closing(self._unpack()) as blocks:
@@ -226,6 +230,7 @@ class StreamedCsv:
                 size += len(block)
                 self._progress.records = counter.records
                 yield block
+                handed_on()
         counter.refuse_end_marker(lines_before=self.preamble.lines)
         self.size = self.preamble.size + size
         self.records, self.ends_with_marker = counter.records, counter.ends_with_marker

@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from shared.csvfile.head import MOST_COLUMNS
-from shared.csvfile.options import CsvOptions, not_too_many
+from shared.csvfile.options import CsvOptions
 from shared.errors import RequestError
 from shared.model.location import ArchiveLocation, bare_etag, parse_adls_url
 from shared.names import QualifiedName, check_name, parse_qualified_name
@@ -209,12 +209,8 @@ class Copy(_Section):
     csv_options: CsvOptions = CsvOptions()
     header: Literal["check", "ignore"] = "check"
     skip_lines: WholeNumber = Field(0, ge=0, le=1000)
-    columns: Annotated[tuple[FileColumnName, ...] | None, BeforeValidator(not_too_many)] = Field(
-        None, min_length=1, max_length=MOST_COLUMNS
-    )
-    column_map: Annotated[
-        Mapping[str, ColumnName | None], AfterValidator(_only_nothing_for_no_name), BeforeValidator(not_too_many)
-    ] = {}
+    columns: tuple[FileColumnName, ...] | None = Field(None, min_length=1, max_length=MOST_COLUMNS)
+    column_map: Annotated[Mapping[str, ColumnName | None], AfterValidator(_only_nothing_for_no_name)] = {}
     synchronous_commit_off: bool = True
     transfer: Literal["auto", "spool", "stream"] = "auto"
     format: Literal["auto", "text", "binary"] = "auto"

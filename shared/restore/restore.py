@@ -14,16 +14,26 @@ from shared.csvfile.format_hints import wide_encoding
 from shared.csvfile.head import read_header, read_ignored_header, read_line
 from shared.csvfile.preamble import NOT_SO_MANY_LINES, Preamble
 from shared.csvfile.source import CsvSource
-from shared.errors import DataRejected, Fault, HeaderInvalid, HeaderMissing, RestoreCanceled, RestoreError
+from shared.errors import (
+    ArchiveTooExpensive,
+    DataRejected,
+    Fault,
+    HeaderInvalid,
+    HeaderMissing,
+    RestoreCanceled,
+    RestoreError,
+)
 from shared.load.columns import FileHeader, file_columns
 from shared.load.load import Day, Loaded, Skipped, load_day
 from shared.load.locks import RestoreLock, find_running, restore_lock
 from shared.load.refusals import in_progress
+from shared.model.progress import Progress
 from shared.model.report import Report
 from shared.model.request import Copy, RestoreRequest
 from shared.postgres.connect import Connection
 from shared.postgres.session import attempt_in_autocommit
 from shared.postgres.transaction import CommitId, Isolation, transaction
+from shared.process import CpuBudget
 from shared.restore.access import authorize
 from shared.restore.after_commit import Left, after_commit, note_failure_after_commit
 from shared.restore.dry_run import DryRun
@@ -212,13 +222,17 @@ def _unpacked(request: RestoreRequest, settings: Settings, report: Report) -> It
             )
             report.etag, report.compressed_bytes = archive.etag, archive.size
             refuse_stored(archive.size, max_bytes=settings.csv_max_bytes)
-            unpack, preamble = partial(_unpack, archive, request, settings), Preamble(copy.skip_lines)
+            budget = CpuBudget(settings.prepare_cpu_seconds, partial(_too_expensive, settings))
+            unpack = partial(_unpack, archive, request, settings, report.progress, budget)
+            preamble = Preamble(copy.skip_lines)
             csv: CsvSource
             if copy.transfer == "stream" or (
                 copy.transfer == "auto" and archive.size > settings.spool_max_archive_bytes
             ):
                 report.transfer = "stream"
-                csv = StreamedCsv(unpack, copy.csv_options.dialect, archive.size, report.progress, preamble)
+                csv = StreamedCsv(
+                    unpack, copy.csv_options.dialect, archive.size, report.progress, preamble, loaded=budget.renew
+                )
                 stack.push(download.pop_all())
             else:
                 report.transfer = "spool"
@@ -236,9 +250,26 @@ def _unpacked(request: RestoreRequest, settings: Settings, report: Report) -> It
         report.csv_bytes = csv.size
 
 
-def _unpack(archive: Archive, request: RestoreRequest, settings: Settings) -> Generator[bytes, None, None]:
+def _unpack(
+    archive: Archive, request: RestoreRequest, settings: Settings, progress: Progress, budget: CpuBudget
+) -> Generator[bytes, None, None]:
     stored = checked(archive.chunks(), sha256=request.copy_.expected_sha256, md5=archive.content_md5)
-    return gunzip(stored, max_bytes=settings.csv_max_bytes, max_expansion=settings.csv_max_expansion)
+
+    def check() -> None:
+        progress.check()
+        budget.check()
+
+    # In the thread that unpacks; it takes in the blocks as well, so that the count is part of its time.
+    budget.begin()
+    yield from gunzip(stored, max_bytes=settings.csv_max_bytes, max_expansion=settings.csv_max_expansion, check=check)
+    check()
+
+
+def _too_expensive(settings: Settings) -> ArchiveTooExpensive:
+    return ArchiveTooExpensive(
+        f"to read the archive takes more than the {settings.prepare_cpu_seconds} s of processor time that"
+        " PREPARE_CPU_SECONDS allows"
+    )
 
 
 def _not_in_postgresql(encoding: str, *, has_header: bool) -> RestoreError:

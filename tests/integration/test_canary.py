@@ -352,6 +352,9 @@ def test_every_success_and_every_failure(watch: Watch, pg: dict[str, Any], monke
     ):
         assert watch.send(body) == code, body
     day = {"adls_url": watch.app.archive("t", GOOD), "pg": pg}
+    busy = gzip.compress(GOOD) + gzip.compress(CANARIES["row"].encode()) * 400_000
+    many = {"adls_url": watch.app.stored("busy", busy), "pg": pg}
+    assert watch.send(many, PREPARE_CPU_SECONDS="1") == "ArchiveTooExpensive"
     assert watch.send(day, "text/plain; " + CANARIES["field"]) == "UnsupportedMediaType"
     # The account's own key, for a server that is not there.
     broken = f"AccountName={watch.app.storage.account};AccountKey={CANARIES['key']}"

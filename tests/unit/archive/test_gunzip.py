@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from shared.archive.gunzip import gunzip
 from shared.errors import ArchiveCorrupt, ArchiveNotGzip, ArchiveTruncated, RestoreError
 from shared.process import MIB
+from tests.fix_steps import steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -104,6 +105,43 @@ def test_an_error_of_the_source_passes_through() -> None:
 
     with pytest.raises(ConnectionResetError):
         unpack(source())
+
+
+EMPTY = member(b"")
+
+
+@pytest.mark.parametrize("empty", [EMPTY, member(b"", name=b"day.csv"), gzip.compress(b"")])
+def test_members_that_hold_nothing_take_no_steps(empty: bytes) -> None:
+    def steps(members: int) -> int:
+        archive = PLAIN + empty * members + FULL
+        return steps_of(lambda: unpack([archive]))
+
+    assert unpack(cut(PLAIN + empty * 5_000 + FULL, 1000)) == CSV + CSV
+    # One piece of the file after the other, each with a member that is cut.
+    assert steps(30_000) < steps(1_000) + 30_000
+    with pytest.raises(ArchiveCorrupt, match="member 1002 is damaged"):
+        unpack([PLAIN, empty * 1000, FULL[:-8] + bytes(8)])
+
+
+def test_many_small_members_make_few_blocks() -> None:
+    blocks = list(blocks_of([gzip.compress(b"1,2\n") * 40_000]))
+    assert b"".join(blocks) == b"1,2\n" * 40_000
+    assert len(blocks) == 3
+
+
+def test_the_check_is_called_while_nothing_comes_out() -> None:
+    """Of members that hold nothing, and are not known for it by their first bytes."""
+    checks = []
+    empty = member(b"", comment=b"x") * 10_000
+    packed = [PLAIN, empty, empty]
+    assert b"".join(gunzip(packed, max_bytes=10**9, max_expansion=10, check=lambda: checks.append(1))) == CSV
+    assert len(checks) > len(empty) * 2 // 65_536
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(gunzip(packed, max_bytes=10**9, max_expansion=10, check=stop))
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------

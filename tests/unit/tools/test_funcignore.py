@@ -17,7 +17,6 @@ AT_HOME = [
     ".work/venv/pyvenv.cfg",
     "README.md",
     "benchmarks/race.py",
-    "deploy/deploy.sh",
     "docs/errors.md",
     "examples/restore.sh",
     "local.settings.json",

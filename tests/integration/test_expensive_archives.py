@@ -1,0 +1,53 @@
+"""An archive that keeps the processor busy ends with an error of its own before the database has its rows."""
+
+from __future__ import annotations
+
+import gzip
+import random
+from typing import Any
+
+import pytest
+
+from tests.integration.fix_app import App
+
+pytestmark = pytest.mark.any_server
+
+# A name, a comment and nothing else: some microseconds of the processor for 32 bytes, each of them.
+EMPTY = b"\x1f\x8b\x08\x18" + bytes(6) + b"name\0comment\0" + gzip.compress(b"")[10:]
+BUSY = EMPTY * 600_000
+ROWS = b"time,v\n" + b"".join(
+    b"2025-01-01 00:00:%02d.%06d,%d\n" % (number % 60, number, random.Random(number).getrandbits(60))  # noqa: S311
+    for number in range(80_000)
+)
+
+WAYS: dict[str, dict[str, Any]] = {
+    "spool": {"copy": {"transfer": "spool"}},
+    "stream": {"copy": {"transfer": "stream"}},
+    "dry run": {"copy": {"transfer": "stream"}, "dry_run": True},
+    "full dry run": {"copy": {"transfer": "stream"}, "dry_run": "full"},
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREPARE_CPU_SECONDS", "1")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_members_that_hold_nothing(app: App, way: str) -> None:
+    """Before the header, and behind more rows than are read for it."""
+    app.database.hypertable("t", "time timestamptz NOT NULL, v bigint")
+    request = WAYS[way]
+    packed = gzip.compress(ROWS, 1)
+    for archive in (gzip.compress(ROWS[:7]) + BUSY, packed + BUSY + gzip.compress(b"2025-01-01,1\n")):
+        answer = app.restore(app.stored("t", archive), **request)
+        assert (answer.status, answer.code) == (422, "ArchiveTooExpensive"), answer.body
+        assert "1 s of processor time" in answer.body["error"]["message"]
+        assert app.database.value("SELECT count(*) FROM {s}.t") == 0
+
+
+@pytest.mark.parametrize("transfer", ["spool", "stream"])
+def test_an_ordinary_archive_does_not_take_it(app: App, transfer: str) -> None:
+    app.database.hypertable("t", "time timestamptz NOT NULL, v bigint")
+    answer = app.restore(app.archive("t", ROWS), copy={"transfer": transfer})
+    assert (answer.status, answer.body["rows_loaded"]) == (200, 80_000)
