@@ -10,17 +10,19 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from restorectl import __version__, texts
-from restorectl.follow import follow, has_ended, leaving
+from restorectl.follow import follow, has_ended, leaving, look_at
 from restorectl.key import find_key
 from restorectl.outcome import (
     CommandError,
     ExitCode,
+    Kind,
     ServiceError,
     UsageError,
     code_of_monitor,
@@ -30,8 +32,10 @@ from restorectl.report import (
     print_days,
     print_monitor,
     print_monitors,
+    print_plan,
     print_result,
     say_error,
+    say_plan,
     say_service_error,
 )
 from restorectl.request import read_request, with_section
@@ -53,6 +57,7 @@ app = typer.Typer(
 )
 
 Existing = Literal["error", "append", "skip", "replace"]
+ExistingOfDays = Literal["error", "skip", "replace", "stale"]
 Status = Literal["NotStarted", "Running", "Succeeded", "Failed", "Canceled"]
 
 
@@ -154,6 +159,10 @@ def _run(
     except CommandError as exc:
         say_error(screen, exc)
         return exc.code
+    except typer.Abort:
+        # Ctrl-C, or the end of the input, where it asked.
+        screen.say("nothing was sent")
+        return ExitCode.INTERRUPTED
     except KeyboardInterrupt:
         screen.say("interrupted" if call is None or call.leaving is None else f"interrupted; {call.leaving}")
         return ExitCode.INTERRUPTED
@@ -168,7 +177,7 @@ ArchiveArgument = Annotated[
 PatternArgument = Annotated[
     str, typer.Argument(metavar="PATTERN", help="adls_url with {date} where the day stands, as YYYY-MM-DD.")
 ]
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Of a restore, as `list` shows it.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Of a restore or a backfill, as `list` shows it.")]
 ExistingOption = Annotated[
     Existing | None,
     typer.Option("--existing", help="What to do with a day that has rows; error, if nothing is said."),
@@ -248,11 +257,67 @@ def dry_run(
     return _start(call, body, None, sync=sync, no_wait=False, timeout=timeout)
 
 
+@command("restorectl backfill 'backups/weavix/silver.telemetry.{date}.csv.gz' --from 2025-01-01 --to 2025-01-31")
+def backfill(
+    call: Call,
+    pattern: PatternArgument,
+    *,
+    first: Annotated[str | None, typer.Option("--from", metavar="DAY", help="The first day, as YYYY-MM-DD.")] = None,
+    last: ToOption = None,
+    day: Annotated[
+        list[str] | None, typer.Option("--day", metavar="DAY", help="One day; may be given more than once.")
+    ] = None,
+    existing: Annotated[
+        ExistingOfDays | None,
+        typer.Option("--existing", help="What to do with days that have rows; error, if nothing is said."),
+    ] = None,
+    missing: Annotated[
+        Literal["skip", "error"] | None,
+        typer.Option("--missing", help="What to do with days without an archive; skip, if nothing is said."),
+    ] = None,
+    parallel: Annotated[int | None, typer.Option("--parallel", min=1, help="How many groups run at once.")] = None,
+    on_failure: Annotated[
+        Literal["continue", "stop"] | None,
+        typer.Option("--on-failure", help="What to do after a day that failed; continue, if nothing is said."),
+    ] = None,
+    plan: Annotated[bool, typer.Option("--dry-run", help="Show the plan. Nothing is written.")] = False,
+    table: TableOption = None,
+    database: DatabaseOption = None,
+    request: RequestOption = None,
+    operation_id: IdOption = None,
+    no_wait: NoWaitOption = False,
+    timeout: TimeoutOption = None,
+    yes: YesOption = False,
+) -> ExitCode:
+    """Put many days back, and wait for them. Ctrl-C leaves them running."""
+    if (first is None) == (not day):
+        raise UsageError("name the days: --from and --to, or --day for each")
+    if day and last is not None:
+        raise UsageError("--to goes with --from")
+    body = read_request(request)
+    body = with_section(body, "destination", target_table=table)
+    body = with_section(body, "pg", database=database)
+    fields = {"existing": existing, "missing": missing, "parallel": parallel, "on_failure": on_failure}
+    body |= {name: value for name, value in fields.items() if value is not None}
+    body |= {"adls_url": pattern, "dates": day or {"from": first, "to": last or first}}
+    if plan or body.get("dry_run"):
+        print_plan(call.screen, call.service.post("/backfills", body | {"dry_run": True}).body)
+        return ExitCode.DONE
+    _confirm_replacing(call, body, f"the rows of these days by {pattern}", yes=yes)
+    chosen = _new_id() if operation_id is None else checked_id(operation_id)
+    return _submit(call, "backfills", "/backfills", body, chosen, no_wait=no_wait, timeout=timeout)
+
+
+def _new_id() -> str:
+    # Short enough to be typed; the service refuses one that it knows.
+    return secrets.token_hex(8)
+
+
 def _restore_body(
     archive: str, existing: str | None, table: str | None, database: str | None, request: Path | None
 ) -> dict[str, Any]:
     if "{date}" in archive:
-        raise UsageError("ARCHIVE is one day: put the day where {date} stands")
+        raise UsageError("ARCHIVE is one day: put the day where {date} stands, or use `restorectl backfill`")
     body = read_request(request)
     body = with_section(body, "destination", on_existing=existing, target_table=table)
     body = with_section(body, "pg", database=database)
@@ -268,13 +333,15 @@ def _confirm_replacing(call: Call, body: Mapping[str, Any], what: str, *, yes: b
     """
     destination = body.get("destination")
     existing = destination.get("on_existing") if isinstance(destination, dict) else None
-    if yes or "replace" not in (existing, body.get("existing")):
+    if yes or not {existing, body.get("existing")} & {"replace", "stale"}:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(f"this replaces {what}, and there is no terminal to ask on: add --yes")
+    if "dates" in body:
+        plan = call.service.post("/backfills", dict(body) | {"dry_run": True}).body
+        say_plan(call.screen, plan)
     if not typer.confirm(texts.plain(f"Replace {what}?"), err=True):
         raise CommandError("nothing was sent", code=ExitCode.CANCELED)
-    call.screen.say("")
 
 
 def _start(
@@ -284,7 +351,7 @@ def _start(
         raise UsageError("--sync waits in one call: leave --no-wait and --id out")
     if sync:
         return _restore_in_one_call(call, body, timeout)
-    chosen = secrets.token_hex(8) if operation_id is None else checked_id(operation_id)
+    chosen = _new_id() if operation_id is None else checked_id(operation_id)
     return _submit(call, "restores", "/restore", body | {"async": True}, chosen, no_wait=no_wait, timeout=timeout)
 
 
@@ -292,7 +359,7 @@ def _restore_in_one_call(call: Call, body: dict[str, Any], timeout: float | None
     unknown = "the restore may run on: look at the day (`restorectl days`) or into the log before it is sent again"
     call.leaving = unknown
     try:
-        answer = call.service.post_and_wait("/restore", body | {"async": False}, timeout)
+        answer = call.service.post_once("/restore", body | {"async": False}, timeout)
     except Unanswered as exc:
         if exc.was_sent:
             raise CommandError(str(exc), code=ExitCode.WAIT_RAN_OUT, next_step=unknown) from None
@@ -303,7 +370,7 @@ def _restore_in_one_call(call: Call, body: dict[str, Any], timeout: float | None
 
 def _submit(
     call: Call,
-    kind: Literal["restores", "backfills"],
+    kind: Kind,
     path: str,
     body: Mapping[str, Any] | None,
     operation_id: str,
@@ -324,9 +391,7 @@ def _submit(
     return _wait(call, kind, answer, no_wait=no_wait, timeout=timeout)
 
 
-def _wait(
-    call: Call, kind: Literal["restores", "backfills"], answer: Answer, *, no_wait: bool, timeout: float | None
-) -> ExitCode:
+def _wait(call: Call, kind: Kind, answer: Answer, *, no_wait: bool, timeout: float | None) -> ExitCode:
     """Follow an operation to its end and print it, or print where it stands."""
     operation_id = str(answer.body["id"])
     call.leaving = leaving(operation_id)
@@ -335,61 +400,114 @@ def _wait(
         if not has_ended(answer.body):
             call.screen.say(call.leaving)
         return ExitCode.DONE
-    monitor = follow(call.service, call.screen, kind, answer, timeout)
-    print_monitor(call.screen, monitor)
-    return code_of_monitor(monitor)
+    answer = follow(call.service, call.screen, kind, answer, timeout)
+    print_monitor(call.screen, _whole(call, kind, answer))
+    return code_of_monitor(answer.body)
 
 
-def _find(call: Call, operation_id: str) -> tuple[Literal["restores", "backfills"], Answer]:
+def _whole(call: Call, kind: Kind, answer: Answer) -> dict[str, Any]:
+    """Return a monitor with all days of a backfill, which come in pages."""
+    monitor = answer.body
+    if monitor.get("nextLink") is None:
+        return monitor
+    path = operation_path(kind, str(monitor["id"]))
+    days = [day for page in call.service.pages(path, look_at(kind)) for day in page]
+    return monitor | {"value": days, "nextLink": None}
+
+
+def _find(call: Call, operation_id: str) -> tuple[Kind, Answer]:
     """Return an operation's kind and its monitor."""
-    return "restores", call.service.get(operation_path("restores", checked_id(operation_id)))
+    try:
+        return "restores", call.service.get(operation_path("restores", checked_id(operation_id)))
+    except ServiceError as exc:
+        if exc.body["error"]["code"] != "OperationNotFound":
+            raise
+        unknown = exc
+    try:
+        return "backfills", call.service.get(operation_path("backfills", operation_id), look_at("backfills"))
+    except (ServiceError, Unanswered) as exc:
+        # An older function app knows no backfills.
+        is_unknown = isinstance(exc, ServiceError) or exc.status == HTTPStatus.NOT_FOUND
+        raise unknown if is_unknown else exc from None
 
 
 @command("restorectl status 3f2a9c1e5b7d4f60")
 def status(call: Call, operation_id: IdArgument) -> ExitCode:
-    """Show a restore: how far it is, or how it ended. Ends with 0 whatever its outcome; `watch` tells that."""
-    _, answer = _find(call, operation_id)
-    print_monitor(call.screen, answer.body)
+    """Show a restore or a backfill. Ends with 0 whatever its outcome, which `watch` tells."""
+    kind, answer = _find(call, operation_id)
+    print_monitor(call.screen, _whole(call, kind, answer))
     return ExitCode.DONE
 
 
 @command("restorectl watch 3f2a9c1e5b7d4f60 --timeout 3600")
 def watch(call: Call, operation_id: IdArgument, timeout: TimeoutOption = None) -> ExitCode:
-    """Wait for a restore that was left running, and show how far it is."""
+    """Wait for a restore or a backfill that was left running."""
     kind, answer = _find(call, operation_id)
     return _wait(call, kind, answer, no_wait=False, timeout=timeout)
 
 
 @command("restorectl cancel 3f2a9c1e5b7d4f60")
 def cancel(
+    call: Call,
+    operation_id: IdArgument,
+    *,
+    running: Annotated[
+        bool, typer.Option("--running", help="Of a backfill: stop the days that run too, not only those that wait.")
+    ] = False,
+    no_wait: NoWaitOption = False,
+    timeout: TimeoutOption = None,
+) -> ExitCode:
+    """Stop a restore or a backfill, and wait until it has stopped. Ends with 1 if it had ended before."""
+    kind, _ = _find(call, operation_id)
+    query = {"running": "cancel"} if running and kind == "backfills" else None
+    answer = call.service.delete(operation_path(kind, operation_id), query)
+    call.leaving = f"it is being canceled: see it with `restorectl watch {operation_id}`"
+    if not no_wait:
+        answer = follow(call.service, call.screen, kind, answer, timeout)
+    print_monitor(call.screen, _whole(call, kind, answer))
+    return ExitCode.FAILED if answer.body["status"] in ("Succeeded", "Failed") else ExitCode.DONE
+
+
+@command("restorectl retry 3f2a9c1e5b7d4f60")
+def retry(
     call: Call, operation_id: IdArgument, *, no_wait: NoWaitOption = False, timeout: TimeoutOption = None
 ) -> ExitCode:
-    """Stop a restore, and wait until it has. Ends with 0 if it was canceled, with 1 if it had ended before."""
-    answer = call.service.delete(operation_path("restores", checked_id(operation_id)))
-    monitor = answer.body if no_wait else follow(call.service, call.screen, "restores", answer, timeout)
-    print_monitor(call.screen, monitor)
-    return ExitCode.FAILED if monitor["status"] in ("Succeeded", "Failed") else ExitCode.DONE
+    """Restore the days of a backfill again that failed, were canceled, or were missing and are there now."""
+    call.leaving = maybe = f"it may have been taken: `restorectl watch {operation_id}` says so"
+    try:
+        answer = call.service.post_once(f"{operation_path('backfills', checked_id(operation_id))}/retry", None)
+    except Unanswered as exc:
+        if exc.was_sent:
+            raise CommandError(str(exc), code=ExitCode.WAIT_RAN_OUT, next_step=maybe) from None
+        raise
+    return _wait(call, "backfills", answer, no_wait=no_wait, timeout=timeout)
 
 
 @command("restorectl list --status Failed --table silver.telemetry", name="list")
 def list_operations(
     call: Call,
+    *,
+    kind: Annotated[Kind, typer.Option("--kind", help="What to list.")] = "restores",
     state: Annotated[Status | None, typer.Option("--status", help="Only those of this status.")] = None,
     table: Annotated[
         str | None, typer.Option("--table", metavar="SCHEMA.TABLE", help="Only those of this table.")
     ] = None,
     database: Annotated[str | None, typer.Option("--database", help="Only those of this database.")] = None,
     day: DayOption = None,
+    backfill_id: Annotated[str | None, typer.Option("--backfill", metavar="ID", help="Only days of this one.")] = None,
     top: Annotated[int, typer.Option("--top", min=1, max=100_000, help="How many at most.")] = 50,
 ) -> ExitCode:
-    """List restores, newest first."""
-    query = {"status": state, "table": table, "database": database, "day": day, "top": str(min(top, 1000))}
+    """List restores or backfills, newest first."""
+    filters = {"table": table, "database": database, "day": day, "backfill": backfill_id}
+    if kind == "backfills" and any(value is not None for value in filters.values()):
+        raise UsageError("backfills are listed by --status alone")
+    query = {"status": state, **filters, "top": str(min(top, 1000))}
     monitors: list[dict[str, Any]] = []
-    for page in call.service.pages("/restores", {name: value for name, value in query.items() if value is not None}):
+    for page in call.service.pages(f"/{kind}", {name: value for name, value in query.items() if value is not None}):
         monitors += page
         if len(monitors) >= top:
             break
-    print_monitors(call.screen, monitors[:top])
+    print_monitors(call.screen, kind, monitors[:top])
     return ExitCode.DONE
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any
+from typing import Any, Literal, TypeAlias
+
+# The kinds of operations, as paths name them.
+Kind: TypeAlias = Literal["restores", "backfills"]
 
 
 class ExitCode(IntEnum):
@@ -96,4 +99,9 @@ def code_of_monitor(monitor: Mapping[str, Any]) -> ExitCode:
         return ExitCode.CANCELED
     if monitor["status"] == "Succeeded":
         return code_of_result(monitor.get("result") or {})
-    return code_of_error(monitor.get("error") or {})
+    code = code_of_error(monitor.get("error") or {})
+    days = monitor.get("days") or {}
+    # Where nothing is in, there is no part.
+    if code == ExitCode.PARTLY and not (days.get("restored") or days.get("skipped")):
+        return ExitCode.FAILED
+    return code

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from restorectl import texts
-from restorectl.outcome import CommandError
+from restorectl.outcome import CommandError, Kind
 from restorectl.screen import Column, Screen
 
 # What to do next, where the command line has a way; the answer's own hint says it for the function app.
@@ -15,6 +15,7 @@ NEXT_STEPS = {
     "ArchiveNotFound": "`restorectl days` shows which days are archived",
     "JobStorageUnreachable": "--sync restores without the queue",
     "OperationIdReused": "leave --id out, or choose another one",
+    "OperationEnded": "`restorectl status` shows how it ended",
     "OperationNotFound": "`restorectl list` shows what is known",
     "RestoreInProgress": "`restorectl list --status Running` shows it, if it runs behind the queue",
     "SecretInAsyncRequest": "--sync restores without the queue, which would keep the secret",
@@ -30,15 +31,20 @@ _BY_RETRY = {
 
 def print_monitor(screen: Screen, monitor: Mapping[str, Any]) -> None:
     """Print an operation."""
+    is_backfill = monitor.get("kind") == "backfill"
+    result, error = monitor.get("result") or {}, monitor.get("error")
     if screen.output == "json":
         screen.print_json(monitor)
+    elif is_backfill:
+        screen.print_facts(_backfill_facts(monitor) | {"warnings": _codes(result.get("warnings"))})
+        _print_open_days(screen, monitor)
     else:
-        screen.print_facts(_monitor_facts(monitor) | _result_facts(monitor.get("result") or {}))
-    result, error = monitor.get("result"), monitor.get("error")
-    if result:
-        _say_of_result(screen, result)
+        screen.print_facts(_monitor_facts(monitor) | _result_facts(result))
+    _say_of_result(screen, result)
     if error and monitor.get("status") != "Succeeded":
-        _say_error_body(screen, error, None)
+        _say_error_body(screen, error, None, _retry_step(monitor.get("id")) if is_backfill else None)
+    if is_backfill and monitor.get("status") == "Canceled":
+        screen.say_word("  next:", _retry_step(monitor.get("id")), "bold")
 
 
 def print_result(screen: Screen, result: Mapping[str, Any]) -> None:
@@ -53,6 +59,100 @@ def print_result(screen: Screen, result: Mapping[str, Any]) -> None:
         }
         screen.print_facts(facts | _result_facts(result))
     _say_of_result(screen, result)
+
+
+def _backfill_facts(monitor: Mapping[str, Any]) -> dict[str, Any]:
+    progress, days = monitor.get("progress") or {}, monitor.get("days") or {}
+    total = progress.get("compressed_bytes_total")
+    return {
+        "id": monitor.get("id"),
+        "status": monitor["status"],
+        "phase": monitor.get("phase"),
+        "archives": monitor.get("adls_url"),
+        "database": monitor.get("database"),
+        "table": monitor.get("target_table"),
+        "days": texts.count(days.get("total")),
+        **{f"  {name}": texts.count(days.get(name) or None) for name in _OUTCOMES},
+        "archives read": f"{texts.percent(progress.get('percent'))} of {texts.size(total)}" if total else None,
+        "rows read": texts.count(progress.get("rows") or None),
+        "time": texts.seconds(progress.get("seconds") or None),
+        "estimated end": None if monitor.get("ended") else texts.moment(progress.get("estimated_end")),
+        "created": texts.moment(monitor.get("created")),
+        "ended": texts.moment(monitor.get("ended")),
+    }
+
+
+_OUTCOMES = ("restored", "skipped", "missing", "failed", "canceled", "running", "waiting")
+# A day that is in, or is left as it is, needs no line of its own; of those that wait, there may be thousands.
+_TO_LOOK_AT = frozenset({"running", "missing", "failed", "canceled"})
+
+
+def _print_open_days(screen: Screen, monitor: Mapping[str, Any]) -> None:
+    days = [day for day in monitor.get("value") or () if day.get("outcome") in _TO_LOOK_AT]
+    if not days:
+        return
+    columns = (
+        Column("DAY"),
+        Column("OUTCOME"),
+        Column("STAGE", rank=3),
+        Column("ROWS", is_number=True, rank=2),
+        Column("ERROR", rank=1),
+        Column("RESTORE", rank=4),
+    )
+    rows = [
+        [
+            day.get("day"),
+            day["outcome"],
+            day.get("stage") if day["outcome"] == "running" else None,
+            texts.count(day.get("rows") or None),
+            (day.get("error") or {}).get("code"),
+            day.get("operation_id"),
+        ]
+        for day in days
+    ]
+    screen.print_text("")
+    screen.print_table(columns, rows)
+
+
+def print_plan(screen: Screen, plan: Mapping[str, Any]) -> None:
+    """Print what a backfill would do."""
+    if screen.output == "json":
+        screen.print_json(plan)
+        return
+    facts = {
+        "database": plan.get("database"),
+        "table": plan.get("target_table"),
+        "days to restore": texts.count(plan.get("days")),
+        "with rows": _listed(plan.get("existing")),
+        "in groups": texts.count(len(plan.get("groups") or ())),
+        "at once": plan.get("parallel"),
+        "archives": texts.size(plan.get("bytes")),
+        "skipped": _listed(plan.get("skipped")),
+        "missing": _listed(plan.get("missing")),
+    }
+    screen.print_facts(facts)
+
+
+def say_plan(screen: Screen, plan: Mapping[str, Any]) -> None:
+    """Say what a backfill would do, before somebody answers whether it may."""
+    screen.say(
+        f"{texts.count(plan.get('days'), 'days')} would be restored into {plan.get('target_table')}"
+        f" ({texts.size(plan.get('bytes'))}), {len(plan.get('existing') or ())} of them hold rows;"
+        f" {len(plan.get('skipped') or ())} are left as they are, {len(plan.get('missing') or ())} are missing"
+    )
+
+
+def _listed(days: Sequence[Any] | None) -> str:
+    """Return how many days there are, and the first ones."""
+    if not days:
+        return ""
+    most = 10
+    more = ", ..." if len(days) > most else ""
+    return f"{len(days)}: {', '.join(str(day) for day in days[:most])}{more}"
+
+
+def _codes(notes: Iterable[Mapping[str, Any]] | None) -> str:
+    return ", ".join(str(note.get("code")) for note in notes or ())
 
 
 def _monitor_facts(monitor: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,7 +190,7 @@ def _result_facts(result: Mapping[str, Any]) -> dict[str, Any]:
             "rows of the day": texts.count(plan.get("rows_existing")),
             "on existing": plan.get("on_existing"),
             "chunks": texts.count(len(plan.get("chunks") or ())),
-            "problems": ", ".join(str(one.get("code")) for one in plan.get("problems") or ()) or "none",
+            "problems": _codes(plan.get("problems")) or "none",
         }
     else:
         facts |= {
@@ -98,10 +198,9 @@ def _result_facts(result: Mapping[str, Any]) -> dict[str, Any]:
             "rows skipped": texts.count(result.get("rows_skipped") or None),
             "rows removed": texts.count(result.get("rows_removed")),
             "rows rejected": texts.count(result.get("rows_rejected")),
-            "seconds": (result.get("timings") or {}).get("total"),
+            "time": texts.seconds((result.get("timings") or {}).get("total")),
         }
-    warnings = [str(one.get("code")) for one in result.get("warnings") or ()]
-    return facts | {"warnings": ", ".join(warnings), "request_id": result.get("request_id")}
+    return facts | {"warnings": _codes(result.get("warnings")), "request_id": result.get("request_id")}
 
 
 def _say_of_result(screen: Screen, result: Mapping[str, Any]) -> None:
@@ -111,13 +210,16 @@ def _say_of_result(screen: Screen, result: Mapping[str, Any]) -> None:
         screen.say_word("warning", f"{warning.get('code')}: {warning.get('message')}", "yellow")
 
 
-def print_monitors(screen: Screen, monitors: Sequence[Mapping[str, Any]]) -> None:
+def print_monitors(screen: Screen, kind: Kind, monitors: Sequence[Mapping[str, Any]]) -> None:
     """Print a list of operations."""
     if screen.output == "json":
         screen.print_json({"value": monitors})
         return
     if not monitors:
         screen.say("there is none")
+        return
+    if kind == "backfills":
+        _print_backfills(screen, monitors)
         return
     columns = (
         Column("ID"),
@@ -133,6 +235,31 @@ def print_monitors(screen: Screen, monitors: Sequence[Mapping[str, Any]]) -> Non
         Column("CREATED", rank=5),
     )
     screen.print_table(columns, [_monitor_row(monitor) for monitor in monitors])
+
+
+def _print_backfills(screen: Screen, monitors: Sequence[Mapping[str, Any]]) -> None:
+    columns = (
+        Column("ID"),
+        Column("STATUS"),
+        Column("PHASE", rank=4),
+        Column("TABLE", rank=2),
+        Column("DATABASE", rank=5),
+        Column("ERROR", rank=1),
+        Column("CREATED", rank=3),
+    )
+    rows = [
+        [
+            monitor.get("id"),
+            monitor["status"],
+            monitor.get("phase") if monitor["status"] == "Running" else None,
+            monitor.get("target_table"),
+            monitor.get("database"),
+            (monitor.get("error") or {}).get("code"),
+            texts.moment(monitor.get("created")),
+        ]
+        for monitor in monitors
+    ]
+    screen.print_table(columns, rows)
 
 
 def _monitor_row(monitor: Mapping[str, Any]) -> list[Any]:
@@ -172,7 +299,7 @@ def print_days(screen: Screen, days: Sequence[Mapping[str, Any]], states: Iterab
         screen.print_table(columns, [_day_row(day) for day in shown])
     counted = Counter(str(day["state"]) for day in days)
     parts = ", ".join(f"{number} {state}" for state, number in counted.most_common())
-    screen.say(f"{len(days)} days: {parts}")
+    screen.say(f"{texts.count(len(days), 'days')}: {parts}")
 
 
 def _day_row(day: Mapping[str, Any]) -> list[Any]:
@@ -201,16 +328,20 @@ def say_service_error(screen: Screen, body: Mapping[str, Any]) -> None:
     _say_error_body(screen, body["error"], body.get("request_id"))
 
 
-def _say_error_body(screen: Screen, error: Mapping[str, Any], request_id: Any) -> None:
+def _retry_step(backfill_id: Any) -> str:
+    return f"mend the cause, then `restorectl retry {backfill_id}` restores the days that are not in"
+
+
+def _say_error_body(screen: Screen, error: Mapping[str, Any], request_id: Any, next_step: str | None = None) -> None:
     code, message = str(error.get("code")), str(error.get("message"))
     screen.say_word("error:", f"{code}: {message}", "bold red")
     if error.get("hint"):
         screen.say_word("  hint:", str(error["hint"]), "bold")
     for detail in error.get("details") or ():
         if detail.get("message") not in (None, message):
-            target = f"{detail['target']}: " if detail.get("target") else ""
-            screen.say(f"    {target}{detail['message']}")
-    step = NEXT_STEPS.get(code) or _BY_RETRY.get(str(error.get("retry")))
+            target, text = str(detail.get("target") or ""), str(detail["message"])
+            screen.say_word("   ", text if text.startswith(target) else f"{target}: {text}", "")
+    step = next_step or NEXT_STEPS.get(code) or _BY_RETRY.get(str(error.get("retry")))
     if step:
         screen.say_word("  next:", f"{step} (docs/errors.md has {code})", "bold")
     if request_id:

@@ -87,9 +87,16 @@ class Screen:
         self.talk.print(Text(plain(text), style=style), soft_wrap=not sys.stderr.isatty())
 
     def say_word(self, word: str, text: str, style: str) -> None:
-        """Write a line of talk that begins with a word in colour."""
-        line = Text.assemble((plain(word), style), " ", plain(text))
-        self.talk.print(line, soft_wrap=not sys.stderr.isatty())
+        """Write a line of talk that begins with a word in colour. On a terminal, the text is set in under itself."""
+        shown, rest = Text(plain(word), style=style), Text(plain(text))
+        if not sys.stderr.isatty():
+            self.talk.print(Text.assemble(shown, " ", rest), soft_wrap=True)
+            return
+        line = Table.grid(padding=(0, 1, 0, 0))
+        line.add_column(no_wrap=True)
+        line.add_column(overflow="fold")
+        line.add_row(shown, rest)
+        self.talk.print(line)
 
     def print_json(self, value: Any) -> None:
         """Write data as JSON."""
@@ -108,7 +115,7 @@ class Screen:
         for name, value in facts.items():
             if value not in (None, ""):
                 grid.add_row(name, _cell(value))
-        self.data.print(grid)
+        self._print(grid)
 
     def print_table(self, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
         """Write data as a table; where a terminal is too narrow, the least important columns are left out.
@@ -126,7 +133,15 @@ class Screen:
             table.add_column(column.name, justify="right" if column.is_number else "left", overflow="fold")
         for row in cells:
             table.add_row(*(row[number] for number in shown))
-        self.data.print(table)
+        self._print(table)
+
+    def _print(self, table: Table) -> None:
+        if sys.stdout.isatty():
+            self.data.print(table)
+            return
+        with self.data.capture() as written:
+            self.data.print(table)
+        self.data.out("\n".join(line.rstrip() for line in written.get().splitlines()), highlight=False)
 
     def _fitting(self, columns: Sequence[Column], cells: Sequence[Sequence[Text]]) -> list[int]:
         widths = [

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 import httpx2
 
 from restorectl import __version__
-from restorectl.outcome import CommandError, ExitCode, ServiceError, UsageError
+from restorectl.outcome import CommandError, ExitCode, Kind, ServiceError, UsageError
 
 # The platform's own words for "later". They come from a gateway or from a host that starts.
 _BUSY = frozenset(
@@ -29,7 +29,8 @@ _BUSY = frozenset(
     }
 )
 _MOST_PAUSE = 60.0
-_READ_SECONDS = 60.0
+# The plan of a backfill of ten years is made in a call.
+_READ_SECONDS = 120.0
 # Azure cuts a call after 230 s, and not every network says so.
 _READ_SECONDS_OF_A_RESTORE = 300.0
 _ID = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -146,14 +147,14 @@ class Service:
         """Close its connections."""
         self._client.close()
 
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
-        """Ask for something. It is sent again while there is no answer.
+    def get(self, path: str, query: Mapping[str, str] | None = None, *, retries: bool = True) -> Answer:
+        """Ask for something. It is sent again while there is no answer, unless `retries` is false.
 
         Raises:
             ServiceError: the answer is an error.
             Unanswered: there is none.
         """
-        return self._ask("GET", path, query=query)
+        return self._ask("GET", path, query=query, is_repeatable=retries)
 
     def delete(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
         """Cancel something, which may be repeated. Raises as `get`."""
@@ -164,13 +165,13 @@ class Service:
         headers = {} if operation_id is None else {"Operation-Id": operation_id, "Prefer": "respond-async"}
         return self._ask("POST", path, body=body, headers=headers)
 
-    def post_and_wait(self, path: str, body: Mapping[str, Any], seconds: float | None) -> Answer:
-        """Start something and wait for its end. Only a request that was never sent is sent again.
+    def post_once(self, path: str, body: Mapping[str, Any] | None, seconds: float | None = None) -> Answer:
+        """Start something that may not be started twice. Only a request that was never sent is sent again.
 
         Args:
             path: below the base.
-            body: the JSON object.
-            seconds: how long to wait; None: as long as Azure lets a call run, and a bit.
+            body: the JSON object, or None.
+            seconds: how long to wait for the answer; None: as long as Azure lets a call run, and a bit.
 
         Raises:
             ServiceError: the answer is an error.
@@ -228,7 +229,7 @@ class Service:
                 return self._send(request)
             except _Again as exc:  # noqa: PERF203 - it is a loop for that
                 wait = min(pause if exc.retry_after is None else exc.retry_after, _MOST_PAUSE)
-                may = is_repeatable or not exc.error_was_sent
+                may = is_repeatable or (method == "POST" and not exc.error_was_sent)
                 if not may or time.monotonic() + wait > deadline:
                     raise exc.error from None
                 self.say(f"{exc.error}; again in {wait:.0f} s")
@@ -348,11 +349,11 @@ def _not_ours(response: httpx2.Response, base: str) -> Unanswered:
     )
 
 
-def operation_path(kind: str, operation_id: str) -> str:
+def operation_path(kind: Kind, operation_id: str) -> str:
     """Return the path of an operation.
 
     Args:
-        kind: `restores` or `backfills`.
+        kind: of the operation.
         operation_id: of the operation.
     """
     return f"/{kind}/{quote(operation_id, safe='')}"

@@ -25,8 +25,8 @@ def safe_json(text: str) -> str:
 
 
 def count(number: int | None, word: str = "") -> str:
-    """Return a whole number in groups of three, with the word behind it; nothing for None."""
-    return "" if number is None else f"{number:,} {word}".rstrip()
+    """Return a whole number in groups of three, with the plural word behind it; nothing for None."""
+    return "" if number is None else f"{number:,} {word.removesuffix('s') if number == 1 else word}".rstrip()
 
 
 def size(number: int | None) -> str:

@@ -1,4 +1,4 @@
-"""`make serve`: the function app on this machine, a sample day to restore, and the curl line that does it."""
+"""`make serve`: the function app on this machine, a sample day to restore, and the lines that do it."""
 
 from __future__ import annotations
 
@@ -133,7 +133,10 @@ def main() -> None:
         print("\n-- restore the sample day (Ctrl-C ends the host):")
         print(shlex.join(curl_command(config, prepared.body)))
         print(f"\n-- look at what runs and what was restored: http://{LOOPBACK}:{config.host_port}/api/ui")
-        print(f"\n-- the answer has this, and more:\n{short_answer(expected)}\n", flush=True)
+        print(f"\n-- the answer has this, and more:\n{short_answer(expected)}")
+        print("\n-- or by the command line (pipx install .; docs/cli.md):")
+        print(f"export RESTORE_URL=http://{LOOPBACK}:{config.host_port}/api")
+        print(f"{shlex.join(['restorectl', 'restore', json.loads(prepared.body)['adls_url']])}\n", flush=True)
         while host.pid is not None:
             time.sleep(0.5)
 

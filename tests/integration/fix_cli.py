@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import struct
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import termios
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +54,14 @@ class Done:
     def rows(self) -> list[list[str]]:
         """The cells of a table, without its heading."""
         return [re.split(r" {2,}", line.strip()) for line in self.stdout.splitlines()[1:]]
+
+
+def put_into_path(folder: Path) -> str:
+    """Make the program one that a shell finds, and return the PATH by which it does."""
+    program = folder / "restorectl"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {shlex.join(PROGRAM)} "$@"\n')
+    program.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
 
 
 class Terminal:

@@ -96,7 +96,7 @@ def test_replacing_needs_a_yes(cli: Cli, tmp_path: Path) -> None:
     assert (done.status, done.facts["rows removed"], cli.rows()) == (0, "1", 2)
 
 
-@pytest.mark.parametrize(("answer", "status", "rows"), [("y\n", 0, 2), ("n\n", 5, 1), ("\n", 5, 1)])
+@pytest.mark.parametrize(("answer", "status", "rows"), [("y\n", 0, 2), ("n\n", 5, 1), ("\n", 5, 1), ("\x03", 130, 1)])
 def test_on_a_terminal_it_asks(cli: Cli, answer: str, status: int, rows: int) -> None:
     cli.store(DAYS[0])
     cli.app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 12:00Z', 9)")
@@ -343,6 +343,13 @@ def test_a_reader_that_goes_away_is_no_traceback(cli: Cli) -> None:
         ("watch", "../days"),
         ("list", "--status", "Ended"),
         ("days", "x"),
+        ("backfill", "x"),
+        ("backfill", "x", "--from", DAYS[0], "--day", DAYS[1]),
+        ("backfill", "x", "--day", DAYS[0], "--to", DAYS[1]),
+        ("backfill", "x", "--day", DAYS[0], "--existing", "append"),
+        ("backfill", "x", "--day", DAYS[0], "--existing", "stale"),
+        ("retry", ".."),
+        ("list", "--kind", "backfills", "--day", DAYS[0]),
         ("nothing",),
         (),
     ],

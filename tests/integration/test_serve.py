@@ -16,6 +16,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from tests.integration.fix_cli import put_into_path
 from tools import sample_target
 from tools.config import REPOSITORY
 from tools.host_process import HostProcess
@@ -82,11 +83,23 @@ def served(demo_database: None, tmp_path: Path) -> Iterator[Served]:  # noqa: AR
         host.stop()
 
 
-def test_the_printed_line_restores_the_day_and_sigterm_ends_the_host(served: Served) -> None:
+def test_the_printed_lines_restore_the_day_and_sigterm_ends_the_host(served: Served, tmp_path: Path) -> None:
     host, serve = served.host.pid, served.serve
     assert host is not None
-    answer = paste(served.screen.read_text())
+    screen = served.screen.read_text()
+    answer = paste(screen)
     assert (answer["status"], answer.get("rows_loaded")) == ("ok", ROWS), answer
+    lines = "\n".join(re.findall(r"^(?:export RESTORE_URL|restorectl ).*$", screen, re.MULTILINE))
+    done = subprocess.run(
+        ["sh", "-c", f"{lines} --existing replace --yes"],
+        env=os.environ | {"PATH": put_into_path(tmp_path)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"^rows loaded +{ROWS:,}", done.stdout, re.MULTILINE), done.stdout
     served.make.send_signal(signal.SIGTERM)
     assert served.make.wait(timeout=90) != 0
     assert wait_until(lambda: not alive(serve) and not alive(host), 30)

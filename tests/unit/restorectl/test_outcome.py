@@ -36,4 +36,8 @@ def test_the_ends_of_an_operation() -> None:
     assert code_of_monitor({"status": "Canceled", "error": {"code": "RestoreCanceled"}}) == ExitCode.CANCELED
     assert code_of_monitor({"status": "Failed"}) == ExitCode.FAILED
     assert code_of_error({"code": "RestoreCanceled"}) == ExitCode.CANCELED
+    failed = {"status": "Failed", "error": {"code": "DaysFailed"}}
+    assert code_of_monitor(failed | {"days": {"restored": 1, "failed": 1}}) == ExitCode.PARTLY
+    assert code_of_monitor(failed | {"days": {"skipped": 1, "failed": 1}}) == ExitCode.PARTLY
+    assert code_of_monitor(failed | {"days": {"restored": 0, "skipped": 0, "failed": 2}}) == ExitCode.FAILED
     assert code_of_result({"dry_run": {"problems": []}}) == ExitCode.DONE

@@ -37,6 +37,13 @@ def test_sizes(number: int | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("number", "text"), [(None, ""), (0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1234567, "1,234,567 rows")]
+)
+def test_counts(number: int | None, text: str) -> None:
+    assert texts.count(number, "rows") == text
+
+
+@pytest.mark.parametrize(
     ("number", "text"),
     [(None, ""), (0.04, "0.0 s"), (59.94, "59.9 s"), (59.96, "1 min 00 s"), (61, "1 min 01 s"), (3599.7, "1 h 00 min")],
 )
