@@ -179,8 +179,8 @@ class _Members:
         if not self._head and (empty := _EMPTY_MEMBERS.match(data)):
             self._number += empty.group().count(_EMPTY_BODY)
             return data[empty.end() :]
-        # All of the data only if its first bytes hold no whole header: each member copies them.
-        for size in (_USUAL_HEADER_BYTES, len(data)):
+        # Each member copies what is looked at, so it is all of the data only if no fewer bytes hold the header.
+        for size in (_USUAL_HEADER_BYTES, _SMALL_MEMBER_BYTES, len(data)):
             head = self._head + bytes(data[:size])
             if self._number:
                 head = head.lstrip(b"\0")

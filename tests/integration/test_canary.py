@@ -352,7 +352,8 @@ def test_every_success_and_every_failure(watch: Watch, pg: dict[str, Any], monke
     ):
         assert watch.send(body) == code, body
     day = {"adls_url": watch.app.archive("t", GOOD), "pg": pg}
-    busy = gzip.compress(GOOD) + gzip.compress(CANARIES["row"].encode()) * 400_000
+    empty = b"\x1f\x8b\x08\x10" + bytes(7) + gzip.compress(b"")[10:]
+    busy = gzip.compress(GOOD + b"2025-01-01," + CANARIES["row"].encode()) + empty * 1_000_000
     many = {"adls_url": watch.app.stored("busy", busy), "pg": pg}
     assert watch.send(many, PREPARE_CPU_SECONDS="1") == "ArchiveTooExpensive"
     assert watch.send(day, "text/plain; " + CANARIES["field"]) == "UnsupportedMediaType"
