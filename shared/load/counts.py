@@ -7,6 +7,7 @@ session's new ones, so the difference is exact while others write.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 from psycopg2 import sql
 
@@ -101,15 +102,8 @@ def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, 
     chunks = written_chunks(cursor, table)
     if table.hypertable_id is not None and not chunks:
         return Count(0), ()
-    # ONLY: the rows that a compressed chunk holds compressed are not ours, and have no xmin.
-    relations: list[sql.Composable] = [sql.SQL("ONLY {}").format(chunk.identifier) for chunk in chunks]
-    own = sql.SQL("SELECT {time} AS t FROM {relation} WHERE {own} AND NOT ({inside})")
-    parts = [
-        own.format(time=_time(table), relation=relation, own=OWN_ROWS, inside=inside(table, outside))
-        for relation in (relations or [table.own_rows])
-    ]
-    query = sql.SQL("SELECT pg_catalog.count(*), {first}, {last} FROM ({parts}) AS own").format(
-        parts=sql.SQL(" UNION ALL ").join(parts), **_bounds(table)
+    query = sql.SQL("SELECT pg_catalog.count(*), {first}, {last} FROM ({own}) AS own").format(
+        own=_own_times(table, chunks, outside), **_bounds(table)
     )
     return _ask(cursor, query), chunks
 
@@ -134,13 +128,76 @@ def count_own_by_chunk(cursor: Cursor, table: Table, chunks: Sequence[Chunk], *,
     return tuple(counts)
 
 
+def days_of_own(
+    cursor: Cursor, table: Table, chunks: Sequence[Chunk], *, outside: Window, most: int
+) -> frozenset[date] | None:
+    """List the UTC days of the rows that this transaction brought outside a window.
+
+    Args:
+        cursor: as for `count_own`.
+        table: the target.
+        chunks: those that `count_own` named.
+        outside: the archive's day.
+        most: how many days are listed.
+
+    Returns:
+        The days; None if there are more. A day that Python does not know counts as the first or the last one.
+    """
+    # A UUID of another version than 7 has no time.
+    query = sql.SQL("SELECT DISTINCT {day} FROM ({own}) AS own WHERE {time} IS NOT NULL LIMIT {most}").format(
+        day=_day(table, outside),
+        own=_own_times(table, chunks, outside),
+        time=instant(table, sql.Identifier("t")),
+        most=sql.Literal(most + 1),
+    )
+    cursor.execute(by_users_path(query))
+    days = frozenset(day for (day,) in cursor.fetchall())
+    return days if len(days) <= most else None
+
+
+def _own_times(table: Table, chunks: Sequence[Chunk], outside: Window) -> sql.Composed:
+    """Write the query of the times `t` of this transaction's own rows outside a window."""
+    # ONLY: the rows that a compressed chunk holds compressed are not ours, and have no xmin.
+    relations: list[sql.Composable] = [sql.SQL("ONLY {}").format(chunk.identifier) for chunk in chunks]
+    own = sql.SQL("SELECT {time} AS t FROM {relation} WHERE {own} AND NOT ({inside})")
+    return sql.SQL(" UNION ALL ").join(
+        own.format(time=_time(table), relation=relation, own=OWN_ROWS, inside=inside(table, outside))
+        for relation in (relations or [table.own_rows])
+    )
+
+
+def _day(table: Table, day: Window) -> sql.Composable:
+    """Write the UTC day of a time `t`, brought to what Python can hold.
+
+    Args:
+        table: has the time column.
+        day: any day in that column: it tells the unit of an integer.
+    """
+    time = sql.Identifier("t")
+    held = sql.SQL("least(greatest({}, '0001-01-02'), '9999-12-30')")
+    if table.time_kind == "integer":
+        lower, upper = day.column_bounds
+        # A sum of a date and a number of days that no date can be is an error.
+        number = sql.SQL(
+            "least(greatest(pg_catalog.floor({}::numeric OPERATOR(pg_catalog./) {}::numeric), -719161), 2932895)::int"
+        ).format(time, sql.Literal(upper - lower))  # type: ignore[operator] # both are integers
+        return sql.SQL("pg_catalog.date '1970-01-01' OPERATOR(pg_catalog.+) {}").format(number)
+    at: sql.Composable = instant(table, time)
+    if table.time_kind in ("timestamptz", "uuid"):
+        at = sql.SQL("pg_catalog.timezone('UTC', {})").format(at)
+    return sql.SQL("{}::pg_catalog.date").format(held.format(at))
+
+
 def count_beside_own(cursor: Cursor, table: Table, chunks: Sequence[Chunk], outside: Window) -> int:
     """Count the rows that were there before at the times of this transaction's own rows outside a window."""
     total = 0
-    for chunk in chunks:
-        name = chunk.identifier
-        own = sql.SQL("SELECT {time} FROM ONLY {name} WHERE {own} AND NOT ({inside})").format(
-            time=_time(table), name=name, own=OWN_ROWS, inside=inside(table, outside)
+    relations: list[tuple[sql.Composable, sql.Composable]] = [
+        (chunk.identifier, sql.SQL("ONLY {}").format(chunk.identifier)) for chunk in chunks
+    ]
+    # A plain table has no chunks.
+    for name, uncompressed in relations or [(table.own_rows, table.own_rows)]:
+        own = sql.SQL("SELECT {time} FROM {uncompressed} WHERE {own} AND NOT ({inside})").format(
+            time=_time(table), uncompressed=uncompressed, own=OWN_ROWS, inside=inside(table, outside)
         )
         query = sql.SQL(
             "SELECT (SELECT pg_catalog.count(*) FROM {name} WHERE {time} OPERATOR(pg_catalog.=) ANY ({own}))"

@@ -20,12 +20,12 @@ from shared.load.counts import count_in_children, count_window
 from shared.load.indexes import DayIndexes
 from shared.load.keys import Added, broken_by_deletion, refuse_inconsistent, refuse_unproved
 from shared.load.locks import Connect, RestoreLock, lock_chunks, no_other_transactions, try_lock_for_truncate
-from shared.load.plan import Fallback, LoadPlan, TargetChanged
+from shared.load.plan import DayNotLocked, Fallback, LoadPlan, TargetChanged
 from shared.load.references import find_referenced, refused_by_server
 from shared.load.refusals import day_in_children, day_not_empty, refuse, rights_missing, rows_referenced
 from shared.load.replace import delete_day, truncate
 from shared.load.target import Target, chunks_of_day, find_target, missing_rights
-from shared.load.verify import Proof, Verified
+from shared.load.verify import Proof, Verified, may_double_by_default, may_hold_duplicates
 from shared.model.answer import Outcomes
 from shared.model.progress import Progress
 from shared.model.request import RestoreRequest
@@ -70,9 +70,9 @@ from shared.timescale.removal import why_not_truncate
 from shared.timescale.retention import find_retention
 from shared.timescale.sequences import Reached, advance, find_behind, find_reached
 from shared.timescale.session import set_needed
-from shared.timescale.table import has_unique_index
 
-# How many attempts may find that the day's chunks or rows changed between the look at them and their lock.
+# How many attempts may find that the day's chunks or rows changed between the look at them and their lock, or that rows
+# go to days that are not locked yet.
 MAX_CHANGED_ATTEMPTS = 4
 
 
@@ -192,8 +192,8 @@ class _Cleared:
 def load_day(connection: Connection, lock: RestoreLock, day: Day) -> Loaded | Skipped:
     """Load one day, and commit it. This is the only loop that repeats a load.
 
-    At most 4 attempts may find the target changed, and each of the 4 permissions of the plan is given up once at most.
-    If a row was refused without its line, one more attempt looks for the line.
+    At most 4 attempts may find the target changed or a day not locked, and each of the 4 permissions of the plan is
+    given up once at most. If a row was refused without its line, one more attempt looks for the line.
 
     Args:
         connection: the load's, in autocommit.
@@ -201,7 +201,8 @@ def load_day(connection: Connection, lock: RestoreLock, day: Day) -> Loaded | Sk
         day: what is loaded.
 
     Raises:
-        TargetLocked: the chunks kept changing.
+        TargetLocked: the chunks, or the days that get rows, kept changing.
+        RestoreInProgress: another session holds the lock of a day that gets rows.
         RestoreCanceled: the restore was canceled.
         RestoreError: nothing was loaded; the target is as it was before.
     """
@@ -211,11 +212,15 @@ def load_day(connection: Connection, lock: RestoreLock, day: Day) -> Loaded | Sk
         try:
             with transaction(connection, "REPEATABLE READ") as tx:
                 return attempt(tx, lock, day, plan)
-        except TargetChanged as exc:
+        except (TargetChanged, DayNotLocked) as exc:
             changes += 1
             if changes == MAX_CHANGED_ATTEMPTS:
                 when = day.request.archive.day.isoformat()
-                raise TargetLocked(f"the chunks over {when} kept changing") from exc
+                what = f"the chunks over {when}" if isinstance(exc, TargetChanged) else "the days that get rows"
+                raise TargetLocked(f"{what} kept changing") from exc
+            if isinstance(exc, DayNotLocked):
+                # The transaction has ended: what it held of the lock is free.
+                lock.take(exc.days)
         except Fallback as exc:
             plan = plan.without(exc)
         except RestoreError as exc:
@@ -246,6 +251,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
 
     Raises:
         TargetChanged: the same is to be tried again.
+        DayNotLocked: the same is to be tried again, with more locks.
         Fallback: a plainer plan is to be tried.
         RestoreError: the transaction is to be rolled back for good.
     """
@@ -257,6 +263,9 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
             ahead = _look_ahead(lock, day)
             if isinstance(ahead, Skipped):
                 return ahead
+            if ahead.target.window is None and day.policy != "append":
+                # Such a table must be empty, whatever the day.
+                lock.require(None)
             truncatable = _lock_target(load, lock, day, ahead, plan)
             lock.hand_over_to(load)
             target = day.find_target(load)
@@ -274,6 +283,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
             transferred = _copy(load, day, target, proof, indexes, skips_conflicts, plan)
         with progress.stage("verify"):
             verified = proof.check(load, transferred)
+            lock.require(verified.days)
             proof.check_replacement(load, transferred)
             had_rows = before is None or (before.rows > 0 and cleared.removed is None)
             refuse_unproved(load, lock, Added(target, transferred, verified, had_rows))
@@ -294,6 +304,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
             (
                 *target.warnings,
                 *warnings,
+                *verified.warnings,
                 *warnings_of(cleared.steps),
                 *_warnings_of_rows(transferred, cleared.removed),
                 *retention,
@@ -399,11 +410,8 @@ def _count_before(load: Cursor, day: Day, target: Target) -> tuple[Count | None,
         before = count_window(load, target.table, target.window)
         if _skips_or_refuses(day, target, before):
             raise TargetChanged
-        # Staging appends by default since it skips conflicts; without a unique index there are none to skip.
-        is_default = day.request.destination.on_existing is None and day.policy == "append"
-        if before.rows and is_default and not has_unique_index(load, target.table):
-            message = f"{target.table} already held rows of the day and has no unique index: no row was skipped"
-            return before, (Notice("MayHoldDuplicates", message),)
+        if before.rows and may_double_by_default(load, day.request, target.table):
+            return before, (may_hold_duplicates(target.table, "of the day"),)
     return before, ()
 
 
@@ -616,6 +624,7 @@ def _commit(
 
     def last_look(commit_id: CommitId) -> None:
         day.before_commit(commit_id, loaded)
+        lock.confirm()
         # Each may take a while, and what comes after it is not to wait for it.
         if day.request.destination.sequences == "advance":
             advance(tx.cursor, numbers)

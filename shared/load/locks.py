@@ -6,6 +6,12 @@ restore whose snapshot is older than its lock does not see what the restore befo
 twice. It is not a session's lock either: behind a pooler in transaction mode (Azure's PgBouncer) that would stay with a
 server connection that others use.
 
+The lock's key is made of what is written, and not of what the request names: the topmost ancestor of the table, by its
+oid, and the day. So a partition and its parent share it. Each day that gets rows has a lock: `require` is asked before
+the COMMIT, and if rows went to a day whose lock was not held from the start, the load starts over with that lock and a
+new snapshot. Beyond 31 days there is one lock for the whole table: each advisory lock takes room in the server's lock
+table. Every restore holds the table's key too, shared unless it has the whole table.
+
 If the lock's session is lost, the next restore could start while the load goes on. So the load's transaction takes a
 second lock with a key of its own, and each restore checks first that no other load holds that one.
 
@@ -22,6 +28,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from typing import Literal, TypeAlias
@@ -29,6 +36,7 @@ from typing import Literal, TypeAlias
 from psycopg2 import sql
 
 from shared.errors import DatabasePermissionDenied
+from shared.load.plan import DayNotLocked
 from shared.load.refusals import in_progress
 from shared.model.results import RunningRestore
 from shared.names import QualifiedName
@@ -43,18 +51,25 @@ from shared.postgres.connect import (
 from shared.postgres.savepoint import SavepointOutcome, attempt_in_savepoint, savepoint
 from shared.postgres.session import no_transaction_timeout
 from shared.postgres.transaction import transaction
+from shared.timescale.ancestry import Root, find_roots
 from shared.timescale.chunks import Chunk
 from shared.timescale.session import set_needed
 from shared.timescale.table import Table
 
 Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
+# None: the whole table.
+Days: TypeAlias = frozenset[date] | None
 
 # Tells the sessions of locks, which keep no snapshot, from those that may. The request's id follows it.
 LOCK_APPLICATION_NAME = f"{APPLICATION_NAME} guard"
 
 
+# Beyond so many days the whole table is locked.
+MOST_DAYS = 31
+
+
 class RestoreLock:
-    """The lock against a second restore of one table's day, while it is held.
+    """The lock against a second restore of a table's days, while it is held.
 
     Attributes:
         cursor: on the lock's own connection. In READ COMMITTED, so that each query sees the present.
@@ -69,19 +84,27 @@ class RestoreLock:
         self._is_reading = False
         # Held while a cancel uses the connection, so that no long query begins before it.
         self._use = threading.Lock()
-        self._table, self._day = table, day
-        self._key, self._load_key = _keys(table, day)
+        self._table = table
+        self._days: Days = frozenset({day})
+        self._roots: tuple[Root, ...] = ()
 
-    def take(self) -> None:
+    def take(self, more: Days = frozenset()) -> None:
         """Take the lock, and make sure that no load has outlived its own.
 
+        Args:
+            more: days to lock beside those that are locked already. No load of this restore may be open: it would
+                keep the lock of the whole table from us.
+
         Raises:
-            RestoreInProgress: another restore holds it, or its load runs on without it. The error names it.
+            RestoreInProgress: another session holds it, or another load runs on without it. The error names it.
         """
-        self._lock(self.cursor, self._key)
+        days = None if self._days is None or more is None else self._days | more
+        self._days = None if days is None or len(days) > MOST_DAYS else days
+        self._roots = find_roots(self.cursor, self._table)
+        self._lock(self.cursor, self._keys(_OF_RESTORE))
         # Rolled back at once: the load is to hold this one.
         with savepoint(self.cursor) as step:
-            self._lock(self.cursor, self._load_key)
+            self._lock(self.cursor, self._keys(_OF_LOAD))
             step.roll_back()
 
     def hand_over_to(self, load: Cursor) -> None:
@@ -92,10 +115,41 @@ class RestoreLock:
 
         Raises:
             RestoreInProgress: another load holds it.
+            DayNotLocked: the table has become a part of another one.
             DatabaseUnreachable: the lock's own session was lost before the load had its lock.
         """
-        self._lock(load, self._load_key)
-        self.cursor.execute("SELECT 1")
+        self._lock(load, self._keys(_OF_LOAD))
+        self._refuse_other_roots()
+
+    def require(self, days: Days) -> None:
+        """Make sure that the locks of days were held from the start.
+
+        Args:
+            days: those that get rows.
+
+        Raises:
+            DayNotLocked: one of them was not.
+        """
+        if self._days is not None and (days is None or not days <= self._days):
+            raise DayNotLocked(days)
+
+    def confirm(self) -> None:
+        """Make sure, right before the COMMIT, that the table is still a part of what was locked.
+
+        The load's own lock on the table keeps everybody from giving it a parent, but not from detaching its parent.
+
+        Raises:
+            DayNotLocked: it is not.
+        """
+        if any(root.name != self._table for root in self._roots):
+            self._refuse_other_roots()
+
+    def _refuse_other_roots(self) -> None:
+        if find_roots(self.cursor, self._table) != self._roots:
+            raise DayNotLocked(frozenset())
+
+    def _keys(self, holder: str) -> list[_Key]:
+        return _keys(self._roots, self._days, holder)
 
     @contextmanager
     def read_current(self) -> Iterator[Cursor]:
@@ -127,28 +181,73 @@ class RestoreLock:
         with self._connect_to_cancel() as connection, connection.cursor() as cursor:
             cancel_session(cursor, lock_session_name(self._request_id))
 
-    def _lock(self, cursor: Cursor, key: str) -> None:
-        cursor.execute("SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))", (key,))
-        if cursor.fetchone() != (True,):
-            running, _ = attempt_in_savepoint(cursor, partial(_find_holder, keys=[key]))
-            raise in_progress(self._table, self._day, running or RunningRestore())
+    def _lock(self, cursor: Cursor, keys: Sequence[_Key]) -> None:
+        cursor.execute(_TRY, _columns(keys))
+        refused = [key for key, (is_taken,) in zip(keys, cursor.fetchall(), strict=True) if not is_taken]
+        if refused:
+            running, _ = attempt_in_savepoint(cursor, partial(_find_holder, keys=refused))
+            raise in_progress(self._table, running or RunningRestore(refused[0].day, self._roots[0].name))
 
 
-def _keys(table: QualifiedName, day: date) -> tuple[str, str]:
-    """Return the names of the lock of a table's day, and of that of the load."""
-    key = f"restore-chunk\n{table.schema}\n{table.name}\n{day.isoformat()}"
-    return key, f"{key}\nload"
+@dataclass(frozen=True)
+class _Key:
+    """An advisory lock.
+
+    Attributes:
+        name: what its number is made of.
+        root: what its table is a part of.
+        day: whose lock it is; None: the whole table's.
+        is_shared: whether others may hold it in the same way.
+    """
+
+    name: str
+    root: QualifiedName
+    day: date | None
+    is_shared: bool
 
 
-# A lock on one bigint: `classid` has its upper half, `objid` its lower one, and `objsubid` is 1.
-_HOLDERS = (
-    "SELECT a.application_name, a.xact_start FROM pg_catalog.pg_locks l"
-    " JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database()"
-    " JOIN ROWS FROM (pg_catalog.unnest(%s::text[])) WITH ORDINALITY k(name, place)"
-    " ON pg_catalog.hashtextextended(k.name, 0) = (l.classid::bigint << 32 | l.objid::bigint)"
-    " LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
-    " WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted ORDER BY k.place LIMIT 1"
+# Which of a restore's two sessions holds it.
+_OF_RESTORE, _OF_LOAD = "", "\nload"
+
+
+def _keys(roots: Sequence[Root], days: Days, holder: str) -> list[_Key]:
+    """Return the locks of some days, or of the whole table. This is the only place that makes their names."""
+    found = []
+    for root in roots:
+        name = f"restore-chunk\n{root.oid}"
+        found.append(_Key(f"{name}{holder}", root.name, None, is_shared=days is not None))
+        found += [
+            _Key(f"{name}\n{day.isoformat()}{holder}", root.name, day, is_shared=False) for day in sorted(days or ())
+        ]
+    return found
+
+
+_KEYS = sql.SQL(
+    "ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::boolean[]))"
+    " WITH ORDINALITY k(name, is_shared, place)"
 )
+_TRY = sql.SQL(
+    "SELECT CASE WHEN k.is_shared THEN pg_catalog.pg_try_advisory_xact_lock_shared(h.hash)"
+    " ELSE pg_catalog.pg_try_advisory_xact_lock(h.hash) END"
+    " FROM {keys} CROSS JOIN LATERAL (SELECT pg_catalog.hashtextextended(k.name, 0)) h(hash) ORDER BY k.place"
+).format(keys=_KEYS)
+
+
+def _columns(keys: Sequence[_Key]) -> tuple[list[str], list[bool]]:
+    return [key.name for key in keys], [key.is_shared for key in keys]
+
+
+# A lock on one bigint: `classid` has its upper half, `objid` its lower one, and `objsubid` is 1. Of shared locks, only
+# another one that is not shared keeps us out. A prepared transaction has no pid.
+_HOLDERS = sql.SQL(
+    "SELECT k.place, l.pid, a.usename, a.application_name, a.xact_start FROM pg_catalog.pg_locks l"
+    " JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database()"
+    " JOIN {keys} ON pg_catalog.hashtextextended(k.name, 0) = (l.classid::bigint << 32 | l.objid::bigint)"
+    " LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
+    " WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted"
+    " AND (l.mode = 'ExclusiveLock' OR NOT k.is_shared) AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()"
+    " ORDER BY k.place LIMIT 1"
+).format(keys=_KEYS)
 _SESSION_OF_RESTORE = re.compile(rf"(?:{APPLICATION_NAME}|{LOCK_APPLICATION_NAME})/([0-9a-f-]{{36}})")
 
 
@@ -163,21 +262,26 @@ def find_running(cursor: Cursor, table: QualifiedName, day: date) -> RunningRest
     Returns:
         The restore, as far as the role may see it; None if there is none.
     """
-    return _find_holder(cursor, _keys(table, day))
+    roots, days = find_roots(cursor, table), frozenset({day})
+    return _find_holder(cursor, [*_keys(roots, days, _OF_RESTORE), *_keys(roots, days, _OF_LOAD)])
 
 
-def _find_holder(cursor: Cursor, keys: Sequence[str]) -> RunningRestore | None:
-    """Find the restore whose session holds the lock of one of these names; the first one that is held counts."""
+def _find_holder(cursor: Cursor, keys: Sequence[_Key]) -> RunningRestore | None:
+    """Find another session that holds one of these locks; the first one that is held counts."""
+    cursor.execute(_HOLDERS, _columns(keys))
+    if cursor.fetchone() is None:
+        return None
     # pg_stat_activity stays as it was first seen for the length of a transaction.
     cursor.execute("SELECT pg_catalog.pg_stat_clear_snapshot()")
-    cursor.execute(_HOLDERS, (list(keys),))
+    cursor.execute(_HOLDERS, _columns(keys))
     row = cursor.fetchone()
     if row is None:
         return None
-    name, since = row
+    place, pid, user, application, since = row
     # Any role can take this lock, under any name.
-    known = _SESSION_OF_RESTORE.fullmatch(name or "")
-    return RunningRestore(None if known is None else known[1], since)
+    known = _SESSION_OF_RESTORE.fullmatch(application or "")
+    key = keys[place - 1]
+    return RunningRestore(key.day, key.root, None if known is None else known[1], since, pid, user, application)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ PostgreSQL's own error.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import date
 
 from shared.errors import DataRejected, InternalError
 from shared.model.request import RestoreRequest
@@ -41,6 +42,20 @@ class Fallback(Exception):
 
 class TargetChanged(Exception):
     """The day's chunks or rows changed between the look at them and their lock. The same plan is tried again."""
+
+
+class DayNotLocked(Exception):
+    """Rows go to a day whose lock was not held from the start. The same plan is tried again, with that lock.
+
+    The snapshot is older than such a lock, and does not show what another restore of that day has committed since.
+
+    Attributes:
+        days: those that get rows; None: the whole table.
+    """
+
+    def __init__(self, days: frozenset[date] | None) -> None:
+        super().__init__()
+        self.days = days
 
 
 @dataclass(frozen=True)

@@ -50,16 +50,37 @@ def refuse(error: RestoreError | None) -> None:
         raise error
 
 
-def in_progress(table: QualifiedName, day: date, running: RunningRestore) -> RestoreInProgress:
-    """Refuse a restore beside another one of the same day. The detail holds `request_id` and `since`."""
+def in_progress(table: QualifiedName, running: RunningRestore) -> RestoreInProgress:
+    """Refuse a restore while another session holds a lock that it needs. The detail says which one.
+
+    Args:
+        table: the target.
+        running: what holds the lock.
+    """
     since = None if running.since is None else str(iso(running.since))
-    message = f"a restore of {day.isoformat()} into {table} is running"
+    of_day = "" if running.day is None else f" of {running.day.isoformat()}"
+    into = str(table) if running.root == table else f"{running.root}, of which {table} is a part,"
+    message, hint = f"a restore{of_day} into {into} is running", None
+    if running.pid is not None and running.request_id is None:
+        who = ", ".join(filter(None, (running.user and f"role {running.user}", running.application_name)))
+        message = f"the lock{of_day} of {into} is held by pid {running.pid} ({who}), which is no restore"
+        hint = (
+            "any role can take this advisory lock: let the session's user end its transaction, or end the session by"
+            f" SELECT pg_terminate_backend({running.pid})"
+        )
     if since is not None:
         message += f" since {since}"
     if running.request_id is not None:
         message += f", with the request_id {running.request_id}"
-    facts = {"request_id": running.request_id, "since": since}
-    return RestoreInProgress(message, details=[Fault("RestoreInProgress", message, info=tuple(facts.items()))])
+    facts = {
+        "request_id": running.request_id,
+        "since": since,
+        "pid": running.pid,
+        "user": running.user,
+        "application_name": running.application_name,
+    }
+    details = [Fault("RestoreInProgress", message, info=tuple(facts.items()))]
+    return RestoreInProgress(message, hint=hint, details=details)
 
 
 def day_not_empty(request: RestoreRequest, table: Table, rows: int) -> WindowNotEmpty | None:

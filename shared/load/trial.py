@@ -305,7 +305,7 @@ class _Rows:
         if not outside.rows or not request.verify:
             return
         self._add(rows_outside(request, outside))
-        if request.destination.existing_rows != "append" and table.hypertable_id is not None:
+        if request.destination.existing_rows != "append":
             beside = count_beside_staged(self.cursor, table, rows, window)
             if beside and not self._is_direct and has_unique_index(self.cursor, table):
                 reason = "rows outside the day meet rows that are there, unless staging skips them"

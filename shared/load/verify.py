@@ -15,11 +15,13 @@ from shared.load.counts import (
     count_own_by_chunk,
     count_staged_outside,
     count_window,
+    days_of_own,
 )
+from shared.load.locks import MOST_DAYS, Days
 from shared.load.refusals import refuse, replacement_too_small, rows_beside, rows_outside
 from shared.load.target import Target
 from shared.model.request import RestoreRequest
-from shared.model.results import Count, Removed, Transferred, Verification
+from shared.model.results import Count, Notice, Removed, Transferred, Verification
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.postgres.transaction import transaction
@@ -40,6 +42,21 @@ def refuse_difference(*, before: int, after: int, added: int) -> None:
         raise VerificationFailed(message, details=[Fault("VerificationFailed", message, info=tuple(facts.items()))])
 
 
+def may_double_by_default(cursor: Cursor, request: RestoreRequest, table: Table) -> bool:
+    """Whether rows are added to others although the request does not say so.
+
+    Staging appends by default since it skips conflicts; without a unique index there are none to skip.
+    """
+    destination = request.destination
+    is_default = destination.on_existing is None and destination.existing_rows == "append"
+    return is_default and not has_unique_index(cursor, table)
+
+
+def may_hold_duplicates(table: Table, of: str) -> Notice:
+    """Return the warning of rows that a default may have doubled."""
+    return Notice("MayHoldDuplicates", f"{table} already held rows {of} and has no unique index: no row was skipped")
+
+
 def ends_at_marker(csv: CsvSource, server_version: int) -> bool:
     r"""Whether the last record is a line `\.`, which PostgreSQL before 18 leaves out. After the CSV was read."""
     return csv.ends_with_marker is True and server_version < 180000  # noqa: PLR2004
@@ -54,12 +71,16 @@ class Verified:
         span: what was really loaded: the day, and further where rows outside it were allowed.
         spans: the same without what lies between: the day, and for each chunk the span of its rows outside the day.
         chunks: the chunks that got rows, those outside the day included; empty where it was not necessary to look.
+        days: those outside the day that got rows; None: more than are locked one by one.
+        warnings: what the caller should know although the rows are in.
     """
 
     verification: Verification | None
     span: Window | None
     spans: tuple[Window, ...]
     chunks: tuple[Chunk, ...] = ()
+    days: Days = frozenset()
+    warnings: tuple[Notice, ...] = ()
 
 
 def _between(window: Window, counts: Sequence[Count]) -> list[Window]:
@@ -143,15 +164,19 @@ class Proof:
         outside = Count(0)
         chunks: tuple[Chunk, ...] = ()
         spans = [window]
+        days: Days = frozenset()
+        warnings: tuple[Notice, ...] = ()
         # A shortfall means rows fell outside the day or were dropped. A trigger can hide a shortfall by adding rows.
         if after.rows - kept != added or transferred.staged_outside.rows or has_insert_triggers(cursor, table):
             outside, chunks = count_own(cursor, table, outside=window)
-            self._judge_outside(cursor, outside, chunks)
+            warnings = self._judge_outside(cursor, outside, chunks)
             if outside.rows:
                 spans += _between(window, count_own_by_chunk(cursor, table, chunks, outside=window))
+                days = days_of_own(cursor, table, chunks, outside=window, most=MOST_DAYS)
         refuse_difference(before=kept, after=after.rows, added=added - outside.rows)
         verification = Verification(before.rows, after, added, outside)
-        return Verified(verification, window.widened(outside.first, outside.last), tuple(spans), chunks)
+        span = window.widened(outside.first, outside.last)
+        return Verified(verification, span, tuple(spans), chunks, days, warnings)
 
     def check_replacement(self, cursor: Cursor, transferred: Transferred) -> None:
         """Refuse a day that would hold much less than it did. After `check`; not left out with `verify: false`.
@@ -195,8 +220,17 @@ class Proof:
         facts = {"rows_in_archive": records, "rows_read": transferred.rows_read}
         raise VerificationFailed(message, details=[Fault("VerificationFailed", message, info=tuple(facts.items()))])
 
-    def _judge_outside(self, cursor: Cursor, outside: Count, chunks: tuple[Chunk, ...]) -> None:
+    def _judge_outside(self, cursor: Cursor, outside: Count, chunks: tuple[Chunk, ...]) -> tuple[Notice, ...]:
+        """Refuse rows outside the day, or those that meet others; or warn where a default may double them."""
         request, table, window = self._request, self._target.table, self._target.window
         refuse(rows_outside(request, outside))
-        if outside.rows and request.destination.existing_rows != "append" and window is not None:
-            refuse(rows_beside(table, request.archive.day, count_beside_own(cursor, table, chunks, window)))
+        if not outside.rows or window is None:
+            return ()
+        may_double = may_double_by_default(cursor, request, table)
+        if request.destination.existing_rows == "append" and not may_double:
+            return ()
+        beside = count_beside_own(cursor, table, chunks, window)
+        if may_double:
+            return (may_hold_duplicates(table, "at the times of rows outside the day"),) if beside else ()
+        refuse(rows_beside(table, request.archive.day, beside))
+        return ()

@@ -224,6 +224,9 @@ class Facts(TypedDict, total=False):
     right: str
     request_id: str | None
     since: str | None
+    pid: int | None
+    user: str | None
+    application_name: str | None
     rows: int
     lines: list[int]
     min_time: str | int | None

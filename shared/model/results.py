@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal, TypeAlias
 
 from shared.errors import RestoreError
 from shared.model.window import TimeValue, iso
+from shared.names import QualifiedName
 
 Outcome: TypeAlias = Literal["done", "failed", "not available", "nothing to do", "not requested"]
 # What a dry run looks at. `docs/answer.md` describes each word.
@@ -215,15 +216,25 @@ class ReferringRows:
 
 @dataclass(frozen=True)
 class RunningRestore:
-    """The restore that holds the lock of a table's day.
+    """What holds the lock that a restore needs: another restore, or any session that took it.
 
     Attributes:
-        request_id: of its request; None if the role may not see it, or if the lock is held by something else.
+        day: whose lock it is; None: the whole table's.
+        root: the topmost parent of the table, or the table itself: all its parts share the lock.
+        request_id: of its request; None if it has just ended, or if the session is none of a restore.
         since: when its transaction began; None if the role may not see it, or if it has just ended.
+        pid: the session's; None if it has just ended, or if a prepared transaction holds the lock.
+        user: the session's role.
+        application_name: what the session calls itself.
     """
 
+    day: date | None
+    root: QualifiedName
     request_id: str | None = None
     since: datetime | None = None
+    pid: int | None = None
+    user: str | None = None
+    application_name: str | None = None
 
 
 @dataclass(frozen=True)

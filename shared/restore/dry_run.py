@@ -179,7 +179,7 @@ class DryRun:
     def _look_at_lock(self, checks: _Checks) -> None:
         table, day = self.request.target_table, self.request.archive.day
         running, error = attempt_in_savepoint(self.cursor, partial(find_running, table=table, day=day))
-        checks.look("lock", None if running is None else in_progress(table, day, running))
+        checks.look("lock", None if running is None else in_progress(table, running))
         if error is not None:
             checks.left_out.append(NotChecked("lock", "the role may not see the locks of the server"))
 

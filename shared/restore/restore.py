@@ -103,7 +103,7 @@ def _refuse_running(request: RestoreRequest, server: Server, report: Report) -> 
             report.progress.check()
             return
         if running is not None:
-            raise in_progress(table, day, running)
+            raise in_progress(table, running)
 
 
 def _restore(

@@ -309,13 +309,15 @@ def has_unique_index(cursor: Cursor, table: Table) -> bool:
 
 
 def has_insert_triggers(cursor: Cursor, table: Table) -> bool:
-    """Whether the user's own triggers run for each inserted row. Bits 1 and 4 of `tgtype`: row, insert."""
+    """Whether the user's own triggers run for an INSERT, those of a partition or chunk included. Bit 4 of `tgtype`."""
     cursor.execute(
         sql.SQL(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = %s AND NOT t.tgisinternal"
-            " AND t.tgtype & 5 = 5 AND {})"
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal AND t.tgtype & 4 = 4 AND {}"
+            " AND (t.tgrelid = %(table)s"
+            " OR %(table)s IN (SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = t.tgrelid)"
+            " OR %(table)s IN (SELECT a.relid FROM pg_catalog.pg_partition_ancestors(t.tgrelid) a)))"
         ).format(IS_USERS),
-        (table.oid,),
+        {"table": table.oid},
     )
     return cursor.fetchone() == (True,)
 

@@ -6,7 +6,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -232,6 +232,32 @@ def test_the_same_message_twice(jobs: Jobs, day: FaultCase) -> None:
     run_message(message(operation.id).encode())
     assert jobs.state(operation.id).attempt == 1
     check_succeeded(jobs, day, operation.id)
+
+
+def test_two_jobs_for_a_partition_and_its_parent(jobs: Jobs, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that comes second waits in the queue, and then finds the day there."""
+    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 1)
+    app.database.execute(
+        "CREATE TABLE {s}.t (time timestamptz NOT NULL, v int) PARTITION BY RANGE (time);"
+        " CREATE TABLE {s}.leaf PARTITION OF {s}.t FOR VALUES FROM ('2025-01-01Z') TO ('2025-02-01Z');"
+        " CREATE FUNCTION {s}.gate() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NEW; END $$;"
+        " CREATE TRIGGER gate BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.gate()"
+    )
+    csv = b"time,v\n2025-01-01 00:00Z,1\n"
+    taken = [jobs.taken({"adls_url": app.archive(table, csv)}).id for table in ("t", "leaf")]
+    with closing(app.database.session()) as keeper, keeper.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(4711)")
+        running = Call(jobs.work)
+        app.database.wait_for_session("wait_event = 'advisory'")
+        jobs.work()
+        assert sorted(jobs.state(one).status for one in taken) == ["NotStarted", "Running"]
+    running.result()
+    jobs.work()
+    ended = [jobs.monitor(one).body for one in taken]
+    assert sorted(state["status"] for state in ended) == ["Failed", "Succeeded"], ended
+    assert [state["error"]["code"] for state in ended if state["status"] == "Failed"] == ["WindowNotEmpty"]
+    assert app.database.value("SELECT count(*) FROM {s}.t") == 1
 
 
 def test_a_claim_that_was_lost_commits_nothing(jobs: Jobs, day: FaultCase) -> None:

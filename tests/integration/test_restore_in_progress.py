@@ -7,11 +7,12 @@ from contextlib import closing, contextmanager
 from datetime import date, datetime, timezone
 from typing import Any
 
+import psycopg2
 import pytest
 
 from shared.errors import RestoreInProgress
 from shared.load.locks import find_running, restore_lock
-from shared.model.results import RunningRestore
+from shared.load.plan import DayNotLocked
 from shared.names import QualifiedName
 from tests.integration.fix_app import Answer, App
 from tests.integration.fix_database import PATIENCE_SECONDS, Database
@@ -76,26 +77,58 @@ def test_another_day_and_another_table_are_free(app: App) -> None:
     assert call.result().status == 200
 
 
-def test_a_session_that_is_no_restore(app: App) -> None:
-    """Anyone may take such a lock, under any name, and any name is not repeated."""
+def key(app: App, *, day: str | None = "2025-01-01", table: str = "t") -> str:
+    """What the number of a lock is made of: the lock of a day of a table, or that of the whole table."""
+    oid = app.database.value(f"SELECT '{{s}}.{table}'::regclass::oid")
+    return "\n".join(filter(None, ("restore-chunk", str(oid), day)))
+
+
+def session_of(app: App, role: dict[str, Any]) -> Any:
+    """Open a session of a role, in autocommit."""
+    named = {name: role[name] for name in ("host", "port", "user", "password")}
+    connection = psycopg2.connect(dbname=app.database.name, **named)
+    connection.autocommit = True
+    return connection
+
+
+@pytest.mark.parametrize("day", ["2025-01-01", None])
+def test_a_session_that_is_no_restore(app: App, day: str | None) -> None:
+    """Any role may take such a lock. The answer names the session."""
     name = QualifiedName(app.database.schema, "t")
-    with closing(app.database.session()) as held, closing(app.database.session()) as asking:
-        with held.cursor() as cursor:
-            cursor.execute(
-                "SET application_name = 'restore-chunk/secret'; BEGIN;"
-                " SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
-                (f"restore-chunk\n{app.database.schema}\nt\n2025-01-01",),
-            )
+    role = app.database.role()
+    with (
+        closing(session_of(app, role)) as held,
+        closing(app.database.session()) as asking,
+        held.cursor() as holder,
+        asking.cursor() as cursor,
+    ):
+        holder.execute("SET application_name = 'restore-chunk/of-mine'; BEGIN")
+        holder.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (key(app, day=day),))
         detail = second(app)
-        assert (detail["request_id"], "secret" in detail["message"]) == (None, False)
+        found = (detail["request_id"], detail["pid"], detail["user"], detail["application_name"])
+        assert found == (None, held.info.backend_pid, role["user"], "restore-chunk/of-mine")
         assert detail["since"] is not None
-        with asking.cursor() as cursor:
-            assert find_running(cursor, name, DAY) is not None
-            assert find_running(cursor, name, date(2025, 1, 2)) is None
-            # The look did not take it: another session can.
-            with held.cursor() as holder:
-                holder.execute("ROLLBACK")
-            assert find_running(cursor, name, DAY) is None
+        answer = restore(app)
+        assert f"pid {held.info.backend_pid} (role {role['user']}, restore-chunk/of-mine)" in detail["message"]
+        assert f"pg_terminate_backend({held.info.backend_pid})" in answer.body["error"]["hint"]
+        assert find_running(cursor, name, DAY) is not None
+        assert (find_running(cursor, name, date(2025, 1, 2)) is None) == (day is not None)
+        # The look did not take it: another session can.
+        holder.execute("ROLLBACK")
+        assert find_running(cursor, name, DAY) is None
+    assert restore(app).status == 200
+
+
+def test_a_prepared_transaction(app: App) -> None:
+    if app.database.value("SHOW max_prepared_transactions") == "0":
+        pytest.skip("the server has no prepared transactions")
+    app.database.execute("BEGIN")
+    app.database.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", key(app))
+    app.database.execute("PREPARE TRANSACTION 'of-mine'")
+    try:
+        assert (second(app)["pid"], restore(app).code) == (None, "RestoreInProgress")
+    finally:
+        app.database.execute("ROLLBACK PREPARED 'of-mine'")
     assert restore(app).status == 200
 
 
@@ -105,10 +138,8 @@ def take(database: Database, connection: Any, request_id: str) -> Any:
     return restore_lock(connection, table, DAY, request_id=request_id, connect_to_cancel=database.session)
 
 
-def info(caught: pytest.ExceptionInfo[RestoreInProgress]) -> RunningRestore:
-    found = dict(caught.value.details[0].info)
-    since = found["since"]
-    return RunningRestore(found["request_id"], since and datetime.fromisoformat(since.replace("Z", "+00:00")))
+def info(caught: pytest.ExceptionInfo[RestoreInProgress]) -> dict[str, Any]:
+    return dict(caught.value.details[0].info)
 
 
 def test_the_lock_itself_names_it_too(app: App) -> None:
@@ -117,8 +148,9 @@ def test_the_lock_itself_names_it_too(app: App) -> None:
     with closing(database.session()) as first, closing(database.session()) as late:
         with take(database, first, REQUEST_ID), pytest.raises(RestoreInProgress) as caught, take(database, late, "x"):
             pass
-        assert info(caught).request_id == REQUEST_ID
-        assert info(caught).since is not None
+        found = info(caught)
+        assert (found["request_id"], found["pid"]) == (REQUEST_ID, first.info.backend_pid)
+        assert found["since"] is not None
 
 
 def test_a_load_that_runs_on_without_its_lock_is_named(app: App) -> None:
@@ -138,7 +170,39 @@ def test_a_load_that_runs_on_without_its_lock_is_named(app: App) -> None:
         assert wait_until(lambda: not database.has_session(f"pid = {pid}"), PATIENCE_SECONDS)
         with pytest.raises(RestoreInProgress) as caught, take(database, late, REQUEST_ID.replace("5", "6")):
             pass
-    assert info(caught).request_id == REQUEST_ID
+        assert (info(caught)["request_id"], info(caught)["pid"]) == (REQUEST_ID, load.info.backend_pid)
+
+
+def test_a_parent_that_is_detached(app: App) -> None:
+    """Until the first row comes, a load of a partition holds no lock on what its parent is a part of."""
+    database = app.database
+    database.execute("DROP TABLE {s}.t; CREATE TABLE {s}.top (time timestamptz, v int) PARTITION BY RANGE (time)")
+    database.execute(
+        "CREATE TABLE {s}.middle PARTITION OF {s}.top DEFAULT PARTITION BY RANGE (time);"
+        " CREATE TABLE {s}.t PARTITION OF {s}.middle DEFAULT"
+    )
+    with (
+        closing(database.session()) as first,
+        closing(database.session()) as load,
+        closing(database.session()) as late,
+        load.cursor() as cursor,
+        take(database, first, REQUEST_ID) as lock,
+    ):
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        cursor.execute(f'LOCK TABLE ONLY "{database.schema}".t IN ROW EXCLUSIVE MODE')
+        lock.hand_over_to(cursor)
+        lock.confirm()
+        database.execute("ALTER TABLE {s}.top DETACH PARTITION {s}.middle")
+        # From now on, restores through the parent have another lock.
+        with take(database, late, REQUEST_ID.replace("5", "6")):
+            pass
+        with pytest.raises(DayNotLocked):
+            lock.confirm()
+        cursor.execute("ROLLBACK")
+        lock.take()
+        with pytest.raises(RestoreInProgress), take(database, late, REQUEST_ID.replace("5", "6")):
+            pass
+        lock.confirm()
 
 
 @pytest.mark.parametrize("wrong", [{"database": "nowhere"}, {"port": 1}])
