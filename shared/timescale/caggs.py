@@ -23,7 +23,7 @@ from psycopg2 import sql
 
 from shared.errors import CaggNotFound, OperationNotSupported, RestoreError
 from shared.model.results import CaggStep, Notice
-from shared.model.window import TimeKind, TimeValue, Window, iso
+from shared.model.window import TimeKind, Window, iso
 from shared.names import QualifiedName, parse_qualified_name
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.savepoint import Attempt
@@ -242,35 +242,64 @@ def _widen_all(extension: TimescaleDB, cagg: Cagg, spans: Sequence[Window], curs
     return joined
 
 
+# The furthest that a bucket's end lies from its start plus the width in local time: a clock that changes moves it by an
+# hour or two, and a zone that changes sides of the date line by a day.
+_END_CANDIDATES = sql.SQL("pg_catalog.generate_series(-4 * 60, 26 * 60, 15)")
+# What Python and psycopg2 can hold.
+_FIRST_TIME, _LAST_TIME = sql.Literal("0001-01-02"), sql.Literal("9999-12-30")
+
+
 def _widen(extension: TimescaleDB, cagg: Cagg, window: Window, cursor: Cursor) -> Window:
     """Widen a window to whole buckets, by TimescaleDB's own time_bucket.
 
-    With months and time zones, buckets differ in length. So the end is the start of the last bucket plus its width in
-    local time.
+    With months and time zones, buckets differ in length. So the end is the first start of a bucket behind the last one,
+    searched around that one's start plus its width in local time: an offset or an origin is added to the local
+    midnight, so on a day when clocks change that sum is no start of a bucket.
     """
-    first = _bucket(extension, cagg, window.kind, window.lower)
-    last = _bucket(extension, cagg, window.kind, window.last)
+    type_ = _SQL_TYPES[window.kind]
+    first = _bucket(extension, cagg, window.kind, sql.Literal(window.lower))
+    last = _bucket(extension, cagg, window.kind, sql.Literal(window.last))
     width = sql.SQL("{}::{}").format(
         sql.Literal(cagg.width), sql.SQL("bigint" if window.kind == "integer" else "interval")
     )
-    if window.kind not in ("timestamptz", "uuid"):
-        end = sql.SQL("{} + {}").format(last, width)
+    if window.kind == "integer":
+        statement = sql.SQL("SELECT ({first})::{type}, ({last} + {width})::{type}")
+    elif window.kind not in ("timestamptz", "uuid"):
+        statement = sql.SQL(
+            "SELECT greatest({first}, {least})::{type}, least(({last} + {width})::{type}, {greatest})::{type}"
+        )
     else:
-        zone = sql.Literal(cagg.timezone or "UTC")
-        end = sql.SQL("({} AT TIME ZONE {} + {}) AT TIME ZONE {}").format(last, zone, width, zone)
-    type_ = _SQL_TYPES[window.kind]
-    cursor.execute(sql.SQL("SELECT ({})::{}, ({})::{}").format(first, type_, end, type_))
+        statement = sql.SQL(
+            "SELECT greatest({first}, {least})::{type}, least((SELECT min(b.start) FROM {candidates} AS minute,"
+            " LATERAL (SELECT {start} AS start) AS b WHERE b.start > {last}), {greatest})::{type}"
+        )
+    zone = sql.Literal(cagg.timezone or "UTC")
+    around = sql.SQL(
+        "({last} AT TIME ZONE {zone} + {width}) AT TIME ZONE {zone} + minute * pg_catalog.make_interval(mins => 1)"
+    ).format(last=last, zone=zone, width=width)
+    cursor.execute(
+        statement.format(
+            first=first,
+            last=last,
+            width=width,
+            type=type_,
+            least=_FIRST_TIME,
+            greatest=_LAST_TIME,
+            candidates=_END_CANDIDATES,
+            start=_bucket(extension, cagg, window.kind, around),
+        )
+    )
     row = cursor.fetchone()
     lower, upper = row if row is not None else (window.lower, window.upper)
     return Window(window.kind, lower, upper)
 
 
-def _bucket(extension: TimescaleDB, cagg: Cagg, kind: TimeKind, at: TimeValue) -> sql.Composed:
+def _bucket(extension: TimescaleDB, cagg: Cagg, kind: TimeKind, at: sql.Composable) -> sql.Composed:
     type_ = _SQL_TYPES[kind]
     unit = sql.SQL("bigint" if kind == "integer" else "interval")
     arguments = [
         sql.SQL("{}::{}").format(sql.Literal(cagg.width), unit),
-        sql.SQL("{}::{}").format(sql.Literal(at), type_),
+        sql.SQL("({})::{}").format(at, type_),
     ]
     # With all arguments, and of their types, only TimescaleDB's own function matches best. Others may create one of the
     # same name where the extension is in `public`.

@@ -147,3 +147,33 @@ def test_an_aggregate_on_top_of_another(community_app: App) -> None:
     url = community_app.archive("t", CSV.encode())
     assert community_app.restore(url, timescaledb=ALL).body["status"] == "ok_with_warnings"
     assert [int(n) for _, n in community_app.database.fetch("SELECT * FROM {s}.top ORDER BY day")] == [23, 1, 23, 24, 1]
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/St_Johns", "Pacific/Apia"])
+@pytest.mark.parametrize("day", ["2025-03-30", "2025-10-26", "2024-11-03"])
+def test_a_day_on_which_clocks_change(community_app: App, day: str, zone: str) -> None:
+    """With an offset or an origin a bucket does not end at the local time at which it began."""
+    buckets = (
+        f"'15 minutes', time, '{zone}'",
+        f"'1 week', time, '{zone}'",
+        f"'1 day', time, '{zone}', \"offset\" => interval '6 hours'",
+        f"'1 day', time, '{zone}', origin => timestamptz '2000-01-03 05:00Z'",
+    )
+    calendar_of(community_app, *buckets)
+    csv = "time,v\n" + "".join(f"{day} {hour:02}:{minute}Z,1\n" for hour in range(24) for minute in ("00", "30"))
+    body = community_app.restore(community_app.archive("t", csv.encode(), day=day), timescaledb=ALL).body
+    assert {step["outcome"] for step in body["caggs"]} == {"done"}
+    assert [stale(community_app, number, bucket) for number, bucket in enumerate(buckets)] == [[]] * len(buckets)
+
+
+@pytest.mark.parametrize("far", ["infinity", "294000-01-01 00:00Z", "9999-12-31 12:00Z", "0001-01-01 00:00Z BC"])
+def test_a_row_beyond_the_years_that_can_be_told(community_app: App, far: str) -> None:
+    """The row's own buckets are a warning, and the day's are computed."""
+    calendar_of(community_app, "'1 day', time", "'1 month', time")
+    url = community_app.archive("t", f"{CSV}{far},1\n".encode())
+    destination = {"rows_outside_window": "allow", "on_existing": "append"}
+    body = community_app.restore(url, timescaledb=ALL, destination=destination).body
+    assert {warning["code"] for warning in body["warnings"]} <= {"RefreshFailed", "BucketsLackRows"}
+    for name in ("c0", "c1"):
+        query = f"SELECT n FROM {{s}}.{name} WHERE b = '2025-01-01 00:00Z'"
+        assert community_app.database.value(query) == (24 if name == "c0" else 72)
