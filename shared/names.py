@@ -24,6 +24,18 @@ class QualifiedName:
         return self.name if self.schema is None else f"{self.schema}.{self.name}"
 
 
+def is_listed(table: QualifiedName, pattern: str) -> bool:
+    """Whether an entry of a list, `schema.table` with `*` and `?`, is for a table."""
+    # As in the file's name: the first dot divides, so that `silver.*` is every table of one schema and of no other.
+    schema, _, name = pattern.partition(".")
+    return _is_like(schema, table.schema or "") and _is_like(name, table.name)
+
+
+def _is_like(pattern: str, text: str) -> bool:
+    parts = {"*": ".*", "?": "."}
+    return re.fullmatch("".join(parts.get(char, re.escape(char)) for char in pattern), text, re.DOTALL) is not None
+
+
 def parse_qualified_name(text: str) -> QualifiedName:
     """Read `table`, `schema.table` or `"a.schema"."a.table"`.
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from shared.errors import ConfigurationError
+from shared.names import QualifiedName, is_listed
 from shared.process import MIB
 from shared.secret import Secret
 
@@ -245,6 +246,10 @@ class Settings(_Variables):
     job_retention_days: Annotated[int, _whole(maximum=3650)] = 30
     restore_rules: str | None = None
     public_base_url: Annotated[str | None, _url()] = None
+
+    def allows(self, table: QualifiedName) -> bool:
+        """Whether `allowed_targets` lets a table be written."""
+        return self.allowed_targets is None or any(is_listed(table, pattern) for pattern in self.allowed_targets)
 
 
 def _given(model: type[_Variables], environ: Mapping[str, str], prefix: str = "") -> dict[str, Any]:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from shared.errors import RestoreError
+from shared.errors import RestoreError, TargetNotAllowed
 from shared.load.refusals import (
     chunks_frozen,
     columns_without_value,
     copy_under_policies,
     no_partition,
+    parts_not_allowed,
     server_read_only,
 )
 from shared.load.target import Target
@@ -24,8 +25,10 @@ from shared.model.request import RestoreRequest
 from shared.model.results import CheckName, NotChecked
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint
+from shared.settings import Settings
+from shared.timescale.ancestry import written_parts
 from shared.timescale.chunks import FrozenChunk, frozen_chunks
-from shared.timescale.partitions import partitions_over, takes_whole_window
+from shared.timescale.partitions import leaf_partitions, partitions_over, takes_whole_window
 from shared.timescale.privileges import can_read
 from shared.timescale.required import required_columns
 from shared.timescale.table import has_insert_rule
@@ -110,6 +113,42 @@ def look_at_partition(cursor: Cursor, request: RestoreRequest, target: Target) -
     if takes_whole_window(cursor, table, window, partitions):
         return Finding()
     return Finding(unsure=NotChecked("partition", "one may be missing for some of the day's rows"))
+
+
+def look_at_parts(cursor: Cursor, request: RestoreRequest, target: Target, settings: Settings) -> Finding:
+    """Look whether rows of the day go into partitions that ALLOWED_TARGETS does not list."""
+    table, window = target.table, target.window
+    if settings.allowed_targets is None or table.hypertable_id is not None:
+        return Finding()
+    parts = leaf_partitions(cursor, table)
+    if all(map(settings.allows, parts)):
+        return Finding()
+    if window is not None and can_read(cursor, table) and _is_of_day(request, target):
+        over_day = partitions_over(cursor, table, window)
+        parts = parts if over_day is None else over_day.names
+    refused = [part for part in parts if not settings.allows(part)]
+    if refused and len(refused) == len(parts) and _is_certain(request, target):
+        return Finding(parts_not_allowed(table, refused))
+    if not refused:
+        return Finding()
+    names = ", ".join(map(str, refused))
+    return Finding(unsure=NotChecked("partition", f"rows may go into {names}, which ALLOWED_TARGETS does not list"))
+
+
+def parts_refused(cursor: Cursor, target: Target, settings: Settings) -> TargetNotAllowed | None:
+    """Return the error of a load that has written to parts of the target that ALLOWED_TARGETS does not list.
+
+    Chunks are a part of their hypertable.
+
+    Args:
+        cursor: in the load's transaction.
+        target: the target.
+        settings: have the list.
+    """
+    if settings.allowed_targets is None or target.table.hypertable_id is not None:
+        return None
+    written = written_parts(cursor, target.table.oid)
+    return parts_not_allowed(target.table, [part for part in written if not settings.allows(part)])
 
 
 def look_at_chunks(cursor: Cursor, request: RestoreRequest, target: Target) -> Finding:

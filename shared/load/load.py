@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from shared.csvfile.source import CsvSource
 from shared.errors import DatabaseUnreachable, DataRejected, RestoreCanceled, RestoreError, TargetLocked
-from shared.load.acceptance import LOOKS, look_at_server
+from shared.load.acceptance import LOOKS, look_at_parts, look_at_server, parts_refused
 from shared.load.advice import advised
 from shared.load.columns import FileHeader
 from shared.load.copy.refused_row import Search
@@ -282,6 +282,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
                 raise _find_row(load, day, target, plan.refused, skips_conflicts)
             transferred = _copy(load, day, target, proof, indexes, skips_conflicts, plan)
         with progress.stage("verify"):
+            refuse(parts_refused(load, target, day.settings))
             verified = proof.check(load, transferred)
             lock.require(verified.days)
             proof.check_replacement(load, transferred)
@@ -351,6 +352,7 @@ def _look_ahead(lock: RestoreLock, day: Day) -> _Ahead | Skipped:
             refuse(look_at_server(looking))
             for look in LOOKS.values():
                 refuse(look(looking, day.request, target).refusal)
+            refuse(look_at_parts(looking, day.request, target, day.settings).refusal)
     return Skipped(target, before.rows) if skips else _Ahead(target, before, whole, copies_beside)
 
 

@@ -25,6 +25,7 @@ from shared.errors import (
     RestoreInProgress,
     RowCountMismatch,
     RowsOutsideWindow,
+    TargetNotAllowed,
     WindowNotEmpty,
     lacks,
 )
@@ -199,6 +200,19 @@ def no_partition(table: Table, day: date, rows: Count | None = None) -> DataReje
     message = f"{table} has no partition for {what}"
     fault = Fault("DataRejected", message, info=(("sqlstate", "23514"),))
     return DataRejected(message, target=str(table), hint=PARTITION_HINT, details=[fault])
+
+
+def parts_not_allowed(table: Table, parts: Sequence[QualifiedName]) -> TargetNotAllowed | None:
+    """Refuse rows that go through a table into parts of it that ALLOWED_TARGETS does not list.
+
+    Args:
+        table: the target.
+        parts: these partitions, or tables that inherit from it.
+    """
+    if not parts:
+        return None
+    names = ", ".join(map(str, parts))
+    return TargetNotAllowed(f"rows of {table} go into {names}, which this function may not write to")
 
 
 def chunks_frozen(chunks: Sequence[Chunk]) -> OperationNotSupported | None:

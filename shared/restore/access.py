@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from shared.errors import StorageAccountNotAllowed, TargetNotAllowed
 from shared.identity import PUBLIC
 from shared.model.location import ArchiveLocation
 from shared.model.request import RestoreRequest
-from shared.names import QualifiedName
 from shared.postgres.endpoint import Endpoint, find_endpoint
 from shared.settings import Settings
 
@@ -71,23 +68,6 @@ def authorize(request: RestoreRequest, settings: Settings) -> Endpoint:
                 hint="name the hypertable, not a chunk or a compressed part of it; for an aggregate name the table that"
                 " it is made of, and the aggregate in timescaledb.refresh_caggs",
             )
-        if not is_allowed(table, settings):
+        if not settings.allows(table):
             raise TargetNotAllowed(f"the table {table} is not one that this function may write to", target=target)
     return find_endpoint(request.pg.parameters, request.pg.auth, settings, database=request.archive.database)
-
-
-def is_allowed(table: QualifiedName, settings: Settings) -> bool:
-    """Whether the setting ALLOWED_TARGETS allows a table."""
-    patterns = settings.allowed_targets
-    return patterns is None or any(_matches(table, pattern) for pattern in patterns)
-
-
-def _matches(table: QualifiedName, pattern: str) -> bool:
-    # As in the file's name: the first dot divides, so that `silver.*` is every table of one schema and of no other.
-    schema, _, name = pattern.partition(".")
-    return _like(schema, table.schema or "") and _like(name, table.name)
-
-
-def _like(pattern: str, text: str) -> bool:
-    parts = {"*": ".*", "?": "."}
-    return re.fullmatch("".join(parts.get(char, re.escape(char)) for char in pattern), text, re.DOTALL) is not None

@@ -13,7 +13,7 @@ from typing import get_args
 
 from shared.csvfile.source import CsvSource, rows_in
 from shared.errors import MissingRight, RestoreError
-from shared.load.acceptance import LOOKS, Finding, look_at_server
+from shared.load.acceptance import LOOKS, Finding, look_at_parts, look_at_server
 from shared.load.columns import FileHeader
 from shared.load.counts import count_in_children, count_window
 from shared.load.locks import find_running
@@ -208,6 +208,7 @@ class DryRun:
         checks.problems += [error for error in (look_at_server(cursor),) if error is not None]
         for name, look in LOOKS.items():
             checks.find(name, look(cursor, request, target))
+        checks.find("partition", look_at_parts(cursor, request, target, self.settings))
         self._look_at_references(checks, target, existing)
         self._look_at_retention(checks, target)
         if request.copy_.on_error == "skip":

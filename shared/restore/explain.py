@@ -19,7 +19,7 @@ from shared.names import QualifiedName
 from shared.postgres.connect import Connection, Cursor, session_name
 from shared.postgres.sqlstate import sqlstate_of, translated
 from shared.postgres.transaction import set_transaction_limits, transaction
-from shared.restore.access import INTERNAL_SCHEMAS, is_allowed
+from shared.restore.access import INTERNAL_SCHEMAS
 from shared.settings import Settings
 
 # How long a question may take, and wait for a lock of the catalogue. An answer without it is better than a late one.
@@ -81,7 +81,7 @@ def _explain(
     elif isinstance(error, TableNotFound) and not error.details:
         is_like = error.target == "destination.create_staging_like"
         wanted = request.staging_like if is_like else request.target_table
-        near = nearest(wanted, [name for name in _tables(cursor, wanted) if is_allowed(name, settings)])
+        near = nearest(wanted, [name for name in _tables(cursor, wanted) if settings.allows(name)])
         if near:
             error.message += f"; did you mean {' or '.join(map(str, near))}?"
     return None

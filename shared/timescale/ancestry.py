@@ -1,4 +1,4 @@
-"""What a table is a part of: its parents, as PostgreSQL keeps them for partitions, inherited tables and chunks."""
+"""What a table is a part of, and what is a part of it, as PostgreSQL keeps partitions, inherited tables and chunks."""
 
 from __future__ import annotations
 
@@ -45,3 +45,32 @@ def find_roots(cursor: Cursor, name: QualifiedName) -> tuple[Root, ...]:
     """
     cursor.execute(_ROOTS, (name.schema, name.name))
     return tuple(Root(oid, QualifiedName(schema, table)) for oid, schema, table in cursor.fetchall())
+
+
+# PostgreSQL's functions for partitions, and the name of what is locked, show the catalogue as it is now: a partition
+# may have been attached since the snapshot. Of tables that inherit, the snapshot knows.
+_WRITTEN = (
+    "WITH RECURSIVE part AS (SELECT i.inhrelid AS oid FROM pg_catalog.pg_inherits i WHERE i.inhparent = %(table)s"
+    " UNION SELECT i.inhrelid FROM part JOIN pg_catalog.pg_inherits i ON i.inhparent = part.oid)"
+    " SELECT pg_catalog.parse_ident(o.identity) FROM pg_catalog.pg_locks l"
+    " CROSS JOIN LATERAL pg_catalog.pg_identify_object('pg_catalog.pg_class'::regclass, l.relation, 0) o"
+    " WHERE l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'RowExclusiveLock' AND l.locktype = 'relation'"
+    " AND l.relation <> %(table)s"
+    " AND (l.relation IN (SELECT part.oid FROM part)"
+    "  OR %(table)s IN (SELECT a.relid FROM pg_catalog.pg_partition_ancestors(l.relation) a))"
+    # Rows go through a partitioned table, and into none.
+    " AND o.type IN ('table', 'foreign table')"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_partitioned_table p WHERE p.partrelid = l.relation)"
+    " ORDER BY 1"
+)
+
+
+def written_parts(cursor: Cursor, oid: int) -> list[QualifiedName]:
+    """List the partitions of a table, and the tables that inherit from it, which this transaction has written to.
+
+    Args:
+        cursor: in the transaction.
+        oid: the table's.
+    """
+    cursor.execute(_WRITTEN, {"table": oid})
+    return [QualifiedName(*name) for (name,) in cursor.fetchall()]

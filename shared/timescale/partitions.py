@@ -9,6 +9,7 @@ from typing import Any
 from psycopg2 import sql
 
 from shared.model.window import Window
+from shared.names import QualifiedName
 from shared.postgres.connect import Cursor
 from shared.postgres.search_path import by_users_path
 from shared.postgres.session import local_settings
@@ -37,11 +38,13 @@ class Partitions:
     """The partitions that may take rows of a span of time.
 
     Attributes:
+        names: their names.
         constraints: what each of them asks of a row, as SQL of PostgreSQL's own; None: it takes every row.
         is_by_time: whether they are cut by ranges of the time column alone.
         is_harmless: whether the constraints can be asked without running a user's code.
     """
 
+    names: tuple[QualifiedName, ...]
     constraints: tuple[str | None, ...]
     is_by_time: bool
     is_harmless: bool
@@ -69,7 +72,18 @@ def partitions_over(cursor: Cursor, table: Table, window: Window) -> Partitions 
     constraints = tuple(constraint for (constraint,) in cursor.fetchall())
     cursor.execute(_KEYS, {"table": table.oid, "time": table.time_column})
     ((is_by_time, is_harmless),) = cursor.fetchall()
-    return Partitions(constraints, bool(is_by_time), bool(is_harmless))
+    return Partitions(tuple(QualifiedName(*name) for name in names), constraints, bool(is_by_time), bool(is_harmless))
+
+
+def leaf_partitions(cursor: Cursor, table: Table) -> tuple[QualifiedName, ...]:
+    """List the partitions that hold the rows of a partitioned table; nothing where it is none."""
+    cursor.execute(
+        "SELECT n.nspname, c.relname FROM pg_catalog.pg_partition_tree(%s::oid::regclass) t"
+        " JOIN pg_catalog.pg_class c ON c.oid = t.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE t.isleaf AND t.relid <> %s::oid ORDER BY n.nspname, c.relname",
+        (table.oid, table.oid),
+    )
+    return tuple(QualifiedName(*name) for name in cursor.fetchall())
 
 
 def _relations(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
