@@ -93,6 +93,21 @@ def test_replace(app: App, mode: str, interval: str, how: str) -> None:
     assert values(app) == [-1, 1, 2, -2]
 
 
+@pytest.mark.parametrize(("day", "of_day"), [("2025-01-01", 1), ("2025-01-02", 2)])
+def test_a_longer_chunk_that_begins_or_ends_with_the_day_is_not_truncated(app: App, day: str, of_day: int) -> None:
+    """Chunks are counted from 1970-01-01 on: one of 2 days ends with 2025-01-01, the next begins with 2025-01-02."""
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int", interval="interval '2 days'")
+    app.database.execute(
+        "INSERT INTO {s}.t SELECT '2024-12-31 12:00Z'::timestamptz + n * interval '1 day', n"
+        " FROM generate_series(0, 3) n"
+    )
+    assert app.database.value("SELECT count(*) FROM public.show_chunks('{s}.t')") == 2
+    url = app.archive("t", f"time,v\n{day} 01:00Z,9\n".encode(), day=day)
+    body = app.restore(url, destination={"on_existing": "replace"}).body
+    assert (body["status"], body["rows_removed"], body["removed_by"]) == ("ok", 1, "delete"), body
+    assert sorted(values(app)) == sorted({0, 1, 2, 3, 9} - {of_day})
+
+
 def test_replace_of_an_empty_day_is_a_plain_load(app: App) -> None:
     app.database.hypertable("t", TABLE)
     body = restore(app, on_existing="replace").body
