@@ -136,7 +136,8 @@ class RestoreLock:
     def confirm(self) -> None:
         """Make sure, right before the COMMIT, that the table is still a part of what was locked.
 
-        The load's own lock on the table keeps everybody from giving it a parent, but not from detaching its parent.
+        The load's own lock on the table keeps everybody from giving it a parent, and from detaching a partition above
+        it. It does not keep the table's parent from leaving its own (NO INHERIT; run on PostgreSQL 15).
 
         Raises:
             DayNotLocked: it is not.
