@@ -61,6 +61,7 @@ def test_the_answer_to_a_restore_that_is_taken(jobs: Jobs, app: App, body: dict[
         "database": app.database.name,
         "target_table": f"{app.database.schema}.t",
         "day": "2025-01-01",
+        "request": body,
         "progress": taken.body["progress"],
         "links": {"self": own, "result": f"{own}/result", "cancel": own},
     }
