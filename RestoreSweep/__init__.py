@@ -1,9 +1,10 @@
-"""Every minute: restores whose worker is gone go back into the queue, and old records end."""
+"""Every minute: restores whose worker is gone go back into the queue, backfills go on, and old records end."""
 
 from __future__ import annotations
 
 import azure.functions as func
 
+from shared.backfills.worker import mend_chains
 from shared.functions.entry import sealed, set_up
 from shared.jobs.sweep import sweep
 
@@ -12,4 +13,9 @@ set_up()
 
 def main(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the host passes it by its name
     """Look after all restores once."""
-    sealed("RestoreSweep", sweep)
+    sealed("RestoreSweep", _look_after_all)
+
+
+def _look_after_all() -> None:
+    sweep()
+    mend_chains()

@@ -4,7 +4,7 @@
     |-- RequestError            the caller's JSON                       400 403 404 409 413 415
     |-- ArchiveError            the file in the lake                    403 404 409 422 503 507
     |-- DatabaseError           the server, the table, the rows         400 403 404 409 422 500 503 507
-    |-- JobError                the queue and its storage account       500 503
+    |-- JobError                the queue and its storage account       409 500 503
     |-- RestoreCanceled         a cancel                                409
     |-- ConfigurationError      the function app's own settings         500
     `-- InternalError           our bug: the caller sees the id only    500
@@ -265,6 +265,22 @@ class TooManyAttempts(JobError):
     code = "TooManyAttempts"
     status = 500
     default_hint = "look into the log for the operation's id; the host may run out of memory or of time"
+
+
+class OperationNotEnded(RequestError):
+    """The backfill has not ended, so it cannot be retried."""
+
+    code = "OperationNotEnded"
+    status = 409
+    default_hint = "wait until it has ended, or stop it first; its monitor says how far it is"
+
+
+class DaysFailed(JobError):
+    """Days of a backfill failed; `details` names up to a hundred of them. The others are in."""
+
+    code = "DaysFailed"
+    status = 409
+    default_hint = "mend what each day names, then retry the backfill: only days that are not in are restored"
 
 
 class ArchiveError(RestoreError):

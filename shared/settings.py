@@ -209,6 +209,7 @@ class Settings(_Variables):
         job_max_crashes: how often one may lose its worker.
         job_retention_days: how long the record of one that has ended is kept.
         restore_rules: which archives are restored without a call, as JSON; `shared/arrivals/rules.py` reads it.
+        backfill_max_parallel: how many groups of days of one backfill may run at once.
         public_base_url: what the links of an answer begin with, up to and without `/restores`; None: as the caller
             reached the function.
     """
@@ -245,6 +246,7 @@ class Settings(_Variables):
     job_max_crashes: Annotated[int, _whole(maximum=100)] = 3
     job_retention_days: Annotated[int, _whole(maximum=3650)] = 30
     restore_rules: str | None = None
+    backfill_max_parallel: Annotated[int, _whole(maximum=1000)] = 2
     public_base_url: Annotated[str | None, _url()] = None
 
     def allows(self, table: QualifiedName) -> bool:

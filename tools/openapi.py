@@ -16,6 +16,12 @@ from shared.model.monitor import STATUSES
 from tools.config import REPOSITORY, run_tool
 from tools.pages import DOCS, examples, meanings, opening
 from tools.responses import (
+    backfill_cancel_responses,
+    backfill_list_responses,
+    backfill_monitor_responses,
+    backfill_post_responses,
+    backfill_result_responses,
+    backfill_retry_responses,
     cancel_responses,
     days_responses,
     list_responses,
@@ -23,13 +29,32 @@ from tools.responses import (
     post_responses,
     result_responses,
 )
-from tools.schemas import PLACE, REQUEST, make_schemas
+from tools.schemas import BACKFILL, PLACE, REQUEST, make_schemas
 from tools.swagger import to_swagger
 
 Json = dict[str, Any]
 
 # Of the contract. A change that an old caller would not understand raises it.
 VERSION = "1.0"
+
+
+_TEXT: Json = {"type": "string"}
+_DATE: Json = _TEXT | {"format": "date"}
+_ID: Json = _TEXT | {"pattern": "^[A-Za-z0-9._-]{1,64}$"}
+_ID_IN_PATH: Json = {"name": "id", "in": "path", "required": True, "description": "The operation's", "schema": _ID}
+_ID_IN_HEADER: Json = {
+    "name": "Operation-Id",
+    "in": "header",
+    "description": "An id of the caller's own: the same request under it is the same operation",
+    "schema": _ID,
+}
+_TOKEN_IN_QUERY: Json = {
+    "name": "token",
+    "in": "query",
+    "required": True,
+    "description": "Opens this result alone; `Location` has it. No key is needed",
+    "schema": _TEXT,
+}
 
 
 def make_document() -> Json:
@@ -70,13 +95,7 @@ def make_document() -> Json:
 
 
 def _paths() -> Json:
-    operation_id = {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "description": "The operation's",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
-    }
+    operation_id = _ID_IN_PATH
     status, result = _route("RestoreStatus"), _route("RestoreResult")
     one, several = status.replace("{id?}", "{id}"), status.removesuffix("/{id?}")
     return {
@@ -116,17 +135,71 @@ def _paths() -> Json:
                 "operationId": "getRestoreResult",
                 "summary": "Wait for an asynchronous restore, and get its answer",
                 "security": [],
-                "parameters": [
-                    operation_id,
-                    {
-                        "name": "token",
-                        "in": "query",
-                        "required": True,
-                        "description": "Opens this result alone; `Location` has it. No key is needed",
-                        "schema": {"type": "string"},
-                    },
-                ],
+                "parameters": [operation_id, _TOKEN_IN_QUERY],
                 "responses": result_responses(),
+            }
+        },
+        **_backfill_paths(),
+    }
+
+
+def _backfill_paths() -> Json:
+    route = _route("RestoreBackfills")
+    one, several = route.replace("{id?}", "{id}"), route.removesuffix("/{id?}")
+    return {
+        several: {
+            "get": {
+                "operationId": "listBackfills",
+                "summary": "List backfills",
+                "parameters": _parameters("backfills.md", "List them", _LIST_TYPES),
+                "responses": backfill_list_responses(),
+            },
+            "post": {
+                "operationId": "restoreDays",
+                "summary": "Restore many archived days",
+                "description": opening("docs/backfills.md"),
+                "parameters": [_ID_IN_HEADER],
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        "application/json": {
+                            "schema": {"$ref": PLACE + BACKFILL},
+                            "examples": _request_examples("docs/backfills.md"),
+                        }
+                    },
+                },
+                "responses": backfill_post_responses(),
+            },
+        },
+        one: {
+            "get": {
+                "operationId": "getBackfill",
+                "summary": "See how far a backfill is, and how each day ended",
+                "parameters": [_ID_IN_PATH, *_parameters("backfills.md", "Page through its days", _PAGE_TYPES)],
+                "responses": backfill_monitor_responses(),
+            },
+            "delete": {
+                "operationId": "cancelBackfill",
+                "summary": "Start no further day of a backfill",
+                "parameters": [_ID_IN_PATH, *_parameters("backfills.md", "Stop it", _STOP_TYPES)],
+                "responses": backfill_cancel_responses(),
+            },
+        },
+        _route("RestoreBackfillRetry"): {
+            "post": {
+                "operationId": "retryBackfill",
+                "summary": "Restore the days of a backfill once more that are not in",
+                "parameters": [_ID_IN_PATH],
+                "responses": backfill_retry_responses(),
+            }
+        },
+        _route("RestoreBackfillResult"): {
+            "get": {
+                "operationId": "getBackfillResult",
+                "summary": "Wait for a backfill, and get its answer",
+                "security": [],
+                "parameters": [_ID_IN_PATH, _TOKEN_IN_QUERY],
+                "responses": backfill_result_responses(),
             }
         },
     }
@@ -151,23 +224,19 @@ def _restore() -> Json:
                 "description": "`respond-async` takes the restore for the queue, as the field `async` does",
                 "schema": text,
             },
-            {
-                "name": "Operation-Id",
-                "in": "header",
-                "description": "An id of the caller's own: the same request under it is the same asynchronous restore",
-                "schema": text | {"pattern": "^[A-Za-z0-9._-]{1,64}$"},
-            },
+            _ID_IN_HEADER,
         ],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"$ref": PLACE + REQUEST}, "examples": _request_examples()}},
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": PLACE + REQUEST},
+                    "examples": _request_examples("docs/request.md"),
+                }
+            },
         },
         "responses": post_responses(),
     }
-
-
-_TEXT: Json = {"type": "string"}
-_DATE: Json = _TEXT | {"format": "date"}
 
 
 def _top(default: int) -> Json:
@@ -175,6 +244,8 @@ def _top(default: int) -> Json:
 
 
 _LIST_TYPES: Json = {"status": _TEXT | {"enum": list(STATUSES)}, "day": _DATE, "top": _top(50)}
+_PAGE_TYPES: Json = {"top": _top(100), "after": _DATE}
+_STOP_TYPES: Json = {"running": _TEXT | {"enum": ["cancel"]}}
 _DAYS_TYPES: Json = {"from": _DATE, "to": _DATE, "counts": {"type": "boolean", "default": False}, "top": _top(400)}
 
 
@@ -192,9 +263,9 @@ def _parameters(page: str, heading: str, types: Json, *, required: Collection[st
     ]
 
 
-def _request_examples() -> Json:
+def _request_examples(page: str) -> Json:
     found: Json = {}
-    for heading, example in examples("docs/request.md"):
+    for heading, example in examples(page):
         name = re.sub(r"\W+", "-", heading.lower()).strip("-")
         while name in found:
             name += "-too"

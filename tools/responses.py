@@ -24,13 +24,17 @@ from shared.errors import (
     DatabasePermissionDenied,
     DatabaseUnreachable,
     DatabaseUserNotAllowed,
+    DaysFailed,
     InternalError,
     InvalidArchiveUrl,
+    InvalidJson,
     InvalidRequest,
     JobStorageUnreachable,
     OperationEnded,
     OperationIdReused,
+    OperationNotEnded,
     OperationNotFound,
+    RequestTooLarge,
     RestoreCanceled,
     RestoreError,
     SecretInAsyncRequest,
@@ -47,9 +51,21 @@ from shared.errors import (
     TooManyAttempts,
     TooManyConnections,
     UnknownColumn,
+    UnsupportedMediaType,
 )
 from tools.pages import examples, meanings
-from tools.schemas import ANSWER, CALENDAR, ERROR, MONITOR, MONITORS, PLACE
+from tools.schemas import (
+    ANSWER,
+    BACKFILL_ANSWER,
+    BACKFILL_MONITOR,
+    BACKFILL_MONITORS,
+    BACKFILL_PLAN,
+    CALENDAR,
+    ERROR,
+    MONITOR,
+    MONITORS,
+    PLACE,
+)
 
 Json = dict[str, Any]
 Kinds = Collection[type[RestoreError]]
@@ -90,31 +106,85 @@ _LOOK: Kinds = {
     DatabaseDiskFull,
     DatabaseFailed,
 }
+# What only a backfill meets.
+_OF_BACKFILLS: Kinds = {DaysFailed, OperationNotEnded}
+# What is wrong with a body.
+_BODY: Kinds = {InvalidJson, RequestTooLarge, UnsupportedMediaType}
 _ANY_OPERATION: Kinds = {ConfigurationError, InternalError, JobStorageUnreachable}
 
 
 def post_responses() -> Json:
     """Return the answers to a restore: how it ended, or that it was taken."""
-    kinds = _all_kinds() - {OperationNotFound, OperationEnded, TooManyAttempts}
-    taken = _response("The restore waits in the queue. The body is its monitor.", MONITOR)
+    kinds = _all_kinds() - {OperationNotFound, OperationEnded, TooManyAttempts, *_OF_BACKFILLS}
+    taken = _taken("The restore waits in the queue. The body is its monitor.", MONITOR)
+    taken["headers"]["Preference-Applied"] = _header("`respond-async`")
+    return _by_status({HTTPStatus.OK: _restored(), HTTPStatus.ACCEPTED: taken} | _errors(kinds))
+
+
+def _taken(text: str, schema: str) -> Json:
+    taken = _response(text, schema)
     taken["headers"] |= {
         "Operation-Location": _header("Address of the monitor, which always answers 200"),
         "Location": _header("Address of the result, with a token that opens it. It answers 202 until the end"),
         "Retry-After": _seconds("When to look again, in seconds"),
-        "Preference-Applied": _header("`respond-async`"),
     }
-    return _by_status({HTTPStatus.OK: _restored(), HTTPStatus.ACCEPTED: taken} | _errors(kinds))
+    return taken
 
 
 def result_responses() -> Json:
     """Return the answers of a result: those of the restore, or that it has not ended."""
-    kinds = _all_kinds() - {OperationEnded, OperationIdReused, SecretInAsyncRequest}
-    running = _response("The restore has not ended. The body is its monitor.", MONITOR)
+    kinds = _all_kinds() - {OperationEnded, OperationIdReused, SecretInAsyncRequest, *_OF_BACKFILLS}
+    running = _not_ended("The restore has not ended. The body is its monitor.", MONITOR)
+    return _by_status({HTTPStatus.OK: _restored(), HTTPStatus.ACCEPTED: running} | _errors(kinds))
+
+
+def _not_ended(text: str, schema: str) -> Json:
+    running = _response(text, schema)
     running["headers"] |= {
         "Location": _header("The same address"),
         "Retry-After": _seconds("When to ask again, in seconds"),
     }
-    return _by_status({HTTPStatus.OK: _restored(), HTTPStatus.ACCEPTED: running} | _errors(kinds))
+    return running
+
+
+def backfill_post_responses() -> Json:
+    """Return the answers to a backfill: its plan, or that it was taken."""
+    plan = _response("What would be done, with `dry_run`. Nothing was written.", BACKFILL_PLAN)
+    taken = _taken("The backfill waits in the queue. The body is its monitor.", BACKFILL_MONITOR)
+    kinds = {*_LOOK, *_BODY, OperationNotFound, OperationIdReused, SecretInAsyncRequest}
+    return _by_status({HTTPStatus.OK: plan, HTTPStatus.ACCEPTED: taken} | _errors(kinds))
+
+
+def backfill_result_responses() -> Json:
+    """Return the answers of a backfill's result."""
+    ended = _response("Each day is restored, skipped or missing. Read `status`.", BACKFILL_ANSWER)
+    running = _not_ended("The backfill has not ended. The body is its monitor.", BACKFILL_MONITOR)
+    kinds = set(_LOOK) | {OperationNotFound, TooManyAttempts, DaysFailed}
+    return _by_status({HTTPStatus.OK: ended, HTTPStatus.ACCEPTED: running} | _errors(kinds))
+
+
+def backfill_retry_responses() -> Json:
+    """Return the answers to a retry."""
+    taken = _taken("The backfill waits in the queue once more. The body is its monitor.", BACKFILL_MONITOR)
+    kinds = {*_ANY_OPERATION, OperationNotFound, OperationNotEnded}
+    return _by_status({HTTPStatus.ACCEPTED: taken} | _errors(kinds))
+
+
+def backfill_monitor_responses() -> Json:
+    """Return the answers of a backfill's monitor."""
+    return _with_monitor(HTTPStatus.OK, "The backfill, whatever its status", InvalidRequest, schema=BACKFILL_MONITOR)
+
+
+def backfill_cancel_responses() -> Json:
+    """Return the answers to a stop of a backfill."""
+    text = "No further day starts, by this request or an earlier one. The body is its monitor."
+    return _with_monitor(HTTPStatus.ACCEPTED, text, InvalidRequest, OperationEnded, schema=BACKFILL_MONITOR)
+
+
+def backfill_list_responses() -> Json:
+    """Return the answers of a list of backfills."""
+    found = _response("Backfills, newest first", BACKFILL_MONITORS)
+    return _by_status({HTTPStatus.OK: found} | _errors({*_ANY_OPERATION, InvalidRequest}))
 
 
 def monitor_responses() -> Json:
@@ -128,8 +198,8 @@ def cancel_responses() -> Json:
     return _with_monitor(HTTPStatus.ACCEPTED, text, OperationEnded)
 
 
-def _with_monitor(status: HTTPStatus, text: str, *kinds: type[RestoreError]) -> Json:
-    shown = _response(text, MONITOR)
+def _with_monitor(status: HTTPStatus, text: str, *kinds: type[RestoreError], schema: str = MONITOR) -> Json:
+    shown = _response(text, schema)
     shown["headers"]["Retry-After"] = _seconds("When to look again, in seconds, unless it has ended", required=False)
     return _by_status({status: shown} | _errors({*_ANY_OPERATION, OperationNotFound, *kinds}))
 

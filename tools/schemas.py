@@ -13,6 +13,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from shared.model.answer import Answer, ErrorAnswer
+from shared.model.backfill import BackfillRequest
+from shared.model.backfill_answer import BackfillAnswer, BackfillList, BackfillMonitor, BackfillPlan
 from shared.model.calendar import CalendarPage
 from shared.model.monitor import Monitor, MonitorList
 from shared.model.request import RestoreRequest
@@ -23,6 +25,9 @@ Schema = dict[str, Any]
 PLACE = "#/components/schemas/"
 REQUEST, ANSWER, ERROR = "RestoreRequest", "Answer", "ErrorAnswer"
 MONITOR, MONITORS, CALENDAR = "Monitor", "MonitorList", "CalendarPage"
+BACKFILL, BACKFILL_ANSWER, BACKFILL_PLAN = "BackfillRequest", "BackfillAnswer", "BackfillPlan"
+BACKFILL_MONITOR, BACKFILL_MONITORS = "BackfillMonitor", "BackfillList"
+OF_BACKFILLS = (BACKFILL, BACKFILL_ANSWER, BACKFILL_PLAN, BACKFILL_MONITOR, BACKFILL_MONITORS)
 
 # Pydantic keeps its own names for a number that may be null.
 _LIMITS = {"ge": "minimum", "le": "maximum"}
@@ -39,20 +44,32 @@ def make_schemas() -> dict[str, Schema]:
         (MONITOR, "serialization", TypeAdapter(Monitor)),
         (MONITORS, "serialization", TypeAdapter(MonitorList)),
         (CALENDAR, "serialization", TypeAdapter(CalendarPage)),
+        (BACKFILL, "validation", TypeAdapter(BackfillRequest)),
+        (BACKFILL_ANSWER, "serialization", TypeAdapter(BackfillAnswer)),
+        (BACKFILL_PLAN, "serialization", TypeAdapter(BackfillPlan)),
+        (BACKFILL_MONITOR, "serialization", TypeAdapter(BackfillMonitor)),
+        (BACKFILL_MONITORS, "serialization", TypeAdapter(BackfillList)),
     ]
     _, made = TypeAdapter.json_schemas(models, ref_template=PLACE + "{model}")
     schemas = {name: _plain(schema) for name, schema in made["$defs"].items()}
     _in_upper_case(schemas["CsvOptions"])
-    for name in _reachable(schemas, REQUEST):
+    for name in _reachable(schemas, REQUEST) | _reachable(schemas, BACKFILL):
         _allow_null(schemas[name])
     request = meanings("request.md", "All fields") | meanings("request.md", "copy.csv_options")
     _describe(schemas, schemas[REQUEST], request)
+    _describe(schemas, schemas[BACKFILL], request | meanings("backfills.md", "The request"))
     answer = _with_units("answer.md", "200")
     _name_stages(schemas[ANSWER], answer)
     _describe(schemas, schemas[ANSWER], answer)
     _describe(schemas, schemas[ERROR], _with_units("answer.md", "Errors"))
     _describe(schemas, schemas[MONITOR], _with_units("jobs.md", "See how far it is"))
     _describe(schemas, schemas["CalendarDay"], _with_units("days.md", "The answer"))
+    for name, heading in (
+        (BACKFILL_MONITOR, "Follow it"),
+        (BACKFILL_ANSWER, "The result"),
+        (BACKFILL_PLAN, "The plan"),
+    ):
+        _describe(schemas, schemas[name], _with_units("backfills.md", heading))
     return dict(sorted(schemas.items()))
 
 

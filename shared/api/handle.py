@@ -19,6 +19,7 @@ from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.process import invocation, repeating
+from shared.restore.after_commit import PutOff
 from shared.restore.restore import BeforeCommit, restore
 from shared.settings import Settings, load_settings
 
@@ -75,6 +76,7 @@ def run_restore(
     *,
     join: Callable[[], None],
     before_commit: BeforeCommit | None = None,
+    put_off: PutOff | None = None,
 ) -> None:
     """Run one restore, with its lines in the log.
 
@@ -84,7 +86,7 @@ def run_restore(
     report.describe(request)
     _write(report, logging.INFO, lambda: start_line(report))
     with invocation(join), _progress_lines(report, settings.log_progress_seconds):
-        restore(request, settings, report, before_commit)
+        restore(request, settings, report, before_commit, put_off)
 
 
 def answered(report: Report, work: Callable[[], None]) -> Outcome:

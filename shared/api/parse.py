@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -19,6 +19,8 @@ from shared.model.request import Copy, Destination, Pg, RestoreRequest, Timescal
 from shared.names import MAX_NAME_BYTES
 from shared.process import MIB
 from shared.settings import Settings
+
+M = TypeVar("M", bound=BaseModel)
 
 # Data Factory accepts answers of 4 MB at most, and a person reads fewer faults than that.
 _MOST_FAULTS = 100
@@ -51,7 +53,7 @@ def require_json(content_type: str | None) -> None:
 def parse_request(
     body: bytes, *, default_account_url: str | None = None, default_filesystem: str | None = None
 ) -> RestoreRequest:
-    """Read and check a request.
+    """Read and check a request for one day. Raises as `parse_as`.
 
     Args:
         body: the HTTP body, JSON in UTF-8.
@@ -60,6 +62,18 @@ def parse_request(
 
     Returns:
         The request, frozen.
+    """
+    context = {"default_account_url": default_account_url, "default_filesystem": default_filesystem}
+    return parse_as(RestoreRequest, body, context)
+
+
+def parse_as(model: type[M], body: bytes, context: Mapping[str, Any]) -> M:
+    """Read and check a request.
+
+    Args:
+        model: what it must be.
+        body: the HTTP body, JSON in UTF-8.
+        context: for the model's validators.
 
     Raises:
         RequestTooLarge: the body is larger than 1 MiB.
@@ -79,13 +93,12 @@ def parse_request(
     if faults:
         raise _invalid(faults, len(faults))
     try:
-        context = {"default_account_url": default_account_url, "default_filesystem": default_filesystem}
-        return RestoreRequest.model_validate(_without_nulls(document), context=context)
+        return model.model_validate(_without_nulls(document), context=dict(context))
     except ValidationError as exc:
         errors = exc.errors(include_url=False, include_input=False)
         if len(errors) == 1 and errors[0]["type"] == "adls_url":
             raise errors[0]["ctx"]["error"] from None
-        raise _invalid([_fault(error) for error in errors[:_MOST_FAULTS]], len(errors)) from None
+        raise _invalid([_fault(error, model) for error in errors[:_MOST_FAULTS]], len(errors)) from None
 
 
 def _invalid(faults: Sequence[Fault], count: int) -> InvalidRequest:
@@ -162,7 +175,7 @@ def _without_nulls(document: dict[str, Any]) -> dict[str, Any]:
 _PYDANTIC_CODES = {"extra_forbidden": "UnknownField", "missing": "MissingField"}
 
 
-def _fault(error: ErrorDetails) -> Fault:
+def _fault(error: ErrorDetails, request: type[BaseModel]) -> Fault:
     code = _PYDANTIC_CODES.get(error["type"], "InvalidValue")
     path = error["loc"]
     if error["type"] == "adls_url":
@@ -173,12 +186,12 @@ def _fault(error: ErrorDetails) -> Fault:
     if in_csv_options and len(path) > 2:  # noqa: PLR2004 - an option's name follows those of the two sections
         path = (*path[:2], str(path[2]).upper(), *path[3:])
     if code == "UnknownField":
-        return Fault(code, "unknown field" + _did_you_mean(path, in_csv_options=in_csv_options), _target(path))
+        return Fault(code, "unknown field" + _did_you_mean(path, request, in_csv_options=in_csv_options), _target(path))
     message = error["msg"].removeprefix("Value error, ")
     return Fault(code, message[:1].lower() + message[1:], _target(path))
 
 
-def _did_you_mean(path: tuple[str | int, ...], *, in_csv_options: bool) -> str:
+def _did_you_mean(path: tuple[str | int, ...], request: type[BaseModel], *, in_csv_options: bool) -> str:
     sections: dict[str | int, type[BaseModel]] = {
         "pg": Pg,
         "destination": Destination,
@@ -188,7 +201,7 @@ def _did_you_mean(path: tuple[str | int, ...], *, in_csv_options: bool) -> str:
     if in_csv_options:
         known = list(OPTION_NAMES)
     else:
-        model = RestoreRequest if len(path) == 1 else sections[path[0]]
+        model = request if len(path) == 1 else sections[path[0]]
         known = [field.alias or name for name, field in model.model_fields.items()]
     near = difflib.get_close_matches(str(path[-1]), known, n=1)
     return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"

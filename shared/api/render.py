@@ -18,11 +18,12 @@ from shared.model.answer import (
     ErrorDetail,
     Facts,
     Occasional,
+    WarningNote,
     failure,
     referenced_row,
 )
 from shared.model.report import Report
-from shared.model.results import CaggStep, ChunkStep, Verification
+from shared.model.results import CaggStep, ChunkStep, Notice, Verification
 from shared.model.window import day_bounds, iso
 
 T = TypeVar("T")
@@ -54,9 +55,9 @@ def success_answer(report: Report) -> Answer:
         "edition": report.edition,
         "timescaledb_version": report.timescaledb_version,
         "timescaledb": report.options,
-        "chunks": [_chunk(step) for step in report.chunks],
-        "caggs": [_cagg(step) for step in report.caggs],
-        "warnings": [{"code": warning.code, "message": warning.message} for warning in report.warnings],
+        "chunks": [chunk_outcome(step) for step in report.chunks],
+        "caggs": [cagg_outcome(step) for step in report.caggs],
+        "warnings": [note(warning) for warning in report.warnings],
         "timings": report.progress.seconds(),
         "request_id": report.request_id,
     }
@@ -146,11 +147,18 @@ def _date_window(day: date) -> DateWindow:
     return {"start": str(iso(begin)), "end": str(iso(end))}
 
 
-def _chunk(step: ChunkStep) -> ChunkOutcome:
+def note(notice: Notice) -> WarningNote:
+    """Return a warning as an answer has it."""
+    return {"code": notice.code, "message": notice.message}
+
+
+def chunk_outcome(step: ChunkStep) -> ChunkOutcome:
+    """Return an action on a chunk as an answer has it."""
     return {"name": step.chunk, "action": step.action, "outcome": step.outcome, **failure(step.error)}
 
 
-def _cagg(step: CaggStep) -> CaggOutcome:
+def cagg_outcome(step: CaggStep) -> CaggOutcome:
+    """Return the refresh of an aggregate as an answer has it."""
     window = None if step.window is None else CaggWindow(start=step.window[0], end=step.window[1])
     return {"name": step.cagg, "window": window, "outcome": step.outcome, **failure(step.error)}
 

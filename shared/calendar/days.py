@@ -30,7 +30,7 @@ class Question:
     Attributes:
         pattern: of the archives.
         request: a restore of the first day. It names the table, the database and the time column.
-        days: without a gap, oldest first.
+        days: oldest first.
         counts: whether the rows are counted.
     """
 

@@ -15,11 +15,9 @@ from shared.calendar.pattern import days_between, read_pattern
 from shared.calendar.state import KnownDay
 from shared.jobs.http import HttpCall, bad_parameter, whole_number
 from shared.jobs.monitor import base_url
-from shared.model.calendar import CalendarDay, CalendarPage
+from shared.model.calendar import MOST_DAYS, CalendarDay, CalendarPage
 from shared.settings import Settings, load_settings
 
-# Ten years and leap days.
-_MOST_DAYS = 3_700
 _MOST_LISTED, _LISTED = 1_000, 400
 _PARAMETERS = ("adls_url", "from", "to", "target_table", "database", "time_column", "counts", "top")
 
@@ -50,8 +48,8 @@ def _question(query: Mapping[str, str], settings: Settings) -> tuple[Question, d
     first, last = _day(query, "from"), _day(query, "to")
     if last < first:
         raise bad_parameter("to", "must not lie before from")
-    if (last - first).days >= _MOST_DAYS:
-        raise bad_parameter("to", f"must lie within {_MOST_DAYS} days of from")
+    if (last - first).days >= MOST_DAYS:
+        raise bad_parameter("to", f"must lie within {MOST_DAYS} days of from")
     most = whole_number(query.get("top"), "top", most=_MOST_LISTED, default=_LISTED)
     days = list(days_between(first, last))
     counts = query.get("counts", "false").lower()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import azure.functions as func
@@ -65,6 +69,20 @@ def sealed(name: str, body: Callable[[], T]) -> T:
         with suppress(BaseException):
             logging.getLogger(OUR_LOGGER).exception("%s failed", name)
     raise InternalError(f"{name} failed; the log says how") from None
+
+
+@cache
+def half_of_function_timeout() -> float | None:
+    """Return half of `functionTimeout` of host.json in seconds; None if it has no end.
+
+    https://learn.microsoft.com/azure/azure-functions/functions-host-json#functiontimeout
+    """
+    host = json.loads((Path(__file__).resolve().parents[2] / "host.json").read_text(encoding="utf-8"))
+    timeout = str(host.get("functionTimeout", "-1"))
+    if timeout == "-1":
+        return None
+    hours, minutes, seconds = (int(part) for part in timeout.split(":"))
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds).total_seconds() / 2
 
 
 def join_of(context: func.Context) -> Callable[[], None]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from shared.errors import JobStorageUnreachable, OperationNotFound
-from shared.jobs.operation import Operation
+from shared.jobs.operation import Operation, now
 from shared.jobs.store import OperationStore
 from shared.log_redaction import OUR_LOGGER
 from shared.model.progress import Progress
@@ -18,6 +20,8 @@ from shared.process import repeating
 _log = logging.getLogger(OUR_LOGGER)
 
 HEARTBEAT_SECONDS = 5
+# Shorter than operation.STALE_SECONDS: nothing else writes a heartbeat then.
+_PATIENCE_SECONDS, _PAUSE_SECONDS = 90, 2
 
 
 class ClaimLost(Exception):
@@ -68,6 +72,17 @@ class Claim:
                 raise ClaimLost("the record is gone") from None
             return self._operation
 
+    def write_patiently(self, **changes: Any) -> Operation:
+        """Write at the end of an attempt, also if the storage account is away for a while. Raises as `write`."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return self.write(**changes)
+            except JobStorageUnreachable:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_PAUSE_SECONDS)
+
     @contextmanager
     def heartbeat(self, progress: Progress) -> Iterator[None]:
         """Write every few seconds how far the restore is. Cancel it if a caller asked for it, or the claim is lost."""
@@ -90,6 +105,41 @@ class Claim:
 
         with repeating(beat, HEARTBEAT_SECONDS, name="heartbeat"):
             yield
+
+
+def claim_operation(store: OperationStore, operation: Operation, **changes: Any) -> Claim | None:
+    """Claim an operation; None if there is nothing to do, or another worker is at it.
+
+    Args:
+        store: holds it.
+        operation: as it was read.
+        changes: attributes to write with the claim.
+
+    Raises:
+        OperationNotFound, JobStorageUnreachable: as `OperationStore.update`.
+    """
+    claim, last_stage = uuid.uuid4().hex, ""
+
+    def take(current: Operation) -> dict[str, Any]:
+        nonlocal last_stage
+        # If it has this claim, the write came through and its answer did not.
+        if current.has_ended or current.claim == claim or (current.claim and not current.is_stale):
+            return {}
+        last_stage = current.stage
+        return {
+            "status": "Running",
+            "claim": claim,
+            "attempt": current.attempt + 1,
+            "crashes": current.crashes + bool(current.claim),
+            "started": current.started or now(),
+            "next_attempt": "",
+            "is_queued": False,
+            **progress_of(Progress()),
+            **changes,
+        }
+
+    operation = store.update(operation, take)
+    return Claim(store, operation, last_stage=last_stage) if operation.claim == claim else None
 
 
 def progress_of(progress: Progress) -> dict[str, Any]:

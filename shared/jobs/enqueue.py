@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
+from datetime import timedelta
 
-from shared.errors import JobStorageUnreachable, RestoreError
+from shared.api.render import error_answer
+from shared.errors import JobStorageUnreachable, RestoreCanceled, RestoreError
+from shared.jobs.claim import Claim
 from shared.jobs.message import Message
-from shared.jobs.operation import Operation
+from shared.jobs.operation import Operation, iso
 from shared.jobs.store import Conflict, OperationStore
 from shared.settings import Settings
 
@@ -27,6 +31,38 @@ def delay_seconds(error: RestoreError, operation: Operation, settings: Settings)
     return min(_FIRST_DELAY_SECONDS << tries, _LONGEST_DELAY_SECONDS)
 
 
+def try_again(claim: Claim, store: OperationStore, settings: Settings, error: RestoreError) -> bool:
+    """Let a claimed operation wait for its next attempt if its error may pass, and it was not tried too often.
+
+    One that is held gets no message: its group looks at `next_attempt`.
+
+    Returns:
+        Whether it waits. If not, it is to end.
+
+    Raises:
+        ClaimLost, JobStorageUnreachable: as `Claim.write`.
+    """
+    operation = claim.operation
+    if operation.is_canceled or isinstance(error, RestoreCanceled):
+        return False
+    delay = delay_seconds(error, operation, settings)
+    if delay is None:
+        return False
+    is_waiting = error.retry_delay_seconds is not None
+    counted = {"waits": operation.waits + 1} if is_waiting else {"retries": operation.retries + 1}
+    released = claim.write_patiently(
+        status="NotStarted",
+        claim="",
+        **counted,
+        error=json.dumps(error_answer(error, "")["error"]),
+        next_attempt=iso(store.service_time() + timedelta(seconds=delay)),
+        is_queued=False,
+    )
+    if not released.is_held:
+        enqueue(store, released, delay_seconds=delay)
+    return True
+
+
 def enqueue(store: OperationStore, operation: Operation, *, delay_seconds: int = 0) -> None:
     """Put a message for a waiting operation into the queue, and note that it is there.
 
@@ -35,7 +71,7 @@ def enqueue(store: OperationStore, operation: Operation, *, delay_seconds: int =
     Raises:
         JobStorageUnreachable: the queue did not take it, as far as anybody knows.
     """
-    message = Message(operation.id, operation.traceparent or None)
+    message = Message(operation.id, operation.traceparent or None, operation.kind)
     store.enqueue(message.encode(), delay_seconds=delay_seconds)
     # It fails if a worker has it already, or a caller has canceled it.
     with suppress(Conflict, JobStorageUnreachable):

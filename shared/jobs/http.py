@@ -26,7 +26,7 @@ from shared.model.monitor import STATUSES, MonitorList
 from shared.model.request import RestoreRequest
 from shared.settings import Settings, load_settings
 
-_FILTERS = ("status", "database", "target_table", "day")
+_FILTERS = ("status", "database", "target_table", "day", "backfill")
 _MOST_LISTED, _LISTED = 1000, 50
 
 
@@ -77,16 +77,20 @@ def _take(call: HttpCall, request: RestoreRequest, settings: Settings, request_i
     base = base_url(settings, call.url, call.headers, "/restore")
     headers = {
         "Operation-Location": links(base, submitted.operation)["self"],
-        **_until_it_ends(base, submitted.operation, submitted.token),
+        **until_it_ends(links(base, submitted.operation)["result"], submitted.token),
         "Preference-Applied": "respond-async",
     }
     return json_reply(202, monitor(submitted.operation, base), headers, request_id=request_id)
 
 
-def _until_it_ends(base: str, operation: Operation, token: str) -> dict[str, str]:
-    """Return the headers by which Data Factory and Logic Apps follow an operation to its result."""
-    location = f"{links(base, operation)['result']}?token={quote(token)}"
-    return {"Location": location, "Retry-After": str(RETRY_AFTER_SECONDS)}
+def until_it_ends(result: str, token: str) -> dict[str, str]:
+    """Return the headers by which Data Factory and Logic Apps follow an operation to its result.
+
+    Args:
+        result: address of the result.
+        token: opens it.
+    """
+    return {"Location": f"{result}?token={quote(token)}", "Retry-After": str(RETRY_AFTER_SECONDS)}
 
 
 def get_restores(call: HttpCall) -> HttpAnswer:
@@ -103,18 +107,34 @@ def get_result(call: HttpCall) -> HttpAnswer:
     """Answer what the synchronous call would have answered; 202 until then. Raises nothing."""
 
     def result(settings: Settings, store: OperationStore) -> HttpAnswer:
-        operation_id, token = call.route.get("id", ""), call.query.get("token", "")
-        operation = store.get(operation_id)
-        if not opens(operation, token):
-            # The same as for an id that nobody has: a stranger learns nothing.
-            raise OperationNotFound(NO_SUCH_OPERATION)
-        if operation.has_ended:
-            return answer_of(operation)
-        base = base_url(settings, call.url, call.headers, f"/restores/{operation_id}/result")
-        headers = _until_it_ends(base, operation, token)
-        return json_reply(202, monitor(operation, base), headers, request_id=new_report().request_id)
+        base = base_url(settings, call.url, call.headers, f"/restores/{call.route.get('id')}/result")
+        return result_answer(
+            call, store, lambda operation: (monitor(operation, base), links(base, operation)["result"])
+        )
 
     return _answered(result)
+
+
+def result_answer(
+    call: HttpCall, store: OperationStore, show: Callable[[Operation], tuple[Mapping[str, Any], str]]
+) -> HttpAnswer:
+    """Return the result of an operation that has ended, else its monitor, to a caller with its token.
+
+    Args:
+        call: names the operation and the token.
+        store: holds the operation.
+        show: returns the monitor, and the address of the result.
+
+    Raises:
+        OperationNotFound: there is none, or the token is not one of it: a stranger learns nothing.
+    """
+    operation, token = store.get(call.route.get("id", "")), call.query.get("token", "")
+    if not opens(operation, token):
+        raise OperationNotFound(NO_SUCH_OPERATION)
+    if operation.has_ended:
+        return answer_of(operation)
+    body, address = show(operation)
+    return json_reply(202, body, until_it_ends(address, token), request_id=new_report().request_id)
 
 
 def _answered(work: Callable[[Settings, OperationStore], HttpAnswer]) -> HttpAnswer:
@@ -153,7 +173,7 @@ def _list(call: HttpCall, settings: Settings, store: OperationStore) -> HttpAnsw
     most = whole_number(query.get("top"), "top", most=_MOST_LISTED, default=_LISTED)
     equal = {name: query[name] for name in _FILTERS if query.get(name)}
     _check_filters(equal)
-    page = store.newest(equal, most=most, from_row=_row(query.get("after")))
+    page = store.newest(equal, most=most, from_row=row_after(query.get("after")))
     base = base_url(settings, call.url, call.headers, "/restores")
     next_link = None
     if page.next_row is not None:
@@ -180,19 +200,33 @@ def whole_number(text: str | None, name: str, *, most: int, default: int) -> int
     return int(text)
 
 
-def _row(text: str | None) -> str | None:
+def row_after(text: str | None) -> str | None:
+    """Read where a list goes on.
+
+    Raises:
+        InvalidRequest: no `nextLink` gave it.
+    """
     if text is not None and not text.startswith("op~"):
         raise bad_parameter("after", "must be one that a nextLink gave")
     return text
 
 
 def _check_filters(equal: Mapping[str, str]) -> None:
-    if equal.get("status", STATUSES[0]) not in STATUSES:
-        raise bad_parameter("status", f"must be one of {', '.join(STATUSES)}")
+    check_status(equal.get("status"))
     try:
         date.fromisoformat(equal.get("day", "2025-01-01"))
     except ValueError:
         raise bad_parameter("day", "must be a day as YYYY-MM-DD") from None
+
+
+def check_status(status: str | None) -> None:
+    """Check a filter by status.
+
+    Raises:
+        InvalidRequest: no operation can have it.
+    """
+    if status is not None and status not in STATUSES:
+        raise bad_parameter("status", f"must be one of {', '.join(STATUSES)}")
 
 
 def bad_parameter(name: str, what: str) -> InvalidRequest:

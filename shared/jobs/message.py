@@ -11,6 +11,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from shared.model.monitor import KINDS, Kind
+
 VERSION = 1
 
 
@@ -24,15 +26,17 @@ class Message:
 
     Attributes:
         operation_id: of the record.
+        kind: of the record.
         traceparent: the caller's trace context (https://www.w3.org/TR/trace-context/); None if there is none.
     """
 
     operation_id: str
     traceparent: str | None = None
+    kind: Kind = "restore"
 
     def encode(self) -> str:
         """Return the message's text."""
-        body = {"version": VERSION, "id": self.operation_id, "traceparent": self.traceparent}
+        body = {"version": VERSION, "id": self.operation_id, "traceparent": self.traceparent, "kind": self.kind}
         return json.dumps({name: value for name, value in body.items() if value is not None})
 
 
@@ -57,4 +61,8 @@ def decode(text: bytes) -> Message:
         raise UnreadableMessageError(f"it is of version {version}, and this code knows {VERSION}")
     if not isinstance(operation_id, str):
         raise UnreadableMessageError("it names no operation")
-    return Message(operation_id, traceparent if isinstance(traceparent, str) else None)
+    # Before backfills, a message named no kind.
+    kind = body.get("kind", "restore")
+    if kind not in KINDS:
+        raise UnreadableMessageError("it names an operation of a kind that this code does not know")
+    return Message(operation_id, traceparent if isinstance(traceparent, str) else None, kind)

@@ -66,7 +66,8 @@ def monitor(operation: Operation, base: str, *, with_result: bool = True) -> Mon
     """
     shown: Monitor = {
         "id": operation.id,
-        "kind": operation.kind,
+        "kind": "restore",
+        "backfill": operation.backfill or None,
         "status": operation.status,
         "created": operation.created,
         "started": operation.started or None,

@@ -1,4 +1,4 @@
-"""One asynchronous restore as it is recorded: what was asked, how far it is, what came of it. Pure data."""
+"""One operation behind the queue as it is recorded: what was asked, how far it is, how it ended. Pure data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from shared.model.monitor import Kind, Status
 ENDED: tuple[Status, ...] = ("Succeeded", "Failed", "Canceled")
 # A worker writes a heartbeat every 5 s.
 STALE_SECONDS = 120
+# The phase of a day of a backfill whose chunks hold other days of its group, too.
+SHARES_CHUNKS = "shares chunks"
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Operation:
 
     Attributes:
         id: chosen by the client, or a UUID.
-        kind: `restore`.
+        kind: `restore`, one day; `backfill`, many days; `group`, those of them that share chunks.
         row_key: of its entity.
         etag: of the entity as it was read. Each write names it, and fails if another writer came first.
         written: when the entity was written, by the Table service's clock.
@@ -52,6 +54,12 @@ class Operation:
         answer_headers: its headers, as JSON.
         answer: its body, as JSON.
         traceparent: the caller's trace context; empty if there was none.
+        backfill: id of the backfill that a day or a group belongs to; empty if there is none.
+        is_held: whether it is to get no message of its own: a day of a group never, a group before its turn.
+        is_stopped: of a backfill: whether no further day is to start.
+        parallel: of a backfill: how many groups run at once.
+        phase: of a backfill or a group: what is to be done next. Of a day: whether other days share its chunks.
+        plan: of a backfill: its days and groups. Of a group: its days. Of a day: what its group has to do. As JSON.
     """
 
     id: str
@@ -89,6 +97,12 @@ class Operation:
     answer_headers: str = ""
     answer: str = ""
     traceparent: str = ""
+    backfill: str = ""
+    is_held: bool = False
+    is_stopped: bool = False
+    parallel: int = 0
+    phase: str = ""
+    plan: str = ""
 
     @property
     def has_ended(self) -> bool:

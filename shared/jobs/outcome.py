@@ -48,13 +48,12 @@ def ending_canceled() -> dict[str, Any]:
 
 def continued(answer: Answer, report: Report) -> dict[str, Any]:
     """Return the answer that was prepared before a COMMIT, with what was done after it by another attempt."""
-    warnings = [{"code": one.code, "message": one.message} for one in report.warnings]
     after = success_answer(report)
     merged: dict[str, Any] = dict(answer)
     merged["chunks"] = [*answer["chunks"], *after["chunks"]]
     merged["caggs"] = after["caggs"]
     merged["timescaledb"] = {**answer["timescaledb"], **after["timescaledb"]}
-    merged["warnings"] = [*answer["warnings"], *(one for one in warnings if one not in answer["warnings"])]
+    merged["warnings"] = [*answer["warnings"], *(one for one in after["warnings"] if one not in answer["warnings"])]
     merged["status"] = "ok_with_warnings" if merged["warnings"] else "ok"
     return merged
 

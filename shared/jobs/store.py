@@ -5,8 +5,9 @@ transaction. A partition takes 2,000 entities a second
 (https://learn.microsoft.com/azure/storage/tables/scalability-targets); a restore writes one every five seconds.
 
 Each operation has two entities. `id~<id>` names the row of the record, so an id exists once. `op~<newest first>~<id>`
-is the record itself, so a range of rows is a list of the newest. The process keeps where a record is: to look at one
-again is one read.
+is the record itself, so a range of rows is a list of the newest. Days and groups of a backfill have the time of the
+backfill there, so that they are a range of rows, in their own order. The process keeps where a record is: to look at
+one again is one read.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import dataclasses
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from shared.errors import JobStorageUnreachable, OperationNotFound
@@ -32,13 +34,23 @@ _LAST_MILLISECOND = 10**13 - 1
 # all texts here are JSON in ASCII.
 _LONGEST_TEXT = 30_000
 _BLOB = "blob:"
+_FIRST_OF_64_BITS = 2**31
+# 100 entities in a transaction (https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions).
+_MOST_AT_ONCE = 50
 # Texts that may be long.
-_LONG = ("request", "commit", "error", "answer")
+_LONG = ("request", "commit", "error", "answer", "plan")
 _NOT_STORED = ("id", "kind", "row_key", "etag", "written", "read")
 # Of which the process keeps where they are: about a megabyte.
 _MOST_ROWS = 5000
 
+_SHORT = tuple(one.name for one in dataclasses.fields(Operation) if one.name not in (*_NOT_STORED, *_LONG))
+
 NO_SUCH_OPERATION = "there is no such operation, or it is no longer kept"
+
+
+def newest_row() -> str:
+    """Return what the row of an operation begins with that is created now."""
+    return f"op~{_LAST_MILLISECOND - time.time_ns() // 1_000_000:013d}"
 
 
 class Conflict(Exception):
@@ -72,18 +84,38 @@ class OperationStore:
         from azure.core.exceptions import ResourceExistsError  # noqa: PLC0415 - see shared/jobs/storage.py
         from azure.data.tables import TableTransactionError  # noqa: PLC0415
 
-        newest_first = _LAST_MILLISECOND - time.time_ns() // 1_000_000
-        operation = dataclasses.replace(operation, row_key=f"op~{newest_first:013d}~{operation.id}")
-        entity = self._entity(operation.id, operation.row_key, _stored(operation))
-        pointer = {"PartitionKey": self._kind, "RowKey": f"id~{operation.id}", "row": operation.row_key}
+        if not operation.row_key:
+            operation = dataclasses.replace(operation, row_key=f"{newest_row()}~{operation.id}")
         with reaching_storage():
             try:
-                written = self._storage.table.submit_transaction([("create", pointer), ("create", entity)])
+                written = self._storage.table.submit_transaction(self._creation(operation))
             except (ResourceExistsError, TableTransactionError) as exc:
                 if exc.status_code != 409:  # noqa: PLR2004 - HTTP's Conflict
                     raise
                 return self.get(operation.id), False
         return dataclasses.replace(operation, etag=written[1]["etag"]), True
+
+    def create_all(self, operations: Sequence[Operation]) -> None:
+        """Create records that name their rows; those that are there already stay as they are."""
+        from azure.core.exceptions import ResourceExistsError  # noqa: PLC0415 - see shared/jobs/storage.py
+        from azure.data.tables import TableTransactionError  # noqa: PLC0415
+
+        for first in range(0, len(operations), _MOST_AT_ONCE):
+            some = operations[first : first + _MOST_AT_ONCE]
+            with reaching_storage():
+                try:
+                    self._storage.table.submit_transaction([step for one in some for step in self._creation(one)])
+                except (ResourceExistsError, TableTransactionError) as exc:
+                    if exc.status_code not in (409, 413):
+                        raise
+                    # One of them is there; or a transaction must not be that large.
+                    for one in some:
+                        self.create(one)
+
+    def _creation(self, operation: Operation) -> list[tuple[str, dict[str, Any]]]:
+        pointer = {"PartitionKey": self._kind, "RowKey": f"id~{operation.id}", "row": operation.row_key}
+        entity = self._entity(operation.id, operation.row_key, _stored(operation))
+        return [("create", pointer), ("create", entity)]
 
     def get(self, operation_id: str) -> Operation:
         """Read a record.
@@ -109,6 +141,44 @@ class OperationStore:
             rows.clear()
         rows[key] = row
         return operation
+
+    def at(self, row_key: str, *, load: bool = True) -> Operation:
+        """Read a record whose row is known. Raises as `get`.
+
+        Args:
+            row_key: its row.
+            load: whether to read long texts that are not in the entity.
+        """
+        from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415 - see shared/jobs/storage.py
+
+        with reaching_storage():
+            try:
+                return self._operation(self._storage.table.get_entity(self._kind, row_key), load=load)
+            except ResourceNotFoundError:
+                raise OperationNotFound(NO_SUCH_OPERATION) from None
+
+    def below(
+        self, prefix: str, condition: str = "", *, texts: Sequence[str] = (), most: int | None = None, **values: Any
+    ) -> list[Operation]:
+        """List records whose row begins with a prefix, in the order of their rows.
+
+        Args:
+            prefix: of the row.
+            condition: OData, with `@name` for a value.
+            texts: which of the texts are read that may be long.
+            most: how many at most.
+            values: of the condition.
+        """
+        text = "PartitionKey eq @kind and RowKey ge @prefix and RowKey lt @after" + (condition and f" and {condition}")
+        names = ["PartitionKey", "RowKey", "Timestamp", "id", *_SHORT, *texts]
+        with reaching_storage():
+            found = self._storage.table.query_entities(
+                text,
+                parameters={"kind": self._kind, "prefix": prefix, "after": f"{prefix}~", **values},
+                results_per_page=min(most or 1000, 1000),
+                select=names,
+            )
+            return [self._operation(entity) for entity in islice(found, most)]
 
     def change(self, operation: Operation, **changes: Any) -> Operation:
         """Write some attributes of a record that is as it was read.
@@ -249,7 +319,9 @@ class OperationStore:
 
     def _entity(self, operation_id: str, row_key: str, properties: Mapping[str, Any]) -> dict[str, Any]:
         short = {
-            name: self._in_blob(operation_id, name, value) if name in _LONG and len(value) > _LONGEST_TEXT else value
+            name: self._in_blob(operation_id, name, value)
+            if name in _LONG and len(value) > _LONGEST_TEXT
+            else _entity_value(value)
             for name, value in properties.items()
         }
         return {"PartitionKey": self._kind, "RowKey": row_key, "id": operation_id, **short}
@@ -266,7 +338,9 @@ class OperationStore:
 
     def _operation(self, entity: Mapping[str, Any], *, load: bool = True) -> Operation:
         known = {one.name for one in dataclasses.fields(Operation)} - set(_NOT_STORED)
-        properties = {name: value for name, value in entity.items() if name in known}
+        # A number of 64 bits comes with its type.
+        found = {name: getattr(value, "value", value) for name, value in entity.items() if name in known}
+        properties = {"request": ""} | found
         for name in _LONG:
             text = str(properties.get(name, ""))
             if text.startswith(_BLOB):
@@ -283,6 +357,13 @@ class OperationStore:
             read=self._storage.clock.now,
             **properties,
         )
+
+
+def _entity_value(value: Any) -> Any:
+    """Name the type of a number that the SDK would take for one of 32 bits, and refuse."""
+    from azure.data.tables import EdmType, EntityProperty  # noqa: PLC0415 - see shared/jobs/storage.py
+
+    return EntityProperty(value, EdmType.INT64) if type(value) is int and value >= _FIRST_OF_64_BITS else value
 
 
 def _stored(operation: Operation) -> dict[str, Any]:

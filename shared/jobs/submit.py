@@ -8,9 +8,9 @@ import json
 import re
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.api.parse import parse_for
 from shared.errors import Fault, InvalidRequest, JobStorageUnreachable, OperationIdReused, SecretInAsyncRequest
@@ -65,30 +65,43 @@ def submit(request: RestoreRequest, body: bytes, headers: Mapping[str, str], set
         JobStorageUnreachable: the app's own storage account is away.
     """
     operation_id = chosen_id(headers) or str(uuid.uuid4())
-    for field in request.secrets:
-        raise SecretInAsyncRequest(
-            f"{field} holds a secret, which a queue would keep", target=field, hint=_INSTEAD[field]
-        )
+    refuse_secrets(request)
     endpoint = authorize(request, settings)
-    token = secrets.token_urlsafe(32)
-    traceparent = headers.get("traceparent", "")
-    store = OperationStore(job_storage(settings))
-    operation, is_new = store.create(
-        Operation(
-            operation_id,
-            _stored_request(body),
-            request.archive.url,
-            endpoint.database,
-            str(request.target_table),
-            request.archive.day.isoformat(),
-            now(),
-            tokens=(hash_of(token),),
-            traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else "",
-        )
+    asked = Operation(
+        operation_id,
+        stored_request(body),
+        request.archive.url,
+        endpoint.database,
+        str(request.target_table),
+        request.archive.day.isoformat(),
+        now(),
+        traceparent=trace_context(headers),
     )
+
+    def is_same(other: Operation) -> bool:
+        return parse_for(other.request.encode(), settings) == request.model_copy(update={"async_": None})
+
+    return record(OperationStore(job_storage(settings)), asked, is_same)
+
+
+def record(store: OperationStore, asked: Operation, is_same: Callable[[Operation], bool]) -> Submitted:
+    """Create a record and put its message into the queue, unless the same was asked before.
+
+    Args:
+        store: of operations of this kind.
+        asked: what is asked for, without a token.
+        is_same: whether an operation of the same id was asked for by the same request.
+
+    Raises:
+        OperationIdReused: it was not.
+        JobStorageUnreachable: the app's own storage account is away.
+    """
+    token = secrets.token_urlsafe(32)
+    operation, is_new = store.create(replace(asked, tokens=(hash_of(token),)))
     if not is_new:
-        _refuse_other(request, operation, settings)
-        operation = _add_token(store, operation, token)
+        if not is_same(operation):
+            raise OperationIdReused(f"another request was sent as {operation.id} before")
+        operation = add_token(store, operation, token)
     if not operation.is_queued and operation.status == "NotStarted" and not operation.attempt:
         _enqueue(store, operation)
     return Submitted(operation, token)
@@ -103,6 +116,24 @@ def _enqueue(store: OperationStore, operation: Operation) -> None:
         with suppress(Conflict, JobStorageUnreachable):
             store.delete(operation)
         raise
+
+
+def refuse_secrets(request: RestoreRequest) -> None:
+    """Refuse a request with a secret.
+
+    Raises:
+        SecretInAsyncRequest: it has one.
+    """
+    for field in request.secrets:
+        raise SecretInAsyncRequest(
+            f"{field} holds a secret, which a queue would keep", target=field, hint=_INSTEAD[field]
+        )
+
+
+def trace_context(headers: Mapping[str, str]) -> str:
+    """Return the caller's trace context; empty if there is none, or none that can be read."""
+    traceparent = headers.get("traceparent", "")
+    return traceparent if _TRACEPARENT.fullmatch(traceparent) else ""
 
 
 def chosen_id(headers: Mapping[str, str]) -> str | None:
@@ -142,15 +173,12 @@ def opens(operation: Operation, token: str) -> bool:
     return any([hmac.compare_digest(given, kept) for kept in operation.tokens])  # noqa: C419 - all of them, always
 
 
-def _stored_request(body: bytes) -> str:
+def stored_request(body: bytes) -> str:
+    """Return what a record keeps of a request."""
     document = json.loads(body)
     return json.dumps({name: value for name, value in document.items() if name != "async" and value is not None})
 
 
-def _refuse_other(request: RestoreRequest, operation: Operation, settings: Settings) -> None:
-    if parse_for(operation.request.encode(), settings) != request.model_copy(update={"async_": None}):
-        raise OperationIdReused(f"another request was sent as {operation.id} before")
-
-
-def _add_token(store: OperationStore, operation: Operation, token: str) -> Operation:
+def add_token(store: OperationStore, operation: Operation, token: str) -> Operation:
+    """Let a further token open the result of an operation; the last ones stay."""
     return store.update(operation, lambda one: {"tokens": (*one.tokens, hash_of(token))[-_MOST_TOKENS:]})

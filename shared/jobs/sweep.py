@@ -17,6 +17,7 @@ from shared.jobs.outcome import ending, failed
 from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore, each_page
 from shared.log_redaction import OUR_LOGGER
+from shared.model.monitor import KINDS
 from shared.settings import Settings, load_settings
 
 _log = logging.getLogger(OUR_LOGGER)
@@ -34,11 +35,19 @@ def sweep() -> None:
     settings = load_settings()
     if not settings.web_jobs_storage.is_set:
         return
-    store = OperationStore(job_storage(settings))
+    storage = job_storage(settings)
+    for kind in KINDS:
+        store = OperationStore(storage, kind)
+        _mend(store)
+        _delete_old(store, settings)
+
+
+def _mend(store: OperationStore) -> None:
     for operation in each_page(store, {"status": "Running"}):
-        if operation.is_stale:
+        # A backfill whose groups run has no worker of its own.
+        if operation.claim and operation.is_stale:
             _take_from_worker(store, operation)
-    waiting = [one for one in each_page(store, {"status": "NotStarted"}) if one.is_stale]
+    waiting = [one for one in each_page(store, {"status": "NotStarted"}) if one.is_stale and not one.is_held]
     if waiting:
         is_empty = store.queue_is_empty()
         for operation in waiting:
@@ -46,7 +55,6 @@ def sweep() -> None:
             if not operation.is_queued or (is_empty and not _is_to_wait(operation)):
                 _log.warning("operation=%s has no message; it gets another", operation.id)
                 enqueue(store, operation)
-    _delete_old(store, settings)
 
 
 def end_poisoned(text: bytes) -> None:
@@ -64,21 +72,21 @@ def end_poisoned(text: bytes) -> None:
     except UnreadableMessageError as error:
         _log.error("a message in the poison queue cannot be read: %s; it is dropped", error)
         return
-    store = OperationStore(job_storage(load_settings()))
+    store = OperationStore(job_storage(load_settings()), message.kind)
     try:
         operation = store.update(store.get(message.operation_id), _given_up)
     except OperationNotFound:
         _log.error("operation=%s in the poison queue is not recorded", message.operation_id)
         return
-    if operation.commit and operation.status == "NotStarted":
+    if operation.status == "NotStarted":
         enqueue(store, operation)
 
 
 def _given_up(operation: Operation) -> dict[str, Any]:
-    if operation.has_ended or (operation.status == "Running" and not operation.is_stale):
+    if operation.has_ended or (operation.status == "Running" and not (operation.claim and operation.is_stale)):
         return {}
-    if operation.commit:
-        # Its rows may be in. A worker has to ask.
+    if operation.commit or operation.kind != "restore":
+        # Its rows may be in: a worker has to ask. A backfill and a group end with their days.
         return {"status": "NotStarted", "claim": "", "is_queued": False}
     last = "" if not operation.error else f"; its last error was {json.loads(operation.error)['code']}"
     stage = f" in {operation.stage!r}" if operation.stage else ""
@@ -106,7 +114,8 @@ def _take_from_worker(store: OperationStore, operation: Operation) -> None:
     except Conflict:
         # The worker lives, or another sweep was here.
         return
-    enqueue(store, released)
+    if not released.is_held:
+        enqueue(store, released)
 
 
 def _is_to_wait(operation: Operation) -> bool:

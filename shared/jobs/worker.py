@@ -13,37 +13,30 @@ from __future__ import annotations
 
 import json
 import logging
-import time
-import uuid
 from collections.abc import Callable
-from datetime import timedelta
-from typing import Any
 
 from shared.api.handle import Outcome, answered, json_reply, new_report, run_restore
 from shared.api.parse import parse_for
-from shared.api.render import error_answer, success_answer
-from shared.errors import JobStorageUnreachable, OperationNotFound, RestoreCanceled, RestoreError, TooManyAttempts
-from shared.jobs.claim import Claim, ClaimLost, progress_of
+from shared.api.render import success_answer
+from shared.errors import OperationNotFound, RestoreCanceled, RestoreError, TooManyAttempts
+from shared.jobs.claim import Claim, ClaimLost, claim_operation, progress_of
 from shared.jobs.days import day_note, try_to_write_day
-from shared.jobs.enqueue import delay_seconds, enqueue
+from shared.jobs.enqueue import try_again
 from shared.jobs.message import decode
-from shared.jobs.operation import Operation, iso, now
+from shared.jobs.operation import SHARES_CHUNKS, Operation
 from shared.jobs.outcome import canceled_before, continued, ending, failed
 from shared.jobs.storage import job_storage
 from shared.jobs.store import OperationStore
 from shared.log_redaction import OUR_LOGGER
 from shared.model.monitor import Status
-from shared.model.progress import Progress
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.process import invocation
-from shared.restore.pending import PendingCommit, decode_pending, finish_committed, was_committed
+from shared.restore.after_commit import Left, PutOff
+from shared.restore.pending import PendingCommit, decode_pending, encode_left, finish_committed, was_committed
 from shared.settings import Settings, load_settings
 
 _log = logging.getLogger(OUR_LOGGER)
-
-# Shorter than operation.STALE_SECONDS: nothing else writes a heartbeat then.
-_PATIENCE_SECONDS, _PAUSE_SECONDS = 90, 2
 
 
 def run_message(text: bytes, *, join: Callable[[], None] = lambda: None) -> None:
@@ -62,42 +55,26 @@ def run_message(text: bytes, *, join: Callable[[], None] = lambda: None) -> None
     settings = load_settings()
     store = OperationStore(job_storage(settings))
     try:
-        claim = _claim(store, message.operation_id)
+        claim = claim_operation(store, store.get(message.operation_id))
     except OperationNotFound:
         _log.warning("operation=%s is not recorded; its message is dropped", message.operation_id)
         return
-    if claim is None:
-        return
+    if claim is not None:
+        work_on(claim, store, settings, join)
+
+
+def work_on(claim: Claim, store: OperationStore, settings: Settings, join: Callable[[], None]) -> Operation | None:
+    """Attempt an operation that is claimed, and record the outcome.
+
+    Returns:
+        The record after it; None if another worker has it now.
+    """
     try:
         _Work(claim, store, settings, join).run()
     except ClaimLost:
         _log.warning("operation=%s was taken over or ended meanwhile; this attempt was rolled back", claim.operation.id)
-
-
-def _claim(store: OperationStore, operation_id: str) -> Claim | None:
-    """Claim an operation; None if there is nothing to do, or another worker is at it."""
-    claim, last_stage = uuid.uuid4().hex, ""
-
-    def take(operation: Operation) -> dict[str, Any]:
-        nonlocal last_stage
-        is_running = operation.status == "Running"
-        # If it has this claim, the write came through and its answer did not.
-        if operation.has_ended or operation.claim == claim or (is_running and not operation.is_stale):
-            return {}
-        last_stage = operation.stage
-        return {
-            "status": "Running",
-            "claim": claim,
-            "attempt": operation.attempt + 1,
-            "crashes": operation.crashes + is_running,
-            "started": operation.started or now(),
-            "next_attempt": "",
-            "is_queued": False,
-            **progress_of(Progress()),
-        }
-
-    operation = store.update(store.get(operation_id), take)
-    return Claim(store, operation, last_stage=last_stage) if operation.claim == claim else None
+        return None
+    return claim.operation
 
 
 class _Work:
@@ -108,6 +85,7 @@ class _Work:
         self._store = store
         self._settings = settings
         self._join = join
+        self._left: Left | None = None
 
     def run(self) -> None:
         """Restore, or go on behind a COMMIT; then record the outcome."""
@@ -136,7 +114,7 @@ class _Work:
         if not is_committed:
             self._claim.write(commit="")
             return None
-        outcome = answered(report, lambda: finish_committed(request, self._settings, pending, report))
+        outcome = answered(report, lambda: finish_committed(request, self._settings, pending, report, self._put_off()))
         answer = continued(record["answer"], report)
         return Outcome(json_reply(200, answer, request_id=answer["request_id"]), outcome.error)
 
@@ -150,7 +128,12 @@ class _Work:
 
         def work() -> None:
             run_restore(
-                self._request(), self._settings, report, join=self._join, before_commit=self._note_commit(report)
+                self._request(),
+                self._settings,
+                report,
+                join=self._join,
+                before_commit=self._note_commit(report),
+                put_off=self._put_off(),
             )
 
         return answered(report, work)
@@ -169,6 +152,15 @@ class _Work:
 
         return note
 
+    def _put_off(self) -> PutOff | None:
+        """Leave compression and aggregates to the backfill that the day belongs to."""
+        operation = self._claim.operation
+
+        def note(left: Left) -> None:
+            self._left = left
+
+        return PutOff(operation.phase == SHARES_CHUNKS, note) if operation.backfill else None
+
     def _request(self) -> RestoreRequest:
         return parse_for(self._claim.operation.request.encode(), self._settings)
 
@@ -176,46 +168,15 @@ class _Work:
         error = outcome.error
         if self._claim.is_lost:
             raise ClaimLost
-        if error is not None and self._try_again(error):
+        if error is not None and try_again(self._claim, self._store, self._settings, error):
             return
         # An administrator may have ended the restore in the database: nobody canceled the operation then.
         was_canceled = isinstance(error, RestoreCanceled) and self._claim.operation.is_canceled
         status: Status = "Succeeded" if error is None else ("Canceled" if was_canceled else "Failed")
-        ended = self._write_patiently(
+        ended = self._claim.write_patiently(
             **ending(status, outcome, report),
             **(progress_of(report.progress) if report.progress.compressed_bytes_total else {}),
+            **({} if self._left is None else {"plan": json.dumps(encode_left(self._left))}),
         )
         _log.info("operation=%s ended: %s", ended.id, ended.status)
         try_to_write_day(self._settings, day_note(report, error, ended.ended, ended.id))
-
-    def _try_again(self, error: RestoreError) -> bool:
-        """Put the operation back into the queue if its error may pass, and it was not tried too often."""
-        operation = self._claim.operation
-        if operation.is_canceled or isinstance(error, RestoreCanceled):
-            return False
-        delay = delay_seconds(error, operation, self._settings)
-        if delay is None:
-            return False
-        is_waiting = error.retry_delay_seconds is not None
-        counted = {"waits": operation.waits + 1} if is_waiting else {"retries": operation.retries + 1}
-        released = self._write_patiently(
-            status="NotStarted",
-            claim="",
-            **counted,
-            error=json.dumps(error_answer(error, "")["error"]),
-            next_attempt=iso(self._store.service_time() + timedelta(seconds=delay)),
-            is_queued=False,
-        )
-        enqueue(self._store, released, delay_seconds=delay)
-        return True
-
-    def _write_patiently(self, **changes: Any) -> Operation:
-        """Write at the end of an attempt, also if the storage account is away for a while."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            try:
-                return self._claim.write(**changes)
-            except JobStorageUnreachable:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(_PAUSE_SECONDS)

@@ -139,6 +139,7 @@ class Loaded:
         chunk_steps: what was done to chunks.
         options: the outcomes of the request's options of these names.
         to_recompress: the chunks in that span that are to be compressed again.
+        created: the chunks that the load made for the day.
         warnings: what the caller should know although the rows are in, in the order in which it happened.
     """
 
@@ -151,6 +152,7 @@ class Loaded:
     chunk_steps: tuple[ChunkStep, ...]
     options: Outcomes
     to_recompress: tuple[Chunk, ...]
+    created: tuple[Chunk, ...]
     warnings: tuple[Notice, ...]
 
 
@@ -302,6 +304,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
             (*cleared.steps, *(ChunkStep(str(chunk), "create", "done") for chunk in new_chunks), *compressed),
             cleared.decompress_window | compress_outcome,
             _to_recompress(target, (*verified.chunks, *reached)),
+            new_chunks,
             (
                 *target.warnings,
                 *warnings,

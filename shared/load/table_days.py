@@ -46,7 +46,7 @@ def find_days(cursor: Cursor, table: Table, days: Sequence[date], *, counts: boo
     Returns:
         A result for each day.
     """
-    windows = _windows(cursor, table, days)
+    windows = windows_of(cursor, table, days)
     if not windows:
         return {day: DayRows("unknown", None) for day in days}
     first, last = windows[days[0]], windows[days[-1]]
@@ -64,7 +64,8 @@ def find_days(cursor: Cursor, table: Table, days: Sequence[date], *, counts: boo
     return found
 
 
-def _windows(cursor: Cursor, table: Table, days: Sequence[date]) -> dict[date, Window]:
+def windows_of(cursor: Cursor, table: Table, days: Sequence[date]) -> dict[date, Window]:
+    """Return each day in the type of the time column; nothing where no column tells the day."""
     if table.time_kind is None:
         return {}
     units = 1

@@ -6,6 +6,9 @@ from typing import Literal, TypeAlias
 
 from typing_extensions import TypedDict
 
+# Ten years and leap days.
+MOST_DAYS = 3_700
+
 DayState: TypeAlias = Literal["restored", "archived", "stale", "missing", "present", "failed", "running", "unknown"]
 RowsThere: TypeAlias = Literal["yes", "no", "partly", "unknown"]
 

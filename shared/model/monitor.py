@@ -8,7 +8,8 @@ from typing_extensions import NotRequired, TypedDict
 
 from shared.model.answer import Answer, ErrorBody
 
-Kind: TypeAlias = Literal["restore"]
+Kind: TypeAlias = Literal["restore", "group", "backfill"]
+KINDS: tuple[Kind, ...] = ("restore", "group", "backfill")
 Status: TypeAlias = Literal["NotStarted", "Running", "Succeeded", "Failed", "Canceled"]
 STATUSES: tuple[Status, ...] = ("NotStarted", "Running", "Succeeded", "Failed", "Canceled")
 
@@ -36,7 +37,8 @@ class Monitor(TypedDict):
     """An asynchronous restore: what was asked, how far it is, how it ended."""
 
     id: str
-    kind: Kind
+    kind: Literal["restore"]
+    backfill: str | None
     status: Status
     created: str
     started: str | None

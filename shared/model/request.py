@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+from typing_extensions import Self
 
 from shared.csvfile.head import MOST_COLUMNS
 from shared.csvfile.options import CsvOptions
@@ -113,11 +114,13 @@ def field_error(field: str, message: str) -> PydanticCustomError:
     return PydanticCustomError("of_field", "{message}", {"message": message, "field": field})
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A part of a request. It takes no field that it does not know."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class Pg(_Section):
+class Pg(Section):
     """Which server to connect to, and as whom: a URI, or its parts. App settings supply what is omitted."""
 
     host: Annotated[str, AfterValidator(check_hosts)] | None = None
@@ -155,7 +158,7 @@ class Pg(_Section):
         return {keyword: value for keyword, value in given.items() if value is not None}
 
 
-class Destination(_Section):
+class Destination(Section):
     """Which table, and how the rows get there."""
 
     mode: Literal["direct", "staging"] = "direct"
@@ -194,7 +197,7 @@ class Destination(_Section):
         return by >= Fraction(str(self.min_rows_ratio)) * before
 
 
-class Timescaledb(_Section):
+class Timescaledb(Section):
     """What to do about compression and continuous aggregates. Best effort."""
 
     decompress_window: Annotated[bool | Literal["auto"], WrapValidator(_flag_or("auto"))] = True
@@ -203,7 +206,7 @@ class Timescaledb(_Section):
     refresh_caggs: Annotated[Literal["all"] | tuple[str, ...], BeforeValidator(_cagg_names)] = ()
 
 
-class Copy(_Section):
+class Copy(Section):
     """How the file is read."""
 
     csv_options: CsvOptions = CsvOptions()
@@ -261,23 +264,17 @@ def _archive_location(value: Any, info: ValidationInfo) -> ArchiveLocation:
         raise PydanticCustomError("adls_url", "{message}", {"message": exc.message, "error": exc}) from exc
 
 
-class RestoreRequest(_Section):
-    """One request: which archive, into which table, how. `docs/request.md` describes each field."""
+class RestoreOptions(Section):
+    """What a request says of each day that it restores."""
 
-    # Text in the request, parsed here.
-    archive: Annotated[
-        ArchiveLocation, BeforeValidator(_archive_location), WithJsonSchema({"type": "string", "minLength": 1})
-    ] = Field(alias="adls_url")
     pg: Pg = Pg()
     destination: Destination = Destination()
     timescaledb: Timescaledb = Timescaledb()
     copy_: Copy = Field(Copy(), alias="copy")
     verify: bool = True
-    dry_run: Annotated[bool | Literal["full"], WrapValidator(_flag_or("full"))] = False
-    async_: bool | None = Field(None, alias="async")
 
     @model_validator(mode="after")
-    def _rejects_by_staging(self) -> RestoreRequest:
+    def _rejects_by_staging(self) -> Self:
         # COPY with ON_ERROR into a hypertable loads the bad rows with other values (measured on 2.29.2 and 2.31.0).
         if self.copy_.on_error == "skip" and self.destination.mode != "staging":
             raise field_error("copy.on_error", 'copy.on_error "skip" works only with destination.mode "staging"')
@@ -287,13 +284,27 @@ class RestoreRequest(_Section):
     def secrets(self) -> list[str]:
         """The fields of the request that hold a secret."""
         found = []
-        if self.archive.sas is not None:
-            found.append("adls_url")
         if self.pg.password is not None:
             found.append("pg.password")
         if self.pg.connection_uri is not None and "password" in self.pg.parameters:
             found.append("pg.connection_uri")
         return found
+
+
+class RestoreRequest(RestoreOptions):
+    """One request: which archive, into which table, how. `docs/request.md` describes each field."""
+
+    # Text in the request, parsed here.
+    archive: Annotated[
+        ArchiveLocation, BeforeValidator(_archive_location), WithJsonSchema({"type": "string", "minLength": 1})
+    ] = Field(alias="adls_url")
+    dry_run: Annotated[bool | Literal["full"], WrapValidator(_flag_or("full"))] = False
+    async_: bool | None = Field(None, alias="async")
+
+    @property
+    def secrets(self) -> list[str]:
+        """The fields of the request that hold a secret."""
+        return ([] if self.archive.sas is None else ["adls_url"]) + super().secrets
 
     @property
     def target_table(self) -> QualifiedName:

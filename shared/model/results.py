@@ -11,7 +11,7 @@ from shared.errors import RestoreError
 from shared.model.window import TimeValue, iso
 from shared.names import QualifiedName
 
-Outcome: TypeAlias = Literal["done", "failed", "not available", "nothing to do", "not requested"]
+Outcome: TypeAlias = Literal["done", "failed", "later", "not available", "nothing to do", "not requested"]
 # What a dry run looks at. `docs/answer.md` describes each word.
 CheckName: TypeAlias = Literal[
     "archive",
@@ -121,7 +121,7 @@ def summary(steps: list[ChunkStep] | list[CaggStep], *, requested: bool, availab
         return "nothing to do"
     # The worst outcome, so that "done" means that all steps succeeded.
     outcomes = {step.outcome for step in steps}
-    worst: tuple[Outcome, ...] = ("failed", "not available")
+    worst: tuple[Outcome, ...] = ("failed", "not available", "later")
     return next((outcome for outcome in worst if outcome in outcomes), "done")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.log_redaction import OUR_LOGGER
@@ -30,11 +31,26 @@ class Left:
         to_recompress: the chunks that are to be compressed again.
         day: the day, in the time column's type; None where it was not found in the table.
         spans: what was really loaded.
+        created: the chunks that the load made.
     """
 
     to_recompress: tuple[Chunk, ...]
     day: Window | None
     spans: tuple[Window, ...]
+    created: tuple[Chunk, ...] = ()
+
+
+@dataclass(frozen=True)
+class PutOff:
+    """What a day of a backfill leaves to others: aggregates are refreshed at the end of the whole.
+
+    Attributes:
+        recompress: whether its chunks are compressed again at the end of its group, whose days share them.
+        note: is called with what is left.
+    """
+
+    recompress: bool
+    note: Callable[[Left], None]
 
 
 def note_failure_after_commit(report: Report, error: Exception) -> None:
@@ -44,7 +60,13 @@ def note_failure_after_commit(report: Report, error: Exception) -> None:
 
 
 def after_commit(
-    connection: Connection, request: RestoreRequest, settings: Settings, table: Table, left: Left, report: Report
+    connection: Connection,
+    request: RestoreRequest,
+    settings: Settings,
+    table: Table,
+    left: Left,
+    report: Report,
+    put_off: PutOff | None = None,
 ) -> None:
     """Compress the chunks that were compressed before, and refresh what the request names.
 
@@ -55,6 +77,7 @@ def after_commit(
         table: the target.
         left: what the load left to do.
         report: gets each outcome.
+        put_off: what others will do; None: nothing.
     """
     wishes, extension = request.timescaledb, table.compression
     with limit_session(
@@ -66,11 +89,14 @@ def after_commit(
         chunk_steps: list[ChunkStep] = []
         with report.progress.stage("recompress"):
             if wishes.recompress_window and extension is not None:
-                chunk_steps = recompress(connection, extension, table, left.to_recompress)
+                if put_off is not None and put_off.recompress:
+                    chunk_steps = [ChunkStep(str(chunk), "recompress", "later") for chunk in left.to_recompress]
+                else:
+                    chunk_steps = recompress(connection, extension, table, left.to_recompress)
         cagg_steps: list[CaggStep] = []
         left_out: tuple[Notice, ...] = ()
         with report.progress.stage("refresh"):
-            if wishes.refresh_caggs:
+            if wishes.refresh_caggs and put_off is None:
                 cagg_steps, left_out = refresh(connection, table, left.day, left.spans, wishes.refresh_caggs)
     report.chunks += chunk_steps
     report.caggs += cagg_steps
@@ -78,6 +104,12 @@ def after_commit(
     report.options["recompress_window"] = summary(
         chunk_steps, requested=wishes.recompress_window, available=extension is not None and left.day is not None
     )
-    report.options["refresh_caggs"] = summary(
-        cagg_steps, requested=bool(wishes.refresh_caggs), available=caggs_available(table) and left.day is not None
+    report.options["refresh_caggs"] = (
+        "later"
+        if wishes.refresh_caggs and put_off is not None
+        else summary(
+            cagg_steps, requested=bool(wishes.refresh_caggs), available=caggs_available(table) and left.day is not None
+        )
     )
+    if put_off is not None:
+        put_off.note(left)

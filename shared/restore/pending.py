@@ -20,7 +20,7 @@ from shared.model.window import TimeValue, Window
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.transaction import CommitId, ServerIncarnation, resolve_commit, transaction
 from shared.restore.access import authorize
-from shared.restore.after_commit import Left, after_commit, note_failure_after_commit
+from shared.restore.after_commit import Left, PutOff, after_commit, note_failure_after_commit
 from shared.restore.server import Server
 from shared.settings import Settings
 from shared.timescale.chunks import Chunk
@@ -55,8 +55,7 @@ class PendingCommit:
             "day": _encode_window(self.day),
             "rows_before": self.rows_before,
             "rows_after": self.rows_after,
-            "to_recompress": [[chunk.schema, chunk.name] for chunk in self.left.to_recompress],
-            "spans": [_encode_window(span) for span in self.left.spans],
+            **encode_left(self.left),
         }
 
 
@@ -68,7 +67,7 @@ def pending_commit(commit_id: CommitId, loaded: Loaded) -> PendingCommit:
         loaded.target.window,
         None if verified is None else verified.rows_before,
         None if verified is None else verified.after.rows,
-        Left(loaded.to_recompress, loaded.target.window, loaded.spans),
+        Left(loaded.to_recompress, loaded.target.window, loaded.spans, loaded.created),
     )
 
 
@@ -80,11 +79,28 @@ def decode_pending(record: dict[str, Any]) -> PendingCommit:
         _decode_window(record["day"]),
         record["rows_before"],
         record["rows_after"],
-        Left(
-            tuple(Chunk(schema, name, is_compressed=True) for schema, name in record["to_recompress"]),
-            _decode_window(record["day"]),
-            tuple(span for span in map(_decode_window, record["spans"]) if span is not None),
-        ),
+        decode_left(record),
+    )
+
+
+def encode_left(left: Left) -> dict[str, Any]:
+    """Return what a load leaves to do as JSON."""
+    return {
+        "day": _encode_window(left.day),
+        "to_recompress": [[chunk.schema, chunk.name] for chunk in left.to_recompress],
+        "spans": [_encode_window(span) for span in left.spans],
+        "created": [[chunk.schema, chunk.name] for chunk in left.created],
+    }
+
+
+def decode_left(record: dict[str, Any]) -> Left:
+    """Read what `encode_left` wrote."""
+    return Left(
+        tuple(Chunk(schema, name, is_compressed=True) for schema, name in record["to_recompress"]),
+        _decode_window(record["day"]),
+        tuple(span for span in map(_decode_window, record["spans"]) if span is not None),
+        # A record of an older version has none.
+        tuple(Chunk(schema, name, is_compressed=False) for schema, name in record.get("created", ())),
     )
 
 
@@ -119,7 +135,9 @@ def was_committed(request: RestoreRequest, settings: Settings, pending: PendingC
     return report.progress.is_committed
 
 
-def finish_committed(request: RestoreRequest, settings: Settings, pending: PendingCommit, report: Report) -> None:
+def finish_committed(
+    request: RestoreRequest, settings: Settings, pending: PendingCommit, report: Report, put_off: PutOff | None = None
+) -> None:
     """Do what a load that is committed has left to do. Its rows are in, whatever happens here.
 
     Args:
@@ -127,11 +145,12 @@ def finish_committed(request: RestoreRequest, settings: Settings, pending: Pendi
         settings: the function app's.
         pending: what was written down before the COMMIT.
         report: gets the outcome of each step.
+        put_off: as of `after_commit`.
     """
     try:
         with _connections(request, settings, report)() as connection:
             table = _table(connection, request)
-            after_commit(connection, request, settings, table, pending.left, report)
+            after_commit(connection, request, settings, table, pending.left, report, put_off)
     except Exception as exc:  # noqa: BLE001 - nothing may say any more that the rows are not in
         note_failure_after_commit(report, exc)
 

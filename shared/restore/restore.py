@@ -35,7 +35,7 @@ from shared.postgres.session import attempt_in_autocommit
 from shared.postgres.transaction import CommitId, Isolation, transaction
 from shared.process import CpuBudget
 from shared.restore.access import authorize
-from shared.restore.after_commit import Left, after_commit, note_failure_after_commit
+from shared.restore.after_commit import Left, PutOff, after_commit, note_failure_after_commit
 from shared.restore.dry_run import DryRun
 from shared.restore.explain import explained
 from shared.restore.pending import PendingCommit, pending_commit
@@ -47,7 +47,11 @@ BeforeCommit: TypeAlias = Callable[[PendingCommit, Report], None]
 
 
 def restore(
-    request: RestoreRequest, settings: Settings, report: Report, before_commit: BeforeCommit | None = None
+    request: RestoreRequest,
+    settings: Settings,
+    report: Report,
+    before_commit: BeforeCommit | None = None,
+    put_off: PutOff | None = None,
 ) -> None:
     """Put one archived day back.
 
@@ -57,6 +61,7 @@ def restore(
         report: is filled in; `report.progress` may be canceled by another thread.
         before_commit: is called right before the COMMIT, with what must be known to go on behind it, and with the
             report as it will be if the COMMIT takes place. What it raises rolls back.
+        put_off: as of `after_commit`.
 
     Raises:
         RestoreCanceled: the restore was canceled before its COMMIT began.
@@ -70,7 +75,7 @@ def restore(
         if not request.dry_run:
             _refuse_running(request, server, report)
         with _unpacked(request, settings, report) as csv:
-            _restore(request, settings, server, csv, report, before_commit)
+            _restore(request, settings, server, csv, report, before_commit, put_off)
     except Exception as exc:
         if progress.is_committed:
             note_failure_after_commit(report, exc)
@@ -113,6 +118,7 @@ def _restore(
     csv: CsvSource,
     report: Report,
     before_commit: BeforeCommit | None,
+    put_off: PutOff | None,
 ) -> None:
     header = _read_header(request, csv)
     with ExitStack() as stack:
@@ -130,8 +136,8 @@ def _restore(
             return
         if connection.closed:
             connection = stack.enter_context(server.connect())
-        left = Left(loaded.to_recompress, loaded.target.window, loaded.spans)
-        after_commit(connection, request, settings, loaded.target.table, left, report)
+        left = Left(loaded.to_recompress, loaded.target.window, loaded.spans, loaded.created)
+        after_commit(connection, request, settings, loaded.target.table, left, report, put_off)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The fixtures of the faults."""
 
 from tests.faults.fix_account import account
+from tests.faults.fix_backfills import community_many, many
 from tests.faults.fix_clock import clock
 from tests.faults.fix_days import days
 from tests.faults.fix_fault_case import brief_fault_case, fault_case
@@ -17,11 +18,13 @@ __all__ = [
     "azure",
     "brief_fault_case",
     "clock",
+    "community_many",
     "days",
     "fault_case",
     "faulty_storage",
     "jobs",
     "managed_identity",
+    "many",
     "own_database",
     "own_postgres",
     "own_server",

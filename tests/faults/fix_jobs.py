@@ -79,8 +79,8 @@ class Jobs:
     def post(self, body: dict[str, Any], **headers: str) -> Answer:
         """Send a request; names of headers are written with underscores."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        call = self._call("POST", "/api/restore", named, body=json.dumps(body).encode())
-        return _answer(jobs_http.post_restore(call, join=self.join), "restoreDay")
+        call = call_of("POST", "/api/restore", named, body=json.dumps(body).encode())
+        return checked_answer(jobs_http.post_restore(call, join=self.join), "restoreDay")
 
     def taken(self, body: dict[str, Any], **headers: str) -> Operation:
         """Send a request that is taken, and return its record."""
@@ -92,22 +92,22 @@ class Jobs:
         return self.store.get(operation_id)
 
     def monitor(self, operation_id: str, method: str = "GET") -> Answer:
-        call = self._call(method, f"/api/restores/{operation_id}", {}, route={"id": operation_id})
-        return _answer(get_restores(call), "getRestore" if method == "GET" else "cancelRestore")
+        call = call_of(method, f"/api/restores/{operation_id}", {}, route={"id": operation_id})
+        return checked_answer(get_restores(call), "getRestore" if method == "GET" else "cancelRestore")
 
     def cancel(self, operation_id: str) -> Answer:
         return self.monitor(operation_id, "DELETE")
 
     def listed(self, **query: str) -> Answer:
-        return _answer(get_restores(self._call("GET", "/api/restores", {}, query=query)), "listRestores")
+        return checked_answer(get_restores(call_of("GET", "/api/restores", {}, query=query)), "listRestores")
 
     def result(self, location: str) -> Answer:
         """Ask for the result by the address of the header `Location`."""
         parts = urlsplit(location)
         token = parse_qs(parts.query).get("token", [""])[0]
         operation_id = parts.path.split("/")[-2]
-        call = self._call("GET", parts.path, {}, query={"token": token}, route={"id": operation_id})
-        return _answer(get_result(call), "getRestoreResult")
+        call = call_of("GET", parts.path, {}, query={"token": token}, route={"id": operation_id})
+        return checked_answer(get_result(call), "getRestoreResult")
 
     def receive(self, *, patience_seconds: float = 10) -> QueueMessage:
         """Take a message from the queue, unseen for a second."""
@@ -173,21 +173,23 @@ class Jobs:
             finally:
                 process.kill()
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        headers: dict[str, str],
-        *,
-        query: dict[str, str] | None = None,
-        route: dict[str, str] | None = None,
-        body: bytes = b"",
-    ) -> HttpCall:
-        url = f"http://localhost:7071{path}"
-        return HttpCall(method, url, {"Content-Type": "application/json"} | headers, query or {}, route or {}, body)
+
+def call_of(
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    *,
+    query: dict[str, str] | None = None,
+    route: dict[str, str] | None = None,
+    body: bytes = b"",
+) -> HttpCall:
+    """Return a request as the host hands it over."""
+    url = f"http://localhost:7071{path}"
+    return HttpCall(method, url, {"Content-Type": "application/json"} | headers, query or {}, route or {}, body)
 
 
-def _answer(answer: Any, operation: str) -> Answer:
+def checked_answer(answer: Any, operation: str) -> Answer:
+    """Return an answer that the contract allows for an operation."""
     body = json.loads(answer.body)
     check_answer(answer.status, answer.headers, body, OPERATIONS[operation])
     return Answer(answer.status, body, answer.headers)
@@ -195,7 +197,13 @@ def _answer(answer: Any, operation: str) -> Answer:
 
 @pytest.fixture
 def jobs(app: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
-    """An empty queue, empty records, and a server that the settings name."""
+    with empty_queue(app, monkeypatch) as found:
+        yield found
+
+
+@contextmanager
+def empty_queue(app: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+    """Give an app an empty queue, empty records, and a server that the settings name."""
     set_server(app, monkeypatch)
     monkeypatch.setattr("shared.jobs.claim.HEARTBEAT_SECONDS", 0.5)
     monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", STALE_SECONDS)

@@ -17,6 +17,7 @@ from shared.api.render import error_answer, success_answer
 from shared.csvfile.options import OPTION_NAMES, CsvOptions
 from shared.errors import ArchiveNotFound, Fault, InvalidRequest
 from shared.model.answer import Facts, Plan
+from shared.model.backfill import BackfillRequest
 from shared.model.report import Report
 from shared.model.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
 from shared.model.results import (
@@ -232,7 +233,10 @@ def test_json_can_be_read_and_requests_are_valid(block: str) -> None:
     for body in requests_in(json.loads(block)):
         # What Data Factory and Logic Apps fill in is a day.
         body["adls_url"] = AZURE_EXPRESSION.sub("2025-01-01", body["adls_url"])
-        RestoreRequest.model_validate(body, context=defaults)
+        if "{date}" in body["adls_url"]:
+            BackfillRequest.model_validate(body)
+        else:
+            RestoreRequest.model_validate(body, context=defaults)
 
 
 def anchors(page: Path) -> set[str]:

@@ -17,7 +17,7 @@ from tests.fix_contract import DOCUMENT, OPERATION, OPERATIONS, check_answer, re
 from tools.config import REPOSITORY
 from tools.openapi import files
 from tools.pages import DOCS, meanings, rows, section
-from tools.schemas import ANSWER, CALENDAR, ERROR, MONITOR, MONITORS, REQUEST
+from tools.schemas import ANSWER, CALENDAR, ERROR, MONITOR, MONITORS, OF_BACKFILLS, REQUEST
 
 URL = "abfss://archive@account.dfs.core.windows.net/backups/weavix/silver.telemetry.2025-01-01.csv.gz"
 SWAGGER: dict[str, Any] = json.loads((DOCS / "openapi-2.0.json").read_text(encoding="utf-8"))
@@ -190,7 +190,7 @@ def test_nothing_in_it_is_known_to_stop_an_importer() -> None:
         assert all(set(schema) == {"$ref"} for schema in schemas)
     # A schema that leads back to itself would never end here.
     assert set(SCHEMAS) == set().union(
-        *(schemas_of(name) for name in (ANSWER, ERROR, REQUEST, MONITOR, MONITORS, CALENDAR))
+        *(schemas_of(name) for name in (ANSWER, ERROR, REQUEST, MONITOR, MONITORS, CALENDAR, *OF_BACKFILLS))
     )
 
 

@@ -78,6 +78,9 @@ def test_each_file_of_the_repository_is_one_or_the_other(app: Path) -> None:
         *(
             f"Restore{name}"
             for name in (
+                "BackfillResult",
+                "BackfillRetry",
+                "Backfills",
                 "Chunk",
                 "Daily",
                 "Days",

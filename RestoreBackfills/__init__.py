@@ -1,0 +1,15 @@
+"""`POST /api/backfills`: restore many days. `GET` and `DELETE` with an id: follow one, stop it. `GET` lists them."""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from shared.backfills.http import backfills
+from shared.functions.entry import call_of, response_of, sealed, set_up
+
+set_up()
+
+
+def main(req: func.HttpRequest) -> func.HttpResponse:
+    """Answer one request."""
+    return sealed("RestoreBackfills", lambda: response_of(backfills(call_of(req))))

@@ -1,0 +1,156 @@
+"""The end of a backfill: refresh the aggregates once, then say how all days ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+
+from shared.api.handle import Outcome, json_reply, new_report
+from shared.api.render import cagg_outcome, note
+from shared.backfills.records import Records, decode_plan
+from shared.backfills.request import Backfill
+from shared.backfills.summary import count_days
+from shared.errors import DaysFailed, Fault, RestoreCanceled, RestoreError
+from shared.jobs.claim import Claim
+from shared.jobs.operation import Operation
+from shared.jobs.outcome import ending, failed
+from shared.log_redaction import OUR_LOGGER
+from shared.model.answer import ChunkOutcome, WarningNote
+from shared.model.backfill_answer import BackfillAnswer
+from shared.model.monitor import Status
+from shared.model.report import Report
+from shared.model.results import warnings_of
+from shared.model.window import Window
+from shared.postgres.session import limit_session
+from shared.postgres.transaction import transaction
+from shared.restore.access import authorize
+from shared.restore.pending import decode_left
+from shared.restore.server import Server
+from shared.settings import Settings
+from shared.timescale.caggs import refresh
+from shared.timescale.session import NEEDED_SETTINGS
+from shared.timescale.table import find_table
+
+_log = logging.getLogger(OUR_LOGGER)
+
+_MOST_DETAILS = 100
+
+
+def conclude(claim: Claim, records: Records, backfill: Backfill, settings: Settings) -> None:
+    """Refresh what the request names over the days that are in, and end the backfill.
+
+    Raises:
+        RestoreError: the server cannot be reached; the same may be tried again.
+    """
+    days = records.all_days(claim.operation)
+    if any(not day.has_ended for day in days):
+        # A planner that was taken for dead has let a day wait again.
+        claim.write(phase="plan", claim="")
+        return
+    report = new_report()
+    report.describe(backfill.request_of(backfill.request.days[0]))
+    chosen, spans = backfill.request.timescaledb.refresh_caggs, spans_of(days)
+    if chosen and spans:
+        try:
+            _refresh(backfill, spans, settings, report)
+        except RestoreError as error:
+            if error.retry in ("now", "later") and claim.operation.retries + 1 < settings.job_max_attempts:
+                raise
+            report.warn("RefreshFailed", f"the aggregates were not refreshed: {error.message}")
+        report.add_warnings(warnings_of(report.caggs))
+    _end(claim, records, days, report)
+
+
+def spans_of(days: Sequence[Operation]) -> list[Window]:
+    """Return what was loaded, oldest first; days without a gap between them are one span.
+
+    A gap is not refreshed: if its rows are gone from the table, what the aggregate has of it would go as well.
+    """
+    lefts = [decode_left(json.loads(day.plan)) for day in days if day.status == "Succeeded" and day.plan]
+    found: list[Window] = []
+    for span in sorted((span for left in lefts for span in left.spans), key=lambda span: span.chunk_bounds):
+        if found and span.chunk_bounds[0] <= found[-1].chunk_bounds[1]:  # type: ignore[operator] # of one type
+            last = found.pop()
+            longer = max(last, span, key=lambda one: one.chunk_bounds[1])
+            found.append(Window(last.kind, last.lower, longer.upper))
+        else:
+            found.append(span)
+    return found
+
+
+def _refresh(backfill: Backfill, spans: Sequence[Window], settings: Settings, report: Report) -> None:
+    request = backfill.request_of(backfill.request.days[0])
+    server = Server.of(authorize(request, settings), settings, report)
+    with server.connect() as connection:
+        with transaction(connection, "READ COMMITTED") as work:
+            table = find_table(work.cursor, request.target_table, time_column=request.destination.time_column)
+        with limit_session(
+            connection,
+            NEEDED_SETTINGS,
+            lock_timeout_seconds=settings.pg_lock_timeout_seconds,
+            statement_timeout_seconds=settings.pg_statement_timeout_seconds,
+        ):
+            chosen = request.timescaledb.refresh_caggs
+            for span in spans:
+                steps, left_out = refresh(connection, table, span, [span], chosen)
+                report.caggs += steps
+                report.add_warnings(left_out)
+
+
+def _end(claim: Claim, records: Records, days: Sequence[Operation], report: Report) -> None:
+    operation, plan = claim.operation, decode_plan(claim.operation.plan)
+    counts = count_days(days, plan)
+    chunks: list[ChunkOutcome] = []
+    warnings: list[WarningNote] = []
+    for group in records.answers_of_groups(operation):
+        answer = json.loads(group.answer or "{}")
+        chunks += answer.get("chunks", [])
+        warnings += answer.get("warnings", [])
+    if plan.missing:
+        report.warn("DaysMissing", f"{len(plan.missing)} days have no archive, the first is {plan.missing[0]}")
+    warnings += [note(warning) for warning in report.warnings]
+    error = _error(days, counts["total"])
+    if error is not None:
+        end_failed(claim, error, report)
+        return
+    body: BackfillAnswer = {
+        "status": "ok_with_warnings" if warnings else "ok",
+        "id": operation.id,
+        "database": operation.database,
+        "target_table": operation.target_table,
+        "days": counts,
+        "missing": plan.missing,
+        "rows": sum(day.rows for day in days),
+        "compressed_bytes": sum(plan.sizes.get(day.day, 0) for day in days),
+        "chunks": chunks,
+        "caggs": [cagg_outcome(step) for step in report.caggs],
+        "warnings": warnings,
+        "request_id": report.request_id,
+    }
+    _log.info("backfill=%s ended: Succeeded; %d days restored", operation.id, counts["restored"])
+    outcome = Outcome(json_reply(200, body, request_id=report.request_id), None)
+    claim.write_patiently(**ending("Succeeded", outcome, report))
+
+
+def _error(days: Sequence[Operation], total: int) -> RestoreError | None:
+    """Return why not all days are in; None if they are."""
+    of_failed = [day for day in days if day.status == "Failed"]
+    if of_failed:
+        details = []
+        for day in of_failed[:_MOST_DETAILS]:
+            error = json.loads(day.error)
+            details.append(Fault(error["code"], error["message"], day.day))
+        first, last = of_failed[0].day, of_failed[-1].day
+        return DaysFailed(f"{len(of_failed)} of {total} days failed, from {first} to {last}", details=details)
+    canceled = [day for day in days if day.status == "Canceled"]
+    if canceled:
+        return RestoreCanceled(f"{len(canceled)} of {total} days were canceled; the others are in")
+    return None
+
+
+def end_failed(claim: Claim, error: RestoreError, report: Report) -> None:
+    """End a backfill by an error."""
+    status: Status = "Canceled" if isinstance(error, RestoreCanceled) else "Failed"
+    claim.write_patiently(**ending(status, failed(report, error), report))
+    _log.info("backfill=%s ended: %s", claim.operation.id, status)

@@ -1,0 +1,197 @@
+"""Runs the days of one group one after the other, and compresses their chunks once at the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from shared.api.handle import new_report
+from shared.api.parse import parse_for
+from shared.api.render import chunk_outcome, note
+from shared.backfills.records import GroupPlan, Records, decode_group_plan, stop
+from shared.errors import RestoreError
+from shared.jobs.claim import Claim, ClaimLost, claim_operation
+from shared.jobs.enqueue import enqueue, try_again
+from shared.jobs.operation import Operation, iso, now
+from shared.jobs.outcome import ending_canceled
+from shared.jobs.worker import work_on
+from shared.log_redaction import OUR_LOGGER
+from shared.model.progress import Progress
+from shared.model.report import Report
+from shared.model.results import ChunkStep, warnings_of
+from shared.postgres.session import limit_session
+from shared.postgres.transaction import transaction
+from shared.restore.access import authorize
+from shared.restore.after_commit import Left
+from shared.restore.pending import decode_left
+from shared.restore.server import Server
+from shared.settings import Settings
+from shared.timescale.compression import recompress
+from shared.timescale.session import NEEDED_SETTINGS
+from shared.timescale.table import find_table
+
+_log = logging.getLogger(OUR_LOGGER)
+
+# How soon a group looks again at a day that another worker has.
+_OTHERS_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the worker of a backfill has.
+
+    Attributes:
+        records: where the records are.
+        settings: the function app's.
+        join: as of `run_restore`.
+        has_time: whether another day may begin in this invocation.
+    """
+
+    records: Records
+    settings: Settings
+    join: Callable[[], None]
+    has_time: Callable[[], bool]
+
+
+def run_group(claim: Claim, context: Context) -> bool:
+    """Run the days of a group that is claimed, as far as they are due and there is time.
+
+    Returns:
+        Whether this worker may go on with another group. If not, a message brings this one to the next worker.
+
+    Raises:
+        JobStorageUnreachable: the app's own storage account is away.
+    """
+    progress = Progress()
+    try:
+        with claim.heartbeat(progress):
+            return _Group(claim, context).run()
+    except ClaimLost:
+        _log.warning("operation=%s was taken over by another worker", claim.operation.id)
+        return False
+    finally:
+        progress.end()
+
+
+class _Group:
+    def __init__(self, claim: Claim, context: Context) -> None:
+        self._claim = claim
+        self._context = context
+        self._records = context.records
+        self._backfill = context.records.backfills.get(claim.operation.backfill)
+        self._plan = decode_group_plan(claim.operation.plan)
+        self._others: dict[str, str] = {}
+
+    def run(self) -> bool:
+        """See `run_group`."""
+        while True:
+            days = [self._records.day(self._backfill, day) for day in self._plan.days]
+            open_days = [day for day in days if not day.has_ended]
+            if not open_days:
+                return self._finish(days)
+            time = iso(self._records.days.service_time())
+            due = [day for day in open_days if self._next_attempt(day) <= time or self._backfill.is_stopped]
+            for day in due:
+                if self._claim.is_lost:
+                    raise ClaimLost
+                if not self._context.has_time():
+                    self._hand_on()
+                    return False
+                self._run_day(day)
+            if not due:
+                first = min(map(self._next_attempt, open_days))
+                self._claim.write_patiently(status="NotStarted", claim="", is_held=True, next_attempt=first)
+                return True
+
+    def _next_attempt(self, day: Operation) -> str:
+        return max(day.next_attempt, self._others.get(day.day, ""))
+
+    def _hand_on(self) -> None:
+        released = self._claim.write_patiently(status="NotStarted", claim="", is_queued=False)
+        enqueue(self._records.groups, released)
+
+    def _run_day(self, day: Operation) -> None:
+        days = self._records.days
+        if self._backfill.is_stopped and not day.commit and not day.claim:
+            days.update(day, _cancellation)
+            return
+        claim = claim_operation(days, day)
+        if claim is None:
+            # Another worker has it, which may be dead.
+            self._others[day.day] = iso(days.service_time() + timedelta(seconds=_OTHERS_SECONDS))
+            return
+        # Read after the claim: whoever stops the backfill looks for claimed days after that.
+        self._backfill = self._records.backfills.at(self._backfill.row_key, load=False)
+        if self._backfill.is_stopped and not claim.operation.commit:
+            claim.write(is_canceled=True)
+        ended = work_on(claim, days, self._context.settings, self._context.join)
+        if ended is not None and ended.status == "Failed" and self._plan.stops:
+            self._backfill = stop(self._records.backfills, self._backfill)
+
+    def _finish(self, days: list[Operation]) -> bool:
+        """Compress what the days have left, and end the group."""
+        lefts = [decode_left(json.loads(day.plan)) for day in days if day.status == "Succeeded" and day.plan]
+        report = new_report()
+        if len(self._plan.days) > 1 and lefts:
+            try:
+                report.add_warnings(warnings_of(compress_left(days[0], self._plan, lefts, self._context, report)))
+            except RestoreError as error:
+                if try_again(self._claim, self._records.groups, self._context.settings, error):
+                    return True
+                report.warn("RecompressFailed", f"chunks of {self._plan.days[0]} and later: {error.message}")
+        answer = {
+            "chunks": [chunk_outcome(step) for step in report.chunks],
+            "warnings": [note(warning) for warning in report.warnings],
+        }
+        self._claim.write_patiently(status="Succeeded", claim="", ended=now(), answer=json.dumps(answer))
+        return True
+
+
+def _cancellation(day: Operation) -> Mapping[str, Any]:
+    """Return what a day gets that is not to start any more."""
+    return {} if day.has_ended or day.claim or day.commit else ending_canceled()
+
+
+def compress_left(
+    day: Operation, plan: GroupPlan, lefts: list[Left], context: Context, report: Report
+) -> list[ChunkStep]:
+    """Compress the chunks that days have left, each once.
+
+    Raises:
+        RestoreError: the server cannot be reached, or the table is gone.
+    """
+    settings = context.settings
+    request = parse_for(day.request.encode(), settings)
+    report.describe(request)
+    again = list(dict.fromkeys(chunk for left in lefts for chunk in left.to_recompress))
+    if not request.timescaledb.recompress_window:
+        again = []
+    known = {str(chunk) for chunk in again}
+    new = [chunk for left in lefts for chunk in left.created if str(chunk) not in known]
+    if not plan.compress_new_chunks:
+        new = []
+    if not again and not new:
+        return []
+    server = Server.of(authorize(request, settings), settings, report)
+    with server.connect() as connection:
+        with transaction(connection, "READ COMMITTED") as work:
+            table = find_table(work.cursor, request.target_table, time_column=request.destination.time_column)
+        if table.compression is None:
+            return []
+        with limit_session(
+            connection,
+            NEEDED_SETTINGS,
+            lock_timeout_seconds=settings.pg_lock_timeout_seconds,
+            statement_timeout_seconds=settings.pg_statement_timeout_seconds,
+        ):
+            steps = recompress(connection, table.compression, table, again)
+            steps += [
+                replace(step, action="compress")
+                for step in recompress(connection, table.compression, table, list(dict.fromkeys(new)))
+            ]
+    report.chunks += steps
+    return steps

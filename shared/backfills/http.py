@@ -1,0 +1,224 @@
+"""The HTTP functions around backfills: post, monitor, result, cancel, retry, list. Bytes and headers -> an answer."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from shared.api.handle import HttpAnswer, json_reply, new_report, replied
+from shared.api.parse import require_json
+from shared.backfills.planner import make_plan, refuse_missing
+from shared.backfills.records import AS_NEW, Plan, Records
+from shared.backfills.request import Backfill, parse_backfill
+from shared.backfills.summary import links, listed, monitor
+from shared.errors import OperationEnded, OperationNotEnded, OperationNotFound
+from shared.jobs.enqueue import enqueue
+from shared.jobs.http import (
+    HttpCall,
+    bad_parameter,
+    check_status,
+    result_answer,
+    row_after,
+    until_it_ends,
+    whole_number,
+)
+from shared.jobs.monitor import RETRY_AFTER_SECONDS, base_url
+from shared.jobs.operation import Operation, now
+from shared.jobs.outcome import ending_canceled
+from shared.jobs.storage import job_storage
+from shared.jobs.submit import add_token, chosen_id, record, refuse_secrets, stored_request, trace_context
+from shared.model.backfill_answer import BackfillList, BackfillPlan
+from shared.model.report import Report
+from shared.restore.access import authorize
+from shared.settings import Settings, load_settings
+
+_MOST_LISTED, _LISTED = 1000, 50
+_MOST_DAYS_LISTED, _DAYS_LISTED = 1000, 100
+
+
+def backfills(call: HttpCall) -> HttpAnswer:
+    """Take a backfill, show one, list them, or stop one. Raises nothing."""
+    backfill_id = call.route.get("id")
+    if call.method == "POST":
+        return _post(call)
+    if backfill_id is None:
+        return _answered(lambda settings, records: _list(call, settings, records))
+    if call.method == "DELETE":
+        return _answered(lambda settings, records: _stop(call, settings, records, backfill_id))
+    return _answered(lambda settings, records: _show(call, settings, records, records.backfills.get(backfill_id)))
+
+
+def retry(call: HttpCall) -> HttpAnswer:
+    """Restore the days of a backfill once more that are not in. Raises nothing."""
+    return _answered(lambda settings, records: _retry(call, settings, records))
+
+
+def result(call: HttpCall) -> HttpAnswer:
+    """Answer how a backfill ended; 202 until then. Raises nothing."""
+
+    def answer(settings: Settings, records: Records) -> HttpAnswer:
+        base = base_url(settings, call.url, call.headers, f"/backfills/{call.route.get('id')}/result")
+
+        def show(operation: Operation) -> tuple[Mapping[str, object], str]:
+            shown = monitor(operation, records.all_days(operation), base, most=_DAYS_LISTED)
+            return shown, links(base, operation)["result"]
+
+        return result_answer(call, records.backfills, show)
+
+    return _answered(answer)
+
+
+def _answered(work: Callable[[Settings, Records], HttpAnswer]) -> HttpAnswer:
+    def answer() -> HttpAnswer:
+        settings = load_settings()
+        return work(settings, Records.of(job_storage(settings)))
+
+    return replied(new_report(), answer).answer
+
+
+def _post(call: HttpCall) -> HttpAnswer:
+    report = new_report()
+
+    def answer() -> HttpAnswer:
+        if call.route.get("id") is not None:
+            raise OperationNotFound("a backfill is posted to the address without an id")
+        if call.body:
+            require_json(call.headers.get("Content-Type"))
+        settings = load_settings()
+        backfill = parse_backfill(call.body, settings)
+        request = backfill.request_of(backfill.request.days[0])
+        report.describe(request)
+        refuse_secrets(request)
+        database = authorize(request, settings).database
+        if backfill.request.dry_run or backfill.request.missing == "error":
+            plan = make_plan(backfill, backfill.request.days, settings, report)
+            refuse_missing(backfill, plan)
+            if backfill.request.dry_run:
+                body = _plan_answer(backfill, plan, database, report)
+                return json_reply(200, body, request_id=report.request_id)
+        return _take(call, backfill, database, settings, report)
+
+    return replied(report, answer).answer
+
+
+def _plan_answer(backfill: Backfill, plan: Plan, database: str, report: Report) -> BackfillPlan:
+    days = [day for group in plan.groups for day in group]
+    return {
+        "status": "dry_run",
+        "database": database,
+        "target_table": str(report.target_table),
+        "days": len(days),
+        "groups": plan.groups,
+        "missing": plan.missing,
+        "skipped": sorted(plan.skipped),
+        "existing": plan.existing,
+        "bytes": sum(plan.sizes.get(day, 0) for day in days),
+        "parallel": backfill.parallel,
+        "request_id": report.request_id,
+    }
+
+
+def _take(call: HttpCall, backfill: Backfill, database: str, settings: Settings, report: Report) -> HttpAnswer:
+    asked = Operation(
+        chosen_id(call.headers) or str(uuid.uuid4()),
+        stored_request(call.body),
+        backfill.pattern.text,
+        database,
+        str(report.target_table),
+        backfill.request.days[0].isoformat(),
+        now(),
+        kind="backfill",
+        parallel=backfill.parallel,
+        phase="plan",
+        traceparent=trace_context(call.headers),
+    )
+    records = Records.of(job_storage(settings))
+
+    def is_same(other: Operation) -> bool:
+        return parse_backfill(other.request.encode(), settings).request == backfill.request
+
+    submitted = record(records.backfills, asked, is_same)
+    base = base_url(settings, call.url, call.headers, "/backfills")
+    return _taken(submitted.operation, submitted.token, records, base, report)
+
+
+def _taken(operation: Operation, token: str, records: Records, base: str, report: Report) -> HttpAnswer:
+    addresses = links(base, operation)
+    headers = {"Operation-Location": addresses["self"], **until_it_ends(addresses["result"], token)}
+    body = monitor(operation, records.all_days(operation), base, most=_DAYS_LISTED)
+    return json_reply(202, body, headers, request_id=report.request_id)
+
+
+def _show(call: HttpCall, settings: Settings, records: Records, operation: Operation, status: int = 200) -> HttpAnswer:
+    base = base_url(settings, call.url, call.headers, f"/backfills/{operation.id}")
+    most = whole_number(call.query.get("top"), "top", most=_MOST_DAYS_LISTED, default=_DAYS_LISTED)
+    body = monitor(operation, records.all_days(operation), base, most=most, after=call.query.get("after", ""))
+    headers = {} if operation.has_ended else {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return json_reply(status, body, headers, request_id=new_report().request_id)
+
+
+def _stop(call: HttpCall, settings: Settings, records: Records, backfill_id: str) -> HttpAnswer:
+    running = call.query.get("running")
+    if running not in (None, "cancel"):
+        raise bad_parameter("running", "must be cancel, or be left out")
+    store = records.backfills
+
+    def stopped(backfill: Operation) -> Mapping[str, Any]:
+        if backfill.has_ended:
+            if backfill.is_stopped or backfill.is_canceled:
+                # The same call again.
+                return {}
+            raise OperationEnded(f"the backfill has ended: {backfill.status}")
+        if not backfill.plan and not backfill.claim:
+            return ending_canceled()
+        return {"is_stopped": True, "is_canceled": backfill.is_canceled or running == "cancel"}
+
+    backfill = store.update(store.get(backfill_id), stopped)
+    if backfill.has_ended:
+        return _show(call, settings, records, backfill, 202)
+    if running == "cancel":
+        _cancel_running(records, backfill)
+    # Groups whose turn has not come, or whose message nobody sees yet, end at once.
+    enqueue(store, backfill)
+    return _show(call, settings, records, store.get(backfill_id), 202)
+
+
+def _cancel_running(records: Records, backfill: Operation) -> None:
+    """Cancel the days that run. One that is claimed after this look finds the backfill stopped."""
+    for day in records.all_days(backfill):
+        if day.status == "Running":
+            records.days.update(day, lambda one: {} if one.has_ended or one.is_canceled else {"is_canceled": True})
+
+
+def _retry(call: HttpCall, settings: Settings, records: Records) -> HttpAnswer:
+    store, report = records.backfills, new_report()
+    again = store.update(store.get(call.route.get("id", "")), _begin_again)
+    enqueue(store, again)
+    token = secrets.token_urlsafe(32)
+    again = add_token(store, store.get(again.id), token)
+    base = base_url(settings, call.url, call.headers, f"/backfills/{again.id}/retry")
+    return _taken(again, token, records, base, report)
+
+
+def _begin_again(backfill: Operation) -> Mapping[str, Any]:
+    if not backfill.has_ended:
+        raise OperationNotEnded(f"the backfill has not ended: {backfill.status}")
+    return {"status": "NotStarted", "phase": "plan", "is_stopped": False, **AS_NEW}
+
+
+def _list(call: HttpCall, settings: Settings, records: Records) -> HttpAnswer:
+    most = whole_number(call.query.get("top"), "top", most=_MOST_LISTED, default=_LISTED)
+    status = call.query.get("status") or None
+    check_status(status)
+    equal = {} if status is None else {"status": status}
+    page = records.backfills.newest(equal, most=most, from_row=row_after(call.query.get("after")))
+    base = base_url(settings, call.url, call.headers, "/backfills")
+    next_link = None
+    if page.next_row is not None:
+        kept = {**equal, "top": str(most), "after": page.next_row}
+        next_link = f"{base}/backfills?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in kept.items())
+    body: BackfillList = {"value": [listed(one, base) for one in page.operations], "nextLink": next_link}
+    return json_reply(200, body, request_id=new_report().request_id)

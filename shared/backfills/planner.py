@@ -1,0 +1,181 @@
+"""Plans a backfill: which days are restored, in which groups. Then creates their records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, Literal, TypeAlias
+
+from shared.backfills.records import AS_NEW, GroupPlan, Plan, Records, day_record, decode_plan, group_records
+from shared.backfills.request import Backfill
+from shared.calendar.days import Question, look_at_days
+from shared.calendar.state import KnownDay
+from shared.errors import ArchiveNotFound, Fault, OperationNotFound
+from shared.jobs.claim import Claim
+from shared.jobs.operation import SHARES_CHUNKS, Operation
+from shared.load.day_groups import group_days
+from shared.model.backfill import Existing
+from shared.model.report import Report
+from shared.postgres.transaction import transaction
+from shared.restore.access import authorize
+from shared.restore.server import Server
+from shared.settings import Settings
+from shared.timescale.table import find_table
+
+_MOST_DETAILS = 100
+
+Choice: TypeAlias = Literal["missing", "skip", "restore"]
+
+
+def choose(known: KnownDay, existing: Existing) -> Choice:
+    """Decide what to do with a day. What cannot be told from outside is left to its restore."""
+    rows, state = known.rows.rows, known.state
+    if existing == "skip" and rows == "yes":
+        return "skip"
+    if existing == "stale" and rows not in ("no", "unknown") and state != "stale":
+        return "skip"
+    if known.archive is None:
+        return "missing"
+    return "skip" if existing == "stale" and state in ("running", "restored") else "restore"
+
+
+def make_plan(backfill: Backfill, days: Sequence[date], settings: Settings, report: Report) -> Plan:
+    """Look at days, and plan what to do with them.
+
+    Args:
+        backfill: the request.
+        days: oldest first.
+        settings: name the server and hold the credentials.
+        report: of the call; its id names the session.
+
+    Raises:
+        RestoreError: as `look_at_days`.
+    """
+    if not days:
+        return Plan()
+    request = backfill.request_of(days[0])
+    report.describe(request)
+    known = look_at_days(Question(backfill.pattern, request, days), settings, report)
+    chosen = {day: choose(facts, backfill.request.existing) for day, facts in known.items()}
+    to_restore = [day for day in days if chosen[day] == "restore"]
+    return Plan(
+        groups=[[day.isoformat() for day in group] for group in _groups(backfill, to_restore, settings, report)],
+        missing=[day.isoformat() for day in days if chosen[day] == "missing"],
+        skipped={day.isoformat(): known[day].state for day in days if chosen[day] == "skip"},
+        # Of a table of which no column tells the day, the restore says so.
+        replaced=[day.isoformat() for day in to_restore if known[day].state in ("stale", "unknown")],
+        existing=[day.isoformat() for day in to_restore if known[day].rows.rows != "no"],
+        sizes={day.isoformat(): facts.archive.size for day, facts in known.items() if facts.archive is not None},
+    )
+
+
+def refuse_missing(backfill: Backfill, plan: Plan) -> None:
+    """Refuse a plan without archives.
+
+    Raises:
+        ArchiveNotFound: days are missing that must not be; or all of them are, as with a pattern that is mistyped.
+    """
+    missing = plan.missing
+    if not missing or (backfill.request.missing == "skip" and (plan.groups or plan.skipped)):
+        return
+    pattern = backfill.pattern
+    raise ArchiveNotFound(
+        f"{len(missing)} of {len(backfill.request.days)} archives are not there, the first of {missing[0]}",
+        details=[
+            Fault(ArchiveNotFound.code, f"{pattern.url(date.fromisoformat(day))} is not there", day)
+            for day in missing[:_MOST_DETAILS]
+        ],
+    )
+
+
+def plan_round(claim: Claim, records: Records, backfill: Backfill, settings: Settings, report: Report) -> None:
+    """Plan the first round or a retry, and write the plan down.
+
+    Raises:
+        RestoreError: as `make_plan`.
+    """
+    operation = claim.operation
+    before = decode_plan(operation.plan)
+    if not before.round:
+        plan = make_plan(backfill, backfill.request.days, settings, report)
+        refuse_missing(backfill, plan)
+    else:
+        again = {one.day for one in records.all_days(operation) if one.status != "Succeeded"}
+        found = make_plan(backfill, _dates({*again, *before.missing}), settings, report)
+        newly = {day for group in found.groups for day in group} - again
+        groups = _groups(backfill, _dates(again | newly), settings, report)
+        plan = Plan(
+            round=before.round + 1,
+            groups=[[day.isoformat() for day in group] for group in groups],
+            missing=[day for day in found.missing if day not in again],
+            skipped=before.skipped | {day: state for day, state in found.skipped.items() if day not in again},
+            replaced=[day for day in found.replaced if day in newly],
+            sizes=before.sizes | found.sizes,
+        )
+    claim.write(plan=plan.encode(), phase="create", retries=0)
+
+
+def create_round(claim: Claim, records: Records, backfill: Backfill) -> None:
+    """Create the records that follow from the plan, and let the groups run. Once more changes nothing."""
+    operation = claim.operation
+    plan = decode_plan(operation.plan)
+    compresses = backfill.request.timescaledb.compress_new_chunks
+    days = [
+        day_record(
+            operation,
+            day,
+            backfill.pattern.location(date.fromisoformat(day)).url,
+            backfill.body_of(
+                date.fromisoformat(day), replaces=day in plan.replaced, compresses_new_chunks=len(group) == 1
+            ),
+            shares_chunks=len(group) > 1,
+        )
+        for group in plan.groups
+        for day in group
+    ]
+    if plan.round == 1:
+        records.days.create_all(days)
+    else:
+        for day in days:
+            # A planner that was taken for dead must not touch days that run since.
+            claim.write()
+            _renew(records, operation, day)
+    groups = [
+        GroupPlan(group, backfill.request.on_failure == "stop", compresses and len(group) > 1) for group in plan.groups
+    ]
+    records.groups.create_all(group_records(operation, plan.round, groups))
+    claim.write(phase="run", claim="", retries=0)
+
+
+def _renew(records: Records, backfill: Operation, day: Operation) -> None:
+    """Create a day; or let it wait again, if it has ended and is not in."""
+    try:
+        found = records.day(backfill, day.day)
+    except OperationNotFound:
+        records.days.create(day)
+        return
+
+    def again(current: Operation) -> dict[str, Any]:
+        if not current.has_ended or current.status == "Succeeded":
+            return {}
+        body = json.loads(current.request)
+        if day.phase == SHARES_CHUNKS and "timescaledb" in body:
+            body["timescaledb"]["compress_new_chunks"] = False
+        return {"status": "NotStarted", "request": json.dumps(body), "phase": day.phase, **AS_NEW}
+
+    records.days.update(found, again)
+
+
+def _dates(days: set[str]) -> list[date]:
+    return [date.fromisoformat(day) for day in sorted(days)]
+
+
+def _groups(backfill: Backfill, days: Sequence[date], settings: Settings, report: Report) -> list[list[date]]:
+    if not days:
+        return []
+    request = backfill.request_of(days[0])
+    server = Server.of(authorize(request, settings), settings, report)
+    with server.connect() as connection, transaction(connection, "REPEATABLE READ READ ONLY") as work:
+        table = find_table(work.cursor, request.target_table, time_column=request.destination.time_column)
+        return group_days(work.cursor, table, days)

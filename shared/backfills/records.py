@@ -1,0 +1,221 @@
+"""The records of a backfill: the whole, a group of days that share chunks, a day. All are operations.
+
+The ids of groups and days follow from the backfill's, so that creating them again changes nothing. A day is an
+asynchronous restore like any other. It gets no message of its own: a message names a group.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeAlias
+
+from shared.jobs.operation import SHARES_CHUNKS, Operation, iso, now
+from shared.jobs.storage import JobStorage
+from shared.jobs.store import OperationStore
+from shared.model.calendar import DayState
+
+# What is to be done next. A backfill that is in the phase `run` has no worker: its groups have.
+BackfillPhase: TypeAlias = Literal["plan", "create", "run", "refresh"]
+
+# What a retry forgets of a backfill and of a day. A COMMIT whose outcome is not known is still to be asked for.
+AS_NEW: Mapping[str, Any] = {
+    one.name: one.default
+    for one in fields(Operation)
+    if one.name
+    in {
+        "started",
+        "ended",
+        "next_attempt",
+        "retries",
+        "waits",
+        "crashes",
+        "is_queued",
+        "is_canceled",
+        "error",
+        "answer_status",
+        "answer_headers",
+        "answer",
+    }
+}
+_ROW_DIGITS = len("op~0000000000000")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done with each day. It is written before anything that follows from it.
+
+    Attributes:
+        round: 1, and one more for each retry.
+        groups: days to restore in this round, as YYYY-MM-DD.
+        missing: days without an archive.
+        skipped: days that are left as they are, with the word for each.
+        replaced: days whose rows are replaced since their archive has changed.
+        existing: days to restore of which the table holds rows.
+        sizes: of the archives, in bytes.
+    """
+
+    round: int = 1
+    groups: list[list[str]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    skipped: dict[str, DayState] = field(default_factory=dict)
+    replaced: list[str] = field(default_factory=list)
+    existing: list[str] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    def encode(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(asdict(self))
+
+
+def decode_plan(text: str) -> Plan:
+    """Read what `encode` wrote; an empty text is an empty plan."""
+    return Plan(**json.loads(text)) if text else Plan(round=0)
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """What a group has to do.
+
+    Attributes:
+        days: oldest first, as YYYY-MM-DD.
+        stops: whether a day that fails stops the backfill.
+        compress_new_chunks: whether chunks that its days made are compressed at its end.
+    """
+
+    days: list[str]
+    stops: bool
+    compress_new_chunks: bool
+
+    def encode(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(asdict(self))
+
+
+def decode_group_plan(text: str) -> GroupPlan:
+    """Read what `encode` wrote."""
+    return GroupPlan(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class Records:
+    """Where the records are."""
+
+    days: OperationStore
+    groups: OperationStore
+    backfills: OperationStore
+
+    @classmethod
+    def of(cls, storage: JobStorage) -> Records:
+        """Return those of the app's own storage account."""
+        return cls(*(OperationStore(storage, kind) for kind in ("restore", "group", "backfill")))
+
+    def day(self, backfill: Operation, day: str) -> Operation:
+        """Read the record of a day. Raises as `OperationStore.get`."""
+        return self.days.at(_rows(backfill) + day)
+
+    def all_days(self, backfill: Operation) -> list[Operation]:
+        """List the days, oldest first, without the texts of requests and answers."""
+        return self.days.below(_rows(backfill), texts=("plan", "error"))
+
+    def open_groups(self, backfill: Operation, *, most: int | None = None) -> list[Operation]:
+        """List the groups that have not ended."""
+        return self.groups.below(_rows(backfill), "ended eq ''", most=most)
+
+    def answers_of_groups(self, backfill: Operation) -> list[Operation]:
+        """List all groups with what they did."""
+        return self.groups.below(_rows(backfill), texts=("answer",))
+
+    def next_group(self, backfill: Operation) -> Operation | None:
+        """Find the group whose turn it is; None if there is none, or as many run as may.
+
+        All who look find the same one, and it is theirs once they have written to it. What is active is read after it:
+        so whoever writes to it sees all that were active before.
+        """
+        held = "status eq 'NotStarted' and is_held eq true"
+        if backfill.is_stopped:
+            # Its days end at once, also those of a group whose message nobody sees yet.
+            return next(
+                iter(self.groups.below(_rows(backfill), "status eq 'NotStarted'", texts=("plan",), most=1)), None
+            )
+        time = iso(self.groups.service_time())
+        due = self.groups.below(
+            _rows(backfill), f"{held} and next_attempt le @time", texts=("plan",), most=1, time=time
+        )
+        found = due or sorted(
+            self.groups.below(_rows(backfill), held, texts=("plan",)), key=lambda one: one.next_attempt
+        )
+        active = self.groups.below(_rows(backfill), "ended eq '' and is_held eq false", most=backfill.parallel)
+        return found[0] if found and len(active) < backfill.parallel else None
+
+
+def _stem(backfill: Operation) -> str:
+    return "b" + hashlib.sha256(backfill.id.encode()).hexdigest()[:24]
+
+
+def _rows(backfill: Operation) -> str:
+    """Return what the rows of its days and groups begin with: the time of the backfill, so that it is one range."""
+    return f"{backfill.row_key[:_ROW_DIGITS]}~{_stem(backfill)}-"
+
+
+def day_record(backfill: Operation, day: str, archive: str, request: str, *, shares_chunks: bool) -> Operation:
+    """Return the record of a day that waits for its group.
+
+    Args:
+        backfill: the whole.
+        day: YYYY-MM-DD.
+        archive: URL of its archive.
+        request: for this day alone, as JSON.
+        shares_chunks: whether other days of its group are in the same chunks.
+    """
+    return Operation(
+        f"{_stem(backfill)}-{day}",
+        request,
+        archive,
+        backfill.database,
+        backfill.target_table,
+        day,
+        now(),
+        row_key=_rows(backfill) + day,
+        backfill=backfill.id,
+        is_held=True,
+        phase=SHARES_CHUNKS if shares_chunks else "",
+        traceparent=backfill.traceparent,
+    )
+
+
+def group_records(backfill: Operation, round_: int, plans: Sequence[GroupPlan]) -> list[Operation]:
+    """Return the records of the groups of a round, held until their turn."""
+    return [
+        Operation(
+            f"{_stem(backfill)}-{round_:04d}-{number:04d}",
+            "{}",
+            backfill.archive,
+            backfill.database,
+            backfill.target_table,
+            plan.days[0],
+            now(),
+            kind="group",
+            row_key=f"{_rows(backfill)}{round_:04d}-{number:04d}",
+            backfill=backfill.id,
+            is_held=True,
+            plan=plan.encode(),
+            traceparent=backfill.traceparent,
+        )
+        for number, plan in enumerate(plans)
+    ]
+
+
+def stop(store: OperationStore, backfill: Operation) -> Operation:
+    """Let no further day of a backfill start.
+
+    Args:
+        store: of the backfills.
+        backfill: as it was read.
+
+    Returns:
+        The record as it is now; it may have ended.
+    """
+    return store.update(backfill, lambda one: {} if one.has_ended or one.is_stopped else {"is_stopped": True})

@@ -1,0 +1,86 @@
+"""Reads a request for many days, and makes that of one day from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from shared.api.parse import parse_as, parse_for
+from shared.calendar.pattern import ArchivePattern, read_pattern
+from shared.errors import Fault, InvalidRequest
+from shared.model.backfill import BackfillRequest
+from shared.model.request import RestoreRequest
+from shared.settings import Settings
+
+# Fields of the whole; the others are those of a restore.
+_OF_THE_WHOLE = ("dates", "missing", "existing", "parallel", "on_failure", "dry_run")
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """A request that was checked.
+
+    Attributes:
+        request: its fields.
+        pattern: of the archives.
+        document: the request as JSON has it.
+        settings: the function app's.
+    """
+
+    request: BackfillRequest
+    pattern: ArchivePattern
+    document: dict[str, Any]
+    settings: Settings
+
+    @property
+    def parallel(self) -> int:
+        """How many groups run at once."""
+        return self.request.parallel or min(2, self.settings.backfill_max_parallel)
+
+    def body_of(self, day: date, *, replaces: bool = False, compresses_new_chunks: bool = True) -> str:
+        """Return the request for one day, as JSON.
+
+        Args:
+            day: the day.
+            replaces: with `existing` as "stale": whether the archive has changed since.
+            compresses_new_chunks: whether the request may say so for this day.
+        """
+        existing = self.request.existing
+        if existing == "stale":
+            # Rows that came since the look are left as they are.
+            existing = "replace" if replaces else "skip"
+        body = {name: value for name, value in self.document.items() if name not in _OF_THE_WHOLE and value is not None}
+        body["adls_url"] = self.pattern.url(day)
+        body["destination"] = (body.get("destination") or {}) | {"on_existing": existing}
+        if not compresses_new_chunks:
+            body["timescaledb"] = (body.get("timescaledb") or {}) | {"compress_new_chunks": False}
+        return json.dumps(body)
+
+    def request_of(self, day: date) -> RestoreRequest:
+        """Return the request for one day.
+
+        Raises:
+            RestoreError: as `parse_for`.
+        """
+        return parse_for(self.body_of(day, replaces=True).encode(), self.settings)
+
+
+def parse_backfill(body: bytes, settings: Settings) -> Backfill:
+    """Read and check a request for many days.
+
+    Raises:
+        RestoreError: as `parse_as` and `read_pattern`; what is wrong with the request for any one day.
+        InvalidRequest: `parallel` is above `BACKFILL_MAX_PARALLEL`.
+    """
+    request = parse_as(BackfillRequest, body, {})
+    most = settings.backfill_max_parallel
+    if request.parallel is not None and request.parallel > most:
+        message = f"must be {most} at most, as the setting BACKFILL_MAX_PARALLEL says"
+        raise InvalidRequest(
+            f"parallel: {message}", target="parallel", details=[Fault("InvalidValue", message, "parallel")]
+        )
+    backfill = Backfill(request, read_pattern(request.adls_url, settings), json.loads(body), settings)
+    backfill.request_of(request.days[0])
+    return backfill

@@ -1,0 +1,195 @@
+"""What callers see of a backfill: how many days are where, how far it is, and each day. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import cast
+
+from shared.backfills.records import Plan, decode_plan
+from shared.jobs.operation import Operation
+from shared.model.backfill_answer import (
+    BackfillDay,
+    BackfillLinks,
+    BackfillMonitor,
+    BackfillProgress,
+    DayCounts,
+    DayOutcome,
+    ListedBackfill,
+    Phase,
+)
+from shared.model.monitor import Status
+from shared.model.progress import percent_of
+
+# From that many ended days on, an end is estimated.
+_ENOUGH_DAYS = 3
+
+_PHASES: Mapping[str, Phase] = {"plan": "plan", "create": "plan", "run": "restore", "refresh": "refresh"}
+_OUTCOMES: Mapping[Status, DayOutcome] = {
+    "NotStarted": "waiting",
+    "Running": "running",
+    "Failed": "failed",
+    "Canceled": "canceled",
+}
+
+
+def outcome_of(day: Operation) -> DayOutcome:
+    """Return the word for a day that has a record."""
+    if day.status == "Succeeded":
+        # A load leaves something to do, if only the span that it loaded.
+        return "restored" if day.plan else "skipped"
+    return _OUTCOMES[day.status]
+
+
+def count_days(days: Sequence[Operation], plan: Plan) -> DayCounts:
+    """Count the days of each outcome."""
+    found = Counter(map(outcome_of, days))
+    found["skipped"] += len(plan.skipped)
+    found["missing"] += len(plan.missing)
+    # Before its record is created, a planned day waits.
+    known = {day.day for day in days}
+    found["waiting"] += sum(day not in known for group in plan.groups for day in group)
+    return {
+        "total": sum(found.values()),
+        "waiting": found["waiting"],
+        "running": found["running"],
+        "restored": found["restored"],
+        "skipped": found["skipped"],
+        "failed": found["failed"],
+        "canceled": found["canceled"],
+        "missing": found["missing"],
+    }
+
+
+def links(base: str, operation: Operation) -> BackfillLinks:
+    """Return the addresses of a backfill. None of them holds its token."""
+    own = f"{base}/backfills/{operation.id}"
+    return {"self": own, "result": f"{own}/result", "cancel": own, "retry": f"{own}/retry"}
+
+
+def listed(operation: Operation, base: str) -> ListedBackfill:
+    """Return a backfill as a list has it."""
+    shown: ListedBackfill = {
+        "id": operation.id,
+        "kind": "backfill",
+        "status": operation.status,
+        "phase": "ended" if operation.has_ended else _PHASES[operation.phase],
+        "created": operation.created,
+        "started": operation.started or None,
+        "ended": operation.ended or None,
+        "adls_url": operation.archive,
+        "database": operation.database,
+        "target_table": operation.target_table,
+        "parallel": operation.parallel,
+        "links": links(base, operation),
+    }
+    if operation.error:
+        shown["error"] = json.loads(operation.error)
+    return shown
+
+
+def monitor(
+    operation: Operation, days: Sequence[Operation], base: str, *, most: int, after: str = ""
+) -> BackfillMonitor:
+    """Return the monitor of a backfill.
+
+    Args:
+        operation: the record.
+        days: all that have records.
+        base: what links begin with.
+        most: how many days are listed.
+        after: the day before the first one that is listed.
+    """
+    plan = decode_plan(operation.plan)
+    known = {day.day: day for day in days}
+    names = sorted({*known, *plan.missing, *plan.skipped, *(day for group in plan.groups for day in group)})
+    rest = [day for day in names if day > after]
+    following = f"{base}/backfills/{operation.id}?top={most}&after={rest[most - 1]}" if len(rest) > most else None
+    shown = cast("BackfillMonitor", listed(operation, base))
+    shown |= {
+        "stopping": operation.is_stopped and not operation.has_ended,
+        "days": count_days(days, plan),
+        "progress": _progress(operation, days, plan),
+        "value": [_day(name, known.get(name), plan) for name in rest[:most]],
+        "nextLink": following,
+    }
+    if operation.status == "Succeeded" and operation.answer:
+        shown["result"] = json.loads(operation.answer)
+    return shown
+
+
+def _day(name: str, day: Operation | None, plan: Plan) -> BackfillDay:
+    shown: BackfillDay = {
+        "day": name,
+        "outcome": "waiting",
+        "state": plan.skipped.get(name),
+        "bytes": plan.sizes.get(name),
+        "rows": 0,
+        "attempt": 0,
+        "stage": None,
+        "started": None,
+        "ended": None,
+        "next_attempt": None,
+        "operation_id": None,
+    }
+    if day is None:
+        if name in plan.missing:
+            shown["outcome"] = "missing"
+        elif name in plan.skipped:
+            shown["outcome"] = "skipped"
+        return shown
+    shown |= {
+        "outcome": outcome_of(day),
+        "rows": day.rows,
+        "attempt": day.attempt,
+        "stage": day.stage or None,
+        "started": day.started or None,
+        "ended": day.ended or None,
+        "next_attempt": day.next_attempt or None,
+        "operation_id": day.id,
+    }
+    if day.error:
+        shown["error"] = json.loads(day.error)
+    return shown
+
+
+def _progress(operation: Operation, days: Sequence[Operation], plan: Plan) -> BackfillProgress:
+    total = sum(plan.sizes.get(day.day, 0) for day in days)
+    ended = [day for day in days if day.has_ended]
+    read = sum(plan.sizes.get(day.day, 0) if day.has_ended else day.compressed_bytes for day in days)
+    return {
+        "compressed_bytes": read,
+        "compressed_bytes_total": total or None,
+        "percent": percent_of(read, total or None),
+        "rows": sum(day.rows for day in days),
+        "seconds": _seconds(operation),
+        "estimated_end": _estimated_end(operation, ended, days, plan),
+    }
+
+
+def _seconds(operation: Operation) -> float:
+    if not operation.started:
+        return 0.0
+    end = _time(operation.ended) if operation.ended else datetime.now(timezone.utc)
+    return max(0.0, round((end - _time(operation.started)).total_seconds(), 3))
+
+
+def _estimated_end(
+    operation: Operation, ended: Sequence[Operation], days: Sequence[Operation], plan: Plan
+) -> str | None:
+    """Estimate when the last day ends, by the bytes of the days that have ended since the start."""
+    if operation.has_ended or not operation.started or len(ended) == len(days):
+        return None
+    of_now = [day for day in ended if day.ended >= operation.started]
+    done = sum(plan.sizes.get(day.day, 0) for day in of_now)
+    if len(of_now) < _ENOUGH_DAYS or not done:
+        return None
+    left = sum(plan.sizes.get(day.day, 0) for day in days if not day.has_ended)
+    end = datetime.now(timezone.utc) + timedelta(seconds=_seconds(operation) * left / done)
+    return end.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

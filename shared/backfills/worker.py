@@ -1,0 +1,199 @@
+"""Works on the message of a backfill or of a group: plan, run groups, refresh. Nothing here relies on a message.
+
+A backfill is planned by one message. Then as many groups as may run at once get a message each. The worker that ends a
+group takes the next one in the same invocation, as long as there is time, else it puts in its message. The worker that
+ends the last group refreshes the aggregates. If one of them dies, the sweep goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from shared.api.handle import new_report
+from shared.backfills.conclusion import conclude, end_failed
+from shared.backfills.group import Context, run_group
+from shared.backfills.planner import create_round, plan_round
+from shared.backfills.records import Records, decode_plan
+from shared.backfills.request import parse_backfill
+from shared.errors import OperationNotFound, RestoreCanceled, RestoreError, TooManyAttempts
+from shared.jobs.claim import Claim, ClaimLost, claim_operation
+from shared.jobs.enqueue import enqueue, try_again
+from shared.jobs.message import decode
+from shared.jobs.operation import Operation, iso
+from shared.jobs.storage import job_storage
+from shared.jobs.store import Conflict, OperationStore, each_page
+from shared.jobs.worker import run_message as run_restore_message
+from shared.log_redaction import OUR_LOGGER
+from shared.model.progress import Progress
+from shared.settings import load_settings
+
+_log = logging.getLogger(OUR_LOGGER)
+
+
+def run_message(text: bytes, *, join: Callable[[], None] = lambda: None, seconds: float | None = None) -> None:
+    """Work on what a message names.
+
+    Args:
+        text: of the message.
+        join: as of `run_restore`.
+        seconds: for how long further days may begin; None: without an end.
+
+    Raises:
+        UnreadableMessageError, JobStorageUnreachable, ConfigurationError: as `shared.jobs.worker.run_message`.
+    """
+    end = None if seconds is None else time.monotonic() + seconds
+    message = decode(text)
+    if message.kind == "restore":
+        run_restore_message(text, join=join)
+        return
+    settings = load_settings()
+    records = Records.of(job_storage(settings))
+    context = Context(records, settings, join, lambda: end is None or time.monotonic() < end)
+    try:
+        if message.kind == "group":
+            groups = records.groups
+            _run_groups(claim_operation(groups, groups.get(message.operation_id)), context)
+        else:
+            run_backfill(message.operation_id, context)
+    except OperationNotFound:
+        _log.warning("operation=%s is not recorded; its message is dropped", message.operation_id)
+
+
+def run_backfill(backfill_id: str, context: Context) -> None:
+    """Do what is next for a backfill that no group is to bring on.
+
+    Raises:
+        OperationNotFound: it is not recorded.
+        JobStorageUnreachable: the app's own storage account is away.
+    """
+    backfills = context.records.backfills
+    backfill = backfills.get(backfill_id)
+    if backfill.has_ended:
+        return
+    if backfill.phase == "run":
+        # It was stopped: its days end at once.
+        _run_groups(_next_claim(backfill, context), context)
+        go_on(backfill_id, context)
+        return
+    claim = claim_operation(backfills, backfill)
+    if claim is None:
+        return
+    progress = Progress()
+    try:
+        with claim.heartbeat(progress):
+            _attempt(claim, context)
+    except ClaimLost:
+        _log.warning("operation=%s was taken over by another worker", backfill_id)
+        return
+    finally:
+        progress.end()
+    go_on(backfill_id, context)
+
+
+def _attempt(claim: Claim, context: Context) -> None:
+    report = new_report()
+    records, settings = context.records, context.settings
+    try:
+        if claim.operation.crashes >= settings.job_max_crashes:
+            raise TooManyAttempts(f"the backfill lost its worker {claim.operation.crashes} times")
+        backfill = parse_backfill(claim.operation.request.encode(), settings)
+        if claim.operation.phase == "refresh":
+            conclude(claim, records, backfill, settings)
+            return
+        if (
+            claim.operation.is_stopped
+            and claim.operation.phase == "plan"
+            and not decode_plan(claim.operation.plan).round
+        ):
+            raise RestoreCanceled("the backfill was canceled before it began; nothing was changed")
+        if claim.operation.phase == "plan":
+            plan_round(claim, records, backfill, settings, report)
+        create_round(claim, records, backfill)
+    except RestoreError as error:
+        if not try_again(claim, records.backfills, settings, error):
+            end_failed(claim, error, report)
+
+
+def _run_groups(claim: Claim | None, context: Context) -> None:
+    """Run a group that is claimed, and further ones of its backfill."""
+    while claim is not None:
+        backfill_id = claim.operation.backfill
+        if not run_group(claim, context):
+            return
+        backfill = context.records.backfills.get(backfill_id)
+        claim = _next_claim(backfill, context) if context.has_time() else None
+        if claim is None:
+            go_on(backfill_id, context)
+
+
+def _next_claim(backfill: Operation, context: Context) -> Claim | None:
+    """Claim the group whose turn it is; None if there is none that is due."""
+    records = context.records
+    while True:
+        found = records.next_group(backfill)
+        if found is None or (seconds_until(found.next_attempt, records.groups) and not backfill.is_stopped):
+            return None
+        claim = claim_operation(records.groups, found, is_held=False)
+        if claim is not None:
+            return claim
+
+
+def seconds_until(time: str, store: OperationStore) -> int:
+    """Return how many seconds it is until a time of the storage service; 0 if it is past or empty."""
+    now = store.service_time()
+    if time <= iso(now):
+        return 0
+    return math.ceil((datetime.fromisoformat(time.replace("Z", "+00:00")) - now).total_seconds())
+
+
+def go_on(backfill_id: str, context: Context) -> None:
+    """Put in messages for as many groups as may run, and end the backfill if none is left. The sweep calls it as well.
+
+    Raises:
+        OperationNotFound, JobStorageUnreachable: as `run_backfill`.
+    """
+    records = context.records
+    backfill = records.backfills.get(backfill_id)
+    while backfill.phase == "run" and not backfill.has_ended:
+        group = records.next_group(backfill)
+        if group is not None and group.is_held:
+            try:
+                group = records.groups.change(group, is_held=False)
+            except Conflict:
+                continue
+            enqueue(records.groups, group, delay_seconds=seconds_until(group.next_attempt, records.groups))
+            continue
+        if records.open_groups(backfill, most=1):
+            return
+        try:
+            backfill = records.backfills.change(backfill, phase="refresh")
+        except Conflict:
+            backfill = records.backfills.get(backfill_id)
+            continue
+        if context.has_time():
+            run_backfill(backfill_id, context)
+        else:
+            enqueue(records.backfills, backfill)
+
+
+def mend_chains() -> None:
+    """Go on with each backfill whose chain of groups may have broken. The timer calls it.
+
+    Raises:
+        ConfigurationError: the settings are wrong.
+        JobStorageUnreachable: the app's own storage account is away; the next run does the same.
+    """
+    settings = load_settings()
+    if not settings.web_jobs_storage.is_set:
+        return
+    records = Records.of(job_storage(settings))
+    context = Context(records, settings, lambda: None, lambda: False)
+    for backfill in each_page(records.backfills, {"status": "Running"}):
+        if backfill.phase == "run":
+            go_on(backfill.id, context)
+        elif not backfill.claim and backfill.is_stale:
+            enqueue(records.backfills, backfill)

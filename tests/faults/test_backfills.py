@@ -1,0 +1,402 @@
+"""Many days at once: each day is there once, whatever happens to messages, workers, the planner and the database."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from tests.faults.fix_backfills import (
+    Backfills,
+    PlannerKilledError,
+    csv_of,
+    day_of,
+    die_in,
+    lock_of_day,
+)
+from tests.integration.fix_small_day import slow_down
+from tests.integration.fix_threads import Call
+from tools.process import wait_until
+
+
+def test_a_month_with_missing_and_corrupt_days(many: Backfills) -> None:
+    many.table()
+    many.archive(*(number for number in range(31) if number not in (4, 5, 9)))
+    many.corrupt(9)
+    taken = many.post(many.body(0, 30))
+    backfill_id = taken.body["id"]
+    assert many.result(taken.headers["Location"]).status == 202
+    state = many.finish(backfill_id)
+    assert (state["status"], state["error"]["code"]) == ("Failed", "DaysFailed")
+    assert state["days"] == {
+        "total": 31,
+        "waiting": 0,
+        "running": 0,
+        "restored": 28,
+        "skipped": 0,
+        "failed": 1,
+        "canceled": 0,
+        "missing": 2,
+    }
+    ended = many.result(taken.headers["Location"])
+    assert (ended.status, ended.code) == (409, "DaysFailed")
+    assert [fault["target"] for fault in ended.body["error"]["details"]] == [day_of(9)]
+    assert many.counts() == many.all_of(*(number for number in range(31) if number not in (4, 5, 9)))
+    many.archive(9, 4)
+    before = {day: facts["ended"] for day, facts in many.days(backfill_id).items() if facts["outcome"] == "restored"}
+    again = many.retry(backfill_id)
+    assert again.status == 202
+    assert many.finish(backfill_id)["status"] == "Succeeded"
+    result = many.result(again.headers["Location"])
+    assert (result.status, result.body["status"], result.body["missing"]) == (200, "ok_with_warnings", [day_of(5)])
+    assert many.result(taken.headers["Location"]).status == 200
+    # Only what was not in was restored.
+    after = many.days(backfill_id)
+    assert {day: after[day]["ended"] for day in before} == before
+    assert many.counts() == many.all_of(*(number for number in range(31) if number != 5))
+
+
+def test_nothing_is_written_without_an_archive(many: Backfills) -> None:
+    """A path that is mistyped must not look like success."""
+    many.table()
+    state = many.finish(many.taken(0, 2))
+    assert (state["status"], state["error"]["code"]) == ("Failed", "ArchiveNotFound")
+    many.archive(0, 2)
+    refused = many.post(many.body(0, 2, missing="error"))
+    assert (refused.status, refused.code) == (404, "ArchiveNotFound")
+    assert [fault["target"] for fault in refused.body["error"]["details"]] == [day_of(1)]
+    assert many.counts() == {}
+
+
+def test_a_plan(many: Backfills) -> None:
+    many.table(interval="interval '7 days'")
+    many.archive(*range(8))
+    many.app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-03 12:00Z', 20250103)")
+    answer = many.post(many.body(0, 8, dry_run=True))
+    assert answer.status == 200, answer.body
+    # Chunks of seven days begin on Thursdays: 2 January 2025 was one.
+    assert answer.body["groups"] == [[day_of(0)], [day_of(number) for number in range(1, 8)]]
+    assert (answer.body["missing"], answer.body["existing"]) == ([day_of(8)], [day_of(2)])
+    assert many.post(many.body(0, 8, dry_run=True, existing="skip")).body["skipped"] == [day_of(2)]
+    assert many.jobs.store.queue_is_empty()
+    assert many.listed() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "target"),
+    [
+        ({"dates": {"from": "2025-01-02", "to": "2025-01-01"}}, "dates"),
+        ({"dates": ["2025-01-01", "2025-01-01"]}, "dates"),
+        ({"dates": []}, "dates"),
+        ({"dates": ["2025-01-32"]}, "dates"),
+        ({"destination": {"on_existing": "skip"}}, "destination.on_existing"),
+        ({"copy": {"expected_rows": 1}}, "copy.expected_rows"),
+        ({"parallel": 3}, "parallel"),
+        ({"async": True}, "async"),
+    ],
+)
+def test_a_request_that_is_wrong(many: Backfills, change: dict[str, Any], target: str) -> None:
+    answer = many.post(many.body(0, 2) | change)
+    assert (answer.status, answer.code) == (400, "InvalidRequest"), answer.body
+    assert answer.body["error"]["target"] == target
+
+
+def test_the_same_request_twice(many: Backfills) -> None:
+    many.table()
+    many.archive(0)
+    first, second = (many.post(many.body(0, 0), Operation_Id="mine") for _ in range(2))
+    assert (first.status, second.status) == (202, 202)
+    assert many.post(many.body(0, 1), Operation_Id="mine").code == "OperationIdReused"
+    assert many.finish("mine")["status"] == "Succeeded"
+    assert many.result(first.headers["Location"]).status == many.result(second.headers["Location"]).status == 200
+    assert [one["id"] for one in many.listed()] == ["mine"]
+    assert many.retry("unknown").code == "OperationNotFound"
+
+
+def test_days_that_are_stale(many: Backfills) -> None:
+    many.table()
+    many.archive(0, 1)
+    assert many.finish(many.taken(0, 1))["status"] == "Succeeded"
+    many.rows = 5
+    many.archive(1, 2)
+    many.app.archive("t", csv_of(day_of(3), 2), day=day_of(3))
+    many.app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-04 12:00Z', 20250104)")
+    state = many.finish(many.taken(0, 3, existing="stale"))
+    assert state["status"] == "Succeeded", state
+    words = {day: (facts["outcome"], facts["state"]) for day, facts in many.days(state["id"]).items()}
+    assert words == {
+        day_of(0): ("skipped", "restored"),
+        day_of(1): ("restored", None),
+        day_of(2): ("restored", None),
+        day_of(3): ("skipped", "present"),
+    }
+    assert many.counts() == {day_of(0): 3, day_of(1): 5, day_of(2): 5, day_of(3): 1}
+
+
+@pytest.mark.parametrize("running", [None, "cancel"])
+def test_a_stop_while_days_end(many: Backfills, running: str | None) -> None:
+    many.table(interval="interval '4 days'")
+    many.archive(*range(12))
+    slow_down(many.app, 0.5)
+    backfill_id = many.taken(0, 11, parallel=2)
+    many.work()
+    workers = [Call(many.work) for _ in range(2)]
+    assert wait_until(lambda: many.monitor(backfill_id)["days"]["restored"] >= 1, 60)
+    answer = many.stop(backfill_id, **({} if running is None else {"running": running}))
+    assert (answer.status, answer.body["stopping"]) == (202, True)
+    assert many.stop(backfill_id).status == 202
+    for worker in workers:
+        worker.result()
+    state = many.finish(backfill_id)
+    counts = state["days"]
+    assert (state["status"], state["error"]["code"]) == ("Canceled", "RestoreCanceled")
+    assert counts["failed"] == counts["waiting"] == counts["running"] == 0
+    assert counts["canceled"] + counts["restored"] == 12
+    assert 1 <= counts["restored"] <= 5
+    restored = {day for day, facts in many.days(backfill_id).items() if facts["outcome"] == "restored"}
+    assert many.counts() == dict.fromkeys(sorted(restored), 3)
+    many.app.database.execute("DROP TRIGGER slow ON {s}.t")
+    assert many.retry(backfill_id).status == 202
+    assert many.finish(backfill_id)["status"] == "Succeeded"
+    assert many.counts() == many.all_of(*range(12))
+
+
+def test_a_stop_before_it_was_planned(many: Backfills) -> None:
+    many.table()
+    many.archive(0)
+    backfill_id = many.taken(0, 0)
+    assert many.stop(backfill_id).body["status"] == "Canceled"
+    assert many.stop(backfill_id).status == 202
+    many.work()
+    assert many.counts() == {}
+    assert many.retry(backfill_id).status == 202
+    assert many.finish(backfill_id)["status"] == "Succeeded"
+    assert many.counts() == many.all_of(0)
+    assert (many.stop(backfill_id).status, many.stop(backfill_id).code) == (409, "OperationEnded")
+
+
+def test_a_day_that_fails_stops_the_rest(many: Backfills) -> None:
+    many.table()
+    many.archive(0, 2, 3)
+    many.corrupt(1)
+    state = many.finish(many.taken(0, 3, on_failure="stop", parallel=1))
+    assert (state["status"], state["error"]["code"]) == ("Failed", "DaysFailed")
+    assert [day["outcome"] for day in state["value"]] == ["restored", "failed", "canceled", "canceled"]
+    assert many.counts() == many.all_of(0)
+
+
+def test_never_more_messages_than_may_run(many: Backfills) -> None:
+    many.table()
+    many.archive(*range(6))
+    backfill_id = many.taken(0, 5, parallel=2)
+    many.work()
+    assert many.waiting_messages() == 2
+    many.mend()
+    many.mend()
+    assert many.waiting_messages() == 2
+    # There is no time for more than one day, so each end puts in the next group.
+    while not many.record(backfill_id).has_ended:
+        many.work(seconds=0.001)
+        many.mend()
+        assert many.waiting_messages() <= 2
+    assert many.monitor(backfill_id)["status"] == "Succeeded"
+    assert many.counts() == many.all_of(*range(6))
+
+
+def test_a_worker_that_is_killed_in_a_group(many: Backfills) -> None:
+    many.table(interval="interval '7 days'")
+    many.archive(*range(1, 8))
+    slow_down(many.app, 0.3)
+    backfill_id = many.taken(1, 7)
+    many.work()
+    with many.jobs.worker(many.jobs.receive().content) as worker:
+        assert wait_until(lambda: many.monitor(backfill_id)["days"]["restored"] >= 2, 60)
+        worker.kill()
+        worker.wait()
+    many.app.database.execute("DROP TRIGGER slow ON {s}.t")
+
+    def mended() -> bool:
+        many.mend()
+        return not many.record(backfill_id).has_ended and not many.jobs.store.queue_is_empty()
+
+    assert wait_until(mended, 60)
+    assert many.finish(backfill_id)["status"] == "Succeeded"
+    assert many.counts() == many.all_of(*range(1, 8))
+
+
+def test_a_chain_that_broke(many: Backfills) -> None:
+    """All messages are lost: the timer puts in others."""
+    many.table()
+    many.archive(*range(4))
+    backfill_id = many.taken(0, 3)
+    many.work()
+    many.jobs.storage.queue.clear_messages()
+
+    def mended() -> bool:
+        many.mend()
+        return not many.jobs.store.queue_is_empty()
+
+    assert wait_until(mended, 60)
+    assert many.finish(backfill_id)["status"] == "Succeeded"
+    assert many.counts() == many.all_of(*range(4))
+
+
+@pytest.mark.parametrize("moment", ["days", "within", "groups"])
+def test_a_planner_that_dies_is_run_again(many: Backfills, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    many.table()
+    many.archive(*range(60))
+    backfill_id = many.taken(0, 59)
+    with monkeypatch.context() as dying:
+        die_in(dying, moment)
+        with pytest.raises(PlannerKilledError):
+            many.work()
+    assert many.record(backfill_id).claim
+    assert many.counts() == {}
+
+    def mended() -> bool:
+        many.mend()
+        return not many.record(backfill_id).claim
+
+    assert wait_until(mended, 60)
+    state = many.finish(backfill_id)
+    assert state["status"] == "Succeeded"
+    assert (state["days"]["total"], state["days"]["restored"]) == (60, 60)
+    assert many.counts() == many.all_of(*range(60))
+    records = [one["day"] for one in many.jobs.listed(top="1000").body["value"]]
+    assert sorted(records) == [day_of(number) for number in range(60)]
+
+
+def test_a_day_that_another_restore_holds(many: Backfills) -> None:
+    """Its error may pass: the group goes on with its other days, and comes back."""
+    many.table(interval="interval '7 days'")
+    many.archive(1, 2)
+    backfill_id = many.taken(1, 2)
+    with lock_of_day(many.app, day_of(1)):
+        many.work()
+        many.work()
+        days = many.days(backfill_id)
+        assert (days[day_of(1)]["outcome"], days[day_of(2)]["outcome"]) == ("waiting", "restored")
+        assert days[day_of(1)]["error"]["code"] == "RestoreInProgress"
+        assert days[day_of(1)]["next_attempt"]
+    assert many.finish(backfill_id)["status"] == "Succeeded"
+    assert many.counts() == many.all_of(1, 2)
+
+
+def compress_all(many: Backfills) -> None:
+    many.app.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress)")
+    many.app.database.execute("SELECT compress_chunk(c) FROM show_chunks('{s}.t') c")
+
+
+def are_compressed(many: Backfills) -> list[bool]:
+    found = many.app.database.fetch(
+        "SELECT is_compressed FROM timescaledb_information.chunks"
+        f" WHERE hypertable_schema = '{many.app.database.schema}' ORDER BY range_start"
+    )
+    return [is_compressed for (is_compressed,) in found]
+
+
+def actions(many: Backfills, backfill_id: str) -> list[str]:
+    """List what was done to chunks, day by day, and at the end of groups."""
+    found = []
+    for day in many.days(backfill_id).values():
+        answer = many.jobs.monitor(day["operation_id"]).body["result"]
+        found += [f"{step['action']} {step['outcome']}" for step in answer["chunks"]]
+    result = many.monitor(backfill_id)["result"]
+    return found + [f"group: {step['action']} {step['outcome']}" for step in result["chunks"]]
+
+
+def test_a_compressed_chunk_is_decompressed_once(community_many: Backfills) -> None:
+    many = community_many
+    many.table(interval="interval '7 days'")
+    many.app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-08 23:59Z', 20250108)")
+    compress_all(many)
+    many.archive(*range(1, 7))
+    state = many.finish(many.taken(1, 6))
+    assert state["status"] == "Succeeded", state
+    done = actions(many, state["id"])
+    assert done.count("decompress done") == 1, done
+    assert done.count("group: recompress done") == 1
+    assert not any(one.startswith("recompress done") for one in done)
+    assert are_compressed(many) == [True]
+    assert many.counts() == many.all_of(*range(1, 7)) | {day_of(7): 1}
+
+
+def test_new_chunks_of_a_group_are_compressed_at_its_end(community_many: Backfills) -> None:
+    many = community_many
+    many.table(interval="interval '7 days'")
+    many.app.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress)")
+    many.archive(*range(8))
+    many.corrupt(5)
+    state = many.finish(many.taken(0, 7, timescaledb={"compress_new_chunks": True}))
+    assert state["days"]["failed"] == 1
+    # The first day is a group of its own, and was compressed as it was loaded.
+    assert are_compressed(many) == [True, True]
+    assert many.counts() == many.all_of(0, 1, 2, 3, 4, 6, 7)
+
+
+def test_a_chunk_that_a_policy_compresses_in_the_middle(community_many: Backfills) -> None:
+    many = community_many
+    many.table(interval="interval '7 days'")
+    many.app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-08 23:59Z', 20250108)")
+    compress_all(many)
+    many.archive(*range(1, 7))
+    backfill_id = many.taken(1, 6)
+    many.work()
+    # There is time for one day.
+    many.work(seconds=0.001)
+    many.work(seconds=0.001)
+    while many.monitor(backfill_id)["days"]["restored"] < 2:
+        many.work(seconds=0.5)
+    many.app.database.execute("SELECT compress_chunk(c, if_not_compressed => true) FROM show_chunks('{s}.t') c")
+    assert many.finish(backfill_id)["status"] == "Succeeded"
+    assert are_compressed(many) == [True]
+    assert many.counts() == many.all_of(*range(1, 7)) | {day_of(7): 1}
+
+
+def aggregate(many: Backfills) -> None:
+    many.app.database.execute(
+        "CREATE MATERIALIZED VIEW {s}.daily WITH (timescaledb.continuous, timescaledb.materialized_only = true) AS"
+        " SELECT time_bucket('1 day', time) AS bucket, count(*) FROM {s}.t GROUP BY 1 WITH NO DATA"
+    )
+
+
+def aggregated(many: Backfills) -> dict[str, int]:
+    rows = many.app.database.fetch("SELECT (bucket AT TIME ZONE 'UTC')::date::text, count FROM {s}.daily ORDER BY 1")
+    return dict(rows)
+
+
+def test_aggregates_are_refreshed_once_also_if_days_failed(community_many: Backfills) -> None:
+    many = community_many
+    many.table()
+    aggregate(many)
+    many.archive(0, 1, 3)
+    many.corrupt(4)
+    state = many.finish(many.taken(0, 4, timescaledb={"refresh_caggs": "all"}))
+    assert state["error"]["code"] == "DaysFailed"
+    assert aggregated(many) == many.all_of(0, 1, 3)
+    for day in (0, 3):
+        facts = many.days(state["id"])[day_of(day)]
+        answer = many.jobs.monitor(facts["operation_id"]).body["result"]
+        assert (answer["timescaledb"]["refresh_caggs"], answer["caggs"]) == ("later", [])
+
+
+def test_a_refresh_that_fails(community_many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows are in: it is a warning."""
+    many = community_many
+    many.table()
+    aggregate(many)
+    many.archive(0)
+    monkeypatch.setenv("PG_LOCK_TIMEOUT_SECONDS", "1")
+    with closing(many.app.database.session(autocommit=False)) as other, other.cursor() as cursor:
+        cursor.execute(
+            f"SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)"
+            f" FROM timescaledb_information.continuous_aggregates WHERE view_schema = '{many.app.database.schema}'"
+        )
+        ((name,),) = cursor.fetchall()
+        cursor.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
+        state = many.finish(many.taken(0, 0, timescaledb={"refresh_caggs": "all"}))
+    assert (state["status"], state["result"]["status"]) == ("Succeeded", "ok_with_warnings")
+    assert [warning["code"] for warning in state["result"]["warnings"]] == ["RefreshFailed"]
+    assert state["result"]["caggs"][0]["outcome"] == "failed"
+    assert many.counts() == many.all_of(0)
