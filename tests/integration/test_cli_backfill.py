@@ -1,0 +1,111 @@
+"""restorectl with many days, run as a process against the local host."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from tests.integration.fix_cli import DAYS, Cli
+
+pytestmark = pytest.mark.any_server
+
+RANGE = ("--from", DAYS[0], "--to", DAYS[2])
+
+
+def store_with_a_corrupt_day(cli: Cli) -> None:
+    cli.store(DAYS[0], DAYS[2])
+    cli.app.stored("t", gzip.compress(b"time,v\n2025-01-02 01:00Z,1\n")[:-9], day=DAYS[1])
+
+
+def mend(cli: Cli) -> None:
+    cli.app.archive("t", b"time,v\n2025-01-02 01:00Z,1\n", day=DAYS[1])
+
+
+def test_days_are_restored_and_the_failed_one_is_found_mended_and_tried_again(cli: Cli) -> None:
+    store_with_a_corrupt_day(cli)
+    done = cli.run("backfill", cli.path("{date}"), *RANGE)
+    assert (done.status, cli.rows()) == (6, 4), done.stderr
+    assert f"{DAYS[0]} restored 2 rows" in done.stderr.splitlines()
+    assert f"{DAYS[1]} failed ArchiveTruncated: " in done.stderr
+    facts = done.facts
+    assert (facts["status"], facts["days"], facts["restored"], facts["failed"]) == ("Failed", "3", "2", "1")
+    assert f"{DAYS[1]}  failed" in done.stdout
+    assert "ArchiveTruncated" in done.stdout
+    operation_id = facts["id"]
+    assert f"`restorectl retry {operation_id}`" in done.stderr
+    assert cli.run("watch", operation_id, "--output", "json").status == 6
+    assert cli.run("status", operation_id).status == 0
+    mend(cli)
+    done = cli.run("retry", operation_id)
+    assert (done.status, cli.rows(), done.facts["restored"]) == (0, 5, "3"), done.stderr
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_backfill_of_which_nothing_is_in_has_failed(cli: Cli, output: str) -> None:
+    store_with_a_corrupt_day(cli)
+    done = cli.run("backfill", cli.path("{date}"), "--day", DAYS[1], "--output", output)
+    assert (done.status, cli.rows()) == (1, 0), done.stderr
+    assert "error: DaysFailed: " in done.stderr
+    if output == "json":
+        assert [day["outcome"] for day in done.data["value"]] == ["failed"]
+
+
+def test_the_plan_is_shown_and_nothing_written(cli: Cli) -> None:
+    cli.store(DAYS[0])
+    cli.app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-03 12:00Z', 9)")
+    done = cli.run("backfill", cli.path("{date}"), *RANGE, "--existing", "skip", "--dry-run")
+    assert done.status == 0, done.stderr
+    assert (done.facts["days to restore"], done.facts["missing"]) == ("1", f"1: {DAYS[1]}")
+    assert (done.facts["skipped"], cli.rows()) == (f"1: {DAYS[2]}", 1)
+    done = cli.run("backfill", cli.path("{date}"), *RANGE, "--dry-run", "--output", "json")
+    assert (done.status, done.data["groups"]) == (0, [[DAYS[0]]])
+
+
+def test_replacing_many_days_needs_a_yes(cli: Cli) -> None:
+    cli.store(*DAYS)
+    assert cli.run("backfill", cli.path("{date}"), *RANGE).status == 0
+    command = ("backfill", cli.path("{date}"), *RANGE, "--existing", "replace")
+    assert cli.run(*command).status == 2
+    with cli.terminal(*command, columns=200) as terminal:
+        terminal.wait_for("[y/N]")
+        assert "3 days would be restored into " in terminal.text
+        assert "3 of them hold rows" in terminal.text
+        terminal.type("n\n")
+        assert terminal.end() == 5
+    done = cli.run(*command, "--yes")
+    assert (done.status, done.facts["restored"], cli.rows()) == (0, "3", 6)
+
+
+def test_it_is_left_listed_and_canceled(cli: Cli) -> None:
+    cli.store(*DAYS)
+    own = f"{cli.app.database.schema}-many"
+    with cli.locked():
+        done = cli.run("backfill", cli.path("{date}"), *RANGE, "--id", own, "--no-wait")
+        assert (done.status, done.facts["id"]) == (0, own)
+        assert f"restorectl watch {own}" in done.stderr
+        listed = cli.run("list", "--kind", "backfills", "--output", "json").data["value"]
+        assert own in [one["id"] for one in listed]
+        done = cli.run("watch", own, "--timeout", "0.1")
+        assert done.status == 3
+        done = cli.run("cancel", own, "--running")
+        assert (done.status, done.facts["status"]) == (0, "Canceled"), done.stderr
+    assert cli.run("watch", own).status == 5
+    assert cli.rows() == 0
+    done = cli.run("retry", own)
+    assert (done.status, cli.rows()) == (0, 6), done.stderr
+    assert cli.run("cancel", own).status == 1
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_a_bar_for_the_whole_and_one_for_each_day_that_runs(cli: Cli, columns: int) -> None:
+    cli.store(*DAYS)
+    with cli.locked(), cli.terminal("backfill", cli.path("{date}"), *RANGE, columns=columns) as terminal:
+        terminal.wait_for(f"{DAYS[0]} inspect")
+        terminal.wait_for(f"{DAYS[1]} inspect")
+        terminal.type("\x03")
+        assert terminal.end() == 130
+        assert "0 of 3 days restore" in terminal.text
+        operation_id = " ".join(terminal.text.split()).partition("restorectl watch ")[2].partition("`")[0]
+    done = cli.run("watch", operation_id)
+    assert (done.status, cli.rows()) == (0, 6), done.stderr
