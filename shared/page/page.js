@@ -115,7 +115,7 @@ const bytes = (value) => value === null || value === undefined ? "" : value < 1e
 
 const WORDS = { NotStarted: "waits", Running: "runs", Succeeded: "done", Failed: "failed", Canceled: "canceled" };
 const SIGNS = { NotStarted: "…", Running: "▶", Succeeded: "✓", Failed: "✕", Canceled: "–",
-  restored: "✓", archived: "▢", stale: "◐", missing: "–", failed: "✕", running: "▶", present: "■", unknown: "?", unset: "" };
+  waiting: "…", skipped: "–", canceled: "–", restored: "✓", archived: "▢", stale: "◐", missing: "–", failed: "✕", running: "▶", present: "■", unknown: "?", unset: "" };
 const badge = (word, text = WORDS[word] ?? word) => h("span", { class: `badge ${SIGNS[word] === undefined ? "" : word}` }, `${SIGNS[word] ?? "·"} ${text}`);
 
 function facts(pairs) {
@@ -320,9 +320,11 @@ function backfillForm(pattern) {
 
 function planned() {
   if (plan.error) return problem(plan.error, "It cannot be planned");
-  const { answer } = plan;
-  return [h("h4", { id: "plan" }, "The plan"), facts(Object.entries(answer).filter(([, value]) => ["number", "string", "boolean"].includes(typeof value)).map(([name, value]) => [name.replaceAll("_", " "), typeof value === "number" ? number(value) : String(value)])),
-    h("p", {}, h("button", { type: "button", class: "main", "data-action": "start" }, "Start the backfill"))];
+  const { answer } = plan, list = (days) => days.length > 12 ? `${number(days.length)} days, from ${days[0]} to ${days.at(-1)}` : days.join(", ");
+  return [h("h4", { id: "plan" }, "The plan"), facts([
+      ["Are restored", `${number(answer.days)} days, ${bytes(answer.bytes)} of archives, in ${number(answer.groups.length)} groups, ${answer.parallel} at once`],
+      ["Are replaced or fail, since they have rows", list(answer.existing)], ["Stay as they are", list(answer.skipped)], ["Have no archive", list(answer.missing)]]),
+    answer.days ? h("p", {}, h("button", { type: "button", class: "main", "data-action": "start" }, "Start the backfill")) : h("p", {}, "There is nothing to restore.")];
 }
 
 // --- backfills -------------------------------------------------------------------------------------------------
@@ -331,37 +333,52 @@ async function viewBackfills() {
   const { answer } = await ask(`${BASE}/backfills?top=${PAGE_SIZE}`);
   const runs = answer.value.some((one) => ["NotStarted", "Running"].includes(one.status));
   show(h("h2", { id: "backfills" }, "Backfills"), answer.value.length ? h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "backfills" },
-    h("thead", {}, h("tr", {}, ["Table", "Status", "Days", "Started", "Ended"].map((name) => h("th", { scope: "col" }, name)))),
+    h("thead", {}, h("tr", {}, ["Table", "Status", "Archives", "Started", "Ended"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, answer.value.map((one) => h("tr", { "data-key": one.id },
-      h("th", { scope: "row" }, h("a", { href: `#/backfills/${encodeURIComponent(one.id)}` }, one.target_table)), h("td", {}, badge(one.status)), h("td", {}, tally(one)),
-      h("td", { "data-name": "started" }, clock(one.started ?? one.created)), h("td", { "data-name": "ended" }, one.ended ? clock(one.ended) : "")))))) : h("p", {}, "None yet. ", h("a", { href: "#/days" }, "Choose the days"), " of a table."));
+      h("th", { scope: "row" }, h("a", { href: `#/backfills/${encodeURIComponent(one.id)}` }, one.target_table)), h("td", {}, badge(one.status)), h("td", { class: "wrap" }, one.adls_url),
+      h("td", { class: "short", "data-name": "started" }, clock(one.started ?? one.created)), h("td", { class: "short", "data-name": "ended" }, one.ended ? clock(one.ended) : "")))))) : h("p", {}, "None yet. ", h("a", { href: "#/days" }, "Choose the days"), " of a table."));
   return runs ? 5 : null;
 }
 
-const tally = (one) => Object.entries(one.counts ?? {}).filter(([, count]) => count).map(([word, count]) => `${number(count)} ${WORDS[word] ?? word}`).join(", ");
+const OUTCOMES = ["running", "waiting", "restored", "skipped", "failed", "canceled", "missing"];
+let further = { id: "", days: [], next: null };
 
 async function viewBackfill(id) {
   const { answer: one, wait } = await ask(`${BASE}/backfills/${encodeURIComponent(id)}`);
   const runs = ["NotStarted", "Running"].includes(one.status);
-  const days = one.days?.value ?? one.days ?? [];
-  const counts = one.counts ?? {};
-  const again = !runs && (counts.Failed || counts.Canceled || counts.missing || counts.Missing);
+  if (further.id !== id) further = { id, days: [], next: null };
+  const next = further.days.length ? further.next : one.nextLink;
+  further.next = next;
+  const seen = new Set(one.value.map((day) => day.day));
+  const days = [...one.value, ...further.days.filter((day) => !seen.has(day.day))];
+  const { progress: all, days: counts } = one;
+  const again = !runs && counts.failed + counts.canceled + counts.missing > 0;
   show(
     h("p", {}, h("a", { href: "#/backfills" }, "All backfills")),
     h("h2", {}, `${one.target_table} `, badge(one.status)),
-    one.error ? problem(one.error, runs ? "So far" : "It ended") : null,
-    facts([["Days", tally(one)], ["Archives", one.archive], ["Started", clock(one.started)], ["Ended", one.ended ? clock(one.ended) : null],
-      ["Expected end", one.expected_end ?? one.estimate ? clock(one.expected_end ?? one.estimate) : null], ["Rows", number(one.rows ?? one.progress?.rows)], ["Id", one.id]]),
-    one.progress?.percent !== undefined && one.progress?.percent !== null ? h("p", {}, h("progress", { max: 100, value: one.progress.percent, "aria-label": "Days that have ended" }), ` ${one.progress.percent} %`) : null,
-    runs ? h("p", {}, cancelButton(one)) : null,
+    one.error ? problem(one.error, runs ? "So far" : one.status === "Canceled" ? "Canceled" : "It failed") : null,
+    one.result?.warnings?.length ? h("section", { class: "notice" }, h("h3", {}, "Warnings"), h("ul", {}, one.result.warnings.map((warning) => h("li", {}, `${warning.code}: ${warning.message}`)))) : null,
+    h("ul", { class: "legend", "aria-label": "How many days" }, OUTCOMES.filter((word) => counts[word]).map((word) => h("li", {}, badge(word, `${word} ${number(counts[word])}`)))),
+    h("p", {}, h("progress", { max: 100, value: all.percent, "aria-label": "All archives: read" }), h("span", { class: "soft" }, ` ${[
+      all.percent === null ? null : `${all.percent} % of ${bytes(all.compressed_bytes_total)} read`, `${number(all.rows)} rows`, seconds(all.seconds),
+      runs && all.estimated_end ? `ends about ${clock(all.estimated_end)}` : null, runs && one.phase !== "restore" ? one.phase : null, runs && one.stopping ? "no further day starts" : null].filter(Boolean).join(", ")}`)),
+    runs ? h("p", { class: "fields" }, h("button", { type: "button", "data-action": "stop", "data-id": one.id, disabled: one.stopping }, "Start no further day"), cancelButton(one)) : null,
     again ? h("p", {}, h("button", { type: "button", class: "main", "data-action": "retry", "data-id": one.id }, "Retry what failed, was canceled or was missing")) : null,
-    days.length ? h("div", { class: "scroll" }, h("table", { class: "cards", "aria-label": "Days" },
-      h("thead", {}, h("tr", {}, ["Day", "Outcome", "Rows", "What happened"].map((name) => h("th", { scope: "col", class: name === "Rows" ? "number" : null }, name)))),
+    facts([["Archives", one.adls_url], ["Database", one.database], ["At once", one.parallel], ["Started", clock(one.started ?? one.created)], ["Ended", one.ended ? clock(one.ended) : null], ["Id", one.id]]),
+    days.length ? [h("h3", { id: "its-days" }, `Days (${number(counts.total)})`), h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "its-days" },
+      h("thead", {}, h("tr", {}, ["Day", "Outcome", "Rows", "Ended", "What happened"].map((name) => h("th", { scope: "col", class: name === "Rows" ? "number" : null }, name)))),
       h("tbody", {}, days.map((day) => h("tr", { "data-key": day.day },
-        h("th", { scope: "row" }, day.id ?? day.operation_id ? h("a", { href: `#/restores/${encodeURIComponent(day.id ?? day.operation_id)}` }, day.day) : day.day),
-        h("td", {}, badge(day.status ?? day.outcome ?? "unknown")), h("td", { class: "number", "data-name": "rows" }, number(day.rows)),
-        h("td", { class: "wrap" }, day.error ? `${day.error.code}: ${day.error.message}` : day.code ?? "")))))) : null);
+        h("th", { scope: "row" }, day.operation_id ? h("a", { href: `#/restores/${encodeURIComponent(day.operation_id)}` }, day.day) : day.day),
+        h("td", {}, badge(day.outcome, day.outcome)), h("td", { class: "number", "data-name": "rows" }, day.rows ? number(day.rows) : ""), h("td", { class: "short", "data-name": "ended" }, day.ended ? clock(day.ended) : ""),
+        h("td", { class: "wrap" }, whatHappened(day)))))))] : null,
+    next ? h("p", {}, h("button", { type: "button", "data-action": "more-days" }, "Show more days")) : null);
   return runs ? wait ?? 5 : null;
+}
+
+function whatHappened(day) {
+  if (day.error) return `${day.error.code}: ${day.error.message}${day.next_attempt ? `; again at ${clock(day.next_attempt)}` : ""}`;
+  if (day.outcome === "running") return day.stage ?? "";
+  return day.state ?? "";
 }
 
 // --- which view, and when it is shown again ----------------------------------------------------------------------
@@ -450,6 +467,12 @@ const ACTIONS = {
     if (await confirmed("Cancel it?", many ? "No further day starts. Days that run now are rolled back." : "A restore that runs is rolled back. The table is as it was before."))
       await doIt(() => ask(`${BASE}/${many ? "backfills" : "restores"}/${encodeURIComponent(id)}${many ? "?running=cancel" : ""}`, { method: "DELETE" }));
   },
+  stop: ({ id }) => doIt(() => ask(`${BASE}/backfills/${encodeURIComponent(id)}`, { method: "DELETE" })),
+  "more-days": () => doIt(async () => {
+    const { answer } = await ask(ownPath(further.next));
+    further.days.push(...answer.value);
+    further.next = answer.nextLink;
+  }),
   retry: ({ id }) => doIt(() => ask(`${BASE}/backfills/${encodeURIComponent(id)}/retry`, { method: "POST" })),
   pick: ({ day }) => {
     if (!picked.from || picked.to) [picked.from, picked.to] = [day, ""];
@@ -476,8 +499,10 @@ const FORMS = {
   "backfill-form": async (fields, form) => {
     [picked.from, picked.to] = [fields.get("from"), fields.get("to")];
     const body = { adls_url: form.dataset.pattern, dates: { from: picked.from, to: picked.to }, existing: fields.get("existing") };
-    plan = { body, existing: body.existing, id: crypto.randomUUID?.() ?? String(Math.random()).slice(2) };
-    try { plan.answer = (await ask(`${BASE}/backfills`, { method: "POST", body: { ...body, dry_run: true } })).answer; } catch (error) { plan.error = error.error ?? { message: error.message }; }
+    const asked = { body, existing: body.existing, id: crypto.randomUUID?.() ?? String(Math.random()).slice(2) };
+    try { asked.answer = (await ask(`${BASE}/backfills`, { method: "POST", body: { ...body, dry_run: true } })).answer; } catch (error) { asked.error = error.error ?? { message: error.message }; }
+    // Only now: a look in between would show a plan without its answer.
+    plan = asked;
     return refresh();
   },
 };

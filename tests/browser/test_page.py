@@ -150,6 +150,39 @@ def test_the_days_by_the_arrow_keys(page: Page, site: Site) -> None:
     expect(page.locator("[aria-pressed=true]")).to_have_count(3)
 
 
+def test_a_range_of_days_is_planned_restored_and_retried(page: Page, site: Site) -> None:
+    """Days 4 to 8: one archived, one that fails, one archived, and two that are missing."""
+    folder = os.environ.get("SCREENSHOTS")
+    open_days(page, site)
+    page.get_by_role("button", name="2025-01-04: archived").click()
+    page.get_by_role("button", name="2025-01-08: missing").click()
+    page.get_by_role("button", name="Show the plan").click()
+    main = page.get_by_role("main")
+    expect(main).to_contain_text("3 days,")
+    expect(main).to_contain_text("2025-01-07, 2025-01-08")
+    page.get_by_role("button", name="Start the backfill").click()
+    counts = page.get_by_role("list", name="How many days")
+    page.get_by_role("link", name="All backfills").wait_for()
+    for count in ("restored 2", "failed 1", "missing 2"):
+        expect(counts).to_contain_text(count, timeout=60_000)
+    expect(page.get_by_role("heading", name=re.compile("telemetry"))).to_contain_text("failed", timeout=30_000)
+    expect(page.get_by_role("row", name=re.compile("2025-01-05"))).to_contain_text("DataRejected")
+    assert violations(page) == []
+    if folder:
+        page.route(re.compile("/api/backfills/"), lambda route: with_fine_names(route, site))
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.get_by_role("main")).to_contain_text("silver.telemetry")
+        page.screenshot(path=Path(folder, "backfill.png"))
+        page.unroute_all()
+    site.app.archive("telemetry", b"time,v\n2025-01-05 01:00Z,5\n", day="2025-01-05")
+    page.get_by_role("button", name=re.compile("Retry")).click()
+    expect(counts).to_contain_text("restored 3", timeout=60_000)
+    expect(page.get_by_role("heading", name=re.compile("telemetry"))).to_contain_text("done", timeout=30_000)
+    page.get_by_role("link", name="Backfills", exact=True).click()
+    expect(page.get_by_role("table", name="Backfills")).to_contain_text("done")
+    assert violations(page) == []
+
+
 def test_the_key_leaves_the_address_and_goes_into_a_header(page: Page, site: Site) -> None:
     sent: list[str | None] = []
     page.on("request", lambda one: sent.append(one.headers.get("x-functions-key")) if "/restores" in one.url else None)
