@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 
-from tools.config import LOGS, check_port_free
+from tools.config import DAILY_SCHEDULE, LOGS, check_port_free
 from tools.local_server import LocalServer, get
 
 
@@ -33,8 +33,13 @@ class HostProcess(LocalServer):
             [*command, "--port", str(self.port)],
             seconds=120,
             log=None if log_to_screen else self.log,
-            # Core Tools runs the worker with this interpreter.
-            environ={**environ, "languageWorkers__python__defaultExecutablePath": sys.executable},
+            environ={
+                # The real host does not start without it either.
+                "RESTORE_DAILY_SCHEDULE": DAILY_SCHEDULE,
+                **environ,
+                # Core Tools runs the worker with this interpreter.
+                "languageWorkers__python__defaultExecutablePath": sys.executable,
+            },
         )
 
     def answers(self) -> bool:

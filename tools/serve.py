@@ -14,7 +14,7 @@ from typing import Any
 from psycopg2.extensions import parse_dsn
 
 from tools import sample_target, services
-from tools.config import DAILY_SCHEDULE, LOOPBACK, REPOSITORY, Config, check_port_free, load_config, run_tool
+from tools.config import LOOPBACK, REPOSITORY, Config, check_port_free, load_config, run_tool
 from tools.host_process import HostProcess
 from tools.sample_day import ROWS
 from tools.services import Services
@@ -77,8 +77,6 @@ def app_environ(found: Services) -> dict[str, str]:
         "ADLS_CONNECTION_STRING": found.storage,
         "AzureWebJobsStorage": found.storage,
         "FUNCTIONS_WORKER_RUNTIME": "python",
-        # The real host does not start without the schedule either.
-        "RESTORE_DAILY_SCHEDULE": os.environ.get("RESTORE_DAILY_SCHEDULE", DAILY_SCHEDULE),
         "PYTHONPATH": str(REPOSITORY),
         # A proxy cannot reach this machine's loopback.
         "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), LOOPBACK))),

@@ -88,6 +88,7 @@ class _Group:
 
     def run(self) -> bool:
         """See `run_group`."""
+        has_run = False
         while True:
             days = [self._records.day(self._backfill, day) for day in self._plan.days]
             open_days = [day for day in days if not day.has_ended]
@@ -98,10 +99,12 @@ class _Group:
             for day in due:
                 if self._claim.is_lost:
                     raise ClaimLost
-                if not self._context.has_time():
+                # One day in any case: a message that brings nothing on would be handed on for ever.
+                if has_run and not self._context.has_time():
                     self._hand_on()
                     return False
                 self._run_day(day)
+                has_run = True
             if not due:
                 first = min(map(self._next_attempt, open_days))
                 self._claim.write_patiently(status="NotStarted", claim="", is_held=True, next_attempt=first)

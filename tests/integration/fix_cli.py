@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import json
 import os
@@ -71,6 +72,8 @@ class Terminal:
         self._own, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.written = ""
+        # A part may end within a character.
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         # It must be the terminal that a Ctrl-C comes from.
         self.process = subprocess.Popen(
             ["setsid", "--ctty", *command],
@@ -92,7 +95,7 @@ class Terminal:
                 part = os.read(self._own, 65536)
             except OSError:
                 break
-            self.written += part.decode()
+            self.written += self._decoder.decode(part)
         return self.written
 
     def wait_for(self, text: str, seconds: float = 60) -> None:
