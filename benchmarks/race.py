@@ -29,7 +29,7 @@ from benchmarks.plan import BENCH
 from benchmarks.probe import Probe, watching
 from benchmarks.results import Result, Run, Series
 from tools.azurite import ACCOUNT, JOB_ACCOUNTS
-from tools.config import LOGS, LOOPBACK, REPOSITORY, SUITES, ToolError
+from tools.config import DAILY_SCHEDULE, LOGS, LOOPBACK, REPOSITORY, SUITES, ToolError
 from tools.host_process import HostProcess
 from tools.local_server import free_port
 from tools.rootfs import RootFs
@@ -195,7 +195,8 @@ class Race:
         environ |= {"PYTHONPATH": str(REPOSITORY), "NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK, "TMPDIR": str(folder)}
         # Azurite's last account for jobs, whose queue nothing else reads.
         jobs = self.lake.storage.replace(ACCOUNT, JOB_ACCOUNTS[-1])
-        return environ | {"ADLS_CONNECTION_STRING": self.lake.storage, "AzureWebJobsStorage": jobs}
+        storage = {"ADLS_CONNECTION_STRING": self.lake.storage, "AzureWebJobsStorage": jobs}
+        return environ | storage | {"RESTORE_DAILY_SCHEDULE": DAILY_SCHEDULE}
 
 
 def psql() -> tuple[str, ...]:

@@ -97,7 +97,7 @@ function Send-Day([string] $Day, [bool] $DryRun) {
             return 'later'
         }
         Write-Line "${Day}: no answer of the function: $($cause.Message); the restore may run on"
-        # A dry run writes nothing, whatever became of it.
+        # A dry run writes nothing, whatever its outcome.
         if ($DryRun) { return 'later' }
         return 'unknown'
     }

@@ -193,7 +193,7 @@ ask() { # ask DAY DRY_RUN: one request; `verdict` is fine, skipped, missing, ref
         0:404) verdict=refused && say "$day: HTTP 404: there is no function at $url" ;;
         *) verdict=unknown && say "$day: no answer of the function (HTTP $status); the restore may run on" ;;
     esac
-    # A dry run writes nothing, whatever became of it.
+    # A dry run writes nothing, whatever its outcome.
     if [ "$verdict" = unknown ] && [ "$dry" = 1 ]; then verdict=later; fi
     tally "$day" "$dry"
 }

@@ -1,4 +1,4 @@
-"""`POST /api/restore`: the bytes of a request -> status, headers and body of its answer. Knows no Azure Functions."""
+"""What the HTTP functions and the queue worker share: run a restore, log how it ended, make the answer."""
 
 from __future__ import annotations
 

@@ -97,6 +97,6 @@ def _changes(rule: Rule, found: FoundArchive, restored: RestoredDay | None) -> d
 
 
 def _id(rule: Rule, location: ArchiveLocation, version: str) -> str:
-    """Return the id of an order: the same for the same version of the same archive, whoever orders it."""
+    """Return the id of an order: the same for the same version of the same archive, by event or by timer."""
     digest = hashlib.sha256(f"{rule.name}\n{location.url}\n{version}".encode())
     return f"rule-{digest.hexdigest()[:40]}"

@@ -45,7 +45,7 @@ def conclude(claim: Claim, records: Records, backfill: Backfill, settings: Setti
     """
     days = records.all_days(claim.operation)
     if any(not day.has_ended for day in days):
-        # A planner that was taken for dead has let a day wait again.
+        # A planner that was presumed dead was still running, and has set a day back to waiting.
         claim.write(phase="plan", claim="")
         return
     report = new_report()

@@ -127,7 +127,7 @@ class _Group:
             # Another worker has it, which may be dead.
             self._others[day.day] = iso(days.service_time() + timedelta(seconds=_OTHERS_SECONDS))
             return
-        # Read after the claim: whoever stops the backfill looks for claimed days after that.
+        # Read after the claim: a stop of the backfill looks for claimed days after that.
         self._backfill = self._records.backfills.at(self._backfill.row_key, load=False)
         if self._backfill.is_stopped and not claim.operation.commit:
             claim.write(is_canceled=True)

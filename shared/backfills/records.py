@@ -131,8 +131,8 @@ class Records:
     def next_group(self, backfill: Operation) -> Operation | None:
         """Find the group whose turn it is; None if there is none, or as many run as may.
 
-        All who look find the same one, and it is theirs once they have written to it. What is active is read after it:
-        so whoever writes to it sees all that were active before.
+        All workers find the same group; the first one to write its record owns it. The active groups are read after it,
+        so the owner has seen every group that was active before.
         """
         held = "status eq 'NotStarted' and is_held eq true"
         if backfill.is_stopped:

@@ -31,7 +31,7 @@ class ClaimLost(Exception):
 class Claim:
     """The hold on an operation that runs.
 
-    `is_lost` says whether a write found it to be invalid; `last_stage`, in which stage the attempt before it ended.
+    `is_lost`: a write has found the claim invalid. `last_stage`: the stage in which the previous attempt ended.
 
     Only one claim of an operation is valid. Another worker may take it over once no heartbeat was written for two
     minutes; each write here finds that out. Two threads write: the restore's and the heartbeat's.

@@ -205,7 +205,7 @@ class OperationStore:
         return dataclasses.replace(changed, etag=written["etag"])
 
     def update(self, operation: Operation, decide: Callable[[Operation], Mapping[str, Any]]) -> Operation:
-        """Write some attributes of a record, whoever else writes meanwhile.
+        """Write some attributes of a record, also if others write to it meanwhile.
 
         Args:
             operation: the record as it was read.

@@ -5,8 +5,8 @@ A message may come twice, at once or later, and a worker may end at any point. S
 - A record is claimed by a write under its ETag. Only the holder of a valid claim may commit.
 - Before a COMMIT is sent, the record names the transaction. A worker that claims such a record first asks the server
   whether that transaction was committed.
-- A message for an operation that has ended, or that another worker holds, is dropped. Of a worker that died, the sweep
-  finds the record.
+- A message for an operation that has ended, or that another worker holds, is dropped. The sweep finds the record
+  of a worker that died.
 """
 
 from __future__ import annotations

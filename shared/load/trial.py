@@ -1,7 +1,7 @@
 """A trial of the rows: the file goes into temporary doubles of the tables, in a transaction that is rolled back.
 
-PostgreSQL itself says what is wrong with a row, in the words of the restore. What a double lacks is named: see
-`double.py`.
+PostgreSQL itself says what is wrong with a row, in the words of the restore. What the double lacks is reported:
+see `trial_table.py`.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def rows_show_commit(cursor: Cursor, table: Table, window: Window, *, before: in
 
 
 class Proof:
-    """What is counted around a load. Where the request says `verify: false`, only the size of a replacement is.
+    """What is counted around a load. With `verify: false`, only the size of a replacement is checked.
 
     Args:
         request: what is restored, and how.

@@ -67,7 +67,7 @@ class Report:
         )
 
     def describe(self, request: RestoreRequest) -> None:
-        """Take down what the request asks for, as far as it is known before anything is done."""
+        """Record what the request asks for, as far as it is known before anything is done."""
         self.archive_url, self.day = request.archive.url, request.archive.day
         self.target_table, self.mode = str(request.target_table), request.destination.mode
         self.database = request.pg.parameters.get("dbname", request.archive.database)

@@ -3,7 +3,7 @@
 PostgreSQL takes the operator or function whose arguments match best, from all schemas of the `search_path`; the order
 of the schemas decides only between two that match equally
 (https://www.postgresql.org/docs/current/typeconv-func.html). `pg_catalog` has no `oid < integer`, for example. So
-whoever may create an operator in a schema of the path could have it run with the rights of this role.
+anyone who may create an operator in a schema of the path could have it run with the rights of this role.
 
 Each statement therefore comes with its path, in the same message, which takes no round trip more:
 

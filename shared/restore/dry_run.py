@@ -231,7 +231,9 @@ class DryRun:
         checks.referenced = changed or ()
         checks.look("referenced_rows", rows_referenced(self.request, checks.referenced))
         for rows in refusing or ():
-            checks.left_out.append(NotChecked("referenced_rows", f"the server may keep the day's rows for {rows}"))
+            checks.left_out.append(
+                NotChecked("referenced_rows", f"the server may refuse to delete the day's rows because of {rows}")
+            )
 
     def _look_at_retention(self, checks: _Checks, target: Target) -> None:
         """Look for policies that will drop the day again. They end no restore, so they are warnings."""

@@ -60,7 +60,7 @@ class PendingCommit:
 
 
 def pending_commit(commit_id: CommitId, loaded: Loaded) -> PendingCommit:
-    """Take down what is known of a load whose COMMIT is about to be sent."""
+    """Record what is known of a load right before its COMMIT."""
     verified = loaded.verification
     return PendingCommit(
         commit_id,
