@@ -17,11 +17,12 @@ SOURCES := $(sort $(dir $(wildcard */function.json))) restorectl shared tools te
 LOCK := uv pip compile --quiet --native-tls --python $(PY) --universal --python-version 3.10 --only-binary :all: --generate-hashes \
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo demo-jobs serve upload test test-unit test-worker lint audit format lock lock-check openapi bench up down clean venv machine
+.PHONY: help demo demo-jobs demo-backfill serve upload test test-unit test-worker lint audit format lock lock-check openapi bench up down clean venv machine
 
 help:
 	@echo "make demo       restore a generated day through the HTTP endpoint and show the rows"
 	@echo "make demo-jobs  restore a large day behind the queue, and cancel one in the middle"
+	@echo "make demo-backfill  restore a month with a corrupt archive, and that day again once it is mended"
 	@echo "make serve      leave the function running on port 7071, with a curl line to paste"
 	@echo "make upload     put an archive of your own into Azurite: make upload FILE=path [ARCHIVE=name]"
 	@echo "make test       ruff, mypy and the whole test suite; make test PG=forky for PostgreSQL 18"
@@ -40,6 +41,9 @@ demo: machine
 
 demo-jobs: machine
 	@$(PY) -m tools.demo_jobs
+
+demo-backfill: machine
+	@$(PY) -m tools.demo_backfill
 
 serve: machine
 	@$(PY) -m tools.serve

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tools import sample_target, services
+from tools.ask import ask
 from tools.config import LOGS, LOOPBACK, Config, ToolError, check_port_free, load_config, run_tool
 from tools.sample_day import DAY
 from tools.serve import app_environ, running_host, short_answer
@@ -61,21 +62,9 @@ def main() -> None:
     )
 
 
-def _ask(
-    config: Config, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
-) -> tuple[int, dict[str, str], dict[str, Any]]:
-    connection = http.client.HTTPConnection(LOOPBACK, config.host_port, timeout=60)
-    try:
-        connection.request(method, path, None if body is None else json.dumps(body), headers or {})
-        reply = connection.getresponse()
-        return reply.status, dict(reply.getheaders()), json.loads(reply.read() or b"{}")
-    finally:
-        connection.close()
-
-
 def _post(config: Config, body: dict[str, Any]) -> dict[str, str]:
     headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
-    status, found, answer = _ask(config, "POST", "/api/restore", body, headers)
+    status, found, answer = ask(config, "POST", "/api/restore", body, headers)
     if status != http.HTTPStatus.ACCEPTED:
         raise ToolError(f"the restore was not taken: {status}\n{json.dumps(answer, indent=2)}")
     return found
@@ -87,13 +76,13 @@ def _follow(config: Config, monitor: str, *, cancel: bool = False) -> dict[str, 
     path = urlsplit(monitor).path
     canceled = False
     while time.monotonic() < deadline:
-        _, _, state = _ask(config, "GET", path)
+        _, _, state = ask(config, "GET", path)
         _show(state)
         if state["status"] in _ENDED:
             print()
             return state
         if cancel and not canceled and state["progress"]["rows"]:
-            status, _, _ = _ask(config, "DELETE", path)
+            status, _, _ = ask(config, "DELETE", path)
             canceled = status == http.HTTPStatus.ACCEPTED
         time.sleep(_POLL_SECONDS)
     raise ToolError(f"the restore has not ended after {_MOST_SECONDS} s; {LOGS / 'host.log'} says more")
@@ -113,7 +102,7 @@ def _show(state: dict[str, Any]) -> None:
 
 def _result(config: Config, location: str) -> dict[str, Any]:
     parts = urlsplit(location)
-    _, _, answer = _ask(config, "GET", f"{parts.path}?{parts.query}")
+    _, _, answer = ask(config, "GET", f"{parts.path}?{parts.query}")
     return answer
 
 

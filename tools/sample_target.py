@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,7 +22,9 @@ from tools.sample_day import DAY, DEVICES, write_sample_day
 # The demo empties the day in this database, so no database of a user's own may have this name.
 DATABASE = "restore_chunk_demo"
 FILESYSTEM = "archive"
-BLOB = f"backups/{DATABASE}/silver.telemetry.{DAY:%Y-%m-%d}.csv.gz"
+_BLOB = f"backups/{DATABASE}/silver.telemetry.{{}}.csv.gz"
+BLOB = _BLOB.format(f"{DAY:%Y-%m-%d}")
+PATTERN = _BLOB.format("{date}")
 
 _CREATE = """
     CREATE EXTENSION IF NOT EXISTS timescaledb;
@@ -39,7 +41,6 @@ _CREATE = """
     );
     SELECT create_hypertable('silver.telemetry', by_range('ts', interval '1 day'), if_not_exists => true)
 """
-_BOUNDS = {"begin": f"{DAY:%Y-%m-%d}Z", "end": f"{DAY + timedelta(days=1):%Y-%m-%d}Z"}
 _DELETE = "DELETE FROM silver.telemetry WHERE ts >= %(begin)s AND ts < %(end)s"
 _COUNT = "SELECT count(*) FROM silver.telemetry WHERE ts >= %(begin)s AND ts < %(end)s"
 _SAMPLE = """SELECT * FROM silver.telemetry
@@ -104,23 +105,33 @@ def prepare_table(dsn: str) -> str:
         _query(dsn, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(DATABASE)))
     demo_dsn = make_dsn(dsn, dbname=DATABASE)
     _query(demo_dsn, sql.SQL(_CREATE))
-    _query(demo_dsn, sql.SQL(_DELETE), _BOUNDS)
+    empty_days(demo_dsn)
     return demo_dsn
 
 
-def count_rows(demo_dsn: str) -> int:
-    """Return how many rows the day has in the hypertable."""
-    rows, _ = _query(demo_dsn, sql.SQL(_COUNT), _BOUNDS)
+def empty_days(demo_dsn: str, first: datetime = DAY, days: int = 1) -> None:
+    """Remove the rows of some days from the hypertable."""
+    _query(demo_dsn, sql.SQL(_DELETE), _bounds(first, days))
+
+
+def count_rows(demo_dsn: str, first: datetime = DAY, days: int = 1) -> int:
+    """Return how many rows some days have in the hypertable."""
+    rows, _ = _query(demo_dsn, sql.SQL(_COUNT), _bounds(first, days))
     return int(rows[0][0])
 
 
 def first_rows(demo_dsn: str) -> str:
     """Return a SELECT as a person would write it, and its result below it."""
-    rows, names = _query(demo_dsn, sql.SQL(_SAMPLE), _BOUNDS)
+    bounds = _bounds(DAY, 1)
+    rows, names = _query(demo_dsn, sql.SQL(_SAMPLE), bounds)
     shown = [names, *([_shown(value) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in shown) for column in range(len(names))]
     lines = (" | ".join(map(str.ljust, row, widths)).rstrip() for row in shown)
-    return "\n   ".join([_SAMPLE % {name: f"'{value}'" for name, value in _BOUNDS.items()}, *lines])
+    return "\n   ".join([_SAMPLE % {name: f"'{value}'" for name, value in bounds.items()}, *lines])
+
+
+def _bounds(first: datetime, days: int) -> dict[str, str]:
+    return {"begin": f"{first:%Y-%m-%d}Z", "end": f"{first + timedelta(days=days):%Y-%m-%d}Z"}
 
 
 def _shown(value: Any) -> str:
