@@ -26,6 +26,8 @@ class Way:
         request: what the request says besides the archive and the server.
         script: commands for psql, one transaction; its standard input is the CSV.
         workers: connections of timescaledb-parallel-copy.
+        looks: how often the restore is asked how far it is. It runs behind the queue then, and its own seconds count:
+            a message may wait for 2 s. None: a call that waits.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Way:
     request: Mapping[str, Any] = field(default_factory=dict)
     script: tuple[str, ...] = ()
     workers: int = 0
+    looks: int | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ _KEY_WAYS = (
     _function("keep", "text, indexes kept", copy={"indexes": "keep", **_TEXT}),
     _function("staging", "staging", **_STAGED),
     _function("staging-text", "staging, text", **_STAGED, copy=_TEXT),
+    *(Way(f"queued-{n}", f"this project, behind the queue, {n} looks", "function", looks=n) for n in (0, 1000)),
     *(_PSQL_STAGING, _RECIPE, _parallel(1), _parallel(2), _parallel(4)),
 )
 _HOLDS_WAYS = (_PSQL, *_as_it_comes_text_and_binary("append", **_APPENDED))

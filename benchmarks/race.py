@@ -12,13 +12,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
 from psycopg2.extensions import parse_dsn
 
@@ -28,6 +29,7 @@ from benchmarks.day import DATABASE, Day, Lake
 from benchmarks.plan import BENCH
 from benchmarks.probe import Probe, watching
 from benchmarks.results import Result, Run, Series
+from shared.jobs.operation import ENDED
 from tools.azurite import ACCOUNT, JOB_ACCOUNTS
 from tools.config import DAILY_SCHEDULE, LOGS, LOOPBACK, REPOSITORY, SUITES, ToolError
 from tools.host_process import HostProcess
@@ -36,6 +38,7 @@ from tools.rootfs import RootFs
 
 FAILED = "failed"
 _HOUR_SECONDS = 3600
+_PAUSE_SECONDS = 0.5
 _PARALLEL_COPY = "timescaledb-parallel-copy"
 _PARALLEL_OPTIONS = ("--copy-options", "CSV", "--skip-header", "--schema", "silver", "--table", "telemetry")
 _PSQL_OPTIONS = ("--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--single-transaction", "--output", "/dev/null")
@@ -119,7 +122,9 @@ class Race:
         command = [sys.executable, "-m", "tools.host", "--root", str(self.root), "--port", str(server.port)]
         log = LOGS / f"bench-host-{way.name}.log"
         with _own_folder() as folder:
-            pid = server.run(command, seconds=60, log=log, environ=self._environment(folder))
+            # All hosts of a race run at once, and each may work on the messages of its queue.
+            queue = 0 if way.looks is None else 1 + bool(way.looks)
+            pid = server.run(command, seconds=60, log=log, environ=self._environment(folder, queue))
             try:
                 yield Host(pid, server.port, folder)
             finally:
@@ -134,7 +139,7 @@ class Race:
             probe = stack.enter_context(watching(Probe(folder, DATABASE, backend_pid, host.pid if host else None)))
             begin = time.monotonic()
             answer = self._restore(way, host) if host else self._run_rival(way, folder, probe)
-            seconds = time.monotonic() - begin
+            seconds = time.monotonic() - begin if way.looks is None else answer["timings"]["total"]
         if not self.bench.check(self.case, way, self.day):
             raise NotTimedError("the day does not end compressed")
         return Run(
@@ -143,15 +148,41 @@ class Race:
 
     def _restore(self, way: Way, host: Host) -> dict[str, Any]:
         """Send the request of a way, and return the answer."""
-        body = json.dumps({"adls_url": self.lake.url(self.day), **way.request})
+        body = json.dumps({"adls_url": self.lake.url(self.day), **way.request, "async": way.looks is not None})
         with closing(http.client.HTTPConnection(LOOPBACK, host.port, timeout=_HOUR_SECONDS)) as connection:
-            connection.request("POST", "/api/restore", body, {"Content-Type": "application/json"})
-            answer = connection.getresponse().read().decode()
-        found: dict[str, Any] = json.loads(answer) if answer.startswith("{") else {}
+
+            def ask(method: str, path: str, body: str | None = None) -> dict[str, Any]:
+                connection.request(method, path, body, {"Content-Type": "application/json"})
+                answer = connection.getresponse().read().decode()
+                found: dict[str, Any] = json.loads(answer) if answer.startswith("{") else {"answered": answer}
+                return found
+
+            found = ask("POST", "/api/restore", body)
+            if way.looks is not None and "links" in found:
+                found = self._follow(way.looks, lambda: ask("GET", urlsplit(found["links"]["self"]).path))
         if found.get("status") not in ("ok", "ok_with_warnings"):
-            print(f"   {way.name} answered {answer}", flush=True)
+            print(f"   {way.name} answered {found}", flush=True)
             raise NotTimedError(FAILED)
         return found
+
+    @staticmethod
+    def _follow(looks: int, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Look so often while it runs, one look after the other, and then now and then; return the answer.
+
+        Raises:
+            NotTimedError: the restore ended before so many looks.
+        """
+        while (state := look()).get("status") == "NotStarted":
+            time.sleep(_PAUSE_SECONDS)
+        for _ in range(looks):
+            state = look()
+        if looks and state["status"] != "Running":
+            raise NotTimedError(f"it was {state['status']} after {looks} looks")
+        while state.get("status") not in ENDED:
+            time.sleep(_PAUSE_SECONDS)
+            state = look()
+        result: dict[str, Any] = state.get("result", state)
+        return result
 
     def _run_rival(self, way: Way, folder: Path, probe: Probe) -> dict[str, Any]:
         """Run any way but the function's to its end, with `folder` as its TMPDIR. There is no answer."""
@@ -181,8 +212,10 @@ class Race:
             raise NotTimedError(f"{_PARALLEL_COPY} is not on the PATH")
         return [*_UNPACKED, str(self.day.path), *program]
 
-    def _environment(self, folder: Path) -> dict[str, str]:
+    def _environment(self, folder: Path, queue: int = 0) -> dict[str, str]:
         """Return the environment of every program: where database, archive and TMPDIR are, and nothing of the caller's.
+
+        `queue` counts Azurite's accounts for jobs from the last one on, which nothing else reads.
 
         Its PG*, ADLS_* and limits would make it another function.
         """
@@ -193,10 +226,9 @@ class Race:
         # Inside a root file system, PATH is another one.
         environ |= {"PATH": f"{os.environ['PATH']}:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
         environ |= {"PYTHONPATH": str(REPOSITORY), "NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK, "TMPDIR": str(folder)}
-        # Azurite's last account for jobs, whose queue nothing else reads.
-        jobs = self.lake.storage.replace(ACCOUNT, JOB_ACCOUNTS[-1])
-        storage = {"ADLS_CONNECTION_STRING": self.lake.storage, "AzureWebJobsStorage": jobs}
-        return environ | storage | {"RESTORE_DAILY_SCHEDULE": DAILY_SCHEDULE}
+        jobs = self.lake.storage.replace(ACCOUNT, JOB_ACCOUNTS[-1 - queue])
+        environ |= {"ADLS_CONNECTION_STRING": self.lake.storage, "AzureWebJobsStorage": jobs}
+        return environ | {"RESTORE_DAILY_SCHEDULE": DAILY_SCHEDULE}
 
 
 def psql() -> tuple[str, ...]:

@@ -150,6 +150,8 @@ TARGETS = (
     Target("day that ends compressed", "compressed", _ANY, FASTER, 2, "psql"),
     Target("day beside compressed rows, ends compressed", "beside", ("auto", "default"), FASTER, 2, "psql"),
     Target("compressed day replaced, ends compressed", "compressed-replace", _ANY, FASTER, 2, "psql"),
+    Target("behind the queue, with its heartbeats", "key", ("queued-0",), OF_TIME, 1.05, "default"),
+    Target("behind the queue, beside 1,000 looks at its monitor", "key", ("queued-1000",), OF_TIME, 1.05, "queued-0"),
     Target("memory, stream, text", "key", _STREAM, MEMORY, 150),
     Target("memory, stream, binary", "key", _BINARY, MEMORY, 250),
     Target("temporary disk, stream, text", "key", _STREAM, DISK, 0),

@@ -45,7 +45,7 @@ def way(case: Case, name: str) -> Way:
 
 
 def test_the_ways_are_timed_in_turns_and_checked(race: Race) -> None:
-    names = ("psql", "floor", "default", "staging", "psql-staging", "recipe")
+    names = ("psql", "floor", "default", "queued-0", "staging", "psql-staging", "recipe")
     result = race.run([way(KEY, name) for name in names], 2)
     assert {name for name, series in result.ways.items() if series.runs} == set(names)
     assert all(len(result.ways[name].runs) == 2 for name in names)
