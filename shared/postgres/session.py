@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
@@ -49,21 +49,25 @@ def limit_session(
         **no_transaction_timeout(connection),
         **needed,
     }
-    for setting in settings.items():
-        attempt_in_autocommit(connection, partial(_set, setting))
+    names = {name: sql.Identifier(*name.split(".")) for name in settings}
+    _run(
+        connection, [sql.SQL("SET {} = {}").format(names[name], sql.Literal(value)) for name, value in settings.items()]
+    )
     try:
         yield
     finally:
-        for name in settings:
-            attempt_in_autocommit(connection, partial(_reset, name))
+        _run(connection, [sql.SQL("RESET {}").format(name) for name in names.values()])
 
 
-def _set(setting: tuple[str, str], cursor: Cursor) -> None:
-    cursor.execute("SELECT pg_catalog.set_config(%s, %s, false)", setting)
+def _run(connection: Connection, statements: Sequence[sql.Composed]) -> None:
+    """Run statements in one round trip; where the server refuses one, run each of the others."""
+    _, error = attempt_in_autocommit(connection, partial(_execute, sql.SQL("; ").join(statements)))
+    for statement in statements if error is not None else ():
+        attempt_in_autocommit(connection, partial(_execute, statement))
 
 
-def _reset(name: str, cursor: Cursor) -> None:
-    cursor.execute(sql.SQL("RESET {}").format(sql.Identifier(*name.split("."))))
+def _execute(statement: sql.Composed, cursor: Cursor) -> None:
+    cursor.execute(statement)
 
 
 _FIRST_TRANSACTION_TIMEOUT = 170000
