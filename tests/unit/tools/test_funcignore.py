@@ -17,6 +17,7 @@ AT_HOME = [
     ".work/venv/pyvenv.cfg",
     "README.md",
     "benchmarks/race.py",
+    "deploy/deploy.sh",
     "docs/errors.md",
     "examples/restore.sh",
     "local.settings.json",
