@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 
-from shared.api.handle import Outcome, json_reply, new_report
+from shared.api.handle import Outcome, json_reply
 from shared.api.render import cagg_outcome, note
 from shared.backfills.records import Records, decode_plan
 from shared.backfills.request import Backfill
@@ -37,8 +37,15 @@ _log = logging.getLogger(OUR_LOGGER)
 _MOST_DETAILS = 100
 
 
-def conclude(claim: Claim, records: Records, backfill: Backfill, settings: Settings) -> None:
+def conclude(claim: Claim, records: Records, backfill: Backfill, settings: Settings, report: Report) -> None:
     """Refresh what the request names over the days that are in, and end the backfill.
+
+    Args:
+        claim: of the backfill.
+        records: where the days are.
+        backfill: its request.
+        settings: the function app's.
+        report: of this attempt. Its progress is canceled where the claim is lost, and what runs on the server ends.
 
     Raises:
         RestoreError: the server cannot be reached; the same may be tried again.
@@ -48,7 +55,6 @@ def conclude(claim: Claim, records: Records, backfill: Backfill, settings: Setti
         # A planner that was presumed dead was still running, and has set a day back to waiting.
         claim.write(phase="plan", claim="")
         return
-    report = new_report()
     report.describe(backfill.request_of(backfill.request.days[0]))
     chosen, spans = backfill.request.timescaledb.refresh_caggs, spans_of(days)
     if chosen and spans:
@@ -82,7 +88,7 @@ def spans_of(days: Sequence[Operation]) -> list[Window]:
 def _refresh(backfill: Backfill, spans: Sequence[Window], settings: Settings, report: Report) -> None:
     request = backfill.request_of(backfill.request.days[0])
     server = Server.of(authorize(request, settings), settings, report)
-    with server.connect() as connection:
+    with server.connect() as connection, report.progress.interruptible(server.cancel):
         with transaction(connection, "READ COMMITTED") as work:
             table = find_table(work.cursor, request.target_table, time_column=request.destination.time_column)
         with limit_session(

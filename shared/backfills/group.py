@@ -20,7 +20,6 @@ from shared.jobs.operation import Operation, iso, now
 from shared.jobs.outcome import ending_canceled
 from shared.jobs.worker import work_on
 from shared.log_redaction import OUR_LOGGER
-from shared.model.progress import Progress
 from shared.model.report import Report
 from shared.model.results import ChunkStep, warnings_of
 from shared.postgres.session import limit_session
@@ -66,20 +65,21 @@ def run_group(claim: Claim, context: Context) -> bool:
     Raises:
         JobStorageUnreachable: the app's own storage account is away.
     """
-    progress = Progress()
+    report = new_report()
     try:
-        with claim.heartbeat(progress):
-            return _Group(claim, context).run()
+        with claim.heartbeat(report.progress):
+            return _Group(claim, context, report).run()
     except ClaimLost:
         _log.warning("operation=%s was taken over by another worker", claim.operation.id)
         return False
     finally:
-        progress.end()
+        report.progress.end()
 
 
 class _Group:
-    def __init__(self, claim: Claim, context: Context) -> None:
+    def __init__(self, claim: Claim, context: Context, report: Report) -> None:
         self._claim = claim
+        self._report = report
         self._context = context
         self._records = context.records
         self._backfill = context.records.backfills.get(claim.operation.backfill)
@@ -138,7 +138,7 @@ class _Group:
     def _finish(self, days: list[Operation]) -> bool:
         """Compress what the days have left, and end the group."""
         lefts = [decode_left(json.loads(day.plan)) for day in days if day.status == "Succeeded" and day.plan]
-        report = new_report()
+        report = self._report
         if len(self._plan.days) > 1 and lefts:
             try:
                 report.add_warnings(warnings_of(compress_left(days[0], self._plan, lefts, self._context, report)))
@@ -180,7 +180,7 @@ def compress_left(
     if not again and not new:
         return []
     server = Server.of(authorize(request, settings), settings, report)
-    with server.connect() as connection:
+    with server.connect() as connection, report.progress.interruptible(server.cancel):
         with transaction(connection, "READ COMMITTED") as work:
             table = find_table(work.cursor, request.target_table, time_column=request.destination.time_column)
         if table.compression is None:

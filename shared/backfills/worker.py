@@ -28,7 +28,7 @@ from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore, each_page
 from shared.jobs.worker import run_message as run_restore_message
 from shared.log_redaction import OUR_LOGGER
-from shared.model.progress import Progress
+from shared.model.report import Report
 from shared.settings import load_settings
 
 _log = logging.getLogger(OUR_LOGGER)
@@ -82,27 +82,26 @@ def run_backfill(backfill_id: str, context: Context) -> None:
     claim = claim_operation(backfills, backfill)
     if claim is None:
         return
-    progress = Progress()
+    report = new_report()
     try:
-        with claim.heartbeat(progress):
-            _attempt(claim, context)
+        with claim.heartbeat(report.progress):
+            _attempt(claim, context, report)
     except ClaimLost:
         _log.warning("operation=%s was taken over by another worker", backfill_id)
         return
     finally:
-        progress.end()
+        report.progress.end()
     go_on(backfill_id, context)
 
 
-def _attempt(claim: Claim, context: Context) -> None:
-    report = new_report()
+def _attempt(claim: Claim, context: Context, report: Report) -> None:
     records, settings = context.records, context.settings
     try:
         if claim.operation.crashes >= settings.job_max_crashes:
             raise TooManyAttempts(f"the backfill lost its worker {claim.operation.crashes} times")
         backfill = parse_backfill(claim.operation.request.encode(), settings)
         if claim.operation.phase == "refresh":
-            conclude(claim, records, backfill, settings)
+            conclude(claim, records, backfill, settings, report)
             return
         if (
             claim.operation.is_stopped

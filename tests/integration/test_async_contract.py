@@ -66,7 +66,8 @@ def test_the_answer_to_a_restore_that_is_taken(jobs: Jobs, app: App, body: dict[
         "links": {"self": own, "result": f"{own}/result", "cancel": own},
     }
     (message,) = jobs.storage.queue.peek_messages()
-    assert json.loads(message.content) == {"version": 1, "id": monitor["id"], "traceparent": TRACE}
+    expected = {"version": 1, "kind": "restore", "id": monitor["id"], "traceparent": TRACE}
+    assert json.loads(message.content) == expected
 
 
 def test_a_message_is_base64_and_more_fields_are_harmless(jobs: Jobs, body: dict[str, Any]) -> None:

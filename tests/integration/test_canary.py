@@ -56,9 +56,11 @@ TABLE = "time timestamptz NOT NULL, v text, n int CHECK (n > 0), UNIQUE (time, v
 ELSEWHERE = {
     "DatabaseStorageFull",
     "ChunkInconsistent",
+    "DaysFailed",
     "JobStorageUnreachable",
     "KeyNotEnforced",
     "OperationEnded",
+    "OperationNotEnded",
     "OperationIdReused",
     "OperationNotFound",
     "ReferencedRows",
