@@ -46,7 +46,7 @@ def day(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FaultCase:
 def brisk(account: Account, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> Jobs:  # noqa: ARG001 - before the jobs
     """All texts are in blobs, and nothing waits for long."""
     monkeypatch.setattr("shared.jobs.store._LONGEST_TEXT", 10)
-    monkeypatch.setattr("shared.jobs.worker._PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("shared.jobs.claim._PAUSE_SECONDS", 0.2)
     monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", 3)
     monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 0)
     return jobs

@@ -35,7 +35,7 @@ def large_day(app: App, many_rows: bytes) -> str:
 @pytest.mark.parametrize("mode", ["direct", "staging"])
 def test_a_session_that_ends_in_a_copy_prints_no_row(app: App, large_day: str, quiet: Quiet, mode: str) -> None:
     """psycopg2 prints the first of two errors itself, in most of the runs."""
-    for seconds in (0.0, 0.05, 0.1, 0.2):
+    for seconds in (0.0, 0.03, 0.06, 0.1):
         call = Call(lambda: app.restore(large_day, destination={"mode": mode}, copy=TEXT))
         app.database.wait_for_session(COPIES)
         time.sleep(seconds)

@@ -243,7 +243,8 @@ def test_the_users_code_finds_names_as_in_its_own_sessions(app: App, way: str) -
         "CREATE DOMAIN {s}.good AS float8 CHECK ({s}.is_good(VALUE))",
         "ALTER TABLE {s}.t ADD w {s}.good DEFAULT {s}.plus(1), ADD g float8 GENERATED ALWAYS AS ({s}.plus(v)) STORED",
         "ALTER TABLE {s}.t ADD CONSTRAINT v_is_good CHECK ({s}.is_good(v))",
-        "CREATE INDEX ON {s}.t ({s}.plus(v))",
+        # From PostgreSQL 17 on, an index is built under a path of the server's own: such a function is never found.
+        *(["CREATE INDEX ON {s}.t ({s}.plus(v))"] if database.connection.info.server_version < 170_000 else []),
         "CREATE TRIGGER note BEFORE INSERT OR DELETE ON {s}.t FOR EACH STATEMENT EXECUTE FUNCTION {s}.note()",
         "CREATE TRIGGER last BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.note()",
     ):
