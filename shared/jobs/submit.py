@@ -24,6 +24,9 @@ from shared.settings import Settings
 
 _ID_HEADERS = ("Operation-Id", "Repeatability-Request-ID", "Idempotency-Key")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+# Ids of orders (`shared/arrivals/order.py`), and of days of backfills (`shared/backfills/records.py`). They follow from
+# what they stand for. So a restore that has one of them already would keep that day from being restored.
+_OWN_ID = re.compile(r"rule-[0-9a-f]{40}|b[0-9a-f]{24}-.*", re.ASCII)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _MOST_TOKENS = 16
 
@@ -140,7 +143,8 @@ def chosen_id(headers: Mapping[str, str]) -> str | None:
     """Return the id that the caller chose by a header; None if there is none.
 
     Raises:
-        InvalidRequest: it has characters or a length that no id has, or two headers differ.
+        InvalidRequest: it has characters or a length that no id has, is one that the function makes, or two headers
+            differ.
     """
     found = {}
     for name in _ID_HEADERS:
@@ -152,6 +156,8 @@ def chosen_id(headers: Mapping[str, str]) -> str | None:
     for name, value in found.items():
         if not _ID.fullmatch(value):
             raise _bad_id(name, "must be 1 to 64 of the characters A-Z, a-z, 0-9, dot, hyphen and underscore")
+        if _OWN_ID.fullmatch(value):
+            raise _bad_id(name, "must not look like an id that a rule or a backfill gives to a restore")
     if len(set(found.values())) > 1:
         raise _bad_id(next(iter(found)), f"differs from {' and '.join(list(found)[1:])}")
     return next(iter(found.values()), None)

@@ -91,6 +91,16 @@ def test_the_same_event_five_times_is_one_restore(arrivals: Arrivals) -> None:
     assert arrivals.values() == [1]
 
 
+def test_nobody_takes_the_id_of_an_order(arrivals: Arrivals) -> None:
+    """It follows from the rule and the archive's version. An archive whose id was taken would count as ordered."""
+    arrivals.put()
+    arrivals.tell()
+    arrivals.jobs.work()
+    order = arrivals.order()
+    taken = arrivals.jobs.post(json.loads(order.request), Operation_Id=order.id, Prefer="respond-async")
+    assert (taken.status, taken.body["error"]["target"]) == (400, "Operation-Id")
+
+
 def test_an_order_whose_message_was_not_put_in(arrivals: Arrivals) -> None:
     """The worker ended in between, and the host handed the event over again."""
     arrivals.put()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from typing import Any
 
@@ -112,6 +113,18 @@ def test_the_same_request_twice(many: Backfills) -> None:
     assert many.result(first.headers["Location"]).status == many.result(second.headers["Location"]).status == 200
     assert [one["id"] for one in many.listed()] == ["mine"]
     assert many.retry("unknown").code == "OperationNotFound"
+
+
+def test_nobody_takes_the_id_of_a_day(many: Backfills) -> None:
+    """It follows from the backfill's id. A day whose id was taken would have no record, and the backfill no end."""
+    many.table()
+    many.archive(0)
+    backfill_id = many.taken(0, 0)
+    many.finish(backfill_id)
+    (day,) = many.days(backfill_id).values()
+    body = many.jobs.state(day["operation_id"]).request
+    taken = many.jobs.post(json.loads(body), Operation_Id=day["operation_id"], Prefer="respond-async")
+    assert (taken.status, taken.body["error"]["target"]) == (400, "Operation-Id")
 
 
 def test_days_that_are_stale(many: Backfills) -> None:
