@@ -194,7 +194,11 @@ class Service:
         return self.base + path
 
     def _check_origin(self, link: str) -> None:
-        own, other = urlsplit(self.base), urlsplit(link)
+        try:
+            own, other = urlsplit(self.base), urlsplit(link)
+            httpx2.URL(link)
+        except (ValueError, httpx2.InvalidURL):
+            raise CommandError("the list goes on at something that is no address") from None
         if (own.scheme, own.netloc) != (other.scheme, other.netloc):
             raise CommandError(
                 f"the list goes on at {other.scheme}://{other.hostname}, which is not {own.scheme}://{own.netloc}:"

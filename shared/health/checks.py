@@ -120,12 +120,22 @@ class Kept:
         self._result: tuple[float, bool] | None = None
 
     def is_well(self, request_id: str) -> bool:
-        """Whether nothing failed, now or within the last 30 seconds."""
-        with self._lock:
-            now = time.monotonic()
-            if self._result is None or now - self._result[0] >= KEPT_SECONDS:
-                self._result = now, is_well(look_at_all(request_id))
+        """Whether nothing failed, now or within the last 30 seconds.
+
+        Anybody may ask, and a look may take a minute. While it runs, others get the result before it, so that they hold
+        no thread of the host. Only before the first result they wait.
+        """
+        known = self._result
+        if not self._lock.acquire(blocking=known is None):
+            return known is not None and known[1]
+        try:
+            if self._result is None or time.monotonic() - self._result[0] >= KEPT_SECONDS:
+                well = is_well(look_at_all(request_id))
+                # Its end counts: those who waited for it must not look once more, one after the other.
+                self._result = time.monotonic(), well
             return self._result[1]
+        finally:
+            self._lock.release()
 
 
 def is_well(checks: tuple[Check, ...]) -> bool:

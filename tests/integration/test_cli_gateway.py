@@ -164,6 +164,15 @@ def test_the_next_page_of_another_origin_is_not_asked_for(cli: Cli, gateway: Gat
     assert len(gateway.seen) == 1
 
 
+def test_the_next_page_of_no_address_is_not_asked_for(cli: Cli, gateway: Gateway) -> None:
+    gateway.rewrite = lambda body: body.replace(b'"nextLink": null', b'"nextLink": "http://["')
+    done = cli.run("list")
+    assert done.status == 1
+    assert "no address" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(gateway.seen) == 1
+
+
 def test_a_proxy_of_the_environment_is_not_for_this_machine(cli: Cli, gateway: Gateway) -> None:
     proxy = f"http://{LOOPBACK}:1"
     assert cli.run("list", HTTP_PROXY=proxy, http_proxy=proxy, ALL_PROXY=proxy, NO_PROXY="", no_proxy="").status == 0

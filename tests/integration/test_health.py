@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -12,7 +15,10 @@ from shared.health.checks import Kept
 from shared.health.http import get_details, get_health
 from tests.integration.fix_app import App
 from tests.integration.fix_calendar import set_server
+from tests.integration.fix_threads import Call, at_once
+from tools.config import LOOPBACK
 from tools.local_server import free_port
+from tools.process import wait_until
 
 
 @pytest.fixture
@@ -86,3 +92,40 @@ def test_a_result_is_kept_for_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> 
     assert get_health().status == 200
     monkeypatch.setattr("shared.health.checks.KEPT_SECONDS", 0)
     assert get_health().status == 503
+
+
+@pytest.fixture
+def silent(server: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:  # noqa: ARG001 - it sets the rest
+    """After a first look, name a server that takes connections and never answers. Returns how many it has had."""
+    assert get_health().status == 200
+    monkeypatch.setenv("PG_CONNECT_TIMEOUT_SECONDS", "2")
+    connections = []
+    with ExitStack() as opened, socket.create_server((LOOPBACK, 0), backlog=50) as listener:
+        listener.settimeout(0)
+        monkeypatch.setenv("PGPORT", str(listener.getsockname()[1]))
+
+        def count() -> int:
+            with suppress(BlockingIOError):
+                while True:
+                    connections.append(opened.enter_context(listener.accept()[0]))
+            return len(connections)
+
+        yield count
+
+
+def test_a_look_that_takes_long_is_made_once(silent: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each call of anybody would keep a thread of the host for as long."""
+    monkeypatch.setattr(health_http, "_kept", Kept())
+    monkeypatch.setattr("shared.health.checks.KEPT_SECONDS", 2)
+    details()
+    of_one_look = silent()
+    assert [answer.status for answer in at_once(3, get_health)] == [503] * 3
+    assert silent() == 2 * of_one_look
+
+
+def test_nobody_waits_for_a_look_of_another_caller(silent: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.health.checks.KEPT_SECONDS", 0)
+    looking = Call(get_health)
+    assert wait_until(lambda: silent() == 1, 10)
+    assert get_health().status == 200
+    assert looking.result().status == 503
