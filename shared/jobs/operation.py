@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from shared.model.monitor import Kind, Status
 
 ENDED: tuple[Status, ...] = ("Succeeded", "Failed", "Canceled")
+OPERATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 # A worker writes a heartbeat every 5 s.
 STALE_SECONDS = 120
 # The phase of a day of a backfill whose chunks hold other days of its group, too.

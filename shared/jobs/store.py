@@ -24,7 +24,7 @@ from itertools import islice
 from typing import Any
 
 from shared.errors import JobStorageUnreachable, OperationNotFound
-from shared.jobs.operation import Operation
+from shared.jobs.operation import OPERATION_ID, Operation
 from shared.jobs.storage import JobStorage, reaching_storage
 from shared.model.monitor import Kind
 
@@ -125,6 +125,9 @@ class OperationStore:
         """
         from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415 - see shared/jobs/storage.py
 
+        if not OPERATION_ID.fullmatch(operation_id):
+            # No key of a table may hold some characters, and the service's answer to them is an error that may pass.
+            raise OperationNotFound(NO_SUCH_OPERATION)
         rows, key = self._storage.rows, (self._kind, operation_id)
         with reaching_storage():
             if key in rows:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from shared.api.parse import parse_for
 from shared.errors import Fault, InvalidRequest, JobStorageUnreachable, OperationIdReused, SecretInAsyncRequest
 from shared.jobs.enqueue import enqueue
-from shared.jobs.operation import Operation, now
+from shared.jobs.operation import OPERATION_ID, Operation, now
 from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore
 from shared.model.request import RestoreRequest
@@ -23,7 +23,6 @@ from shared.restore.access import authorize
 from shared.settings import Settings
 
 _ID_HEADERS = ("Operation-Id", "Repeatability-Request-ID", "Idempotency-Key")
-_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 # Ids of orders (`shared/arrivals/order.py`), and of days of backfills (`shared/backfills/records.py`). They follow from
 # what they stand for. So a restore that has one of them already would keep that day from being restored.
 _OWN_ID = re.compile(r"rule-[0-9a-f]{40}|b[0-9a-f]{24}-.*", re.ASCII)
@@ -154,7 +153,7 @@ def chosen_id(headers: Mapping[str, str]) -> str | None:
             quoted = name == "Idempotency-Key" and len(value) > 1 and value[0] == value[-1] == '"'
             found[name] = value[1:-1] if quoted else value
     for name, value in found.items():
-        if not _ID.fullmatch(value):
+        if not OPERATION_ID.fullmatch(value):
             raise _bad_id(name, "must be 1 to 64 of the characters A-Z, a-z, 0-9, dot, hyphen and underscore")
         if _OWN_ID.fullmatch(value):
             raise _bad_id(name, "must not look like an id that a rule or a backfill gives to a restore")

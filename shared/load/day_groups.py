@@ -17,6 +17,7 @@ from shared.timescale.chunks import chunk_ranges
 from shared.timescale.table import Table
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_LAST = datetime.max.replace(tzinfo=timezone.utc)
 
 
 def group_days(cursor: Cursor, table: Table, days: Sequence[date]) -> list[list[date]]:
@@ -72,4 +73,8 @@ def _end_of_chunk(instant: datetime | int, length: int) -> datetime | int:
     if isinstance(instant, int):
         return (instant // length + 1) * length
     step = timedelta(microseconds=length)
-    return _EPOCH + ((instant - _EPOCH) // step + 1) * step
+    try:
+        return _EPOCH + ((instant - _EPOCH) // step + 1) * step
+    except OverflowError:
+        # A chunk may end behind the last day that can be asked for.
+        return _LAST

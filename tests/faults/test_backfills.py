@@ -127,6 +127,15 @@ def test_nobody_takes_the_id_of_a_day(many: Backfills) -> None:
     assert (taken.status, taken.body["error"]["target"]) == (400, "Operation-Id")
 
 
+@pytest.mark.parametrize(("interval", "days"), [("20000 years", (0, 1)), ("7 days", (2912805, 2912806))])
+def test_a_chunk_that_ends_behind_the_last_day_there_is(many: Backfills, interval: str, days: tuple[int, int]) -> None:
+    assert day_of(2912806) == "9999-12-30"
+    many.table(interval=f"interval '{interval}'")
+    many.archive(*days)
+    state = many.finish(many.taken(*days))
+    assert (state["status"], state["days"]["restored"]) == ("Succeeded", 2)
+
+
 def test_days_that_are_stale(many: Backfills) -> None:
     many.table()
     many.archive(0, 1)

@@ -12,10 +12,11 @@ import pytest
 from azure.storage.queue import QueueClient
 
 from shared.jobs.days import partition_of, read_days
+from shared.jobs.http import get_result
 from shared.jobs.message import decode
 from shared.jobs.worker import run_message
 from shared.settings import load_settings
-from tests.faults.fix_jobs import Jobs
+from tests.faults.fix_jobs import Jobs, call_of
 from tests.integration.fix_app import Answer, App
 from tests.integration.fix_threads import at_once
 
@@ -189,6 +190,13 @@ def test_ids_that_cannot_be_one(jobs: Jobs, body: dict[str, Any]) -> None:
     assert jobs.post(body, **ASYNC, **same).body["id"] == "x" * 64
     # A call that waits has no operation.
     assert jobs.post(body, Operation_Id="a b", Idempotency_Key="c").status == 200
+
+
+@pytest.mark.parametrize("name", ["a/b", "a\\b", "\x00", "x" * 65, "\ud800", ""])
+def test_an_operation_that_cannot_be(jobs: Jobs, name: str) -> None:
+    """Storage answers such a key by an error that may pass. The result is open to everybody."""
+    assert [jobs.monitor(name, method).status for method in ("GET", "DELETE")] == [404, 404]
+    assert get_result(call_of("GET", "/api/restores/x/result", {}, route={"id": name})).status == 404
 
 
 def test_two_calls_with_one_id_at_once(jobs: Jobs, app: App, body: dict[str, Any]) -> None:
