@@ -112,7 +112,14 @@ class Rule:
         return ArchivePattern(self.pattern.replace("*", _STAR), self.settings)
 
     def _path_of(self, day: date) -> re.Pattern[str]:
-        return re.compile(re.escape(self.location(day).path).replace(_STAR, "([^/]*)"), re.DOTALL)
+        first, *others = re.escape(self.location(day).path).split(_STAR)
+        if not others:
+            return re.compile(first)
+        # A `*` ends before the first place where what follows it stands. It is never tried at another one, which could
+        # take ages for a long name: a lookahead is not entered again. The last `*` goes as far as it can.
+        *inner, last = others
+        stars = [f"(?=(?P<star{number}>[^/]*?){text})(?P=star{number}){text}" for number, text in enumerate(inner, 1)]
+        return re.compile(f"{first}{''.join(stars)}([^/]*){last}", re.DOTALL)
 
     def _names(self, day: date, location: ArchiveLocation) -> re.Match[str] | None:
         own = self.location(day)

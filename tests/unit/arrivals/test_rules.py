@@ -67,6 +67,16 @@ def test_a_pattern_is_filled_with_what_a_path_has() -> None:
     assert rule.fill(DAY, "backups/db/silver.t.2025-01-06.csv.gz") is None
 
 
+def test_a_long_name_is_told_from_many_stars_at_once() -> None:
+    """Who may write to the queue, or into the archive, chooses the name. To try each place for each `*` takes ages."""
+    (rule,) = load_rules(settings_of({"name": "stars", "pattern": f"{'*a' * 30}/1*1/db/s.*.{{date}}.csv.gz"}))
+    for path, is_one in ((f"{'a' * 60}/1x1", True), (f"{'a' * 900}b/1x1", False), (f"{'a' * 30}/111", True)):
+        full = f"{path}/db/s.t.2025-01-05.csv.gz"
+        assert (rule.fill(DAY, full) is not None) is is_one
+        filled = rule.fill(DAY, full)
+        assert filled is None or filled.replace("{date}", "2025-01-05") == full
+
+
 def test_a_body_has_the_rules_fields_and_those_of_the_order() -> None:
     request = {"destination": {"mode": "staging", "on_existing": "skip"}, "copy": {"format": "text"}}
     (rule,) = load_rules(settings_of(RULE | {"request": request}))
