@@ -280,7 +280,7 @@ def _refuse_unknown(
         return
     # Staging omits columns that the table lacks. A misspelled column is not omitted, since its values belong in an
     # existing column.
-    named = _named(columns, {*(misspelled if staging or is_maybe_a_row else refused)})
+    named = _named(columns, {*(misspelled if misspelled and (staging or is_maybe_a_row) else refused)})
     faults = [Fault("UnknownColumn", _why_not(name, table_columns), str(name)) for name in named[:_MOST_NAMED]]
     raise UnknownColumn(
         f"the table does not accept {_join(named)} of the file's columns",

@@ -228,3 +228,12 @@ def test_replace_and_skip_are_those_of_direct_mode(app: App) -> None:
     assert (answer.body["status"], answer.body["columns_ignored"]) == ("skipped", ["", "V", ""])
     answer = app.restore(url, destination={"on_existing": "replace"}, copy=LEAVE_OUT)
     assert (answer.body["rows_removed"], rows(app)) == (1, [(1, "d"), (2, "d")])
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+def test_a_file_of_a_generated_column_alone(app: App, mode: str) -> None:
+    """Nothing of it can be loaded, and no column of it is misspelled."""
+    app.database.hypertable("t", "time timestamptz NOT NULL, k int GENERATED ALWAYS AS (1 + 1) STORED")
+    url = app.archive("t", b",k\n")
+    answer = app.restore(url, destination={"mode": mode}, copy={"column_map": {"": None}})
+    assert (answer.status, answer.code, answer.body["error"]["target"]) == (422, "UnknownColumn", "k")

@@ -219,6 +219,8 @@ def test_going_on_behind_a_commit(app: App, place: str) -> None:
     database.hypertable("t", "time bigint NOT NULL, device int", interval="86400")
     database.execute("CREATE FUNCTION {s}.present() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT 1735700000::bigint'")
     database.execute("SELECT public.set_integer_now_func('{s}.t', '{s}.present')")
+    if place == "before the catalogue" and database.version < (2, 24):
+        pytest.skip("TimescaleDB 2.19 looks up by the user's path what it needs to make a chunk")
     path = "public" if place == "no decoys" else path_with_decoys(database, place)
     url = app.archive("t", b"time,device\n1735689600,1\n1735689601,2\n")
     settings = load_settings()
