@@ -327,11 +327,12 @@ _PATIENCE_SECONDS = 0.5
 _POLL_SECONDS = 0.05
 
 # Each transaction holds a lock on its own virtual id, which every role may see. The lock sessions of other restores are
-# left out: they keep no snapshot.
+# left out: they keep no snapshot. So is autovacuum, where the role may see that it is one: it shows rows to nobody.
 _OTHERS = (
     "SELECT count(*) FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
     " WHERE l.locktype = 'virtualxid' AND l.granted AND a.datname = pg_catalog.current_database()"
     " AND l.pid <> ALL (%s) AND NOT pg_catalog.starts_with(a.application_name, %s)"
+    " AND a.backend_type IS DISTINCT FROM 'autovacuum worker'"
 )
 
 
