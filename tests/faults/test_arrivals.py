@@ -113,7 +113,7 @@ def test_an_order_whose_message_was_not_put_in(arrivals: Arrivals) -> None:
 
 
 def test_events_in_the_wrong_order(arrivals: Arrivals) -> None:
-    """The end of the writing is told before its beginning, at size 0, and a deletion before that."""
+    """The event of the finished file comes first, then the one of the empty file, then a deletion."""
     arrivals.put()
     arrivals.tell(api="FlushWithClose", contentLength=55)
     arrivals.tell(api="CreateFile", contentLength=0)

@@ -359,7 +359,7 @@ def test_wrong_usage_sends_nothing(tmp_path: Path, arguments: tuple[str, ...], o
     form = ("--output", output) if arguments else ()
     done = subprocess.run(
         [*PROGRAM, *arguments, *form],
-        # Whoever answered there would be found out.
+        # An answer from there would be noticed.
         env={"PATH": os.environ["PATH"], "RESTORE_URL": f"http://{LOOPBACK}:1/api", "PYTHONPATH": str(REPOSITORY)},
         cwd=tmp_path,
         check=False,

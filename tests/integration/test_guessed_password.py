@@ -1,6 +1,6 @@
 """A request that names what holds a guess of the function's own password learns nothing of the guess.
 
-The answers to a right and to a wrong guess must be the same but for the guess itself.
+The answers to a right and to a wrong guess may differ in the guess alone.
 """
 
 from __future__ import annotations
