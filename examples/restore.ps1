@@ -16,14 +16,14 @@ Exit status:
 
 .EXAMPLE
 ./restore.ps1 -Url https://restore-chunk.azurewebsites.net/api/restore `
-    -Archive 'backups/weavix/silver.telemetry.{day}.csv.gz' -From 2025-01-01 -To 2025-01-07
+    -Archive 'backups/weavix/silver.telemetry.{date}.csv.gz' -From 2025-01-01 -To 2025-01-07
 #>
 #Requires -Version 7.0
 [CmdletBinding()]
 param(
     # https://<host>/api/restore
     [Parameter(Mandatory)] [string] $Url,
-    # adls_url of a day, with {day} in it
+    # adls_url with {date} in it, as a backfill has it; {day} is understood as well
     [Parameter(Mandatory)] [string] $Archive,
     # First day, 2025-01-01
     [Parameter(Mandatory)] [string] $From,
@@ -71,7 +71,7 @@ function ConvertTo-Day([string] $Text) {
 function Send-Day([string] $Day, [bool] $DryRun) {
     $body = [ordered]@{}
     foreach ($name in $more.Keys) { $body[$name] = $more[$name] }
-    $body['adls_url'] = $Archive.Replace('{day}', $Day)
+    $body['adls_url'] = $Archive.Replace('{date}', $Day)
     if ($DryRun -and $Full) { $body['dry_run'] = 'full' }
     elseif ($DryRun -and -not $body['dry_run']) { $body['dry_run'] = $true }
     $headers = @{}
@@ -223,7 +223,8 @@ if ($Url -notmatch '^(https://|http://(127\.0\.0\.1|localhost)[:/])') {
 if ($Full -and -not ($DryRunFirst -or $DryRunOnly)) {
     Stop-Run 2 '-Full says how a dry run is made: add -DryRunFirst or -DryRunOnly'
 }
-if (-not $Archive.Contains('{day}')) { Stop-Run 2 '-Archive must hold {day}' }
+$Archive = $Archive.Replace('{day}', '{date}')
+if (-not $Archive.Contains('{date}')) { Stop-Run 2 '-Archive must hold {date}' }
 $more = @{}
 if ($Request) {
     try { $more = ConvertFrom-Json -InputObject (Get-Content -Raw -LiteralPath $Request) -AsHashtable }

@@ -4,7 +4,8 @@
 #     RESTORE_KEY=... ./restore.sh --url URL --archive PATTERN --from DAY [--to DAY] [more]
 #
 #   --url URL           https://<host>/api/restore
-#   --archive PATTERN   adls_url of a day, with {day} in it: backups/weavix/silver.telemetry.{day}.csv.gz
+#   --archive PATTERN   adls_url with {date} in it, as a backfill has it: backups/weavix/silver.telemetry.{date}.csv.gz
+#                       ({day} is understood as well)
 #   --from DAY          first day, 2025-01-01
 #   --to DAY            last day; one day only where it is left out
 #   --existing WHAT     for a day that has rows: skip leaves it as it is, replace replaces it by its archive
@@ -75,7 +76,7 @@ case $url in
     *) fail 2 "the URL must begin with https://, or the key could be read on its way" ;;
 esac
 case ${RESTORE_KEY:-} in *[!A-Za-z0-9_=/+.~-]*) fail 2 "RESTORE_KEY holds a character that no function key has" ;; esac
-case $archive in *'{day}'*) ;; *) fail 2 "--archive must hold {day}" ;; esac
+case $archive in *'{date}'* | *'{day}'*) ;; *) fail 2 "--archive must hold {date}" ;; esac
 case $existing in '' | skip | replace) ;; *) fail 2 "--existing takes skip or replace" ;; esac
 case $missing in '' | skip) ;; *) fail 2 "--missing takes skip" ;; esac
 case $retries$wait in *[!0-9]*) fail 2 "--retries and --wait take whole numbers" ;; esac
@@ -169,8 +170,9 @@ of_answer() { # of_answer FILTER: a part of the answer
 }
 
 ask() { # ask DAY DRY_RUN: one request; `verdict` is fine, skipped, missing, refused, later or unknown
-    local day=$1 dry=$2 status code=0
-    jq --arg url "${archive//\{day\}/$day}" --argjson dry "$dry" --argjson full "$full" '. + {adls_url: $url}
+    local day=$1 dry=$2 status code=0 of_day
+    of_day=${archive//\{date\}/$day}
+    jq --arg url "${of_day//\{day\}/$day}" --argjson dry "$dry" --argjson full "$full" '. + {adls_url: $url}
         + (if $dry == 0 then {} elif $full == 1 then {dry_run: "full"} else {dry_run: (.dry_run // true)} end)' \
         "$work/base.json" >"$work/request.json"
     : >"$work/answer.json"

@@ -49,18 +49,20 @@ class Done:
 
 @dataclass
 class Runbook:
-    """A script, and what it restores."""
+    """A script, and what it restores. `placeholder` stands for the day in the address of the archives."""
 
     script: str
     app: App
     work: Path
     url: str
+    placeholder: str = "{date}"
 
     def command(self, *options: str, request: dict[str, Any] | None = None, **pg: Any) -> list[str]:
         """The command line; `request` is what its file says beside `pg`."""
         file = self.work / "more.json"
         file.write_text(json.dumps({"pg": self.app.database.pg | pg} | (request or {})))
-        pattern = self.app.storage.url(self.app.path("t", "{day}")).replace("%7Bday%7D", "{day}")
+        url = self.app.storage.url(self.app.path("t", DAYS[0]))
+        pattern = url.replace(DAYS[0], self.placeholder)
         given = ("--url", self.url, "--archive", pattern, "--request", str(file), "--wait", "0", *options)
         if self.script == "pwsh":
             given = tuple(_POWERSHELL.get(one, one.replace("--", "-")) for one in given)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,13 @@ def test_a_range_of_days_is_restored_and_each_archive_is_read_once(runbook: Runb
         assert [answer["status"] for answer in done.answers] == ["ok"] * 3
     for answer in done.answers:
         check_answer(200, {"x-ms-request-id": answer["request_id"]}, answer)
+
+
+def test_another_placeholder(runbook: Runbook) -> None:
+    runbook.store(DAYS[0])
+    done = replace(runbook, placeholder="{day}").run("--from", DAYS[0])
+    assert done.status == 0, done.said
+    assert runbook.rows() == [(DAYS[0], 2)]
 
 
 def test_a_dry_run_of_all_comes_first_where_it_is_asked_for(runbook: Runbook) -> None:
@@ -356,7 +364,7 @@ def test_a_request_that_would_not_restore_is_refused(runbook: Runbook) -> None:
     assert runbook.rows() == []
 
 
-GOOD = {"--url": "http://127.0.0.1:9/api/restore", "--archive": "a/b/s.t.{day}.csv.gz", "--from": "2025-01-01"}
+GOOD = {"--url": "http://127.0.0.1:9/api/restore", "--archive": "a/b/s.t.{date}.csv.gz", "--from": "2025-01-01"}
 
 
 @pytest.mark.parametrize(
@@ -365,7 +373,7 @@ GOOD = {"--url": "http://127.0.0.1:9/api/restore", "--archive": "a/b/s.t.{day}.c
         ({"--url": "http://restore.example/api/restore"}, "", "must begin with https://"),
         ({"--url": "http://127.0.0.1.example/api/restore"}, "", "must begin with https://"),
         ({"--url": "https://restore.example/api/restore?code=secret"}, "", "belongs into RESTORE_KEY"),
-        ({"--archive": "a/b/s.t.2025-01-01.csv.gz"}, "", "must hold {day}"),
+        ({"--archive": "a/b/s.t.2025-01-01.csv.gz"}, "", "must hold {date}"),
         ({"--from": "2025-02-30"}, "", "must be days"),
         ({"--from": "01/02/2025"}, "", "must be days"),
         ({"--to": "2024-12-31"}, "", "--to is before --from"),
