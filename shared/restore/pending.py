@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from shared.load.load import Loaded
+from shared.load.day import Loaded
 from shared.load.verify import rows_show_commit
 from shared.model.report import Report
 from shared.model.request import RestoreRequest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.load.load import Loaded
+from shared.load.day import Loaded
 from shared.load.target import Target
 from shared.model.report import Report
 

@@ -24,7 +24,8 @@ from shared.errors import (
     RestoreError,
 )
 from shared.load.columns import FileHeader, file_columns
-from shared.load.load import Day, Loaded, Skipped, load_day
+from shared.load.day import Day, Loaded, Skipped
+from shared.load.load import load_day
 from shared.load.locks import RestoreLock, find_running, restore_lock
 from shared.load.refusals import in_progress
 from shared.model.progress import Progress

@@ -1,0 +1,250 @@
+"""What one transaction of a load does, from top to bottom: look and lock, clear, copy, verify, finish, commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shared.errors import DataRejected
+from shared.load.acceptance import parts_refused
+from shared.load.advice import advised
+from shared.load.clear import Cleared, clear_day, lock_target
+from shared.load.commit import commit
+from shared.load.copy.refused_row import Search
+from shared.load.copy.rows import Transfer
+from shared.load.counts import count_window
+from shared.load.day import Day, Loaded, Skipped
+from shared.load.indexes import DayIndexes
+from shared.load.keys import Added, refuse_unproved
+from shared.load.locks import RestoreLock
+from shared.load.look_ahead import look_ahead, skips_or_refuses
+from shared.load.notices import warn_of_retention, warn_of_rows, warn_of_sequences, warn_of_unlogged
+from shared.load.plan import LoadPlan, TargetChanged
+from shared.load.refusals import refuse
+from shared.load.target import Target, chunks_of_day
+from shared.load.verify import Proof, Verified, may_double_by_default, may_hold_duplicates
+from shared.model.answer import Outcomes
+from shared.model.results import ChunkStep, Count, Notice, Transferred, summary, warnings_of
+from shared.postgres.connect import Cursor
+from shared.postgres.transaction import Transaction
+from shared.timescale.chunks import Chunk, is_own
+from shared.timescale.compression import compress_new_chunks
+from shared.timescale.indexes.deferred import Build
+from shared.timescale.privileges import comparable_sequences
+from shared.timescale.removal import why_not_truncate
+from shared.timescale.sequences import Reached, find_reached
+from shared.timescale.session import set_needed
+
+
+def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loaded | Skipped:
+    """Try one plan in one transaction.
+
+    Args:
+        tx: new, in REPEATABLE READ, without a snapshot yet.
+        lock: is held.
+        day: what is loaded.
+        plan: what may be tried.
+
+    Raises:
+        TargetChanged: the same is to be tried again.
+        DayNotLocked: the same is to be tried again, with more locks.
+        Fallback: a plainer plan is to be tried.
+        RestoreError: the transaction is to be rolled back for good.
+    """
+    load, progress = tx.cursor, day.progress
+    with progress.interruptible(lock.cancel):
+        with progress.stage("inspect"):
+            day.limit(load)
+            set_needed(load)
+            ahead = look_ahead(lock, day)
+            if isinstance(ahead, Skipped):
+                return ahead
+            if ahead.target.window is None and day.policy != "append":
+                # Such a table must be empty, whatever the day.
+                lock.require(None)
+            truncatable = lock_target(load, lock, day, ahead, plan)
+            lock.hand_over_to(load)
+            target = day.find_target(load)
+        # A trigger may have been created since the look. From here on the locks prevent that.
+        if target.chunks != ahead.target.chunks or why_not_truncate(load, target.table, truncatable) is not None:
+            raise TargetChanged
+        before, doubled = _count_before(load, day, target)
+        with advised(day.request, target, day.csv, progress):
+            cleared = clear_day(load, day, ahead, truncatable, before)
+            proof = Proof(day.request, target, before, cleared.removed, day.csv)
+            indexes = _defer_indexes(load, day, target, cleared, plan)
+            skips_conflicts = _skips_conflicts(day, target, before, cleared, plan)
+            if plan.refused is not None:
+                raise _find_row(load, day, target, plan.refused, skips_conflicts)
+            transferred = _copy(load, day, target, proof, indexes, skips_conflicts, plan)
+        had_rows = before is None or (before.rows > 0 and cleared.removed is None)
+        with progress.stage("verify"):
+            verified = _verify(load, lock, day, target, proof, transferred, had_rows=had_rows)
+            dropped_again = warn_of_retention(load, target, transferred, verified)
+            numbers = _numbers_reached(load, target, transferred, verified)
+        created, reached = _new_chunks(load, target)
+        compressed, compress_outcome = _finish_chunks(load, day, target, created, indexes)
+        loaded = Loaded(
+            target=target,
+            transferred=transferred,
+            indexes=indexes.outcome(created),
+            removed=cleared.removed,
+            verification=verified.verification,
+            spans=verified.spans,
+            chunk_steps=(*cleared.steps, *(ChunkStep(str(chunk), "create", "done") for chunk in created), *compressed),
+            options=cleared.decompress_window | compress_outcome,
+            to_recompress=_to_recompress(target, (*verified.chunks, *reached)),
+            created=created,
+            warnings=(
+                *target.warnings,
+                *doubled,
+                *verified.warnings,
+                *warnings_of(cleared.steps),
+                *warn_of_rows(transferred, cleared.removed),
+                *dropped_again,
+                *warn_of_unlogged(load, day, target, transferred),
+                *warn_of_sequences(load, day, numbers),
+                *warnings_of(compressed),
+            ),
+        )
+    with progress.stage("commit"):
+        return commit(tx, lock, day, loaded, proof, cleared.truncated, numbers)
+
+
+def _count_before(load: Cursor, day: Day, target: Target) -> tuple[Count | None, tuple[Notice, ...]]:
+    """Count the day's rows in the load's own snapshot, and warn where a default may double them.
+
+    Raises:
+        TargetChanged: rows came since the look, and the day is to be skipped now.
+    """
+    if target.window is None or not (day.request.verify or day.policy != "append"):
+        return None, ()
+    with day.progress.stage("verify"):
+        before = count_window(load, target.table, target.window)
+        if skips_or_refuses(day, target, before):
+            raise TargetChanged
+        if before.rows and may_double_by_default(load, day.request, target.table):
+            return before, (may_hold_duplicates(target.table, "of the day"),)
+    return before, ()
+
+
+def _skips_conflicts(day: Day, target: Target, before: Count | None, cleared: Cleared, plan: LoadPlan) -> bool:
+    """Whether staged rows in conflict, with each other or with rows that are in the table, are to be skipped.
+
+    Direct mode refuses them, also where it goes through a staging table.
+
+    Every unique index of a hypertable contains the time. So in an empty day, rows of the file can only be in conflict
+    with each other. That is rare, and a former attempt has shown it if the plan does not expect no conflicts.
+    """
+    if day.request.destination.mode == "direct":
+        return False
+    is_empty = before is not None and (before.rows == 0 or cleared.removed is not None)
+    return not plan.expect_no_conflicts or not is_empty or target.table.hypertable_id is None
+
+
+def _defer_indexes(load: Cursor, day: Day, target: Target, cleared: Cleared, plan: LoadPlan) -> DayIndexes:
+    build = Build(day.settings.pg_index_memory_mib, day.settings.pg_index_workers)
+    with day.progress.stage("index"):
+        return DayIndexes(load, target, cleared.truncated, build, plan.keep_because)
+
+
+def _copy(
+    load: Cursor,
+    day: Day,
+    target: Target,
+    proof: Proof,
+    indexes: DayIndexes,
+    skips_conflicts: bool,  # noqa: FBT001
+    plan: LoadPlan,
+) -> Transferred:
+    transfer = Transfer(
+        load,
+        day.request,
+        target,
+        day.csv,
+        day.progress,
+        indexes,
+        plan.text_because,
+        token=day.token,
+        skips_conflicts=skips_conflicts,
+        errors=day.row_errors,
+    )
+    transferred = transfer.run(proof)
+    transfer.refuse_unchecked(transferred)
+    return transferred
+
+
+def _find_row(load: Cursor, day: Day, target: Target, refused: DataRejected, skips_conflicts: bool) -> DataRejected:  # noqa: FBT001
+    errors = day.row_errors
+    search = Search(load, day.request, target, day.csv, day.token, skips_conflicts=skips_conflicts, errors=errors)
+    with day.progress.stage("copy"):
+        return search.run(refused)
+
+
+def _verify(
+    load: Cursor,
+    lock: RestoreLock,
+    day: Day,
+    target: Target,
+    proof: Proof,
+    transferred: Transferred,
+    *,
+    had_rows: bool,
+) -> Verified:
+    """Prove what was loaded, and that it went only where it may.
+
+    Raises:
+        DayNotLocked: rows went to a day whose lock was not held from the start.
+        RestoreError: the proof failed.
+    """
+    refuse(parts_refused(load, target, day.settings))
+    verified = proof.check(load, transferred)
+    lock.require(verified.days)
+    proof.check_replacement(load, transferred)
+    refuse_unproved(load, lock, Added(target, transferred, verified, had_rows))
+    return verified
+
+
+def _numbers_reached(load: Cursor, target: Target, transferred: Transferred, verified: Verified) -> tuple[Reached, ...]:
+    """Find how far the loaded values reach in the sequences of their columns, as far as the role can see it."""
+    table, window, counts = target.table, target.window, verified.verification
+    if not transferred.rows_loaded:
+        return ()
+    within = window if counts is not None and not counts.outside.rows else None
+    return find_reached(load, table, comparable_sequences(load, table, target.columns.loaded), within)
+
+
+def _new_chunks(load: Cursor, target: Target) -> tuple[tuple[Chunk, ...], tuple[Chunk, ...]]:
+    """Return the chunks that the load made for the day, and those there before that the day has only reached now."""
+    known = {str(chunk) for chunk in target.chunks}
+    after = chunks_of_day(load, target.table, target.window)
+    new = tuple(chunk for chunk in after if str(chunk) not in known)
+    if not target.table.has_partitioning_function:
+        return new, ()
+    # These chunks are found by their rows. So the list may include an older chunk that held only other days and has
+    # just received its first row of this day.
+    own = tuple(chunk for chunk in new if is_own(load, chunk))
+    return own, tuple(chunk for chunk in new if chunk not in own)
+
+
+def _finish_chunks(
+    load: Cursor, day: Day, target: Target, new_chunks: Sequence[Chunk], indexes: DayIndexes
+) -> tuple[list[ChunkStep], Outcomes]:
+    """Compress the chunks that the load made, where the request asks for it, and rebuild the indexes."""
+    progress, extension = day.progress, target.compression
+    requested = day.request.timescaledb.compress_new_chunks
+    steps: list[ChunkStep] = []
+    if requested and extension is not None and new_chunks:
+        with progress.stage("compress"):
+            steps = compress_new_chunks(load, extension, target.table, new_chunks, indexes.rebuild)
+    else:
+        with progress.stage("index"):
+            indexes.rebuild()
+    is_able = extension is not None and target.window is not None
+    return steps, {"compress_new_chunks": summary(steps, requested=requested, available=is_able)}
+
+
+def _to_recompress(target: Target, written: Sequence[Chunk]) -> tuple[Chunk, ...]:
+    """List the chunks that were compressed and have rows now that are not: over the day, and others."""
+    known = {str(chunk) for chunk in target.chunks}
+    further = {str(c): c for c in written if c.is_compressed and str(c) not in known}
+    return (*target.compressed, *further.values())

@@ -1,0 +1,106 @@
+"""Makes room for the day's rows: locks its chunks, decompresses them, and removes the rows that are to be replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.errors import DataRejected
+from shared.load.day import Day
+from shared.load.keys import broken_by_deletion, refuse_inconsistent
+from shared.load.locks import RestoreLock, lock_chunks, try_lock_for_truncate
+from shared.load.look_ahead import Ahead
+from shared.load.plan import LoadPlan
+from shared.load.references import find_referenced, refused_by_server
+from shared.load.refusals import refuse, rows_referenced
+from shared.load.replace import delete_day, truncate
+from shared.load.target import Target
+from shared.model.answer import Outcomes
+from shared.model.results import ChunkStep, Count, ReferringRows, Removed, summary
+from shared.model.window import Window
+from shared.postgres.connect import Cursor
+from shared.timescale.chunks import Chunk
+from shared.timescale.compression import decompress
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """How room was made for the rows.
+
+    Attributes:
+        truncated: the chunks that were emptied whole.
+        removed: the rows that were taken away.
+        steps: the chunks that were decompressed.
+        decompress_window: the outcome of the request's option of this name.
+    """
+
+    truncated: tuple[Chunk, ...]
+    removed: Removed | None
+    steps: tuple[ChunkStep, ...]
+    decompress_window: Outcomes
+
+
+def lock_target(load: Cursor, lock: RestoreLock, day: Day, ahead: Ahead, plan: LoadPlan) -> tuple[Chunk, ...]:
+    """Lock the chunks over the day. Return those that may be truncated, since no other session uses them."""
+    has_rows = ahead.before.rows > 0
+    truncates = has_rows and day.policy == "replace" and plan.truncate
+    truncatable = ahead.whole if truncates and try_lock_for_truncate(load, lock.cursor, ahead.whole) else ()
+    target = ahead.target
+    decompresses = target.compression is not None and _decompresses(
+        day, copies_beside=ahead.copies_beside, has_rows=has_rows
+    )
+    rewritten = [chunk for chunk in target.compressed if chunk not in truncatable] if decompresses else []
+    lock_chunks(load, target.table, target.chunks, rewritten=rewritten)
+    return truncatable
+
+
+def clear_day(load: Cursor, day: Day, ahead: Ahead, truncatable: tuple[Chunk, ...], before: Count | None) -> Cleared:
+    """Decompress the chunks over the day, and remove its rows where they are to be replaced.
+
+    Raises:
+        ReferencedRows: that would change other rows, or the server does not let the rows go.
+    """
+    target, progress = ahead.target, day.progress
+    extension = target.compression
+    replaces = day.policy == "replace" and before is not None and before.rows > 0
+    with progress.stage("replace"):
+        referenced = find_referenced(load, target) if replaces else ()
+        refuse(rows_referenced(day.request, referenced))
+        # Without the right to truncate, the rows are deleted, and no reader can see a hole.
+        truncated = truncatable if truncatable and truncate(load, truncatable) else ()
+    decompresses = _decompresses(day, copies_beside=ahead.copies_beside, has_rows=replaces)
+    steps: list[ChunkStep] = []
+    with progress.stage("decompress"):
+        if extension is not None and decompresses:
+            steps = decompress(load, extension, target.table, target.compressed)
+            refuse_inconsistent(steps)
+    is_able = extension is not None and target.window is not None
+    outcome = summary(steps, requested=decompresses or ahead.copies_beside, available=is_able)
+    removed = None
+    if replaces and target.window is not None and before is not None:
+        with progress.stage("replace"):
+            if truncated and steps:
+                # A compressed chunk's first TRUNCATE leaves the rows that waited beside the compressed ones.
+                truncate(load, truncated)
+            is_deleted = _delete(load, day, target, target.window, referenced)
+        removed = Removed(before.rows, "truncate" if truncated and not is_deleted else "delete", referenced)
+    return Cleared(truncated, removed, tuple(steps), {"decompress_window": outcome})
+
+
+def _delete(load: Cursor, day: Day, target: Target, window: Window, referenced: Sequence[ReferringRows]) -> bool:
+    """Delete the rows of the day that are left, and say whether there were any."""
+    try:
+        return delete_day(load, target.table, window)
+    except DataRejected as exc:
+        refused = refused_by_server(load, day.request.archive.day, target, referenced, exc)
+        judged = refused or broken_by_deletion(target, exc)
+        if judged is None:
+            raise
+        raise judged from exc
+
+
+def _decompresses(day: Day, *, copies_beside: bool, has_rows: bool) -> bool:
+    """Whether compressed chunks are decompressed: on request, and always before rows are deleted."""
+    if day.policy == "replace" and has_rows:
+        return True
+    return bool(day.request.timescaledb.decompress_window) and not copies_beside

@@ -1,0 +1,98 @@
+"""The COMMIT of a load: what is checked right before it, what a refused one means, and what if its answer is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from shared.errors import DatabaseUnreachable, DataRejected
+from shared.load.day import Day, Loaded
+from shared.load.locks import RestoreLock, no_other_transactions
+from shared.load.plan import Fallback
+from shared.load.references import refused_by_server
+from shared.load.verify import Proof
+from shared.model.results import Notice
+from shared.postgres.sqlstate import CopiedRows, translated
+from shared.postgres.transaction import (
+    CommitId,
+    CommitInterruptedError,
+    Transaction,
+    make_commit_durable,
+    resolve_commit,
+    transaction,
+)
+from shared.timescale.chunks import Chunk
+from shared.timescale.sequences import Reached, advance
+from shared.timescale.session import set_needed
+
+
+def commit(
+    tx: Transaction,
+    lock: RestoreLock,
+    day: Day,
+    loaded: Loaded,
+    proof: Proof,
+    truncated: Sequence[Chunk],
+    numbers: Sequence[Reached],
+) -> Loaded:
+    """Commit, and believe it only when the server says so, on another connection if need be.
+
+    Raises:
+        Fallback: another transaction came since the chunks were truncated, and would see a hole.
+        ReferencedRows: a deferred foreign key does not let the day's rows go.
+        DatabaseUnreachable: the connection broke, and the server says that it rolled back.
+        CommitOutcomeUnknown: the server cannot say whether the COMMIT took place.
+    """
+    make_commit_durable(tx.cursor)
+
+    def last_look(commit_id: CommitId) -> None:
+        day.before_commit(commit_id, loaded)
+        lock.confirm()
+        # Each may take a while, and what comes after it is not to wait for it.
+        if day.request.destination.sequences == "advance":
+            advance(tx.cursor, numbers)
+        if truncated and not no_other_transactions(lock.cursor, tx.cursor):
+            raise Fallback(readers=True)
+        day.progress.begin_commit()
+
+    try:
+        # A deferred constraint refuses its rows now.
+        with translated(CopiedRows(loaded.target.table.name, (), day.row_errors)):
+            tx.commit(last_look)
+    except DataRejected as exc:
+        day.progress.commit_was_refused()
+        _judge_refused_commit(tx, day, loaded, exc)
+        raise
+    except CommitInterruptedError as exc:
+        loaded = _ask_again(day, loaded, proof, exc)
+    day.progress.is_committed = True
+    day.committed(loaded)
+    return loaded
+
+
+def _ask_again(day: Day, loaded: Loaded, proof: Proof, interrupted: CommitInterruptedError) -> Loaded:
+    """Ask the server, on another connection, whether a COMMIT took place whose answer was lost."""
+    patience = day.settings.pg_lock_timeout_seconds
+    if not resolve_commit(day.connect_again, interrupted.commit_id, proof.rows_show_commit, patience_seconds=patience):
+        message = "the connection broke at the COMMIT, and the server rolled the restore back"
+        raise DatabaseUnreachable(message) from interrupted
+    message = "the connection broke at the COMMIT; the server confirmed it when asked again"
+    return replace(loaded, warnings=(*loaded.warnings, Notice("CommitConfirmedLate", message)))
+
+
+def _judge_refused_commit(tx: Transaction, day: Day, loaded: Loaded, error: DataRejected) -> None:
+    """Say so if the COMMIT was refused because rows refer to the day's, which the archive does not bring back.
+
+    Raises:
+        ReferencedRows: it was.
+    """
+    if loaded.removed is None:
+        return
+    with transaction(tx.cursor.connection, "READ COMMITTED") as asking:
+        day.limit(asking.cursor)
+        set_needed(asking.cursor)
+        refused = refused_by_server(
+            asking.cursor, day.request.archive.day, loaded.target, loaded.removed.referenced, error, at_commit=True
+        )
+    if refused is not None:
+        raise refused from error

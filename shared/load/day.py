@@ -1,0 +1,115 @@
+"""One day to load: what its load is given, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shared.csvfile.source import CsvSource
+from shared.load.columns import FileHeader
+from shared.load.locks import Connect
+from shared.load.target import Target, find_target
+from shared.model.answer import Outcomes
+from shared.model.progress import Progress
+from shared.model.request import RestoreRequest
+from shared.model.results import ChunkStep, IndexOutcome, Notice, Removed, Transferred, Verification
+from shared.model.window import Window
+from shared.postgres.connect import Cursor
+from shared.postgres.sqlstate import RowErrors
+from shared.postgres.transaction import CommitId, set_transaction_limits
+from shared.settings import Settings
+from shared.timescale.chunks import Chunk
+
+
+@dataclass(frozen=True)
+class Day:
+    """What a load is given.
+
+    Attributes:
+        request: what is restored, and how.
+        settings: the function app's.
+        header: what precedes the file's rows.
+        csv: the archive, unpacked.
+        token: makes the name of a staging table unique: lower-case hexadecimal digits.
+        progress: is written, and asked whether to stop.
+        connect_again: another connection to the same server.
+        found: is called with the target each time it was looked up.
+        before_commit: is called right before the COMMIT, with what the server can be asked for and with the result.
+            What it raises rolls back.
+        committed: is called with the result as soon as the server has confirmed the COMMIT.
+    """
+
+    request: RestoreRequest
+    settings: Settings
+    header: FileHeader
+    csv: CsvSource
+    token: str
+    progress: Progress
+    connect_again: Connect
+    found: Callable[[Target], None]
+    before_commit: Callable[[CommitId, Loaded], None]
+    committed: Callable[[Loaded], None]
+
+    @property
+    def policy(self) -> str:
+        """What happens to rows that are in the day already."""
+        return self.request.destination.existing_rows
+
+    def find_target(self, cursor: Cursor) -> Target:
+        """Ask the database what the target is."""
+        target = find_target(cursor, self.request, self.header, self.csv.head)
+        self.found(target)
+        return target
+
+    def limit(self, cursor: Cursor) -> None:
+        """Set the limits of a transaction of the load. Takes no snapshot."""
+        set_transaction_limits(
+            cursor,
+            synchronous_commit_off=self.request.copy_.synchronous_commit_off,
+            lock_timeout_seconds=self.settings.pg_lock_timeout_seconds,
+            statement_timeout_seconds=self.settings.pg_statement_timeout_seconds,
+        )
+
+    @property
+    def row_errors(self) -> RowErrors:
+        """What an error shows that names a row."""
+        return RowErrors(self.settings.show_row_data, self.csv.preamble.lines)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """The day was there already and is left as it is: the target, and how many rows it holds of the day."""
+
+    target: Target
+    rows: int
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a load did, and what it leaves for the steps after its COMMIT.
+
+    Attributes:
+        target: as it was before the load.
+        transferred: how the rows got in.
+        indexes: what happened to the indexes.
+        removed: the day's rows that were taken away before; None where there were none to take away.
+        verification: the proof; None where nothing was counted.
+        spans: what was really loaded: the day, and where rows outside it were allowed, the span of those of each chunk.
+        chunk_steps: what was done to chunks.
+        options: the outcomes of the request's options of these names.
+        to_recompress: the chunks in that span that are to be compressed again.
+        created: the chunks that the load made for the day.
+        warnings: what the caller should know although the rows are in, in the order in which it happened.
+    """
+
+    target: Target
+    transferred: Transferred
+    indexes: IndexOutcome
+    removed: Removed | None
+    verification: Verification | None
+    spans: tuple[Window, ...]
+    chunk_steps: tuple[ChunkStep, ...]
+    options: Outcomes
+    to_recompress: tuple[Chunk, ...]
+    created: tuple[Chunk, ...]
+    warnings: tuple[Notice, ...]

@@ -1,0 +1,90 @@
+"""The look at the target before anything is locked: what is there, and whether the load would be refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.load.acceptance import LOOKS, look_at_parts, look_at_server
+from shared.load.counts import count_in_children, count_window
+from shared.load.day import Day, Skipped
+from shared.load.locks import RestoreLock
+from shared.load.refusals import day_in_children, day_not_empty, refuse, rights_missing
+from shared.load.target import Target, missing_rights
+from shared.model.results import Count
+from shared.postgres.connect import Cursor
+from shared.postgres.savepoint import attempt_in_savepoint
+from shared.timescale.chunks import Chunk, chunks_inside
+from shared.timescale.compression import compressed_size, should_decompress
+from shared.timescale.keys import may_meet_unenforced
+from shared.timescale.privileges import can_read
+from shared.timescale.removal import why_not_truncate
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What the look at the target showed, before anything was locked.
+
+    Attributes:
+        target: the table and its chunks.
+        before: rows of the day.
+        whole: the chunks that lie wholly inside the day; empty if a TRUNCATE would bypass a trigger, rule, policy or
+            publication.
+        copies_beside: whether rows go beside compressed ones, which stay as they are.
+    """
+
+    target: Target
+    before: Count
+    whole: tuple[Chunk, ...]
+    copies_beside: bool
+
+
+def look_ahead(lock: RestoreLock, day: Day) -> Ahead | Skipped:
+    """Look at the target on the lock's connection: a query on the load's would fix its snapshot before its locks."""
+    before, seen = Count(0), None
+    whole: tuple[Chunk, ...] = ()
+    with lock.read_current() as looking:
+        # A look waits for locks as well. The limits end with it.
+        day.limit(looking)
+        target = day.find_target(looking)
+        counts = day.policy != "append" or day.request.timescaledb.decompress_window == "auto"
+        if target.window is not None and counts and can_read(looking, target.table):
+            before = seen = count_window(looking, target.table, target.window)
+            whole = chunks_inside(looking, target.table, target.window) if day.policy == "replace" else ()
+            if why_not_truncate(looking, target.table, whole) is not None:
+                whole = ()
+        skips = skips_or_refuses(day, target, before)
+        if seen is not None and not skips and target.window is not None:
+            in_children = count_in_children(looking, target.table, target.window)
+            refuse(day_in_children(day.request, target.table, in_children))
+        if not skips:
+            copies_beside = _copies_beside(looking, day, target, seen)
+            missing = missing_rights(looking, day.request, target, None if seen is None else seen.rows)
+            refuse(rights_missing(missing))
+            refuse(look_at_server(looking))
+            for look in LOOKS.values():
+                refuse(look(looking, day.request, target).refusal)
+            refuse(look_at_parts(looking, day.request, target, day.settings).refusal)
+    return Skipped(target, before.rows) if skips else Ahead(target, before, whole, copies_beside)
+
+
+def skips_or_refuses(day: Day, target: Target, before: Count) -> bool:
+    """Whether a day that is not empty is left as it is.
+
+    Raises:
+        WindowNotEmpty: the request refuses such a day.
+    """
+    refuse(day_not_empty(day.request, target.table, before.rows))
+    return before.rows > 0 and day.policy == "skip"
+
+
+def _copies_beside(looking: Cursor, day: Day, target: Target, before: Count | None) -> bool:
+    """Whether the rows go beside those that are compressed, where the request leaves the choice."""
+    extension, chunks = target.compression, target.compressed
+    if day.request.timescaledb.decompress_window != "auto" or extension is None or not chunks:
+        return False
+    is_safe = target.meets_none_of_its_time(day.request, None if before is None else before.rows)
+    if may_meet_unenforced(looking, extension, target.table, chunks, meets_none_of_its_time=is_safe):
+        return False
+    # Without the right to ask, there is none to decompress either.
+    size, _ = attempt_in_savepoint(looking, lambda asking: compressed_size(asking, extension, target.table, chunks))
+    return not should_decompress(size, day.csv.probable_size, day_is_empty=before is None or not before.rows)

@@ -1,0 +1,57 @@
+"""What a load warns of although its rows are in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shared.load.day import Day
+from shared.load.target import Target, chunks_of_day
+from shared.load.verify import Verified
+from shared.model.results import Notice, Removed, Transferred
+from shared.postgres.connect import Cursor
+from shared.postgres.savepoint import attempt_in_savepoint
+from shared.timescale.caggs import find_unlogged
+from shared.timescale.retention import find_retention
+from shared.timescale.sequences import Reached, find_behind
+
+
+def warn_of_rows(transferred: Transferred, removed: Removed | None) -> list[Notice]:
+    """Warn of rows of the archive that were left out, and of a day that was replaced by nothing."""
+    warnings = []
+    if transferred.rejected is not None and transferred.rejected.rows:
+        message = f"{transferred.rejected.rows} rows could not be parsed and were left out"
+        warnings.append(Notice("RowsRejected", message))
+    if removed is not None and not transferred.rows_read:
+        warnings.append(
+            Notice("ReplacedByNothing", f"{removed.rows} rows were removed, and the archive holds none"),
+        )
+    return warnings
+
+
+def warn_of_retention(load: Cursor, target: Target, transferred: Transferred, verified: Verified) -> tuple[Notice, ...]:
+    """Warn of the retention policies that will drop the rows at their next run."""
+    window = target.window
+    if window is None or not transferred.rows_loaded:
+        return ()
+    chunks = (*chunks_of_day(load, target.table, window), *verified.chunks)
+    if not chunks:
+        return ()
+    found, _ = attempt_in_savepoint(load, lambda asking: find_retention(asking, target.table, window, chunks))
+    return tuple(policy.notice for policy in found or ())
+
+
+def warn_of_unlogged(load: Cursor, day: Day, target: Target, transferred: Transferred) -> tuple[Notice, ...]:
+    """Warn of aggregates that will not know of the rows, since COPY did not log them; an INSERT does."""
+    window = target.window
+    if window is None or transferred.rows_inserted is not None or not transferred.rows_loaded:
+        return ()
+    chosen = day.request.timescaledb.refresh_caggs
+    found, _ = attempt_in_savepoint(load, lambda asking: find_unlogged(asking, target.table, chosen, window))
+    return found or ()
+
+
+def warn_of_sequences(load: Cursor, day: Day, numbers: Sequence[Reached]) -> tuple[Notice, ...]:
+    """Warn of sequences that will give numbers of the loaded rows again, unless they are advanced."""
+    if day.request.destination.sequences == "advance":
+        return ()
+    return tuple(behind.notice for behind in find_behind(load, numbers))
