@@ -44,7 +44,7 @@ from shared.load.trial_table import Double, drop_keys, make_double
 from shared.model.request import RestoreRequest
 from shared.model.results import CheckName, Count, NotChecked, Notice
 from shared.postgres.connect import Cursor
-from shared.postgres.savepoint import attempt_in_savepoint, savepoint
+from shared.postgres.savepoint import attempt_in_savepoint, refusal_in_savepoint
 from shared.postgres.search_path import by_users_path
 from shared.postgres.sqlstate import CopiedRows, RowErrors, is_conflict, names_a_line, translated
 from shared.postgres.trusted_sql import trusted_sql
@@ -274,21 +274,14 @@ class _Rows:
 
     def _attempt(self, load: Load) -> RestoreError | None:
         """Load rows. If they are refused, nothing of them stays, and the error is returned."""
-        refused: RestoreError | None = None
-        with savepoint(self.cursor) as step:
-            try:
-                load()
-                with translated():
-                    # A constraint may wait for the COMMIT, which does not come.
-                    self.cursor.execute(by_users_path("SET CONSTRAINTS ALL IMMEDIATE"))
-            except RestoreError as exc:
-                if not isinstance(exc, _OF_ROWS) and not names_a_line(exc):
-                    raise
-                refused = exc
-                step.roll_back()
-        if step.error is not None:
-            raise step.error
-        return refused
+
+        def load_and_check() -> None:
+            load()
+            with translated():
+                # A constraint may wait for the COMMIT, which does not come.
+                self.cursor.execute(by_users_path("SET CONSTRAINTS ALL IMMEDIATE"))
+
+        return refusal_in_savepoint(self.cursor, load_and_check, _of_rows)
 
     def _add(self, refusal: RestoreError | None) -> None:
         if refusal is not None:
@@ -379,6 +372,10 @@ class _Rows:
         self.cursor.execute(by_users_path(query.format(double.identifier, table.own_rows, conjunction)))
         ((rows,),) = self.cursor.fetchall()
         return int(rows)
+
+
+def _of_rows(error: RestoreError) -> RestoreError | None:
+    return error if isinstance(error, _OF_ROWS) or names_a_line(error) else None
 
 
 @dataclass(frozen=True)
