@@ -48,6 +48,7 @@ from shared.postgres.savepoint import attempt_in_savepoint, refusal_in_savepoint
 from shared.postgres.search_path import by_users_path
 from shared.postgres.sqlstate import CopiedRows, RowErrors, is_conflict, names_a_line, translated
 from shared.postgres.trusted_sql import trusted_sql
+from shared.timescale.keys import Key, keys_of
 from shared.timescale.partitions import in_no_partition, partitions_over
 from shared.timescale.privileges import comparable_sequences, find_missing, to_try
 from shared.timescale.sequences import find_behind, find_reached_in_copy
@@ -57,21 +58,6 @@ from shared.timescale.user_code import columns_that_run_code, runs_code_to_cast
 
 # What the rows themselves can be refused for. Anything else ends the dry run as it would end the restore.
 _OF_ROWS = (DataRejected, CsvOptionRejected, OperationNotSupported, StagingTypeMismatch, TooManyRejectedRows)
-
-# Unique keys of plain columns, which a query compares as the index does.
-_KEYS = (
-    "SELECT c.relname::text, ARRAY(SELECT a.attname::text FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) p"
-    "  JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[p] ORDER BY p),"
-    " coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),"
-    " i.indisunique AND NOT i.indisexclusion AND i.indpred IS NULL AND i.indexprs IS NULL AND m.amname = 'btree'"
-    "  AND (SELECT bool_and(o.opcdefault AND o.oid < 16384 AND i.indcollation[p] = a.attcollation)"
-    "   FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) p"
-    "   JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[p]"
-    "   JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[p])"
-    " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
-    " JOIN pg_catalog.pg_am m ON m.oid = c.relam"
-    " WHERE i.indrelid = %s AND (i.indisunique OR i.indisexclusion) ORDER BY c.relname"
-)
 
 Load: TypeAlias = Callable[[], None]
 
@@ -325,8 +311,7 @@ class _Rows:
         """Look for sequences that would give numbers of the rows again, and are not to be advanced."""
         if self.request.destination.sequences == "advance":
             return
-        self.cursor.execute(_KEYS, (self.target.table.oid,))
-        if not self._is_direct and any(self._may_be_taken(columns) for _, columns, _, _ in self.cursor.fetchall()):
+        if not self._is_direct and any(self._may_be_taken(key.columns) for key in self._keys()):
             # The greatest number may be that of a row that staging skips.
             return
         known = [name for name in self.target.columns.loaded if name not in double.unknown]
@@ -339,15 +324,19 @@ class _Rows:
         table = self.target.table
         if not self._is_direct:
             return
-        self.cursor.execute(_KEYS, (table.oid,))
-        for name, columns, nulls_are_equal, is_plain in self.cursor.fetchall():
-            if double.unknown & set(columns) or not self._may_be_taken(columns):
+        for key in self._keys():
+            if double.unknown & set(key.columns) or not self._may_be_taken(key.columns):
                 continue
-            if not is_plain:
-                reason = f'the index "{name}" was not compared with the rows that are in the table'
+            if not key.is_plain or not key.is_built_in:
+                reason = f'the index "{key.name}" was not compared with the rows that are in the table'
                 self.trial.left_out.append(NotChecked("duplicates", reason))
                 continue
-            self._add(keys_taken(table, name, self._count_taken(double, columns, are_equal=nulls_are_equal)))
+            rows = self._count_taken(double, key.columns, are_equal=key.nulls_are_equal)
+            self._add(keys_taken(table, key.name, rows))
+
+    def _keys(self) -> list[Key]:
+        table = self.target.table
+        return sorted(keys_of(self.cursor, table.schema, table.name, with_invalid=True), key=lambda key: key.name)
 
     def _may_be_taken(self, columns: Collection[str]) -> bool:
         """Whether rows that stay in the table may have the key of a row that comes: not if each key is of one day."""
