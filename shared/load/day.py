@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.csvfile.source import CsvSource
-from shared.load.columns import FileHeader
+from shared.load.file_header import FileHeader
 from shared.load.locks import Connect
 from shared.load.target import Target, find_target
 from shared.model.answer import Outcomes

@@ -21,7 +21,8 @@ from shared.errors import (
     TargetNotATable,
     WindowUnknown,
 )
-from shared.load.columns import ColumnPlan, FileHeader, plan_columns
+from shared.load.columns import ColumnPlan, plan_columns
+from shared.load.file_header import FileHeader
 from shared.load.skipped_line import is_row
 from shared.model.request import Copy, RestoreRequest
 from shared.model.results import Notice

@@ -14,8 +14,8 @@ from typing import get_args
 from shared.csvfile.source import CsvSource, rows_in
 from shared.errors import MissingRight, RestoreError
 from shared.load.acceptance import CHECKS, Finding, Situation, look_at_server
-from shared.load.columns import FileHeader
 from shared.load.counts import count_window
+from shared.load.file_header import FileHeader
 from shared.load.locks import find_running
 from shared.load.references import find_referenced, find_refusing
 from shared.load.refusals import (
