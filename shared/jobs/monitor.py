@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from shared.jobs.operation import Operation
 from shared.model.monitor import Monitor, OperationLinks
-from shared.model.progress import percent_of
+from shared.progress.progress import percent_of
 from shared.settings import Settings
 
 # How soon a caller should look again, in seconds.

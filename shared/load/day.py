@@ -10,13 +10,13 @@ from shared.load.file_header import FileHeader
 from shared.load.locks import Connect
 from shared.load.target import Target, find_target
 from shared.model.answer import Outcomes
-from shared.model.progress import Progress
 from shared.model.request import RestoreRequest
 from shared.model.results import ChunkStep, Count, IndexOutcome, Notice, Removed, Transferred, Verification
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import RowErrors
 from shared.postgres.transaction import CommitId, set_transaction_limits
+from shared.progress.progress import Progress
 from shared.settings import Settings
 from shared.timescale.chunks import Chunk
 

@@ -12,10 +12,10 @@ from shared.archive.unpacked import StreamedCsv, spooled_csv
 from shared.csvfile.preamble import Preamble
 from shared.csvfile.source import CsvSource
 from shared.errors import ArchiveTooExpensive
-from shared.model.progress import Progress
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.process import CpuBudget
+from shared.progress.progress import Progress
 from shared.settings import Settings
 
 
