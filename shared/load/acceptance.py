@@ -24,7 +24,8 @@ from shared.load.refusals import (
     rights_missing,
     server_read_only,
 )
-from shared.load.target import Target, missing_rights
+from shared.load.rights import missing_rights
+from shared.load.target import Target
 from shared.model.request import RestoreRequest
 from shared.model.results import CheckName, Count, NotChecked
 from shared.postgres.connect import Cursor
