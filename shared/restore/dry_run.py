@@ -28,7 +28,7 @@ from shared.load.refusals import (
 from shared.load.target import Target, find_target
 from shared.load.trial import Trial, missing_for_trial, try_rows
 from shared.load.verify import ends_at_marker
-from shared.model.answer import CaggWindow, PlannedCagg, PlannedChunk, Problem, failure, referenced_row
+from shared.model.answer import CaggWindow, Plan, PlannedCagg, PlannedChunk, Problem, failure, referenced_row
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.model.results import CheckName, Count, NotChecked, ReferringRows
@@ -157,15 +157,26 @@ class DryRun:
             self._look_at_rows(checks, rows, existing, trial)
         for one in checks.left_out:
             report.warn("NotChecked", f"{one.name}: {one.reason}")
-        times = trial.times
+        report.dry_run = self._plan(checks, now, rows, trial.times, planned, missing)
+
+    def _plan(
+        self,
+        checks: _Checks,
+        now: Situation,
+        rows: int,
+        times: Count | None,
+        planned: Sequence[PlannedRefresh],
+        missing: Sequence[MissingRight],
+    ) -> Plan:
+        """Write the answer: what was found, and what the restore would do."""
         checked = checks.checked
-        report.dry_run = {
+        return {
             "rows_in_archive": rows,
-            "rows_existing": None if existing is None else existing.rows,
-            "on_existing": request.destination.existing_rows,
+            "rows_existing": None if now.existing is None else now.existing.rows,
+            "on_existing": self.request.destination.existing_rows,
             "min_time": None if times is None or times.first is None else iso(times.first),
             "max_time": None if times is None or times.last is None else iso(times.last),
-            "chunks": self._chunks(target, existing),
+            "chunks": self._chunks(now.target, now.existing),
             "caggs": [_cagg(plan) for plan in planned],
             "referenced_rows": [referenced_row(rows) for rows in checks.referenced],
             "permissions_missing": [
