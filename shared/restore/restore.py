@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -57,11 +58,14 @@ def restore(
     try:
         endpoint = authorize(request, settings)
         report.database = endpoint.database
-        server = Server.of(endpoint, settings, report)
+        one = _Restore(request, settings, Server.of(endpoint, settings, report), report)
         if not request.dry_run:
-            _refuse_running(request, server, report)
+            one.refuse_running()
         with unpacked(request, settings, report) as csv:
-            _restore(request, settings, server, csv, report, before_commit, put_off)
+            if request.dry_run:
+                one.dry_run(csv)
+            else:
+                one.run(csv, before_commit, put_off)
     except Exception as exc:
         if progress.is_committed:
             note_failure_after_commit(report, exc)
@@ -74,129 +78,120 @@ def restore(
         progress.end()
 
 
-def _refuse_running(request: RestoreRequest, server: Server, report: Report) -> None:
-    """Refuse a restore beside a running one of the same day, before the archive is downloaded.
+@dataclass(frozen=True)
+class _Restore:
+    """One restore, whose target is allowed.
 
-    Only the lock itself keeps a second restore out, and it is taken later. So a server that cannot be reached, or does
-    not let us in, is no error yet. A path that is mistyped names a wrong database too, and the archive's error says
-    more then.
-
-    Raises:
-        RestoreInProgress: another restore of the day is running.
-        RestoreCanceled: the restore was told to stop.
+    Attributes:
+        request: what to restore, and how.
+        settings: the function app's.
+        server: the ways to the server.
+        report: is filled in.
     """
-    table, day = request.target_table, request.archive.day
-    with report.progress.stage("connect"):
-        try:
-            with server.connect_to_look() as connection, report.progress.interruptible(server.cancel):
-                running, _ = attempt_in_autocommit(connection, partial(find_running, table=table, day=day))
-        except RestoreError:
-            report.progress.check()
-            return
-        if running is not None:
-            raise in_progress(table, running)
 
+    request: RestoreRequest
+    settings: Settings
+    server: Server
+    report: Report
 
-def _restore(
-    request: RestoreRequest,
-    settings: Settings,
-    server: Server,
-    csv: CsvSource,
-    report: Report,
-    before_commit: BeforeCommit | None,
-    put_off: PutOff | None,
-) -> None:
-    header = read_file_header(request.copy_, csv)
-    with ExitStack() as stack:
-        with report.progress.stage("connect"):
-            connection = stack.enter_context(server.connect())
-        if request.dry_run:
-            _dry_run(request, settings, server, connection, header, csv, report)
-            return
-        # Held until the chunks are compressed and the aggregates refreshed.
-        lock = stack.enter_context(_locked_day(request, server, report))
-        loaded = _load(request, settings, server, connection, lock, header, csv, report, before_commit)
-        if isinstance(loaded, Skipped):
-            report.skip(loaded.rows)
-            report.add_warnings(loaded.target.warnings)
-            return
-        if connection.closed:
-            connection = stack.enter_context(server.connect())
-        left = Left(loaded.to_recompress, loaded.target.window, loaded.spans, loaded.created)
-        after_commit(connection, request, settings, loaded.target.table, left, report, put_off)
+    def refuse_running(self) -> None:
+        """Refuse a restore beside a running one of the same day, before the archive is downloaded.
 
+        Only the lock itself keeps a second restore out, and it is taken later. So a server that cannot be reached, or
+        does not let us in, is no error yet. A path that is mistyped names a wrong database too, and the archive's error
+        says more then.
 
-@contextmanager
-def _locked_day(request: RestoreRequest, server: Server, report: Report) -> Iterator[RestoreLock]:
-    """Hold the lock against a second restore of the day, on a connection of its own."""
-    with ExitStack() as stack:
-        with report.progress.stage("connect"):
-            own = stack.enter_context(server.connect())
-            lock = stack.enter_context(
-                restore_lock(
-                    own,
-                    request.target_table,
-                    request.archive.day,
-                    request_id=report.request_id,
-                    connect_to_cancel=server.connect_to_cancel,
+        Raises:
+            RestoreInProgress: another restore of the day is running.
+            RestoreCanceled: the restore was told to stop.
+        """
+        table, day, progress = self.request.target_table, self.request.archive.day, self.report.progress
+        with progress.stage("connect"):
+            try:
+                with self.server.connect_to_look() as connection, progress.interruptible(self.server.cancel):
+                    running, _ = attempt_in_autocommit(connection, partial(find_running, table=table, day=day))
+            except RestoreError:
+                progress.check()
+                return
+            if running is not None:
+                raise in_progress(table, running)
+
+    def dry_run(self, csv: CsvSource) -> None:
+        """Report what the restore would do."""
+        header = read_file_header(self.request.copy_, csv)
+        progress = self.report.progress
+        with ExitStack() as stack:
+            with progress.stage("connect"):
+                connection = stack.enter_context(self.server.connect())
+            is_full = self.request.dry_run == "full"
+            if not is_full:
+                # Before the transaction, whose snapshot keeps the server from cleaning up.
+                with progress.stage("count"):
+                    csv.drain()
+            # As the load's own: READ WRITE, unless the server has been set to read-only.
+            isolation: Isolation = "REPEATABLE READ" if is_full else "REPEATABLE READ READ ONLY"
+            with (
+                self._explained(connection),
+                progress.interruptible(self.server.cancel),
+                transaction(connection, isolation) as work,
+            ):
+                DryRun(work.cursor, self.request, self.settings, header, csv, self.report).run()
+
+    def run(self, csv: CsvSource, before_commit: BeforeCommit | None, put_off: PutOff | None) -> None:
+        """Load the day, and do what comes after the COMMIT. Arguments as of `restore`."""
+        header = read_file_header(self.request.copy_, csv)
+        with ExitStack() as stack:
+            with self.report.progress.stage("connect"):
+                connection = stack.enter_context(self.server.connect())
+            # Held until the chunks are compressed and the aggregates refreshed.
+            lock = stack.enter_context(self._locked_day())
+            with self._explained(connection):
+                loaded = load_day(connection, lock, self._day(header, csv, before_commit))
+            if isinstance(loaded, Skipped):
+                self.report.skip(loaded.rows)
+                self.report.add_warnings(loaded.target.warnings)
+                return
+            if connection.closed:
+                connection = stack.enter_context(self.server.connect())
+            table, left = loaded.target.table, Left.of(loaded)
+            after_commit(connection, self.request, self.settings, table, left, self.report, put_off)
+
+    @contextmanager
+    def _locked_day(self) -> Iterator[RestoreLock]:
+        """Hold the lock against a second restore of the day, on a connection of its own."""
+        with ExitStack() as stack:
+            with self.report.progress.stage("connect"):
+                own = stack.enter_context(self.server.connect())
+                lock = stack.enter_context(
+                    restore_lock(
+                        own,
+                        self.request.target_table,
+                        self.request.archive.day,
+                        request_id=self.report.request_id,
+                        connect_to_cancel=self.server.connect_to_cancel,
+                    )
                 )
-            )
-        yield lock
+            yield lock
 
+    def _day(self, header: FileHeader, csv: CsvSource, before_commit: BeforeCommit | None) -> Day:
+        def about_to_commit(commit_id: CommitId, loaded: Loaded) -> None:
+            if before_commit is not None:
+                expected = self.report.copy()
+                note_loaded(expected, loaded)
+                before_commit(pending_commit(commit_id, loaded), expected)
 
-def _dry_run(
-    request: RestoreRequest,
-    settings: Settings,
-    server: Server,
-    connection: Connection,
-    header: FileHeader,
-    csv: CsvSource,
-    report: Report,
-) -> None:
-    progress = report.progress
-    is_full = request.dry_run == "full"
-    if not is_full:
-        # Before the transaction, whose snapshot keeps the server from cleaning up.
-        with progress.stage("count"):
-            csv.drain()
-    # As the load's own: READ WRITE, unless the server has been set to read-only.
-    isolation: Isolation = "REPEATABLE READ" if is_full else "REPEATABLE READ READ ONLY"
-    with (
-        explained(connection, request, settings, report.request_id),
-        progress.interruptible(server.cancel),
-        transaction(connection, isolation) as work,
-    ):
-        DryRun(work.cursor, request, settings, header, csv, report).run()
+        return Day(
+            self.request,
+            self.settings,
+            header,
+            csv,
+            self.report.request_id.replace("-", ""),
+            self.report.progress,
+            self.server.connect,
+            found=partial(note_target, self.report),
+            before_commit=about_to_commit,
+            committed=partial(note_loaded, self.report),
+        )
 
-
-def _load(
-    request: RestoreRequest,
-    settings: Settings,
-    server: Server,
-    connection: Connection,
-    lock: RestoreLock,
-    header: FileHeader,
-    csv: CsvSource,
-    report: Report,
-    before_commit: BeforeCommit | None,
-) -> Loaded | Skipped:
-    def about_to_commit(commit_id: CommitId, loaded: Loaded) -> None:
-        if before_commit is not None:
-            expected = report.copy()
-            note_loaded(expected, loaded)
-            before_commit(pending_commit(commit_id, loaded), expected)
-
-    day = Day(
-        request,
-        settings,
-        header,
-        csv,
-        report.request_id.replace("-", ""),
-        report.progress,
-        server.connect,
-        found=partial(note_target, report),
-        before_commit=about_to_commit,
-        committed=partial(note_loaded, report),
-    )
-    with explained(connection, request, settings, report.request_id):
-        return load_day(connection, lock, day)
+    def _explained(self, connection: Connection) -> AbstractContextManager[None]:
+        return explained(connection, self.request, self.settings, self.report.request_id)
