@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import suppress
 from datetime import timedelta
 
 from shared.api.render import error_answer
-from shared.errors import JobStorageUnreachable, RestoreCanceled, RestoreError
+from shared.errors import CommitOutcomeUnknown, JobStorageUnreachable, RestoreCanceled, RestoreError
 from shared.jobs.claim import Claim
 from shared.jobs.message import Message
 from shared.jobs.operation import Operation, iso
 from shared.jobs.store import Conflict, OperationStore
+from shared.log_redaction import OUR_LOGGER
 from shared.settings import Settings
+
+_log = logging.getLogger(OUR_LOGGER)
 
 _FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS = 5, 300
 
@@ -43,7 +47,7 @@ def try_again(claim: Claim, store: OperationStore, settings: Settings, error: Re
         ClaimLost, JobStorageUnreachable: as `Claim.write`.
     """
     operation = claim.operation
-    if operation.is_canceled or isinstance(error, RestoreCanceled):
+    if isinstance(error, RestoreCanceled) or (operation.is_canceled and not isinstance(error, CommitOutcomeUnknown)):
         return False
     delay = delay_seconds(error, operation, settings)
     if delay is None:
@@ -58,6 +62,7 @@ def try_again(claim: Claim, store: OperationStore, settings: Settings, error: Re
         next_attempt=iso(store.service_time() + timedelta(seconds=delay)),
         is_queued=False,
     )
+    _log.info("operation=%s attempt=%d waits for %d s: %s", released.id, released.attempt, delay, error.code)
     if not released.is_held:
         enqueue(store, released, delay_seconds=delay)
     return True

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
@@ -288,21 +289,29 @@ class OperationStore:
             Conflict: it is not.
         """
         from azure.core import MatchConditions  # noqa: PLC0415 - see shared/jobs/storage.py
-        from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError  # noqa: PLC0415
+        from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415
+        from azure.data.tables import TableTransactionError  # noqa: PLC0415
 
         table, container = self._storage.table, self._storage.container
+        as_read = {"etag": operation.etag, "match_condition": MatchConditions.IfNotModified}
+        record = {"PartitionKey": self._kind, "RowKey": operation.row_key}
+        pointer = {"PartitionKey": self._kind, "RowKey": f"id~{operation.id}"}
         with reaching_storage():
+            # Before the record: once it is gone, another one may have its id, and blobs of its own.
+            blobs = list(container.list_blob_names(name_starts_with=f"{self._kind}/{operation.id}/"))
             try:
-                table.delete_entity(
-                    self._kind, operation.row_key, etag=operation.etag, match_condition=MatchConditions.IfNotModified
-                )
-            except ResourceModifiedError:
-                raise Conflict from None
-            except ResourceNotFoundError:
-                pass
-            table.delete_entity(self._kind, f"id~{operation.id}")
-            for name in container.list_blob_names(name_starts_with=f"{self._kind}/{operation.id}/"):
-                container.delete_blob(name)
+                # At once: a pointer that is left alone would keep its id from being used again.
+                table.submit_transaction([("delete", record, as_read), ("delete", pointer)])
+            except TableTransactionError as exc:
+                if exc.status_code == HTTPStatus.PRECONDITION_FAILED:
+                    raise Conflict from None
+                if exc.status_code != HTTPStatus.NOT_FOUND:
+                    raise
+                # Somebody else has deleted it.
+                return
+            for name in blobs:
+                with suppress(ResourceNotFoundError):
+                    container.delete_blob(name)
 
     def enqueue(self, message: str, *, delay_seconds: int = 0) -> None:
         """Put a message into the queue.

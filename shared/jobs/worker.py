@@ -18,7 +18,7 @@ from collections.abc import Callable
 from shared.api.handle import Outcome, answered, json_reply, new_report, run_restore
 from shared.api.parse import parse_for
 from shared.api.render import success_answer
-from shared.errors import OperationNotFound, RestoreCanceled, RestoreError, TooManyAttempts
+from shared.errors import CommitOutcomeUnknown, OperationNotFound, RestoreCanceled, RestoreError, TooManyAttempts
 from shared.jobs.claim import Claim, ClaimLost, claim_operation, progress_of
 from shared.jobs.days import day_note, try_to_write_day
 from shared.jobs.enqueue import try_again
@@ -31,8 +31,9 @@ from shared.log_redaction import OUR_LOGGER
 from shared.model.monitor import Status
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
+from shared.postgres.transaction import outcome_unknown
 from shared.process import invocation
-from shared.restore.after_commit import Left, PutOff
+from shared.restore.after_commit import Left, PutOff, note_failure_after_commit
 from shared.restore.pending import PendingCommit, decode_pending, encode_left, finish_committed, was_committed
 from shared.settings import Settings, load_settings
 
@@ -96,6 +97,9 @@ class _Work:
             self._claim.operation.attempt,
             report.request_id,
         )
+        if self._claim.operation.commit:
+            # The rows may be in: to cancel the operation now would not take them out.
+            report.progress.begin_commit()
         with invocation(self._join), self._claim.heartbeat(report.progress):
             outcome = self._finish_commit(report) or self._restore(report)
         self._write_down(outcome, report)
@@ -105,16 +109,30 @@ class _Work:
         if not self._claim.operation.commit:
             return None
         record = json.loads(self._claim.operation.commit)
-        request, pending = self._request(), decode_pending(record["pending"])
-        report.describe(request)
+        pending = decode_pending(record["pending"])
         try:
+            request = self._request()
+            report.describe(request)
             is_committed = was_committed(request, self._settings, pending, report)
-        except RestoreError as error:
+        except CommitOutcomeUnknown as error:
             return failed(report, error)
+        except RestoreError as error:
+            # Any other error would say that nothing was changed.
+            return failed(report, outcome_unknown(pending.commit_id, f"the server cannot be asked: {error.message}"))
         if not is_committed:
             self._claim.write(commit="")
+            report.progress.commit_was_refused()
             return None
-        outcome = answered(report, lambda: finish_committed(request, self._settings, pending, report, self._put_off()))
+        lost = self._lost_its_workers()
+
+        def finish() -> None:
+            if lost is None:
+                finish_committed(request, self._settings, pending, report, self._put_off())
+            else:
+                # What comes after the COMMIT ends each worker.
+                note_failure_after_commit(report, lost)
+
+        outcome = answered(report, finish)
         answer = continued(record["answer"], report)
         return Outcome(json_reply(200, answer, request_id=answer["request_id"]), outcome.error)
 
@@ -122,9 +140,9 @@ class _Work:
         operation = self._claim.operation
         if operation.is_canceled:
             return failed(report, canceled_before())
-        if operation.crashes >= self._settings.job_max_crashes:
-            message = f"the restore lost its worker {operation.crashes} times, last in {self._claim.last_stage!r}"
-            return failed(report, TooManyAttempts(message))
+        lost = self._lost_its_workers()
+        if lost is not None:
+            return failed(report, lost)
 
         def work() -> None:
             run_restore(
@@ -137,6 +155,13 @@ class _Work:
             )
 
         return answered(report, work)
+
+    def _lost_its_workers(self) -> TooManyAttempts | None:
+        """Return why the operation is not to be attempted again; None if it is."""
+        crashes = self._claim.operation.crashes
+        if crashes < self._settings.job_max_crashes:
+            return None
+        return TooManyAttempts(f"the restore lost its worker {crashes} times, last in {self._claim.last_stage!r}")
 
     def _note_commit(self, report: Report) -> Callable[[PendingCommit, Report], None]:
         def note(pending: PendingCommit, expected: Report) -> None:

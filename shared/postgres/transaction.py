@@ -217,12 +217,22 @@ def resolve_commit(
         if is_committed is not None:
             return is_committed
         if time.monotonic() > deadline:
-            raise CommitOutcomeUnknown(
-                f"the connection broke at the COMMIT of transaction {commit_id.xid}, and the server does not say",
-                hint=f"count the day's rows, or ask: SELECT pg_xact_status('{commit_id.xid}'), if the server started"
-                f" at {commit_id.server.start} has not crashed since",
-            )
+            raise outcome_unknown(commit_id, "the server does not say")
         time.sleep(_POLL_SECONDS)
+
+
+def outcome_unknown(commit_id: CommitId, why: str) -> CommitOutcomeUnknown:
+    """Return the error of a COMMIT of which nobody knows whether it took place.
+
+    Args:
+        commit_id: of the transaction.
+        why: nobody knows it.
+    """
+    return CommitOutcomeUnknown(
+        f"the connection broke at the COMMIT of transaction {commit_id.xid}, and {why}",
+        hint=f"count the day's rows, or ask: SELECT pg_xact_status('{commit_id.xid}'), if the server started"
+        f" at {commit_id.server.start} has not crashed since",
+    )
 
 
 def _ask(

@@ -41,7 +41,7 @@ import os, signal, sys
 from contextlib import contextmanager
 import shared.jobs.claim, shared.jobs.operation
 from shared.jobs.sweep import sweep
-from shared.progress.progress import Progress
+from shared.model.progress import Progress
 shared.jobs.claim.HEARTBEAT_SECONDS = 0.5
 shared.jobs.operation.STALE_SECONDS = {STALE_SECONDS}
 stage_of = Progress.stage
@@ -132,7 +132,7 @@ class Jobs:
             run_message(message.content.encode())
             self.storage.queue.delete_message(message)
 
-    def serve_until_ended(self, operation_id: str) -> None:
+    def serve_until_ended(self, operation_id: str, *, seconds: float = 40) -> None:
         """Sweep, and work on messages, until an operation has ended. The storage account may be away meanwhile."""
 
         def look() -> bool:
@@ -142,7 +142,7 @@ class Jobs:
                 return self.state(operation_id).has_ended
             return False
 
-        assert wait_until(look, 40)
+        assert wait_until(look, seconds)
 
     def sweep_until_queued(self, operation_id: str) -> None:
         """Sweep until an operation whose worker is gone has a message again."""

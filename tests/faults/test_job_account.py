@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from shared.errors import JobStorageUnreachable
+from shared.jobs import storage
 from shared.jobs.days import partition_of, read_days
 from shared.jobs.storage import forget_job_storage
 from shared.settings import load_settings
@@ -34,6 +35,8 @@ STEPS = {
     "commit": rb"/commit-[0-9a-f]{32}",
     "end": rb"/answer-[0-9a-f]{32}",
 }
+# Of the function, before a test shortens it.
+PATIENCE = dict(storage._OPTIONS)
 ALL: tuple[Kind, ...] = ("away", "slow", "late", "busy", "refused")
 
 
@@ -52,9 +55,9 @@ def brisk(account: Account, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> Jobs
     return jobs
 
 
-def check_once(jobs: Jobs, day: FaultCase, operation_id: str) -> None:
+def check_once(jobs: Jobs, day: FaultCase, operation_id: str, *, seconds: float = 40) -> None:
     """The operation ends well, and the day is there once."""
-    jobs.serve_until_ended(operation_id)
+    jobs.serve_until_ended(operation_id, seconds=seconds)
     state = jobs.monitor(operation_id).body
     assert state["status"] == "Succeeded", state
     assert state["result"]["rows_loaded"] == len(day.numbers())
@@ -86,6 +89,30 @@ def test_while_a_worker_restores(
     assert brisk.state(operation.id).crashes <= 1
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_thirty_seconds_without_any_of_it(
+    brisk: Jobs, account: Account, day: FaultCase, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In earnest: with the function's own patience."""
+    for name, value in PATIENCE.items():
+        monkeypatch.setitem(storage._OPTIONS, name, value)
+    monkeypatch.setattr("shared.jobs.claim._PAUSE_SECONDS", 2)
+    monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", 120)
+    forget_job_storage()
+    operation = brisk.taken(day.job_body())
+    for service in SERVICES:
+        account.trouble(service, "away", at=STEPS[step], seconds=30)
+    with gate(day) as let_go:
+        worker = Call(lambda: check_once(brisk, day, operation.id, seconds=150))
+        if step == "heartbeat":
+            assert account.began.wait(20)
+        let_go()
+        worker.result()
+    assert account.began.is_set()
+    # Nobody took it from a worker that lived.
+    assert brisk.state(operation.id).crashes == 0
+
+
 @pytest.mark.parametrize(
     ("service", "kind"),
     [*((service, kind) for service in ("queue", "table") for kind in ALL), ("blob", "away"), ("blob", "refused")],
@@ -100,6 +127,16 @@ def test_while_a_restore_is_taken(brisk: Jobs, account: Account, day: FaultCase,
         assert (answer.status, answer.code) == (503, "JobStorageUnreachable")
         assert service != "queue" or brisk.monitor("mine").code == "OperationNotFound"
         assert brisk.post(day.job_body(), Prefer="respond-async", Operation_Id="mine").status == 202
+    check_once(brisk, day, "mine")
+
+
+def test_a_second_call_of_an_id_takes_nothing_from_the_first(brisk: Jobs, account: Account, day: FaultCase) -> None:
+    """The first one was answered 202. The second finds the queue away, before it is noted that the message is in it."""
+    first = brisk.taken(day.job_body(), Operation_Id="mine")
+    brisk.store.change(first, is_queued=False)
+    account.trouble("queue", "away")
+    assert brisk.post(day.job_body(), Prefer="respond-async", Operation_Id="mine").code == "JobStorageUnreachable"
+    account.mend()
     check_once(brisk, day, "mine")
 
 

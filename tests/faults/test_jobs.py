@@ -7,17 +7,20 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.errors import ArchiveBeingRehydrated
 from shared.jobs.message import UnreadableMessageError
-from shared.jobs.store import OperationStore
+from shared.jobs.store import Conflict, OperationStore
 from shared.jobs.sweep import end_poisoned, sweep
 from shared.jobs.worker import run_message
-from shared.progress.progress import Progress
+from shared.model.progress import Progress
+from shared.restore.pending import was_committed
 from tests.faults.fix_clock import Clock
 from tests.faults.fix_fault_case import FaultCase, gate, make_fault_case
 from tests.faults.fix_jobs import STALE_SECONDS, Jobs
@@ -221,6 +224,77 @@ def test_a_worker_that_is_killed_at_its_commit(
     check_succeeded(jobs, day, operation.id)
 
 
+def lost_behind_its_commit(jobs: Jobs, day: FaultCase) -> str:
+    """Return the id of an operation that waits; its worker was killed between its COMMIT and the note of it."""
+    operation = jobs.taken(day.job_body())
+    with jobs.worker(jobs.receive().content, TEST_KILLED_AT="recompress") as worker:
+        worker.wait(60)
+    day.wait_until_gone()
+    jobs.sweep_until_queued(operation.id)
+    return operation.id
+
+
+def test_a_cancel_while_the_server_is_asked_for_a_commit(
+    jobs: Jobs, staged: FaultCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows are in: no answer may say that nothing was changed."""
+    operation_id = lost_behind_its_commit(jobs, staged)
+    assert jobs.cancel(operation_id).status == 202
+
+    def ask_slowly(*arguments: Any) -> bool:
+        # Two heartbeats: each reads that the operation is to be canceled.
+        assert wait_until(lambda: jobs.state(operation_id).seconds > 1, 20)
+        return was_committed(*arguments)
+
+    monkeypatch.setattr("shared.jobs.worker.was_committed", ask_slowly)
+    jobs.work()
+    check_succeeded(jobs, staged, operation_id)
+
+
+def test_a_cancel_while_the_server_is_asked_for_a_commit_that_did_not_take_place(
+    jobs: Jobs, staged: FaultCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation_id = lost_behind_its_commit(jobs, staged)
+    jobs.cancel(operation_id)
+    monkeypatch.setattr("shared.jobs.worker.was_committed", lambda *_: False)
+    jobs.work()
+    assert jobs.monitor(operation_id).body["status"] == "Canceled"
+
+
+def test_a_server_that_cannot_be_asked_for_a_commit(
+    jobs: Jobs, staged: FaultCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked again and again, also if the operation is to be canceled. Then nobody knows; the rows may be in."""
+    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 0)
+    monkeypatch.setenv("JOB_MAX_ATTEMPTS", "2")
+    operation_id = lost_behind_its_commit(jobs, staged)
+    jobs.cancel(operation_id)
+    with monkeypatch.context() as away:
+        away.setenv("PGPORT", str(free_port()))
+        for status in ("NotStarted", "Failed"):
+            jobs.work()
+            state = jobs.monitor(operation_id).body
+            error = state["error"]
+            assert (state["status"], error["code"], error["retry"]) == (status, "CommitOutcomeUnknown", "ask"), state
+            assert "cannot be asked" in error["message"]
+            assert "pg_xact_status" in error["hint"]
+    staged.check_complete()
+
+
+def test_workers_that_die_behind_the_commit(jobs: Jobs, staged: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes after it is given up at last. The rows are in, and the answer says so."""
+    monkeypatch.setenv("JOB_MAX_CRASHES", "2")
+    operation_id = lost_behind_its_commit(jobs, staged)
+    with jobs.worker(jobs.receive().content, TEST_KILLED_AT="recompress") as worker:
+        assert worker.wait(60) == -signal.SIGKILL
+    jobs.sweep_until_queued(operation_id)
+    jobs.work()
+    state = jobs.monitor(operation_id).body
+    assert (state["status"], state["result"]["status"]) == ("Succeeded", "ok_with_warnings"), state
+    assert [warning["code"] for warning in state["result"]["warnings"]] == ["AfterCommitFailed"]
+    check_succeeded(jobs, staged, operation_id)
+
+
 def test_the_same_message_twice(jobs: Jobs, day: FaultCase) -> None:
     operation = jobs.taken(day.job_body())
     with gate(day) as let_go, jobs.worker(message(operation.id)) as first, jobs.worker(message(operation.id)) as second:
@@ -411,6 +485,26 @@ def test_records_end_when_they_are_old(jobs: Jobs, day: FaultCase, monkeypatch: 
     sweep()
     assert [one["id"] for one in jobs.listed().body["value"]] == [waiting.id]
     assert jobs.monitor(ended.id).code == "OperationNotFound"
+
+
+def test_a_record_that_is_old_takes_its_texts_along(
+    jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a record that is kept stay. The id may be used again, also after a sweep that ended in the middle."""
+    monkeypatch.setattr("shared.jobs.store._LONGEST_TEXT", 10)
+    ended, kept = (jobs.taken(day.job_body(), Operation_Id=name) for name in ("old", "old-2"))
+    jobs.cancel(ended.id)
+    jobs.store.delete(jobs.state(ended.id))
+    assert not list(jobs.storage.container.list_blob_names(name_starts_with=f"restore/{ended.id}/"))
+    assert jobs.state(kept.id).request == kept.request
+    assert [entity["RowKey"] for entity in jobs.storage.table.list_entities()] == [f"id~{kept.id}", kept.row_key]
+    again = jobs.taken(day.job_body(), Operation_Id=ended.id)
+    with pytest.raises(Conflict):
+        jobs.store.delete(replace(again, etag=ended.etag))
+    jobs.store.delete(ended)
+    assert jobs.state(again.id).request == again.request
+    jobs.work()
+    jobs.work()
 
 
 def test_no_storage_account(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
