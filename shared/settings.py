@@ -315,3 +315,11 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         name = str(fault["loc"][0]).upper()
         # Without its cause, which holds the value.
         raise ConfigurationError(f"the setting {name} must be {fault['ctx']['error']}", target=name) from None
+
+
+def function_timeout(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return what overrides `functionTimeout` of host.json; None if nothing does.
+
+    https://learn.microsoft.com/azure/azure-functions/functions-host-json#override-hostjson-values
+    """
+    return environ.get("AzureFunctionsJobHost__functionTimeout") or None

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib
+import inspect
 import json
 import logging
 import os
@@ -92,6 +93,9 @@ _KNOWN_FIELDS = {
     "timertrigger": {"type", "direction", "name", "schedule", "runOnStartup", "useMonitor"},
 }
 _AUTH_LEVELS = ("anonymous", "function", "admin")
+# FunctionNameValidationRegex and BindingNameValidationRegex in Azure/azure-functions-host.
+_FUNCTION_NAME = re.compile(r"(?!host$)[a-z][a-z0-9_-]{0,127}", re.ASCII | re.IGNORECASE)
+_BINDING_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9]{0,127}|\$return", re.ASCII)
 # https://learn.microsoft.com/rest/api/storageservices/naming-queues-and-metadata#queue-names
 _QUEUE_NAME = re.compile(r"(?=.{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
 
@@ -147,12 +151,16 @@ def _load_function(path: Path) -> tuple[Callable[..., Any], dict[str, Any]]:
     """Return a function's entry point and its trigger."""
     settings = json.loads(path.read_text())
     name, bindings = path.parent.name, settings["bindings"]
+    if not _FUNCTION_NAME.fullmatch(name):
+        raise ToolError(f"{name}: no function can be called that")
     for binding in bindings:
         known = _KNOWN_FIELDS.get(binding["type"].lower())
         if known is None:
             raise ToolError(f"{name}: this host knows no binding of the type {binding['type']}")
         if unknown := binding.keys() - known:
             raise ToolError(f"{name}: a {binding['type']} has no {', '.join(sorted(unknown))}")
+        if not _BINDING_NAME.fullmatch(binding["name"]):
+            raise ToolError(f"{name}: no binding can be called {binding['name']}; letters and digits only")
         if binding.get("authLevel", "function").lower() not in _AUTH_LEVELS:
             raise ToolError(f"{name}: authLevel is one of {', '.join(_AUTH_LEVELS)}")
     triggers = [binding for binding in bindings if binding["type"].lower().endswith("trigger")]
@@ -161,7 +169,17 @@ def _load_function(path: Path) -> tuple[Callable[..., Any], dict[str, Any]]:
     script = (path.parent / settings["scriptFile"]).resolve().relative_to(path.parent.parent.resolve())
     parts = script.with_suffix("").parts
     module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
-    return getattr(module, settings.get("entryPoint") or "main"), triggers[0]
+    entry_point = getattr(module, settings.get("entryPoint") or "main")
+    # As the worker compares them (azure_functions_runtime_v1 1.2, functions.py).
+    bound = {binding["name"] for binding in bindings} - {"$return"}
+    taken = set(inspect.signature(entry_point).parameters)
+    if bound != taken - {"context"}:
+        raise ToolError(f"{name}: its bindings are {_list(bound)}, and its function takes {_list(taken)}")
+    return entry_point, triggers[0]
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def _setting_in(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -18,6 +19,7 @@ from shared.errors import InternalError
 from shared.jobs.http import HttpCall
 from shared.log_redaction import OUR_LOGGER, redact_logs
 from shared.process import limit_heap_retention
+from shared.settings import function_timeout
 
 T = TypeVar("T")
 
@@ -71,18 +73,24 @@ def sealed(name: str, body: Callable[[], T]) -> T:
     raise InternalError(f"{name} failed; the log says how") from None
 
 
+# A .NET TimeSpan.
+_TIME_SPAN = re.compile(r"(?:(\d+)\.)?(\d+):(\d+):(\d+)", re.ASCII)
+
+
 @cache
 def half_of_function_timeout() -> float | None:
-    """Return half of `functionTimeout` of host.json in seconds; None if it has no end.
+    """Return half of `functionTimeout` in seconds; None if it has no end, or cannot be read.
 
-    https://learn.microsoft.com/azure/azure-functions/functions-host-json#functiontimeout
+    An app setting overrides host.json. https://learn.microsoft.com/azure/azure-functions/functions-host-json#functiontimeout
     """
     host = json.loads((Path(__file__).resolve().parents[2] / "host.json").read_text(encoding="utf-8"))
-    timeout = str(host.get("functionTimeout", "-1"))
-    if timeout == "-1":
+    timeout = function_timeout() or str(host.get("functionTimeout", "-1"))
+    match = _TIME_SPAN.fullmatch(timeout)
+    if match is None:
+        # "-1": no end. The host does not start with one that it cannot read.
         return None
-    hours, minutes, seconds = (int(part) for part in timeout.split(":"))
-    return timedelta(hours=hours, minutes=minutes, seconds=seconds).total_seconds() / 2
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds() / 2
 
 
 def join_of(context: func.Context) -> Callable[[], None]:

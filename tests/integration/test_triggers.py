@@ -149,12 +149,19 @@ def test_a_message_comes_back_after_a_crash(folder: Folder, tmp_path: Path) -> N
 
 
 def test_several_processes_share_a_queue(folder: Folder, tmp_path: Path) -> None:
-    for number in range(24):
-        folder.send(f"sleep 0.5 {number}")
+    sent: list[str] = []
+
+    def all_have_some() -> bool:
+        """A process that begins late finds work as well."""
+        while len(sent) - len(folder.texts("slept")) < 24:
+            sent.append(f"sleep 0.5 {len(sent)}")
+            folder.send(sent[-1])
+        return len({line[1] for line in folder.seen()}) == 3
+
     with running_host(folder.root, tmp_path / "host.log", folder.environ(), "--workers", "3"):
-        assert wait_until(lambda: len(folder.texts("slept")) == 24, 60)
-    assert sorted(folder.texts("work")) == sorted(("1", f"sleep 0.5 {number}") for number in range(24))
-    assert len({line[1] for line in folder.seen()}) == 3
+        assert wait_until(all_have_some, 60)
+        assert wait_until(lambda: len(folder.texts("slept")) == len(sent), 60)
+    assert sorted(folder.texts("work")) == sorted(("1", text) for text in sent)
 
 
 @pytest.mark.parametrize(
@@ -164,9 +171,11 @@ def test_several_processes_share_a_queue(folder: Folder, tmp_path: Path) -> None
         (trigger("queueTrigger", "msg", queueName="%UNSET%"), "does not resolve"),
         (trigger("queueTrigger", "msg", queueName="abc", conection="x"), "has no conection"),
         (trigger("queueTrigger", "msg"), "cannot be loaded"),
-        (trigger("timerTrigger", "timer", schedule="* * * *"), "six fields"),
-        (trigger("timerTrigger", "timer", schedule="99 * * * * *"), "not within"),
+        (trigger("timerTrigger", "msg", schedule="* * * *"), "six fields"),
+        (trigger("timerTrigger", "msg", schedule="99 * * * * *"), "not within"),
         (trigger("eventGridTrigger", "event"), "knows no binding"),
+        (trigger("queueTrigger", "my_msg", queueName="abc"), "no binding can be called my_msg"),
+        (trigger("queueTrigger", "message", queueName="abc"), "bindings are message, and its function takes msg"),
         (
             [*trigger("queueTrigger", "a", queueName="abc"), *trigger("timerTrigger", "b", schedule="* * * * * *")],
             "2 triggers",
@@ -176,6 +185,13 @@ def test_several_processes_share_a_queue(folder: Folder, tmp_path: Path) -> None
 def test_what_the_real_host_would_not_take(folder: Folder, bindings: list[dict[str, Any]], said: str) -> None:
     folder.write("work", bindings)
     with pytest.raises(ToolError, match=said):
+        load_app(folder.root)
+
+
+@pytest.mark.parametrize("name", ["1st", "a.b", "Host", "x" * 129])
+def test_what_no_function_can_be_called(folder: Folder, name: str) -> None:
+    folder.write(name, trigger("queueTrigger", "msg", queueName="abc"), entryPoint="work")
+    with pytest.raises(ToolError, match="no function can be called that"):
         load_app(folder.root)
 
 

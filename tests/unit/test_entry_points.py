@@ -11,6 +11,8 @@ from pathlib import Path
 import azure.functions as func
 import pytest
 
+from shared.functions.entry import half_of_function_timeout
+
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = sorted(path.parent for path in ROOT.glob("*/function.json"))
 
@@ -31,3 +33,16 @@ def test_restores_of_the_queue_leave_threads_to_monitors() -> None:
     """The worker has min(32, cores + 4) threads: 5 on the smallest instance."""
     queues = json.loads((ROOT / "host.json").read_text())["extensions"]["queues"]
     assert queues["batchSize"] + queues["newBatchThreshold"] <= 5 - 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "seconds"),
+    [("", 300), ("00:30:00", 900), ("04:00:00", 7200), ("1.00:00:00", 43_200), ("-1", None), ("10 minutes", None)],
+)
+def test_an_app_setting_overrides_the_timeout_of_host_json(
+    setting: str, seconds: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AzureFunctionsJobHost__functionTimeout", setting)
+    half_of_function_timeout.cache_clear()
+    assert half_of_function_timeout() == seconds
+    half_of_function_timeout.cache_clear()
