@@ -13,7 +13,7 @@ from shared.api.parse import parse_for
 from shared.calendar.days import Question, look_at_days
 from shared.calendar.pattern import days_between, read_pattern
 from shared.calendar.state import KnownDay
-from shared.jobs.http import HttpCall, bad_parameter, whole_number
+from shared.jobs.http import HttpCall, bad_parameter, check_names, read_day, whole_number
 from shared.jobs.monitor import base_url
 from shared.model.calendar import MOST_DAYS, CalendarDay, CalendarPage
 from shared.settings import Settings, load_settings
@@ -42,10 +42,8 @@ def get_days(call: HttpCall) -> HttpAnswer:
 
 def _question(query: Mapping[str, str], settings: Settings) -> tuple[Question, date | None]:
     """Read a query; with the day after those that one answer holds, if there are more."""
-    for name in query:
-        if name not in (*_PARAMETERS, "code"):
-            raise bad_parameter(name, f"is unknown; known are {', '.join(_PARAMETERS)}")
-    first, last = _day(query, "from"), _day(query, "to")
+    check_names(query, _PARAMETERS)
+    first, last = read_day(query, "from"), read_day(query, "to")
     if last < first:
         raise bad_parameter("to", "must not lie before from")
     if (last - first).days >= MOST_DAYS:
@@ -64,17 +62,6 @@ def _question(query: Mapping[str, str], settings: Settings) -> tuple[Question, d
     request = parse_for(json.dumps(body).encode(), settings)
     following = first + timedelta(days=most) if len(days) > most else None
     return Question(pattern, request, days[:most], counts == "true"), following
-
-
-def _day(query: Mapping[str, str], name: str) -> date:
-    text = query.get(name, "")
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise bad_parameter(name, "must be a day as YYYY-MM-DD") from None
-    if day.isoformat() != text or day == date.max:
-        raise bad_parameter(name, "must be a day as YYYY-MM-DD")
-    return day
 
 
 def calendar_day(day: date, known: KnownDay) -> CalendarDay:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -22,12 +24,19 @@ from shared.jobs.outcome import answer_of, ending_canceled
 from shared.jobs.storage import job_storage
 from shared.jobs.store import NO_SUCH_OPERATION, OperationStore
 from shared.jobs.submit import opens, submit, wants_async
+from shared.log_redaction import OUR_LOGGER
 from shared.model.monitor import STATUSES, MonitorList
 from shared.model.request import RestoreRequest
 from shared.settings import Settings, load_settings
 
-_FILTERS = ("status", "database", "target_table", "day", "backfill")
+_log = logging.getLogger(OUR_LOGGER)
+
+# Parameters of the query, and the attributes of a record that they filter by.
+_FILTERS = {"status": "status", "database": "database", "table": "target_table", "day": "day", "backfill": "backfill"}
 _MOST_LISTED, _LISTED = 1000, 50
+# Twice the longest name of a table: schema and table with 63 bytes each, in quotes.
+_LONGEST_FILTER = 512
+_ROW = re.compile(r"op~[A-Za-z0-9._~-]{0,200}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -74,13 +83,15 @@ def post_restore(call: HttpCall, *, join: Callable[[], None] = lambda: None) -> 
 
 def _take(call: HttpCall, request: RestoreRequest, settings: Settings, request_id: str) -> HttpAnswer:
     submitted = submit(request, call.body, call.headers, settings)
+    operation = submitted.operation
+    _log.info("operation=%s request_id=%s was taken: %s", operation.id, request_id, operation.status)
     base = base_url(settings, call.url, call.headers, "/restore")
     headers = {
-        "Operation-Location": links(base, submitted.operation)["self"],
-        **until_it_ends(links(base, submitted.operation)["result"], submitted.token),
+        "Operation-Location": links(base, operation)["self"],
+        **until_it_ends(links(base, operation)["result"], submitted.token),
         "Preference-Applied": "respond-async",
     }
-    return json_reply(202, monitor(submitted.operation, base), headers, request_id=request_id)
+    return json_reply(202, monitor(operation, base), headers, request_id=request_id)
 
 
 def until_it_ends(result: str, token: str) -> dict[str, str]:
@@ -153,32 +164,35 @@ def _show(call: HttpCall, settings: Settings, operation: Operation, status: int 
 
 def _cancel(call: HttpCall, settings: Settings, store: OperationStore, operation_id: str) -> HttpAnswer:
     operation = store.update(store.get(operation_id), _cancellation)
+    _log.info("operation=%s is to be canceled: %s", operation.id, operation.status)
     return _show(call, settings, operation, 202)
 
 
 def _cancellation(operation: Operation) -> Mapping[str, Any]:
     """Return what a cancel writes into a record."""
+    if operation.has_ended and operation.status != "Canceled":
+        # Also if somebody canceled it too late.
+        raise OperationEnded(f"the restore {operation.id} has ended: {operation.status}")
     if operation.is_canceled:
         # The same call again.
         return {}
-    if operation.has_ended:
-        raise OperationEnded(f"the restore has ended: {operation.status}")
     if operation.status == "NotStarted" and not operation.commit:
         return ending_canceled()
     return {"is_canceled": True}
 
 
 def _list(call: HttpCall, settings: Settings, store: OperationStore) -> HttpAnswer:
-    query = {("target_table" if name == "table" else name): value for name, value in call.query.items()}
+    query = call.query
+    check_names(query, (*_FILTERS, "top", "after"))
     most = whole_number(query.get("top"), "top", most=_MOST_LISTED, default=_LISTED)
-    equal = {name: query[name] for name in _FILTERS if query.get(name)}
-    _check_filters(equal)
+    given = {name: query[name] for name in _FILTERS if query.get(name)}
+    _check_filters(given)
+    equal = {_FILTERS[name]: value for name, value in given.items()}
     page = store.newest(equal, most=most, from_row=row_after(query.get("after")))
     base = base_url(settings, call.url, call.headers, "/restores")
     next_link = None
     if page.next_row is not None:
-        kept = {"table" if name == "target_table" else name: value for name, value in equal.items()}
-        kept |= {"top": str(most), "after": page.next_row}
+        kept = {**given, "top": str(most), "after": page.next_row}
         next_link = f"{base}/restores?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in kept.items())
     body: MonitorList = {
         "value": [monitor(operation, base, with_result=False) for operation in page.operations],
@@ -206,17 +220,50 @@ def row_after(text: str | None) -> str | None:
     Raises:
         InvalidRequest: no `nextLink` gave it.
     """
-    if text is not None and not text.startswith("op~"):
+    if text is not None and not _ROW.fullmatch(text):
         raise bad_parameter("after", "must be one that a nextLink gave")
     return text
 
 
-def _check_filters(equal: Mapping[str, str]) -> None:
-    check_status(equal.get("status"))
+def check_names(query: Mapping[str, str], known: Collection[str]) -> None:
+    """Refuse a parameter that nobody knows: a filter that is misspelled would list everything.
+
+    Args:
+        query: of the request. A key may stand in it as `code`.
+        known: the names of its parameters.
+
+    Raises:
+        InvalidRequest: it has another one.
+    """
+    for name in query:
+        if name not in known and name != "code":
+            raise bad_parameter(name[:_LONGEST_FILTER], f"is unknown; known are {', '.join(known)}")
+
+
+def _check_filters(given: Mapping[str, str]) -> None:
+    check_status(given.get("status"))
+    for name, value in given.items():
+        if len(value) > _LONGEST_FILTER:
+            raise bad_parameter(name, f"has more than {_LONGEST_FILTER} characters")
+    if "day" in given:
+        read_day(given, "day")
+
+
+def read_day(query: Mapping[str, str], name: str) -> date:
+    """Read a parameter that is a day.
+
+    Raises:
+        InvalidRequest: it is missing, none, or not written as YYYY-MM-DD.
+    """
+    text = query.get(name, "")
     try:
-        date.fromisoformat(equal.get("day", "2025-01-01"))
+        day = date.fromisoformat(text)
     except ValueError:
-        raise bad_parameter("day", "must be a day as YYYY-MM-DD") from None
+        day = date.max
+    # Python reads other forms as well.
+    if day.isoformat() != text or day == date.max:
+        raise bad_parameter(name, "must be a day as YYYY-MM-DD")
+    return day
 
 
 def check_status(status: str | None) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from shared.jobs.operation import Operation
 from shared.model.monitor import Monitor, OperationLinks
-from shared.progress.progress import percent_of
+from shared.model.progress import percent_of
 from shared.settings import Settings
 
 # How soon a caller should look again, in seconds.
@@ -33,13 +32,16 @@ def base_url(settings: Settings, url: str, headers: Mapping[str, str], route: st
     """
     if settings.public_base_url is not None:
         return settings.public_base_url
-    seen = urlsplit(url)
+    # By hand: `urlsplit` raises where the header Host is none, such as `[:::::]`.
+    seen_scheme, _, rest = url.partition("://")
+    seen_host, slash, rest = rest.partition("/")
+    path = slash + re.split(r"[?#]", rest, maxsplit=1)[0]
     scheme = _first(headers, "X-Forwarded-Proto")
     host = _first(headers, "X-Forwarded-Host")
-    scheme = scheme if scheme in ("http", "https") else seen.scheme
-    host = host if host is not None and _HOST.fullmatch(host) else seen.netloc
-    prefix, found, _ = seen.path.rpartition(route)
-    return f"{scheme}://{host}{prefix if found else seen.path.rstrip('/')}"
+    scheme = scheme if scheme in ("http", "https") else seen_scheme
+    host = host if host is not None and _HOST.fullmatch(host) else seen_host
+    prefix, found, _ = path.rpartition(route)
+    return f"{scheme}://{host}{prefix if found else path.rstrip('/')}"
 
 
 def _first(headers: Mapping[str, str], name: str) -> str | None:

@@ -26,6 +26,8 @@ _ID_HEADERS = ("Operation-Id", "Repeatability-Request-ID", "Idempotency-Key")
 # Ids of orders (`shared/arrivals/order.py`), and of days of backfills (`shared/backfills/records.py`). They follow from
 # what they stand for. So a restore that has one of them already would keep that day from being restored.
 _OWN_ID = re.compile(r"rule-[0-9a-f]{40}|b[0-9a-f]{24}-.*", re.ASCII)
+# A text in quotes, in which commas and semicolons are only characters (RFC 9110, section 5.6.4).
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _MOST_TOKENS = 16
 
@@ -49,8 +51,10 @@ def wants_async(request: RestoreRequest, headers: Mapping[str, str]) -> bool:
     """Whether the caller does not want to wait. The field `async` wins over `Prefer` (RFC 7240)."""
     if request.async_ is not None:
         return request.async_
-    preferences = (one.partition(";")[0].strip().lower() for one in headers.get("Prefer", "").split(","))
-    return "respond-async" in preferences
+    # A value that is empty is none.
+    prefer = _QUOTED.sub(lambda text: "" if text[0] == '""' else "text", headers.get("Prefer", ""))
+    preferences = (one.partition(";")[0].strip() for one in prefer.split(","))
+    return any(re.fullmatch(r"respond-async(?:\s*=)?", one, re.IGNORECASE) for one in preferences)
 
 
 def submit(request: RestoreRequest, body: bytes, headers: Mapping[str, str], settings: Settings) -> Submitted:
@@ -105,18 +109,22 @@ def record(store: OperationStore, asked: Operation, is_same: Callable[[Operation
             raise OperationIdReused(f"another request was sent as {operation.id} before")
         operation = add_token(store, operation, token)
     if not operation.is_queued and operation.status == "NotStarted" and not operation.attempt:
-        _enqueue(store, operation)
+        _enqueue(store, operation, is_new=is_new)
     return Submitted(operation, token)
 
 
-def _enqueue(store: OperationStore, operation: Operation) -> None:
-    """Put in the message. If that fails, the caller is to hear that nothing will be restored, and rightly so."""
+def _enqueue(store: OperationStore, operation: Operation, *, is_new: bool) -> None:
+    """Put in the message. If that fails, the caller is to hear that nothing will be restored, and rightly so.
+
+    The record of another call stays: that call may have been answered. What stays, the sweep finds.
+    """
     try:
         enqueue(store, operation)
     except JobStorageUnreachable:
-        # Not if another call took it meanwhile under the same id. What stays, the sweep finds.
-        with suppress(Conflict, JobStorageUnreachable):
-            store.delete(operation)
+        if is_new:
+            # Not if another call took it meanwhile under the same id.
+            with suppress(Conflict, JobStorageUnreachable):
+                store.delete(operation)
         raise
 
 
@@ -155,6 +163,9 @@ def chosen_id(headers: Mapping[str, str]) -> str | None:
     for name, value in found.items():
         if not OPERATION_ID.fullmatch(value):
             raise _bad_id(name, "must be 1 to 64 of the characters A-Z, a-z, 0-9, dot, hyphen and underscore")
+        if value in (".", ".."):
+            # A path of a URL or of a blob: clients and the service take them away (RFC 3986, section 5.2.4).
+            raise _bad_id(name, "must not be one dot or two, which no address can hold")
         if _OWN_ID.fullmatch(value):
             raise _bad_id(name, "must not look like an id that a rule or a backfill gives to a restore")
     if len(set(found.values())) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import re
 from datetime import date
@@ -14,11 +15,13 @@ from azure.storage.queue import QueueClient
 from shared.jobs.days import partition_of, read_days
 from shared.jobs.http import get_result
 from shared.jobs.message import decode
+from shared.jobs.monitor import base_url
 from shared.jobs.worker import run_message
-from shared.settings import load_settings
+from shared.settings import Settings, load_settings
 from tests.faults.fix_jobs import Jobs, call_of
 from tests.integration.fix_app import Answer, App
 from tests.integration.fix_threads import at_once
+from tools.local_server import free_port
 
 CSV = b"time,v\n2025-01-01 01:00Z,1\n2025-01-01 02:00Z,2\n"
 ASYNC = {"Prefer": "respond-async"}
@@ -104,6 +107,19 @@ def test_links_begin_with_what_the_caller_used(
     assert taken.headers["Operation-Location"] == f"https://gateway.example/lake/restores/{taken.body['id']}"
 
 
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("http://[:::::]/api/restore?x=/restore#/restore", "http://[:::::]/api"),
+        ("https://app.example:8443/lake/v1/restore", "https://app.example:8443/lake/v1"),
+        ("https://app.example/lake", "https://app.example/lake"),
+        ("https://app.example", "https://app.example"),
+    ],
+)
+def test_any_address_has_a_base(url: str, base: str) -> None:
+    assert base_url(Settings(), url, {}, "/restore") == base
+
+
 def test_what_needs_no_connection_is_checked_at_once(
     jobs: Jobs, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +159,35 @@ def test_async_in_the_body_wins_over_prefer(jobs: Jobs, body: dict[str, Any]) ->
     assert jobs.post(body | {"async": True}, Prefer="return=minimal").status == 202
 
 
+@pytest.mark.parametrize(
+    ("prefer", "is_async"),
+    [
+        ("RESPOND-Async", True),
+        ("return=minimal,respond-async ; wait=3, wait=5", True),
+        # Several lines of one header arrive joined by commas.
+        ('x="a, \\"b", respond-async', True),
+        ('respond-async; note="a,b;c"', True),
+        ('respond-async=""', True),
+        ("respond-async =", True),
+        ('x="respond-async, respond-async, y"', False),
+        ('respond-async="no"', False),
+        ("respond-async-not", False),
+        ("wait; respond-async", False),
+        ('"respond-async"', False),
+        (",;=,", False),
+        ("", False),
+    ],
+)
+def test_preferences_are_read_as_http_writes_them(
+    jobs: Jobs, body: dict[str, Any], prefer: str, is_async: bool
+) -> None:
+    """RFC 7240, section 2. The body is refused, if it is to wait, by what it asks for."""
+    refused = body | {"pg": {"password": "x"}, "destination": {"target_table": "nowhere.at_all"}}
+    answer = jobs.post(refused, Prefer=prefer)
+    assert (answer.code == "SecretInAsyncRequest") is is_async, answer.body
+    assert answer.status >= 400
+
+
 def test_a_dry_run_may_be_asynchronous(jobs: Jobs, app: App, body: dict[str, Any]) -> None:
     taken = jobs.post(body | {"dry_run": True}, **ASYNC)
     jobs.work()
@@ -179,7 +224,12 @@ def test_ids_that_cannot_be_one(jobs: Jobs, body: dict[str, Any]) -> None:
         {"Operation_Id": "a b"},
         {"Operation_Id": "ü"},
         {"Operation_Id": "x" * 65},
+        {"Operation_Id": "."},
+        {"Idempotency_Key": '".."'},
+        # Two lines of one header.
+        {"Operation_Id": "a,b"},
         {"Operation_Id": '"quoted"'},
+        {"Repeatability_Request_ID": '"quoted"'},
         {"Idempotency_Key": '"'},
         {"Operation_Id": "a", "Idempotency_Key": "b"},
     ):
@@ -219,14 +269,13 @@ def without_times(answer: Answer) -> tuple[int, dict[str, str], dict[str, Any]]:
     assert answer.headers["x-ms-request-id"] == body.pop("request_id")
     body.pop("timings", None)
     (body.get("copy") or {}).pop("waited_seconds", None)
+    for detail in (body.get("error") or {}).get("details", []):
+        detail.pop("storage_request_id", None)
     return answer.status, headers, body
 
 
-def test_the_result_is_what_the_call_would_have_answered(jobs: Jobs, body: dict[str, Any]) -> None:
-    again = body | {"destination": {"on_existing": "replace"}}
-    # So that either finds the same rows and chunks.
-    assert jobs.post(body).status == 200
-    taken = jobs.post(again, **ASYNC)
+def test_the_result_while_it_runs(jobs: Jobs, body: dict[str, Any]) -> None:
+    taken = jobs.post(body, **ASYNC)
     waiting = jobs.result(taken.headers["Location"])
     assert waiting.status == 202
     assert waiting.headers["Location"] == taken.headers["Location"]
@@ -237,11 +286,61 @@ def test_the_result_is_what_the_call_would_have_answered(jobs: Jobs, body: dict[
     monitor = jobs.monitor(taken.body["id"])
     assert monitor.body["result"] == result.body
     assert "Retry-After" not in monitor.headers
-    assert without_times(result) == without_times(jobs.post(again))
-    # A failure likewise.
-    failed = jobs.post(body, **ASYNC)
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "expected"),
+    [
+        ({"destination": {"on_existing": "replace"}}, {}, (200, "ok")),
+        ({"destination": {"on_existing": "skip"}}, {}, (200, "skipped")),
+        (
+            {
+                "adls_url": "{folder}/t.2025-01-04.csv.gz",
+                "destination": {"mode": "staging", "on_existing": "replace"},
+            },
+            {},
+            (200, "ok_with_warnings"),
+        ),
+        ({"dry_run": True}, {}, (200, "dry_run")),
+        ({"dry_run": "full"}, {}, (200, "dry_run")),
+        ({}, {}, (409, "WindowNotEmpty")),
+        ({"adls_url": "{folder}/t.2024-01-01.csv.gz"}, {}, (404, "ArchiveNotFound")),
+        ({"adls_url": "{folder}/t.2025-01-02.csv.gz"}, {}, (422, "DataRejected")),
+        ({"adls_url": "{folder}/t.2025-01-03.csv.gz"}, {}, (422, "ArchiveTruncated")),
+        ({}, {"PGPASSWORD": "wrong"}, (403, "DatabaseAccessDenied")),
+        # With the header Retry-After.
+        ({}, {"PGPORT": "1", "JOB_MAX_ATTEMPTS": "1"}, (503, "DatabaseUnreachable")),
+    ],
+    ids=lambda value: value[1] if isinstance(value, tuple) else None,
+)
+def test_the_result_is_what_the_call_would_have_answered(
+    jobs: Jobs,
+    app: App,
+    url: str,
+    change: dict[str, Any],
+    settings: dict[str, str],
+    expected: tuple[int, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its status, its headers, its body."""
+    app.archive("t", b"time,v\n2025-01-02 01:00Z,x\n", day="2025-01-02")
+    app.stored("t", gzip.compress(CSV)[:-5], day="2025-01-03")
+    app.archive("t", b"time,v,other\n2025-01-04 01:00Z,1,2\n", day="2025-01-04")
+    body = {"adls_url": url} | change
+    body["adls_url"] = (
+        body["adls_url"].replace("{folder}", url.rpartition("/")[0]).replace("/t.", f"/{app.database.schema}.t.")
+    )
+    # So that either finds the same rows and chunks.
+    assert jobs.post({"adls_url": url}).status == 200
+    jobs.post(body)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    taken = jobs.post(body, **ASYNC)
     jobs.work()
-    assert without_times(jobs.result(failed.headers["Location"])) == without_times(jobs.post(body))
+    result = jobs.result(taken.headers["Location"])
+    assert (result.status, result.code if result.status >= 400 else result.body["status"]) == expected, result.body
+    assert ("Retry-After" in result.headers) is (expected[0] == 503)
+    assert without_times(result) == without_times(jobs.post(body))
 
 
 def test_a_token_opens_one_result(jobs: Jobs, body: dict[str, Any]) -> None:
@@ -271,6 +370,35 @@ def test_a_result_that_was_canceled(jobs: Jobs, body: dict[str, Any]) -> None:
     result = jobs.result(taken.headers["Location"])
     assert (result.status, result.code) == (409, "RestoreCanceled")
     assert jobs.monitor(taken.body["id"]).body["error"]["code"] == "RestoreCanceled"
+
+
+@pytest.mark.parametrize("status", ["Succeeded", "Failed"])
+def test_a_cancel_that_came_too_late_has_an_end(jobs: Jobs, body: dict[str, Any], status: str) -> None:
+    """Whoever asks again is to hear that it was not canceled."""
+    operation = jobs.taken(body)
+    jobs.store.change(operation, status=status, is_canceled=True)
+    refused = jobs.cancel(operation.id)
+    assert (refused.status, refused.code) == (409, "OperationEnded")
+    assert all(word in refused.body["error"]["message"] for word in (operation.id, status))
+
+
+def test_the_log_tells_what_became_of_an_operation(
+    jobs: Jobs, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each line names it: who reads the log at night has only the id."""
+    caplog.set_level("INFO", logger="restore_chunk")
+    with monkeypatch.context() as away:
+        away.setenv("PGPORT", str(free_port()))
+        taken = jobs.post(body, **ASYNC, Operation_Id="night")
+        jobs.work()
+    jobs.cancel("night")
+    lines = [line for line in caplog.messages if line.startswith("operation=night ")]
+    assert lines[0] == f"operation=night request_id={taken.headers['x-ms-request-id']} was taken: NotStarted"
+    assert re.fullmatch(r"operation=night attempt=1 request_id=\S+ begins", lines[1])
+    assert lines[2:] == [
+        "operation=night attempt=1 waits for 5 s: DatabaseUnreachable",
+        "operation=night is to be canceled: Canceled",
+    ]
 
 
 def test_an_operation_that_nobody_knows(jobs: Jobs) -> None:
@@ -313,11 +441,38 @@ def test_operations_are_listed_newest_first(jobs: Jobs, app: App, body: dict[str
 
 
 @pytest.mark.parametrize(
-    "query", [{"top": "0"}, {"top": "1001"}, {"top": "x"}, {"status": "Done"}, {"day": "tomorrow"}, {"after": "x"}]
+    "query",
+    [
+        {"top": "0"},
+        {"top": "1001"},
+        {"top": "x"},
+        {"top": "5,6"},
+        {"status": "Done"},
+        {"status": "running"},
+        {"day": "tomorrow"},
+        {"day": "20250101"},
+        {"day": "2025-W01-1"},
+        {"after": "x"},
+        {"after": "op~/"},
+        {"after": "op~" + "x" * 1000},
+        # A service refuses a query of that length, which is no fault of the service.
+        {"table": "x" * 40_000},
+        {"database": "x" * 40_000},
+        {"staus": "Failed"},
+        {"x" * 40_000: "1"},
+    ],
 )
 def test_a_list_that_cannot_be(jobs: Jobs, query: dict[str, str]) -> None:
     refused = jobs.listed(**query)
     assert (refused.status, refused.code) == (400, "InvalidRequest")
+    (name,) = query
+    assert refused.body["error"]["target"] == name[:512]
+
+
+def test_a_list_of_the_most_and_the_fewest(jobs: Jobs, body: dict[str, Any]) -> None:
+    jobs.taken(body)
+    for query in ({"top": "1"}, {"top": "1000"}, {"status": "", "day": "", "code": "key"}):
+        assert len(jobs.listed(**query).body["value"]) == 1
 
 
 def test_an_operation_notes_its_day(jobs: Jobs, app: App, body: dict[str, Any]) -> None:

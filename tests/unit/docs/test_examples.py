@@ -15,7 +15,7 @@ import pytest
 import tree_sitter_powershell
 from tree_sitter import Language, Node, Parser
 
-from tests.fix_contract import OPERATION, request_faults
+from tests.fix_contract import DOCUMENT, OPERATION, request_faults
 from tools.config import REPOSITORY
 
 EXAMPLES = REPOSITORY / "examples"
@@ -155,12 +155,28 @@ class TestLogicAppAsync(TestLogicApp):
 
 def http_requests() -> list[Any]:
     text = (EXAMPLES / "restore.http").read_text(encoding="utf-8")
-    variables = dict(re.findall(r"^@(\w+) = (.*)$", text, re.MULTILINE)) | {"functionKey": "key"}
+    variables = dict(re.findall(r"^@(\w+) = (.*)$", text, re.MULTILINE)) | {"functionKey": "key", "hostKey": "host key"}
     filled = re.sub(r"\{\{(\w+)\}\}", lambda name: variables[name[1]], text)
     return [pytest.param(part, id=part.partition("\n")[0].strip()) for part in filled.split("\n###")[1:]]
 
 
-@pytest.mark.parametrize("part", http_requests())
+def has_body(part: Any) -> bool:
+    return "\nPOST " in part.values[0]
+
+
+@pytest.mark.parametrize("part", [part for part in http_requests() if not has_body(part)])
+def test_each_http_request_without_a_body(part: str) -> None:
+    """The contract knows it, and its key opens more than one function."""
+    request, *headers = part.strip().splitlines()[1:]
+    method, address = request.split()
+    assert headers == ["x-functions-key: host key"]
+    path, _, query = address.removeprefix("https://restore-chunk.azurewebsites.net/api").partition("?")
+    operation = DOCUMENT["paths"][re.sub(r"^(/restores/)[^/]+$", r"\1{id}", path)][method.lower()]
+    known = {one["name"] for one in operation.get("parameters", ())}
+    assert set(re.findall(r"(\w+)=", query)) <= known
+
+
+@pytest.mark.parametrize("part", [part for part in http_requests() if has_body(part)])
 def test_each_http_request(part: str) -> None:
     head, _, body = part.partition("\n\n")
     assert head.splitlines()[1:] == [

@@ -14,8 +14,9 @@ from shared.errors import (
     DataRejected,
     RestoreError,
 )
+from shared.jobs.claim import HEARTBEAT_SECONDS
 from shared.jobs.enqueue import delay_seconds
-from shared.jobs.operation import Operation
+from shared.jobs.operation import STALE_SECONDS, Operation
 from shared.settings import Settings
 
 NEW = Operation("id", "{}", "archive", "db", "public.t", "2025-01-01", "")
@@ -56,3 +57,10 @@ def test_a_file_that_is_being_rehydrated_is_waited_for_fifteen_hours() -> None:
     found = delays(ArchiveBeingRehydrated("x"), waits=True)
     assert found == [600] * 90 + [None]
     assert sum(filter(None, found)) == 15 * 3600
+
+
+def test_the_figures_of_the_contract() -> None:
+    """Tests shorten them."""
+    assert (HEARTBEAT_SECONDS, STALE_SECONDS) == (5, 120)
+    settings = Settings()
+    assert (settings.job_max_attempts, settings.job_max_crashes, settings.job_retention_days) == (8, 3, 30)
