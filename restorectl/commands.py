@@ -480,7 +480,23 @@ def retry(
         if exc.was_sent:
             raise CommandError(str(exc), code=ExitCode.WAIT_RAN_OUT, next_step=maybe) from None
         raise
+    except ServiceError as exc:
+        _check_not_a_restore(call, operation_id, exc)
+        raise
     return _wait(call, "backfills", answer, no_wait=no_wait, timeout=timeout)
+
+
+def _check_not_a_restore(call: Call, operation_id: str, exc: ServiceError) -> None:
+    """Explain that a backfill is not known where the id is one of a restore.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if exc.body["error"]["code"] != "OperationNotFound" or _find(call, operation_id)[0] != "restores":
+        return
+    raise UsageError(
+        f"{operation_id} is a restore, and backfills alone are retried: send it again by `restorectl restore`"
+    ) from None
 
 
 @command("restorectl list --status Failed --table silver.telemetry", name="list")

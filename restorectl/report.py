@@ -17,6 +17,7 @@ NEXT_STEPS = {
     "OperationIdReused": "leave --id out, or choose another one",
     "OperationEnded": "`restorectl status` shows how it ended",
     "OperationNotFound": "`restorectl list` shows what is known",
+    "RestoreCanceled": "if the day is still wanted, send it again",
     "RestoreInProgress": "`restorectl list --status Running` shows it, if it runs behind the queue",
     "SecretInAsyncRequest": "--sync restores without the queue, which would keep the secret",
     "WindowNotEmpty": "--existing skip leaves the day as it is, --existing replace replaces it by its archive",
@@ -42,7 +43,9 @@ def print_monitor(screen: Screen, monitor: Mapping[str, Any]) -> None:
         screen.print_facts(_monitor_facts(monitor) | _result_facts(result))
     _say_of_result(screen, result)
     if error and monitor.get("status") != "Succeeded":
-        _say_error_body(screen, error, None, _retry_step(monitor.get("id")) if is_backfill else None)
+        # The days of a backfill are sent again by it.
+        backfill = monitor.get("id") if is_backfill else monitor.get("backfill")
+        _say_error_body(screen, error, None, None if backfill is None else _retry_step(backfill))
     if is_backfill and monitor.get("status") == "Canceled":
         screen.say_word("  next:", _retry_step(monitor.get("id")), "bold")
 
@@ -166,6 +169,7 @@ def _monitor_facts(monitor: Mapping[str, Any]) -> dict[str, Any]:
         "database": monitor.get("database"),
         "table": monitor.get("target_table"),
         "day": monitor.get("day"),
+        "backfill": monitor.get("backfill"),
         "stage": progress.get("stage"),
         "archive read": f"{read} of {texts.size(total)}" if total else None,
         "rows read": texts.count(progress.get("rows") or None),
@@ -338,7 +342,7 @@ def _say_error_body(screen: Screen, error: Mapping[str, Any], request_id: Any, n
     if error.get("hint"):
         screen.say_word("  hint:", str(error["hint"]), "bold")
     for detail in error.get("details") or ():
-        if detail.get("message") not in (None, message):
+        if detail.get("message") is not None and str(detail["message"]) not in message:
             target, text = str(detail.get("target") or ""), str(detail["message"])
             screen.say_word("   ", text if text.startswith(target) else f"{target}: {text}", "")
     step = next_step or NEXT_STEPS.get(code) or _BY_RETRY.get(str(error.get("retry")))

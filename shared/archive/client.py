@@ -4,21 +4,17 @@ A client holds a pool of connections, each with a TLS handshake behind it, so on
 credential.
 
 Who reads an account: the SAS of the URL, the connection string of this very account, or the function's own identity.
-The setting `ADLS_CONNECTION_STRING` says whose account it is for, and where its requests go:
-https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,115 +25,14 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import ContainerClient, ExponentialRetry
 from azure.storage.filedatalake import DataLakeFileClient, DataLakeServiceClient
 
+from shared.archive.connection_string import ConnectionString, broken, read_connection_string
 from shared.archive.credential import Reader, StorageIdentity
 from shared.archive.network_fault import network_fault
-from shared.errors import ConfigurationError
-from shared.identity import CLOUDS, PUBLIC, own_identity
-from shared.model.location import ArchiveLocation, StorageHost, parse_storage_host
+from shared.identity import own_identity
+from shared.model.location import ArchiveLocation
 from shared.process import MIB
 from shared.secret import Secret
 from shared.settings import Settings
-
-_SETTING = "ADLS_CONNECTION_STRING"
-# What the SDK itself takes UseDevelopmentStorage=true for.
-# https://learn.microsoft.com/azure/storage/common/storage-connect-azurite
-_DEVELOPMENT_ACCOUNT = "devstoreaccount1"
-_DEVELOPMENT_ENDPOINT = f"http://127.0.0.1:10000/{_DEVELOPMENT_ACCOUNT}"
-_ENDPOINT = re.compile(r"https?://", re.IGNORECASE)
-_ACCOUNT_OF_ENDPOINT = re.compile(r"https://([a-z0-9]{3,24})\.", re.ASCII | re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class ConnectionString:
-    """What a connection string says, without its key.
-
-    Attributes:
-        host: the account that it is for; None: one of a cloud that no `adls_url` can name.
-        endpoint: where the account is served, if it names a place of its own (Azurite, a private endpoint).
-        reader: what it gives a request to carry.
-    """
-
-    host: StorageHost | None
-    endpoint: str | None
-    reader: Reader
-
-
-def read_connection_string(text: str) -> ConnectionString:
-    """Read a connection string.
-
-    Args:
-        text: `<name>=<value>` with `;` between.
-
-    Returns:
-        What it says. An account is of the cloud that its EndpointSuffix, or the host of its BlobEndpoint, says, else of
-        the public one.
-
-    Raises:
-        ConfigurationError: it cannot be read. Nothing of it is repeated.
-    """
-    parts = _parts(text)
-    if parts.get("USEDEVELOPMENTSTORAGE") == "true":
-        return ConnectionString(StorageHost(_DEVELOPMENT_ACCOUNT, PUBLIC), _DEVELOPMENT_ENDPOINT, Reader.SETTING_KEY)
-    account, endpoint = parts.get("ACCOUNTNAME", "").lower(), parts.get("BLOBENDPOINT")
-    reader = _reader(parts)
-    if endpoint is not None:
-        return ConnectionString(_host_of(endpoint, account), endpoint, reader)
-    if not account:
-        raise broken("names no account")
-    suffix = parts.get("ENDPOINTSUFFIX", PUBLIC.storage_suffix).lower()
-    cloud = next((cloud for cloud in CLOUDS if cloud.storage_suffix == suffix), None)
-    return ConnectionString(None if cloud is None else StorageHost(account, cloud), None, reader)
-
-
-def _reader(parts: dict[str, str]) -> Reader:
-    """Say what the SDK takes from a connection string: `parse_connection_str` of azure-storage-blob 12.31."""
-    if "ACCOUNTKEY" in parts and "ACCOUNTNAME" in parts:
-        return Reader.SETTING_KEY
-    # The query of an endpoint is sent along.
-    if "SHAREDACCESSSIGNATURE" in parts or "?" in parts.get("BLOBENDPOINT", ""):
-        return Reader.SETTING_SAS
-    return Reader.NOBODY
-
-
-def broken(what: str) -> ConfigurationError:
-    """Make the error of a connection string that cannot be read."""
-    return ConfigurationError(f"the setting {_SETTING} {what}", target=_SETTING)
-
-
-def _parts(text: str) -> dict[str, str]:
-    parts: dict[str, str] = {}
-    for part in filter(None, text.split(";")):
-        name, separator, value = part.partition("=")
-        if not separator:
-            raise broken("is not a list of <name>=<value> divided by ;")
-        parts[name.upper()] = value
-    if "ACCOUNTKEY" in parts:
-        try:
-            base64.b64decode(parts["ACCOUNTKEY"], validate=True)
-        except binascii.Error:
-            # From None: nothing about a key belongs into a log.
-            raise broken("holds an AccountKey that is not Base64") from None
-    return parts
-
-
-def _host_of(endpoint: str, account: str) -> StorageHost:
-    if not _ENDPOINT.match(endpoint):
-        raise broken("holds a BlobEndpoint that is not a URL")
-    try:
-        name = urlsplit(endpoint).hostname or ""
-    except ValueError:
-        raise broken("holds a BlobEndpoint that is not a URL") from None
-    host = parse_storage_host(name)
-    if host is not None:
-        return replace(host, account=account or host.account)
-    # The portal's connection string for a SAS names no account, only endpoints.
-    if not account:
-        match = _ACCOUNT_OF_ENDPOINT.match(endpoint)
-        if match is None:
-            raise broken("names no account")
-        account = match[1].lower()
-    return StorageHost(account, PUBLIC)
-
 
 # How much of a file one request asks for. Azurite hashes every range of up to 4 MiB, asked or not.
 RANGE_BYTES = 5 * MIB

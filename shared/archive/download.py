@@ -28,8 +28,8 @@ from shared.errors import (
     StorageUnreachable,
 )
 from shared.model.location import ArchiveLocation, bare_etag
-from shared.model.progress import Progress
 from shared.process import current_join, result_of
+from shared.progress.progress import Progress
 from shared.settings import Settings
 
 _STALE_MD5 = (

@@ -21,8 +21,8 @@ from shared.csvfile.prefetch import prefetch
 from shared.csvfile.scan import RecordCounter
 from shared.csvfile.source import CopyReader
 from shared.errors import TemporaryDiskFull
-from shared.model.progress import Progress
 from shared.process import MIB
+from shared.progress.progress import Progress
 
 # EFBIG is how a limit on the size of one file shows itself.
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

@@ -21,7 +21,7 @@ from shared.model.backfill_answer import (
     Phase,
 )
 from shared.model.monitor import Status
-from shared.model.progress import percent_of
+from shared.progress.progress import percent_of
 
 # From that many ended days on, an end is estimated.
 _ENOUGH_DAYS = 3

@@ -14,8 +14,8 @@ from shared.errors import JobStorageUnreachable, OperationNotFound
 from shared.jobs.operation import Operation, now
 from shared.jobs.store import OperationStore
 from shared.log_redaction import OUR_LOGGER
-from shared.model.progress import Progress
 from shared.process import repeating
+from shared.progress.progress import Progress
 
 _log = logging.getLogger(OUR_LOGGER)
 

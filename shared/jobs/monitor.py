@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from shared.jobs.operation import Operation
 from shared.model.monitor import Monitor, OperationLinks
-from shared.model.progress import percent_of
+from shared.progress.progress import percent_of
 from shared.settings import Settings
 
 # How soon a caller should look again, in seconds.

@@ -1,28 +1,33 @@
-"""Whether the target takes rows of the day at all, as far as the catalogue tells. Nothing is written.
+"""Whether the load may begin, and whether the target takes rows of the day at all. Nothing is written.
 
-The load asks before it writes, and the dry run asks the same. A refusal is certain: the load would end with it. What
-the catalogue alone cannot decide is left to PostgreSQL.
+`CHECKS` is the one list of what is looked at, in order: the load walks it before it writes, and the dry run walks the
+same one. A refusal is certain: the load would end with it. What a look cannot decide is left to PostgreSQL.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeAlias
 
-from shared.errors import RestoreError, TargetNotAllowed
+from shared.errors import MissingRight, RestoreError, TargetNotAllowed
+from shared.load.counts import count_in_children
 from shared.load.refusals import (
     chunks_frozen,
     columns_without_value,
     copy_under_policies,
+    day_in_children,
+    day_not_empty,
     no_partition,
     parts_not_allowed,
+    rights_missing,
     server_read_only,
 )
+from shared.load.rights import missing_rights
 from shared.load.target import Target
 from shared.model.request import RestoreRequest
-from shared.model.results import CheckName, NotChecked
+from shared.model.results import CheckName, Count, NotChecked
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint
 from shared.settings import Settings
@@ -51,7 +56,61 @@ class Finding:
     unsure: NotChecked | None = None
 
 
-Look: TypeAlias = Callable[[Cursor, RestoreRequest, Target], Finding]
+@dataclass(frozen=True)
+class Situation:
+    """What is known before the first row, and can be asked.
+
+    Attributes:
+        cursor: in any transaction that sees the present.
+        request: what is restored, and how.
+        settings: the function app's.
+        target: where the rows go.
+        existing: rows of the day; None where they were not counted.
+    """
+
+    cursor: Cursor
+    request: RestoreRequest
+    settings: Settings
+    target: Target
+    existing: Count | None
+
+    @cached_property
+    def missing(self) -> list[MissingRight]:
+        """The rights that the role lacks to load the day, those of best-effort steps included."""
+        rows = None if self.existing is None else self.existing.rows
+        return missing_rights(self.cursor, self.request, self.target, rows)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether at least one row of the file comes as far as the target."""
+        return self.target.has_rows and self.request.copy_.on_error == "stop"
+
+    @property
+    def has_only_rows_of_day(self) -> bool:
+        """Whether every row that comes in is of the day: others are refused, and none takes its time from a default."""
+        is_refused = self.request.verify and self.request.destination.rows_outside_window == "error"
+        return is_refused and self.target.table.time_column in self.target.columns.loaded
+
+
+# None: it could not be looked at.
+Look: TypeAlias = Callable[[Situation], "Finding | None"]
+
+
+def look_at_day(now: Situation) -> Finding | None:
+    """Look whether the request refuses a day for the rows that it holds."""
+    request, target, existing = now.request, now.target, now.existing
+    if existing is not None and target.window is not None:
+        in_children = count_in_children(now.cursor, target.table, target.window)
+        return Finding(
+            day_not_empty(request, target.table, existing.rows) or day_in_children(request, target.table, in_children)
+        )
+    # There is nothing to refuse, or a table that must be empty was found to be.
+    return Finding() if request.destination.existing_rows == "append" or target.window is None else None
+
+
+def look_at_rights(now: Situation) -> Finding:
+    """Look for rights without which the restore fails."""
+    return Finding(rights_missing(now.missing))
 
 
 def look_at_server(cursor: Cursor) -> RestoreError | None:
@@ -67,17 +126,18 @@ def look_at_server(cursor: Cursor) -> RestoreError | None:
     return server_read_only(is_replica=is_replica, is_new=is_new, read_only_by=read_only_by)
 
 
-def look_at_policies(cursor: Cursor, request: RestoreRequest, target: Target) -> Finding:
+def look_at_policies(now: Situation) -> Finding:
     """Look whether a COPY into the target would come under policies."""
-    del request
+    target = now.target
     if target.columns.by_staging:
         return Finding()
-    cursor.execute("SELECT pg_catalog.row_security_active(%s::oid)", (target.table.oid,))
-    return Finding(copy_under_policies(target.table) if cursor.fetchone() == (True,) else None)
+    now.cursor.execute("SELECT pg_catalog.row_security_active(%s::oid)", (target.table.oid,))
+    return Finding(copy_under_policies(target.table) if now.cursor.fetchone() == (True,) else None)
 
 
-def look_at_columns(cursor: Cursor, request: RestoreRequest, target: Target) -> Finding:
+def look_at_columns(now: Situation) -> Finding:
     """Look for columns that must not be null, and that the file lacks."""
+    cursor, target = now.cursor, now.target
     table, plan = target.table, target.columns
     stages = plan.by_staging
     staged: tuple[str, ...] = ()
@@ -86,48 +146,48 @@ def look_at_columns(cursor: Cursor, request: RestoreRequest, target: Target) -> 
         lacking = [column.name for column in target.like.columns if not column.is_generated]
         staged = required_columns(cursor, target.like.oid, [name for name in lacking if name not in plan.file_columns])
     if staged and target.has_rows:
-        return Finding(columns_without_value(staged, request.copy_))
+        return Finding(columns_without_value(staged, now.request.copy_))
     lacking_in_table = required_columns(cursor, table.oid, plan.defaulted)
     if not lacking_in_table or not target.has_rows:
         return Finding()
     changes = has_before_triggers(cursor, table.oid) or (stages and has_insert_rule(cursor, table))
     if changes:
         return Finding(unsure=NotChecked("columns", "a trigger or rule may fill the columns that the file lacks"))
-    if not _is_certain(request, target):
+    if not now.has_rows:
         return Finding(unsure=NotChecked("columns", "all rows may be left out before they lack a column"))
-    return Finding(columns_without_value(lacking_in_table, request.copy_))
+    return Finding(columns_without_value(lacking_in_table, now.request.copy_))
 
 
-def look_at_partition(cursor: Cursor, request: RestoreRequest, target: Target) -> Finding:
+def look_at_partition(now: Situation) -> Finding:
     """Look for the partition of the day, if the target is partitioned."""
-    table, window = target.table, target.window
+    cursor, table, window = now.cursor, now.target.table, now.target.window
     if window is None or not can_read(cursor, table):
         return Finding(unsure=NotChecked("partition", "the role may not read the time column, or there is none"))
     partitions = partitions_over(cursor, table, window)
     if partitions is None:
         return Finding()
     if not partitions.constraints:
-        if _is_certain(request, target) and _is_of_day(request, target):
-            return Finding(no_partition(table, request.archive.day))
+        if now.has_rows and now.has_only_rows_of_day:
+            return Finding(no_partition(table, now.request.archive.day))
         return Finding(unsure=NotChecked("partition", "the day has none, and there may be no rows of the day"))
     if takes_whole_window(cursor, table, window, partitions):
         return Finding()
     return Finding(unsure=NotChecked("partition", "one may be missing for some of the day's rows"))
 
 
-def look_at_parts(cursor: Cursor, request: RestoreRequest, target: Target, settings: Settings) -> Finding:
+def look_at_parts(now: Situation) -> Finding:
     """Look whether rows of the day go into partitions that ALLOWED_TARGETS does not list."""
-    table, window = target.table, target.window
+    cursor, settings, table, window = now.cursor, now.settings, now.target.table, now.target.window
     if settings.allowed_targets is None or table.hypertable_id is not None:
         return Finding()
     parts = leaf_partitions(cursor, table)
     if all(map(settings.allows, parts)):
         return Finding()
-    if window is not None and can_read(cursor, table) and _is_of_day(request, target):
+    if window is not None and can_read(cursor, table) and now.has_only_rows_of_day:
         over_day = partitions_over(cursor, table, window)
         parts = parts if over_day is None else over_day.names
     refused = [part for part in parts if not settings.allows(part)]
-    if refused and len(refused) == len(parts) and _is_certain(request, target):
+    if refused and len(refused) == len(parts) and now.has_rows:
         return Finding(parts_not_allowed(table, refused))
     if not refused:
         return Finding()
@@ -151,17 +211,16 @@ def parts_refused(cursor: Cursor, target: Target, settings: Settings) -> TargetN
     return parts_not_allowed(target.table, [part for part in written if not settings.allows(part)])
 
 
-def look_at_chunks(cursor: Cursor, request: RestoreRequest, target: Target) -> Finding:
+def look_at_chunks(now: Situation) -> Finding:
     """Look for frozen chunks over the day."""
-    found, error = attempt_in_savepoint(cursor, partial(_frozen, target))
+    found, error = attempt_in_savepoint(now.cursor, partial(_frozen, now.target))
     if error is not None or found is None:
         return Finding(unsure=NotChecked("chunks", "the role may not ask whether a chunk is frozen"))
-    replaces = request.destination.existing_rows == "replace"
+    replaces = now.request.destination.existing_rows == "replace"
     certain = [
         one.chunk
         for one in found
-        if (replaces and one.holds_rows)
-        or (one.takes_whole_window and _is_certain(request, target) and _is_of_day(request, target))
+        if (replaces and one.holds_rows) or (one.takes_whole_window and now.has_rows and now.has_only_rows_of_day)
     ]
     if certain or not found:
         return Finding(chunks_frozen(certain))
@@ -169,24 +228,18 @@ def look_at_chunks(cursor: Cursor, request: RestoreRequest, target: Target) -> F
     return Finding(unsure=NotChecked("chunks", f"{names} is frozen, and rows of the archive may belong into it"))
 
 
-LOOKS: Mapping[CheckName, Look] = {
-    "rights": look_at_policies,
-    "columns": look_at_columns,
-    "partition": look_at_partition,
-    "chunks": look_at_chunks,
-}
+CHECKS: tuple[tuple[CheckName | None, Look], ...] = (
+    ("existing", look_at_day),
+    ("rights", look_at_rights),
+    # The dry run's answer has no name for it.
+    (None, lambda now: Finding(look_at_server(now.cursor))),
+    ("rights", look_at_policies),
+    ("columns", look_at_columns),
+    ("partition", look_at_partition),
+    ("chunks", look_at_chunks),
+    ("partition", look_at_parts),
+)
 
 
 def _frozen(target: Target, cursor: Cursor) -> tuple[FrozenChunk, ...]:
     return () if target.window is None else frozen_chunks(cursor, target.table, target.chunks, target.window)
-
-
-def _is_certain(request: RestoreRequest, target: Target) -> bool:
-    """Whether at least one row of the file comes as far as the target."""
-    return target.has_rows and request.copy_.on_error == "stop"
-
-
-def _is_of_day(request: RestoreRequest, target: Target) -> bool:
-    """Whether every row that comes in is of the day: others are refused, and none takes its time from a default."""
-    is_refused = request.verify and request.destination.rows_outside_window == "error"
-    return is_refused and target.table.time_column in target.columns.loaded

@@ -20,9 +20,9 @@ from shared.csvfile.source import CsvSource
 from shared.errors import DataRejected, HeaderInvalid, OperationNotSupported
 from shared.load.refusals import PARTITION_HINT, STAGING_HINT, columns_without_value
 from shared.load.target import Target
-from shared.model.progress import Progress
 from shared.model.request import Copy, RestoreRequest
 from shared.postgres.sqlstate import sqlstate_of, translated
+from shared.progress.progress import Progress
 from shared.timescale.table import Table
 
 _BAD_COPY_FILE = "22P04"

@@ -16,10 +16,10 @@ from shared.load.day import Day, Loaded, Skipped
 from shared.load.indexes import DayIndexes
 from shared.load.keys import Added, refuse_unproved
 from shared.load.locks import RestoreLock
-from shared.load.look_ahead import look_ahead, skips_or_refuses
+from shared.load.look_ahead import look_ahead
 from shared.load.notices import warn_of_retention, warn_of_rows, warn_of_sequences, warn_of_unlogged
 from shared.load.plan import LoadPlan, TargetChanged
-from shared.load.refusals import refuse
+from shared.load.refusals import day_not_empty, refuse
 from shared.load.target import Target, chunks_of_day
 from shared.load.verify import Proof, Verified, may_double_by_default, may_hold_duplicates
 from shared.model.answer import Outcomes
@@ -115,12 +115,14 @@ def _count_before(load: Cursor, day: Day, target: Target) -> tuple[Count | None,
 
     Raises:
         TargetChanged: rows came since the look, and the day is to be skipped now.
+        WindowNotEmpty: rows came since the look, and the request refuses such a day.
     """
     if target.window is None or not (day.request.verify or day.policy != "append"):
         return None, ()
     with day.progress.stage("verify"):
         before = count_window(load, target.table, target.window)
-        if skips_or_refuses(day, target, before):
+        refuse(day_not_empty(day.request, target.table, before.rows))
+        if day.skips(before):
             raise TargetChanged
         if before.rows and may_double_by_default(load, day.request, target.table):
             return before, (may_hold_duplicates(target.table, "of the day"),)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.errors import DataRejected
+from shared.load.chunk_locks import lock_chunks, try_lock_for_truncate
 from shared.load.day import Day
 from shared.load.keys import broken_by_deletion, refuse_inconsistent
-from shared.load.locks import RestoreLock, lock_chunks, try_lock_for_truncate
+from shared.load.locks import RestoreLock
 from shared.load.look_ahead import Ahead
 from shared.load.plan import LoadPlan
 from shared.load.references import find_referenced, refused_by_server

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from shared.csvfile.format_hints import delimiter_hint
 from shared.csvfile.header_name import HeaderName
@@ -49,22 +49,6 @@ class FileColumn:
     def shown(self) -> HeaderName:
         """What an answer calls it."""
         return self.name if self.column is None else self.column
-
-
-@dataclass(frozen=True)
-class FileHeader:
-    """What precedes the file's rows.
-
-    Attributes:
-        columns: the file's columns.
-        ignored: the fields of the line right before the rows, if nothing has shown that it is no row; None: there is no
-            such line.
-        ignored_by: the field of the request that skips this line.
-    """
-
-    columns: tuple[FileColumn, ...]
-    ignored: Sequence[str] | None = field(default=None, repr=False)
-    ignored_by: str | None = None
 
 
 @dataclass(frozen=True)

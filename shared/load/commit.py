@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shared.errors import DatabaseUnreachable, DataRejected
+from shared.load.chunk_locks import no_other_transactions
 from shared.load.day import Day, Loaded
-from shared.load.locks import RestoreLock, no_other_transactions
+from shared.load.locks import RestoreLock
 from shared.load.plan import Fallback
 from shared.load.references import refused_by_server
 from shared.load.verify import Proof

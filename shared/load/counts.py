@@ -16,6 +16,7 @@ from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.postgres.search_path import by_users_path
 from shared.timescale.chunks import OWN_ROWS, Chunk, written_chunks
+from shared.timescale.keys import Key
 from shared.timescale.table import Table, inside, instant, within
 
 
@@ -85,6 +86,32 @@ def count_beside_staged(cursor: Cursor, table: Table, staging: sql.Identifier, o
         " WHERE {time} OPERATOR(pg_catalog.=) ANY (SELECT {time} FROM {staging} WHERE NOT ({inside}))"
     ).format(table=table.own_rows, time=_time(table), staging=staging, inside=inside(table, outside))
     return _ask(cursor, query).rows
+
+
+def count_with_same_key(
+    cursor: Cursor, table: Table, staging: sql.Identifier, key: Key, *, without: Window | None
+) -> int:
+    """Count the staged rows whose key a row of the target has already.
+
+    Args:
+        cursor: in the load's transaction.
+        table: the target.
+        staging: where the rows are.
+        key: plain, of PostgreSQL's own operators.
+        without: rows of the target in this window do not count; None: all do.
+    """
+    same = sql.SQL("({old} OPERATOR(pg_catalog.=) {new}{nulls})")
+    both_null = sql.SQL(" OR ({old} IS NULL AND {new} IS NULL)")
+    conditions: list[sql.Composable] = []
+    for column in key.columns:
+        names = {"old": sql.Identifier("old", column), "new": sql.Identifier("new", column)}
+        nulls = both_null.format(**names) if key.nulls_are_equal else sql.SQL("")
+        conditions.append(same.format(nulls=nulls, **names))
+    if without is not None:
+        # In the innermost query, whose own column it names: that of the row that is there.
+        conditions.append(sql.SQL("({}) IS NOT TRUE").format(inside(table, without)))
+    query = sql.SQL("SELECT pg_catalog.count(*) FROM {} new WHERE EXISTS (SELECT FROM {} old WHERE {})")
+    return _ask(cursor, query.format(staging, table.own_rows, sql.SQL(" AND ").join(conditions))).rows
 
 
 def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, tuple[Chunk, ...]]:

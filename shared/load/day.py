@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.csvfile.source import CsvSource
-from shared.load.columns import FileHeader
+from shared.load.file_header import FileHeader
 from shared.load.locks import Connect
 from shared.load.target import Target, find_target
 from shared.model.answer import Outcomes
-from shared.model.progress import Progress
 from shared.model.request import RestoreRequest
-from shared.model.results import ChunkStep, IndexOutcome, Notice, Removed, Transferred, Verification
+from shared.model.results import ChunkStep, Count, IndexOutcome, Notice, Removed, Transferred, Verification
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import RowErrors
 from shared.postgres.transaction import CommitId, set_transaction_limits
+from shared.progress.progress import Progress
 from shared.settings import Settings
 from shared.timescale.chunks import Chunk
 
@@ -54,6 +54,10 @@ class Day:
     def policy(self) -> str:
         """What happens to rows that are in the day already."""
         return self.request.destination.existing_rows
+
+    def skips(self, rows: Count) -> bool:
+        """Whether the day is left as it is, since it holds rows already."""
+        return self.policy == "skip" and rows.rows > 0
 
     def find_target(self, cursor: Cursor) -> Target:
         """Ask the database what the target is."""

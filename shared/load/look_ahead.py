@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.load.acceptance import LOOKS, look_at_parts, look_at_server
-from shared.load.counts import count_in_children, count_window
+from shared.load.acceptance import CHECKS, Situation
+from shared.load.counts import count_window
 from shared.load.day import Day, Skipped
 from shared.load.locks import RestoreLock
-from shared.load.refusals import day_in_children, day_not_empty, refuse, rights_missing
-from shared.load.target import Target, missing_rights
+from shared.load.refusals import refuse
+from shared.load.target import Target
 from shared.model.results import Count
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint
@@ -39,8 +39,12 @@ class Ahead:
 
 
 def look_ahead(lock: RestoreLock, day: Day) -> Ahead | Skipped:
-    """Look at the target on the lock's connection: a query on the load's would fix its snapshot before its locks."""
-    before, seen = Count(0), None
+    """Look at the target on the lock's connection: a query on the load's would fix its snapshot before its locks.
+
+    Raises:
+        RestoreError: the load is refused.
+    """
+    seen: Count | None = None
     whole: tuple[Chunk, ...] = ()
     with lock.read_current() as looking:
         # A look waits for locks as well. The limits end with it.
@@ -48,33 +52,19 @@ def look_ahead(lock: RestoreLock, day: Day) -> Ahead | Skipped:
         target = day.find_target(looking)
         counts = day.policy != "append" or day.request.timescaledb.decompress_window == "auto"
         if target.window is not None and counts and can_read(looking, target.table):
-            before = seen = count_window(looking, target.table, target.window)
+            seen = count_window(looking, target.table, target.window)
             whole = chunks_inside(looking, target.table, target.window) if day.policy == "replace" else ()
             if why_not_truncate(looking, target.table, whole) is not None:
                 whole = ()
-        skips = skips_or_refuses(day, target, before)
-        if seen is not None and not skips and target.window is not None:
-            in_children = count_in_children(looking, target.table, target.window)
-            refuse(day_in_children(day.request, target.table, in_children))
+        before = Count(0) if seen is None else seen
+        skips = day.skips(before)
         if not skips:
+            now = Situation(looking, day.request, day.settings, target, seen)
+            for _, look in CHECKS:
+                finding = look(now)
+                refuse(None if finding is None else finding.refusal)
             copies_beside = _copies_beside(looking, day, target, seen)
-            missing = missing_rights(looking, day.request, target, None if seen is None else seen.rows)
-            refuse(rights_missing(missing))
-            refuse(look_at_server(looking))
-            for look in LOOKS.values():
-                refuse(look(looking, day.request, target).refusal)
-            refuse(look_at_parts(looking, day.request, target, day.settings).refusal)
     return Skipped(target, before.rows) if skips else Ahead(target, before, whole, copies_beside)
-
-
-def skips_or_refuses(day: Day, target: Target, before: Count) -> bool:
-    """Whether a day that is not empty is left as it is.
-
-    Raises:
-        WindowNotEmpty: the request refuses such a day.
-    """
-    refuse(day_not_empty(day.request, target.table, before.rows))
-    return before.rows > 0 and day.policy == "skip"
 
 
 def _copies_beside(looking: Cursor, day: Day, target: Target, before: Count | None) -> bool:

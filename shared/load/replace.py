@@ -16,13 +16,13 @@ from collections.abc import Sequence
 
 from psycopg2 import sql
 
-from shared.errors import DataRejected, VerificationFailed
+from shared.errors import VerificationFailed
 from shared.load.counts import count_window
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
-from shared.postgres.savepoint import savepoint
+from shared.postgres.savepoint import refusal_in_savepoint, savepoint
 from shared.postgres.search_path import by_users_path
-from shared.postgres.sqlstate import translated
+from shared.postgres.sqlstate import as_refused_row, translated
 from shared.timescale.chunks import Chunk
 from shared.timescale.compression import allow_delete_of_compressed
 from shared.timescale.table import Table, inside
@@ -48,17 +48,17 @@ def delete_day(cursor: Cursor, table: Table, window: Window) -> bool:
         return False
     if table.timescaledb is not None and table.timescaledb.is_community:
         allow_delete_of_compressed(cursor)
-    # In a savepoint: rows that the DELETE decompresses must not look like rows that the load added.
-    cursor.execute("SAVEPOINT deletion")
-    try:
+
+    def delete() -> None:
         with translated():
-            delete = sql.SQL("DELETE FROM {} WHERE {}").format(table.identifier, inside(table, window))
-            cursor.execute(by_users_path(delete))
-    except DataRejected:
-        # So that the caller can ask why.
-        cursor.execute("ROLLBACK TO SAVEPOINT deletion")
-        raise
-    cursor.execute("RELEASE SAVEPOINT deletion")
+            statement = sql.SQL("DELETE FROM {} WHERE {}").format(table.identifier, inside(table, window))
+            cursor.execute(by_users_path(statement))
+
+    # In a savepoint: rows that the DELETE decompresses must not look like rows that the load added, and the caller can
+    # ask why it is refused.
+    refused = refusal_in_savepoint(cursor, delete, as_refused_row)
+    if refused is not None:
+        raise refused
     left = count_window(cursor, table, window).rows
     if left:
         raise VerificationFailed(f"{left} rows of the day are still there after their removal")

@@ -1,58 +1,28 @@
-"""What a restore writes into: the table, the file's columns, the day in its time column, and the rights it takes."""
+"""What a restore writes into: the table, the file's columns in it, and the day in its time column."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
 from psycopg2 import sql
 
 from shared.csvfile.format_hints import columns_with_offsets, escapes_by_backslash
-from shared.csvfile.head import read_records
-from shared.errors import (
-    DataRejected,
-    Fault,
-    HeaderInvalid,
-    HeaderMismatch,
-    MissingRight,
-    OperationNotSupported,
-    TargetNotATable,
-    WindowUnknown,
-)
-from shared.load.columns import ColumnPlan, FileHeader, plan_columns
+from shared.errors import HeaderMismatch, OperationNotSupported, TargetNotATable, WindowUnknown
+from shared.load.columns import ColumnPlan, plan_columns
+from shared.load.file_header import FileHeader
+from shared.load.first_rows import has_rows, sample_times
 from shared.load.skipped_line import is_row
-from shared.model.request import Copy, RestoreRequest
+from shared.model.request import RestoreRequest
 from shared.model.results import Notice
 from shared.model.window import Window, day_window, units_per_second_of
 from shared.postgres.connect import Cursor
 from shared.postgres.search_path import by_users_path
 from shared.timescale.chunks import Chunk, chunks_overlapping
-from shared.timescale.keys import may_meet_unenforced
-from shared.timescale.privileges import (
-    Check,
-    can_read,
-    find_missing,
-    missing_sequences,
-    to_advance,
-    to_compare,
-    to_compress,
-    to_delete,
-    to_follow,
-    to_read,
-    to_read_rows,
-    to_stage,
-    to_write,
-)
-from shared.timescale.references import find_references
+from shared.timescale.privileges import can_read
 from shared.timescale.relations import refuse_materialization
-from shared.timescale.sequences import find_sequences
 from shared.timescale.table import Table, TimescaleDB, find_table, has_insert_rule
-from shared.timescale.unchecked import may_leave_checks_out
-
-# How many rows may come before the first one whose integer time can be read.
-_ROWS_LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
@@ -147,86 +117,7 @@ def find_target(cursor: Cursor, request: RestoreRequest, header: FileHeader, fil
         *_read_otherwise(request, plan, table, like, file),
     )
     chunks = chunks_of_day(cursor, table, window)
-    return Target(table, like, plan, window, chunks, _has_rows(plan.file_columns, request.copy_, file), warnings)
-
-
-def _has_rows(names: Sequence[str | None], copy: Copy, file: IO[bytes]) -> bool:
-    try:
-        return bool(_first_row(names, copy, file))
-    except HeaderInvalid:
-        # It cannot be read, and COPY will say why.
-        return True
-
-
-def _first_row(names: Sequence[str | None], copy: Copy, file: IO[bytes]) -> list[list[str]]:
-    """Return a list with the first row; empty if the file has none."""
-    header = int(copy.csv_options.has_header)
-    first = read_records(file, copy.csv_options.dialect, header + 1)[header:]
-    # A line `\.` alone ends the data before PostgreSQL 18; from 18 on COPY says what is wrong with it.
-    return [] if first == [["\\."]] and len(names) > 1 else first
-
-
-def _sample(
-    table: Table, names: Sequence[str | None], copy: Copy, file: IO[bytes], *, is_needed: bool
-) -> tuple[list[int], bool]:
-    """Read the first integer time, and say whether the file has rows.
-
-    A row that PostgreSQL will refuse must not determine the time unit. A later row determines it, and COPY then reports
-    the bad line.
-
-    Raises:
-        DataRejected: it is needed, and the first rows have none, since the first one cannot be read.
-    """
-    options = copy.csv_options
-    header = read_records(file, options.dialect, 1) if options.has_header else []
-    first = _first_row(names, copy, file)
-    if not first:
-        return [], False
-    times = [] if table.time_column not in names else [names.index(table.time_column)]
-    rows = first
-    if not _integers(rows, len(names), times):
-        with suppress(HeaderInvalid):
-            rows = read_records(file, options.dialect, len(header) + _ROWS_LOOKED_AT)[len(header) :]
-    found = _integers(rows, len(names), times)
-    if not found and is_needed:
-        _refuse_unreadable(header, first[0], names, times, copy)
-    return found[:1], True
-
-
-def _integers(rows: Sequence[Sequence[str]], columns: int, times: Sequence[int]) -> list[int]:
-    """Return the times of those rows in which they can be read."""
-    found = []
-    for row in rows:
-        for place in times if len(row) == columns else ():
-            with suppress(ValueError):
-                found.append(int(row[place]))
-    return found
-
-
-def _refuse_unreadable(
-    header: Sequence[Sequence[str]],
-    row: Sequence[str],
-    names: Sequence[str | None],
-    times: Sequence[int],
-    copy: Copy,
-) -> None:
-    # As COPY counts lines: those inside of quotes too, and a record is named by its last one.
-    records = [*header, row]
-    line = copy.skip_lines + len(records)
-    line += sum(max(cell.count("\n"), cell.count("\r")) for record in records for cell in record)
-    where = f"line {line}"
-    facts: dict[str, Any] = {"line": line}
-    if len(row) != len(names):
-        message = f"the row has {len(row)} cells, and the file {len(names)} columns"
-    elif times and row[times[0]] != copy.csv_options.null:
-        column = names[times[0]]
-        where = f"{where}, column {column}"
-        facts["column"] = column
-        message = "the time is not an integer"
-    else:
-        return
-    detail = Fault(DataRejected.code, message, info=tuple(facts.items()))
-    raise DataRejected(f"{where}: {message}", target=where, details=[detail])
+    return Target(table, like, plan, window, chunks, has_rows(plan.file_columns, request.copy_, file), warnings)
 
 
 def chunks_of_day(cursor: Cursor, table: Table, window: Window | None) -> tuple[Chunk, ...]:
@@ -246,7 +137,7 @@ def _window(request: RestoreRequest, table: Table, names: Sequence[str | None], 
     if table.time_kind != "integer":
         return day_window(day, table.time_kind)
     now = [] if table.integer_now is None else [table.integer_now]
-    sample, has_rows = _sample(table, names, request.copy_, file, is_needed=not now)
+    sample, has_rows = sample_times(table, names, request.copy_, file, is_needed=not now)
     units = units_per_second_of([*sample, *now], day)
     if units is None and has_rows and request.destination.rows_outside_window == "error":
         message = (
@@ -319,61 +210,3 @@ def _why_no_window(table: Table, names: Sequence[str | None]) -> tuple[str, str 
 def _is_empty(cursor: Cursor, table: Table) -> bool:
     cursor.execute(by_users_path(sql.SQL("SELECT NOT EXISTS (SELECT FROM {})").format(table.identifier)))
     return cursor.fetchone() == (True,)
-
-
-def missing_rights(
-    cursor: Cursor, request: RestoreRequest, target: Target, rows_existing: int | None
-) -> list[MissingRight]:
-    """List the rights that the role lacks to load the day, those of best-effort steps included.
-
-    Args:
-        cursor: in any transaction.
-        request: what is to be done.
-        target: what the database said of the table.
-        rows_existing: rows of the day; None where they were not counted.
-    """
-    checks = list(_checks(request, target, rows_existing))
-    if not target.columns.by_staging and may_leave_checks_out(cursor, target.table):
-        checks.append(to_read_rows(target.table))
-    if _deletes(request, rows_existing):
-        checks += to_follow(target.table, find_references(cursor, target.table).changed)
-    if target.compression is not None and target.compressed:
-        # Beside compressed rows, a query proves the keys.
-        is_safe = target.meets_none_of_its_time(request, rows_existing)
-        extension, table, chunks = target.compression, target.table, target.compressed
-        if may_meet_unenforced(cursor, extension, table, chunks, meets_none_of_its_time=is_safe):
-            checks.append(to_read_rows(table))
-    advances = request.destination.sequences == "advance"
-    sequences = find_sequences(cursor, target.table, target.columns.loaded)
-    checks += to_compare(target.table, sequences, is_needed=advances)
-    if advances:
-        checks += to_advance(sequences)
-    missing = find_missing(cursor, checks)
-    missing += missing_sequences(cursor, target.table, target.columns.defaulted)
-    if target.like.oid != target.table.oid:
-        # The staging table has the other one's defaults.
-        defaulted = [column.name for column in target.like.columns if column.name not in target.columns.file_columns]
-        missing += missing_sequences(cursor, target.like, defaulted)
-    return missing
-
-
-def _deletes(request: RestoreRequest, rows_existing: int | None) -> bool:
-    return request.destination.existing_rows == "replace" and rows_existing != 0
-
-
-def _checks(request: RestoreRequest, target: Target, rows_existing: int | None) -> Iterator[Check]:
-    destination, table = request.destination, target.table
-    policy = destination.existing_rows
-    # Without a window, "error" looks whether the table is empty.
-    if (request.verify or policy != "append") if target.window is not None else policy == "error":
-        yield from to_read(table)
-    yield from to_write(table, target.columns.loaded, target.chunks)
-    if target.columns.by_staging:
-        yield from to_stage(table, target.like)
-    deletes = _deletes(request, rows_existing)
-    if deletes:
-        yield from to_delete(table, has_chunks=bool(target.chunks))
-    wishes = request.timescaledb
-    compresses = deletes or bool(wishes.decompress_window) or wishes.recompress_window
-    if target.compression is not None and (wishes.compress_new_chunks or (target.compressed and compresses)):
-        yield from to_compress(table, target.compression)

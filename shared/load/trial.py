@@ -6,7 +6,7 @@ see `trial_table.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
@@ -37,41 +37,27 @@ from shared.load.counts import (
     count_staged,
     count_staged_inside,
     count_staged_outside,
+    count_with_same_key,
 )
 from shared.load.refusals import keys_taken, no_partition, rows_beside, rows_outside
 from shared.load.target import Target
-from shared.load.trial_table import Double, drop_keys, make_double
+from shared.load.trial_table import Double, add_columns, drop_keys, make_double
 from shared.model.request import RestoreRequest
 from shared.model.results import CheckName, Count, NotChecked, Notice
 from shared.postgres.connect import Cursor
-from shared.postgres.savepoint import attempt_in_savepoint, savepoint
+from shared.postgres.savepoint import attempt_in_savepoint, refusal_in_savepoint
 from shared.postgres.search_path import by_users_path
 from shared.postgres.sqlstate import CopiedRows, RowErrors, is_conflict, names_a_line, translated
-from shared.postgres.trusted_sql import trusted_sql
+from shared.timescale.keys import Key, keys_of
 from shared.timescale.partitions import in_no_partition, partitions_over
 from shared.timescale.privileges import comparable_sequences, find_missing, to_try
 from shared.timescale.sequences import find_behind, find_reached_in_copy
-from shared.timescale.table import VALUE_REFUSALS, Table, has_unique_index, inside
+from shared.timescale.table import VALUE_REFUSALS, Table, has_unique_index
 from shared.timescale.triggers import has_event_triggers, what_acts_on_rows
 from shared.timescale.user_code import columns_that_run_code, runs_code_to_cast
 
 # What the rows themselves can be refused for. Anything else ends the dry run as it would end the restore.
 _OF_ROWS = (DataRejected, CsvOptionRejected, OperationNotSupported, StagingTypeMismatch, TooManyRejectedRows)
-
-# Unique keys of plain columns, which a query compares as the index does.
-_KEYS = (
-    "SELECT c.relname::text, ARRAY(SELECT a.attname::text FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) p"
-    "  JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[p] ORDER BY p),"
-    " coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),"
-    " i.indisunique AND NOT i.indisexclusion AND i.indpred IS NULL AND i.indexprs IS NULL AND m.amname = 'btree'"
-    "  AND (SELECT bool_and(o.opcdefault AND o.oid < 16384 AND i.indcollation[p] = a.attcollation)"
-    "   FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) p"
-    "   JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[p]"
-    "   JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[p])"
-    " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
-    " JOIN pg_catalog.pg_am m ON m.oid = c.relam"
-    " WHERE i.indrelid = %s AND (i.indisunique OR i.indisexclusion) ORDER BY c.relname"
-)
 
 Load: TypeAlias = Callable[[], None]
 
@@ -182,11 +168,7 @@ class _Rows:
         given = [column.name for column in like.columns if column.name in plan.file_columns]
         double = make_double(cursor, like, name, given, is_staging=True, may_default=may_default)
         with_code = columns_that_run_code(cursor, table.oid)
-        for column, type_ in added.items():
-            as_sql = sql.SQL("text") if column in with_code else trusted_sql(type_)  # format_type wrote it
-            cursor.execute(
-                sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(staging.identifier, sql.Identifier(column), as_sql)
-            )
+        add_columns(cursor, double, added, with_code)
         rows = make_double(
             cursor, table, f"{name}_rows", plan.loaded, is_staging=False, may_default=False, others=double.unknown
         )
@@ -274,21 +256,14 @@ class _Rows:
 
     def _attempt(self, load: Load) -> RestoreError | None:
         """Load rows. If they are refused, nothing of them stays, and the error is returned."""
-        refused: RestoreError | None = None
-        with savepoint(self.cursor) as step:
-            try:
-                load()
-                with translated():
-                    # A constraint may wait for the COMMIT, which does not come.
-                    self.cursor.execute(by_users_path("SET CONSTRAINTS ALL IMMEDIATE"))
-            except RestoreError as exc:
-                if not isinstance(exc, _OF_ROWS) and not names_a_line(exc):
-                    raise
-                refused = exc
-                step.roll_back()
-        if step.error is not None:
-            raise step.error
-        return refused
+
+        def load_and_check() -> None:
+            load()
+            with translated():
+                # A constraint may wait for the COMMIT, which does not come.
+                self.cursor.execute(by_users_path("SET CONSTRAINTS ALL IMMEDIATE"))
+
+        return refusal_in_savepoint(self.cursor, load_and_check, _of_rows)
 
     def _add(self, refusal: RestoreError | None) -> None:
         if refusal is not None:
@@ -332,8 +307,7 @@ class _Rows:
         """Look for sequences that would give numbers of the rows again, and are not to be advanced."""
         if self.request.destination.sequences == "advance":
             return
-        self.cursor.execute(_KEYS, (self.target.table.oid,))
-        if not self._is_direct and any(self._may_be_taken(columns) for _, columns, _, _ in self.cursor.fetchall()):
+        if not self._is_direct and any(self._may_be_taken(key.columns) for key in self._keys()):
             # The greatest number may be that of a row that staging skips.
             return
         known = [name for name in self.target.columns.loaded if name not in double.unknown]
@@ -346,15 +320,20 @@ class _Rows:
         table = self.target.table
         if not self._is_direct:
             return
-        self.cursor.execute(_KEYS, (table.oid,))
-        for name, columns, nulls_are_equal, is_plain in self.cursor.fetchall():
-            if double.unknown & set(columns) or not self._may_be_taken(columns):
+        replaced = self.target.window if self.request.destination.existing_rows == "replace" else None
+        for key in self._keys():
+            if double.unknown & set(key.columns) or not self._may_be_taken(key.columns):
                 continue
-            if not is_plain:
-                reason = f'the index "{name}" was not compared with the rows that are in the table'
+            if not key.is_plain or not key.is_built_in:
+                reason = f'the index "{key.name}" was not compared with the rows that are in the table'
                 self.trial.left_out.append(NotChecked("duplicates", reason))
                 continue
-            self._add(keys_taken(table, name, self._count_taken(double, columns, are_equal=nulls_are_equal)))
+            rows = count_with_same_key(self.cursor, table, double.identifier, key, without=replaced)
+            self._add(keys_taken(table, key.name, rows))
+
+    def _keys(self) -> list[Key]:
+        table = self.target.table
+        return sorted(keys_of(self.cursor, table.schema, table.name, with_invalid=True), key=lambda key: key.name)
 
     def _may_be_taken(self, columns: Collection[str]) -> bool:
         """Whether rows that stay in the table may have the key of a row that comes: not if each key is of one day."""
@@ -362,23 +341,9 @@ class _Rows:
         is_by_day = self.target.window is not None and table.time_column in columns
         return destination.existing_rows == "append" or not is_by_day or destination.rows_outside_window == "allow"
 
-    def _count_taken(self, double: Double, columns: Sequence[str], *, are_equal: bool) -> int:
-        table, window = self.target.table, self.target.window
-        same = sql.SQL("({old} OPERATOR(pg_catalog.=) {new}{nulls})")
-        both_null = sql.SQL(" OR ({old} IS NULL AND {new} IS NULL)")
-        conditions: list[sql.Composable] = []
-        for column in columns:
-            names = {"old": sql.Identifier("old", column), "new": sql.Identifier("new", column)}
-            nulls = both_null.format(**names) if are_equal else sql.SQL("")
-            conditions.append(same.format(nulls=nulls, **names))
-        if self.request.destination.existing_rows == "replace" and window is not None:
-            # In the innermost query, whose own column it names: that of the row that is there.
-            conditions.append(sql.SQL("({}) IS NOT TRUE").format(inside(table, window)))
-        query = sql.SQL("SELECT pg_catalog.count(*) FROM {} new WHERE EXISTS (SELECT FROM {} old WHERE {})")
-        conjunction = sql.SQL(" AND ").join(conditions)
-        self.cursor.execute(by_users_path(query.format(double.identifier, table.own_rows, conjunction)))
-        ((rows,),) = self.cursor.fetchall()
-        return int(rows)
+
+def _of_rows(error: RestoreError) -> RestoreError | None:
+    return error if isinstance(error, _OF_ROWS) or names_a_line(error) else None
 
 
 @dataclass(frozen=True)

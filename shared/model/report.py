@@ -8,9 +8,9 @@ from datetime import date
 from typing import Literal
 
 from shared.model.answer import Outcomes, Plan
-from shared.model.progress import Progress
 from shared.model.request import RestoreRequest
 from shared.model.results import CaggStep, ChunkStep, Count, KeptIndex, Notice, ReferringRows, Rejected, Verification
+from shared.progress.progress import Progress
 
 
 @dataclass

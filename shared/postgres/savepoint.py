@@ -14,6 +14,7 @@ from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import database_error
 
 T = TypeVar("T")
+E = TypeVar("E", bound=RestoreError)
 
 
 class Attempt(Protocol):
@@ -71,3 +72,30 @@ def attempt_in_savepoint(cursor: Cursor, action: Callable[[Cursor], T]) -> tuple
     with savepoint(cursor) as step:
         result = action(cursor)
     return result, step.error
+
+
+def refusal_in_savepoint(
+    cursor: Cursor, action: Callable[[], object], as_refusal: Callable[[RestoreError], E | None]
+) -> E | None:
+    """Run an action in a savepoint. If it is refused, nothing of it stays, and the error is returned.
+
+    Args:
+        cursor: in the transaction.
+        action: what may be refused.
+        as_refusal: returns the error if it is a refusal; None: it is another one, which is raised.
+
+    Raises:
+        RestoreError: the action failed otherwise.
+    """
+    refusal: E | None = None
+    with savepoint(cursor) as step:
+        try:
+            action()
+        except RestoreError as exc:
+            refusal = as_refusal(exc)
+            if refusal is None:
+                raise
+            step.roll_back()
+    if step.error is not None:
+        raise step.error
+    return refusal

@@ -301,6 +301,11 @@ def lacks_a_line(error: DataRejected) -> bool:
     return isinstance(error.__cause__, psycopg2.Error) and not names_a_line(error)
 
 
+def as_refused_row(error: RestoreError) -> DataRejected | None:
+    """Return the error if the database refused a row."""
+    return error if isinstance(error, DataRejected) else None
+
+
 def is_conflict(error: RestoreError) -> bool:
     """Whether the database refused a row because of another row: a duplicate key, or an exclusion."""
     return sqlstate_of(error) in _CONFLICTS

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from shared.load.day import Loaded
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
@@ -38,6 +39,11 @@ class Left:
     day: Window | None
     spans: tuple[Window, ...]
     created: tuple[Chunk, ...] = ()
+
+    @classmethod
+    def of(cls, loaded: Loaded) -> Left:
+        """Return what a load leaves to do."""
+        return cls(loaded.to_recompress, loaded.target.window, loaded.spans, loaded.created)
 
 
 @dataclass(frozen=True)

@@ -13,25 +13,22 @@ from typing import get_args
 
 from shared.csvfile.source import CsvSource, rows_in
 from shared.errors import MissingRight, RestoreError
-from shared.load.acceptance import LOOKS, Finding, look_at_parts, look_at_server
-from shared.load.columns import FileHeader
-from shared.load.counts import count_in_children, count_window
+from shared.load.acceptance import CHECKS, Finding, Situation, look_at_server
+from shared.load.counts import count_window
+from shared.load.file_header import FileHeader
 from shared.load.locks import find_running
 from shared.load.references import find_referenced, find_refusing
 from shared.load.refusals import (
-    day_in_children,
-    day_not_empty,
     in_progress,
     on_error_not_supported,
     replacement_too_small,
-    rights_missing,
     rows_referenced,
     wrong_row_count,
 )
-from shared.load.target import Target, find_target, missing_rights
+from shared.load.target import Target, find_target
 from shared.load.trial import Trial, missing_for_trial, try_rows
 from shared.load.verify import ends_at_marker
-from shared.model.answer import CaggWindow, PlannedCagg, PlannedChunk, Problem, failure, referenced_row
+from shared.model.answer import CaggWindow, Plan, PlannedCagg, PlannedChunk, Problem, failure, referenced_row
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.model.results import CheckName, Count, NotChecked, ReferringRows
@@ -72,14 +69,16 @@ class _Checks:
 
     def look(self, name: CheckName, refusal: RestoreError | None = None) -> None:
         """Note that something was looked at, and the error that it showed."""
-        self.looked_at.add(name)
-        if refusal is not None:
-            self.problems.append(refusal)
-            self.refused.add(name)
+        self.find(name, Finding(refusal))
 
-    def find(self, name: CheckName, finding: Finding) -> None:
-        """Note what a look at the target showed."""
-        self.look(name, finding.refusal)
+    def find(self, name: CheckName | None, finding: Finding) -> None:
+        """Note what a look at the target showed. The answer has no name for some of them."""
+        if finding.refusal is not None:
+            self.problems.append(finding.refusal)
+        if name is not None:
+            self.looked_at.add(name)
+        if name is not None and finding.refusal is not None:
+            self.refused.add(name)
         if finding.unsure is not None:
             self.left_out.append(finding.unsure)
 
@@ -140,14 +139,15 @@ class DryRun:
             note_target(report, target)
             report.add_warnings(target.warnings)
             existing = self._count_existing(target)
-            missing = missing_rights(cursor, request, target, None if existing is None else existing.rows)
+            now = Situation(cursor, request, self.settings, target, existing)
+            missing = [*now.missing]
             planned = self._planned(target)
             if target.table.timescaledb is not None:
                 missing += find_missing(cursor, to_refresh(names_of(planned), target.table.timescaledb))
             is_skipped = request.destination.existing_rows == "skip" and existing is not None and existing.rows > 0
             if not is_skipped:
                 # Otherwise the day is left as it is, whatever the archive holds and whatever the role may not do.
-                self._look_at_target(checks, target, existing, missing)
+                self._look_at_target(checks, now)
         if request.dry_run == "full" and not is_skipped:
             trial = self._try(checks, target, existing, missing)
         with report.progress.stage("count"):
@@ -157,15 +157,26 @@ class DryRun:
             self._look_at_rows(checks, rows, existing, trial)
         for one in checks.left_out:
             report.warn("NotChecked", f"{one.name}: {one.reason}")
-        times = trial.times
+        report.dry_run = self._plan(checks, now, rows, trial.times, planned, missing)
+
+    def _plan(
+        self,
+        checks: _Checks,
+        now: Situation,
+        rows: int,
+        times: Count | None,
+        planned: Sequence[PlannedRefresh],
+        missing: Sequence[MissingRight],
+    ) -> Plan:
+        """Write the answer: what was found, and what the restore would do."""
         checked = checks.checked
-        report.dry_run = {
+        return {
             "rows_in_archive": rows,
-            "rows_existing": None if existing is None else existing.rows,
-            "on_existing": request.destination.existing_rows,
+            "rows_existing": None if now.existing is None else now.existing.rows,
+            "on_existing": self.request.destination.existing_rows,
             "min_time": None if times is None or times.first is None else iso(times.first),
             "max_time": None if times is None or times.last is None else iso(times.last),
-            "chunks": self._chunks(target, existing),
+            "chunks": self._chunks(now.target, now.existing),
             "caggs": [_cagg(plan) for plan in planned],
             "referenced_rows": [referenced_row(rows) for rows in checks.referenced],
             "permissions_missing": [
@@ -189,31 +200,16 @@ class DryRun:
             return None
         return count_window(self.cursor, target.table, target.window)
 
-    def _look_at_target(
-        self, checks: _Checks, target: Target, existing: Count | None, missing: list[MissingRight]
-    ) -> None:
-        """Look at what the load looks at before its first row, in its order."""
-        cursor, request = self.cursor, self.request
-        if existing is not None and target.window is not None:
-            in_children = count_in_children(cursor, target.table, target.window)
-            checks.look(
-                "existing",
-                day_not_empty(request, target.table, existing.rows)
-                or day_in_children(request, target.table, in_children),
-            )
-        elif request.destination.existing_rows == "append" or target.window is None:
-            # There is nothing to refuse, or a table that must be empty was found to be.
-            checks.look("existing")
-        checks.look("rights", rights_missing(missing))
-        checks.problems += [error for error in (look_at_server(cursor),) if error is not None]
-        for name, look in LOOKS.items():
-            checks.find(name, look(cursor, request, target))
-        checks.find("partition", look_at_parts(cursor, request, target, self.settings))
-        self._look_at_references(checks, target, existing)
-        self._look_at_retention(checks, target)
-        if request.copy_.on_error == "skip":
-            error = on_error_not_supported(cursor.connection.server_version)
-            checks.problems += [] if error is None else [error]
+    def _look_at_target(self, checks: _Checks, now: Situation) -> None:
+        """Look at what the load looks at before its first row, in its order, and at what it meets on the way."""
+        for name, look in CHECKS:
+            finding = look(now)
+            if finding is not None:
+                checks.find(name, finding)
+        self._look_at_references(checks, now.target, now.existing)
+        self._look_at_retention(checks, now.target)
+        if self.request.copy_.on_error == "skip":
+            checks.find(None, Finding(on_error_not_supported(self.cursor.connection.server_version)))
 
     def _look_at_references(self, checks: _Checks, target: Target, existing: Count | None) -> None:
         """Look for rows of other tables that go or change with the day's."""

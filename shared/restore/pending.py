@@ -67,7 +67,7 @@ def pending_commit(commit_id: CommitId, loaded: Loaded) -> PendingCommit:
         loaded.target.window,
         None if verified is None else verified.rows_before,
         None if verified is None else verified.after.rows,
-        Left(loaded.to_recompress, loaded.target.window, loaded.spans, loaded.created),
+        Left.of(loaded),
     )
 
 

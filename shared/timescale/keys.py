@@ -37,12 +37,13 @@ _ENFORCED_SINCE = (2, 28)
 _ENFORCED_TYPES = (16, 20, 21, 23, 25, 700, 701, 1042, 1043, 1082, 1114, 1184, 1700, 2950)
 
 # `indnullsnotdistinct` is new in PostgreSQL 15. A key is plain if it has only columns, each with its own collation and
-# its type's default order, and the index covers every row. 403 is btree (src/include/catalog/pg_am.dat). `terms` are
-# the parts of the key as SQL, each with the schema and name of its collation.
+# its type's default order, and the index covers every row. 403 is btree (src/include/catalog/pg_am.dat). What initdb
+# makes has an oid below 16384 (src/include/access/transam.h). `terms` are the parts of the key as SQL, each with the
+# schema and name of its collation.
 _KEYS = sql.SQL("""
     SELECT n.nspname, t.relname, x.relname, k.columns, k.nullable,
         coalesce((pg_catalog.to_jsonb(i)->>'indnullsnotdistinct')::boolean, false),
-        m.is_unique AND i.indpred IS NULL AND i.indexprs IS NULL AND k.is_plain,
+        m.is_unique AND i.indpred IS NULL AND i.indexprs IS NULL AND k.is_plain, k.is_built_in,
         m.is_unique AND i.indpred IS NULL AND i.indexprs IS NULL AND k.is_plain AND k.is_enforced AND i.indimmediate,
         m.is_unique AND o.has_default_order, {is_harmless}, o.terms, pg_catalog.pg_get_expr(i.indpred, i.indrelid)
     FROM pg_catalog.pg_index i
@@ -53,6 +54,7 @@ _KEYS = sql.SQL("""
             SELECT coalesce(array_agg(a.attname::text ORDER BY p), '{{}}') AS columns,
                 coalesce(array_agg(a.attname::text ORDER BY p) FILTER (WHERE NOT a.attnotnull), '{{}}') AS nullable,
                 coalesce(bool_and(o.opcdefault AND i.indcollation[p] = a.attcollation), false) AS is_plain,
+                coalesce(bool_and(o.oid < 16384), false) AS is_built_in,
                 coalesce(bool_and(a.attnotnull AND NOT a.atthasmissing AND a.atttypid = ANY (%(types)s::oid[])
                     AND coalesce(c.collisdeterministic, true)), false) AS is_enforced
             FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) p
@@ -71,7 +73,7 @@ _KEYS = sql.SQL("""
         ) o
     WHERE (n.nspname, t.relname) IN (
             SELECT * FROM ROWS FROM (pg_catalog.unnest(%(schemas)s::name[]), pg_catalog.unnest(%(names)s::name[])) r
-        ) AND (i.indisunique OR i.indisexclusion) AND i.indisvalid
+        ) AND (i.indisunique OR i.indisexclusion) AND (i.indisvalid OR %(with_invalid)s)
     ORDER BY i.indexrelid
 """).format(is_harmless=reads_harmlessly(sql.Identifier("t", "oid")))
 
@@ -86,6 +88,7 @@ class Key:
         nullable: the key's columns that may be NULL.
         nulls_are_equal: whether two NULLs are equal.
         is_plain: it has only columns, each with its own collation and default order, and covers every row.
+        is_built_in: whether its operators are PostgreSQL's own.
         is_enforced: whether TimescaleDB surely enforces it on compressed rows too.
         is_provable: whether a query can find the same duplicates as the index.
         is_harmless: whether a query of the table runs nothing of a user's.
@@ -98,6 +101,7 @@ class Key:
     nullable: tuple[str, ...] = field(compare=False)
     nulls_are_equal: bool
     is_plain: bool
+    is_built_in: bool = field(compare=False)
     is_enforced: bool = field(compare=False)
     is_provable: bool = field(compare=False)
     is_harmless: bool = field(compare=False)
@@ -105,9 +109,17 @@ class Key:
     predicate: sql.Composable | None = field(compare=False)
 
 
-def keys_of(cursor: Cursor, schema: str, name: str) -> list[Key]:
-    """List the keys of a table or chunk."""
-    return [key for _, _, key in _keys(cursor, [(schema, name)])]
+def keys_of(cursor: Cursor, schema: str, name: str, *, with_invalid: bool = False) -> list[Key]:
+    """List the keys of a table or chunk.
+
+    Args:
+        cursor: in any transaction.
+        schema: of the table or chunk.
+        name: its name.
+        with_invalid: whether to list those whose build has failed (CREATE INDEX CONCURRENTLY): old rows may break them,
+            and new ones are refused.
+    """
+    return [key for _, _, key in _keys(cursor, [(schema, name)], with_invalid=with_invalid)]
 
 
 def unenforced_keys(cursor: Cursor, timescaledb: TimescaleDB, chunks: Sequence[Chunk]) -> list[tuple[Chunk, Key]]:
@@ -169,18 +181,22 @@ def has_time(key: Key, table: Table) -> bool:
     return table.time_column in key.columns
 
 
-def _keys(cursor: Cursor, names: Sequence[tuple[str, str]]) -> list[tuple[str, str, Key]]:
+def _keys(
+    cursor: Cursor, names: Sequence[tuple[str, str]], *, with_invalid: bool = False
+) -> list[tuple[str, str, Key]]:
     schemas, tables = [schema for schema, _ in names], [table for _, table in names]
-    cursor.execute(_KEYS, {"schemas": schemas, "names": tables, "types": list(_ENFORCED_TYPES)})
+    given = {"schemas": schemas, "names": tables, "types": list(_ENFORCED_TYPES), "with_invalid": with_invalid}
+    cursor.execute(_KEYS, given)
     found = []
     for schema, table, name, columns, nullable, *flags, terms, predicate in cursor.fetchall():
-        nulls_are_equal, is_plain, is_enforced, is_provable, is_harmless = flags
+        nulls_are_equal, is_plain, is_built_in, is_enforced, is_provable, is_harmless = flags
         key = Key(
             name,
             tuple(columns),
             tuple(nullable),
             nulls_are_equal,
             is_plain,
+            is_built_in,
             is_enforced,
             is_provable,
             is_harmless,

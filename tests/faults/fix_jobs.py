@@ -41,7 +41,7 @@ import os, signal, sys
 from contextlib import contextmanager
 import shared.jobs.claim, shared.jobs.operation
 from shared.jobs.sweep import sweep
-from shared.model.progress import Progress
+from shared.progress.progress import Progress
 shared.jobs.claim.HEARTBEAT_SECONDS = 0.5
 shared.jobs.operation.STALE_SECONDS = {STALE_SECONDS}
 stage_of = Progress.stage

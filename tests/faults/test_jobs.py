@@ -19,7 +19,7 @@ from shared.jobs.message import UnreadableMessageError
 from shared.jobs.store import Conflict, OperationStore
 from shared.jobs.sweep import end_poisoned, sweep
 from shared.jobs.worker import run_message
-from shared.model.progress import Progress
+from shared.progress.progress import Progress
 from shared.restore.pending import was_committed
 from tests.faults.fix_clock import Clock
 from tests.faults.fix_fault_case import FaultCase, gate, make_fault_case

@@ -16,8 +16,8 @@ import pytest
 
 from shared.api.parse import parse_request
 from shared.errors import RestoreCanceled, RestoreError
-from shared.model.progress import Progress
 from shared.model.report import Report
+from shared.progress.progress import Progress
 from shared.restore.restore import restore
 from shared.settings import load_settings
 from tests.integration.fix_app import App

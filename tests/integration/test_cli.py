@@ -157,6 +157,7 @@ def test_it_is_left_seen_and_canceled(cli: Cli) -> None:
         assert f"restorectl cancel {operation_id}" in done.stderr
         done = cli.run("cancel", operation_id)
         assert (done.status, done.facts["status"]) == (0, "Canceled"), done.stderr
+        assert "  next: if the day is still wanted" in done.stderr
     for output in ("table", "json"):
         assert cli.run("watch", operation_id, "--output", output).status == 5
     assert cli.run("status", operation_id).status == 0

@@ -36,6 +36,10 @@ def test_days_are_restored_and_the_failed_one_is_found_mended_and_tried_again(cl
     assert f"`restorectl retry {operation_id}`" in done.stderr
     assert cli.run("watch", operation_id, "--output", "json").status == 6
     assert cli.run("status", operation_id).status == 0
+    failed = cli.run("list", "--backfill", operation_id, "--status", "Failed", "--output", "json").data["value"]
+    done = cli.run("status", failed[0]["id"])
+    assert (done.status, done.facts["backfill"]) == (0, operation_id)
+    assert f"`restorectl retry {operation_id}`" in done.stderr
     mend(cli)
     done = cli.run("retry", operation_id)
     assert (done.status, cli.rows(), done.facts["restored"]) == (0, 5, "3"), done.stderr
@@ -95,6 +99,19 @@ def test_it_is_left_listed_and_canceled(cli: Cli) -> None:
     done = cli.run("retry", own)
     assert (done.status, cli.rows()) == (0, 6), done.stderr
     assert cli.run("cancel", own).status == 1
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_restore_is_not_retried_and_is_not_called_unknown(cli: Cli, output: str) -> None:
+    cli.store(DAYS[0])
+    operation_id = cli.submitted()
+    cli.wait_for_status(operation_id, "Succeeded")
+    done = cli.run("retry", operation_id, "--output", output)
+    assert (done.status, done.stdout) == (2, "")
+    assert f"{operation_id} is a restore" in done.stderr
+    done = cli.run("retry", "unknown-to-all", "--output", output)
+    assert done.status == 1
+    assert "OperationNotFound" in done.stderr
 
 
 @pytest.mark.parametrize("columns", [60, 120])

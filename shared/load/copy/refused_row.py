@@ -26,9 +26,9 @@ from shared.load.copy.text import copy_into
 from shared.load.target import Target
 from shared.model.request import RestoreRequest
 from shared.postgres.connect import Cursor
-from shared.postgres.savepoint import savepoint
+from shared.postgres.savepoint import refusal_in_savepoint
 from shared.postgres.search_path import by_users_path
-from shared.postgres.sqlstate import CopiedRows, RowErrors, at_line, is_of_foreign_key, translated
+from shared.postgres.sqlstate import CopiedRows, RowErrors, as_refused_row, at_line, is_of_foreign_key, translated
 from shared.timescale.constraints import find_constraint, judges_rows_together
 from shared.timescale.references import find_references
 
@@ -133,19 +133,14 @@ class _Loader:
 
     def load(self, part: Sequence[Record]) -> DataRejected | None:
         """Load a part. If it is refused, nothing of it stays, and the error is returned."""
-        refused: DataRejected | None = None
-        with savepoint(self._search.cursor) as step:
-            try:
-                self._copy(part)
-                if self._is_deferred:
-                    with translated(CopiedRows(self._search.target.table.name, ())):
-                        self._search.cursor.execute(by_users_path("SET CONSTRAINTS ALL IMMEDIATE"))
-            except DataRejected as exc:
-                refused = exc
-                step.roll_back()
-        if step.error is not None:
-            raise step.error
-        return refused
+
+        def load_and_check() -> None:
+            self._copy(part)
+            if self._is_deferred:
+                with translated(CopiedRows(self._search.target.table.name, ())):
+                    self._search.cursor.execute(by_users_path("SET CONSTRAINTS ALL IMMEDIATE"))
+
+        return refusal_in_savepoint(self._search.cursor, load_and_check, as_refused_row)
 
     def _copy(self, part: Sequence[Record]) -> None:
         search, staging = self._search, self._staging

@@ -25,11 +25,11 @@ from shared.load.plan import Fallback
 from shared.load.refusals import refuse, wrong_row_count
 from shared.load.target import Target
 from shared.load.verify import Proof
-from shared.model.progress import Progress
 from shared.model.request import RestoreRequest
 from shared.model.results import Count, KeptIndex, Transferred
 from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import RowErrors, is_conflict, is_of_foreign_key, names_a_line
+from shared.progress.progress import Progress
 from shared.timescale.table import Column
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.archive.client import read_connection_string
+from shared.archive.connection_string import read_connection_string
 from shared.errors import ConfigurationError
 from shared.identity import CHINA, GOVERNMENT, PUBLIC
 from shared.model.location import StorageHost

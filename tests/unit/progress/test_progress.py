@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.model.progress import Progress
+from shared.progress.progress import Progress
 
 
 def test_a_stage_that_is_entered_again_adds_up_and_a_failed_one_is_named() -> None:

@@ -1,17 +1,12 @@
-"""How far one restore is, how long each stage took, and whether it is to stop.
-
-The restore writes it. Any other thread may read it, and may cancel the restore.
-"""
+"""A restore that another thread may cancel, until its COMMIT begins."""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from shared.csvfile.scan import rows_of
 from shared.errors import RestoreCanceled
 from shared.log_redaction import OUR_LOGGER
 from shared.process import start_thread
@@ -22,72 +17,18 @@ _log = logging.getLogger(OUR_LOGGER)
 _INTERRUPT_SECONDS = 0.5
 
 
-def percent_of(read: int, total: int | None) -> float | None:
-    """Return how much of a stored archive was read, in percent with one digit; None until its length is known."""
-    return None if not total else round(min(100.0, 100 * read / total), 1)
+class Cancelable:
+    """A restore that any other thread may cancel.
 
-
-class Progress:
-    """The stages of one restore, on a clock that never goes back. A stage that is entered again adds up.
-
-    Attributes:
-        stage_name: the stage that runs, or the one in which an error came up.
-        compressed_bytes: how much of the stored archive was read, in bytes. Starts over where it is read again.
-        compressed_bytes_total: length of the stored archive, in bytes; None until it is known.
-        csv_bytes: how much of the CSV was handed on to PostgreSQL, in bytes. Starts over likewise.
-        records: how many records of the CSV were read; None until the first ones were. Starts over likewise.
-        has_header: whether the first of them is the header.
-        loads: how often the load was begun.
-        is_committed: whether the server has confirmed the load's COMMIT.
+    The restore looks whether it was (`check`). While it waits for the server it cannot look, so a thread interrupts it.
     """
 
     def __init__(self) -> None:
-        self._begin = time.monotonic()
-        self._stages: dict[str, float] = {}
-        self.stage_name: str | None = None
-        self.compressed_bytes = 0
-        self.compressed_bytes_total: int | None = None
-        self.csv_bytes = 0
-        self.records: int | None = None
-        self.has_header = False
-        self.loads = 0
-        self.is_committed = False
         self._may_commit = False
         self._canceled = threading.Event()
         self._ended = threading.Event()
         self._interrupt: Callable[[], None] | None = None
         self._lock = threading.Lock()
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Count the body's time for a stage.
-
-        Raises:
-            RestoreCanceled: the restore is to stop.
-        """
-        self.check()
-        begin = time.monotonic()
-        self.stage_name = name
-        try:
-            yield
-        finally:
-            self._stages[name] = self._stages.get(name, 0.0) + time.monotonic() - begin
-        self.stage_name = None
-
-    def seconds(self) -> dict[str, float]:
-        """Return the stages so far and the total, in seconds, rounded to milliseconds."""
-        stages = {name: round(seconds, 3) for name, seconds in list(self._stages.items())}
-        return stages | {"total": round(time.monotonic() - self._begin, 3)}
-
-    @property
-    def rows(self) -> int | None:
-        """How many rows of the archive were read; None until the first ones were."""
-        return None if self.records is None else rows_of(self.records, has_header=self.has_header)
-
-    @property
-    def percent(self) -> float | None:
-        """How much of the stored archive was read, in percent; None until its length is known."""
-        return percent_of(self.compressed_bytes, self.compressed_bytes_total)
 
     def cancel(self) -> None:
         """Cancel the restore: it rolls back. After its COMMIT began, this has no effect."""
