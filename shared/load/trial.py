@@ -41,13 +41,14 @@ from shared.load.counts import (
 )
 from shared.load.refusals import keys_taken, no_partition, rows_beside, rows_outside
 from shared.load.target import Target
-from shared.load.trial_table import Double, add_columns, drop_keys, make_double
+from shared.load.trial_table import Double, drop_keys, make_double
 from shared.model.request import RestoreRequest
 from shared.model.results import CheckName, Count, NotChecked, Notice
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint, refusal_in_savepoint
 from shared.postgres.search_path import by_users_path
 from shared.postgres.sqlstate import CopiedRows, RowErrors, is_conflict, names_a_line, translated
+from shared.postgres.trusted_sql import trusted_sql
 from shared.timescale.keys import Key, keys_of
 from shared.timescale.partitions import in_no_partition, partitions_over
 from shared.timescale.privileges import comparable_sequences, find_missing, to_try
@@ -168,7 +169,10 @@ class _Rows:
         given = [column.name for column in like.columns if column.name in plan.file_columns]
         double = make_double(cursor, like, name, given, is_staging=True, may_default=may_default)
         with_code = columns_that_run_code(cursor, table.oid)
-        add_columns(cursor, double, added, with_code)
+        for column, type_ in added.items():
+            as_sql = sql.SQL("text") if column in with_code else trusted_sql(type_)  # format_type wrote it
+            add = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}")
+            cursor.execute(add.format(double.identifier, sql.Identifier(column), as_sql))
         rows = make_double(
             cursor, table, f"{name}_rows", plan.loaded, is_staging=False, may_default=False, others=double.unknown
         )

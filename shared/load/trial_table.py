@@ -7,7 +7,7 @@ rollback takes back, such as a sequence, is taken out of it before the first row
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from psycopg2 import sql
@@ -147,21 +147,6 @@ def make_double(
     taken_out = [column.name for column in marked if not column.is_harmless or column.name in with_code]
     _let_marker_stand(cursor, identifier, table, taken_out, with_code)
     return Double(identifier, unknown, tuple(left_out))
-
-
-def add_columns(cursor: Cursor, double: Double, types: Mapping[str, str], with_code: Collection[str]) -> None:
-    """Add columns that the double of a staging table needs beside those of the table that it is made like.
-
-    Args:
-        cursor: as for `make_double`.
-        double: the double.
-        types: the type of each column, as `format_type` writes it.
-        with_code: those of the columns whose type runs code. They become text.
-    """
-    for column, type_ in types.items():
-        as_sql = sql.SQL("text") if column in with_code else trusted_sql(type_)  # format_type wrote it
-        add = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}")
-        cursor.execute(add.format(double.identifier, sql.Identifier(column), as_sql))
 
 
 def drop_keys(cursor: Cursor, double: Double) -> None:
