@@ -29,7 +29,7 @@ OWN_ROWS = sql.SQL("xmin OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id():
 
 @dataclass(frozen=True)
 class Chunk:
-    """A chunk of a hypertable. Its range is half-open, in the primary dimension."""
+    """A chunk of a hypertable."""
 
     schema: str
     name: str
