@@ -9,8 +9,9 @@
     |-- ConfigurationError      the function app's own settings         500
     `-- InternalError           our bug: the caller sees the id only    500
 
-A code is stable: it is never renamed and never given another meaning. `docs/errors.md` lists all codes,
-and a test keeps the list complete. A message is lower case and has no full stop. A hint says what to do.
+The classes follow in the order of the tree. A code is stable: it is never renamed and never given another meaning.
+`docs/errors.md` lists all codes, and a test keeps the list complete. A message is lower case and has no full stop. A
+hint says what to do.
 """
 
 from __future__ import annotations
@@ -83,22 +84,6 @@ class RestoreError(Exception):
         self.target = target if target is not None else self.default_target
         self.hint = hint if hint is not None else self.default_hint
         self.details = tuple(details)
-
-
-class ConfigurationError(RestoreError):
-    """A setting of the function app is missing or cannot be read."""
-
-    code = "InvalidConfiguration"
-    status = 500
-    default_hint = "correct the app setting that target names, or remove it to use its default"
-
-
-class InternalError(RestoreError):
-    """A bug in this project. The log holds the traceback under the request id; the caller sees only the id."""
-
-    code = "InternalError"
-    status = 500
-    default_hint = "search the function's log for the request_id"
 
 
 class RequestError(RestoreError):
@@ -242,45 +227,12 @@ class OperationEnded(RequestError):
     default_hint = "its result says how it ended"
 
 
-class JobError(RestoreError):
-    """A restore behind the queue could not be taken, followed or brought to its end."""
-
-
-class JobStorageUnreachable(JobError):
-    """The function app's own storage account (AzureWebJobsStorage) did not answer, or refused."""
-
-    code = "JobStorageUnreachable"
-    status = 503
-    retryable = True
-    retry = "later"
-    default_hint = (
-        "try again; if it persists, check AzureWebJobsStorage, and the roles Storage Blob, Queue and Table Data"
-        " Contributor of the function's identity; a restore without async does not need that account"
-    )
-
-
-class TooManyAttempts(JobError):
-    """The operation lost its worker again and again."""
-
-    code = "TooManyAttempts"
-    status = 500
-    default_hint = "look into the log for the operation's id; the host may run out of memory or of time"
-
-
 class OperationNotEnded(RequestError):
     """The backfill has not ended, so it cannot be retried."""
 
     code = "OperationNotEnded"
     status = 409
     default_hint = "wait until it has ended, or stop it first; its monitor says how far it is"
-
-
-class DaysFailed(JobError):
-    """Days of a backfill failed; `details` names up to a hundred of them. The others are in."""
-
-    code = "DaysFailed"
-    status = 409
-    default_hint = "mend what each day names, then retry the backfill: only days that are not in are restored"
 
 
 class ArchiveError(RestoreError):
@@ -764,14 +716,6 @@ class StatementCanceled(DatabaseError):
     default_hint = "raise the app setting PG_STATEMENT_TIMEOUT_SECONDS, then try again"
 
 
-class RestoreCanceled(RestoreError):
-    """The restore was canceled, here or by an administrator of the server. Everything was rolled back."""
-
-    code = "RestoreCanceled"
-    status = 409
-    default_hint = "if the day is still wanted, send the request again"
-
-
 class CommitOutcomeUnknown(DatabaseError):
     """The connection broke during the COMMIT: either the whole day was committed, or nothing was."""
 
@@ -841,6 +785,63 @@ class DatabaseFailed(DatabaseError):
     code = "DatabaseFailed"
     status = 500
     default_hint = "look up the SQLSTATE in details, and see the server's own log"
+
+
+class JobError(RestoreError):
+    """A restore behind the queue could not be taken, followed or brought to its end."""
+
+
+class JobStorageUnreachable(JobError):
+    """The function app's own storage account (AzureWebJobsStorage) did not answer, or refused."""
+
+    code = "JobStorageUnreachable"
+    status = 503
+    retryable = True
+    retry = "later"
+    default_hint = (
+        "try again; if it persists, check AzureWebJobsStorage, and the roles Storage Blob, Queue and Table Data"
+        " Contributor of the function's identity; a restore without async does not need that account"
+    )
+
+
+class TooManyAttempts(JobError):
+    """The operation lost its worker again and again."""
+
+    code = "TooManyAttempts"
+    status = 500
+    default_hint = "look into the log for the operation's id; the host may run out of memory or of time"
+
+
+class DaysFailed(JobError):
+    """Days of a backfill failed; `details` names up to a hundred of them. The others are in."""
+
+    code = "DaysFailed"
+    status = 409
+    default_hint = "mend what each day names, then retry the backfill: only days that are not in are restored"
+
+
+class RestoreCanceled(RestoreError):
+    """The restore was canceled, here or by an administrator of the server. Everything was rolled back."""
+
+    code = "RestoreCanceled"
+    status = 409
+    default_hint = "if the day is still wanted, send the request again"
+
+
+class ConfigurationError(RestoreError):
+    """A setting of the function app is missing or cannot be read."""
+
+    code = "InvalidConfiguration"
+    status = 500
+    default_hint = "correct the app setting that target names, or remove it to use its default"
+
+
+class InternalError(RestoreError):
+    """A bug in this project. The log holds the traceback under the request id; the caller sees only the id."""
+
+    code = "InternalError"
+    status = 500
+    default_hint = "search the function's log for the request_id"
 
 
 # Not a privilege that GRANT gives. Members of the owning role have it too.
