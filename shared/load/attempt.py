@@ -15,11 +15,11 @@ from shared.load.counts import count_window
 from shared.load.day import Day, Loaded, Skipped
 from shared.load.indexes import DayIndexes
 from shared.load.keys import Added, refuse_unproved
-from shared.load.locks import RestoreLock
 from shared.load.look_ahead import look_ahead
 from shared.load.notices import warn_of_retention, warn_of_rows, warn_of_sequences, warn_of_unlogged
 from shared.load.plan import LoadPlan, TargetChanged
 from shared.load.refusals import day_not_empty, refuse
+from shared.load.restore_lock import RestoreLock
 from shared.load.target import Target, chunks_of_day
 from shared.load.verify import Proof, Verified, may_double_by_default, may_hold_duplicates
 from shared.model.answer import Outcomes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared.csvfile.source import CsvSource
 from shared.load.file_header import FileHeader
-from shared.load.locks import Connect
+from shared.load.restore_lock import Connect
 from shared.load.target import Target, find_target
 from shared.model.answer import Outcomes
 from shared.model.request import RestoreRequest

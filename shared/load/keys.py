@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.errors import ChunkInconsistent, DataRejected, Fault, KeyNotEnforced
-from shared.load.locks import RestoreLock
+from shared.load.restore_lock import RestoreLock
 from shared.load.target import Target
 from shared.load.verify import Verified
 from shared.model.results import ChunkStep, Transferred

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from shared.load.acceptance import CHECKS, Situation
 from shared.load.counts import count_window
 from shared.load.day import Day, Skipped
-from shared.load.locks import RestoreLock
 from shared.load.refusals import refuse
+from shared.load.restore_lock import RestoreLock
 from shared.load.target import Target
 from shared.model.results import Count
 from shared.postgres.connect import Cursor

@@ -17,8 +17,8 @@ from shared.load.counts import (
     count_window,
     days_of_own,
 )
-from shared.load.locks import MOST_DAYS, Days
 from shared.load.refusals import refuse, replacement_too_small, rows_beside, rows_outside
+from shared.load.restore_lock import MOST_DAYS, Days
 from shared.load.target import Target
 from shared.model.request import RestoreRequest
 from shared.model.results import Count, Notice, Removed, Transferred, Verification

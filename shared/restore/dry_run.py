@@ -16,7 +16,6 @@ from shared.errors import MissingRight, RestoreError
 from shared.load.acceptance import CHECKS, Finding, Situation, look_at_server
 from shared.load.counts import count_window
 from shared.load.file_header import FileHeader
-from shared.load.locks import find_running
 from shared.load.references import find_referenced, find_refusing
 from shared.load.refusals import (
     in_progress,
@@ -25,6 +24,7 @@ from shared.load.refusals import (
     rows_referenced,
     wrong_row_count,
 )
+from shared.load.restore_lock import find_running
 from shared.load.target import Target, find_target
 from shared.load.trial import Trial, missing_for_trial, try_rows
 from shared.load.verify import ends_at_marker

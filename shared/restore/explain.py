@@ -13,7 +13,7 @@ import psycopg2
 
 from shared.errors import DatabaseReadOnly, RestoreError, TableNotFound, TargetLocked
 from shared.load.acceptance import look_at_server
-from shared.load.locks import lock_session_name
+from shared.load.restore_lock import lock_session_name
 from shared.model.request import RestoreRequest
 from shared.names import QualifiedName
 from shared.postgres.connect import Connection, Cursor, session_name

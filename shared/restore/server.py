@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from shared.load.locks import Connect
+from shared.load.restore_lock import Connect
 from shared.model.report import Report
 from shared.postgres.connect import APPLICATION_NAME, Limits, cancel_session, connect, session_name
 from shared.postgres.endpoint import Endpoint

@@ -19,7 +19,7 @@ from shared.jobs.http import HttpCall
 from shared.jobs.operation import Operation
 from shared.jobs.store import OperationStore
 from shared.jobs.sweep import sweep
-from shared.load.locks import restore_lock
+from shared.load.restore_lock import restore_lock
 from shared.names import QualifiedName
 from tests.faults.fix_jobs import Jobs, call_of, checked_answer, empty_queue
 from tests.integration.fix_app import Answer, App
