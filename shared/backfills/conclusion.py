@@ -28,7 +28,7 @@ from shared.restore.access import authorize
 from shared.restore.pending import decode_left
 from shared.restore.server import Server
 from shared.settings import Settings
-from shared.timescale.caggs import refresh
+from shared.timescale.cagg_refresh import refresh
 from shared.timescale.session import NEEDED_SETTINGS
 from shared.timescale.table import find_table
 

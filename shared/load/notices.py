@@ -10,7 +10,7 @@ from shared.load.verify import Verified
 from shared.model.results import Notice, Removed, Transferred
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint
-from shared.timescale.caggs import find_unlogged
+from shared.timescale.cagg_refresh import find_unlogged
 from shared.timescale.retention import find_retention
 from shared.timescale.sequences import Reached, find_behind
 

@@ -15,7 +15,8 @@ from shared.model.window import Window
 from shared.postgres.connect import Connection
 from shared.postgres.session import limit_session
 from shared.settings import Settings
-from shared.timescale.caggs import caggs_available, refresh
+from shared.timescale.cagg_refresh import refresh
+from shared.timescale.caggs import caggs_available
 from shared.timescale.chunks import Chunk
 from shared.timescale.compression import recompress
 from shared.timescale.session import NEEDED_SETTINGS
