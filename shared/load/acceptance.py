@@ -100,10 +100,11 @@ def look_at_day(now: Situation) -> Finding | None:
     """Look whether the request refuses a day for the rows that it holds."""
     request, target, existing = now.request, now.target, now.existing
     if existing is not None and target.window is not None:
-        in_children = count_in_children(now.cursor, target.table, target.window)
-        return Finding(
-            day_not_empty(request, target.table, existing.rows) or day_in_children(request, target.table, in_children)
-        )
+        refusal: RestoreError | None = day_not_empty(request, target.table, existing.rows)
+        if refusal is None:
+            in_children = count_in_children(now.cursor, target.table, target.window)
+            refusal = day_in_children(request, target.table, in_children)
+        return Finding(refusal)
     # There is nothing to refuse, or a table that must be empty was found to be.
     return Finding() if request.destination.existing_rows == "append" or target.window is None else None
 
