@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from azure.core.exceptions import AzureError
 
 from shared.backfills.http import backfills, result, retry
 from shared.backfills.records import Records
 from shared.backfills.worker import mend_chains, run_message
+from shared.errors import JobStorageUnreachable
 from shared.jobs.http import HttpCall
 from shared.jobs.operation import Operation
 from shared.jobs.store import OperationStore
@@ -23,6 +26,7 @@ from shared.load.restore_lock import restore_lock
 from shared.names import QualifiedName
 from tests.faults.fix_jobs import Jobs, call_of, checked_answer, empty_queue
 from tests.integration.fix_app import Answer, App
+from tests.integration.fix_threads import Call
 from tools.process import wait_until
 
 FIRST = date(2025, 1, 1)
@@ -129,6 +133,40 @@ class Backfills:
 
         assert wait_until(ended, _MOST_SECONDS), self.monitor(backfill_id)
         return self.monitor(backfill_id)
+
+    def serve_until_ended(self, backfill_id: str) -> None:
+        """Sweep, and work on messages, until a backfill has ended. The storage account may be away meanwhile."""
+
+        def look() -> bool:
+            with suppress(JobStorageUnreachable, AzureError):
+                self.mend()
+                for message in self.jobs.storage.queue.receive_messages(max_messages=1, visibility_timeout=1):
+                    run_message(message.content.encode())
+                    self.jobs.storage.queue.delete_message(message)
+                return self.record(backfill_id).has_ended
+            return False
+
+        assert wait_until(look, _MOST_SECONDS), self.record(backfill_id)
+
+    @contextmanager
+    def served(self, workers: int) -> Iterator[None]:
+        """Work on messages in so many threads while the body runs."""
+        is_over = threading.Event()
+
+        def serve() -> bool:
+            while not is_over.wait(0.02):
+                for message in self.jobs.storage.queue.receive_messages(max_messages=1, visibility_timeout=60):
+                    run_message(message.content.encode())
+                    self.jobs.storage.queue.delete_message(message)
+            return True
+
+        calls = [Call(serve) for _ in range(workers)]
+        try:
+            yield
+        finally:
+            is_over.set()
+        for call in calls:
+            assert call.result()
 
     def mend(self) -> None:
         """Do what the timer does."""

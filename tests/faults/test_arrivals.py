@@ -21,6 +21,7 @@ from shared.jobs.store import each_page
 from shared.jobs.sweep import sweep
 from tests.faults.fix_http_fault import Fault, FaultyStorage
 from tests.faults.fix_jobs import Jobs
+from tests.integration.fix_threads import at_once
 
 DAY = "2025-01-05"
 TODAY = date(2025, 1, 6)
@@ -88,6 +89,18 @@ def test_the_same_event_five_times_is_one_restore(arrivals: Arrivals) -> None:
     arrivals.tell()
     order = arrivals.order()
     assert (order.status, order.database, order.day) == ("Succeeded", arrivals.jobs.app.database.name, DAY)
+    assert arrivals.values() == [1]
+
+
+def test_the_same_event_to_five_workers_at_once_is_one_restore(arrivals: Arrivals) -> None:
+    arrivals.put()
+    at_once(5, arrivals.tell)
+    order = arrivals.order()
+    # Each of them may have put in a message. All but one bring nothing about.
+    while not arrivals.jobs.store.queue_is_empty():
+        arrivals.jobs.serve_once()
+    ended = arrivals.jobs.state(order.id)
+    assert (ended.status, ended.attempt) == ("Succeeded", 1)
     assert arrivals.values() == [1]
 
 

@@ -198,6 +198,33 @@ def test_a_stop_before_it_was_planned(many: Backfills) -> None:
     assert (many.stop(backfill_id).status, many.stop(backfill_id).code) == (409, "OperationEnded")
 
 
+def test_stops_and_retries_while_days_end(many: Backfills) -> None:
+    """A retry before the end is refused. After it, what was canceled is restored, and nothing else."""
+    many.table(interval="interval '2 days'")
+    many.archive(*range(20))
+    backfill_id = many.taken(0, 19)
+
+    def restored() -> int:
+        return int(many.monitor(backfill_id)["days"]["restored"])
+
+    with many.served(workers=2):
+        for number in range(5):
+            before = restored()
+            assert wait_until(lambda: many.record(backfill_id).has_ended or restored() > before, 60)  # noqa: B023 - at once
+            stopped = many.stop(backfill_id, **({"running": "cancel"} if number % 2 else {}))
+            assert (stopped.status, stopped.code) in ((202, None), (409, "OperationEnded")), stopped.body
+            early = many.retry(backfill_id)
+            if early.status != 202:
+                assert (early.status, early.code) == (409, "OperationNotEnded")
+                assert wait_until(lambda: many.record(backfill_id).has_ended, 60)
+                assert many.retry(backfill_id).status == 202
+        assert wait_until(lambda: many.record(backfill_id).has_ended, 60)
+    state = many.monitor(backfill_id)
+    # A day that was restored once more would have failed: it has rows.
+    assert (state["status"], state["days"]["restored"], state["days"]["total"]) == ("Succeeded", 20, 20), state
+    assert many.counts() == many.all_of(*range(20))
+
+
 def test_a_day_that_fails_stops_the_rest(many: Backfills) -> None:
     many.table()
     many.archive(0, 2, 3)
@@ -305,6 +332,31 @@ def test_a_day_that_another_restore_holds(many: Backfills) -> None:
     assert many.counts() == many.all_of(1, 2)
 
 
+def hash_partitioned(many: Backfills) -> None:
+    """Make a table whose weeks have three chunks each, and archive days with rows in all of them."""
+    many.app.database.hypertable(
+        "t",
+        "time timestamptz NOT NULL, v int, device int NOT NULL, PRIMARY KEY (time, device)",
+        interval="interval '7 days'",
+    )
+    many.app.database.execute("SELECT public.add_dimension('{s}.t', 'device', number_partitions => 3)")
+    many.rows = 30
+    for number in range(1, 10):
+        header, *lines = csv_of(day_of(number), many.rows).decode().splitlines()
+        rows = [f"{line},{device}" for device, line in enumerate(lines)]
+        many.app.archive("t", "\n".join([f"{header},device", *rows, ""]).encode(), day=day_of(number))
+
+
+def test_days_of_a_hash_partitioned_table(many: Backfills) -> None:
+    hash_partitioned(many)
+    plan = many.post(many.body(1, 9, dry_run=True)).body
+    assert [len(group) for group in plan["groups"]] == [7, 2]
+    assert many.finish(many.taken(1, 9))["status"] == "Succeeded"
+    assert many.counts() == many.all_of(*range(1, 10))
+    assert many.finish(many.taken(1, 9, existing="replace"))["status"] == "Succeeded"
+    assert many.counts() == many.all_of(*range(1, 10))
+
+
 def compress_all(many: Backfills) -> None:
     many.app.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress)")
     many.app.database.execute("SELECT compress_chunk(c) FROM show_chunks('{s}.t') c")
@@ -342,6 +394,21 @@ def test_a_compressed_chunk_is_decompressed_once(community_many: Backfills) -> N
     assert not any(one.startswith("recompress done") for one in done)
     assert are_compressed(many) == [True]
     assert many.counts() == many.all_of(*range(1, 7)) | {day_of(7): 1}
+
+
+def test_compressed_chunks_of_a_hash_partitioned_table(community_many: Backfills) -> None:
+    many = community_many
+    hash_partitioned(many)
+    many.app.database.execute(
+        "INSERT INTO {s}.t SELECT '2025-01-08 23:59:59Z', 20250108, 100 + n FROM generate_series(1, 10) n"
+    )
+    compress_all(many)
+    assert are_compressed(many) == [True] * 3
+    state = many.finish(many.taken(1, 6, timescaledb={"compress_new_chunks": True}))
+    assert state["status"] == "Succeeded", state
+    assert sorted(actions(many, state["id"])).count("decompress done") == 3
+    assert are_compressed(many) == [True] * 3
+    assert many.counts() == many.all_of(*range(1, 7)) | {day_of(7): 10}
 
 
 def test_new_chunks_of_a_group_are_compressed_at_its_end(community_many: Backfills) -> None:
