@@ -199,6 +199,7 @@ class Settings(_Variables):
         pg_lock_timeout_seconds: how long a restore waits for a lock that another session holds.
         pg_statement_timeout_seconds: how long one statement of a restore may take, and so how long a restore can
             keep others from its chunks.
+        pg_index_defer_min_bytes: how much CSV a day must have for its indexes to be dropped and built at the end.
         pg_index_memory_mib: what the build of one index may use (`maintenance_work_mem`), in MiB; None: the server's.
         pg_index_workers: how many parallel workers help it (`max_parallel_maintenance_workers`); None: the server's.
         allowed_targets: `schema.table` with `*` and `?`, the only tables that are written.
@@ -236,6 +237,7 @@ class Settings(_Variables):
     pg_connect_timeout_seconds: Annotated[int, _whole(minimum=2)] = 15
     pg_lock_timeout_seconds: Annotated[int, _whole()] = 30
     pg_statement_timeout_seconds: Annotated[int, _whole()] = 1800
+    pg_index_defer_min_bytes: Annotated[int, _whole(0, _MOST_BYTES)] = 2 * MIB
     pg_index_memory_mib: Annotated[int | None, _whole(maximum=_MOST_INDEX_MEMORY_MIB)] = None
     pg_index_workers: Annotated[int | None, _whole(0, _MOST_INDEX_WORKERS)] = None
     allowed_targets: Annotated[AllowList, _items("<schema>.<table>", lambda item: all(item.partition(".")))] = None

@@ -146,7 +146,8 @@ def _skips_conflicts(day: Day, target: Target, before: Count | None, cleared: Cl
 def _defer_indexes(load: Cursor, day: Day, target: Target, cleared: Cleared, plan: LoadPlan) -> DayIndexes:
     build = Build(day.settings.pg_index_memory_mib, day.settings.pg_index_workers)
     with day.progress.stage("index"):
-        return DayIndexes(load, target, cleared.truncated, build, plan.keep_because)
+        is_small = day.csv.probable_size < day.settings.pg_index_defer_min_bytes
+        return DayIndexes(load, target, cleared.truncated, build, plan.keep_because, is_small=is_small)
 
 
 def _copy(

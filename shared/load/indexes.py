@@ -32,7 +32,14 @@ class DayIndexes:
     """
 
     def __init__(
-        self, cursor: Cursor, target: Target, emptied: Sequence[Chunk], build: Build, keep_because: KeptIndex | None
+        self,
+        cursor: Cursor,
+        target: Target,
+        emptied: Sequence[Chunk],
+        build: Build,
+        keep_because: KeptIndex | None,
+        *,
+        is_small: bool,
     ) -> None:
         """Decide what can be decided before the first row, and drop the indexes of emptied chunks.
 
@@ -42,6 +49,7 @@ class DayIndexes:
             emptied: the chunks over the day that this transaction has truncated.
             build: how indexes are built.
             keep_because: why no index may be dropped; None: some may.
+            is_small: whether to drop indexes and build them would take longer than to keep them up to date.
         """
         self._cursor = cursor
         self._target = target
@@ -49,7 +57,7 @@ class DayIndexes:
         self.are_dropped = False
         self.wants_first_row = False
         self._first_came = False
-        reason = keep_because or _rule(cursor, target, emptied)
+        reason = keep_because or _rule(cursor, target, emptied, is_small=is_small)
         self._kept: tuple[KeptIndex, ...] = () if reason is None else (reason,)
         if reason is None and emptied:
             self._drop(emptied)
@@ -118,9 +126,11 @@ class DayIndexes:
         self.are_dropped = False
 
 
-def _rule(cursor: Cursor, target: Target, emptied: Sequence[Chunk]) -> KeptIndex | None:
+def _rule(cursor: Cursor, target: Target, emptied: Sequence[Chunk], *, is_small: bool) -> KeptIndex | None:
     if target.window is None:
         return KeptIndex(None, "NoDay", "the day is not known in the table's time column")
     if set(target.chunks) != set(emptied):
         return KeptIndex(None, "NotOwnChunk", "a chunk over the day was there before, and holds rows or may hold some")
+    if is_small:
+        return KeptIndex(None, "SmallDay", "the CSV is shorter than PG_INDEX_DEFER_MIN_BYTES")
     return table_rule(cursor, target.table)

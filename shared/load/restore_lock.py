@@ -42,7 +42,7 @@ from shared.postgres.connect import (
     session_name,
 )
 from shared.postgres.savepoint import attempt_in_savepoint, savepoint
-from shared.postgres.session import no_transaction_timeout
+from shared.postgres.session import no_transaction_timeout, set_local
 from shared.postgres.transaction import transaction
 from shared.timescale.ancestry import Root, find_roots
 from shared.timescale.session import set_needed
@@ -300,8 +300,7 @@ def restore_lock(
             "idle_in_transaction_session_timeout": "0",
             "application_name": lock_session_name(request_id),
         }
-        for name, value in settings.items():
-            work.cursor.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
+        set_local(work.cursor, settings)
         set_needed(work.cursor)
         lock = RestoreLock(work.cursor, table, day, request_id, connect_to_cancel)
         lock.take()

@@ -11,13 +11,14 @@ language. So the cursor measures how long a statement ran.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -47,6 +48,13 @@ class LimitedConnection(psycopg2.extensions.connection):
 def limited_connection(statement_seconds: float) -> type[LimitedConnection]:
     """Make the class of connections with this limit."""
     return type("LimitedConnection", (LimitedConnection,), {"statement_seconds": statement_seconds})
+
+
+def set_statement_limit(connection: psycopg2.extensions.connection, seconds: float) -> None:
+    """Give the statements of a `LimitedConnection` another limit, in seconds."""
+    if not isinstance(connection, LimitedConnection):
+        raise TypeError(f"a connection without a limit: {type(connection).__name__}")
+    connection.statement_seconds = seconds
 
 
 class LimitedCursor(psycopg2.extensions.cursor):
@@ -156,19 +164,57 @@ def limit_reached(exc: psycopg2.Error) -> float | None:
     return limit if cursor.failed_after_seconds >= limit * _CLOCKS_AGREE else None
 
 
+class _Watchdog:
+    """Cuts sockets off whose time is up.
+
+    It has one thread for all of them: to start a thread takes longer than most statements do.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._deadlines: dict[socket.socket, float] = {}
+        self._thread: threading.Thread | None = None
+        self._wakes_at = math.inf
+
+    @contextmanager
+    def watch(self, watched: socket.socket, seconds: float) -> Iterator[None]:
+        """Cut a socket off if the body takes longer. After the body, it is not touched."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            self._deadlines[watched] = deadline
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="statement limits", daemon=True)
+                self._thread.start()
+            elif deadline < self._wakes_at:
+                self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._deadlines.pop(watched, None)
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                for watched in [watched for watched, deadline in self._deadlines.items() if deadline <= now]:
+                    del self._deadlines[watched]
+                    _cut(watched)
+                self._wakes_at = min(self._deadlines.values(), default=math.inf)
+                self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
+
+
+_watchdog = _Watchdog()
+
+
 @contextmanager
 def _limit(connection: LimitedConnection) -> Iterator[None]:
     # A descriptor of our own: libpq's may be closed, and its number used again, when the time is up.
-    watched = socket.socket(fileno=os.dup(connection.fileno()))
-    timer = threading.Timer(connection.statement_seconds + _GRACE_SECONDS, _cut, (watched,))
-    timer.daemon = True
-    timer.start()
-    try:
+    with (
+        closing(socket.socket(fileno=os.dup(connection.fileno()))) as watched,
+        _watchdog.watch(watched, connection.statement_seconds + _GRACE_SECONDS),
+    ):
         yield
-    finally:
-        timer.cancel()
-        timer.join()
-        watched.close()
 
 
 def _cut(watched: socket.socket) -> None:

@@ -171,8 +171,12 @@ def set_transaction_limits(
     if synchronous_commit_off:
         settings["synchronous_commit"] = "off"
     # SET takes no snapshot: the chunks are locked before the first query fixes it.
-    for name, value in settings.items():
-        cursor.execute(sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+    cursor.execute(
+        sql.SQL("; ").join(
+            sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value))
+            for name, value in settings.items()
+        )
+    )
     with savepoint(cursor):
         cursor.execute("SET LOCAL client_connection_check_interval = '2s'")
 

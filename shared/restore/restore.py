@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ from shared.settings import Settings
 
 BeforeCommit: TypeAlias = Callable[[PendingCommit, Report], None]
 
+# How long a connection may have been idle to be used again. A server, or a gateway on the way, ends one in time.
+_IDLE_SECONDS = 10
+
 
 def restore(
     request: RestoreRequest,
@@ -59,13 +63,13 @@ def restore(
         endpoint = authorize(request, settings)
         report.database = endpoint.database
         one = _Restore(request, settings, Server.of(endpoint, settings, report), report)
-        if not request.dry_run:
-            one.refuse_running()
-        with unpacked(request, settings, report) as csv:
+        with ExitStack() as stack:
+            looked_on = None if request.dry_run else one.refuse_running(stack)
+            csv = stack.enter_context(unpacked(request, settings, report))
             if request.dry_run:
                 one.dry_run(csv)
             else:
-                one.run(csv, before_commit, put_off)
+                one.run(csv, looked_on, before_commit, put_off)
     except Exception as exc:
         if progress.is_committed:
             note_failure_after_commit(report, exc)
@@ -76,6 +80,19 @@ def restore(
             raise
     finally:
         progress.end()
+
+
+@dataclass(frozen=True)
+class _LookedOn:
+    """The connection on which a running restore was looked for, and since when it is idle, by `time.monotonic`."""
+
+    connection: Connection
+    since: float
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the load may use it."""
+        return not self.connection.closed and time.monotonic() - self.since < _IDLE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -94,12 +111,18 @@ class _Restore:
     server: Server
     report: Report
 
-    def refuse_running(self) -> None:
+    def refuse_running(self, stack: ExitStack) -> _LookedOn | None:
         """Refuse a restore beside a running one of the same day, before the archive is downloaded.
 
         Only the lock itself keeps a second restore out, and it is taken later. So a server that cannot be reached, or
         does not let us in, is no error yet. A path that is mistyped names a wrong database too, and the archive's error
         says more then.
+
+        Args:
+            stack: keeps the connection open.
+
+        Returns:
+            The connection, for the load; None if there is none.
 
         Raises:
             RestoreInProgress: another restore of the day is running.
@@ -108,13 +131,15 @@ class _Restore:
         table, day, progress = self.request.target_table, self.request.archive.day, self.report.progress
         with progress.stage("connect"):
             try:
-                with self.server.connect_to_look() as connection, progress.interruptible(self.server.cancel):
+                connection = stack.enter_context(self.server.connect_to_look())
+                with progress.interruptible(self.server.cancel):
                     running, _ = attempt_in_autocommit(connection, partial(find_running, table=table, day=day))
             except RestoreError:
                 progress.check()
-                return
+                return None
             if running is not None:
                 raise in_progress(table, running)
+        return _LookedOn(connection, time.monotonic())
 
     def dry_run(self, csv: CsvSource) -> None:
         """Report what the restore would do."""
@@ -137,12 +162,18 @@ class _Restore:
             ):
                 DryRun(work.cursor, self.request, self.settings, header, csv, self.report).run()
 
-    def run(self, csv: CsvSource, before_commit: BeforeCommit | None, put_off: PutOff | None) -> None:
-        """Load the day, and do what comes after the COMMIT. Arguments as of `restore`."""
+    def run(
+        self,
+        csv: CsvSource,
+        looked_on: _LookedOn | None,
+        before_commit: BeforeCommit | None,
+        put_off: PutOff | None,
+    ) -> None:
+        """Load the day, and do what comes after the COMMIT. Arguments as of `refuse_running` and `restore`."""
         header = read_file_header(self.request.copy_, csv)
         with ExitStack() as stack:
             with self.report.progress.stage("connect"):
-                connection = stack.enter_context(self.server.connect())
+                connection = self._connection_of_load(looked_on, stack)
             # Held until the chunks are compressed and the aggregates refreshed.
             lock = stack.enter_context(self._locked_day())
             with self._explained(connection):
@@ -155,6 +186,15 @@ class _Restore:
                 connection = stack.enter_context(self.server.connect())
             table, left = loaded.target.table, Left.of(loaded)
             after_commit(connection, self.request, self.settings, table, left, self.report, put_off)
+
+    def _connection_of_load(self, looked_on: _LookedOn | None, stack: ExitStack) -> Connection:
+        """Return the connection that is open already, or else a new one: that takes longer than a small COPY."""
+        if looked_on is not None and looked_on.is_fresh:
+            self.server.keep(looked_on.connection)
+            return looked_on.connection
+        if looked_on is not None:
+            looked_on.connection.close()
+        return stack.enter_context(self.server.connect())
 
     @contextmanager
     def _locked_day(self) -> Iterator[RestoreLock]:

@@ -7,8 +7,9 @@ from functools import partial
 
 from shared.load.restore_lock import Connect
 from shared.model.report import Report
-from shared.postgres.connect import APPLICATION_NAME, Limits, cancel_session, connect, session_name
+from shared.postgres.connect import APPLICATION_NAME, Connection, Limits, cancel_session, connect, session_name
 from shared.postgres.endpoint import Endpoint
+from shared.postgres.limit import set_statement_limit
 from shared.settings import Settings
 
 
@@ -21,12 +22,14 @@ class Server:
         connect_to_look: opens one for a query that may fail: it may not take longer than a connect.
         connect_to_cancel: opens one that is not canceled itself.
         session: the `application_name` of the restore's connections.
+        statement_seconds: how long a statement of the restore may take.
     """
 
     connect: Connect
     connect_to_look: Connect
     connect_to_cancel: Connect
     session: str
+    statement_seconds: float
 
     @classmethod
     def of(cls, endpoint: Endpoint, settings: Settings, report: Report) -> Server:
@@ -39,7 +42,12 @@ class Server:
             partial(of_restore, Limits(seconds, seconds)),
             partial(connect, endpoint, limits, application_name=f"{APPLICATION_NAME} cancel"),
             session,
+            limits.statement_seconds,
         )
+
+    def keep(self, connection: Connection) -> None:
+        """Let a connection that was opened to look run the statements of the restore."""
+        set_statement_limit(connection, self.statement_seconds)
 
     def cancel(self) -> None:
         """End the statement that runs on the restore's connection."""

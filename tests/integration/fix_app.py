@@ -88,15 +88,17 @@ def app_environment(storage: Storage) -> dict[str, str]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "ADLS_"))}
     # A function app does not start without AzureWebJobsStorage, nor without the schedule of a timer.
     own = {"ADLS_CONNECTION_STRING": storage.connection_string, "AzureWebJobsStorage": job_storage_string(storage)}
-    return environ | own | {"RESTORE_DAILY_SCHEDULE": DAILY_SCHEDULE}
+    # The days of the tests are small, and take the way of large ones. `test_small_days` takes their own.
+    return environ | own | {"RESTORE_DAILY_SCHEDULE": DAILY_SCHEDULE, "PG_INDEX_DEFER_MIN_BYTES": "0"}
 
 
 def _app(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database) -> App:
     environ = app_environment(storage)
     for name in set(os.environ) - set(environ):
         monkeypatch.delenv(name)
-    for name in ("ADLS_CONNECTION_STRING", "AzureWebJobsStorage", "RESTORE_DAILY_SCHEDULE"):
-        monkeypatch.setenv(name, environ[name])
+    for name, value in environ.items():
+        if os.environ.get(name) != value:
+            monkeypatch.setenv(name, value)
     return App(storage, database)
 
 

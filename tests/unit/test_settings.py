@@ -38,6 +38,7 @@ def test_every_variable_reaches_its_setting() -> None:
             "PG_CONNECT_TIMEOUT_SECONDS": "2",
             "PG_LOCK_TIMEOUT_SECONDS": "3",
             "PG_STATEMENT_TIMEOUT_SECONDS": "4",
+            "PG_INDEX_DEFER_MIN_BYTES": "6",
             "PG_INDEX_MEMORY_MIB": "5",
             "PG_INDEX_WORKERS": "0",
             "UNRELATED": "x",
@@ -52,6 +53,7 @@ def test_every_variable_reaches_its_setting() -> None:
         pg_connect_timeout_seconds=2,
         pg_lock_timeout_seconds=3,
         pg_statement_timeout_seconds=4,
+        pg_index_defer_min_bytes=6,
         pg_index_memory_mib=5,
         pg_index_workers=0,
     )
