@@ -22,15 +22,12 @@ from shared.model.monitor import Status
 from shared.model.report import Report
 from shared.model.results import warnings_of
 from shared.model.window import Window
-from shared.postgres.session import limit_session
-from shared.postgres.transaction import transaction
 from shared.restore.access import authorize
 from shared.restore.pending import decode_left
 from shared.restore.server import Server
+from shared.restore.target_table import table_to_maintain
 from shared.settings import Settings
 from shared.timescale.cagg_refresh import refresh
-from shared.timescale.session import NEEDED_SETTINGS
-from shared.timescale.table import find_table
 
 _log = logging.getLogger(OUR_LOGGER)
 
@@ -88,20 +85,11 @@ def spans_of(days: Sequence[Operation]) -> list[Window]:
 def _refresh(backfill: Backfill, spans: Sequence[Window], settings: Settings, report: Report) -> None:
     request = backfill.request_of(backfill.request.days[0])
     server = Server.of(authorize(request, settings), settings, report)
-    with server.connect() as connection, report.progress.interruptible(server.cancel):
-        with transaction(connection, "READ COMMITTED") as work:
-            table = find_table(work.cursor, request.target_table, time_column=request.destination.time_column)
-        with limit_session(
-            connection,
-            NEEDED_SETTINGS,
-            lock_timeout_seconds=settings.pg_lock_timeout_seconds,
-            statement_timeout_seconds=settings.pg_statement_timeout_seconds,
-        ):
-            chosen = request.timescaledb.refresh_caggs
-            for span in spans:
-                steps, left_out = refresh(connection, table, span, [span], chosen)
-                report.caggs += steps
-                report.add_warnings(left_out)
+    with table_to_maintain(server, request, settings, report.progress) as (connection, table):
+        for span in spans:
+            steps, left_out = refresh(connection, table, span, [span], request.timescaledb.refresh_caggs)
+            report.caggs += steps
+            report.add_warnings(left_out)
 
 
 def _end(claim: Claim, records: Records, days: Sequence[Operation], report: Report) -> None:

@@ -22,16 +22,13 @@ from shared.jobs.worker import work_on
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.results import ChunkStep, warnings_of
-from shared.postgres.session import limit_session
-from shared.postgres.transaction import transaction
 from shared.restore.access import authorize
 from shared.restore.after_commit import Left
 from shared.restore.pending import decode_left
 from shared.restore.server import Server
+from shared.restore.target_table import table_to_maintain
 from shared.settings import Settings
 from shared.timescale.compression import recompress
-from shared.timescale.session import NEEDED_SETTINGS
-from shared.timescale.table import find_table
 
 _log = logging.getLogger(OUR_LOGGER)
 
@@ -180,21 +177,13 @@ def compress_left(
     if not again and not new:
         return []
     server = Server.of(authorize(request, settings), settings, report)
-    with server.connect() as connection, report.progress.interruptible(server.cancel):
-        with transaction(connection, "READ COMMITTED") as work:
-            table = find_table(work.cursor, request.target_table, time_column=request.destination.time_column)
+    with table_to_maintain(server, request, settings, report.progress) as (connection, table):
         if table.compression is None:
             return []
-        with limit_session(
-            connection,
-            NEEDED_SETTINGS,
-            lock_timeout_seconds=settings.pg_lock_timeout_seconds,
-            statement_timeout_seconds=settings.pg_statement_timeout_seconds,
-        ):
-            steps = recompress(connection, table.compression, table, again)
-            steps += [
-                replace(step, action="compress")
-                for step in recompress(connection, table.compression, table, list(dict.fromkeys(new)))
-            ]
+        steps = recompress(connection, table.compression, table, again)
+        steps += [
+            replace(step, action="compress")
+            for step in recompress(connection, table.compression, table, list(dict.fromkeys(new)))
+        ]
     report.chunks += steps
     return steps

@@ -17,11 +17,10 @@ from shared.jobs.operation import SHARES_CHUNKS, Operation
 from shared.load.day_groups import group_days
 from shared.model.backfill import Existing
 from shared.model.report import Report
-from shared.postgres.transaction import transaction
 from shared.restore.access import authorize
 from shared.restore.server import Server
+from shared.restore.target_table import table_to_read
 from shared.settings import Settings
-from shared.timescale.table import find_table
 
 _MOST_DETAILS = 100
 
@@ -176,6 +175,5 @@ def _groups(backfill: Backfill, days: Sequence[date], settings: Settings, report
         return []
     request = backfill.request_of(days[0])
     server = Server.of(authorize(request, settings), settings, report)
-    with server.connect() as connection, transaction(connection, "REPEATABLE READ READ ONLY") as work:
-        table = find_table(work.cursor, request.target_table, time_column=request.destination.time_column)
-        return group_days(work.cursor, table, days)
+    with table_to_read(server, request, report.progress) as (cursor, table):
+        return group_days(cursor, table, days)

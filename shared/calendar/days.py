@@ -12,15 +12,13 @@ from shared.calendar.state import KnownDay
 from shared.jobs.days import partition_of, read_days
 from shared.jobs.storage import job_storage
 from shared.jobs.store import OperationStore, each_page
-from shared.load.table_days import DayRows, find_days
+from shared.load.table_days import find_days
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
-from shared.postgres.transaction import transaction
 from shared.restore.access import authorize
 from shared.restore.server import Server
+from shared.restore.target_table import table_to_read
 from shared.settings import Settings
-from shared.timescale.session import set_needed
-from shared.timescale.table import find_table
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,8 @@ def look_at_days(question: Question, settings: Settings, report: Report) -> dict
     target = str(request.target_table)
     last = read_days(settings, partition_of(endpoint.database, target), days[0], days[-1])
     running = _running(settings, endpoint.database, target)
-    rows = _rows(question, Server.of(endpoint, settings, report))
+    with table_to_read(Server.of(endpoint, settings, report), request, report.progress) as (cursor, table):
+        rows = find_days(cursor, table, days, counts=question.counts)
     return {day: KnownDay(archives.get(day), rows[day], last.get(day), day in running) for day in days}
 
 
@@ -73,11 +72,3 @@ def _running(settings: Settings, database: str, target_table: str) -> set[date]:
         for status in ("NotStarted", "Running")
         for operation in each_page(store, {"status": status, "database": database, "target_table": target_table})
     }
-
-
-def _rows(question: Question, server: Server) -> dict[date, DayRows]:
-    request = question.request
-    with server.connect() as connection, transaction(connection, "REPEATABLE READ READ ONLY") as work:
-        set_needed(work.cursor)
-        table = find_table(work.cursor, request.target_table, time_column=request.destination.time_column)
-        return find_days(work.cursor, table, question.days, counts=question.counts)

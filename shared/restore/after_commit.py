@@ -13,13 +13,12 @@ from shared.model.request import RestoreRequest
 from shared.model.results import CaggStep, ChunkStep, Notice, summary, warnings_of
 from shared.model.window import Window
 from shared.postgres.connect import Connection
-from shared.postgres.session import limit_session
+from shared.restore.target_table import maintenance_session
 from shared.settings import Settings
 from shared.timescale.cagg_refresh import refresh
 from shared.timescale.caggs import caggs_available
 from shared.timescale.chunks import Chunk
 from shared.timescale.compression import recompress
-from shared.timescale.session import NEEDED_SETTINGS
 from shared.timescale.table import Table
 
 _log = logging.getLogger(OUR_LOGGER)
@@ -87,12 +86,7 @@ def after_commit(
         put_off: what others will do; None: nothing.
     """
     wishes, extension = request.timescaledb, table.compression
-    with limit_session(
-        connection,
-        NEEDED_SETTINGS,
-        lock_timeout_seconds=settings.pg_lock_timeout_seconds,
-        statement_timeout_seconds=settings.pg_statement_timeout_seconds,
-    ):
+    with maintenance_session(connection, settings):
         chunk_steps: list[ChunkStep] = []
         with report.progress.stage("recompress"):
             if wishes.recompress_window and extension is not None:

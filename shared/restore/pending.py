@@ -18,13 +18,13 @@ from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.model.window import TimeValue, Window
 from shared.postgres.connect import Connection, Cursor
-from shared.postgres.transaction import CommitId, ServerIncarnation, resolve_commit, transaction
+from shared.postgres.transaction import CommitId, ServerIncarnation, resolve_commit
 from shared.restore.access import authorize
 from shared.restore.after_commit import Left, PutOff, after_commit, note_failure_after_commit
 from shared.restore.server import Server
+from shared.restore.target_table import read_table
 from shared.settings import Settings
 from shared.timescale.chunks import Chunk
-from shared.timescale.table import Table, find_table
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def was_committed(request: RestoreRequest, settings: Settings, pending: PendingC
     def by_rows(cursor: Cursor) -> bool | None:
         if pending.day is None or pending.rows_before is None or pending.rows_after is None:
             return None
-        table = _table(cursor.connection, request)
+        table = read_table(cursor.connection, request)
         return rows_show_commit(cursor, table, pending.day, before=pending.rows_before, after=pending.rows_after)
 
     with report.progress.stage("commit"):
@@ -149,7 +149,7 @@ def finish_committed(
     """
     try:
         with _connections(request, settings, report)() as connection:
-            table = _table(connection, request)
+            table = read_table(connection, request)
             after_commit(connection, request, settings, table, pending.left, report, put_off)
     except Exception as exc:  # noqa: BLE001 - nothing may say any more that the rows are not in
         note_failure_after_commit(report, exc)
@@ -161,12 +161,6 @@ def _connections(
     endpoint = authorize(request, settings)
     report.database = endpoint.database
     return Server.of(endpoint, settings, report).connect
-
-
-def _table(connection: Connection, request: RestoreRequest) -> Table:
-    # It calls the table's `integer_now_func` in a savepoint.
-    with transaction(connection, "READ COMMITTED") as work:
-        return find_table(work.cursor, request.target_table, time_column=request.destination.time_column)
 
 
 def _encode_window(window: Window | None) -> list[Any] | None:

@@ -411,6 +411,28 @@ def test_compressed_chunks_of_a_hash_partitioned_table(community_many: Backfills
     assert many.counts() == many.all_of(*range(1, 7)) | {day_of(7): 10}
 
 
+def test_rows_that_the_role_does_not_see_tell_the_unit_of_the_time(
+    community_many: Backfills, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it, the days of one chunk would be groups of their own, and each would decompress it."""
+    many = community_many
+    database = many.app.database
+    database.hypertable("t", "time bigint NOT NULL, v int", interval=str(7 * 24 * 3600))
+    database.execute("INSERT INTO {s}.t VALUES (extract(epoch FROM timestamptz '2025-01-08 12:00Z'), 20250108)")
+    compress_all(many)
+    role = database.role("GRANT ALL ON SCHEMA {s}")
+    database.execute(f"ALTER TABLE {{s}}.t OWNER TO {role['user']}")
+    # The second name up to TimescaleDB 2.27.
+    for name in ("enable_columnarscan", "enable_transparent_decompression"):
+        database.execute(f"ALTER ROLE {role['user']} SET timescaledb.{name} = 'off'")
+    for name in ("user", "password"):
+        monkeypatch.setenv(f"PG{name.upper()}", role[name])
+    many.archive(1, 2, 3)
+    plan = many.post(many.body(1, 3, dry_run=True))
+    assert plan.status == 200, plan.body
+    assert plan.body["groups"] == [[day_of(1), day_of(2), day_of(3)]]
+
+
 def test_new_chunks_of_a_group_are_compressed_at_its_end(community_many: Backfills) -> None:
     many = community_many
     many.table(interval="interval '7 days'")

@@ -1,0 +1,92 @@
+"""The table that a request names, on connections beside the load: to look at it, or to look after it.
+
+Each way begins with the settings that a look at the table needs, whatever the role or the database has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from shared.model.request import RestoreRequest
+from shared.postgres.connect import Connection, Cursor
+from shared.postgres.session import limit_session
+from shared.postgres.transaction import transaction
+from shared.progress.progress import Progress
+from shared.restore.server import Server
+from shared.settings import Settings
+from shared.timescale.session import NEEDED_SETTINGS, set_needed
+from shared.timescale.table import Table, find_table
+
+
+@contextmanager
+def table_to_read(server: Server, request: RestoreRequest, progress: Progress) -> Iterator[tuple[Cursor, Table]]:
+    """Open one transaction that reads. It shows the table as it is at one moment.
+
+    Args:
+        server: the ways to it.
+        request: names the table.
+        progress: a cancel of it ends what runs on the server.
+
+    Yields:
+        A cursor in the transaction, and what the table is.
+
+    Raises:
+        RestoreError: the server cannot be reached, or the table is not there.
+    """
+    with (
+        server.connect() as connection,
+        progress.interruptible(server.cancel),
+        transaction(connection, "REPEATABLE READ READ ONLY") as work,
+    ):
+        yield work.cursor, _find(work.cursor, request)
+
+
+@contextmanager
+def table_to_maintain(
+    server: Server, request: RestoreRequest, settings: Settings, progress: Progress
+) -> Iterator[tuple[Connection, Table]]:
+    """Open a connection in autocommit, as compression and aggregates need it.
+
+    Args:
+        server: the ways to it.
+        request: names the table.
+        settings: how long a step may take.
+        progress: a cancel of it ends what runs on the server.
+
+    Yields:
+        The connection, and what the table is.
+
+    Raises:
+        RestoreError: as `table_to_read`.
+    """
+    with server.connect() as connection, progress.interruptible(server.cancel):
+        table = read_table(connection, request)
+        with maintenance_session(connection, settings):
+            yield connection, table
+
+
+def read_table(connection: Connection, request: RestoreRequest) -> Table:
+    """Read what the table of a request is, on a connection in autocommit.
+
+    Raises:
+        RestoreError: it is not there.
+    """
+    # It calls the table's `integer_now_func` in a savepoint.
+    with transaction(connection, "READ COMMITTED") as work:
+        return _find(work.cursor, request)
+
+
+def maintenance_session(connection: Connection, settings: Settings) -> AbstractContextManager[None]:
+    """Limit statements in autocommit, and give them the settings that they need."""
+    return limit_session(
+        connection,
+        NEEDED_SETTINGS,
+        lock_timeout_seconds=settings.pg_lock_timeout_seconds,
+        statement_timeout_seconds=settings.pg_statement_timeout_seconds,
+    )
+
+
+def _find(cursor: Cursor, request: RestoreRequest) -> Table:
+    set_needed(cursor)
+    return find_table(cursor, request.target_table, time_column=request.destination.time_column)
