@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from shared.api.call import new_request_id
 from shared.api.log_line import log_line, progress_line, start_line
 from shared.api.parse import parse_for, require_json
 from shared.api.render import error_answer, internal_error, success_answer
@@ -53,8 +53,13 @@ class Outcome:
 
 
 def new_report() -> Report:
-    """Return the report of a restore that begins. Its id is the server's own: an operator finds its sessions by it."""
-    return Report(request_id=str(uuid.uuid4()))
+    """Return the report of a restore that begins."""
+    return Report(new_request_id())
+
+
+def reply(request_id: str, answer: Callable[[], HttpAnswer]) -> HttpAnswer:
+    """Answer a request that restores nothing by itself. See `replied`."""
+    return replied(Report(request_id), answer).answer
 
 
 def read_request(body: bytes, content_type: str | None) -> tuple[RestoreRequest, Settings]:

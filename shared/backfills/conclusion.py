@@ -84,8 +84,8 @@ def spans_of(days: Sequence[Operation]) -> list[Window]:
 
 def _refresh(backfill: Backfill, spans: Sequence[Window], settings: Settings, report: Report) -> None:
     request = backfill.request_of(backfill.request.days[0])
-    server = Server.of(authorize(request, settings), settings, report)
-    with table_to_maintain(server, request, settings, report.progress) as (connection, table):
+    server = Server.of(authorize(request, settings), settings, report.request_id, report.progress)
+    with table_to_maintain(server, request, settings) as (connection, table):
         for span in spans:
             steps, left_out = refresh(connection, table, span, [span], request.timescaledb.refresh_caggs)
             report.caggs += steps

@@ -176,8 +176,8 @@ def compress_left(
         new = []
     if not again and not new:
         return []
-    server = Server.of(authorize(request, settings), settings, report)
-    with table_to_maintain(server, request, settings, report.progress) as (connection, table):
+    server = Server.of(authorize(request, settings), settings, report.request_id, report.progress)
+    with table_to_maintain(server, request, settings) as (connection, table):
         if table.compression is None:
             return []
         steps = recompress(connection, table.compression, table, again)

@@ -6,9 +6,9 @@ import secrets
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote
 
-from shared.api.handle import HttpAnswer, json_reply, new_report, replied
+from shared.api.call import HttpCall, bad_parameter, base_url, whole_number
+from shared.api.handle import HttpAnswer, json_reply, replied, reply
 from shared.api.parse import require_json
 from shared.backfills.planner import make_plan, refuse_missing
 from shared.backfills.records import AS_NEW, Plan, Records
@@ -16,16 +16,8 @@ from shared.backfills.request import Backfill, parse_backfill
 from shared.backfills.summary import links, listed, monitor
 from shared.errors import OperationEnded, OperationNotEnded, OperationNotFound
 from shared.jobs.enqueue import enqueue
-from shared.jobs.http import (
-    HttpCall,
-    bad_parameter,
-    check_status,
-    result_answer,
-    row_after,
-    until_it_ends,
-    whole_number,
-)
-from shared.jobs.monitor import RETRY_AFTER_SECONDS, base_url
+from shared.jobs.http import check_status, list_newest, result_answer, until_it_ends
+from shared.jobs.monitor import RETRY_AFTER_SECONDS
 from shared.jobs.operation import Operation, now
 from shared.jobs.outcome import ending_canceled
 from shared.jobs.storage import job_storage
@@ -35,7 +27,6 @@ from shared.model.report import Report
 from shared.restore.access import authorize
 from shared.settings import Settings, load_settings
 
-_MOST_LISTED, _LISTED = 1000, 50
 _MOST_DAYS_LISTED, _DAYS_LISTED = 1000, 100
 
 
@@ -45,22 +36,22 @@ def backfills(call: HttpCall) -> HttpAnswer:
     if call.method == "POST":
         return _post(call)
     if backfill_id is None:
-        return _answered(lambda settings, records: _list(call, settings, records))
+        return _answered(call, lambda settings, records: _list(call, settings, records))
     if call.method == "DELETE":
-        return _answered(lambda settings, records: _stop(call, settings, records, backfill_id))
-    return _answered(lambda settings, records: _show(call, settings, records, records.backfills.get(backfill_id)))
+        return _answered(call, lambda settings, records: _stop(call, settings, records, backfill_id))
+    return _answered(call, lambda settings, records: _show(call, settings, records, records.backfills.get(backfill_id)))
 
 
 def retry(call: HttpCall) -> HttpAnswer:
     """Restore the days of a backfill once more that are not in. Raises nothing."""
-    return _answered(lambda settings, records: _retry(call, settings, records))
+    return _answered(call, lambda settings, records: _retry(call, settings, records))
 
 
 def result(call: HttpCall) -> HttpAnswer:
     """Answer how a backfill ended; 202 until then. Raises nothing."""
 
     def answer(settings: Settings, records: Records) -> HttpAnswer:
-        base = base_url(settings, call.url, call.headers, f"/backfills/{call.route.get('id')}/result")
+        base = base_url(call, settings, f"/backfills/{call.route.get('id')}/result")
 
         def show(operation: Operation) -> tuple[Mapping[str, object], str]:
             shown = monitor(operation, records.all_days(operation), base, most=_DAYS_LISTED)
@@ -68,19 +59,19 @@ def result(call: HttpCall) -> HttpAnswer:
 
         return result_answer(call, records.backfills, show)
 
-    return _answered(answer)
+    return _answered(call, answer)
 
 
-def _answered(work: Callable[[Settings, Records], HttpAnswer]) -> HttpAnswer:
+def _answered(call: HttpCall, work: Callable[[Settings, Records], HttpAnswer]) -> HttpAnswer:
     def answer() -> HttpAnswer:
         settings = load_settings()
         return work(settings, Records.of(job_storage(settings)))
 
-    return replied(new_report(), answer).answer
+    return reply(call.request_id, answer)
 
 
 def _post(call: HttpCall) -> HttpAnswer:
-    report = new_report()
+    report = Report(call.request_id)
 
     def answer() -> HttpAnswer:
         if call.route.get("id") is not None:
@@ -99,7 +90,7 @@ def _post(call: HttpCall) -> HttpAnswer:
             if backfill.request.dry_run:
                 body = _plan_answer(backfill, plan, database, report)
                 return json_reply(200, body, request_id=report.request_id)
-        return _take(call, backfill, database, settings, report)
+        return _take(call, backfill, database, settings)
 
     return replied(report, answer).answer
 
@@ -121,13 +112,13 @@ def _plan_answer(backfill: Backfill, plan: Plan, database: str, report: Report) 
     }
 
 
-def _take(call: HttpCall, backfill: Backfill, database: str, settings: Settings, report: Report) -> HttpAnswer:
+def _take(call: HttpCall, backfill: Backfill, database: str, settings: Settings) -> HttpAnswer:
     asked = Operation(
         chosen_id(call.headers) or str(uuid.uuid4()),
         stored_request(call.body),
         backfill.pattern.text,
         database,
-        str(report.target_table),
+        str(backfill.request_of(backfill.request.days[0]).target_table),
         backfill.request.days[0].isoformat(),
         now(),
         kind="backfill",
@@ -141,23 +132,23 @@ def _take(call: HttpCall, backfill: Backfill, database: str, settings: Settings,
         return parse_backfill(other.request.encode(), settings).request == backfill.request
 
     submitted = record(records.backfills, asked, is_same)
-    base = base_url(settings, call.url, call.headers, "/backfills")
-    return _taken(submitted.operation, submitted.token, records, base, report)
+    base = base_url(call, settings, "/backfills")
+    return _taken(call, submitted.operation, submitted.token, records, base)
 
 
-def _taken(operation: Operation, token: str, records: Records, base: str, report: Report) -> HttpAnswer:
+def _taken(call: HttpCall, operation: Operation, token: str, records: Records, base: str) -> HttpAnswer:
     addresses = links(base, operation)
     headers = {"Operation-Location": addresses["self"], **until_it_ends(addresses["result"], token)}
     body = monitor(operation, records.all_days(operation), base, most=_DAYS_LISTED)
-    return json_reply(202, body, headers, request_id=report.request_id)
+    return json_reply(202, body, headers, request_id=call.request_id)
 
 
 def _show(call: HttpCall, settings: Settings, records: Records, operation: Operation, status: int = 200) -> HttpAnswer:
-    base = base_url(settings, call.url, call.headers, f"/backfills/{operation.id}")
-    most = whole_number(call.query.get("top"), "top", most=_MOST_DAYS_LISTED, default=_DAYS_LISTED)
+    base = base_url(call, settings, f"/backfills/{operation.id}")
+    most = whole_number(call, "top", most=_MOST_DAYS_LISTED, default=_DAYS_LISTED)
     body = monitor(operation, records.all_days(operation), base, most=most, after=call.query.get("after", ""))
     headers = {} if operation.has_ended else {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    return json_reply(status, body, headers, request_id=new_report().request_id)
+    return json_reply(status, body, headers, request_id=call.request_id)
 
 
 def _stop(call: HttpCall, settings: Settings, records: Records, backfill_id: str) -> HttpAnswer:
@@ -194,13 +185,13 @@ def _cancel_running(records: Records, backfill: Operation) -> None:
 
 
 def _retry(call: HttpCall, settings: Settings, records: Records) -> HttpAnswer:
-    store, report = records.backfills, new_report()
+    store = records.backfills
     again = store.update(store.get(call.route.get("id", "")), _begin_again)
     enqueue(store, again)
     token = secrets.token_urlsafe(32)
     again = add_token(store, store.get(again.id), token)
-    base = base_url(settings, call.url, call.headers, f"/backfills/{again.id}/retry")
-    return _taken(again, token, records, base, report)
+    base = base_url(call, settings, f"/backfills/{again.id}/retry")
+    return _taken(call, again, token, records, base)
 
 
 def _begin_again(backfill: Operation) -> Mapping[str, Any]:
@@ -210,15 +201,9 @@ def _begin_again(backfill: Operation) -> Mapping[str, Any]:
 
 
 def _list(call: HttpCall, settings: Settings, records: Records) -> HttpAnswer:
-    most = whole_number(call.query.get("top"), "top", most=_MOST_LISTED, default=_LISTED)
     status = call.query.get("status") or None
     check_status(status)
     equal = {} if status is None else {"status": status}
-    page = records.backfills.newest(equal, most=most, from_row=row_after(call.query.get("after")))
-    base = base_url(settings, call.url, call.headers, "/backfills")
-    next_link = None
-    if page.next_row is not None:
-        kept = {**equal, "top": str(most), "after": page.next_row}
-        next_link = f"{base}/backfills?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in kept.items())
-    body: BackfillList = {"value": [listed(one, base) for one in page.operations], "nextLink": next_link}
-    return json_reply(200, body, request_id=new_report().request_id)
+    page = list_newest(call, settings, records.backfills, "/backfills", equal, equal)
+    body: BackfillList = {"value": [listed(one, page.base) for one in page.operations], "nextLink": page.next_link}
+    return json_reply(200, body, request_id=call.request_id)

@@ -55,7 +55,7 @@ def make_plan(backfill: Backfill, days: Sequence[date], settings: Settings, repo
         return Plan()
     request = backfill.request_of(days[0])
     report.describe(request)
-    known = look_at_days(Question(backfill.pattern, request, days), settings, report)
+    known = look_at_days(Question(backfill.pattern, request, days), settings, report.request_id, report.progress)
     chosen = {day: choose(facts, backfill.request.existing) for day, facts in known.items()}
     to_restore = [day for day in days if chosen[day] == "restore"]
     return Plan(
@@ -174,6 +174,6 @@ def _groups(backfill: Backfill, days: Sequence[date], settings: Settings, report
     if not days:
         return []
     request = backfill.request_of(days[0])
-    server = Server.of(authorize(request, settings), settings, report)
-    with table_to_read(server, request, report.progress) as (cursor, table):
+    server = Server.of(authorize(request, settings), settings, report.request_id, report.progress)
+    with table_to_read(server, request) as (cursor, table):
         return group_days(cursor, table, days)

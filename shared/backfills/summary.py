@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import cast
 
+from shared.api.call import page_link
 from shared.backfills.records import Plan, decode_plan
 from shared.jobs.operation import Operation
 from shared.model.backfill_answer import (
@@ -106,7 +107,9 @@ def monitor(
     known = {day.day: day for day in days}
     names = sorted({*known, *plan.missing, *plan.skipped, *(day for group in plan.groups for day in group)})
     rest = [day for day in names if day > after]
-    following = f"{base}/backfills/{operation.id}?top={most}&after={rest[most - 1]}" if len(rest) > most else None
+    following = None
+    if len(rest) > most:
+        following = page_link(f"{base}/backfills/{operation.id}", {"top": str(most), "after": rest[most - 1]})
     shown = cast("BackfillMonitor", listed(operation, base))
     shown |= {
         "stopping": operation.is_stopped and not operation.has_ended,

@@ -13,8 +13,8 @@ from shared.jobs.days import partition_of, read_days
 from shared.jobs.storage import job_storage
 from shared.jobs.store import OperationStore, each_page
 from shared.load.table_days import find_days
-from shared.model.report import Report
 from shared.model.request import RestoreRequest
+from shared.progress.progress import Progress
 from shared.restore.access import authorize
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_read
@@ -38,13 +38,14 @@ class Question:
     counts: bool = False
 
 
-def look_at_days(question: Question, settings: Settings, report: Report) -> dict[date, KnownDay]:
+def look_at_days(question: Question, settings: Settings, request_id: str, progress: Progress) -> dict[date, KnownDay]:
     """Find out what is known of each day.
 
     Args:
         question: the days.
         settings: name the server and hold the credentials.
-        report: of the call; its id names the session.
+        request_id: names the session on the server.
+        progress: a cancel of it ends what runs there.
 
     Raises:
         StorageAccessDenied: the function may not list the file system.
@@ -57,7 +58,7 @@ def look_at_days(question: Question, settings: Settings, report: Report) -> dict
     target = str(request.target_table)
     last = read_days(settings, partition_of(endpoint.database, target), days[0], days[-1])
     running = _running(settings, endpoint.database, target)
-    with table_to_read(Server.of(endpoint, settings, report), request, report.progress) as (cursor, table):
+    with table_to_read(Server.of(endpoint, settings, request_id, progress), request) as (cursor, table):
         rows = find_days(cursor, table, days, counts=question.counts)
     return {day: KnownDay(archives.get(day), rows[day], last.get(day), day in running) for day in days}
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
-from urllib.parse import quote
 
-from shared.api.handle import HttpAnswer, json_reply, new_report, replied
+from shared.api.call import HttpCall, bad_parameter, base_url, check_names, page_link, read_day, whole_number
+from shared.api.handle import HttpAnswer, json_reply, reply
 from shared.api.parse import parse_for
 from shared.calendar.days import Question, look_at_days
 from shared.calendar.pattern import days_between, read_pattern
 from shared.calendar.state import KnownDay
-from shared.jobs.http import HttpCall, bad_parameter, check_names, read_day, whole_number
-from shared.jobs.monitor import base_url
 from shared.model.calendar import MOST_DAYS, CalendarDay, CalendarPage
+from shared.progress.progress import Progress
 from shared.settings import Settings, load_settings
 
 _MOST_LISTED, _LISTED = 1_000, 400
@@ -24,31 +22,30 @@ _PARAMETERS = ("adls_url", "from", "to", "target_table", "database", "time_colum
 
 def get_days(call: HttpCall) -> HttpAnswer:
     """Show days of a table. Raises nothing."""
-    report = new_report()
 
     def answer() -> HttpAnswer:
         settings = load_settings()
-        query = dict(call.query)
-        question, following = _question(query, settings)
-        known = look_at_days(question, settings, report)
+        question, following = _question(call, settings)
+        known = look_at_days(question, settings, call.request_id, Progress())
         body: CalendarPage = {
             "value": [calendar_day(day, facts) for day, facts in known.items()],
-            "nextLink": None if following is None else _link(call, query, settings, following),
+            "nextLink": None if following is None else _link(call, settings, following),
         }
-        return json_reply(200, body, request_id=report.request_id)
+        return json_reply(200, body, request_id=call.request_id)
 
-    return replied(report, answer).answer
+    return reply(call.request_id, answer)
 
 
-def _question(query: Mapping[str, str], settings: Settings) -> tuple[Question, date | None]:
+def _question(call: HttpCall, settings: Settings) -> tuple[Question, date | None]:
     """Read a query; with the day after those that one answer holds, if there are more."""
-    check_names(query, _PARAMETERS)
-    first, last = read_day(query, "from"), read_day(query, "to")
+    query = call.query
+    check_names(call, _PARAMETERS)
+    first, last = read_day(call, "from"), read_day(call, "to")
     if last < first:
         raise bad_parameter("to", "must not lie before from")
     if (last - first).days >= MOST_DAYS:
         raise bad_parameter("to", f"must lie within {MOST_DAYS} days of from")
-    most = whole_number(query.get("top"), "top", most=_MOST_LISTED, default=_LISTED)
+    most = whole_number(call, "top", most=_MOST_LISTED, default=_LISTED)
     days = list(days_between(first, last))
     counts = query.get("counts", "false").lower()
     if counts not in ("true", "false"):
@@ -94,8 +91,7 @@ def calendar_day(day: date, known: KnownDay) -> CalendarDay:
     }
 
 
-def _link(call: HttpCall, query: Mapping[str, str], settings: Settings, following: date) -> str:
-    """Return the address of the next days. It holds no key."""
-    kept = {name: value for name, value in query.items() if name in _PARAMETERS} | {"from": following.isoformat()}
-    base = base_url(settings, call.url, call.headers, "/days")
-    return f"{base}/days?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in kept.items())
+def _link(call: HttpCall, settings: Settings, following: date) -> str:
+    """Return the address of the next days."""
+    kept = {name: value for name, value in call.query.items() if name in _PARAMETERS} | {"from": following.isoformat()}
+    return page_link(base_url(call, settings, "/days") + "/days", kept)

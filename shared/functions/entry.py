@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import azure.functions as func
 
+from shared.api.call import HttpCall
 from shared.api.handle import HttpAnswer
 from shared.errors import InternalError
-from shared.jobs.http import HttpCall
 from shared.log_redaction import OUR_LOGGER, redact_logs
 from shared.process import limit_heap_retention
 from shared.settings import function_timeout

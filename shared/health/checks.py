@@ -11,9 +11,9 @@ from typing import Literal, TypeAlias
 from shared.arrivals.rules import load_rules
 from shared.errors import ConfigurationError, InternalError, RestoreError
 from shared.jobs.storage import job_storage, reaching_storage
-from shared.model.report import Report
 from shared.postgres.endpoint import find_endpoint
 from shared.postgres.transaction import transaction
+from shared.progress.progress import Progress
 from shared.restore.server import Server
 from shared.settings import Settings, load_settings
 from shared.timescale.table import find_timescaledb
@@ -103,7 +103,7 @@ def _database(settings: Settings, request_id: str) -> Mapping[str, str] | None:
     endpoint = find_endpoint({}, None, settings, database=database)
     patience = min(settings.pg_connect_timeout_seconds, _MOST_CONNECT_SECONDS)
     limited = settings.model_copy(update={"pg_connect_timeout_seconds": patience})
-    server = Server.of(endpoint, limited, Report(request_id=request_id))
+    server = Server.of(endpoint, limited, request_id, Progress())
     with server.connect_to_look() as connection, transaction(connection, "REPEATABLE READ READ ONLY") as work:
         work.cursor.execute("SELECT CURRENT_USER, pg_catalog.current_setting('server_version')")
         user, version = next(iter(work.cursor))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from http import HTTPStatus
 
-from shared.api.handle import HttpAnswer, json_reply, new_report, replied
+from shared.api.call import new_request_id
+from shared.api.handle import HttpAnswer, json_reply, reply
 from shared.health.checks import Kept, is_well, look_at_all, shown
 
 _kept = Kept()
@@ -13,21 +14,21 @@ _kept = Kept()
 
 def get_health() -> HttpAnswer:
     """Say whether the app is well, and nothing more: anybody may ask. Raises nothing."""
-    well = _kept.is_well(new_report().request_id)
+    well = _kept.is_well(new_request_id())
     return HttpAnswer(_status(well=well), {}, json.dumps({"status": _word(well=well)}) + "\n")
 
 
 def get_details() -> HttpAnswer:
     """Say what was looked at just now, and what it showed. Raises nothing."""
-    report = new_report()
+    request_id = new_request_id()
 
     def answer() -> HttpAnswer:
-        checks = look_at_all(report.request_id)
+        checks = look_at_all(request_id)
         well = is_well(checks)
         body = {"status": _word(well=well), "checks": list(shown(checks))}
-        return json_reply(_status(well=well), body, request_id=report.request_id)
+        return json_reply(_status(well=well), body, request_id=request_id)
 
-    return replied(report, answer).answer
+    return reply(request_id, answer)
 
 
 def _status(*, well: bool) -> int:

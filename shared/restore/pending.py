@@ -160,7 +160,7 @@ def _connections(
 ) -> Callable[[], AbstractContextManager[Connection]]:
     endpoint = authorize(request, settings)
     report.database = endpoint.database
-    return Server.of(endpoint, settings, report).connect
+    return Server.of(endpoint, settings, report.request_id, report.progress).connect
 
 
 def _encode_window(window: Window | None) -> list[Any] | None:

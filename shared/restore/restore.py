@@ -62,7 +62,8 @@ def restore(
     try:
         endpoint = authorize(request, settings)
         report.database = endpoint.database
-        one = _Restore(request, settings, Server.of(endpoint, settings, report), report)
+        server = Server.of(endpoint, settings, report.request_id, progress)
+        one = _Restore(request, settings, server, report)
         with ExitStack() as stack:
             looked_on = None if request.dry_run else one.refuse_running(stack)
             csv = stack.enter_context(unpacked(request, settings, report))

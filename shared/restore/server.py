@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from shared.load.restore_lock import Connect
-from shared.model.report import Report
 from shared.postgres.connect import APPLICATION_NAME, Connection, Limits, cancel_session, connect, session_name
 from shared.postgres.endpoint import Endpoint
 from shared.postgres.limit import set_statement_limit
+from shared.progress.progress import Progress
 from shared.settings import Settings
 
 
@@ -23,6 +23,7 @@ class Server:
         connect_to_cancel: opens one that is not canceled itself.
         session: the `application_name` of the restore's connections.
         statement_seconds: how long a statement of the restore may take.
+        progress: of the restore. A cancel of it ends waits for a connection.
     """
 
     connect: Connect
@@ -30,19 +31,21 @@ class Server:
     connect_to_cancel: Connect
     session: str
     statement_seconds: float
+    progress: Progress
 
     @classmethod
-    def of(cls, endpoint: Endpoint, settings: Settings, report: Report) -> Server:
-        """Return the ways to a server."""
-        seconds, session = settings.pg_connect_timeout_seconds, session_name(report.request_id)
+    def of(cls, endpoint: Endpoint, settings: Settings, request_id: str, progress: Progress) -> Server:
+        """Return the ways to a server; the request's id names the session."""
+        seconds, session = settings.pg_connect_timeout_seconds, session_name(request_id)
         limits = Limits(seconds, settings.pg_statement_timeout_seconds)
-        of_restore = partial(connect, endpoint, application_name=session, check=report.progress.check)
+        of_restore = partial(connect, endpoint, application_name=session, check=progress.check)
         return cls(
             partial(of_restore, limits),
             partial(of_restore, Limits(seconds, seconds)),
             partial(connect, endpoint, limits, application_name=f"{APPLICATION_NAME} cancel"),
             session,
             limits.statement_seconds,
+            progress,
         )
 
     def keep(self, connection: Connection) -> None:

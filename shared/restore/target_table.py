@@ -12,7 +12,6 @@ from shared.model.request import RestoreRequest
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.session import limit_session
 from shared.postgres.transaction import transaction
-from shared.progress.progress import Progress
 from shared.restore.server import Server
 from shared.settings import Settings
 from shared.timescale.session import NEEDED_SETTINGS, set_needed
@@ -20,13 +19,12 @@ from shared.timescale.table import Table, find_table
 
 
 @contextmanager
-def table_to_read(server: Server, request: RestoreRequest, progress: Progress) -> Iterator[tuple[Cursor, Table]]:
+def table_to_read(server: Server, request: RestoreRequest) -> Iterator[tuple[Cursor, Table]]:
     """Open one transaction that reads. It shows the table as it is at one moment.
 
     Args:
-        server: the ways to it.
+        server: the ways to it. A cancel of its progress ends what runs on it.
         request: names the table.
-        progress: a cancel of it ends what runs on the server.
 
     Yields:
         A cursor in the transaction, and what the table is.
@@ -36,7 +34,7 @@ def table_to_read(server: Server, request: RestoreRequest, progress: Progress) -
     """
     with (
         server.connect() as connection,
-        progress.interruptible(server.cancel),
+        server.progress.interruptible(server.cancel),
         transaction(connection, "REPEATABLE READ READ ONLY") as work,
     ):
         yield work.cursor, _find(work.cursor, request)
@@ -44,15 +42,14 @@ def table_to_read(server: Server, request: RestoreRequest, progress: Progress) -
 
 @contextmanager
 def table_to_maintain(
-    server: Server, request: RestoreRequest, settings: Settings, progress: Progress
+    server: Server, request: RestoreRequest, settings: Settings
 ) -> Iterator[tuple[Connection, Table]]:
     """Open a connection in autocommit, as compression and aggregates need it.
 
     Args:
-        server: the ways to it.
+        server: as of `table_to_read`.
         request: names the table.
         settings: how long a step may take.
-        progress: a cancel of it ends what runs on the server.
 
     Yields:
         The connection, and what the table is.
@@ -60,7 +57,7 @@ def table_to_maintain(
     Raises:
         RestoreError: as `table_to_read`.
     """
-    with server.connect() as connection, progress.interruptible(server.cancel):
+    with server.connect() as connection, server.progress.interruptible(server.cancel):
         table = read_table(connection, request)
         with maintenance_session(connection, settings):
             yield connection, table

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from azure.core.exceptions import AzureError
 
+from shared.api.call import HttpCall
 from shared.backfills.http import backfills, result, retry
 from shared.backfills.records import Records
 from shared.backfills.worker import mend_chains, run_message
 from shared.errors import JobStorageUnreachable
-from shared.jobs.http import HttpCall
 from shared.jobs.operation import Operation
 from shared.jobs.store import OperationStore
 from shared.jobs.sweep import sweep

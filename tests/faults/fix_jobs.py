@@ -16,9 +16,10 @@ import pytest
 from azure.core.exceptions import AzureError
 from azure.storage.queue import QueueMessage
 
+from shared.api.call import HttpCall
 from shared.errors import JobStorageUnreachable
 from shared.jobs import http as jobs_http
-from shared.jobs.http import HttpCall, get_restores, get_result
+from shared.jobs.http import get_restores, get_result
 from shared.jobs.operation import Operation
 from shared.jobs.storage import JobStorage, forget_job_storage, job_storage
 from shared.jobs.store import OperationStore

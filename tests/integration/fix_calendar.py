@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from shared.api.call import HttpCall
 from shared.calendar.http import get_days
-from shared.jobs.http import HttpCall
 from tests.fix_contract import OPERATIONS, check_answer
 from tests.integration.fix_app import Answer, App
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from azure.storage.queue import QueueClient
 
+from shared.api.call import HttpCall, base_url
 from shared.jobs.days import partition_of, read_days
 from shared.jobs.http import get_result
 from shared.jobs.message import decode
-from shared.jobs.monitor import base_url
 from shared.jobs.worker import run_message
 from shared.settings import Settings, load_settings
 from tests.faults.fix_jobs import Jobs, call_of
@@ -117,7 +117,7 @@ def test_links_begin_with_what_the_caller_used(
     ],
 )
 def test_any_address_has_a_base(url: str, base: str) -> None:
-    assert base_url(Settings(), url, {}, "/restore") == base
+    assert base_url(HttpCall("POST", url, {}, {}, {}, b""), Settings(), "/restore") == base
 
 
 def test_what_needs_no_connection_is_checked_at_once(

@@ -8,7 +8,8 @@ from datetime import date, timedelta
 import pytest
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
-from shared.jobs.http import HttpCall, post_restore
+from shared.api.call import HttpCall
+from shared.jobs.http import post_restore
 from tests.integration.fix_app import App
 from tests.integration.fix_calendar import Calendar
 from tools.process import wait_until

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from shared.api.call import HttpCall
 from shared.api.handle import HttpAnswer
-from shared.jobs.http import HttpCall, post_restore
+from shared.jobs.http import post_restore
 
 
 def post(body: bytes, content_type: str | None) -> HttpAnswer:
