@@ -11,14 +11,14 @@ from shared.api.call import HttpCall, bad_parameter, base_url, whole_number
 from shared.api.handle import HttpAnswer, json_reply, replied, reply
 from shared.api.parse import require_json
 from shared.backfills.planner import make_plan, refuse_missing
-from shared.backfills.records import AS_NEW, Plan, Records
+from shared.backfills.records import Plan, Records
 from shared.backfills.request import Backfill, parse_backfill
 from shared.backfills.summary import links, listed, monitor
 from shared.errors import OperationEnded, OperationNotEnded, OperationNotFound
 from shared.jobs.enqueue import enqueue
 from shared.jobs.http import check_status, list_newest, result_answer, until_it_ends
 from shared.jobs.monitor import RETRY_AFTER_SECONDS
-from shared.jobs.operation import Operation, now
+from shared.jobs.operation import Operation, as_new, now
 from shared.jobs.outcome import ending_canceled
 from shared.jobs.storage import job_storage
 from shared.jobs.submit import add_token, chosen_id, record, refuse_secrets, stored_request, trace_context
@@ -197,7 +197,7 @@ def _retry(call: HttpCall, settings: Settings, records: Records) -> HttpAnswer:
 def _begin_again(backfill: Operation) -> Mapping[str, Any]:
     if not backfill.has_ended:
         raise OperationNotEnded(f"the backfill has not ended: {backfill.status}")
-    return {"status": "NotStarted", "phase": "plan", "is_stopped": False, **AS_NEW}
+    return {**as_new(), "phase": "plan"}
 
 
 def _list(call: HttpCall, settings: Settings, records: Records) -> HttpAnswer:

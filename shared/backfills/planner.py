@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any, Literal, TypeAlias
 
-from shared.backfills.records import AS_NEW, GroupPlan, Plan, Records, day_record, decode_plan, group_records
+from shared.backfills.records import GroupPlan, Plan, Records, day_record, decode_plan, group_records
 from shared.backfills.request import Backfill
 from shared.calendar.days import Question, look_at_days
 from shared.calendar.state import KnownDay
 from shared.errors import ArchiveNotFound, Fault, OperationNotFound
 from shared.jobs.claim import Claim
-from shared.jobs.operation import SHARES_CHUNKS, Operation
+from shared.jobs.operation import SHARES_CHUNKS, Operation, as_new
 from shared.load.day_groups import group_days
 from shared.model.backfill import Existing
 from shared.model.report import Report
@@ -161,7 +161,7 @@ def _renew(records: Records, backfill: Operation, day: Operation) -> None:
         body = json.loads(current.request)
         if day.phase == SHARES_CHUNKS and "timescaledb" in body:
             body["timescaledb"]["compress_new_chunks"] = False
-        return {"status": "NotStarted", "request": json.dumps(body), "phase": day.phase, **AS_NEW}
+        return {**as_new(), "request": json.dumps(body), "phase": day.phase}
 
     records.days.update(found, again)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, TypeAlias
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal, TypeAlias
 
 from shared.jobs.operation import SHARES_CHUNKS, Operation, iso, now
 from shared.jobs.storage import JobStorage
@@ -20,26 +20,6 @@ from shared.model.calendar import DayState
 # What is to be done next. A backfill that is in the phase `run` has no worker: its groups have.
 BackfillPhase: TypeAlias = Literal["plan", "create", "run", "refresh"]
 
-# What a retry forgets of a backfill and of a day. A COMMIT whose outcome is not known is still to be asked for.
-AS_NEW: Mapping[str, Any] = {
-    one.name: one.default
-    for one in fields(Operation)
-    if one.name
-    in {
-        "started",
-        "ended",
-        "next_attempt",
-        "retries",
-        "waits",
-        "crashes",
-        "is_queued",
-        "is_canceled",
-        "error",
-        "answer_status",
-        "answer_headers",
-        "answer",
-    }
-}
 _ROW_DIGITS = len("op~0000000000000")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
+from typing import Any
 
 from shared.model.monitor import Kind, Status
 
@@ -14,6 +15,9 @@ OPERATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 STALE_SECONDS = 120
 # The phase of a day of a backfill whose chunks hold other days of its group, too.
 SHARES_CHUNKS = "shares chunks"
+
+# Marks a field that begins anew with each run: from the time when an operation waits to its end.
+_OF_RUN = {"of_run": True}
 
 
 @dataclass(frozen=True)
@@ -76,32 +80,32 @@ class Operation:
     etag: str = ""
     written: datetime | None = field(default=None, compare=False)
     read: datetime | None = field(default=None, compare=False)
-    status: Status = "NotStarted"
-    started: str = ""
-    ended: str = ""
-    next_attempt: str = ""
+    status: Status = field(default="NotStarted", metadata=_OF_RUN)
+    started: str = field(default="", metadata=_OF_RUN)
+    ended: str = field(default="", metadata=_OF_RUN)
+    next_attempt: str = field(default="", metadata=_OF_RUN)
     attempt: int = 0
-    retries: int = 0
-    waits: int = 0
-    crashes: int = 0
-    claim: str = ""
-    is_queued: bool = False
-    is_canceled: bool = False
+    retries: int = field(default=0, metadata=_OF_RUN)
+    waits: int = field(default=0, metadata=_OF_RUN)
+    crashes: int = field(default=0, metadata=_OF_RUN)
+    claim: str = field(default="", metadata=_OF_RUN)
+    is_queued: bool = field(default=False, metadata=_OF_RUN)
+    is_canceled: bool = field(default=False, metadata=_OF_RUN)
     tokens: tuple[str, ...] = ()
-    stage: str = ""
-    compressed_bytes: int = 0
-    compressed_bytes_total: int = 0
-    rows: int = 0
-    seconds: float = 0.0
+    stage: str = field(default="", metadata=_OF_RUN)
+    compressed_bytes: int = field(default=0, metadata=_OF_RUN)
+    compressed_bytes_total: int = field(default=0, metadata=_OF_RUN)
+    rows: int = field(default=0, metadata=_OF_RUN)
+    seconds: float = field(default=0.0, metadata=_OF_RUN)
     commit: str = ""
-    error: str = ""
-    answer_status: int = 0
-    answer_headers: str = ""
-    answer: str = ""
+    error: str = field(default="", metadata=_OF_RUN)
+    answer_status: int = field(default=0, metadata=_OF_RUN)
+    answer_headers: str = field(default="", metadata=_OF_RUN)
+    answer: str = field(default="", metadata=_OF_RUN)
     traceparent: str = ""
     backfill: str = ""
     is_held: bool = False
-    is_stopped: bool = False
+    is_stopped: bool = field(default=False, metadata=_OF_RUN)
     parallel: int = 0
     phase: str = ""
     plan: str = ""
@@ -117,6 +121,15 @@ class Operation:
         if self.written is None or self.read is None:
             return False
         return (self.read - self.written).total_seconds() > STALE_SECONDS
+
+
+def as_new() -> dict[str, Any]:
+    """Return what lets an operation that has ended wait again, as if it had not begun.
+
+    What was asked stays, and so do the tokens, the count of attempts and the plan. A COMMIT whose outcome is not known
+    is still to be asked for.
+    """
+    return {one.name: one.default for one in fields(Operation) if one.metadata == _OF_RUN}
 
 
 def now() -> str:

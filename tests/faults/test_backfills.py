@@ -58,6 +58,32 @@ def test_a_month_with_missing_and_corrupt_days(many: Backfills) -> None:
     assert many.counts() == many.all_of(*(number for number in range(31) if number != 5))
 
 
+def test_a_day_that_waits_again_shows_nothing_of_its_failure(many: Backfills) -> None:
+    many.table()
+    many.archive(0)
+    many.app.archive("t", csv_of(day_of(1), 50) + b"x,x\n", day=day_of(1))
+    backfill_id = many.taken(0, 1)
+    many.finish(backfill_id)
+    failed = many.days(backfill_id)[day_of(1)]
+    assert (failed["outcome"], failed["rows"] > 0) == ("failed", True), failed
+    many.retry(backfill_id)
+    # The planner, which lets the day wait.
+    many.work()
+    day = many.days(backfill_id)[day_of(1)]
+    assert (day["outcome"], day["rows"], day["stage"], day["started"], day["ended"]) == ("waiting", 0, None, None, None)
+    assert "error" not in day
+    progress = many.jobs.monitor(day["operation_id"]).body["progress"]
+    assert progress == {
+        "stage": None,
+        "compressed_bytes": 0,
+        "compressed_bytes_total": None,
+        "percent": None,
+        "rows": 0,
+        "seconds": 0.0,
+    }
+    assert many.monitor(backfill_id)["progress"]["rows"] == many.rows
+
+
 def test_nothing_is_written_without_an_archive(many: Backfills) -> None:
     """A path that is mistyped must not look like success."""
     many.table()
