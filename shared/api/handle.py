@@ -45,8 +45,8 @@ class HttpAnswer:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a restore ended: the answer to its caller, and the error behind it; None after a success."""
+class Reply:
+    """How a restore or a call ended: the answer to its caller, and the error behind it; None after a success."""
 
     answer: HttpAnswer
     error: RestoreError | None
@@ -57,7 +57,7 @@ def new_report() -> Report:
     return Report(new_request_id())
 
 
-def reply(request_id: str, answer: Callable[[], HttpAnswer]) -> HttpAnswer:
+def answer_request(request_id: str, answer: Callable[[], HttpAnswer]) -> HttpAnswer:
     """Answer a request that restores nothing by itself. See `replied`."""
     return replied(Report(request_id), answer).answer
 
@@ -94,7 +94,7 @@ def run_restore(
         restore(request, settings, report, before_commit, put_off)
 
 
-def answered(report: Report, work: Callable[[], None]) -> Outcome:
+def answered(report: Report, work: Callable[[], None]) -> Reply:
     """Do what fills the report, log how it ended, and make the answer. Raises no `Exception`.
 
     Args:
@@ -113,7 +113,7 @@ def answered(report: Report, work: Callable[[], None]) -> Outcome:
     return replied(report, answer)
 
 
-def replied(report: Report, answer: Callable[[], HttpAnswer]) -> Outcome:
+def replied(report: Report, answer: Callable[[], HttpAnswer]) -> Reply:
     """Return an answer, or that of the error that came up. Raises no `Exception`.
 
     Args:
@@ -122,14 +122,14 @@ def replied(report: Report, answer: Callable[[], HttpAnswer]) -> Outcome:
     """
     try:
         try:
-            return Outcome(answer(), None)
+            return Reply(answer(), None)
         except RestoreError as error:
-            return Outcome(error_reply(report, error), error)
+            return failed(report, error)
     except Exception:  # noqa: BLE001 - the last line of defence: a caller gets JSON, whatever happened
         bug = InternalError("see the traceback under this request_id")
         _write(report, logging.ERROR, lambda: log_line(report, bug), exc_info=True)
         body = internal_error(report)
-        return Outcome(json_reply(bug.status, body, request_id=report.request_id, error_code=bug.code), bug)
+        return Reply(json_reply(bug.status, body, request_id=report.request_id, error_code=bug.code), bug)
 
 
 def _write(report: Report, level: int, line: Callable[[], str], *, exc_info: bool = False) -> None:
@@ -156,11 +156,21 @@ def _progress_lines(report: Report, every_seconds: int) -> Iterator[None]:
         yield
 
 
-def error_reply(report: Report, error: RestoreError) -> HttpAnswer:
-    """Log an error, and make its answer."""
+def failed(report: Report, error: RestoreError) -> Reply:
+    """Log an error, and reply with it."""
+    log_error(report, error)
+    return Reply(error_reply(report, error), error)
+
+
+def log_error(report: Report, error: RestoreError) -> None:
+    """Write the line of a restore or a call that failed."""
     # What the caller can mend is a warning; what an operator must look at is an error.
     level = logging.ERROR if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING
     _write(report, level, lambda: log_line(report, error), exc_info=isinstance(error, InternalError))
+
+
+def error_reply(report: Report, error: RestoreError) -> HttpAnswer:
+    """Make the answer of an error."""
     body = internal_error(report) if isinstance(error, InternalError) else error_answer(error, report.request_id)
     wait = {"Retry-After": str(error.retry_after_seconds)} if error.status in WITH_RETRY_AFTER else {}
     return json_reply(error.status, body, wait, request_id=report.request_id, error_code=error.code)

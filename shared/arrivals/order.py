@@ -14,7 +14,7 @@ from shared.archive.stored import FoundArchive
 from shared.arrivals.rules import Rule
 from shared.errors import RestoreError
 from shared.jobs.days import RestoredDay, partition_of, read_days
-from shared.jobs.enqueue import enqueue
+from shared.jobs.enqueue import enqueue_new
 from shared.jobs.operation import Operation, iso, now
 from shared.jobs.storage import job_storage
 from shared.jobs.store import OperationStore
@@ -71,8 +71,7 @@ def order(
         _log.info("rule=%s operation=%s restores %s", rule.name, kept.id, location.url)
     else:
         _log.info("rule=%s %s was ordered before, as operation=%s", rule.name, location.url, kept.id)
-    if not kept.is_queued and kept.status == "NotStarted" and not kept.attempt:
-        enqueue(store, kept, delay_seconds=delay_seconds)
+    enqueue_new(store, kept, delay_seconds=delay_seconds)
 
 
 def _database(request: RestoreRequest, settings: Settings) -> str:

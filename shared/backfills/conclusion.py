@@ -6,15 +6,16 @@ import json
 import logging
 from collections.abc import Sequence
 
-from shared.api.handle import Outcome, json_reply
+from shared.api.handle import Reply, failed, json_reply
 from shared.api.render import cagg_outcome, note
+from shared.backfills.lifecycle import reopened
 from shared.backfills.records import Records, decode_plan
 from shared.backfills.request import Backfill
 from shared.backfills.summary import count_days
 from shared.errors import DaysFailed, Fault, RestoreCanceled, RestoreError
 from shared.jobs.claim import Claim
 from shared.jobs.operation import Operation
-from shared.jobs.outcome import ending, failed
+from shared.jobs.transitions import ended
 from shared.log_redaction import OUR_LOGGER
 from shared.model.answer import ChunkOutcome, WarningNote
 from shared.model.backfill_answer import BackfillAnswer
@@ -49,8 +50,7 @@ def conclude(claim: Claim, records: Records, backfill: Backfill, settings: Setti
     """
     days = records.all_days(claim.operation)
     if any(not day.has_ended for day in days):
-        # A planner that was presumed dead was still running, and has set a day back to waiting.
-        claim.write(phase="plan", claim="")
+        claim.write(**reopened(claim.operation))
         return
     report.describe(backfill.request_of(backfill.request.days[0]))
     chosen, spans = backfill.request.timescaledb.refresh_caggs, spans_of(days)
@@ -123,8 +123,8 @@ def _end(claim: Claim, records: Records, days: Sequence[Operation], report: Repo
         "request_id": report.request_id,
     }
     _log.info("backfill=%s ended: Succeeded; %d days restored", operation.id, counts["restored"])
-    outcome = Outcome(json_reply(200, body, request_id=report.request_id), None)
-    claim.write_patiently(**ending("Succeeded", outcome, report))
+    reply = Reply(json_reply(200, body, request_id=report.request_id), None)
+    claim.write_patiently(**ended("Succeeded", reply, report))
 
 
 def _error(days: Sequence[Operation], total: int) -> RestoreError | None:
@@ -146,5 +146,5 @@ def _error(days: Sequence[Operation], total: int) -> RestoreError | None:
 def end_failed(claim: Claim, error: RestoreError, report: Report) -> None:
     """End a backfill by an error."""
     status: Status = "Canceled" if isinstance(error, RestoreCanceled) else "Failed"
-    claim.write_patiently(**ending(status, failed(report, error), report))
+    claim.write_patiently(**ended(status, failed(report, error), report))
     _log.info("backfill=%s ended: %s", claim.operation.id, status)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
 
 from shared.api.handle import new_report
 from shared.api.parse import parse_for
 from shared.api.render import chunk_outcome, note
-from shared.backfills.records import GroupPlan, Records, decode_group_plan, stop
+from shared.backfills.lifecycle import group_ended, handed_on, never_started, not_due, stopped_by_a_day, told_to_stop
+from shared.backfills.records import GroupPlan, Records, decode_group_plan
 from shared.errors import RestoreError
 from shared.jobs.claim import Claim, ClaimLost, claim_operation
 from shared.jobs.enqueue import enqueue, try_again
-from shared.jobs.operation import Operation, iso, now
-from shared.jobs.outcome import ending_canceled
+from shared.jobs.operation import Operation, iso
+from shared.jobs.transitions import update
 from shared.jobs.worker import work_on
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
@@ -104,20 +104,20 @@ class _Group:
                 has_run = True
             if not due:
                 first = min(map(self._next_attempt, open_days))
-                self._claim.write_patiently(status="NotStarted", claim="", is_held=True, next_attempt=first)
+                self._claim.write_patiently(**not_due(first))
                 return True
 
     def _next_attempt(self, day: Operation) -> str:
         return max(day.next_attempt, self._others.get(day.day, ""))
 
     def _hand_on(self) -> None:
-        released = self._claim.write_patiently(status="NotStarted", claim="", is_queued=False)
+        released = self._claim.write_patiently(**handed_on())
         enqueue(self._records.groups, released)
 
     def _run_day(self, day: Operation) -> None:
         days = self._records.days
         if self._backfill.is_stopped and not day.commit and not day.claim:
-            days.update(day, _cancellation)
+            update(days, day, never_started)
             return
         claim = claim_operation(days, day)
         if claim is None:
@@ -127,10 +127,10 @@ class _Group:
         # Read after the claim: a stop of the backfill looks for claimed days after that.
         self._backfill = self._records.backfills.at(self._backfill.row_key, load=False)
         if self._backfill.is_stopped and not claim.operation.commit:
-            claim.write(is_canceled=True)
+            claim.write(**told_to_stop(claim.operation))
         ended = work_on(claim, days, self._context.settings, self._context.join)
         if ended is not None and ended.status == "Failed" and self._plan.stops:
-            self._backfill = stop(self._records.backfills, self._backfill)
+            self._backfill = self._records.backfills.update(self._backfill, stopped_by_a_day)
 
     def _finish(self, days: list[Operation]) -> bool:
         """Compress what the days have left, and end the group."""
@@ -147,13 +147,8 @@ class _Group:
             "chunks": [chunk_outcome(step) for step in report.chunks],
             "warnings": [note(warning) for warning in report.warnings],
         }
-        self._claim.write_patiently(status="Succeeded", claim="", ended=now(), answer=json.dumps(answer))
+        self._claim.write_patiently(**group_ended(answer))
         return True
-
-
-def _cancellation(day: Operation) -> Mapping[str, Any]:
-    """Return what a day gets that is not to start any more."""
-    return {} if day.has_ended or day.claim or day.commit else ending_canceled()
 
 
 def compress_left(

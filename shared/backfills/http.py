@@ -5,23 +5,24 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
 
 from shared.api.call import HttpCall, bad_parameter, base_url, whole_number
-from shared.api.handle import HttpAnswer, json_reply, replied, reply
+from shared.api.handle import HttpAnswer, answer_request, json_reply, replied
 from shared.api.parse import require_json
+from shared.backfills.lifecycle import begun_again, stopped, told_to_stop
 from shared.backfills.planner import make_plan, refuse_missing
-from shared.backfills.records import Plan, Records
+from shared.backfills.records import Plan, Records, backfill_record
 from shared.backfills.request import Backfill, parse_backfill
 from shared.backfills.summary import links, listed, monitor
-from shared.errors import OperationEnded, OperationNotEnded, OperationNotFound
+from shared.errors import OperationNotFound
 from shared.jobs.enqueue import enqueue
 from shared.jobs.http import check_status, list_newest, result_answer, until_it_ends
 from shared.jobs.monitor import RETRY_AFTER_SECONDS
-from shared.jobs.operation import Operation, as_new, now
-from shared.jobs.outcome import ending_canceled
+from shared.jobs.operation import Operation
 from shared.jobs.storage import job_storage
 from shared.jobs.submit import add_token, chosen_id, record, refuse_secrets, stored_request, trace_context
+from shared.jobs.transitions import update
 from shared.model.backfill_answer import BackfillList, BackfillPlan
 from shared.model.report import Report
 from shared.restore.access import authorize
@@ -67,7 +68,7 @@ def _answered(call: HttpCall, work: Callable[[Settings, Records], HttpAnswer]) -
         settings = load_settings()
         return work(settings, Records.of(job_storage(settings)))
 
-    return reply(call.request_id, answer)
+    return answer_request(call.request_id, answer)
 
 
 def _post(call: HttpCall) -> HttpAnswer:
@@ -113,17 +114,11 @@ def _plan_answer(backfill: Backfill, plan: Plan, database: str, report: Report) 
 
 
 def _take(call: HttpCall, backfill: Backfill, database: str, settings: Settings) -> HttpAnswer:
-    asked = Operation(
+    asked = backfill_record(
         chosen_id(call.headers) or str(uuid.uuid4()),
         stored_request(call.body),
-        backfill.pattern.text,
+        backfill,
         database,
-        str(backfill.request_of(backfill.request.days[0]).target_table),
-        backfill.request.days[0].isoformat(),
-        now(),
-        kind="backfill",
-        parallel=backfill.parallel,
-        phase="plan",
         traceparent=trace_context(call.headers),
     )
     records = Records.of(job_storage(settings))
@@ -156,18 +151,8 @@ def _stop(call: HttpCall, settings: Settings, records: Records, backfill_id: str
     if running not in (None, "cancel"):
         raise bad_parameter("running", "must be cancel, or be left out")
     store = records.backfills
-
-    def stopped(backfill: Operation) -> Mapping[str, Any]:
-        if backfill.has_ended:
-            if backfill.is_stopped or backfill.is_canceled:
-                # The same call again.
-                return {}
-            raise OperationEnded(f"the backfill has ended: {backfill.status}")
-        if not backfill.plan and not backfill.claim:
-            return ending_canceled()
-        return {"is_stopped": True, "is_canceled": backfill.is_canceled or running == "cancel"}
-
-    backfill = store.update(store.get(backfill_id), stopped)
+    decide = partial(stopped, cancels_running=running == "cancel")
+    backfill = update(store, store.get(backfill_id), decide)
     if backfill.has_ended:
         return _show(call, settings, records, backfill, 202)
     if running == "cancel":
@@ -181,23 +166,17 @@ def _cancel_running(records: Records, backfill: Operation) -> None:
     """Cancel the days that run. One that is claimed after this look finds the backfill stopped."""
     for day in records.all_days(backfill):
         if day.status == "Running":
-            records.days.update(day, lambda one: {} if one.has_ended or one.is_canceled else {"is_canceled": True})
+            records.days.update(day, told_to_stop)
 
 
 def _retry(call: HttpCall, settings: Settings, records: Records) -> HttpAnswer:
     store = records.backfills
-    again = store.update(store.get(call.route.get("id", "")), _begin_again)
+    again = store.update(store.get(call.route.get("id", "")), begun_again)
     enqueue(store, again)
     token = secrets.token_urlsafe(32)
     again = add_token(store, store.get(again.id), token)
     base = base_url(call, settings, f"/backfills/{again.id}/retry")
     return _taken(call, again, token, records, base)
-
-
-def _begin_again(backfill: Operation) -> Mapping[str, Any]:
-    if not backfill.has_ended:
-        raise OperationNotEnded(f"the backfill has not ended: {backfill.status}")
-    return {**as_new(), "phase": "plan"}
 
 
 def _list(call: HttpCall, settings: Settings, records: Records) -> HttpAnswer:

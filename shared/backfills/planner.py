@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import date
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
+from shared.backfills.lifecycle import planned, records_are_there, waits_again
 from shared.backfills.records import GroupPlan, Plan, Records, day_record, decode_plan, group_records
 from shared.backfills.request import Backfill
 from shared.calendar.days import Question, look_at_days
 from shared.calendar.state import KnownDay
 from shared.errors import ArchiveNotFound, Fault, OperationNotFound
 from shared.jobs.claim import Claim
-from shared.jobs.operation import SHARES_CHUNKS, Operation, as_new
+from shared.jobs.operation import Operation
 from shared.load.day_groups import group_days
 from shared.model.backfill import Existing
 from shared.model.report import Report
@@ -112,7 +112,7 @@ def plan_round(claim: Claim, records: Records, backfill: Backfill, settings: Set
             replaced=[day for day in found.replaced if day in newly],
             sizes=before.sizes | found.sizes,
         )
-    claim.write(plan=plan.encode(), phase="create", retries=0)
+    claim.write(**planned(operation, plan))
 
 
 def create_round(claim: Claim, records: Records, backfill: Backfill) -> None:
@@ -144,7 +144,7 @@ def create_round(claim: Claim, records: Records, backfill: Backfill) -> None:
         GroupPlan(group, backfill.request.on_failure == "stop", compresses and len(group) > 1) for group in plan.groups
     ]
     records.groups.create_all(group_records(operation, plan.round, groups))
-    claim.write(phase="run", claim="", retries=0)
+    claim.write(**records_are_there(claim.operation))
 
 
 def _renew(records: Records, backfill: Operation, day: Operation) -> None:
@@ -154,16 +154,7 @@ def _renew(records: Records, backfill: Operation, day: Operation) -> None:
     except OperationNotFound:
         records.days.create(day)
         return
-
-    def again(current: Operation) -> dict[str, Any]:
-        if not current.has_ended or current.status == "Succeeded":
-            return {}
-        body = json.loads(current.request)
-        if day.phase == SHARES_CHUNKS and "timescaledb" in body:
-            body["timescaledb"]["compress_new_chunks"] = False
-        return {**as_new(), "request": json.dumps(body), "phase": day.phase}
-
-    records.days.update(found, again)
+    records.days.update(found, lambda current: waits_again(current, day))
 
 
 def _dates(days: set[str]) -> list[date]:

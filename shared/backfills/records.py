@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
 
-from shared.jobs.operation import SHARES_CHUNKS, Operation, iso, now
+from shared.backfills.request import Backfill
+from shared.jobs.operation import Operation, iso, now
 from shared.jobs.storage import JobStorage
 from shared.jobs.store import OperationStore
 from shared.model.calendar import DayState
@@ -140,6 +141,34 @@ def _rows(backfill: Operation) -> str:
     return f"{backfill.row_key[:_ROW_DIGITS]}~{_stem(backfill)}-"
 
 
+def backfill_record(
+    backfill_id: str, request: str, backfill: Backfill, database: str, *, traceparent: str
+) -> Operation:
+    """Return the record of a backfill that is to be planned.
+
+    Args:
+        backfill_id: chosen by the client, or a UUID.
+        request: as JSON. It holds no secret.
+        backfill: the same, as it was checked.
+        database: where the days go.
+        traceparent: the caller's trace context.
+    """
+    first = backfill.request.days[0]
+    return Operation(
+        backfill_id,
+        request,
+        backfill.pattern.text,
+        database,
+        str(backfill.request_of(first).target_table),
+        first.isoformat(),
+        now(),
+        kind="backfill",
+        parallel=backfill.parallel,
+        phase="plan",
+        traceparent=traceparent,
+    )
+
+
 def day_record(backfill: Operation, day: str, archive: str, request: str, *, shares_chunks: bool) -> Operation:
     """Return the record of a day that waits for its group.
 
@@ -161,7 +190,7 @@ def day_record(backfill: Operation, day: str, archive: str, request: str, *, sha
         row_key=_rows(backfill) + day,
         backfill=backfill.id,
         is_held=True,
-        phase=SHARES_CHUNKS if shares_chunks else "",
+        shares_chunks=shares_chunks,
         traceparent=backfill.traceparent,
     )
 
@@ -186,16 +215,3 @@ def group_records(backfill: Operation, round_: int, plans: Sequence[GroupPlan]) 
         )
         for number, plan in enumerate(plans)
     ]
-
-
-def stop(store: OperationStore, backfill: Operation) -> Operation:
-    """Let no further day of a backfill start.
-
-    Args:
-        store: of the backfills.
-        backfill: as it was read.
-
-    Returns:
-        The record as it is now; it may have ended.
-    """
-    return store.update(backfill, lambda one: {} if one.has_ended or one.is_stopped else {"is_stopped": True})

@@ -16,8 +16,9 @@ from datetime import datetime
 from shared.api.handle import new_report
 from shared.backfills.conclusion import conclude, end_failed
 from shared.backfills.group import Context, run_group
+from shared.backfills.lifecycle import groups_ended, has_its_turn, is_before_its_plan
 from shared.backfills.planner import create_round, plan_round
-from shared.backfills.records import Records, decode_plan
+from shared.backfills.records import Records
 from shared.backfills.request import parse_backfill
 from shared.errors import OperationNotFound, RestoreCanceled, RestoreError, TooManyAttempts
 from shared.jobs.claim import Claim, ClaimLost, claim_operation
@@ -103,11 +104,7 @@ def _attempt(claim: Claim, context: Context, report: Report) -> None:
         if claim.operation.phase == "refresh":
             conclude(claim, records, backfill, settings, report)
             return
-        if (
-            claim.operation.is_stopped
-            and claim.operation.phase == "plan"
-            and not decode_plan(claim.operation.plan).round
-        ):
+        if claim.operation.is_stopped and is_before_its_plan(claim.operation):
             raise RestoreCanceled("the backfill was canceled before it began; nothing was changed")
         if claim.operation.phase == "plan":
             plan_round(claim, records, backfill, settings, report)
@@ -136,7 +133,7 @@ def _next_claim(backfill: Operation, context: Context) -> Claim | None:
         found = records.next_group(backfill)
         if found is None or (seconds_until(found.next_attempt, records.groups) and not backfill.is_stopped):
             return None
-        claim = claim_operation(records.groups, found, is_held=False)
+        claim = claim_operation(records.groups, found, **has_its_turn())
         if claim is not None:
             return claim
 
@@ -161,7 +158,7 @@ def go_on(backfill_id: str, context: Context) -> None:
         group = records.next_group(backfill)
         if group is not None and group.is_held:
             try:
-                group = records.groups.change(group, is_held=False)
+                group = records.groups.change(group, **has_its_turn())
             except Conflict:
                 continue
             enqueue(records.groups, group, delay_seconds=seconds_until(group.next_attempt, records.groups))
@@ -169,7 +166,7 @@ def go_on(backfill_id: str, context: Context) -> None:
         if records.open_groups(backfill, most=1):
             return
         try:
-            backfill = records.backfills.change(backfill, phase="refresh")
+            backfill = records.backfills.change(backfill, **groups_ended(backfill))
         except Conflict:
             backfill = records.backfills.get(backfill_id)
             continue

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from shared.api.call import HttpCall, bad_parameter, base_url, check_names, page_link, read_day, whole_number
-from shared.api.handle import HttpAnswer, json_reply, reply
+from shared.api.handle import HttpAnswer, answer_request, json_reply
 from shared.api.parse import parse_for
 from shared.calendar.days import Question, look_at_days
 from shared.calendar.pattern import days_between, read_pattern
@@ -33,7 +33,7 @@ def get_days(call: HttpCall) -> HttpAnswer:
         }
         return json_reply(200, body, request_id=call.request_id)
 
-    return reply(call.request_id, answer)
+    return answer_request(call.request_id, answer)
 
 
 def _question(call: HttpCall, settings: Settings) -> tuple[Question, date | None]:

@@ -6,7 +6,7 @@ import json
 from http import HTTPStatus
 
 from shared.api.call import new_request_id
-from shared.api.handle import HttpAnswer, json_reply, reply
+from shared.api.handle import HttpAnswer, answer_request, json_reply
 from shared.health.checks import Kept, is_well, look_at_all, shown
 
 _kept = Kept()
@@ -28,7 +28,7 @@ def get_details() -> HttpAnswer:
         body = {"status": _word(well=well), "checks": list(shown(checks))}
         return json_reply(_status(well=well), body, request_id=request_id)
 
-    return reply(request_id, answer)
+    return answer_request(request_id, answer)
 
 
 def _status(*, well: bool) -> int:

@@ -13,6 +13,7 @@ from shared.jobs.claim import Claim
 from shared.jobs.message import Message
 from shared.jobs.operation import Operation, iso
 from shared.jobs.store import Conflict, OperationStore
+from shared.jobs.transitions import waiting
 from shared.log_redaction import OUR_LOGGER
 from shared.settings import Settings
 
@@ -55,17 +56,28 @@ def try_again(claim: Claim, store: OperationStore, settings: Settings, error: Re
     is_waiting = error.retry_delay_seconds is not None
     counted = {"waits": operation.waits + 1} if is_waiting else {"retries": operation.retries + 1}
     released = claim.write_patiently(
-        status="NotStarted",
-        claim="",
-        **counted,
-        error=json.dumps(error_answer(error, "")["error"]),
-        next_attempt=iso(store.service_time() + timedelta(seconds=delay)),
-        is_queued=False,
+        **waiting(
+            **counted,
+            error=json.dumps(error_answer(error, "")["error"]),
+            next_attempt=iso(store.service_time() + timedelta(seconds=delay)),
+        )
     )
     _log.info("operation=%s attempt=%d waits for %d s: %s", released.id, released.attempt, delay, error.code)
     if not released.is_held:
         enqueue(store, released, delay_seconds=delay)
     return True
+
+
+def enqueue_new(store: OperationStore, operation: Operation, *, delay_seconds: int = 0) -> None:
+    """Put in the first message of an operation, unless it has one, or was tried, or has ended.
+
+    To create a record and to put in its message are two steps: the same request once more makes up for the second.
+
+    Raises:
+        JobStorageUnreachable: as `enqueue`. The record stays, and the sweep finds it.
+    """
+    if not operation.is_queued and operation.status == "NotStarted" and not operation.attempt:
+        enqueue(store, operation, delay_seconds=delay_seconds)
 
 
 def enqueue(store: OperationStore, operation: Operation, *, delay_seconds: int = 0) -> None:

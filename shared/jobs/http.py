@@ -19,15 +19,16 @@ from shared.api.call import (
     read_day,
     whole_number,
 )
-from shared.api.handle import HttpAnswer, answered, json_reply, read_request, replied, reply, run_restore
-from shared.errors import OperationEnded, OperationNotFound
+from shared.api.handle import HttpAnswer, answer_request, answered, json_reply, read_request, replied, run_restore
+from shared.errors import OperationNotFound
 from shared.jobs.days import day_note, write_day_soon
 from shared.jobs.monitor import RETRY_AFTER_SECONDS, links, monitor
 from shared.jobs.operation import Operation, now
-from shared.jobs.outcome import answer_of, ending_canceled
+from shared.jobs.recorded_answer import answer_of
 from shared.jobs.storage import job_storage
 from shared.jobs.store import NO_SUCH_OPERATION, OperationStore
 from shared.jobs.submit import opens, submit, wants_async
+from shared.jobs.transitions import canceled, update
 from shared.log_redaction import OUR_LOGGER
 from shared.model.monitor import STATUSES, MonitorList
 from shared.model.report import Report
@@ -56,9 +57,9 @@ def post_restore(call: HttpCall, *, join: Callable[[], None] = lambda: None) -> 
         if wants_async(request, call.headers):
             report.describe(request)
             return _take(call, request, settings)
-        outcome = answered(report, lambda: run_restore(request, settings, report, join=join))
-        write_day_soon(settings, day_note(report, outcome.error, now()), join=join)
-        return outcome.answer
+        reply = answered(report, lambda: run_restore(request, settings, report, join=join))
+        write_day_soon(settings, day_note(report, reply.error, now()), join=join)
+        return reply.answer
 
     return replied(report, answer).answer
 
@@ -135,7 +136,7 @@ def _answered(call: HttpCall, work: Callable[[Settings, OperationStore], HttpAns
         settings = load_settings()
         return work(settings, OperationStore(job_storage(settings)))
 
-    return reply(call.request_id, answer)
+    return answer_request(call.request_id, answer)
 
 
 def _show(call: HttpCall, settings: Settings, operation: Operation, status: int = 200) -> HttpAnswer:
@@ -145,22 +146,9 @@ def _show(call: HttpCall, settings: Settings, operation: Operation, status: int 
 
 
 def _cancel(call: HttpCall, settings: Settings, store: OperationStore, operation_id: str) -> HttpAnswer:
-    operation = store.update(store.get(operation_id), _cancellation)
+    operation = update(store, store.get(operation_id), canceled)
     _log.info("operation=%s is to be canceled: %s", operation.id, operation.status)
     return _show(call, settings, operation, 202)
-
-
-def _cancellation(operation: Operation) -> Mapping[str, Any]:
-    """Return what a cancel writes into a record."""
-    if operation.has_ended and operation.status != "Canceled":
-        # Also if somebody canceled it too late.
-        raise OperationEnded(f"the restore {operation.id} has ended: {operation.status}")
-    if operation.is_canceled:
-        # The same call again.
-        return {}
-    if operation.status == "NotStarted" and not operation.commit:
-        return ending_canceled()
-    return {"is_canceled": True}
 
 
 def _list(call: HttpCall, settings: Settings, store: OperationStore) -> HttpAnswer:

@@ -13,9 +13,6 @@ ENDED: tuple[Status, ...] = ("Succeeded", "Failed", "Canceled")
 OPERATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 # A worker writes a heartbeat every 5 s.
 STALE_SECONDS = 120
-# The phase of a day of a backfill whose chunks hold other days of its group, too.
-SHARES_CHUNKS = "shares chunks"
-
 # Marks a field that begins anew with each run: from the time when an operation waits to its end.
 _OF_RUN = {"of_run": True}
 
@@ -64,7 +61,8 @@ class Operation:
         is_held: whether it is to get no message of its own: a day of a group never, a group before its turn.
         is_stopped: of a backfill: whether no further day is to start.
         parallel: of a backfill: how many groups run at once.
-        phase: of a backfill or a group: what is to be done next. Of a day: whether other days share its chunks.
+        shares_chunks: of a day: whether its chunks hold other days of its group, too.
+        phase: of a backfill: what is to be done next.
         plan: of a backfill: its days and groups. Of a group: its days. Of a day: what its group has to do. As JSON.
     """
 
@@ -107,6 +105,7 @@ class Operation:
     is_held: bool = False
     is_stopped: bool = field(default=False, metadata=_OF_RUN)
     parallel: int = 0
+    shares_chunks: bool = False
     phase: str = ""
     plan: str = ""
 

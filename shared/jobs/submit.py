@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from shared.api.parse import parse_for
 from shared.errors import Fault, InvalidRequest, JobStorageUnreachable, OperationIdReused, SecretInAsyncRequest
-from shared.jobs.enqueue import enqueue
+from shared.jobs.enqueue import enqueue_new
 from shared.jobs.operation import OPERATION_ID, Operation, now
 from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore
@@ -108,24 +108,17 @@ def record(store: OperationStore, asked: Operation, is_same: Callable[[Operation
         if not is_same(operation):
             raise OperationIdReused(f"another request was sent as {operation.id} before")
         operation = add_token(store, operation, token)
-    if not operation.is_queued and operation.status == "NotStarted" and not operation.attempt:
-        _enqueue(store, operation, is_new=is_new)
-    return Submitted(operation, token)
-
-
-def _enqueue(store: OperationStore, operation: Operation, *, is_new: bool) -> None:
-    """Put in the message. If that fails, the caller is to hear that nothing will be restored, and rightly so.
-
-    The record of another call stays: that call may have been answered. What stays, the sweep finds.
-    """
     try:
-        enqueue(store, operation)
+        enqueue_new(store, operation)
     except JobStorageUnreachable:
+        # The caller is to hear that nothing will be restored, and rightly so. The record of another call stays: that
+        # call may have been answered. What stays, the sweep finds.
         if is_new:
             # Not if another call took it meanwhile under the same id.
             with suppress(Conflict, JobStorageUnreachable):
                 store.delete(operation)
         raise
+    return Submitted(operation, token)
 
 
 def refuse_secrets(request: RestoreRequest) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
 
-from shared.api.handle import new_report
-from shared.errors import OperationNotFound, TooManyAttempts
+from shared.errors import OperationNotFound
 from shared.jobs.enqueue import enqueue
 from shared.jobs.message import UnreadableMessageError, decode
 from shared.jobs.operation import ENDED, STALE_SECONDS, Operation, iso
-from shared.jobs.outcome import ending, failed
 from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore, each_page
+from shared.jobs.transitions import given_up, update, waiting
 from shared.log_redaction import OUR_LOGGER
 from shared.model.monitor import KINDS
 from shared.settings import Settings, load_settings
@@ -74,7 +71,7 @@ def end_poisoned(text: bytes) -> None:
         return
     store = OperationStore(job_storage(load_settings()), message.kind)
     try:
-        operation = store.update(store.get(message.operation_id), _given_up)
+        operation = update(store, store.get(message.operation_id), given_up)
     except OperationNotFound:
         _log.error("operation=%s in the poison queue is not recorded", message.operation_id)
         return
@@ -82,34 +79,11 @@ def end_poisoned(text: bytes) -> None:
         enqueue(store, operation)
 
 
-def _given_up(operation: Operation) -> dict[str, Any]:
-    if operation.has_ended or (operation.status == "Running" and not (operation.claim and operation.is_stale)):
-        return {}
-    if operation.commit or operation.kind != "restore":
-        # Its rows may be in: a worker has to ask. A backfill and a group end with their days.
-        return {"status": "NotStarted", "claim": "", "is_queued": False}
-    last = "" if not operation.error else f"; its last error was {json.loads(operation.error)['code']}"
-    stage = f" in {operation.stage!r}" if operation.stage else ""
-    error = TooManyAttempts(f"the host gave the restore up after {operation.attempt} attempts{stage}{last}")
-    report = new_report()
-    report.archive_url, report.database, report.target_table = (
-        operation.archive,
-        operation.database,
-        operation.target_table,
-    )
-    return ending("Failed", failed(report, error), report)
-
-
 def _take_from_worker(store: OperationStore, operation: Operation) -> None:
     _log.warning("operation=%s has had no heartbeat for %d s", operation.id, STALE_SECONDS)
     try:
         released = store.change(
-            operation,
-            status="NotStarted",
-            claim="",
-            crashes=operation.crashes + 1,
-            is_queued=False,
-            next_attempt=iso(store.service_time()),
+            operation, **waiting(crashes=operation.crashes + 1, next_attempt=iso(store.service_time()))
         )
     except Conflict:
         # The worker lives, or another sweep was here.

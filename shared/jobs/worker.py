@@ -15,7 +15,7 @@ import json
 import logging
 from collections.abc import Callable
 
-from shared.api.handle import Outcome, answered, json_reply, new_report, run_restore
+from shared.api.handle import Reply, answered, failed, json_reply, new_report, run_restore
 from shared.api.parse import parse_for
 from shared.api.render import success_answer
 from shared.errors import CommitOutcomeUnknown, OperationNotFound, RestoreCanceled, RestoreError, TooManyAttempts
@@ -23,10 +23,11 @@ from shared.jobs.claim import Claim, ClaimLost, claim_operation, progress_of
 from shared.jobs.days import day_note, try_to_write_day
 from shared.jobs.enqueue import try_again
 from shared.jobs.message import decode
-from shared.jobs.operation import SHARES_CHUNKS, Operation
-from shared.jobs.outcome import canceled_before, continued, ending, failed
+from shared.jobs.operation import Operation
+from shared.jobs.recorded_answer import continued
 from shared.jobs.storage import job_storage
 from shared.jobs.store import OperationStore
+from shared.jobs.transitions import canceled_before, ended
 from shared.log_redaction import OUR_LOGGER
 from shared.model.monitor import Status
 from shared.model.report import Report
@@ -101,10 +102,10 @@ class _Work:
             # The rows may be in: to cancel the operation now would not take them out.
             report.progress.begin_commit()
         with invocation(self._join), self._claim.heartbeat(report.progress):
-            outcome = self._finish_commit(report) or self._restore(report)
-        self._write_down(outcome, report)
+            reply = self._finish_commit(report) or self._restore(report)
+        self._write_down(reply, report)
 
-    def _finish_commit(self, report: Report) -> Outcome | None:
+    def _finish_commit(self, report: Report) -> Reply | None:
         """Go on behind the COMMIT of an earlier attempt; None if there was none, or it did not take place."""
         if not self._claim.operation.commit:
             return None
@@ -132,11 +133,11 @@ class _Work:
                 # What comes after the COMMIT ends each worker.
                 note_failure_after_commit(report, lost)
 
-        outcome = answered(report, finish)
+        reply = answered(report, finish)
         answer = continued(record["answer"], report)
-        return Outcome(json_reply(200, answer, request_id=answer["request_id"]), outcome.error)
+        return Reply(json_reply(200, answer, request_id=answer["request_id"]), reply.error)
 
-    def _restore(self, report: Report) -> Outcome:
+    def _restore(self, report: Report) -> Reply:
         operation = self._claim.operation
         if operation.is_canceled:
             return failed(report, canceled_before())
@@ -184,13 +185,13 @@ class _Work:
         def note(left: Left) -> None:
             self._left = left
 
-        return PutOff(operation.phase == SHARES_CHUNKS, note) if operation.backfill else None
+        return PutOff(operation.shares_chunks, note) if operation.backfill else None
 
     def _request(self) -> RestoreRequest:
         return parse_for(self._claim.operation.request.encode(), self._settings)
 
-    def _write_down(self, outcome: Outcome, report: Report) -> None:
-        error = outcome.error
+    def _write_down(self, reply: Reply, report: Report) -> None:
+        error = reply.error
         if self._claim.is_lost:
             raise ClaimLost
         if error is not None and try_again(self._claim, self._store, self._settings, error):
@@ -198,10 +199,10 @@ class _Work:
         # An administrator may have ended the restore in the database: nobody canceled the operation then.
         was_canceled = isinstance(error, RestoreCanceled) and self._claim.operation.is_canceled
         status: Status = "Succeeded" if error is None else ("Canceled" if was_canceled else "Failed")
-        ended = self._claim.write_patiently(
-            **ending(status, outcome, report),
+        operation = self._claim.write_patiently(
+            **ended(status, reply, report),
             **(progress_of(report.progress) if report.progress.compressed_bytes_total else {}),
             **({} if self._left is None else {"plan": json.dumps(encode_left(self._left))}),
         )
-        _log.info("operation=%s ended: %s", ended.id, ended.status)
-        try_to_write_day(self._settings, day_note(report, error, ended.ended, ended.id))
+        _log.info("operation=%s ended: %s", operation.id, operation.status)
+        try_to_write_day(self._settings, day_note(report, error, operation.ended, operation.id))

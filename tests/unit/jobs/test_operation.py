@@ -12,7 +12,7 @@ NEW = Operation("id", "{}", "archive", "db", "public.t", "2025-01-01", "2025-01-
 STAYS = {
     *("id", "kind", "row_key", "etag", "written", "read", "created", "tokens", "traceparent"),
     *("request", "archive", "database", "target_table", "day"),
-    *("backfill", "is_held", "parallel", "phase", "plan"),
+    *("backfill", "is_held", "parallel", "shares_chunks", "phase", "plan"),
     *("attempt", "commit"),
 }
 
