@@ -17,9 +17,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from restorectl import __version__, texts
-from restorectl.follow import follow, has_ended, leaving, look_at
-from restorectl.key import find_key
-from restorectl.outcome import (
+from restorectl.exit_codes import (
     CommandError,
     ExitCode,
     Kind,
@@ -28,6 +26,8 @@ from restorectl.outcome import (
     code_of_monitor,
     code_of_result,
 )
+from restorectl.follow import follow, has_ended, leaving, look_at
+from restorectl.key import find_key
 from restorectl.report import (
     print_days,
     print_monitor,
@@ -357,13 +357,8 @@ def _start(
 
 def _restore_in_one_call(call: Call, body: dict[str, Any], timeout: float | None) -> ExitCode:
     unknown = "the restore may run on: look at the day (`restorectl days`) or into the log before it is sent again"
-    call.leaving = unknown
-    try:
-        answer = call.service.post_once("/restore", body | {"async": False}, timeout)
-    except Unanswered as exc:
-        if exc.was_sent:
-            raise CommandError(str(exc), code=ExitCode.WAIT_RAN_OUT, next_step=unknown) from None
-        raise
+    send = functools.partial(call.service.post_once, "/restore", body | {"async": False}, timeout)
+    answer = _send(call, send, unknown)
     print_result(call.screen, answer.body)
     return code_of_result(answer.body)
 
@@ -378,31 +373,63 @@ def _submit(
     no_wait: bool,
     timeout: float | None,
 ) -> ExitCode:
-    call.leaving = f"it may have been taken: `restorectl status {operation_id}` says so"
+    answer = _send(
+        call,
+        functools.partial(call.service.post, path, body, operation_id),
+        f"it may have been taken: `restorectl status {operation_id}` says so",
+        f"it may have been taken: see `restorectl status {operation_id}`, or send it again with --id {operation_id},"
+        " which is the same operation",
+    )
+    return _wait(call, kind, answer, no_wait=no_wait, timeout=timeout)
+
+
+def _send(call: Call, send: Callable[[], Answer], unknown: str, next_step: str | None = None) -> Answer:
+    """Send what is to be taken once.
+
+    Args:
+        call: is told what to say if somebody interrupts it.
+        send: sends it.
+        unknown: what to say while nobody knows whether it was taken.
+        next_step: what to do if there was no answer; else what is unknown.
+
+    Raises:
+        CommandError: it was sent, and there was no answer.
+        Unanswered: it was not sent.
+    """
+    call.leaving = unknown
     try:
-        answer = call.service.post(path, body, operation_id)
+        return send()
     except Unanswered as exc:
         if exc.was_sent:
-            step = f"it may have been taken: see `restorectl status {operation_id}`, or send it again with --id"
-            raise CommandError(
-                str(exc), code=ExitCode.WAIT_RAN_OUT, next_step=f"{step} {operation_id}, which is the same operation"
-            ) from None
+            raise CommandError(str(exc), code=ExitCode.WAIT_RAN_OUT, next_step=next_step or unknown) from None
         raise
-    return _wait(call, kind, answer, no_wait=no_wait, timeout=timeout)
 
 
 def _wait(call: Call, kind: Kind, answer: Answer, *, no_wait: bool, timeout: float | None) -> ExitCode:
     """Follow an operation to its end and print it, or print where it stands."""
-    operation_id = str(answer.body["id"])
-    call.leaving = leaving(operation_id)
+    runs_on = leaving(str(answer.body["id"]))
     if no_wait:
         print_monitor(call.screen, answer.body)
         if not has_ended(answer.body):
-            call.screen.say(call.leaving)
+            call.screen.say(runs_on)
         return ExitCode.DONE
+    return code_of_monitor(_followed(call, kind, answer, timeout, runs_on).body)
+
+
+def _followed(call: Call, kind: Kind, answer: Answer, timeout: float | None, unknown: str) -> Answer:
+    """Follow an operation to its end and print it.
+
+    Args:
+        call: is told what to say if somebody interrupts it.
+        kind: of the operation.
+        answer: its monitor as it is known.
+        timeout: how long to wait at most, in seconds, or None.
+        unknown: what to say while it has not ended.
+    """
+    call.leaving = unknown
     answer = follow(call.service, call.screen, kind, answer, timeout)
     print_monitor(call.screen, _whole(call, kind, answer))
-    return code_of_monitor(answer.body)
+    return answer
 
 
 def _whole(call: Call, kind: Kind, answer: Answer) -> dict[str, Any]:
@@ -461,10 +488,11 @@ def cancel(
     kind, _ = _find(call, operation_id)
     query = {"running": "cancel"} if running and kind == "backfills" else None
     answer = call.service.delete(operation_path(kind, operation_id), query)
-    call.leaving = f"it is being canceled: see it with `restorectl watch {operation_id}`"
-    if not no_wait:
-        answer = follow(call.service, call.screen, kind, answer, timeout)
-    print_monitor(call.screen, _whole(call, kind, answer))
+    if no_wait:
+        print_monitor(call.screen, _whole(call, kind, answer))
+    else:
+        unknown = f"it is being canceled: see it with `restorectl watch {operation_id}`"
+        answer = _followed(call, kind, answer, timeout, unknown)
     return ExitCode.FAILED if answer.body["status"] in ("Succeeded", "Failed") else ExitCode.DONE
 
 
@@ -473,13 +501,10 @@ def retry(
     call: Call, operation_id: IdArgument, *, no_wait: NoWaitOption = False, timeout: TimeoutOption = None
 ) -> ExitCode:
     """Restore the days of a backfill again that failed, were canceled, or were missing and are there now."""
-    call.leaving = maybe = f"it may have been taken: `restorectl watch {operation_id}` says so"
+    path = f"{operation_path('backfills', checked_id(operation_id))}/retry"
+    maybe = f"it may have been taken: `restorectl watch {operation_id}` says so"
     try:
-        answer = call.service.post_once(f"{operation_path('backfills', checked_id(operation_id))}/retry", None)
-    except Unanswered as exc:
-        if exc.was_sent:
-            raise CommandError(str(exc), code=ExitCode.WAIT_RAN_OUT, next_step=maybe) from None
-        raise
+        answer = _send(call, functools.partial(call.service.post_once, path, None), maybe)
     except ServiceError as exc:
         _check_not_a_restore(call, operation_id, exc)
         raise

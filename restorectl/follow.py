@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from restorectl import texts
-from restorectl.outcome import CommandError, ExitCode, Kind
+from restorectl.exit_codes import CommandError, ExitCode, Kind
 from restorectl.screen import Screen
 from restorectl.service import Answer, Service, Unanswered, operation_path
 

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from restorectl.outcome import UsageError
+from restorectl.exit_codes import UsageError
 
 _KEY = re.compile(r"[A-Za-z0-9_=/+.~-]+", re.ASCII)
 _SECONDS = 120

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from restorectl import texts
-from restorectl.outcome import CommandError, Kind
+from restorectl.exit_codes import CommandError, Kind
 from restorectl.screen import Column, Screen
 
 # What to do next, where the command line has a way; the answer's own hint says it for the function app.

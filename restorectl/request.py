@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from restorectl.outcome import UsageError
+from restorectl.exit_codes import UsageError
 
 
 def read_request(path: Path | None) -> dict[str, Any]:

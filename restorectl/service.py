@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 import httpx2
 
 from restorectl import __version__
-from restorectl.outcome import CommandError, ExitCode, Kind, ServiceError, UsageError
+from restorectl.exit_codes import CommandError, ExitCode, Kind, ServiceError, UsageError
 
 # The platform's own words for "later". They come from a gateway or from a host that starts.
 _BUSY = frozenset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from restorectl.outcome import ExitCode
+from restorectl.exit_codes import ExitCode
 from tests.unit.restorectl.fix_help import COMMANDS
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "cli.md").read_text()

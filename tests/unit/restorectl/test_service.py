@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from restorectl.outcome import UsageError
+from restorectl.exit_codes import UsageError
 from restorectl.service import Service, base_of, checked_id
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from restorectl.outcome import (
+from restorectl.exit_codes import (
     DAYS_FAILED_CODE,
     NOT_ALLOWED_CODES,
     ExitCode,
