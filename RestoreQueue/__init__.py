@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared.backfills.worker import run_message
+from shared.backfills.worker import dispatch_message
 from shared.functions.entry import NO_CONTEXT, half_of_function_timeout, join_of, sealed, set_up
 
 set_up()
@@ -13,4 +13,4 @@ set_up()
 def main(msg: func.QueueMessage, context: func.Context = NO_CONTEXT) -> None:
     """Work on one message. An error makes the host hand it over again, or move it to the poison queue."""
     seconds = half_of_function_timeout()
-    sealed("RestoreQueue", lambda: run_message(msg.get_body(), join=join_of(context), seconds=seconds))
+    sealed("RestoreQueue", lambda: dispatch_message(msg.get_body(), join=join_of(context), seconds=seconds))

@@ -13,7 +13,7 @@ from shared.archive.listing import list_paths
 from shared.archive.stored import FoundArchive
 from shared.arrivals.order import order
 from shared.arrivals.rules import Rule, find_rule, load_rules
-from shared.calendar.days import Question, look_at_days
+from shared.calendar.look import Question, look_at_days
 from shared.calendar.pattern import days_between, read_pattern
 from shared.errors import RestoreError
 from shared.log_redaction import OUR_LOGGER

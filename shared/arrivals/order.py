@@ -13,7 +13,7 @@ from shared.api.parse import parse_for
 from shared.archive.stored import FoundArchive
 from shared.arrivals.rules import Rule
 from shared.errors import RestoreError
-from shared.jobs.days import RestoredDay, partition_of, read_days
+from shared.jobs.day_notes import RestoredDay, partition_of, read_days
 from shared.jobs.enqueue import enqueue_new
 from shared.jobs.operation import Operation, iso, now
 from shared.jobs.storage import job_storage

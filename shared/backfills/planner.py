@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from shared.backfills.lifecycle import planned, records_are_there, waits_again
 from shared.backfills.records import GroupPlan, Plan, Records, day_record, decode_plan, group_records
 from shared.backfills.request import Backfill
-from shared.calendar.days import Question, look_at_days
+from shared.calendar.look import Question, look_at_days
 from shared.calendar.state import KnownDay
 from shared.errors import ArchiveNotFound, Fault, OperationNotFound
 from shared.jobs.claim import Claim

@@ -25,9 +25,9 @@ from shared.jobs.claim import Claim, ClaimLost, claim_operation
 from shared.jobs.enqueue import enqueue, try_again
 from shared.jobs.message import decode
 from shared.jobs.operation import Operation, iso
-from shared.jobs.storage import job_storage
+from shared.jobs.storage import job_storage, job_storage_if_any
 from shared.jobs.store import Conflict, OperationStore, each_page
-from shared.jobs.worker import run_message as run_restore_message
+from shared.jobs.worker import run_restore_message
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.settings import load_settings
@@ -35,8 +35,8 @@ from shared.settings import load_settings
 _log = logging.getLogger(OUR_LOGGER)
 
 
-def run_message(text: bytes, *, join: Callable[[], None] = lambda: None, seconds: float | None = None) -> None:
-    """Work on what a message names.
+def dispatch_message(text: bytes, *, join: Callable[[], None] = lambda: None, seconds: float | None = None) -> None:
+    """Let a message be worked on by what works on its kind: a restore, a group or a backfill.
 
     Args:
         text: of the message.
@@ -44,12 +44,12 @@ def run_message(text: bytes, *, join: Callable[[], None] = lambda: None, seconds
         seconds: for how long further days may begin; None: without an end.
 
     Raises:
-        UnreadableMessageError, JobStorageUnreachable, ConfigurationError: as `shared.jobs.worker.run_message`.
+        UnreadableMessageError, JobStorageUnreachable, ConfigurationError: as `run_restore_message`.
     """
     end = None if seconds is None else time.monotonic() + seconds
     message = decode(text)
     if message.kind == "restore":
-        run_restore_message(text, join=join)
+        run_restore_message(message, join=join)
         return
     settings = load_settings()
     records = Records.of(job_storage(settings))
@@ -184,9 +184,10 @@ def mend_chains() -> None:
         JobStorageUnreachable: the app's own storage account is away; the next run does the same.
     """
     settings = load_settings()
-    if not settings.web_jobs_storage.is_set:
+    storage = job_storage_if_any(settings)
+    if storage is None:
         return
-    records = Records.of(job_storage(settings))
+    records = Records.of(storage)
     context = Context(records, settings, lambda: None, lambda: False)
     for backfill in each_page(records.backfills, {"status": "Running"}):
         if backfill.phase == "run":

@@ -9,7 +9,7 @@ from typing import Any
 from shared.api.call import HttpCall, bad_parameter, base_url, check_names, page_link, read_day, whole_number
 from shared.api.handle import HttpAnswer, answer_request, json_reply
 from shared.api.parse import parse_for
-from shared.calendar.days import Question, look_at_days
+from shared.calendar.look import Question, look_at_days
 from shared.calendar.pattern import days_between, read_pattern
 from shared.calendar.state import KnownDay
 from shared.model.calendar import MOST_DAYS, CalendarDay, CalendarPage

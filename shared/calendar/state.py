@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.archive.listing import StoredArchive
-from shared.jobs.days import RestoredDay
+from shared.jobs.day_notes import RestoredDay
 from shared.load.table_days import DayRows
 from shared.model.calendar import DayState
 

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from shared.arrivals.rules import load_rules
 from shared.errors import ConfigurationError, InternalError, RestoreError
-from shared.jobs.storage import job_storage, reaching_storage
+from shared.jobs.storage import job_storage_if_any, reaching_storage
 from shared.postgres.endpoint import find_endpoint
 from shared.postgres.transaction import transaction
 from shared.progress.progress import Progress
@@ -18,7 +18,7 @@ from shared.restore.server import Server
 from shared.settings import Settings, load_settings
 from shared.timescale.table import find_timescaledb
 
-Outcome: TypeAlias = Literal["ok", "failed", "skipped"]
+CheckStatus: TypeAlias = Literal["ok", "failed", "skipped"]
 
 # How long a result is good enough for those who only ask whether the app is well.
 KEPT_SECONDS = 30
@@ -34,13 +34,13 @@ class Check:
 
     Attributes:
         name: what was looked at.
-        outcome: `skipped` where the settings name nothing to look at.
+        status: `skipped` where the settings name nothing to look at.
         facts: what it is: words and numbers without secrets.
         error: why it failed.
     """
 
     name: str
-    outcome: Outcome
+    status: CheckStatus
     facts: Mapping[str, str] = field(default_factory=dict)
     error: RestoreError | None = None
 
@@ -81,9 +81,9 @@ def _rules(settings: Settings) -> Mapping[str, str] | None:
 
 def _part(settings: Settings, part: str) -> Mapping[str, str] | None:
     """Look at a part of the app's own storage account."""
-    if not settings.web_jobs_storage.is_set:
+    storage = job_storage_if_any(settings)
+    if storage is None:
         return None
-    storage = job_storage(settings)
     with reaching_storage():
         if part == "queue":
             return {"messages": str(storage.queue.get_queue_properties().approximate_message_count)}
@@ -140,7 +140,7 @@ class Kept:
 
 def is_well(checks: tuple[Check, ...]) -> bool:
     """Whether nothing failed."""
-    return all(check.outcome != "failed" for check in checks)
+    return all(check.status != "failed" for check in checks)
 
 
 def shown(checks: tuple[Check, ...]) -> Iterator[dict[str, object]]:
@@ -149,7 +149,7 @@ def shown(checks: tuple[Check, ...]) -> Iterator[dict[str, object]]:
         error = check.error
         yield {
             "name": check.name,
-            "status": check.outcome,
+            "status": check.status,
             **check.facts,
             **({} if error is None else {"error": {"code": error.code, "message": error.message, "hint": error.hint}}),
         }

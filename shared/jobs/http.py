@@ -21,7 +21,7 @@ from shared.api.call import (
 )
 from shared.api.handle import HttpAnswer, answer_request, answered, json_reply, read_request, replied, run_restore
 from shared.errors import OperationNotFound
-from shared.jobs.days import day_note, write_day_soon
+from shared.jobs.day_notes import day_note, write_day_soon
 from shared.jobs.monitor import RETRY_AFTER_SECONDS, links, monitor
 from shared.jobs.operation import Operation, now
 from shared.jobs.recorded_answer import answer_of

@@ -143,6 +143,15 @@ def job_storage(settings: Settings) -> JobStorage:
         return _opened(settings.web_jobs_storage)
 
 
+def job_storage_if_any(settings: Settings) -> JobStorage | None:
+    """Return the same; None if the app has no storage account of its own.
+
+    Raises:
+        ConfigurationError: its setting cannot be read.
+    """
+    return job_storage(settings) if settings.web_jobs_storage.is_set else None
+
+
 def forget_job_storage() -> None:
     """Drop the clients that are kept."""
     with _lock:

@@ -10,7 +10,7 @@ from shared.errors import OperationNotFound
 from shared.jobs.enqueue import enqueue
 from shared.jobs.message import UnreadableMessageError, decode
 from shared.jobs.operation import ENDED, STALE_SECONDS, Operation, iso
-from shared.jobs.storage import job_storage
+from shared.jobs.storage import job_storage, job_storage_if_any
 from shared.jobs.store import Conflict, OperationStore, each_page
 from shared.jobs.transitions import given_up, update, waiting
 from shared.log_redaction import OUR_LOGGER
@@ -30,9 +30,9 @@ def sweep() -> None:
         JobStorageUnreachable: the app's own storage account is away; the next run does the same.
     """
     settings = load_settings()
-    if not settings.web_jobs_storage.is_set:
+    storage = job_storage_if_any(settings)
+    if storage is None:
         return
-    storage = job_storage(settings)
     for kind in KINDS:
         store = OperationStore(storage, kind)
         _mend(store)

@@ -20,9 +20,9 @@ from shared.api.parse import parse_for
 from shared.api.render import success_answer
 from shared.errors import CommitOutcomeUnknown, OperationNotFound, RestoreCanceled, RestoreError, TooManyAttempts
 from shared.jobs.claim import Claim, ClaimLost, claim_operation, progress_of
-from shared.jobs.days import day_note, try_to_write_day
+from shared.jobs.day_notes import day_note, try_to_write_day
 from shared.jobs.enqueue import try_again
-from shared.jobs.message import decode
+from shared.jobs.message import Message
 from shared.jobs.operation import Operation
 from shared.jobs.recorded_answer import continued
 from shared.jobs.storage import job_storage
@@ -41,19 +41,17 @@ from shared.settings import Settings, load_settings
 _log = logging.getLogger(OUR_LOGGER)
 
 
-def run_message(text: bytes, *, join: Callable[[], None] = lambda: None) -> None:
-    """Work on the operation that a message names.
+def run_restore_message(message: Message, *, join: Callable[[], None] = lambda: None) -> None:
+    """Work on the restore that a message names.
 
     Args:
-        text: of the message.
+        message: as it was read.
         join: as of `run_restore`.
 
     Raises:
-        UnreadableMessageError: the message names none; the host will move it to the poison queue.
         JobStorageUnreachable: the app's own storage account is away; the host will hand the message over again.
         ConfigurationError: likewise, if the settings are wrong.
     """
-    message = decode(text)
     settings = load_settings()
     store = OperationStore(job_storage(settings))
     try:

@@ -17,7 +17,7 @@ from azure.core.exceptions import AzureError
 from shared.api.call import HttpCall
 from shared.backfills.http import backfills, result, retry
 from shared.backfills.records import Records
-from shared.backfills.worker import mend_chains, run_message
+from shared.backfills.worker import dispatch_message, mend_chains
 from shared.errors import JobStorageUnreachable
 from shared.jobs.operation import Operation
 from shared.jobs.store import OperationStore
@@ -117,7 +117,7 @@ class Backfills:
     def work(self, **options: Any) -> None:
         """Work on one message, as the host does."""
         message = self.jobs.receive()
-        run_message(message.content.encode(), **options)
+        dispatch_message(message.content.encode(), **options)
         self.jobs.storage.queue.delete_message(message)
 
     def finish(self, backfill_id: str, **options: Any) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Backfills:
             if self.record(backfill_id).has_ended:
                 return True
             for message in self.jobs.storage.queue.receive_messages(max_messages=1, visibility_timeout=60):
-                run_message(message.content.encode(), **options)
+                dispatch_message(message.content.encode(), **options)
                 self.jobs.storage.queue.delete_message(message)
             return False
 
@@ -141,7 +141,7 @@ class Backfills:
             with suppress(JobStorageUnreachable, AzureError):
                 self.mend()
                 for message in self.jobs.storage.queue.receive_messages(max_messages=1, visibility_timeout=1):
-                    run_message(message.content.encode())
+                    dispatch_message(message.content.encode())
                     self.jobs.storage.queue.delete_message(message)
                 return self.record(backfill_id).has_ended
             return False
@@ -156,7 +156,7 @@ class Backfills:
         def serve() -> bool:
             while not is_over.wait(0.02):
                 for message in self.jobs.storage.queue.receive_messages(max_messages=1, visibility_timeout=60):
-                    run_message(message.content.encode())
+                    dispatch_message(message.content.encode())
                     self.jobs.storage.queue.delete_message(message)
             return True
 

@@ -17,6 +17,7 @@ from azure.core.exceptions import AzureError
 from azure.storage.queue import QueueMessage
 
 from shared.api.call import HttpCall
+from shared.backfills.worker import dispatch_message
 from shared.errors import JobStorageUnreachable
 from shared.jobs import http as jobs_http
 from shared.jobs.http import get_restores, get_result
@@ -24,7 +25,6 @@ from shared.jobs.operation import Operation
 from shared.jobs.storage import JobStorage, forget_job_storage, job_storage
 from shared.jobs.store import OperationStore
 from shared.jobs.sweep import sweep
-from shared.jobs.worker import run_message
 from shared.settings import load_settings
 from tests.fix_contract import OPERATIONS, check_answer
 from tests.integration.fix_app import Answer, App
@@ -124,13 +124,13 @@ class Jobs:
     def work(self, *, patience_seconds: float = 10) -> None:
         """Work on one message, as the host does."""
         message = self.receive(patience_seconds=patience_seconds)
-        run_message(message.content.encode())
+        dispatch_message(message.content.encode())
         self.storage.queue.delete_message(message)
 
     def serve_once(self) -> None:
         """Work on one message if there is one; after a failure it is seen again, as it is in the host."""
         for message in self.storage.queue.receive_messages(max_messages=1, visibility_timeout=1):
-            run_message(message.content.encode())
+            dispatch_message(message.content.encode())
             self.storage.queue.delete_message(message)
 
     def serve_until_ended(self, operation_id: str, *, seconds: float = 40) -> None:

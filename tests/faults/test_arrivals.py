@@ -118,7 +118,7 @@ def test_an_order_whose_message_was_not_put_in(arrivals: Arrivals) -> None:
     """The worker ended in between, and the host handed the event over again."""
     arrivals.put()
     with arrivals.monkeypatch.context() as ended:
-        ended.setattr("shared.arrivals.order.enqueue", lambda *_, **__: None)
+        ended.setattr("shared.arrivals.order.enqueue_new", lambda *_, **__: None)
         arrivals.tell()
     arrivals.tell()
     arrivals.jobs.work()

@@ -33,7 +33,7 @@ _SECONDS = 200
 _PLANNER = """
 import os, signal, sys
 from azure.data.tables import TableClient
-from shared.backfills.worker import run_message
+from shared.backfills.worker import dispatch_message
 write, written = TableClient.submit_transaction, []
 
 def submit(*args, **options):
@@ -43,7 +43,7 @@ def submit(*args, **options):
     return write(*args, **options)
 
 TableClient.submit_transaction = submit
-run_message(sys.stdin.buffer.read())
+dispatch_message(sys.stdin.buffer.read())
 """
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from shared.errors import JobStorageUnreachable
 from shared.jobs import storage
-from shared.jobs.days import partition_of, read_days
+from shared.jobs.day_notes import partition_of, read_days
 from shared.jobs.storage import forget_job_storage
 from shared.settings import load_settings
 from tests.faults.fix_account import SERVICES, Account, Kind, Service

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from shared.backfills.worker import dispatch_message
 from shared.errors import ArchiveBeingRehydrated
 from shared.jobs.message import UnreadableMessageError
 from shared.jobs.store import Conflict, OperationStore
 from shared.jobs.sweep import end_poisoned, sweep
-from shared.jobs.worker import run_message
 from shared.progress.progress import Progress
 from shared.restore.pending import was_committed
 from tests.faults.fix_clock import Clock
@@ -68,7 +68,7 @@ def test_a_worker_that_is_killed_while_it_copies(jobs: Jobs, day: FaultCase) -> 
         worker = stack.enter_context(jobs.worker(jobs.receive().content))
         day.wait_until_locked_out()
         # It lives: a second message is dropped.
-        run_message(message(operation.id).encode())
+        dispatch_message(message(operation.id).encode())
         worker.kill()
         worker.wait()
         day.wait_until_gone()
@@ -303,7 +303,7 @@ def test_the_same_message_twice(jobs: Jobs, day: FaultCase) -> None:
         assert wait_until(lambda: first.poll() is not None or second.poll() is not None, 30)
         let_go()
         assert [first.wait(60), second.wait(60)] == [0, 0]
-    run_message(message(operation.id).encode())
+    dispatch_message(message(operation.id).encode())
     assert jobs.state(operation.id).attempt == 1
     check_succeeded(jobs, day, operation.id)
 
@@ -447,7 +447,7 @@ def test_an_archive_that_is_being_rehydrated(jobs: Jobs, azure: Azure, monkeypat
 )
 def test_a_message_that_says_nothing(jobs: Jobs, text: bytes) -> None:
     with pytest.raises(UnreadableMessageError) as caught:
-        run_message(text)
+        dispatch_message(text)
     assert "x" not in str(caught.value).split()
     end_poisoned(text)
     assert jobs.listed().body["value"] == []
@@ -463,7 +463,7 @@ def test_a_message_that_the_host_gave_up(jobs: Jobs, day: FaultCase) -> None:
     jobs.work()
     assert day.table() == day.before
     end_poisoned(message("unknown").encode())
-    run_message(message("unknown").encode())
+    dispatch_message(message("unknown").encode())
 
 
 def test_a_message_that_was_lost(jobs: Jobs, day: FaultCase) -> None:

@@ -13,10 +13,10 @@ import pytest
 from azure.storage.queue import QueueClient
 
 from shared.api.call import HttpCall, base_url
-from shared.jobs.days import partition_of, read_days
+from shared.backfills.worker import dispatch_message
+from shared.jobs.day_notes import partition_of, read_days
 from shared.jobs.http import get_result
 from shared.jobs.message import decode
-from shared.jobs.worker import run_message
 from shared.settings import Settings, load_settings
 from tests.faults.fix_jobs import Jobs, call_of
 from tests.integration.fix_app import Answer, App
@@ -78,7 +78,7 @@ def test_a_message_is_base64_and_more_fields_are_harmless(jobs: Jobs, body: dict
     operation = jobs.taken(body)
     text = json.dumps({"version": 1, "id": operation.id, "colour": "green", "traceparent": 5}).encode()
     assert decode(text).operation_id == operation.id
-    run_message(text)
+    dispatch_message(text)
     assert jobs.state(operation.id).status == "Succeeded"
     setting = load_settings().web_jobs_storage.connection_string
     assert setting is not None

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from shared.errors import ArchiveOtherVersion, RestoreError
-from shared.jobs.storage import job_storage, reaching_storage
+from shared.jobs.storage import job_storage, job_storage_if_any, reaching_storage
 from shared.log_redaction import OUR_LOGGER
 from shared.model.location import bare_etag
 from shared.model.report import Report
@@ -130,12 +130,12 @@ def read_days(settings: Settings, table: str, first: date, last: date) -> dict[d
     Raises:
         JobStorageUnreachable: the account is away.
     """
-    if not settings.web_jobs_storage.is_set:
+    storage = job_storage_if_any(settings)
+    if storage is None:
         return {}
-    days = job_storage(settings).days
     known = {one.name for one in fields(RestoredDay)}
     with reaching_storage():
-        found = days.query_entities(
+        found = storage.days.query_entities(
             "PartitionKey eq @table and RowKey ge @first and RowKey le @last",
             parameters={"table": table, "first": first.isoformat(), "last": last.isoformat()},
         )

@@ -9,8 +9,8 @@ from datetime import date
 from shared.archive.listing import list_archives
 from shared.calendar.pattern import ArchivePattern
 from shared.calendar.state import KnownDay
-from shared.jobs.days import partition_of, read_days
-from shared.jobs.storage import job_storage
+from shared.jobs.day_notes import partition_of, read_days
+from shared.jobs.storage import job_storage_if_any
 from shared.jobs.store import OperationStore, each_page
 from shared.load.table_days import find_days
 from shared.model.request import RestoreRequest
@@ -65,9 +65,10 @@ def look_at_days(question: Question, settings: Settings, request_id: str, progre
 
 def _running(settings: Settings, database: str, target_table: str) -> set[date]:
     """Find the days of which an asynchronous restore waits or runs."""
-    if not settings.web_jobs_storage.is_set:
+    storage = job_storage_if_any(settings)
+    if storage is None:
         return set()
-    store = OperationStore(job_storage(settings))
+    store = OperationStore(storage)
     return {
         date.fromisoformat(operation.day)
         for status in ("NotStarted", "Running")
