@@ -44,7 +44,8 @@ def dispatch_message(text: bytes, *, join: Callable[[], None] = lambda: None, se
         seconds: for how long further days may begin; None: without an end.
 
     Raises:
-        UnreadableMessageError, JobStorageUnreachable, ConfigurationError: as `run_restore_message`.
+        UnreadableMessageError: the message names nothing; the host will move it to the poison queue.
+        JobStorageUnreachable, ConfigurationError: as `run_restore_message`.
     """
     end = None if seconds is None else time.monotonic() + seconds
     message = decode(text)
