@@ -17,7 +17,7 @@ from shared.csvfile.format_hints import delimiter_hint, escapes_by_backslash
 from shared.csvfile.head import ENCODING_HINT, read_records
 from shared.csvfile.options import CsvOptions
 from shared.csvfile.source import CsvSource
-from shared.errors import DataRejected, HeaderInvalid, OperationNotSupported
+from shared.errors import CsvOptionRejected, DataRejected, Fault, HeaderInvalid, OperationNotSupported
 from shared.load.refusals import PARTITION_HINT, STAGING_HINT, columns_without_value
 from shared.load.target import Target
 from shared.model.request import Copy, RestoreRequest
@@ -27,9 +27,13 @@ from shared.timescale.table import Table
 
 _BAD_COPY_FILE = "22P04"
 _OF_ENCODING = ("22021", "22P05")  # character_not_in_repertoire, untranslatable_character
+_UNTRANSLATABLE, _UNDEFINED_FUNCTION = "22P05", "42883"
 _OF_VALUE = ("22P02", "22007", "22008")  # invalid_text_representation, invalid_datetime_format, ..._overflow
 _NOT_NULL, _CHECK = "23502", "23514"
 _NOT_SUPPORTED, _NOT_IN_STATE = "0A000", "55000"
+
+# TimescaleDB's functions that find the chunk of a row (2.19.3; 2.28.3 and 2.29.2). Their 0A000 is for tiered chunks.
+_ROUTES_TO_CHUNK = ("ts_chunk_dispatch_get_chunk_insert_state", "ts_chunk_tuple_routing_find_chunk")
 
 # What programs write for NULL. All of it is shown in a hint, so no value of a row may be among it.
 _NULL_WORDS = (r"\N", "NULL", "null", "Null", "None", "nil", "NaN", "nan", "NA", "N/A", "n/a", "#N/A", "-", "?")
@@ -55,6 +59,8 @@ def advised(request: RestoreRequest, target: Target, csv: CsvSource, progress: P
         with translated():
             yield
     except DataRejected as exc:
+        if (unknown := _conversion_unknown(exc, request.copy_.csv_options.encoding)) is not None:
+            raise unknown from exc
         _advise_on_row(exc, request, target, csv)
         raise
     except OperationNotSupported as exc:
@@ -75,6 +81,9 @@ def _advise_on_row(error: DataRejected, request: RestoreRequest, target: Target,
         hint = f"{PARTITION_HINT}; if the target is a partition itself, name its table in destination.target_table"
     elif sqlstate in _OF_ENCODING and column is None:
         hint = f"the file is not in copy.csv_options.ENCODING {copy.csv_options.encoding}: {ENCODING_HINT}"
+        stored_in = _database_encoding(error)
+        if sqlstate == _UNTRANSLATABLE and stored_in not in (None, "UTF8"):
+            hint = f"the database is in {stored_in}, which lacks the character: change it in the file; or {hint}"
     elif sqlstate in _OF_VALUE and column is not None:
         hint = _on_value(error, column, copy.csv_options)
     if hint is None and sqlstate in (_BAD_COPY_FILE, *_OF_VALUE):
@@ -83,6 +92,30 @@ def _advise_on_row(error: DataRejected, request: RestoreRequest, target: Target,
             # The first value is read before the second one is missed.
             hint = _on_delimiter(csv, copy)
     error.hint = hint or error.hint
+
+
+def _conversion_unknown(error: DataRejected, encoding: str) -> CsvOptionRejected | None:
+    """Return the error of a file's encoding that PostgreSQL does not convert to the database's (BeginCopyFrom)."""
+    cause = error.__cause__
+    if not isinstance(cause, psycopg2.Error) or cause.diag.source_file != "copyfrom.c":
+        return None
+    if sqlstate_of(error) != _UNDEFINED_FUNCTION:
+        return None
+    stored_in = _database_encoding(error)
+    message = f"the server does not convert {encoding} to {stored_in}, in which the database is"
+    hint = f"convert the file to UTF-8 or {stored_in}, and name that in copy.csv_options.ENCODING"
+    return CsvOptionRejected(
+        message,
+        target="copy.csv_options.ENCODING",
+        hint=hint,
+        details=[Fault(CsvOptionRejected.code, message, info=(("sqlstate", _UNDEFINED_FUNCTION),))],
+    )
+
+
+def _database_encoding(error: DataRejected) -> str | None:
+    """Return the encoding of the database that refused a row."""
+    cursor = error.__cause__.cursor if isinstance(error.__cause__, psycopg2.Error) else None
+    return None if cursor is None else cursor.connection.info.parameter_status("server_encoding")
 
 
 def _has_no_partition(error: DataRejected) -> bool:
@@ -142,6 +175,12 @@ def _value(error: DataRejected, column: str) -> str | None:
 
 def _on_table(error: OperationNotSupported, request: RestoreRequest, target: Target, stage: str | None) -> str | None:
     sqlstate, is_direct = sqlstate_of(error), request.destination.mode == "direct"
+    cause = error.__cause__
+    if isinstance(cause, psycopg2.Error) and cause.diag.source_function in _ROUTES_TO_CHUNK:
+        return (
+            "the day lies in the range of the hypertable's tiered chunks, which take no rows: bring the chunk back with"
+            " untier_chunk(), then send the request again"
+        )
     if stage == "replace" and sqlstate == _NOT_IN_STATE:
         return _on_replica_identity(target.table)
     if stage == "insert" and sqlstate == _NOT_IN_STATE:

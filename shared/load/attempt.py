@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shared.errors import DataRejected
+from shared.errors import DatabaseFailed, DataRejected
 from shared.load.acceptance import parts_refused
 from shared.load.advice import advised
 from shared.load.clear import Cleared, clear_day, lock_target
@@ -14,9 +14,9 @@ from shared.load.copy.rows import Transfer
 from shared.load.counts import count_window
 from shared.load.day import Day, Loaded, Skipped
 from shared.load.indexes import DayIndexes
-from shared.load.keys import Added, refuse_unproved
+from shared.load.keys import Added, not_searched, refuse_unproved
 from shared.load.look_ahead import look_ahead
-from shared.load.notices import warn_of_retention, warn_of_rows, warn_of_sequences, warn_of_unlogged
+from shared.load.notices import warn_of_retention, warn_of_rows, warn_of_sequences, warn_of_skipped, warn_of_unlogged
 from shared.load.plan import LoadPlan, TargetChanged
 from shared.load.refusals import day_not_empty, refuse
 from shared.load.restore_lock import RestoreLock
@@ -75,7 +75,10 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
             skips_conflicts = _skips_conflicts(day, target, before, cleared, plan)
             if plan.refused is not None:
                 raise _find_row(load, day, target, plan.refused, skips_conflicts)
-            transferred = _copy(load, day, target, proof, indexes, skips_conflicts, plan)
+            try:
+                transferred = _copy(load, day, target, proof, indexes, skips_conflicts, plan)
+            except DatabaseFailed as exc:
+                raise (not_searched(lock, target, cleared.steps, exc) or exc) from exc.__cause__
         had_rows = before is None or (before.rows > 0 and cleared.removed is None)
         with progress.stage("verify"):
             verified = _verify(load, lock, day, target, proof, transferred, had_rows=had_rows)
@@ -100,6 +103,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
                 *verified.warnings,
                 *warnings_of(cleared.steps),
                 *warn_of_rows(transferred, cleared.removed),
+                *warn_of_skipped(load, target, transferred),
                 *dropped_again,
                 *warn_of_unlogged(load, day, target, transferred),
                 *warn_of_sequences(load, day, numbers),

@@ -6,15 +6,18 @@ the time. So the rows of an empty day meet no compressed row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.errors import ChunkInconsistent, DataRejected, Fault, KeyNotEnforced
+from psycopg2 import errorcodes
+
+from shared.errors import ChunkInconsistent, DatabaseFailed, DataRejected, Fault, KeyNotEnforced
 from shared.load.restore_lock import RestoreLock
 from shared.load.target import Target
 from shared.load.verify import Verified
 from shared.model.results import ChunkStep, Transferred
 from shared.postgres.connect import Cursor
-from shared.postgres.sqlstate import is_conflict, violated_constraint
+from shared.postgres.sqlstate import is_conflict, sqlstate_of, violated_constraint
 from shared.timescale.chunks import Chunk, all_chunks, is_own, written_chunks
 from shared.timescale.keys import Key, has_duplicates, has_time, unenforced_keys
 from shared.timescale.table import inside
@@ -96,6 +99,35 @@ def refuse_unproved(load: Cursor, lock: RestoreLock, added: Added) -> None:
     for chunk, key in found:
         if added.may_meet or not has_time(key, table):
             _prove(load, lock, added, chunk, key)
+
+
+def not_searched(
+    lock: RestoreLock, target: Target, steps: Sequence[ChunkStep], error: DatabaseFailed
+) -> KeyNotEnforced | None:
+    """Say so if TimescaleDB failed to search compressed rows for a key that it does not know how to compare.
+
+    So it does with an internal error for a column of type `name` (2.28.3, 2.29.2), whose equality it does not find.
+
+    Args:
+        lock: its connection looks; the load's transaction has failed.
+        target: where the rows go.
+        steps: the chunks that the load has decompressed.
+        error: with which the rows were refused.
+
+    Returns:
+        The error to raise; None if the server failed for another reason.
+    """
+    extension = target.compression
+    if extension is None or sqlstate_of(error) != errorcodes.INTERNAL_ERROR:
+        return None
+    decompressed = {step.chunk for step in steps if step.error is None}
+    with lock.read_current() as looking:
+        left = [chunk for chunk in all_chunks(looking, target.table) if chunk.is_compressed]
+        found = unenforced_keys(looking, extension, [chunk for chunk in left if str(chunk) not in decompressed])
+    for chunk, key in found:
+        what = f'TimescaleDB failed to search the compressed rows of {chunk} for the key "{key.name}"'
+        return _not_enforced(f"{what}: {error.message}", chunk, key)
+    return None
 
 
 def _left_compressed(load: Cursor, looking: Cursor, added: Added) -> tuple[list[Chunk], list[Chunk]]:

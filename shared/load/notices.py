@@ -13,6 +13,7 @@ from shared.postgres.savepoint import attempt_in_savepoint
 from shared.timescale.cagg_refresh import find_unlogged
 from shared.timescale.retention import find_retention
 from shared.timescale.sequences import Reached, find_behind
+from shared.timescale.triggers import has_before_triggers
 
 
 def warn_of_rows(transferred: Transferred, removed: Removed | None) -> list[Notice]:
@@ -26,6 +27,20 @@ def warn_of_rows(transferred: Transferred, removed: Removed | None) -> list[Noti
             Notice("ReplacedByNothing", f"{removed.rows} rows were removed, and the archive holds none"),
         )
     return warnings
+
+
+def warn_of_skipped(load: Cursor, target: Target, transferred: Transferred) -> tuple[Notice, ...]:
+    """Warn of rows that were skipped where a trigger may have dropped them: the server counts both as one.
+
+    Where no row can be in conflict, the load is refused instead (`Proof.check`).
+    """
+    skipped = transferred.rows_skipped
+    if not skipped or not transferred.skips_conflicts or not has_before_triggers(load, target.table.oid):
+        return ()
+    message = (
+        f"{skipped} rows were skipped, and {target.table} has a trigger before INSERT: it may have dropped some of them"
+    )
+    return (Notice("SkippedOrDropped", f"{message}, which would not be in conflict"),)
 
 
 def warn_of_retention(load: Cursor, target: Target, transferred: Transferred, verified: Verified) -> tuple[Notice, ...]:

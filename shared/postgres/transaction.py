@@ -154,12 +154,16 @@ def set_transaction_limits(
 ) -> None:
     """Set the transaction's timeouts and time zone, the same on every server and for every role. Takes no snapshot.
 
-    A timestamp without an offset is read as UTC, since the archive's day is the UTC day. The server checks every two
+    A timestamp without an offset is read as UTC, since the archive's day is the UTC day. `array_nulls` and `xmloption`
+    are those with which PostgreSQL reads what it wrote: where the first is off, a NULL in an array becomes the text
+    "NULL"; with DOCUMENT, XML that is no document is refused (pg_dump sets this one too). The server checks every two
     seconds whether the client is still there, even while a statement runs. Without the check it would go on with a long
     statement or a wait for a lock, and keep its own locks, until it has something to send (PostgreSQL 14 and newer).
     """
     settings = {
         "timezone": "UTC",
+        "array_nulls": "on",
+        "xmloption": "content",
         # A trigger may have something to say about each row, and nobody reads it.
         "client_min_messages": "error",
         "lock_timeout": f"{lock_timeout_seconds}s",

@@ -101,6 +101,7 @@ class Column:
         is_generated: PostgreSQL computes it and accepts no value.
         type_oid: its type's number in the catalogue.
         type_mod: its type's modifier there, such as a precision; -1 if it has none.
+        base_oid: the number of the type that a domain is made of, through other domains too; otherwise its type's.
     """
 
     name: str
@@ -108,16 +109,17 @@ class Column:
     is_generated: bool = False
     type_oid: int = _TEXT
     type_mod: int = -1
+    base_oid: int = _TEXT
 
     @property
     def time_kind(self) -> TimeKind | None:
         """Kind of its type; None where a day cannot be found in it."""
-        return _TIME_TYPES[self.type_oid][0] if self.type_oid in _TIME_TYPES else None
+        return _TIME_TYPES[self.base_oid][0] if self.base_oid in _TIME_TYPES else None
 
     @property
     def drops_offset(self) -> bool:
         """Whether PostgreSQL reads a time with an offset into it, and drops the offset without a word."""
-        return self.type_oid in _ZONELESS_TYPES
+        return self.base_oid in _ZONELESS_TYPES
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,8 @@ class Table:
         timescaledb: the extension; None if the database has none.
         hypertable_id: TimescaleDB's id of the hypertable; None if it is a plain table.
         time_column: the primary dimension of a hypertable, or the time column of a plain table.
-        time_type: its type's number in the catalogue; None if it is a uuid of which only a function of the user's knows
-            the time.
+        time_type: its type's number in the catalogue, a domain's is that of its base; None if it is a uuid of which
+            only a function of the user's knows the time.
         has_partitioning_function: a function of the time column cuts the chunks (`time_partitioning_func`), so their
             ranges say nothing about the column's values.
         integer_now: the present time in an integer column's unit, if the hypertable has an `integer_now_func`.
@@ -201,7 +203,8 @@ def find_table(
         name: with its schema.
         target: the field of the request that named it, for errors.
         time_column: the time column of a plain table, if the request names it; otherwise its only column of type
-            timestamptz, timestamp or date. A hypertable has its own. Naming a uuid means that it is of version 7.
+            timestamptz, timestamp or date, or of a domain of them, unless another one cuts it into ranges. A hypertable
+            has its own. Naming a uuid means that it is of version 7.
 
     Raises:
         TableNotFound: there is no such table.
@@ -229,14 +232,41 @@ def find_table(
     if table.hypertable_id is None and kind == "r":
         table = replace(table, has_children=_has_children(cursor, oid))
     if table.hypertable_id is None and time_column is None:
-        time_column = _only_time_column(table)
+        time_column = _only_time_column(cursor, table)
     return table if time_column is None else _with_time_column(table, time_column)
 
 
-def _only_time_column(table: Table) -> str | None:
-    """Return the time column of a plain table if only one column can be it."""
+def _only_time_column(cursor: Cursor, table: Table) -> str | None:
+    """Return the time column of a plain table if only one column can be it.
+
+    A column by which the table is partitioned into ranges may be its time in a form of its own, such as seconds or a
+    text. Then another column is not taken for the time, even if it is the only one of a time's type.
+    """
     names = [column.name for column in table.columns if column.time_kind not in _NOT_ONLY_TIMES]
-    return names[0] if len(names) == 1 else None
+    if len(names) != 1:
+        return None
+    keys = _range_keys(cursor, table)
+    return names[0] if not keys or names[0] in keys else None
+
+
+def _range_keys(cursor: Cursor, table: Table) -> frozenset[str]:
+    """Return the columns by which the table, one it is a partition of, or one of its partitions is cut into ranges.
+
+    PostgreSQL notes each column of the key, those in expressions included, as one that depends on its table
+    (`StorePartitionKey` in src/backend/catalog/heap.c).
+    """
+    cursor.execute(
+        "SELECT a.attname FROM pg_catalog.pg_partitioned_table p"
+        " JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = p.partrelid"
+        "  AND d.objsubid > 0 AND d.refclassid = d.classid AND d.refobjid = d.objid AND d.refobjsubid = 0"
+        "  AND d.deptype = 'i'"
+        " JOIN pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = d.objsubid"
+        " WHERE p.partstrat = 'r'"
+        " AND (p.partrelid IN (SELECT f.relid FROM pg_catalog.pg_partition_ancestors(%(table)s) f)"
+        "  OR %(table)s IN (SELECT f.relid FROM pg_catalog.pg_partition_ancestors(p.partrelid) f))",
+        {"table": table.oid},
+    )
+    return frozenset(name for (name,) in cursor.fetchall())
 
 
 def _with_time_column(table: Table, name: str) -> Table:
@@ -252,7 +282,7 @@ def _with_time_column(table: Table, name: str) -> Table:
             f'the column "{name}" is of type {column.type_sql}, which is not a time',
             target="destination.time_column",
         )
-    return replace(table, time_column=name, time_type=column.type_oid)
+    return replace(table, time_column=name, time_type=column.base_oid)
 
 
 def inside(table: Table, window: Window) -> sql.Composed:
@@ -333,9 +363,14 @@ def has_insert_rule(cursor: Cursor, table: Table) -> bool:
 
 def _columns(cursor: Cursor, oid: int) -> tuple[Column, ...]:
     cursor.execute(
-        "SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attgenerated <> '', atttypid, atttypmod"
-        " FROM pg_catalog.pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-        (oid,),
+        "WITH RECURSIVE types (type, base, next) AS ("
+        " SELECT t.oid, t.oid, t.typbasetype FROM pg_catalog.pg_type t WHERE t.oid IN (SELECT a.atttypid"
+        "  FROM pg_catalog.pg_attribute a WHERE a.attrelid = %(table)s AND a.attnum > 0 AND NOT a.attisdropped)"
+        " UNION ALL SELECT s.type, t.oid, t.typbasetype FROM types s JOIN pg_catalog.pg_type t ON t.oid = s.next)"
+        " SELECT attname, pg_catalog.format_type(atttypid, atttypmod), attgenerated <> '', atttypid, atttypmod, s.base"
+        " FROM pg_catalog.pg_attribute JOIN types s ON s.type = atttypid AND s.next = 0"
+        " WHERE attrelid = %(table)s AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        {"table": oid},
     )
     return tuple(Column(*row) for row in cursor.fetchall())
 

@@ -303,3 +303,40 @@ def test_an_empty_file_and_gzip_of_gzip_say_so(app: App) -> None:
     check(app.restore(app.stored("t", b"")), "ArchiveTruncated", "empty")
     twice = gzip.compress(gzip.compress(b"time,v\n2025-01-01 01:00Z,1\n"))
     check(app.restore(app.stored("t", twice)), "ArchiveCompressedTwice", "twice")
+
+
+@BOTH
+@pytest.mark.parametrize("policy", ["append", "replace"])
+def test_a_tiered_chunk_is_to_be_brought_back(app: App, mode: str, policy: str) -> None:
+    """TimescaleDB knows a tiered chunk by a foreign table, which any wrapper may serve."""
+    app.database.hypertable("t", TABLE)
+    app.database.execute("CREATE EXTENSION IF NOT EXISTS postgres_fdw")
+    server = f"tier_{app.database.schema}"
+    app.database.execute(
+        f"CREATE SERVER {server} FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port %s, dbname %s)",
+        str(app.database.value("SELECT inet_server_port()")),
+        app.database.name,
+    )
+    try:
+        app.database.execute(
+            f"CREATE USER MAPPING FOR CURRENT_USER SERVER {server} OPTIONS (user %s, password %s)",
+            app.database.pg["user"],
+            app.database.pg["password"],
+        )
+        app.database.execute(f"CREATE TABLE {{s}}.far ({TABLE})")
+        app.database.execute("INSERT INTO {s}.far VALUES ('2025-01-02 03:00Z', 7)")
+        app.database.execute(
+            f"CREATE FOREIGN TABLE {{s}}.tier ({TABLE}) SERVER {server} OPTIONS (schema_name %s, table_name 'far')",
+            app.database.schema,
+        )
+        app.database.execute("SELECT _timescaledb_functions.attach_osm_table_chunk('{s}.t', '{s}.tier')")
+        app.database.execute(
+            "SELECT _timescaledb_functions.hypertable_osm_range_update("
+            "'{s}.t', '2025-01-01Z'::timestamptz, '2025-01-03Z'::timestamptz)"
+        )
+        url = app.archive("t", b"time,v\n2025-01-01 01:00Z,1\n")
+        answer = app.restore(url, destination={"mode": mode, "on_existing": policy})
+        error = check(answer, "OperationNotSupported", "untier_chunk()")
+        assert 'destination.mode "' not in error["hint"]
+    finally:
+        app.database.execute(f"DROP SERVER {server} CASCADE")

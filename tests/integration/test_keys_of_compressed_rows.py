@@ -156,6 +156,23 @@ def test_keys_of_a_kind_that_was_not_run(community_app: App, key: str, is_proved
     assert ("decompress", "done") in actions(restore(app, doubled, STAGING, decompress="auto").body)
 
 
+@pytest.mark.parametrize("destination", [APPEND, STAGING], ids=["direct", "staging"])
+def test_a_key_that_timescaledb_cannot_search_for(community_app: App, destination: dict[str, Any]) -> None:
+    """It ends with an internal error, XX000: `no btree opfamily for type "cstring"`."""
+    app = community_app
+    columns = not_null().replace("k text", "k name")
+    make(app, "(k, time)", "('2025-01-01 05:00Z', 'a', 'x', 7)", columns=columns)
+    data = csv("2025-01-01 06:00Z,a,x,1", "2025-01-01 07:00Z,a,x,2")
+    answer = restore(app, data, destination, decompress=False)
+    assert (answer.status, answer.code) == (409, "KeyNotEnforced")
+    assert answer.body["error"]["details"][0]["constraint"].endswith("_u")
+    assert "decompress_window" in answer.body["error"]["hint"]
+    assert rows(app) == 1
+    body = restore(app, data, destination, decompress="auto").body
+    assert ("decompress", "done") in actions(body)
+    assert rows(app) == 3
+
+
 TYPES = [
     ("boolean", "true", "true", "false"),
     ("smallint", "5", "5", "6"),

@@ -248,6 +248,23 @@ def test_a_trigger_that_swallows_rows_is_found_out(app: App) -> None:
     assert values(app) == []
 
 
+@pytest.mark.parametrize("trigger", ["none", "after", "before"])
+def test_rows_that_a_trigger_may_have_dropped_are_not_called_conflicts_without_a_word(app: App, trigger: str) -> None:
+    table_with_a_day(app)
+    app.database.execute(
+        "CREATE FUNCTION {s}.sieve() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " RETURN CASE WHEN tg_when = 'AFTER' OR NEW.v <> 1 THEN NEW END; END $$"
+    )
+    if trigger != "none":
+        app.database.execute(
+            f"CREATE TRIGGER sieve {trigger} INSERT ON {{s}}.t FOR EACH ROW EXECUTE FUNCTION {{s}}.sieve()"
+        )
+    body = restore(app, mode="staging").body
+    codes = [warning["code"] for warning in body["warnings"]]
+    assert (body["rows_loaded"], body["rows_skipped"]) == ((0, 2) if trigger == "before" else (1, 1))
+    assert codes == (["SkippedOrDropped"] if trigger == "before" else [])
+
+
 def test_a_plain_table_with_and_without_a_time_column(app: App) -> None:
     app.database.execute("CREATE TABLE {s}.t (time timestamp, v int, noted timestamp)")
     assert restore(app).body["verification"] is None

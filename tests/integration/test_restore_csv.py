@@ -231,3 +231,23 @@ def test_offsets_go_by_the_type_that_copy_sees(app: App) -> None:
         assert warned(app.restore(app.archive(target, csv), destination=destination)) == codes
         hour = app.database.value(f"SELECT extract(hour FROM ts AT TIME ZONE 'UTC')::int FROM {{s}}.{target}")
         assert hour == (3 if target == "plain" else 5)
+
+
+def test_a_domain_drops_offsets_as_its_type_does(app: App) -> None:
+    app.database.execute("CREATE DOMAIN {s}.local AS timestamp")
+    app.database.execute("CREATE TABLE {s}.t (ts {s}.local)")
+    assert warned(app.restore(app.archive("t", b"ts\n2025-01-01 05:00+02\n"))) == ["OffsetsIgnored"]
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+def test_what_copy_wrote_is_read_as_it_was_whatever_the_roles_settings(app: App, mode: str) -> None:
+    app.database.execute("CREATE TABLE {s}.t (a text[], b xml)")
+    app.database.execute("""INSERT INTO {s}.t VALUES ('{{x,NULL,"NULL"}}', XMLPARSE(CONTENT 'a<b/>'))""")
+    csv = b'a,b\n"{x,NULL,""NULL""}",a<b/>\n'
+    pg = app.database.role("GRANT USAGE, CREATE ON SCHEMA {s}", "GRANT SELECT, INSERT ON {s}.t")
+    for setting in ("array_nulls = off", "xmloption = document"):
+        app.database.execute(f"ALTER ROLE {pg['user']} SET {setting}")
+    answer = app.restore(app.archive("t", csv), pg=pg, destination={"mode": mode, "on_existing": "append"})
+    assert answer.status == 200, answer.body
+    stored = app.database.fetch("SELECT a::text, b::text FROM {s}.t")
+    assert stored == [('{x,NULL,"NULL"}', "a<b/>")] * 2

@@ -40,6 +40,89 @@ def test_two_time_columns_of_which_one_has_a_precision(app: App, mode: str) -> N
     assert values(app) == [1, 100]
 
 
+# Each with a column that is not of a time's type but holds the time, and another one that is.
+HIDDEN_TIMES = {
+    "a domain": "{s}.t (ts {s}.utc NOT NULL, seen timestamptz NOT NULL, v int)",
+    "a domain of a domain": "{s}.t (ts {s}.exact NOT NULL, seen timestamptz NOT NULL, v int)",
+    "a domain by range": "{s}.t (ts {s}.utc NOT NULL, seen timestamptz NOT NULL, v int) PARTITION BY RANGE (ts)",
+    "a text by range": "{s}.t (ts text NOT NULL, seen timestamptz NOT NULL, v int) PARTITION BY RANGE (ts)",
+    "an expression by range": (
+        "{s}.t (ts text NOT NULL, seen timestamptz NOT NULL, v int) PARTITION BY RANGE (substr(ts, 1, 10))"
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+@pytest.mark.parametrize("table", HIDDEN_TIMES.values(), ids=HIDDEN_TIMES.keys())
+def test_a_time_column_of_another_type_beside_one_of_a_times_type(app: App, table: str, mode: str) -> None:
+    app.database.execute("CREATE DOMAIN {s}.utc AS timestamptz")
+    app.database.execute("CREATE DOMAIN {s}.exact AS {s}.utc CHECK (value > '2000-01-01')")
+    app.database.execute(f"CREATE TABLE {table}")
+    if "PARTITION" in table:
+        app.database.execute("CREATE TABLE {s}.part PARTITION OF {s}.t DEFAULT")
+    app.database.execute(
+        "INSERT INTO {s}.t VALUES ('2024-12-31 01:00Z', '2025-01-01 03:00Z', 100),"
+        " ('2025-01-01 01:00Z', '2025-01-03 03:00Z', 7)"
+    )
+    # A partition that is named itself is no other table.
+    for name in ("t", "part") if "PARTITION" in table else ("t",):
+        answer = app.restore(app.archive(name, TWO_TIMES), destination={"mode": mode, "on_existing": "replace"})
+        assert (answer.status, answer.code) == (422, "WindowUnknown")
+        assert values(app) == [7, 100]
+
+
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+def test_seconds_that_cut_a_table_into_ranges(app: App, mode: str) -> None:
+    app.database.execute(
+        "CREATE TABLE {s}.t (ts bigint NOT NULL, seen timestamptz NOT NULL, v int) PARTITION BY RANGE (ts)"
+    )
+    app.database.execute("CREATE TABLE {s}.part PARTITION OF {s}.t FOR VALUES FROM (0) TO (9000000000)")
+    app.database.execute(
+        "INSERT INTO {s}.t VALUES (1735603200, '2025-01-01 03:00Z', 100), (1735693200, '2025-01-03 03:00Z', 7)"
+    )
+    url = app.archive("t", b"ts,seen,v\n1735693200,2025-01-01 12:00Z,1\n")
+    destination = {"mode": mode, "on_existing": "replace"}
+    answer = app.restore(url, destination=destination)
+    assert (answer.status, answer.code) == (422, "WindowUnknown")
+    assert values(app) == [7, 100]
+    body = app.restore(url, destination=destination | {"time_column": "ts"}).body
+    assert (body["status"], body["rows_removed"]) == ("ok", 1)
+    assert values(app) == [1, 100]
+
+
+@pytest.mark.parametrize("key", ["RANGE (ts)", "RANGE ((ts::date))", "RANGE (v, ts)", "LIST (v)", "HASH (v)"])
+def test_a_partitioned_table_with_an_only_time_column(app: App, key: str) -> None:
+    app.database.execute(f"CREATE TABLE {{s}}.t (ts timestamp NOT NULL, v int) PARTITION BY {key}")
+    bounds = "FOR VALUES WITH (MODULUS 1, REMAINDER 0)" if "HASH" in key else "DEFAULT"
+    app.database.execute(f"CREATE TABLE {{s}}.part PARTITION OF {{s}}.t {bounds}")
+    app.database.execute("INSERT INTO {s}.t VALUES ('2024-12-31 01:00', 100), ('2025-01-01 01:00', 7)")
+    url = app.archive("t", b"ts,v\n2025-01-01 01:00,1\n")
+    body = app.restore(url, destination={"on_existing": "replace"}).body
+    assert (body["status"], body["rows_removed"]) == ("ok", 1)
+    assert values(app) == [1, 100]
+
+
+@pytest.mark.parametrize("named", [{}, {"time_column": "ts"}], ids=["only", "named"])
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+def test_a_time_column_of_a_domain(app: App, mode: str, named: dict[str, str]) -> None:
+    app.database.execute("CREATE DOMAIN {s}.utc AS timestamptz(3)")
+    app.database.execute("CREATE TABLE {s}.t (ts {s}.utc NOT NULL, v int)")
+    app.database.execute("INSERT INTO {s}.t VALUES ('2024-12-31 01:00Z', 100), ('2025-01-01 01:00Z', 7)")
+    destination = {"mode": mode, **named}
+    answer = app.restore(
+        app.archive("t", b"ts,v\n2025-01-01 02:00,1\n"), destination=destination | {"on_existing": "error"}
+    )
+    assert answer.code == "WindowNotEmpty"
+    url = app.archive("t", b"ts,v\n2025-01-01 02:00,1\n2025-01-02 00:00,2\n")
+    answer = app.restore(url, destination=destination | {"on_existing": "replace"})
+    assert (answer.status, answer.code) == (422, "RowsOutsideWindow")
+    url = app.archive("t", b"ts,v\n2025-01-01 02:00,1\n")
+    body = app.restore(url, destination=destination | {"on_existing": "replace"}).body
+    assert (body["status"], body["rows_removed"]) == ("ok", 1)
+    assert body["verification"]["min_time"] == "2025-01-01T02:00:00Z"
+    assert values(app) == [1, 100]
+
+
 @pytest.mark.parametrize("time_type", ["timestamptz(3)", "timestamp(0)", "timestamp (6) with time zone"])
 def test_an_only_time_column_with_a_precision(app: App, time_type: str) -> None:
     app.database.execute(f"CREATE TABLE {{s}}.t (ts {time_type} NOT NULL, v int)")
