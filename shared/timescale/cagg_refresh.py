@@ -33,8 +33,6 @@ from shared.timescale.triggers import copies_one_by_one
 
 _REFRESH = "refresh_continuous_aggregate"
 
-# From this version on, refresh_continuous_aggregate has the argument `force` (read in sql/updates/2.17.2--2.18.0.sql).
-_FORCE_SINCE = (2, 18)
 # From this version on, COPY itself logs what it changes; before, a trigger did (read in CHANGELOG.md, #8769).
 _COPY_LOGS_SINCE = (2, 23)
 
@@ -59,7 +57,7 @@ def find_unlogged(cursor: Cursor, table: Table, chosen: Chosen, day: Window) -> 
     for cagg in caggs:
         if cagg in wanted:
             continue
-        call = _refresh_call(cursor, table, extension, cagg, widen(extension, cagg, day, cursor), by_force=True)
+        call = _refresh_call(cursor, table, extension, cagg, widen(extension, cagg, day, cursor))
         reason = "under this table's triggers COPY logs no changes for aggregates"
         notices.append(
             Notice(
@@ -111,9 +109,7 @@ def _refresh_one(
 ) -> CaggStep:
     def call(cursor: Cursor) -> tuple[tuple[str | int, str | int], ...]:
         gaps = gaps_in(cursor, table, window, day)
-        by_force = extension.at_least(*_FORCE_SINCE)
-        statement = _refresh_call(cursor, table, extension, cagg, window, by_force=by_force)
-        cursor.execute(by_users_path(statement))
+        cursor.execute(by_users_path(_refresh_call(cursor, table, extension, cagg, window)))
         return gaps
 
     other, error = attempt_in_autocommit(connection, partial(_find_others_procedure, extension))
@@ -132,20 +128,17 @@ def _refresh_one(
     return CaggStep(str(cagg.name), "done", bounds, None, gaps or (), retention or ())
 
 
-def _refresh_call(
-    cursor: Cursor, table: Table, extension: TimescaleDB, cagg: Cagg, window: Window, *, by_force: bool
-) -> sql.Composed:
+def _refresh_call(cursor: Cursor, table: Table, extension: TimescaleDB, cagg: Cagg, window: Window) -> sql.Composed:
     name = sql.Identifier(str(cagg.name.schema), cagg.name.name).as_string(cursor)
     # The column's own type: an aggregate over an int column refuses bigint bounds.
     type_ = BUCKET_TYPES["uuid"] if window.kind == "uuid" else table.time_sql
-    return sql.SQL("CALL {}({}::pg_catalog.regclass, {}::{}, {}::{}{})").format(
+    return sql.SQL("CALL {}({}::pg_catalog.regclass, {}::{}, {}::{}, force => true)").format(
         extension.function(_REFRESH),
         sql.Literal(name),
         sql.Literal(iso(window.lower)),
         type_,
         sql.Literal(iso(window.upper)),
         type_,
-        sql.SQL(", force => true" if by_force else ""),
     )
 
 

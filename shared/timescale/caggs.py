@@ -23,9 +23,10 @@ from shared.timescale.table import Table
 
 Chosen: TypeAlias = Literal["all"] | Sequence[str]
 
-# From this version on, continuous_aggs_bucket_function has a row for every aggregate, with these columns (read from
-# the tagged sources of 2.11 - 2.29).
-_CATALOGUE_SINCE = (2, 16)
+# From this version on, refresh_continuous_aggregate has the argument `force` (read in sql/updates/2.17.2--2.18.0.sql).
+# Without it a refresh may leave buckets as they were, and nothing tells. From 2.16 on, continuous_aggs_bucket_function
+# has a row for every aggregate, with these columns (read from the tagged sources of 2.11 - 2.29).
+_FORCE_SINCE = (2, 18)
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ class PlannedRefresh:
 
 
 def caggs_available(table: Table) -> bool:
-    """Whether the target can have continuous aggregates whose buckets the catalogue describes."""
+    """Whether the target can have continuous aggregates that can be refreshed by force."""
     extension = table.timescaledb
     return (
         extension is not None
         and extension.is_community
         and table.hypertable_id is not None
-        and extension.at_least(*_CATALOGUE_SINCE)
+        and extension.at_least(*_FORCE_SINCE)
     )
 
 

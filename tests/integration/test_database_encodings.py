@@ -54,7 +54,7 @@ def test_what_the_database_can_hold_is_stored(app: App, encoding: str, text: str
 
 
 @WAYS
-@pytest.mark.parametrize(("encoding", "text"), [("LATIN1", "€"), ("LATIN9", "日"), ("WIN1252", "я"), ("EUC_JP", "é")])
+@pytest.mark.parametrize(("encoding", "text"), [("LATIN1", "€"), ("LATIN9", "日"), ("WIN1252", "я"), ("EUC_JP", "😀")])
 def test_what_the_database_cannot_hold_names_its_encoding(
     app: App, encoding: str, text: str, mode: str, format_: str
 ) -> None:
@@ -66,7 +66,7 @@ def test_what_the_database_cannot_hold_names_its_encoding(
 
 
 @WAYS
-@pytest.mark.parametrize(("encoding", "of_file"), [("LATIN9", "WIN1252"), ("WIN1252", "LATIN1"), ("KOI8R", "EUC_JP")])
+@pytest.mark.parametrize(("encoding", "of_file"), [("LATIN9", "WIN1252"), ("WIN1252", "LATIN1"), ("KOI8R", "LATIN1")])
 def test_an_encoding_that_the_server_does_not_convert_is_named(
     app: App, encoding: str, of_file: str, mode: str, format_: str
 ) -> None:

@@ -161,7 +161,7 @@ def test_a_key_that_timescaledb_cannot_search_for(community_app: App, destinatio
     """It ends with an internal error, XX000: `no btree opfamily for type "cstring"`."""
     app = community_app
     columns = not_null().replace("k text", "k name")
-    make(app, "(k, time)", "('2025-01-01 05:00Z', 'a', 'x', 7)", columns=columns)
+    make(app, "(k, time)", "('2025-01-01 05:00Z', 'a', 'x', 7)", columns=columns, segmentby="k")
     data = csv("2025-01-01 06:00Z,a,x,1", "2025-01-01 07:00Z,a,x,2")
     answer = restore(app, data, destination, decompress=False)
     assert (answer.status, answer.code) == (409, "KeyNotEnforced")
