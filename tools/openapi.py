@@ -42,12 +42,21 @@ _TEXT: Json = {"type": "string"}
 _DATE: Json = _TEXT | {"format": "date"}
 _ID: Json = _TEXT | {"pattern": "^[A-Za-z0-9._-]{1,64}$"}
 _ID_IN_PATH: Json = {"name": "id", "in": "path", "required": True, "description": "The operation's", "schema": _ID}
-_ID_IN_HEADER: Json = {
-    "name": "Operation-Id",
-    "in": "header",
-    "description": "An id of the caller's own: the same request under it is the same operation",
-    "schema": _ID,
-}
+_IDS_IN_HEADERS: list[Json] = [
+    {
+        "name": "Operation-Id",
+        "in": "header",
+        "description": "An id of the caller's own: the same request under it is the same operation. No `.` or `..`",
+        "schema": _ID,
+    },
+    {"name": "Repeatability-Request-ID", "in": "header", "description": "Another name for Operation-Id", "schema": _ID},
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Another name for Operation-Id; the id may stand in quotes",
+        "schema": _TEXT | {"pattern": '^("[A-Za-z0-9._-]{1,64}"|[A-Za-z0-9._-]{1,64})$'},
+    },
+]
 _TOKEN_IN_QUERY: Json = {
     "name": "token",
     "in": "query",
@@ -158,7 +167,7 @@ def _backfill_paths() -> Json:
                 "operationId": "restoreDays",
                 "summary": "Restore many archived days",
                 "description": opening("docs/backfills.md"),
-                "parameters": [_ID_IN_HEADER],
+                "parameters": _IDS_IN_HEADERS,
                 "requestBody": {
                     "required": True,
                     "content": {
@@ -224,7 +233,7 @@ def _restore() -> Json:
                 "description": "`respond-async` takes the restore for the queue, as the field `async` does",
                 "schema": text,
             },
-            _ID_IN_HEADER,
+            *_IDS_IN_HEADERS,
         ],
         "requestBody": {
             "required": True,

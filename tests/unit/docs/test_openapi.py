@@ -13,6 +13,7 @@ from openapi_spec_validator import validate
 
 from shared.api.parse import parse_request
 from shared.errors import InvalidRequest, RequestError
+from shared.jobs import http, submit
 from tests.fix_contract import DOCUMENT, OPERATION, OPERATIONS, check_answer, request_faults, schemas_of
 from tools.config import REPOSITORY
 from tools.openapi import files
@@ -232,3 +233,12 @@ def check_older_form(operation: dict[str, Any], newer: dict[str, Any]) -> None:
 def test_the_function_makes_no_schema_when_it_starts() -> None:
     sources = [*(REPOSITORY / "shared").rglob("*.py"), *(REPOSITORY / "RestoreChunk").rglob("*.py")]
     assert not [path for path in sources if re.search(r"\bTypeAdapter\b|\bmodel_json_schema\b", path.read_text())]
+
+
+def test_it_names_the_headers_and_parameters_that_the_function_reads() -> None:
+    def names(operation: str) -> set[str]:
+        return {one["name"] for one in OPERATIONS[operation]["parameters"]}
+
+    assert names("restoreDay") == {"Prefer", *submit._ID_HEADERS}
+    assert names("restoreDays") == set(submit._ID_HEADERS)
+    assert names("listRestores") == {*http._FILTERS, "top", "after"}
