@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 from psycopg2.extensions import make_dsn
 
 from benchmarks.cases import Case, Way
-from benchmarks.day import DATABASE, Day
+from benchmarks.day import DATABASE, DAY, Day
 from benchmarks.plan import FOREIGN_SERVERS
 from tools.config import ToolError
 from tools.local_server import free_port
@@ -45,7 +45,7 @@ _TABLE = sql.SQL("""
 """)
 _HYPERTABLE = sql.SQL("""
     SELECT create_hypertable(
-        'silver.telemetry', by_range('time', interval '1 day'), create_default_indexes => false
+        'silver.telemetry', by_range('time', make_interval(days => %(days)s)), create_default_indexes => false
     )
 """)
 _COLUMNSTORE = sql.SQL("""
@@ -56,7 +56,7 @@ _COLUMNSTORE = sql.SQL("""
 # Of devices that the archive does not have, and with sums of zero.
 _OTHER_ROWS = sql.SQL("""
     INSERT INTO silver.telemetry
-    SELECT timestamptz '2025-01-01 00:00Z' + n * interval '24 hours' / (%(rows)s + 1), 1000000 + n %% 100,
+    SELECT %(day)s::timestamptz + n * interval '24 hours' / (%(rows)s + 1), 1000000 + n %% 100,
         0, 0, n %% 1000, 1000, 0, 'row number ' || n
     FROM generate_series(1, %(rows)s) n
 """)
@@ -67,6 +67,10 @@ _LOOK = sql.SQL("""
             (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'silver.telemetry'::regclass),
             'silver.telemetry'::regclass))
     FROM silver.telemetry
+""")
+_BY_DAY = sql.SQL("""
+    SELECT (time AT TIME ZONE 'UTC')::date::text, count(*), coalesce(sum(counter), 0)::text
+    FROM silver.telemetry GROUP BY 1 ORDER BY 1
 """)
 # Bit 1: compressed; bit 8: also holds uncompressed rows (chunk.h of TimescaleDB).
 _UNCOMPRESSED = sql.SQL("""
@@ -109,21 +113,42 @@ class Bench:
 
     def prepare(self, case: Case, way: Way, day: Day) -> None:
         """Recreate the table in the state that the case starts from, and write all of it to disk."""
-        _run(self.connection, sql.SQL("DROP SCHEMA IF EXISTS silver CASCADE"), sql.SQL("CREATE SCHEMA silver"), _TABLE)
-        if way.program != "floor":
-            _run(self.connection, _HYPERTABLE)
-        if case.is_compressed:
-            _run(self.connection, _COLUMNSTORE)
+        self.make_table(chunk_days=None if way.program == "floor" else 1, is_compressed=case.is_compressed)
         if case.state == "other rows":
-            _run(self.connection, _OTHER_ROWS, rows=other_rows(day))
+            self.insert_other_rows(other_rows(day))
         elif case.state == "the day":
             with gzip.open(day.path) as plain, self.connection.cursor() as cursor:
                 cursor.copy_expert("COPY silver.telemetry FROM STDIN WITH (FORMAT csv, HEADER)", plain, 1 << 20)
-        if way.program != "floor":
-            _run(self.connection, *case.indexes)
-        if case.is_compressed:
+        self.finish_table(() if way.program == "floor" else case.indexes, is_compressed=case.is_compressed)
+
+    def make_table(self, *, chunk_days: int | None, is_compressed: bool = False) -> None:
+        """Recreate the empty table, without indexes; a hypertable with chunks of so many days, unless that is None."""
+        _run(self.connection, sql.SQL("DROP SCHEMA IF EXISTS silver CASCADE"), sql.SQL("CREATE SCHEMA silver"), _TABLE)
+        if chunk_days is not None:
+            _run(self.connection, _HYPERTABLE, days=chunk_days)
+        if is_compressed:
+            _run(self.connection, _COLUMNSTORE)
+
+    def insert_other_rows(self, rows: int, day: str = DAY) -> None:
+        """Insert rows of other devices into a day."""
+        _run(self.connection, _OTHER_ROWS, rows=rows, day=f"{day} 00:00Z")
+
+    def finish_table(self, indexes: Sequence[sql.SQL], *, is_compressed: bool = False) -> None:
+        """Give the table its indexes, compress what it holds, and write all of it to disk."""
+        _run(self.connection, *indexes)
+        if is_compressed:
             _run(self.connection, sql.SQL("SELECT compress_chunk(c) FROM show_chunks('silver.telemetry') c"))
         _run(self.connection, sql.SQL("CHECKPOINT"))
+
+    def counters_by_day(self) -> dict[str, tuple[int, int]]:
+        """Return how many rows each UTC day has, and the sum of their counters."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(_BY_DAY)
+            return {day: (rows, int(counters)) for day, rows, counters in cursor.fetchall()}
+
+    def is_compressed(self) -> bool:
+        """Whether no chunk holds an uncompressed row."""
+        return _run(self.connection, _UNCOMPRESSED) == (0,)
 
     def check(self, case: Case, way: Way, day: Day) -> bool:
         """Say whether the day ended compressed if the case demands it, once its data has been found right.
@@ -136,7 +161,7 @@ class Bench:
         expected = (rows, day.counters, day.millidegrees, len(case.indexes))
         if found != expected:
             raise WrongDataError(f"{case.name}, {way.name}: rows, sums and indexes are {found} instead of {expected}")
-        return not case.is_compressed or _run(self.connection, _UNCOMPRESSED) == (0,)
+        return not case.is_compressed or self.is_compressed()
 
 
 def other_rows(day: Day) -> int:

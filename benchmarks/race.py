@@ -39,15 +39,15 @@ from tools.rootfs import RootFs
 FAILED = "failed"
 _HOUR_SECONDS = 3600
 _PAUSE_SECONDS = 0.5
-_PARALLEL_COPY = "timescaledb-parallel-copy"
-_PARALLEL_OPTIONS = ("--copy-options", "CSV", "--skip-header", "--schema", "silver", "--table", "telemetry")
-_PSQL_OPTIONS = ("--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--single-transaction", "--output", "/dev/null")
+PARALLEL_COPY = "timescaledb-parallel-copy"
+PARALLEL_OPTIONS = ("--copy-options", "CSV", "--skip-header", "--schema", "silver", "--table", "telemetry")
+PSQL_OPTIONS = ("--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--single-transaction", "--output", "/dev/null")
 # The rival reads the decompressed day on its standard input.
-_UNPACKED = ("bash", "-c", 'set -o pipefail; gzip -dc "$0" | "$@"')
+UNPACKED = ("bash", "-c", 'set -o pipefail; gzip -dc "$0" | "$@"')
 
 
 @contextmanager
-def _own_folder() -> Iterator[Path]:
+def own_folder() -> Iterator[Path]:
     """Create a temporary folder that nothing else uses, and remove it at the end."""
     (BENCH / "tmp").mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=BENCH / "tmp") as folder:
@@ -121,10 +121,10 @@ class Race:
         server = HostProcess(free_port())
         command = [sys.executable, "-m", "tools.host", "--root", str(self.root), "--port", str(server.port)]
         log = LOGS / f"bench-host-{way.name}.log"
-        with _own_folder() as folder:
+        with own_folder() as folder:
             # All hosts of a race run at once, and each may work on the messages of its queue.
             queue = 0 if way.looks is None else 1 + bool(way.looks)
-            pid = server.run(command, seconds=60, log=log, environ=self._environment(folder, queue))
+            pid = server.run(command, seconds=60, log=log, environ=environment(self.bench, self.lake, folder, queue))
             try:
                 yield Host(pid, server.port, folder)
             finally:
@@ -134,7 +134,7 @@ class Race:
         """Run a way once on freshly made tables."""
         self.bench.prepare(self.case, way, self.day)
         with ExitStack() as stack:
-            folder = host.folder if host else stack.enter_context(_own_folder())
+            folder = host.folder if host else stack.enter_context(own_folder())
             backend_pid = self.bench.connection.info.backend_pid
             probe = stack.enter_context(watching(Probe(folder, DATABASE, backend_pid, host.pid if host else None)))
             begin = time.monotonic()
@@ -189,7 +189,7 @@ class Race:
         log, command = LOGS / f"bench-{way.name}.log", self._rival_command(way)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as out:
-            environ = self._environment(folder)
+            environ = environment(self.bench, self.lake, folder)
             with subprocess.Popen(
                 command, cwd=REPOSITORY, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             ) as program:
@@ -204,31 +204,32 @@ class Race:
     def _rival_command(self, way: Way) -> list[str]:
         if way.program == "recipe":
             return [sys.executable, "-m", "benchmarks.recipe", self.lake.filesystem, self.lake.path(self.day)]
-        program = [_PARALLEL_COPY, "--connection", self.bench.dsn, "--workers", str(way.workers), *_PARALLEL_OPTIONS]
+        program = [PARALLEL_COPY, "--connection", self.bench.dsn, "--workers", str(way.workers), *PARALLEL_OPTIONS]
         if way.program != "parallel-copy":
             script = (*way.script, *(index.string for index in self.case.indexes if way.program == "floor"))
-            program = [*psql(), *_PSQL_OPTIONS, *(part for command in script for part in ("--command", command))]
-        elif shutil.which(_PARALLEL_COPY) is None:
-            raise NotTimedError(f"{_PARALLEL_COPY} is not on the PATH")
-        return [*_UNPACKED, str(self.day.path), *program]
+            program = [*psql(), *PSQL_OPTIONS, *(part for command in script for part in ("--command", command))]
+        elif shutil.which(PARALLEL_COPY) is None:
+            raise NotTimedError(f"{PARALLEL_COPY} is not on the PATH")
+        return [*UNPACKED, str(self.day.path), *program]
 
-    def _environment(self, folder: Path, queue: int = 0) -> dict[str, str]:
-        """Return the environment of every program: where database, archive and TMPDIR are, and nothing of the caller's.
 
-        `queue` counts Azurite's accounts for jobs from the last one on, which nothing else reads.
+def environment(bench: Bench, lake: Lake, folder: Path, queue: int = 0) -> dict[str, str]:
+    """Return the environment of every program: where database, archive and TMPDIR are, and nothing of the caller's.
 
-        Its PG*, ADLS_* and limits would make it another function.
-        """
-        # `prefer` is what psql would choose, so that all talk to the server in the same way.
-        server = {"sslmode": "prefer"} | parse_dsn(self.bench.dsn)
-        server["database"] = server.pop("dbname")
-        environ = {f"PG{name.upper()}": str(value) for name, value in server.items()}
-        # Inside a root file system, PATH is another one.
-        environ |= {"PATH": f"{os.environ['PATH']}:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-        environ |= {"PYTHONPATH": str(REPOSITORY), "NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK, "TMPDIR": str(folder)}
-        jobs = self.lake.storage.replace(ACCOUNT, JOB_ACCOUNTS[-1 - queue])
-        environ |= {"ADLS_CONNECTION_STRING": self.lake.storage, "AzureWebJobsStorage": jobs}
-        return environ | {"RESTORE_DAILY_SCHEDULE": DAILY_SCHEDULE}
+    `queue` counts Azurite's accounts for jobs from the last one on, which nothing else reads.
+
+    Its PG*, ADLS_* and limits would make it another function.
+    """
+    # `prefer` is what psql would choose, so that all talk to the server in the same way.
+    server = {"sslmode": "prefer"} | parse_dsn(bench.dsn)
+    server["database"] = server.pop("dbname")
+    environ = {f"PG{name.upper()}": str(value) for name, value in server.items()}
+    # Inside a root file system, PATH is another one.
+    environ |= {"PATH": f"{os.environ['PATH']}:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+    environ |= {"PYTHONPATH": str(REPOSITORY), "NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK, "TMPDIR": str(folder)}
+    jobs = lake.storage.replace(ACCOUNT, JOB_ACCOUNTS[-1 - queue])
+    environ |= {"ADLS_CONNECTION_STRING": lake.storage, "AzureWebJobsStorage": jobs}
+    return environ | {"RESTORE_DAILY_SCHEDULE": DAILY_SCHEDULE}
 
 
 def psql() -> tuple[str, ...]:

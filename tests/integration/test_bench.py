@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ import pytest
 from benchmarks.cases import CASES, Case, Way
 from benchmarks.database import WrongDataError, open_bench, other_rows
 from benchmarks.day import make_day, open_lake
+from benchmarks.days import PARTS, Archives, DaysRace, Part, report
 from benchmarks.race import Race, psql
 from shared.process import MIB
 from tools.config import REPOSITORY, ToolError
@@ -101,3 +103,31 @@ def test_a_missing_rival_is_no_failure(race: Race, monkeypatch: pytest.MonkeyPat
 
 def test_other_rows_are_a_tenth(race: Race) -> None:
     assert other_rows(race.day) == 200
+
+
+def few_days(race: Race, folder: Path, *ways: str) -> DaysRace:
+    year: Part = next(part for part in PARTS if part.name == "year")
+    chosen = tuple(way for way in year.ways if way.name in ways)
+    part = replace(year, days=3, rows=race.day.rows, ways=chosen)
+    archives = Archives(part, race.day, folder)
+    archives.make(race.lake)
+    return DaysRace(part, race.bench, race.lake, archives)
+
+
+def test_many_days_are_timed_in_turns_and_checked(race: Race, tmp_path: Path) -> None:
+    figures = few_days(race, tmp_path, "psql", "backfill-2").run(1)
+    assert {name: len(series.runs) for name, series in figures.ways.items()} == {"psql": 1, "backfill-2": 1}
+    # The first of January is in a chunk of its own.
+    assert len(figures.between["backfill-2"]) == 1
+    text = report([figures])
+    assert "| 365 days, parallel 2, against the psql loop |" in text
+    assert "| less than 0.2 s |" in text
+
+
+def test_a_wrong_day_ends_the_benchmark_of_many(race: Race, tmp_path: Path) -> None:
+    days = few_days(race, tmp_path, "psql")
+    wrong = tmp_path / "2025-01-02.csv.gz"
+    lines = gzip.decompress(wrong.read_bytes()).splitlines(keepends=True)
+    wrong.write_bytes(gzip.compress(b"".join(lines[:-1])))
+    with pytest.raises(WrongDataError, match=r"wrong or missing are \['2025-01-02'\], 1 in all"):
+        days.run(1)
