@@ -87,7 +87,7 @@ class _Group:
         """See `run_group`."""
         has_run = False
         while True:
-            days = [self._records.day(self._backfill, day) for day in self._plan.days]
+            days = self._records.days_of(self._backfill, self._plan.days)
             open_days = [day for day in days if not day.has_ended]
             if not open_days:
                 return self._finish(days)

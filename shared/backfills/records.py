@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
 
 from shared.backfills.request import Backfill
+from shared.errors import OperationNotFound
 from shared.jobs.operation import Operation, iso, now
 from shared.jobs.storage import JobStorage
-from shared.jobs.store import OperationStore
+from shared.jobs.store import NO_SUCH_OPERATION, OperationStore
 from shared.model.calendar import DayState
 
 # What is to be done next. A backfill that is in the phase `run` has no worker: its groups have.
@@ -96,6 +97,29 @@ class Records:
     def day(self, backfill: Operation, day: str) -> Operation:
         """Read the record of a day. Raises as `OperationStore.get`."""
         return self.days.at(_rows(backfill) + day)
+
+    def days_of(self, backfill: Operation, days: Sequence[str]) -> list[Operation]:
+        """Read the records of days, oldest first, with their texts: one request for all of them.
+
+        Args:
+            backfill: the whole.
+            days: oldest first, as YYYY-MM-DD. Days in between are read in vain.
+
+        Raises:
+            OperationNotFound: one of them has no record.
+        """
+        rows, wanted = _rows(backfill), frozenset(days)
+        found = self.days.below(
+            rows,
+            "RowKey ge @first and RowKey le @last",
+            texts=("request", "commit", "plan", "error"),
+            first=rows + days[0],
+            last=rows + days[-1],
+        )
+        records = [day for day in found if day.day in wanted]
+        if len(records) != len(wanted):
+            raise OperationNotFound(NO_SUCH_OPERATION)
+        return records
 
     def all_days(self, backfill: Operation) -> list[Operation]:
         """List the days, oldest first, without the texts of requests and answers."""

@@ -30,7 +30,8 @@ from tests.integration.fix_threads import Call
 from tools.process import wait_until
 
 FIRST = date(2025, 1, 1)
-_MOST_SECONDS = 60
+# Sixty days on a busy machine take more than a minute.
+_MOST_SECONDS = 180
 
 
 def day_of(number: int) -> str:

@@ -111,27 +111,34 @@ def test_a_year_with_one_two_and_four_workers(many: Backfills, tmp_path: Path, m
     assert again <= sum(day.crashes for day in days) <= PARALLEL * (len(WORKERS) - 1)
 
 
-def work_of_a_plan(many: Backfills, monkeypatch: pytest.MonkeyPatch, days: int) -> dict[str, int]:
-    """Plan days, and count what it takes: requests to storage, connections to the server, statements there."""
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Count what the body takes: requests to storage, connections to the server, statements there."""
     found: Counter[str] = Counter()
 
-    def counted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def counting(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def count(*args: Any, **options: Any) -> Any:
             found[name] += 1
             return call(*args, **options)
 
         return count
 
+    with monkeypatch.context() as patched:
+        patched.setattr(RequestsTransport, "send", counting("requests", RequestsTransport.send))
+        patched.setattr(psycopg2, "connect", counting("connections", psycopg2.connect))
+        patched.setattr(LimitedCursor, "execute", counting("statements", LimitedCursor.execute))
+        yield found
+
+
+def work_of_a_plan(many: Backfills, monkeypatch: pytest.MonkeyPatch, days: int) -> Counter[str]:
+    """Plan days, and count what it takes."""
     backfill_id = many.taken(0, days - 1)
-    with monkeypatch.context() as counting:
-        counting.setattr(RequestsTransport, "send", counted("requests", RequestsTransport.send))
-        counting.setattr(psycopg2, "connect", counted("connections", psycopg2.connect))
-        counting.setattr(LimitedCursor, "execute", counted("statements", LimitedCursor.execute))
+    with counted(monkeypatch) as found:
         many.work()
     assert many.record(backfill_id).phase == "run"
     many.stop(backfill_id)
     many.jobs.storage.queue.clear_messages()
-    return dict(found)
+    return found
 
 
 def test_a_year_is_planned_by_few_requests(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,3 +151,15 @@ def test_a_year_is_planned_by_few_requests(many: Backfills, monkeypatch: pytest.
     assert year["statements"] - week["statements"] <= 4 - 1
     # And the plan of a year is longer than an entity's text may be.
     assert year["requests"] - week["requests"] <= (8 - 1) + (2 - 1) + 2
+
+
+def test_a_day_takes_two_connections(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of its lock and of its load: what small days take most."""
+    many.table(interval="interval '7 days'")
+    many.archive(*range(1, 8))
+    backfill_id = many.taken(1, 7)
+    many.work()
+    with counted(monkeypatch) as found:
+        many.work()
+    assert many.monitor(backfill_id)["days"]["restored"] == 7
+    assert found["connections"] == 2 * 7
