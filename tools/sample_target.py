@@ -49,8 +49,13 @@ _SAMPLE = """SELECT * FROM silver.telemetry
 
 def adls_url(storage: str, blob: str = BLOB, filesystem: str = FILESYSTEM) -> str:
     """Return the URL of an archive in the account of a connection string."""
+    return f"abfss://{filesystem}@{account_host(storage)}/{quote(blob)}"
+
+
+def account_host(storage: str) -> str:
+    """Return the host that an archive's URL names for the account of a connection string."""
     named = dict(part.split("=", 1) for part in storage.split(";") if "=" in part)
-    return f"abfss://{filesystem}@{named.get('AccountName', ACCOUNT)}.dfs.core.windows.net/{quote(blob)}"
+    return f"{named.get('AccountName', ACCOUNT)}.dfs.core.windows.net"
 
 
 def upload_sample_day(storage: str, devices: int = DEVICES) -> int:

@@ -75,6 +75,9 @@ def app_environ(found: Services) -> dict[str, str]:
         **os.environ,
         **found.variables(),
         "ADLS_CONNECTION_STRING": found.storage,
+        # So that a path alone, as docs/cli.md has it, names an archive here too.
+        "ADLS_ACCOUNT_URL_DEFAULT": f"https://{sample_target.account_host(found.storage)}",
+        "ADLS_FILESYSTEM_DEFAULT": sample_target.FILESYSTEM,
         "AzureWebJobsStorage": found.storage,
         "FUNCTIONS_WORKER_RUNTIME": "python",
         "PYTHONPATH": str(REPOSITORY),
@@ -94,6 +97,11 @@ def curl_command(config: Config, body: str) -> list[str]:
         f"http://{LOOPBACK}:{config.host_port}/api/restore",
         *("--header", "Content-Type: application/json", "--data", body),
     ]
+
+
+def restorectl_command(path: str) -> str:
+    """Return the command line that restores an archive of the local storage account."""
+    return shlex.join(["restorectl", "restore", path])
 
 
 def short_answer(answer: Mapping[str, Any]) -> str:
@@ -134,7 +142,7 @@ def main() -> None:
         print(f"\n-- the answer has this, and more:\n{short_answer(expected)}")
         print("\n-- or by the command line (pipx install .; docs/cli.md):")
         print(f"export RESTORE_URL=http://{LOOPBACK}:{config.host_port}/api")
-        print(f"{shlex.join(['restorectl', 'restore', json.loads(prepared.body)['adls_url']])}\n", flush=True)
+        print(f"{restorectl_command(sample_target.BLOB)}\n", flush=True)
         while host.pid is not None:
             time.sleep(0.5)
 

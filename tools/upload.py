@@ -15,7 +15,7 @@ from shared.model.location import ArchiveLocation, parse_adls_url
 from tools import sample_target, services
 from tools.config import Config, ToolError, load_config, run_tool
 from tools.host_process import HostProcess
-from tools.serve import curl_command, request_body
+from tools.serve import curl_command, request_body, restorectl_command
 
 _FORM = "<database>/<schema>.<table>.<YYYY-MM-DD>.csv.gz"
 
@@ -63,6 +63,7 @@ def main() -> None:
     wanted = location(path, found.storage)
     print(f"-- restore it into {wanted.schema}.{wanted.table} of the database {wanted.database}{_how(config)}:")
     print(shlex.join(curl_command(config, request_body(found, wanted.url))))
+    print(f"-- or, with RESTORE_URL as make serve prints it:\n{restorectl_command(path)}")
 
 
 def _how(config: Config) -> str:

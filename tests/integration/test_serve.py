@@ -122,6 +122,7 @@ def test_an_archive_of_ones_own_is_restored_and_down_ends_a_host_that_was_left(s
         demo.cursor().execute("DELETE FROM silver.telemetry WHERE ts >= '2025-01-03Z' AND ts < '2025-01-04Z'")
     answer = paste(uploaded.stdout)
     assert (answer["status"], answer.get("rows_loaded")) == ("ok", rows), answer
+    assert f"\nrestorectl restore {archive}\n" in uploaded.stdout
     host = served.host.pid
     assert host is not None
     os.kill(served.serve, signal.SIGKILL)
