@@ -184,9 +184,10 @@ def test_the_wait_runs_out_and_the_restore_runs_on(cli: Cli) -> None:
     assert cli.rows() == 2
 
 
-def test_ctrl_c_leaves_it_running_and_says_how_to_look_again(cli: Cli) -> None:
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_ctrl_c_leaves_it_running_and_says_how_to_look_again(cli: Cli, output: str) -> None:
     cli.store(DAYS[0])
-    with cli.locked(), cli.terminal("restore", cli.path()) as terminal:
+    with cli.locked(), cli.terminal("restore", cli.path(), "--output", output) as terminal:
         terminal.wait_for("inspect")
         terminal.type("\x03")
         assert terminal.end() == 130, terminal.text
