@@ -108,6 +108,11 @@ CONFLICT_HINT = (
     ' use destination.mode "staging" to skip them'
 )
 
+_FUNCTION_HINT = (
+    "a trigger or another function of the table fails by itself: correct it; it finds names without a schema by the"
+    " role's search_path; with the setting SHOW_ROW_DATA the server's own message is shown"
+)
+
 # PostgreSQL's messages for these name objects and reasons, but no values of a row.
 _WITHOUT_VALUES = (
     *("23", "25", "40", "53", "57"),
@@ -228,14 +233,18 @@ def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
     is_of_a_function = isinstance(error, DatabaseFailed) and not sqlstate.startswith(_SERVERS_OWN)
     # "No such table" caused by a value that is read as a table's name, or by a statement of a trigger. COPY names a
     # column only if it reads a value.
-    is_of_a_value = line is not None and sqlstate.startswith(_OF_NAMES) and sqlstate != "42501"
+    is_of_names = sqlstate.startswith(_OF_NAMES) and sqlstate != "42501"
+    is_of_a_statement = is_of_names and not says_names
+    is_of_a_value = is_of_names and line is not None
     is_of_a_value |= column is not None and sqlstate.startswith("0A")
-    if is_of_a_function or is_of_a_value or refusal is not None:
+    if is_of_a_function or is_of_a_statement or is_of_a_value or refusal is not None:
         # A trigger or function of the user raised a SQLSTATE of its own.
         error = DataRejected(message, details=[Fault(DataRejected.code, message, info=error.details[0].info)])
     if isinstance(error, DataRejected):
         if sqlstate == "23505":  # unique_violation
             error.hint = CONFLICT_HINT
+        elif is_of_a_statement:
+            error.hint = _FUNCTION_HINT
         elif is_hidden:
             error.hint = f"{error.default_hint}; with the setting SHOW_ROW_DATA the server's own message is shown"
         _name_place(error, message, line, column)

@@ -306,6 +306,20 @@ def test_an_empty_file_and_gzip_of_gzip_say_so(app: App) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize(
+    "statement", ["INSERT INTO nowhere VALUES (1)", "PERFORM nothing FROM pg_class", "PERFORM no()"]
+)
+def test_a_trigger_that_fails_by_itself_is_no_missing_target(app: App, mode: str, statement: str) -> None:
+    app.database.hypertable("t", TABLE)
+    app.database.execute(
+        f"CREATE FUNCTION {{s}}.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {statement}; RETURN new; END $$"
+    )
+    app.database.execute("CREATE TRIGGER note BEFORE INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.note()")
+    answer = load(app, "time,v\n2025-01-01 01:00Z,1\n2025-01-01 02:00Z,2\n", mode)
+    check(answer, "DataRejected", "trigger", "search_path")
+
+
+@BOTH
 @pytest.mark.parametrize("policy", ["append", "replace"])
 def test_a_tiered_chunk_is_to_be_brought_back(app: App, mode: str, policy: str) -> None:
     """TimescaleDB knows a tiered chunk by a foreign table, which any wrapper may serve."""
