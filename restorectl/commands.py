@@ -166,9 +166,26 @@ def _run(
     except KeyboardInterrupt:
         screen.say("interrupted" if call is None or call.leaving is None else f"interrupted; {call.leaving}")
         return ExitCode.INTERRUPTED
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as exc:
+        # What an answer may hold is the function app's to say, and it may be of another version.
+        return _say_strange(screen, call, exc)
     finally:
         if call is not None:
             call.service.close()
+
+
+def _say_strange(screen: Screen, call: Call | None, exc: Exception) -> ExitCode:
+    """Say that an answer has another shape than this version knows. It may stand for something that runs on."""
+    leaving = None if call is None else call.leaving
+    say_error(
+        screen,
+        CommandError(
+            f"restorectl {__version__} cannot read the answer ({type(exc).__name__}):"
+            " the function app may be of another version",
+            next_step=leaving,
+        ),
+    )
+    return ExitCode.FAILED if leaving is None else ExitCode.WAIT_RAN_OUT
 
 
 ArchiveArgument = Annotated[

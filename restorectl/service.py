@@ -33,6 +33,8 @@ _MOST_PAUSE = 60.0
 _READ_SECONDS = 120.0
 # Azure cuts a call after 230 s, and not every network says so.
 _READ_SECONDS_OF_A_RESTORE = 300.0
+# Of 1,000 entries each.
+_MOST_PAGES = 10_000
 _ID = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -82,7 +84,10 @@ def base_of(url: str) -> str:
     Raises:
         UsageError: it is no such address, or holds the key, or the key could be read on its way.
     """
-    parts = urlsplit(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        raise UsageError("RESTORE_URL must look like https://<host>/api") from None
     if parts.query or parts.fragment or parts.username is not None or parts.password is not None:
         raise UsageError("RESTORE_URL is an address alone: the key belongs into RESTORE_KEY, not into the URL")
     try:
@@ -182,12 +187,16 @@ class Service:
 
     def pages(self, path: str, query: Mapping[str, str]) -> Iterator[list[dict[str, Any]]]:
         """Yield the `value` of each page of a list. Raises as `get`; a page of another origin is not asked for."""
-        answer = self.get(path, query)
-        yield answer.body["value"]
+        answer, seen = self.get(path, query), set[str]()
+        yield _objects(answer)
         while (link := answer.body.get("nextLink")) is not None:
+            # A list that goes round in a circle has no end.
+            if str(link) in seen or len(seen) >= _MOST_PAGES:
+                raise CommandError("the list goes on without an end")
+            seen.add(str(link))
             self._check_origin(str(link))
             answer = self._ask("GET", str(link))
-            yield answer.body["value"]
+            yield _objects(answer)
 
     def url(self, path: str) -> str:
         """Return the address of a path below the base."""
@@ -299,13 +308,25 @@ def _read(response: httpx2.Response) -> dict[str, Any] | None:
     return body if isinstance(body.get("status"), str) or isinstance(body.get("value"), list) else None
 
 
+def _objects(answer: Answer) -> list[dict[str, Any]]:
+    """Return the objects that a page lists.
+
+    Raises:
+        CommandError: it lists none.
+    """
+    value = answer.body.get("value")
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise CommandError("the answer is no list, as this version of restorectl knows it")
+    return value
+
+
 def _retry_after(response: httpx2.Response) -> float | None:
     text = response.headers.get("Retry-After", "")
     if text.isascii() and text.isdecimal():
         return float(text)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -315,7 +336,7 @@ def _not_ours(response: httpx2.Response, base: str) -> Unanswered:
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip() or "no content"
     seen = f"HTTP {status}, {media_type}"
     if response.is_redirect:
-        other = urlsplit(response.headers.get("Location", "")).hostname or "another path"
+        other = _host_of(response.headers.get("Location", ""))
         return Unanswered(
             f"{base} sends the request on to {other} ({seen}); it was not followed, since it would carry the key there",
             was_sent=True,
@@ -351,6 +372,13 @@ def _not_ours(response: httpx2.Response, base: str) -> Unanswered:
         was_sent=True,
         status=status,
     )
+
+
+def _host_of(link: str) -> str:
+    try:
+        return urlsplit(link).hostname or "another path"
+    except ValueError:
+        return "something that is no address"
 
 
 def operation_path(kind: Kind, operation_id: str) -> str:

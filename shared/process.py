@@ -139,9 +139,9 @@ class CpuBudget:
         if self._spent > self._seconds:
             raise self._exceeded()
 
-    def renew(self) -> None:
-        """Forget what is spent."""
-        self._spent = 0.0
+    def earn(self, seconds: float) -> None:
+        """Take back some of what is spent, for work that was of use. Nothing is saved up."""
+        self._spent = max(0.0, self._spent - seconds)
 
 
 def result_of(future: Future[T], *, check: Callable[[], None]) -> T:

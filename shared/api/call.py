@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import uuid
 from collections.abc import Collection, Mapping
@@ -10,11 +11,20 @@ from datetime import date
 from urllib.parse import quote
 
 from shared.errors import Fault, InvalidRequest
+from shared.names import MAX_NAME_BYTES
 from shared.settings import Settings
 
-# Twice the longest name of a table: schema and table with 63 bytes each, in quotes.
-LONGEST_PARAMETER = 512
-_HOST = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?", re.ASCII)
+# Twice the longest name of a table: schema and table with 63 bytes each, in quotes. To longer filters storage answers
+# by an error that may pass.
+_LONGEST_TEXT = 512
+# A path has 1,024 characters, and each may be percent-encoded, of four bytes.
+_LONGEST_ADDRESS = 16_384
+_NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+_HOST = re.compile(
+    rf"(?:(?P<name>{_LABEL}(?:\.{_LABEL})*)|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{{1,5}}))?", re.ASCII
+)
+_LONGEST_NAME, _LAST_PORT = 253, 65_535
 
 
 def new_request_id() -> str:
@@ -60,15 +70,32 @@ def base_url(call: HttpCall, settings: Settings, route: str) -> str:
     if settings.public_base_url is not None:
         return settings.public_base_url
     # By hand: `urlsplit` raises where the header Host is none, such as `[:::::]`.
-    seen_scheme, _, rest = call.url.partition("://")
-    seen_host, slash, rest = rest.partition("/")
+    seen_scheme, colon, rest = call.url.partition("://")
+    seen_host, slash, rest = (rest if colon else call.url).partition("/")
     path = slash + re.split(r"[?#]", rest, maxsplit=1)[0]
     scheme = _first(call.headers, "X-Forwarded-Proto")
     host = _first(call.headers, "X-Forwarded-Host")
     scheme = scheme if scheme in ("http", "https") else seen_scheme
-    host = host if host is not None and _HOST.fullmatch(host) else seen_host
+    host = host if host is not None and _is_host(host) else seen_host
     prefix, found, _ = path.rpartition(route)
-    return f"{scheme}://{host}{prefix if found else path.rstrip('/')}"
+    path = prefix if found else path.rstrip("/")
+    # An address of no host, such as `Host: [:::::]` makes, is left to the caller, who knows the host.
+    return f"{scheme}://{host}{path}" if _is_host(host) else path
+
+
+def _is_host(text: str) -> bool:
+    """Whether a text is a name or an address of a host, with a port or without one."""
+    match = _HOST.fullmatch(text)
+    if match is None or len(match["name"] or "") > _LONGEST_NAME:
+        return False
+    if match["port"] is not None and not 1 <= int(match["port"]) <= _LAST_PORT:
+        return False
+    if match["v6"] is not None:
+        try:
+            ipaddress.IPv6Address(match["v6"])
+        except ValueError:
+            return False
+    return True
 
 
 def _first(headers: Mapping[str, str], name: str) -> str | None:
@@ -114,21 +141,32 @@ def read_day(call: HttpCall, name: str) -> date:
 
 
 def check_names(call: HttpCall, known: Collection[str]) -> None:
-    """Refuse a parameter that nobody knows: a filter that is misspelled would list everything.
+    """Refuse a parameter that nobody knows, or whose value no parameter has.
+
+    A filter that is misspelled would list everything. And neither storage nor PostgreSQL is to answer any text.
 
     Args:
         call: the request. A key may stand in its query as `code`.
         known: the names of its parameters.
 
     Raises:
-        InvalidRequest: it has another one.
+        InvalidRequest: it has another one, or a value that is too long, or holds a control character or half a
+            surrogate pair.
     """
-    for name in call.query:
-        if name not in known and name != "code":
-            raise bad_parameter(name[:LONGEST_PARAMETER], f"is unknown; known are {', '.join(known)}")
+    for name, value in call.query.items():
+        if name == "code":
+            continue
+        if name not in known:
+            raise bad_parameter(name, f"is unknown; known are {', '.join(known)}")
+        most = _LONGEST_ADDRESS if name == "adls_url" else _LONGEST_TEXT
+        if len(value) > most:
+            raise bad_parameter(name, f"has more than {most} characters")
+        if _NO_TEXT.search(value):
+            raise bad_parameter(name, "must not hold a control character or half a surrogate pair")
 
 
 def bad_parameter(name: str, what: str) -> InvalidRequest:
-    """Return the error of a parameter of the query."""
+    """Return the error of a parameter of the query. Its name may be any text."""
+    name = _NO_TEXT.sub("?", name[:MAX_NAME_BYTES])
     message = f"the parameter {name} {what}"
     return InvalidRequest(message, target=name, details=[Fault("InvalidValue", message, name)])

@@ -188,4 +188,6 @@ def json_reply(
     all_headers = {"x-ms-request-id": request_id, **(headers or {})}
     if error_code is not None:
         all_headers["x-ms-error-code"] = error_code
-    return HttpAnswer(status, all_headers, json.dumps(body, ensure_ascii=False, indent=2) + "\n")
+    text = json.dumps(body, ensure_ascii=False, indent=2) + "\n"
+    # Half a surrogate pair, which a caller may send as JSON, becomes JSON's own escape: it has no form in UTF-8.
+    return HttpAnswer(status, all_headers, text.encode("utf-8", "backslashreplace").decode())

@@ -165,7 +165,7 @@ class StreamedCsv:
         stored_size: length of the stored archive, in bytes.
         progress: counts what is read, and says whether to stop.
         preamble: the lines before the CSV (default: none).
-        loaded: is called, in the thread that unpacks, when a block was handed on to the load.
+        loaded: is called, in the thread that unpacks, with the bytes of a block that was handed on to the load.
 
     Attributes:
         head: its first part, seekable.
@@ -182,7 +182,7 @@ class StreamedCsv:
         progress: Progress | None = None,
         preamble: Preamble | None = None,
         *,
-        loaded: Callable[[], None] = lambda: None,
+        loaded: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._loaded = loaded
         self._unpack = unpack
@@ -221,7 +221,7 @@ class StreamedCsv:
         for _ in self._counted():
             pass
 
-    def _counted(self, handed_on: Callable[[], None] = lambda: None) -> Generator[bytes, None, None]:
+    def _counted(self, handed_on: Callable[[int], None] = lambda _: None) -> Generator[bytes, None, None]:
         counter = RecordCounter(self._dialect)
         size = 0
         with closing(self._unpack()) as blocks:
@@ -230,7 +230,7 @@ class StreamedCsv:
                 size += len(block)
                 self._progress.records = counter.records
                 yield block
-                handed_on()
+                handed_on(len(block))
         counter.refuse_end_marker(lines_before=self.preamble.lines)
         self.size = self.preamble.size + size
         self.records, self.ends_with_marker = counter.records, counter.ends_with_marker

@@ -7,13 +7,22 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 
 from shared.api.handle import new_report
 from shared.api.parse import parse_for
 from shared.api.render import chunk_outcome, note
-from shared.backfills.lifecycle import group_ended, handed_on, never_started, not_due, stopped_by_a_day, told_to_stop
+from shared.backfills.lifecycle import (
+    group_ended,
+    handed_on,
+    lost_with_its_group,
+    never_started,
+    not_due,
+    stopped_by_a_day,
+    told_to_stop,
+)
 from shared.backfills.records import GroupPlan, Records, decode_group_plan
-from shared.errors import RestoreError
+from shared.errors import OperationNotFound, RestoreError
 from shared.jobs.claim import Claim, ClaimLost, claim_operation
 from shared.jobs.enqueue import enqueue, try_again
 from shared.jobs.operation import Operation, iso
@@ -65,7 +74,14 @@ def run_group(claim: Claim, context: Context) -> bool:
     report = new_report()
     try:
         with claim.heartbeat(report.progress):
-            return _Group(claim, context, report).run()
+            try:
+                group = _Group(claim, context, report)
+            except OperationNotFound:
+                # Nobody is left who would hear of it.
+                _log.error("operation=%s ends, since its backfill is not recorded any more", claim.operation.id)
+                claim.write_patiently(**group_ended({}))
+                return False
+            return group.run()
     except ClaimLost:
         _log.warning("operation=%s was taken over by another worker", claim.operation.id)
         return False
@@ -86,8 +102,10 @@ class _Group:
     def run(self) -> bool:
         """See `run_group`."""
         has_run = False
+        if (days := self._days()) and self._crashes(days) >= self._context.settings.job_max_crashes:
+            return self._give_up(days)
         while True:
-            days = self._records.days_of(self._backfill, self._plan.days)
+            days = self._days()
             open_days = [day for day in days if not day.has_ended]
             if not open_days:
                 return self._finish(days)
@@ -106,6 +124,27 @@ class _Group:
                 first = min(map(self._next_attempt, open_days))
                 self._claim.write_patiently(**not_due(first))
                 return True
+
+    def _days(self) -> list[Operation]:
+        days = self._records.days_of(self._backfill, self._plan.days)
+        if len(days) < len(self._plan.days):
+            # The others are restored: a group that could not read one of its days would be tried for ever.
+            _log.error("operation=%s: %d of its days have a record", self._claim.operation.id, len(days))
+        return days
+
+    def _crashes(self, days: list[Operation]) -> int:
+        """Return how often the group lost its worker, but for those that a day lost: days are counted by themselves."""
+        # A day that is still claimed has a worker that was lost as well, or will be counted when it is claimed again.
+        return self._claim.operation.crashes - sum(day.crashes + bool(day.claim) for day in days)
+
+    def _give_up(self, days: list[Operation]) -> bool:
+        """End the group without another try at anything that may have killed its workers."""
+        lost = f"the group of this day lost its worker {self._claim.operation.crashes} times"
+        for day in days:
+            update(self._records.days, day, partial(lost_with_its_group, why=lost))
+        if any(day.status == "Succeeded" and day.plan for day in days):
+            self._report.warn("RecompressFailed", f"chunks of {self._plan.days[0]} and later: {lost}")
+        return self._end()
 
     def _next_attempt(self, day: Operation) -> str:
         return max(day.next_attempt, self._others.get(day.day, ""))
@@ -143,6 +182,10 @@ class _Group:
                 if try_again(self._claim, self._records.groups, self._context.settings, error):
                     return True
                 report.warn("RecompressFailed", f"chunks of {self._plan.days[0]} and later: {error.message}")
+        return self._end()
+
+    def _end(self) -> bool:
+        report = self._report
         answer = {
             "chunks": [chunk_outcome(step) for step in report.chunks],
             "warnings": [note(warning) for warning in report.warnings],

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from shared.api.call import HttpCall, bad_parameter, base_url, whole_number
+from shared.api.call import HttpCall, bad_parameter, base_url, check_names, read_day, whole_number
 from shared.api.handle import HttpAnswer, answer_request, json_reply, replied
 from shared.api.parse import require_json
 from shared.backfills.lifecycle import begun_again, stopped, told_to_stop
@@ -141,7 +141,8 @@ def _taken(call: HttpCall, operation: Operation, token: str, records: Records, b
 def _show(call: HttpCall, settings: Settings, records: Records, operation: Operation, status: int = 200) -> HttpAnswer:
     base = base_url(call, settings, f"/backfills/{operation.id}")
     most = whole_number(call, "top", most=_MOST_DAYS_LISTED, default=_DAYS_LISTED)
-    body = monitor(operation, records.all_days(operation), base, most=most, after=call.query.get("after", ""))
+    after = read_day(call, "after").isoformat() if call.query.get("after") else ""
+    body = monitor(operation, records.all_days(operation), base, most=most, after=after)
     headers = {} if operation.has_ended else {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return json_reply(status, body, headers, request_id=call.request_id)
 
@@ -180,6 +181,7 @@ def _retry(call: HttpCall, settings: Settings, records: Records) -> HttpAnswer:
 
 
 def _list(call: HttpCall, settings: Settings, records: Records) -> HttpAnswer:
+    check_names(call, ("status", "top", "after"))
     status = call.query.get("status") or None
     check_status(status)
     equal = {} if status is None else {"status": status}

@@ -19,7 +19,8 @@ A group is held until its turn (`has_its_turn`), then claimed. It waits while no
 handed on where an invocation ends (`handed_on`). It always ends as Succeeded (`group_ended`): its days may have failed.
 
 A day is claimed by the worker of its group, and by nobody else: it is always held. It ends as any restore does; or
-without having begun, once its backfill is stopped (`never_started`). `waits_again` lets it run once more in a retry.
+without having begun, once its backfill is stopped (`never_started`); or with its group, once that lost too many workers
+(`lost_with_its_group`). `waits_again` lets it run once more in a retry.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.backfills.records import BackfillPhase, Plan, decode_plan
-from shared.errors import InternalError, OperationEnded, OperationNotEnded
+from shared.errors import InternalError, OperationEnded, OperationNotEnded, TooManyAttempts
 from shared.jobs.operation import Operation, as_new, now
-from shared.jobs.transitions import Change, end_of_waiting, waiting
+from shared.jobs.transitions import Change, End, end_of_waiting, waiting
 
 _NEXT: Mapping[str, BackfillPhase] = {"plan": "create", "create": "run", "run": "refresh", "refresh": "plan"}
 
@@ -145,6 +146,11 @@ def waits_again(day: Operation, planned_day: Operation) -> dict[str, Any]:
 def never_started(day: Operation) -> Change:
     """A day of a stopped backfill is not to start; nothing, if it has, or if its rows may be in."""
     return {} if day.has_ended or day.claim or day.commit else end_of_waiting()
+
+
+def lost_with_its_group(day: Operation, *, why: str) -> Change:
+    """A group that lost its workers again and again is given up, and its days with it; nothing, if one has ended."""
+    return {} if day.has_ended else End("Failed", TooManyAttempts(why))
 
 
 def told_to_stop(day: Operation) -> dict[str, Any]:

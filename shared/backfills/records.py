@@ -13,10 +13,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
 
 from shared.backfills.request import Backfill
-from shared.errors import OperationNotFound
 from shared.jobs.operation import Operation, iso, now
 from shared.jobs.storage import JobStorage
-from shared.jobs.store import NO_SUCH_OPERATION, OperationStore
+from shared.jobs.store import OperationStore
 from shared.model.calendar import DayState
 
 # What is to be done next. A backfill that is in the phase `run` has no worker: its groups have.
@@ -101,12 +100,11 @@ class Records:
     def days_of(self, backfill: Operation, days: Sequence[str]) -> list[Operation]:
         """Read the records of days, oldest first, with their texts: one request for all of them.
 
+        A day without a record is left out.
+
         Args:
             backfill: the whole.
             days: oldest first, as YYYY-MM-DD. Days in between are read in vain.
-
-        Raises:
-            OperationNotFound: one of them has no record.
         """
         rows, wanted = _rows(backfill), frozenset(days)
         found = self.days.below(
@@ -116,10 +114,7 @@ class Records:
             first=rows + days[0],
             last=rows + days[-1],
         )
-        records = [day for day in found if day.day in wanted]
-        if len(records) != len(wanted):
-            raise OperationNotFound(NO_SUCH_OPERATION)
-        return records
+        return [day for day in found if day.day in wanted]
 
     def all_days(self, backfill: Operation) -> list[Operation]:
         """List the days, oldest first, without the texts of requests and answers."""

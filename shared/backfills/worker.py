@@ -20,7 +20,14 @@ from shared.backfills.lifecycle import groups_ended, has_its_turn, is_before_its
 from shared.backfills.planner import create_round, plan_round
 from shared.backfills.records import Records
 from shared.backfills.request import parse_backfill
-from shared.errors import OperationNotFound, RestoreCanceled, RestoreError, TooManyAttempts
+from shared.errors import (
+    ConfigurationError,
+    JobStorageUnreachable,
+    OperationNotFound,
+    RestoreCanceled,
+    RestoreError,
+    TooManyAttempts,
+)
 from shared.jobs.claim import Claim, ClaimLost, claim_operation
 from shared.jobs.enqueue import enqueue, try_again
 from shared.jobs.message import decode
@@ -57,8 +64,11 @@ def dispatch_message(text: bytes, *, join: Callable[[], None] = lambda: None, se
     context = Context(records, settings, join, lambda: end is None or time.monotonic() < end)
     try:
         if message.kind == "group":
-            groups = records.groups
-            _run_groups(claim_operation(groups, groups.get(message.operation_id)), context)
+            group = records.groups.get(message.operation_id)
+            if group.is_held:
+                _log.warning("operation=%s waits for its turn, and gets no message; this one is dropped", group.id)
+                return
+            _run_groups(claim_operation(records.groups, group), context)
         else:
             run_backfill(message.operation_id, context)
     except OperationNotFound:
@@ -191,7 +201,12 @@ def mend_chains() -> None:
     records = Records.of(storage)
     context = Context(records, settings, lambda: None, lambda: False)
     for backfill in each_page(records.backfills, {"status": "Running"}):
-        if backfill.phase == "run":
-            go_on(backfill.id, context)
-        elif not backfill.claim and backfill.is_stale:
-            enqueue(records.backfills, backfill)
+        try:
+            if backfill.phase == "run":
+                go_on(backfill.id, context)
+            elif not backfill.claim and backfill.is_stale:
+                enqueue(records.backfills, backfill)
+        except (JobStorageUnreachable, ConfigurationError):  # noqa: PERF203 - see below
+            raise
+        except Exception:  # noqa: BLE001 - one backfill keeps no other from going on
+            _log.exception("backfill=%s could not go on", backfill.id)

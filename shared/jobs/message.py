@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from shared.jobs.operation import OPERATION_ID
 from shared.model.monitor import KINDS, Kind
 
 VERSION = 1
@@ -58,8 +59,9 @@ def decode(text: bytes) -> Message:
     if type(version) is not int or version < 1:
         raise UnreadableMessageError("it has no version")
     if version > VERSION:
-        raise UnreadableMessageError(f"it is of version {version}, and this code knows {VERSION}")
-    if not isinstance(operation_id, str):
+        raise UnreadableMessageError(f"it is of a newer version than this code knows, which is {VERSION}")
+    # What is no id would be a line of the log, of any length.
+    if not isinstance(operation_id, str) or not OPERATION_ID.fullmatch(operation_id):
         raise UnreadableMessageError("it names no operation")
     # Before backfills, a message named no kind.
     kind = body.get("kind", "restore")

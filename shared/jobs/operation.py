@@ -10,7 +10,8 @@ from typing import Any
 from shared.model.monitor import Kind, Status
 
 ENDED: tuple[Status, ...] = ("Succeeded", "Failed", "Canceled")
-OPERATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+# One dot and two are steps in a path, of a link or a blob, and clients take them away (RFC 3986, 5.2.4).
+OPERATION_ID = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,64}", re.ASCII)
 # A worker writes a heartbeat every 5 s.
 STALE_SECONDS = 120
 # Marks a field that begins anew with each run: from the time when an operation waits to its end.

@@ -155,10 +155,8 @@ def chosen_id(headers: Mapping[str, str]) -> str | None:
             found[name] = value[1:-1] if quoted else value
     for name, value in found.items():
         if not OPERATION_ID.fullmatch(value):
-            raise _bad_id(name, "must be 1 to 64 of the characters A-Z, a-z, 0-9, dot, hyphen and underscore")
-        if value in (".", ".."):
-            # A path of a URL or of a blob: clients and the service take them away (RFC 3986, section 5.2.4).
-            raise _bad_id(name, "must not be one dot or two, which no address can hold")
+            what = "must be 1 to 64 of the characters A-Z, a-z, 0-9, dot, hyphen and underscore, and not . or .."
+            raise _bad_id(name, what)
         if _OWN_ID.fullmatch(value):
             raise _bad_id(name, "must not look like an id that a rule or a backfill gives to a restore")
     if len(set(found.values())) > 1:

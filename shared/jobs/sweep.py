@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from datetime import timedelta
+from functools import cache
 
 from shared.errors import OperationNotFound
 from shared.jobs.enqueue import enqueue
@@ -36,7 +37,7 @@ def sweep() -> None:
     for kind in KINDS:
         store = OperationStore(storage, kind)
         _mend(store)
-        _delete_old(store, settings)
+        _delete_old(store, OperationStore(storage, "backfill"), settings)
 
 
 def _mend(store: OperationStore) -> None:
@@ -97,9 +98,20 @@ def _is_to_wait(operation: Operation) -> bool:
     return operation.read is not None and operation.next_attempt > iso(operation.read)
 
 
-def _delete_old(store: OperationStore, settings: Settings) -> None:
+def _delete_old(store: OperationStore, backfills: OperationStore, settings: Settings) -> None:
     oldest_kept = store.service_time() - timedelta(days=settings.job_retention_days)
+
+    @cache
+    def is_known(backfill_id: str) -> bool:
+        try:
+            backfills.get(backfill_id)
+        except OperationNotFound:
+            return False
+        return True
+
     for status in ENDED:
         for operation in each_page(store, {"status": status}, written_before=oldest_kept):
-            with suppress(Conflict):
-                store.delete(operation)
+            # A backfill may run for longer, and each of its days is a part of its outcome.
+            if not (operation.backfill and is_known(operation.backfill)):
+                with suppress(Conflict):
+                    store.delete(operation)

@@ -55,7 +55,11 @@ def run_restore_message(message: Message, *, join: Callable[[], None] = lambda: 
     settings = load_settings()
     store = OperationStore(job_storage(settings))
     try:
-        claim = claim_operation(store, store.get(message.operation_id))
+        operation = store.get(message.operation_id)
+        if operation.is_held:
+            _log.warning("operation=%s belongs to a group, and gets no message; this one is dropped", operation.id)
+            return
+        claim = claim_operation(store, operation)
     except OperationNotFound:
         _log.warning("operation=%s is not recorded; its message is dropped", message.operation_id)
         return
@@ -109,6 +113,10 @@ class _Work:
             return None
         record = json.loads(self._claim.operation.commit)
         pending = decode_pending(record["pending"])
+        lost = self._lost_its_workers()
+        if lost is not None and self._claim.operation.crashes >= 2 * self._settings.job_max_crashes:
+            # Even the question ends each worker.
+            return failed(report, outcome_unknown(pending.commit_id, f"the server was not asked: {lost.message}"))
         try:
             request = self._request()
             report.describe(request)
@@ -122,14 +130,16 @@ class _Work:
             self._claim.write(commit="")
             report.progress.commit_was_refused()
             return None
-        lost = self._lost_its_workers()
 
         def finish() -> None:
+            put_off = self._put_off()
             if lost is None:
-                finish_committed(request, self._settings, pending, report, self._put_off())
-            else:
-                # What comes after the COMMIT ends each worker.
-                note_failure_after_commit(report, lost)
+                finish_committed(request, self._settings, pending, report, put_off)
+                return
+            # What comes after the COMMIT ends each worker.
+            note_failure_after_commit(report, lost)
+            if put_off is not None:
+                put_off.note(pending.left)
 
         reply = answered(report, finish)
         answer = continued(record["answer"], report)

@@ -111,6 +111,10 @@ class Backfills:
     def record(self, backfill_id: str) -> Operation:
         return Records.of(self.jobs.storage).backfills.get(backfill_id)
 
+    def groups(self, backfill_id: str) -> list[Operation]:
+        records = Records.of(self.jobs.storage)
+        return records.open_groups(records.backfills.get(backfill_id))
+
     def waiting_messages(self) -> int:
         count = self.jobs.storage.queue.get_queue_properties().approximate_message_count
         return int(count or 0)

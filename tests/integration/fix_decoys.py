@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatever psycopg2 calls it
 
@@ -55,6 +56,20 @@ def make_decoys(database: Database) -> str:
         _run(cursor, [*_views(cursor, words), *_domains()])
     connection.close()
     return DECOYS
+
+
+def owner(database: Database, path: str) -> dict[str, Any]:
+    """Make a role that owns the table `t`, with a `search_path`."""
+    pg = database.role("GRANT USAGE, CREATE ON SCHEMA {s}", "GRANT USAGE, CREATE ON SCHEMA _timescaledb_internal")
+    database.execute(f"ALTER ROLE {pg['user']} SET search_path = {path}")
+    database.execute(f"ALTER TABLE {{s}}.t OWNER TO {pg['user']}")
+    return pg
+
+
+def path_with_decoys(database: Database, place: str) -> str:
+    """PostgreSQL looks into `pg_catalog` first, unless the path says otherwise."""
+    decoys = make_decoys(database)
+    return f"{decoys}, pg_catalog, public" if place == "before the catalogue" else f"{decoys}, public"
 
 
 def _run(cursor: Cursor, statements: Iterable[str]) -> None:

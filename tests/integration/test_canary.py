@@ -11,6 +11,7 @@ import gzip
 import json
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -20,9 +21,21 @@ import pytest
 from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 
 from RestoreChunk import main
+from shared.api.call import HttpCall
+from shared.api.handle import HttpAnswer
 from shared.api.parse import parse_request
+from shared.arrivals.arrive import archive_arrived
+from shared.backfills.http import backfills
+from shared.backfills.http import result as backfill_result
+from shared.backfills.worker import dispatch_message
+from shared.calendar.http import get_days
 from shared.errors import RestoreError
+from shared.health.http import get_details
+from shared.jobs.http import get_restores, get_result, post_restore
+from shared.jobs.message import UnreadableMessageError
+from shared.jobs.sweep import end_poisoned
 from shared.settings import load_settings
+from tests.faults.fix_jobs import call_of
 from tests.fix_call import http_request
 from tests.fix_errors import errors
 from tests.integration.fix_app import DAY, App
@@ -101,12 +114,27 @@ class Watch:
             for name, value in settings.items():
                 environment.setenv(name, value)
             response = main(http_request(encoded, content_type))
-            said = [response.get_body().decode(), repr(dict(response.headers)), self.caplog.text]
-            said += [record.getMessage() for record in self.caplog.records]
-            said += [*self.capfd.readouterr(), *_reprs(encoded)]
+            return self._searched(response.get_body(), dict(response.headers), *_reprs(encoded))
+
+    def ask(self, function: Callable[[HttpCall], HttpAnswer], call: HttpCall, **settings: str) -> str:
+        """Call another function under more settings; return the error's code or the answer's status."""
+        with self.monkeypatch.context() as environment:
+            for name, value in settings.items():
+                environment.setenv(name, value)
+            answer = function(call)
+            return self._searched(answer.body.encode(), answer.headers)
+
+    def is_silent(self, name: str) -> None:
+        """Search what was said by a function without an answer."""
+        self._searched(json.dumps({"status": name}).encode(), {})
+
+    def _searched(self, body: bytes, headers: dict[str, str], *more: str) -> str:
+        said = [body.decode(), repr(headers), self.caplog.text, *more]
+        said += [record.getMessage() for record in self.caplog.records]
+        said += self.capfd.readouterr()
         self.caplog.clear()
-        answer = json.loads(response.get_body())
-        code = str(answer.get("error", {}).get("code") or answer["status"])
+        answer = json.loads(body)
+        code = str(answer.get("error", {}).get("code") or answer.get("status") or "listed")
         self.codes.add(code)
         for text in said:
             found = next((trace for trace in TRACES if trace in text.lower()), None)
@@ -395,6 +423,95 @@ def test_a_locked_table_and_one_with_row_security(
     assert watch.send(day) in {"OperationNotSupported", "DatabaseFailed"}
     in_restore_mode()
     assert watch.send(day) == "DatabaseInRestoreMode"
+
+
+def _posted(path: str, body: dict[str, Any], **headers: str) -> HttpCall:
+    return call_of("POST", path, headers, body=json.dumps(body).encode())
+
+
+def _asked(path: str, **query: str) -> HttpCall:
+    return call_of("GET", path, {}, query=query)
+
+
+def orders_with_secrets(url: str, pg: dict[str, Any]) -> Iterator[tuple[Any, HttpCall, str]]:
+    """Calls for the queue, and the code of each."""
+    sas = f"sv=2024-11-04&sp=r&sig={CANARIES['signature']}"
+    uri = {"pg": {"connection_uri": f"postgresql://u:{CANARIES['uri']}@{pg['host']}:{pg['port']}/d"}}
+    pattern, days = url.replace("2025-01-01", "{date}"), {"dates": {"from": "2025-01-01", "to": "2025-01-01"}}
+    day, many = {"adls_url": url, "async": True}, {"adls_url": pattern} | days
+    for secret in ({"pg": pg}, uri):
+        yield post_restore, _posted("/api/restore", day | secret), "SecretInAsyncRequest"
+        yield backfills, _posted("/api/backfills", many | secret), "SecretInAsyncRequest"
+    yield post_restore, _posted("/api/restore", day | {"adls_url": f"{url}?{sas}"}), "SecretInAsyncRequest"
+    yield backfills, _posted("/api/backfills", many | {"adls_url": f"{pattern}?{sas}"}), "InvalidArchiveUrl"
+    named = {"Operation-Id": f"{CANARIES['field']}/x", "traceparent": CANARIES["field"]}
+    yield post_restore, _posted("/api/restore", day, **named), "InvalidRequest"
+    range_ = {"from": "2025-01-01", "to": "2025-01-01"}
+    yield get_days, _asked("/api/days", adls_url=f"{pattern}?{sas}", **range_), "InvalidArchiveUrl"
+    for name in (*range_, "target_table", "time_column", "counts", "top"):
+        query = {"adls_url": pattern} | range_ | {name: CANARIES["field"] * 40}
+        yield get_days, _asked("/api/days", **query), "InvalidRequest"
+    for name in ("status", "day", "top", "after", "table"):
+        yield get_restores, _asked("/api/restores", **{name: CANARIES["field"] * 40}), "InvalidRequest"
+    token = call_of("GET", "/api/restores/x/result", {}, query={"token": CANARIES["token"]}, route={"id": "x"})
+    yield get_result, token, "OperationNotFound"
+    yield backfill_result, token, "OperationNotFound"
+
+
+def test_the_functions_around_a_restore(watch: Watch, pg: dict[str, Any]) -> None:
+    """The queue, many days, the calendar and health: with secrets where they may stand, and where not."""
+    watch.table("t")
+    for function, call, code in orders_with_secrets(watch.app.archive("t", GOOD), pg):
+        assert watch.ask(function, call) == code, call
+    health = _asked("/api/health/details")
+    assert watch.ask(lambda _: get_details(), health) == "failed"
+    for name in ("RESTORE_RULES", "PG_AUTH", "AzureWebJobsStorage", "ADLS_CONNECTION_STRING"):
+        for value in (
+            CANARIES["setting"],
+            f"AccountName=a;AccountKey={CANARIES['key']}",
+            '[{"name": 1, "pattern": "canary-Zq8"}]',
+        ):
+            watch.ask(lambda _: get_details(), health, **{name: value})
+
+
+def test_messages(watch: Watch) -> None:
+    """Of events, and of operations: no answer says anything of them, and the log nothing of a secret."""
+    kind = {"specversion": "1.0", "type": "Microsoft.Storage.BlobCreated"}
+    sas = f"sv=2024-11-04&sp=r&sig={CANARIES['signature']}"
+    events = (
+        kind | {"data": {"url": f"https://account.blob.core.windows.net/fs1/x?{sas}"}},
+        kind | {"data": {"url": f"https://account.blob.core.windows.net/fs1/d/s.t.{DAY}.csv.gz?{sas}"}},
+        kind | {"data": {"url": f"https://u:{CANARIES['userinfo']}@evil.example/x"}},
+        {"type": CANARIES["field"], "data": CANARIES["field"]},
+    )
+    named = {"version": 1, "id": f"{CANARIES['field']} x"}
+    works: list[Callable[[bytes], None]] = [archive_arrived, dispatch_message, end_poisoned]
+    for message in (*events, named, CANARIES["field"]):
+        for work in works:
+            with suppress(UnreadableMessageError):
+                work(json.dumps(message).encode())
+            watch.is_silent("a message")
+
+
+def test_values_of_rows_that_a_server_says(watch: Watch, pg: dict[str, Any]) -> None:
+    """By a trigger's notices and its error, and for each row that `on_error` skips."""
+    app, row = watch.app, CANARIES["row"]
+    bad = HEADER + f"2025-01-01 00:00:00+00,{row},1\n".encode()
+    watch.table("speaking")
+    app.database.execute(
+        "CREATE FUNCTION {s}.speak() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE WARNING '%', new.v; RAISE EXCEPTION '%', new.v USING DETAIL = new.v, HINT = new.v; END $$"
+    )
+    app.database.execute("CREATE TRIGGER x BEFORE INSERT ON {s}.speaking FOR EACH ROW EXECUTE FUNCTION {s}.speak()")
+    for mode in ("direct", "staging"):
+        code = watch.send(_day(app, pg, "speaking", bad, destination={"mode": mode}))
+        assert code in ("DataRejected", "DatabaseFailed"), code
+    watch.table("skipping")
+    if app.database.connection.info.server_version < 170_000:
+        pytest.skip("ON_ERROR is new in PostgreSQL 17")
+    many = HEADER + f"2025-01-01 00:00:00+00,v,{row}\n".encode() * 200
+    skip = {"destination": {"mode": "staging"}, "copy": {"on_error": "skip", "max_rejected_rows": 1000}}
+    assert watch.send(_day(app, pg, "skipping", many, **skip)) in ("ok", "ok_with_warnings")
 
 
 @pytest.fixture

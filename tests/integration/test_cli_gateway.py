@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,6 +172,63 @@ def test_the_next_page_of_no_address_is_not_asked_for(cli: Cli, gateway: Gateway
     assert "no address" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(gateway.seen) == 1
+
+
+def test_a_list_that_goes_round_in_a_circle_ends(cli: Cli, gateway: Gateway) -> None:
+    page = json.dumps({"value": [], "nextLink": f"{gateway.url}/restores?after=x"}).encode()
+    gateway.failures = [Failure(200, (), page)] * 9
+    done = cli.run("list")
+    assert (done.status, done.stdout) == (1, "")
+    assert "without an end" in done.stderr
+    assert len(gateway.seen) == 2
+
+
+def test_a_redirect_to_no_address_is_no_traceback(cli: Cli, gateway: Gateway) -> None:
+    gateway.failures = [Failure(307, (("Location", "https://[:::::]/api"),))]
+    done = cli.run("list")
+    assert done.status == 1
+    assert "something that is no address" in done.stderr
+
+
+STRANGE: list[dict[str, Any]] = [
+    {"status": "x"},
+    {"status": "Succeeded"},
+    {"value": [1]},
+    {"value": [{}]},
+    {"value": [{"status": "Running", "state": [], "day": {}, "progress": "x", "error": "y"}]},
+    {"status": "Running", "id": "x", "progress": 1, "days": [1], "value": [2], "next_attempt": 3, "error": 4},
+    {"status": "Succeeded", "id": "x", "result": [1], "days": "x", "progress": {"percent": "x", "rows": "y"}},
+    {"status": "Failed", "id": ["x"], "error": "y", "kind": "backfill", "value": [[]]},
+    {"status": "dry_run", "id": "x", "days": "x", "groups": 1, "bytes": "y", "missing": 1, "dry_run": [1]},
+    {"status": "ok", "warnings": [1], "timings": {"total": "x"}, "date_window": 1},
+    {"status": "Succeeded", "id": "x", "progress": {"seconds": 1e300, "compressed_bytes_total": "x"}},
+]
+
+
+@pytest.mark.parametrize("body", STRANGE, ids=str)
+def test_an_answer_of_a_strange_shape_is_said_clearly(cli: Cli, gateway: Gateway, body: dict[str, Any]) -> None:
+    range_ = ("--from", DAYS[0], "--to", DAYS[1])
+    commands = [
+        ("list",),
+        ("days", cli.path("{date}"), *range_),
+        ("status", "x"),
+        ("watch", "x", "--timeout", "1"),
+        ("cancel", "x", "--timeout", "1"),
+        ("retry", "x", "--timeout", "1"),
+        ("restore", cli.path(), "--timeout", "1"),
+        ("restore", cli.path(), "--sync"),
+        ("dry-run", cli.path(), "--sync"),
+        ("backfill", cli.path("{date}"), *range_, "--dry-run"),
+        ("backfill", cli.path("{date}"), *range_, "--no-wait"),
+    ]
+    clear = 0
+    for number, command in enumerate(commands):
+        gateway.failures = [Failure(200, (), json.dumps(body).encode())] * 20
+        done = cli.run(*command, *(("--output", "json") if number % 2 else ()))
+        assert "Traceback" not in done.stderr, (command, done.stderr)
+        assert done.status in range(7), (command, done)
+        clear += "restorectl" in done.stderr
+    assert clear
 
 
 def test_a_proxy_of_the_environment_is_not_for_this_machine(cli: Cli, gateway: Gateway) -> None:

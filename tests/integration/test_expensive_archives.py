@@ -45,6 +45,17 @@ def test_members_that_hold_nothing(app: App, way: str) -> None:
         assert app.database.value("SELECT count(*) FROM {s}.t") == 0
 
 
+@pytest.mark.parametrize("format_", ["text", "binary"])
+def test_members_of_a_byte_each_in_a_stream(app: App, format_: str) -> None:
+    """Each part that the database gets takes less than the whole may: not each of them may take as much."""
+    app.database.hypertable("t", "time timestamptz NOT NULL, v bigint")
+    row = b"".join(gzip.compress(bytes([byte]), mtime=0) for byte in b"2025-01-01,1\n")
+    archive = gzip.compress(ROWS, 1) + row * 60_000
+    answer = app.restore(app.stored("t", archive), copy={"transfer": "stream", "format": format_})
+    assert (answer.status, answer.code) == (422, "ArchiveTooExpensive"), answer.body
+    assert app.database.value("SELECT count(*) FROM {s}.t") == 0
+
+
 @pytest.mark.parametrize("transfer", ["spool", "stream"])
 def test_an_ordinary_archive_does_not_take_it(app: App, transfer: str) -> None:
     app.database.hypertable("t", "time timestamptz NOT NULL, v bigint")

@@ -19,7 +19,7 @@ from shared.settings import load_settings
 from tests.integration.fix_app import App
 from tests.integration.fix_calendar import Calendar
 from tests.integration.fix_database import Database
-from tests.integration.fix_decoys import make_decoys
+from tests.integration.fix_decoys import owner, path_with_decoys
 
 CSV = b"time,device,v\n" + b"".join(b"2025-01-01 %02d:00:00+00,%d,1%d.5\n" % (n, n, n) for n in range(24))
 COLUMNS = "time timestamptz NOT NULL, device int NOT NULL, v float8, note text DEFAULT 'x', id serial"
@@ -49,20 +49,6 @@ WAYS: dict[str, tuple[dict[str, Any], bool]] = {
 }
 each_way = pytest.mark.parametrize("way", WAYS)
 each_place = pytest.mark.parametrize("place", ["before the catalogue", "behind it"])
-
-
-def owner(database: Database, path: str) -> dict[str, Any]:
-    """Make a role that owns the table `t`, with a `search_path`."""
-    pg = database.role("GRANT USAGE, CREATE ON SCHEMA {s}", "GRANT USAGE, CREATE ON SCHEMA _timescaledb_internal")
-    database.execute(f"ALTER ROLE {pg['user']} SET search_path = {path}")
-    database.execute(f"ALTER TABLE {{s}}.t OWNER TO {pg['user']}")
-    return pg
-
-
-def path_with_decoys(database: Database, place: str) -> str:
-    """PostgreSQL looks into `pg_catalog` first, unless the path says otherwise."""
-    decoys = make_decoys(database)
-    return f"{decoys}, pg_catalog, public" if place == "before the catalogue" else f"{decoys}, public"
 
 
 def sent(app: App, pg: dict[str, Any], way: str, csv: bytes = CSV) -> dict[str, Any]:

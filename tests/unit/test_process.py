@@ -34,5 +34,10 @@ def test_a_budget_counts_the_processors_time_of_all_threads_that_take_part() -> 
     work(0.11)
     with pytest.raises(ValueError, match="spent"):
         budget.check()
-    budget.renew()
+    budget.earn(0.2)
     budget.check()
+    # Nothing is saved up.
+    budget.earn(100)
+    work(0.51)
+    with pytest.raises(ValueError, match="spent"):
+        budget.check()

@@ -26,7 +26,15 @@ def test_an_address_is_taken_in_each_form(url: str, base: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["host", "https://", "http://host", "http://127.0.0.1.example", "https://host/api?code=x", "https://host:port/api"],
+    [
+        "host",
+        "https://",
+        "http://host",
+        "http://127.0.0.1.example",
+        "https://host/api?code=x",
+        "https://host:port/api",
+        "https://[:::::]/api",
+    ],
 )
 def test_an_address_that_would_show_the_key_is_refused(url: str) -> None:
     with pytest.raises(UsageError):
