@@ -32,7 +32,6 @@ from shared.timescale.indexes.deferred import Build
 from shared.timescale.privileges import comparable_sequences
 from shared.timescale.removal import why_not_truncate
 from shared.timescale.sequences import Reached, find_reached
-from shared.timescale.session import set_needed
 
 
 def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loaded | Skipped:
@@ -54,7 +53,6 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
     with progress.interruptible(lock.cancel):
         with progress.stage("inspect"):
             day.limit(load)
-            set_needed(load)
             ahead = look_ahead(lock, day)
             if isinstance(ahead, Skipped):
                 return ahead

@@ -24,7 +24,6 @@ from shared.postgres.transaction import (
 )
 from shared.timescale.chunks import Chunk
 from shared.timescale.sequences import Reached, advance
-from shared.timescale.session import set_needed
 
 
 def commit(
@@ -91,7 +90,6 @@ def _judge_refused_commit(tx: Transaction, day: Day, loaded: Loaded, error: Data
         return
     with transaction(tx.cursor.connection, "READ COMMITTED") as asking:
         day.limit(asking.cursor)
-        set_needed(asking.cursor)
         refused = refused_by_server(
             asking.cursor, day.request.archive.day, loaded.target, loaded.removed.referenced, error, at_commit=True
         )

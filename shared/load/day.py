@@ -19,6 +19,7 @@ from shared.postgres.transaction import CommitId, set_transaction_limits
 from shared.progress.progress import Progress
 from shared.settings import Settings
 from shared.timescale.chunks import Chunk
+from shared.timescale.session import NEEDED_SETTINGS
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,13 @@ class Day:
         return target
 
     def limit(self, cursor: Cursor) -> None:
-        """Set the limits of a transaction of the load. Takes no snapshot."""
+        """Set the limits of a transaction of the load, and what TimescaleDB needs. Takes no snapshot."""
         set_transaction_limits(
             cursor,
             synchronous_commit_off=self.request.copy_.synchronous_commit_off,
             lock_timeout_seconds=self.settings.pg_lock_timeout_seconds,
             statement_timeout_seconds=self.settings.pg_statement_timeout_seconds,
+            further=NEEDED_SETTINGS,
         )
 
     @property

@@ -11,6 +11,7 @@ from shared.model.results import Notice, Removed, Transferred
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint
 from shared.timescale.cagg_refresh import find_unlogged
+from shared.timescale.caggs import caggs_available
 from shared.timescale.retention import find_retention
 from shared.timescale.sequences import Reached, find_behind
 from shared.timescale.triggers import has_before_triggers
@@ -46,7 +47,7 @@ def warn_of_skipped(load: Cursor, target: Target, transferred: Transferred) -> t
 def warn_of_retention(load: Cursor, target: Target, transferred: Transferred, verified: Verified) -> tuple[Notice, ...]:
     """Warn of the retention policies that will drop the rows at their next run."""
     window = target.window
-    if window is None or not transferred.rows_loaded:
+    if window is None or target.compression is None or not transferred.rows_loaded:
         return ()
     chunks = (*chunks_of_day(load, target.table, window), *verified.chunks)
     if not chunks:
@@ -58,7 +59,9 @@ def warn_of_retention(load: Cursor, target: Target, transferred: Transferred, ve
 def warn_of_unlogged(load: Cursor, day: Day, target: Target, transferred: Transferred) -> tuple[Notice, ...]:
     """Warn of aggregates that will not know of the rows, since COPY did not log them; an INSERT does."""
     window = target.window
-    if window is None or transferred.rows_inserted is not None or not transferred.rows_loaded:
+    if window is None or not caggs_available(target.table):
+        return ()
+    if transferred.rows_inserted is not None or not transferred.rows_loaded:
         return ()
     chosen = day.request.timescaledb.refresh_caggs
     found, _ = attempt_in_savepoint(load, lambda asking: find_unlogged(asking, target.table, chosen, window))

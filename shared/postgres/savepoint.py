@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import psycopg2
+from psycopg2 import sql
 
 from shared.errors import RestoreError
 from shared.postgres.connect import Cursor
@@ -64,6 +65,25 @@ def savepoint(cursor: Cursor) -> Iterator[SavepointOutcome]:
         cursor.execute("ROLLBACK TO SAVEPOINT optional_step")
         outcome.was_rolled_back = True
     cursor.execute("RELEASE SAVEPOINT optional_step")
+
+
+def set_accepted(cursor: Cursor, settings: Mapping[str, str]) -> None:
+    """Change those settings until the transaction ends that the server accepts. Takes no snapshot.
+
+    Args:
+        cursor: in a transaction.
+        settings: a name may have a prefix with a dot.
+    """
+    statements = [
+        sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(*name.split(".")), sql.Literal(value))
+        for name, value in settings.items()
+    ]
+    with savepoint(cursor) as all_at_once:
+        cursor.execute(sql.SQL("; ").join(statements))
+    if all_at_once.was_rolled_back:
+        for statement in statements:
+            with savepoint(cursor):
+                cursor.execute(statement)
 
 
 def attempt_in_savepoint(cursor: Cursor, action: Callable[[Cursor], T]) -> tuple[T | None, RestoreError | None]:

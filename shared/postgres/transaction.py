@@ -14,9 +14,10 @@ they are as many as before the load, or as many as after it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 import psycopg2
@@ -26,7 +27,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INER
 
 from shared.errors import CommitOutcomeUnknown, InternalError, RestoreError
 from shared.postgres.connect import DEAD_CLIENT_SETTINGS, Connection, Cursor
-from shared.postgres.savepoint import savepoint
+from shared.postgres.savepoint import set_accepted
 from shared.postgres.search_path import SET_USERS
 from shared.postgres.session import no_transaction_timeout
 
@@ -150,7 +151,12 @@ def _roll_back(connection: Connection) -> None:
 
 
 def set_transaction_limits(
-    cursor: Cursor, *, synchronous_commit_off: bool, lock_timeout_seconds: int, statement_timeout_seconds: int
+    cursor: Cursor,
+    *,
+    synchronous_commit_off: bool,
+    lock_timeout_seconds: int,
+    statement_timeout_seconds: int,
+    further: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Set the transaction's timeouts and time zone, the same on every server and for every role. Takes no snapshot.
 
@@ -159,6 +165,13 @@ def set_transaction_limits(
     "NULL"; with DOCUMENT, XML that is no document is refused (pg_dump sets this one too). The server checks every two
     seconds whether the client is still there, even while a statement runs. Without the check it would go on with a long
     statement or a wait for a lock, and keep its own locks, until it has something to send (PostgreSQL 14 and newer).
+
+    Args:
+        cursor: in the transaction.
+        synchronous_commit_off: whether no statement waits for the disk.
+        lock_timeout_seconds: how long a statement waits for a lock.
+        statement_timeout_seconds: how long one may take, and how long the session may be idle.
+        further: settings that a server may refuse.
     """
     settings = {
         "timezone": "UTC",
@@ -181,8 +194,7 @@ def set_transaction_limits(
             for name, value in settings.items()
         )
     )
-    with savepoint(cursor):
-        cursor.execute("SET LOCAL client_connection_check_interval = '2s'")
+    set_accepted(cursor, {"client_connection_check_interval": "2s", **further})
 
 
 def make_commit_durable(cursor: Cursor) -> None:
@@ -191,8 +203,9 @@ def make_commit_durable(cursor: Cursor) -> None:
     The session's own value is restored, since `remote_apply` and its like wait for replicas too. Where that value is
     "off", it becomes "on": the COMMIT waits for the local disk and the synchronous replicas.
     """
-    cursor.execute("SET LOCAL synchronous_commit TO DEFAULT")
-    cursor.execute("SELECT pg_catalog.current_setting('synchronous_commit') = 'off'")
+    cursor.execute(
+        "SET LOCAL synchronous_commit TO DEFAULT; SELECT pg_catalog.current_setting('synchronous_commit') = 'off'"
+    )
     row = cursor.fetchone()
     if row is not None and row[0]:
         cursor.execute("SET LOCAL synchronous_commit = on")

@@ -44,7 +44,7 @@ from shared.timescale.chunks import Chunk, chunks_inside
 from shared.timescale.privileges import can_read, find_missing, to_refresh
 from shared.timescale.removal import why_not_truncate
 from shared.timescale.retention import find_retention
-from shared.timescale.session import set_needed
+from shared.timescale.session import NEEDED_SETTINGS
 
 CHECK_NAMES: tuple[CheckName, ...] = get_args(CheckName)
 
@@ -131,8 +131,8 @@ class DryRun:
             synchronous_commit_off=False,
             lock_timeout_seconds=self.settings.pg_lock_timeout_seconds,
             statement_timeout_seconds=self.settings.pg_statement_timeout_seconds,
+            further=NEEDED_SETTINGS,
         )
-        set_needed(cursor)
         with report.progress.stage("inspect"):
             self._look_at_lock(checks)
             target = find_target(cursor, request, self.header, self.csv.head)

@@ -6,10 +6,8 @@ no meaning.
 
 from __future__ import annotations
 
-from psycopg2 import sql
-
 from shared.postgres.connect import Cursor
-from shared.postgres.savepoint import savepoint
+from shared.postgres.savepoint import set_accepted
 
 NEEDED_SETTINGS = {
     # While it is off, no query shows a compressed row: the day looks empty, and is loaded once more (run on 2.28.3).
@@ -34,15 +32,5 @@ NEEDED_SETTINGS = {
 
 
 def set_needed(cursor: Cursor) -> None:
-    """Set them for the cursor's transaction. Takes no snapshot."""
-    statements = [
-        sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(*name.split(".")), sql.Literal(value))
-        for name, value in NEEDED_SETTINGS.items()
-    ]
-    with savepoint(cursor) as all_at_once:
-        cursor.execute(sql.SQL("; ").join(statements))
-    if all_at_once.was_rolled_back:
-        # A server may refuse names of this kind that it does not have.
-        for statement in statements:
-            with savepoint(cursor):
-                cursor.execute(statement)
+    """Set them for the cursor's transaction. A server may refuse names of this kind that it does not have."""
+    set_accepted(cursor, NEEDED_SETTINGS)
