@@ -59,6 +59,9 @@ class Claim:
 
         def while_it_holds(current: Operation) -> dict[str, Any]:
             # Others write as well: a caller wants to cancel, or an earlier try of this write came through.
+            if "claim" in changes and all(getattr(current, name) == value for name, value in changes.items()):
+                # It gave the claim up, and its answer was lost. No other writer knows this time and this answer.
+                return {}
             if current.claim != self._operation.claim or current.has_ended:
                 self.is_lost = True
                 raise ClaimLost("another worker has taken the operation over")

@@ -90,6 +90,8 @@ def until_it_ends(result: str, token: str) -> dict[str, str]:
 def get_restores(call: HttpCall) -> HttpAnswer:
     """Show one operation, or list them, or cancel one. Raises nothing."""
     operation_id = call.route.get("id")
+    if operation_id is None and call.method == "DELETE":
+        return _answered(call, _no_id)
     if operation_id is None:
         return _answered(call, lambda settings, store: _list(call, settings, store))
     if call.method == "DELETE":
@@ -143,6 +145,10 @@ def _show(call: HttpCall, settings: Settings, operation: Operation, status: int 
     base = base_url(call, settings, f"/restores/{call.route.get('id')}")
     headers = {} if operation.has_ended else {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return json_reply(status, monitor(operation, base), headers, request_id=call.request_id)
+
+
+def _no_id(_: Settings, __: OperationStore) -> HttpAnswer:
+    raise bad_parameter("id", "is missing: DELETE cancels one restore, /restores/{id}")
 
 
 def _cancel(call: HttpCall, settings: Settings, store: OperationStore, operation_id: str) -> HttpAnswer:

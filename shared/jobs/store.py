@@ -31,9 +31,8 @@ from shared.model.monitor import Kind
 
 # Milliseconds that count down, so that the newest row comes first. 13 digits last until 2286.
 _LAST_MILLISECOND = 10**13 - 1
-# A property holds 64 KiB of UTF-16 (https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model);
-# all texts here are JSON in ASCII.
-_LONGEST_TEXT = 30_000
+# A property holds 64 KiB of UTF-16 (https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model).
+_LONGEST_TEXT = 60_000  # bytes
 _BLOB = "blob:"
 _FIRST_OF_64_BITS = 2**31
 # 100 entities in a transaction (https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions).
@@ -332,7 +331,7 @@ class OperationStore:
     def _entity(self, operation_id: str, row_key: str, properties: Mapping[str, Any]) -> dict[str, Any]:
         short = {
             name: self._in_blob(operation_id, name, value)
-            if name in _LONG and len(value) > _LONGEST_TEXT
+            if name in _LONG and len(value.encode("utf-16-le")) > _LONGEST_TEXT
             else _entity_value(value)
             for name, value in properties.items()
         }

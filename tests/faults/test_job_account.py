@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from contextlib import suppress
 from datetime import date
 from functools import partial
@@ -15,7 +14,7 @@ import pytest
 
 from shared.errors import JobStorageUnreachable
 from shared.jobs import storage
-from shared.jobs.day_notes import partition_of, read_days
+from shared.jobs.day_notes import partition_of, read_days, try_to_write_day
 from shared.jobs.storage import forget_job_storage
 from shared.settings import load_settings
 from tests.faults.fix_account import SERVICES, Account, Kind, Service
@@ -158,16 +157,59 @@ def test_while_a_restore_is_put_back(
 
 @pytest.mark.parametrize("kind", ["away", "late", "refused"])
 def test_a_restore_that_is_waited_for_does_not_need_it(
-    brisk: Jobs, account: Account, day: FaultCase, kind: Kind, caplog: pytest.LogCaptureFixture
+    brisk: Jobs,
+    account: Account,
+    day: FaultCase,
+    kind: Kind,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The note of its day is tried only once it is answered here. Were it to wait, nothing would be tried."""
     for service in SERVICES:
         account.trouble(service, kind)
-    begin = time.monotonic()
+    answered = threading.Event()
+
+    def write(*arguments: Any) -> None:
+        if answered.wait(20):
+            try_to_write_day(*arguments)
+
+    monkeypatch.setattr("shared.jobs.day_notes.try_to_write_day", write)
     assert brisk.post(day.job_body()).status == 200
-    took = time.monotonic() - begin
+    answered.set()
     day.check_complete()
-    assert took < SECONDS
     assert wait_until(lambda: "could not be written" in caplog.text, 20)
+
+
+@pytest.mark.parametrize("kind", ["late", "slow"])
+def test_an_end_that_is_written_and_not_answered_is_an_end(
+    brisk: Jobs, account: Account, day: FaultCase, kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The day is noted, and the log does not say that the restore was rolled back."""
+    caplog.set_level("INFO", logger="restore_chunk")
+    operation = brisk.taken(day.job_body())
+    account.trouble("table", kind, at=rb'"status": "Succeeded"', seconds=SECONDS)
+    brisk.work()
+    assert account.began.is_set()
+    assert f"operation={operation.id} ended: Succeeded" in caplog.messages
+    assert wait_until(lambda: last_restore(day) is not None, 10)
+    assert last_restore(day).operation_id == operation.id
+
+
+@pytest.mark.parametrize("kind", ["late", "slow"])
+def test_a_put_back_that_is_written_and_not_answered_waits_no_longer(
+    brisk: Jobs, account: Account, day: FaultCase, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its message is put in by the worker, not two minutes later by the sweep."""
+    operation = brisk.taken(day.job_body())
+    with monkeypatch.context() as away:
+        away.setenv("PGPORT", str(free_port()))
+        account.trouble("table", kind, at=rb'"next_attempt": "[^"]', seconds=SECONDS)
+        brisk.work()
+    assert account.began.is_set()
+    account.mend()
+    brisk.work()
+    assert brisk.monitor(operation.id).body["status"] == "Succeeded"
+    day.check_complete()
 
 
 def last_restore(day: FaultCase) -> Any:

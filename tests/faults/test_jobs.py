@@ -334,7 +334,12 @@ def test_two_jobs_for_a_partition_and_its_parent(jobs: Jobs, app: App, monkeypat
     assert app.database.value("SELECT count(*) FROM {s}.t") == 1
 
 
-def test_a_claim_that_was_lost_commits_nothing(jobs: Jobs, day: FaultCase) -> None:
+@pytest.mark.parametrize("heartbeat_seconds", [0.5, 3600])
+def test_a_claim_that_was_lost_commits_nothing(
+    jobs: Jobs, day: FaultCase, heartbeat_seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The heartbeat finds it out; without one, the write before the COMMIT does."""
+    monkeypatch.setattr("shared.jobs.claim.HEARTBEAT_SECONDS", heartbeat_seconds)
     operation = jobs.taken(day.job_body())
     with gate(day) as let_go:
         running = Call(jobs.work)

@@ -15,16 +15,17 @@ from azure.storage.queue import QueueClient
 from shared.api.call import HttpCall, base_url
 from shared.backfills.worker import dispatch_message
 from shared.jobs.day_notes import partition_of, read_days
-from shared.jobs.http import get_result
+from shared.jobs.http import get_restores, get_result
 from shared.jobs.message import decode
 from shared.settings import Settings, load_settings
-from tests.faults.fix_jobs import Jobs, call_of
+from tests.faults.fix_jobs import Jobs, call_of, checked_answer
 from tests.integration.fix_app import Answer, App
 from tests.integration.fix_threads import at_once
 from tools.local_server import free_port
 
 CSV = b"time,v\n2025-01-01 01:00Z,1\n2025-01-01 02:00Z,2\n"
 ASYNC = {"Prefer": "respond-async"}
+TWO_UNITS = "\N{GRINNING FACE}"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -372,6 +373,14 @@ def test_a_result_that_was_canceled(jobs: Jobs, body: dict[str, Any]) -> None:
     assert jobs.monitor(taken.body["id"]).body["error"]["code"] == "RestoreCanceled"
 
 
+def test_a_cancel_of_nothing_in_particular(jobs: Jobs, body: dict[str, Any]) -> None:
+    """The function's route has the id as an option, for the list."""
+    operation = jobs.taken(body)
+    refused = checked_answer(get_restores(call_of("DELETE", "/api/restores", {})), "listRestores")
+    assert (refused.status, refused.code, refused.body["error"]["target"]) == (400, "InvalidRequest", "id")
+    assert jobs.state(operation.id).status == "NotStarted"
+
+
 @pytest.mark.parametrize("status", ["Succeeded", "Failed"])
 def test_a_cancel_that_came_too_late_has_an_end(jobs: Jobs, body: dict[str, Any], status: str) -> None:
     """Whoever asks again is to hear that it was not canceled."""
@@ -404,6 +413,24 @@ def test_the_log_tells_what_became_of_an_operation(
 def test_an_operation_that_nobody_knows(jobs: Jobs) -> None:
     for answer in (jobs.monitor("nobody"), jobs.cancel("nobody")):
         assert (answer.status, answer.code) == (404, "OperationNotFound")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_blob"),
+    [
+        ("x" * 30_000, False),
+        ("x" * 30_001, True),
+        ("\N{GRINNING FACE}" * 15_000, False),
+        ("\N{GRINNING FACE}" * 15_001, True),
+    ],
+    ids=["ascii", "longer", "two units each", "longer of two units"],
+)
+def test_a_text_that_no_property_holds_is_in_a_blob(jobs: Jobs, body: dict[str, Any], text: str, is_blob: bool) -> None:
+    """A property holds 64 KiB of UTF-16. Names of tables and columns may be of any characters."""
+    operation = jobs.store.change(jobs.taken(body), answer=text, error=json.dumps(text))
+    entity = jobs.storage.table.get_entity("restore", operation.row_key)
+    assert str(entity["answer"]).startswith("blob:restore/") is is_blob
+    assert (jobs.state(operation.id).answer, json.loads(jobs.state(operation.id).error)) == (text, text)
 
 
 # --- listed --------------------------------------------------------------------------------------------------------
