@@ -6,7 +6,9 @@
 # commands and options of the Azure CLI.
 #
 # Needs: the Azure CLI 2.60 or newer, logged in (az login) with the right to create resources and role assignments; curl,
-# jq, zip. The person who runs it needs the role Owner, or Contributor and Role Based Access Control Administrator.
+# jq, zip. The person who runs it needs the role Owner, or Contributor and Role Based Access Control Administrator, on
+# both resource groups, and the resource providers Microsoft.Web, Microsoft.Storage, Microsoft.Insights and
+# Microsoft.EventGrid registered in the subscription (az provider register).
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -44,9 +46,10 @@ if ! az functionapp show --resource-group "$GROUP" --name "$APP" --output none 2
     common=(--resource-group "$GROUP" --name "$APP" --storage-account "$STATE_ACCOUNT" --runtime python
         --runtime-version "$PYTHON_VERSION" --functions-version 4 --assign-identity '[system]' --output none)
     if [ "$PLAN" = flex ]; then
-        # 4,096 MB: the most; it decides how much of a CSV fits (docs/operations.md, Plans).
+        # 4,096 MB: the most; it decides how much of a CSV fits (docs/operations.md, Plans). The code is kept in a
+        # container of the app's own account, which the identity opens, not a key in the settings.
         az functionapp create "${common[@]}" --flexconsumption-location "$LOCATION" --instance-memory 4096 \
-            --maximum-instance-count 40
+            --maximum-instance-count 40 --deployment-storage-auth-type SystemAssignedIdentity
     else
         az functionapp plan create --resource-group "$GROUP" --name "$APP-plan" --location "$LOCATION" --sku EP1 \
             --is-linux true --output none
@@ -85,7 +88,8 @@ az functionapp config appsettings delete --resource-group "$GROUP" --name "$APP"
     --output none
 
 say "events of the lake"
-az storage queue create --name archive-events --account-name "$STATE_ACCOUNT" --auth-mode login --output none
+# By the account's key, which the CLI looks up: an Owner has no right to the data of an account.
+az storage queue create --name archive-events --account-name "$STATE_ACCOUNT" --auth-mode key --output none
 az eventgrid event-subscription create --name "$APP-archives" --source-resource-id "$lake" --endpoint-type storagequeue \
     --endpoint "$state/queueservices/default/queues/archive-events" \
     --included-event-types Microsoft.Storage.BlobCreated Microsoft.Storage.BlobRenamed Microsoft.Storage.BlobTierChanged \
@@ -106,8 +110,13 @@ az functionapp deployment source config-zip --resource-group "$GROUP" --name "$A
     --build-remote true --output none
 
 say "a key for those who call"
-az functionapp keys set --resource-group "$GROUP" --name "$APP" --key-type functionKeys --key-name runbook --output none
-key=$(az functionapp keys list --resource-group "$GROUP" --name "$APP" --query functionKeys.runbook --output tsv)
+key_of_callers() { az functionapp keys list --resource-group "$GROUP" --name "$APP" --query functionKeys.runbook --output tsv; }
+key=$(key_of_callers)
+if [ -z "$key" ]; then
+    # Only then: for a key that is there this would make another value, and lock out those who have the first one.
+    az functionapp keys set --resource-group "$GROUP" --name "$APP" --key-type functionKeys --key-name runbook --output none
+    key=$(key_of_callers)
+fi
 base=https://$(az functionapp show --resource-group "$GROUP" --name "$APP" --query defaultHostName --output tsv)/api
 
 say "smoke test: $base/health/details"

@@ -31,7 +31,9 @@ class Deployment:
     folder: Path
     host: Host
 
-    def run(self, plan: str, *, has_app: bool, **settings: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, plan: str, *, has_app: bool, key: str = "c2VjcmV0LWtleQ==", **settings: str
+    ) -> subprocess.CompletedProcess[str]:
         example = (REPOSITORY / "deploy/settings.example").read_text()
         more = "".join(f"{name}='{value}'\n" for name, value in ({"PLAN": plan} | settings).items())
         (self.folder / "settings").write_text(example + more)
@@ -40,7 +42,7 @@ class Deployment:
             "storage account show": STATE,
             "functionapp show": show if has_app else None,
             "functionapp identity assign": "11111111-2222-3333-4444-555555555555",
-            "functionapp keys list": "c2VjcmV0LWtleQ==",
+            "functionapp keys list": key,
         }
         return subprocess.run(
             [REPOSITORY / "deploy/deploy.sh", self.folder / "settings"],
@@ -114,6 +116,50 @@ def test_the_identity_gets_no_more_than_it_needs(deployment: Deployment) -> None
         ("Storage Table Data Contributor", ""),
         ("Storage Blob Data Reader", "/blobServices/default/containers/archive"),
     }
+
+
+def test_the_key_of_those_who_call_stays(deployment: Deployment) -> None:
+    """To set it again would give it another value."""
+    assert deployment.run("flex", has_app=True).returncode == 0
+    assert not [call for call in deployment.calls() if call[:3] == ["functionapp", "keys", "set"]]
+    deployment.run("flex", has_app=True, key="")
+    assert deployment.call("functionapp", "keys", "set")
+
+
+def test_no_key_of_an_account_is_in_the_settings(deployment: Deployment) -> None:
+    deployment.run("flex", has_app=False)
+    created = deployment.call("functionapp", "create")
+    assert created[created.index("--deployment-storage-auth-type") + 1] == "SystemAssignedIdentity"
+    settings = deployment.call("functionapp", "config", "appsettings", "set")
+    assert "AzureWebJobsStorage__accountName=restorestate" in settings
+    assert not [word for word in settings if word.startswith("AzureWebJobsStorage=") or "AccountKey" in word]
+    assert "AzureWebJobsStorage" in deployment.call("functionapp", "config", "appsettings", "delete")
+
+
+def test_the_lakes_events_go_to_the_queue_that_is_read(deployment: Deployment) -> None:
+    assert deployment.run("flex", has_app=True).returncode == 0
+    (binding,) = json.loads((REPOSITORY / "ArchiveArrived/function.json").read_text())["bindings"]
+    subscription = deployment.call("eventgrid", "event-subscription", "create")
+    endpoint = subscription[subscription.index("--endpoint") + 1]
+    assert endpoint == f"{STATE}/queueservices/default/queues/{binding['queueName']}"
+    created = deployment.call("storage", "queue", "create")
+    assert created[created.index("--name") + 1] == binding["queueName"]
+
+
+def test_the_script_is_clean() -> None:
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("shellcheck"),
+            "--external-sources",
+            "deploy/deploy.sh",
+            "deploy/settings.example",
+        ],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_what_is_deployed(deployment: Deployment) -> None:
