@@ -25,6 +25,8 @@ _HOST = re.compile(
     rf"(?:(?P<name>{_LABEL}(?:\.{_LABEL})*)|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{{1,5}}))?", re.ASCII
 )
 _LONGEST_NAME, _LAST_PORT = 253, 65_535
+# https://www.w3.org/TR/trace-context/#traceparent-header
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 
 
 def new_request_id() -> str:
@@ -44,6 +46,7 @@ class HttpCall:
         route: parameters of the route.
         body: its bytes.
         request_id: of its answer.
+        of_host: the host's trace context of the invocation, which goes on with that of the caller; None if it has none.
     """
 
     method: str
@@ -53,6 +56,13 @@ class HttpCall:
     route: Mapping[str, str]
     body: bytes
     request_id: str = field(default_factory=new_request_id)
+    of_host: str | None = None
+
+    @property
+    def traceparent(self) -> str:
+        """The trace context that the call belongs to; empty if there is none that can be read."""
+        given = (self.of_host, self.headers.get("traceparent"))
+        return next((one for one in given if one is not None and _TRACEPARENT.fullmatch(one)), "")
 
 
 def base_url(call: HttpCall, settings: Settings, route: str) -> str:

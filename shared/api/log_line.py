@@ -76,6 +76,7 @@ def log_line(report: Report, error: RestoreError | None = None) -> str:
         "indexes_kept": ",".join(dict.fromkeys(kept.code for kept in report.indexes_kept)) or None,
         "loads": report.progress.loads if report.progress.loads > 1 else None,
         "waited_s": None if report.waited_seconds is None else round(report.waited_seconds, 3),
+        "queued_s": None if report.queued_seconds is None else round(report.queued_seconds, 3),
         "edition": report.edition,
         "timescaledb": report.timescaledb_version,
         "warnings": "; ".join(f"{warning.code}: {warning.message}" for warning in report.warnings) or None,

@@ -21,7 +21,7 @@ from shared.jobs.http import check_status, list_newest, result_answer, until_it_
 from shared.jobs.monitor import RETRY_AFTER_SECONDS
 from shared.jobs.operation import Operation
 from shared.jobs.storage import job_storage
-from shared.jobs.submit import add_token, chosen_id, record, refuse_secrets, stored_request, trace_context
+from shared.jobs.submit import add_token, chosen_id, record, refuse_secrets, stored_request
 from shared.jobs.transitions import update
 from shared.model.backfill_answer import BackfillList, BackfillPlan
 from shared.model.report import Report
@@ -119,14 +119,13 @@ def _take(call: HttpCall, backfill: Backfill, database: str, settings: Settings)
         stored_request(call.body),
         backfill,
         database,
-        traceparent=trace_context(call.headers),
     )
     records = Records.of(job_storage(settings))
 
     def is_same(other: Operation) -> bool:
         return parse_backfill(other.request.encode(), settings).request == backfill.request
 
-    submitted = record(records.backfills, asked, is_same)
+    submitted = record(records.backfills, asked, call.traceparent, is_same)
     base = base_url(call, settings, "/backfills")
     return _taken(call, submitted.operation, submitted.token, records, base)
 

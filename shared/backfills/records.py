@@ -160,9 +160,7 @@ def _rows(backfill: Operation) -> str:
     return f"{backfill.row_key[:_ROW_DIGITS]}~{_stem(backfill)}-"
 
 
-def backfill_record(
-    backfill_id: str, request: str, backfill: Backfill, database: str, *, traceparent: str
-) -> Operation:
+def backfill_record(backfill_id: str, request: str, backfill: Backfill, database: str) -> Operation:
     """Return the record of a backfill that is to be planned.
 
     Args:
@@ -170,7 +168,6 @@ def backfill_record(
         request: as JSON. It holds no secret.
         backfill: the same, as it was checked.
         database: where the days go.
-        traceparent: the caller's trace context.
     """
     first = backfill.request.days[0]
     return Operation(
@@ -184,7 +181,6 @@ def backfill_record(
         kind="backfill",
         parallel=backfill.parallel,
         phase="plan",
-        traceparent=traceparent,
     )
 
 

@@ -39,9 +39,15 @@ def set_up() -> None:
     limit_heap_retention()
 
 
-def call_of(req: func.HttpRequest) -> HttpCall:
-    """Return a request as ours."""
-    return HttpCall(req.method, req.url, req.headers, req.params, req.route_params, req.get_body())
+def call_of(req: func.HttpRequest, context: func.Context = NO_CONTEXT) -> HttpCall:
+    """Return a request as ours.
+
+    Args:
+        req: as the host hands it over.
+        context: of the invocation; it holds the host's trace context.
+    """
+    of_host = getattr(getattr(context, "trace_context", None), "trace_parent", None)
+    return HttpCall(req.method, req.url, req.headers, req.params, req.route_params, req.get_body(), of_host=of_host)
 
 
 def response_of(answer: HttpAnswer) -> func.HttpResponse:

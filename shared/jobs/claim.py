@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from shared.errors import JobStorageUnreachable, OperationNotFound
-from shared.jobs.operation import Operation, now
+from shared.jobs.operation import Operation, now, seconds_since
 from shared.jobs.store import OperationStore
 from shared.log_redaction import OUR_LOGGER
 from shared.process import repeating
@@ -32,13 +32,18 @@ class Claim:
     """The hold on an operation that runs.
 
     `is_lost`: a write has found the claim invalid. `last_stage`: the stage in which the previous attempt ended.
+    `queued_seconds`: how long the operation waited after it was due, by this machine's clock and those that noted it;
+    None if it waits for its group.
 
     Only one claim of an operation is valid. Another worker may take it over once no heartbeat was written for two
     minutes; each write here finds that out. Two threads write: the restore's and the heartbeat's.
     """
 
-    def __init__(self, store: OperationStore, operation: Operation, *, last_stage: str) -> None:
+    def __init__(
+        self, store: OperationStore, operation: Operation, *, last_stage: str, queued_seconds: float | None
+    ) -> None:
         self.last_stage = last_stage
+        self.queued_seconds = queued_seconds
         self._store = store
         self._operation = operation
         self._lock = threading.Lock()
@@ -121,14 +126,14 @@ def claim_operation(store: OperationStore, operation: Operation, **changes: Any)
     Raises:
         OperationNotFound, JobStorageUnreachable: as `OperationStore.update`.
     """
-    claim, last_stage = uuid.uuid4().hex, ""
+    claim, last_stage, due = uuid.uuid4().hex, "", ""
 
     def take(current: Operation) -> dict[str, Any]:
-        nonlocal last_stage
+        nonlocal last_stage, due
         # If it has this claim, the write came through and its answer did not.
         if current.has_ended or current.claim == claim or (current.claim and not current.is_stale):
             return {}
-        last_stage = current.stage
+        last_stage, due = current.stage, max(current.created, current.next_attempt)
         return {
             "status": "Running",
             "claim": claim,
@@ -142,7 +147,10 @@ def claim_operation(store: OperationStore, operation: Operation, **changes: Any)
         }
 
     operation = store.update(operation, take)
-    return Claim(store, operation, last_stage=last_stage) if operation.claim == claim else None
+    if operation.claim != claim:
+        return None
+    queued_seconds = None if operation.is_held else seconds_since(due)
+    return Claim(store, operation, last_stage=last_stage, queued_seconds=queued_seconds)
 
 
 def progress_of(progress: Progress) -> dict[str, Any]:

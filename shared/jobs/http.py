@@ -33,6 +33,7 @@ from shared.model.monitor import STATUSES, MonitorList
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.settings import Settings, load_settings
+from shared.telemetry.trace import Origin, restoring
 
 _log = logging.getLogger(OUR_LOGGER)
 
@@ -57,7 +58,9 @@ def post_restore(call: HttpCall, *, join: Callable[[], None] = lambda: None) -> 
         if wants_async(request, call.headers):
             report.describe(request)
             return _take(call, request, settings)
-        reply = answered(report, lambda: run_restore(request, settings, report, join=join))
+        with restoring(report, Origin(call.traceparent)) as trace:
+            reply = answered(report, lambda: run_restore(request, settings, report, join=join))
+            trace(reply.error)
         write_day_soon(settings, day_note(report, reply.error, now()), join=join)
         return reply.answer
 
@@ -65,7 +68,7 @@ def post_restore(call: HttpCall, *, join: Callable[[], None] = lambda: None) -> 
 
 
 def _take(call: HttpCall, request: RestoreRequest, settings: Settings) -> HttpAnswer:
-    submitted = submit(request, call.body, call.headers, settings)
+    submitted = submit(request, call.body, call.headers, call.traceparent, settings)
     operation = submitted.operation
     _log.info("operation=%s request_id=%s was taken: %s", operation.id, call.request_id, operation.status)
     base = base_url(call, settings, "/restore")

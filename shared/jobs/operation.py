@@ -137,6 +137,19 @@ def now() -> str:
     return iso(datetime.now(timezone.utc))
 
 
+def seconds_since(time: str) -> float | None:
+    """Return how long ago a time of `iso` was, by this machine's clock; 0 if it is yet to come, None if it is none.
+
+    For people: nothing is decided by it.
+    """
+    try:
+        # Python before 3.11 reads no Z.
+        ago = datetime.now(timezone.utc) - datetime.fromisoformat(time.replace("Z", "+00:00"))
+    except (ValueError, TypeError):
+        return None
+    return max(0.0, ago.total_seconds())
+
+
 def iso(time: datetime) -> str:
     """Return a time in ISO 8601; later ones sort behind."""
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -16,11 +16,12 @@ from shared.api.parse import parse_for
 from shared.errors import Fault, InvalidRequest, JobStorageUnreachable, OperationIdReused, SecretInAsyncRequest
 from shared.jobs.enqueue import enqueue_new
 from shared.jobs.operation import OPERATION_ID, Operation, now
-from shared.jobs.storage import job_storage
+from shared.jobs.storage import RESTORE_QUEUE, job_storage
 from shared.jobs.store import Conflict, OperationStore
 from shared.model.request import RestoreRequest
 from shared.restore.access import authorize
 from shared.settings import Settings
+from shared.telemetry.trace import sending
 
 _ID_HEADERS = ("Operation-Id", "Repeatability-Request-ID", "Idempotency-Key")
 # Ids of orders (`shared/arrivals/order.py`), and of days of backfills (`shared/backfills/records.py`). They follow from
@@ -28,7 +29,6 @@ _ID_HEADERS = ("Operation-Id", "Repeatability-Request-ID", "Idempotency-Key")
 _OWN_ID = re.compile(r"rule-[0-9a-f]{40}|b[0-9a-f]{24}-.*", re.ASCII)
 # A text in quotes, in which commas and semicolons are only characters (RFC 9110, section 5.6.4).
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _MOST_TOKENS = 16
 
 _INSTEAD = {
@@ -57,7 +57,9 @@ def wants_async(request: RestoreRequest, headers: Mapping[str, str]) -> bool:
     return any(re.fullmatch(r"respond-async(?:\s*=)?", one, re.IGNORECASE) for one in preferences)
 
 
-def submit(request: RestoreRequest, body: bytes, headers: Mapping[str, str], settings: Settings) -> Submitted:
+def submit(
+    request: RestoreRequest, body: bytes, headers: Mapping[str, str], traceparent: str, settings: Settings
+) -> Submitted:
     """Take an asynchronous restore.
 
     A request under an id that was used before is the same operation: it gets one more token, and nothing is restored
@@ -81,21 +83,23 @@ def submit(request: RestoreRequest, body: bytes, headers: Mapping[str, str], set
         str(request.target_table),
         request.archive.day.isoformat(),
         now(),
-        traceparent=trace_context(headers),
     )
 
     def is_same(other: Operation) -> bool:
         return parse_for(other.request.encode(), settings) == request.model_copy(update={"async_": None})
 
-    return record(OperationStore(job_storage(settings)), asked, is_same)
+    return record(OperationStore(job_storage(settings)), asked, traceparent, is_same)
 
 
-def record(store: OperationStore, asked: Operation, is_same: Callable[[Operation], bool]) -> Submitted:
+def record(
+    store: OperationStore, asked: Operation, traceparent: str, is_same: Callable[[Operation], bool]
+) -> Submitted:
     """Create a record and put its message into the queue, unless the same was asked before.
 
     Args:
         store: of operations of this kind.
-        asked: what is asked for, without a token.
+        asked: what is asked for, without a token and a trace context.
+        traceparent: the trace context of the call; empty if there is none.
         is_same: whether an operation of the same id was asked for by the same request.
 
     Raises:
@@ -103,11 +107,18 @@ def record(store: OperationStore, asked: Operation, is_same: Callable[[Operation
         JobStorageUnreachable: the app's own storage account is away.
     """
     token = secrets.token_urlsafe(32)
-    operation, is_new = store.create(replace(asked, tokens=(hash_of(token),)))
-    if not is_new:
-        if not is_same(operation):
-            raise OperationIdReused(f"another request was sent as {operation.id} before")
-        operation = add_token(store, operation, token)
+    with sending(traceparent, queue=RESTORE_QUEUE, operation_id=asked.id) as onward:
+        operation, is_new = store.create(replace(asked, tokens=(hash_of(token),), traceparent=onward))
+        if not is_new:
+            if not is_same(operation):
+                raise OperationIdReused(f"another request was sent as {operation.id} before")
+            operation = add_token(store, operation, token)
+        _enqueue(store, operation, is_new=is_new)
+    return Submitted(operation, token)
+
+
+def _enqueue(store: OperationStore, operation: Operation, *, is_new: bool) -> None:
+    """Put in the message of an operation that needs one."""
     try:
         enqueue_new(store, operation)
     except JobStorageUnreachable:
@@ -118,7 +129,6 @@ def record(store: OperationStore, asked: Operation, is_same: Callable[[Operation
             with suppress(Conflict, JobStorageUnreachable):
                 store.delete(operation)
         raise
-    return Submitted(operation, token)
 
 
 def refuse_secrets(request: RestoreRequest) -> None:
@@ -131,12 +141,6 @@ def refuse_secrets(request: RestoreRequest) -> None:
         raise SecretInAsyncRequest(
             f"{field} holds a secret, which a queue would keep", target=field, hint=_INSTEAD[field]
         )
-
-
-def trace_context(headers: Mapping[str, str]) -> str:
-    """Return the caller's trace context; empty if there is none, or none that can be read."""
-    traceparent = headers.get("traceparent", "")
-    return traceparent if _TRACEPARENT.fullmatch(traceparent) else ""
 
 
 def chosen_id(headers: Mapping[str, str]) -> str | None:

@@ -76,6 +76,7 @@ def end_poisoned(text: bytes) -> None:
     except OperationNotFound:
         _log.error("operation=%s in the poison queue is not recorded", message.operation_id)
         return
+    _log.error("operation=%s in the poison queue is %s now", operation.id, operation.status)
     if operation.status == "NotStarted":
         enqueue(store, operation)
 

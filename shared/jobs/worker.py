@@ -25,7 +25,7 @@ from shared.jobs.enqueue import try_again
 from shared.jobs.message import Message
 from shared.jobs.operation import Operation
 from shared.jobs.recorded_answer import continued
-from shared.jobs.storage import job_storage
+from shared.jobs.storage import RESTORE_QUEUE, job_storage
 from shared.jobs.store import OperationStore
 from shared.jobs.transitions import canceled_before, ended
 from shared.log_redaction import OUR_LOGGER
@@ -37,6 +37,7 @@ from shared.process import invocation
 from shared.restore.after_commit import Left, PutOff, note_failure_after_commit
 from shared.restore.pending import PendingCommit, decode_pending, encode_left, finish_committed, was_committed
 from shared.settings import Settings, load_settings
+from shared.telemetry.trace import Origin, restoring
 
 _log = logging.getLogger(OUR_LOGGER)
 
@@ -93,18 +94,16 @@ class _Work:
 
     def run(self) -> None:
         """Restore, or go on behind a COMMIT; then record the outcome."""
-        report = new_report()
-        _log.info(
-            "operation=%s attempt=%d request_id=%s begins",
-            self._claim.operation.id,
-            self._claim.operation.attempt,
-            report.request_id,
-        )
-        if self._claim.operation.commit:
+        report, operation = new_report(), self._claim.operation
+        report.queued_seconds = self._claim.queued_seconds
+        _log.info("operation=%s attempt=%d request_id=%s begins", operation.id, operation.attempt, report.request_id)
+        if operation.commit:
             # The rows may be in: to cancel the operation now would not take them out.
             report.progress.begin_commit()
-        with invocation(self._join), self._claim.heartbeat(report.progress):
+        origin = Origin(operation.traceparent, RESTORE_QUEUE, operation.id, operation.attempt)
+        with invocation(self._join), self._claim.heartbeat(report.progress), restoring(report, origin) as trace:
             reply = self._finish_commit(report) or self._restore(report)
+            trace(reply.error)
         self._write_down(reply, report)
 
     def _finish_commit(self, report: Report) -> Reply | None:

@@ -28,6 +28,7 @@ class Report:
     csv_bytes: int | None = None
     transfer: Literal["spool", "stream"] | None = None
     waited_seconds: float | None = None
+    queued_seconds: float | None = None
     format: Literal["text", "binary"] | None = None
     text_because: str | None = None
     indexes_deferred: tuple[str, ...] = ()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from shared.csvfile.scan import rows_of
 from shared.progress.cancelable import Cancelable
@@ -29,6 +29,7 @@ class Progress(Cancelable):
         has_header: whether the first of them is the header.
         loads: how often the load was begun.
         is_committed: whether the server has confirmed the load's COMMIT.
+        observe: makes what surrounds each stage, by its name. It lets every exception through, and raises none.
     """
 
     def __init__(self) -> None:
@@ -43,6 +44,7 @@ class Progress(Cancelable):
         self.has_header = False
         self.loads = 0
         self.is_committed = False
+        self.observe: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -55,7 +57,8 @@ class Progress(Cancelable):
         begin = time.monotonic()
         self.stage_name = name
         try:
-            yield
+            with self.observe(name):
+                yield
         finally:
             self._stages[name] = self._stages.get(name, 0.0) + time.monotonic() - begin
         self.stage_name = None

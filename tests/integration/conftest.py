@@ -10,6 +10,7 @@ from tests.integration.fix_cli import cli, cli_host, gateway
 from tests.integration.fix_compressing_load import compressing_load
 from tests.integration.fix_identity import managed_identity
 from tests.integration.fix_runbook import faulty_runbook, runbook, shared_host
+from tests.integration.fix_telemetry import telemetry
 from tests.integration.fix_tls import tls_app, tls_postgres
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "managed_identity",
     "runbook",
     "shared_host",
+    "telemetry",
     "tls_app",
     "tls_postgres",
 ]

@@ -1,7 +1,8 @@
 """Canary secrets in every place of a request and of the settings, through every success and every failure.
 
 Whatever the function says is searched for them: the answer and its headers, the log of every logger at DEBUG (those of
-the SDK, of urllib3 and of msal too), tracebacks, standard output and error, and what objects say of themselves.
+the SDK, of urllib3 and of msal too), tracebacks, standard output and error, the spans and metrics of OpenTelemetry, and
+what objects say of themselves.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from tests.fix_call import http_request
 from tests.fix_errors import errors
 from tests.integration.fix_app import DAY, App
 from tests.integration.fix_identity import ManagedIdentity
+from tests.integration.fix_telemetry import Telemetry
 from tools.local_server import free_port
 
 pytestmark = pytest.mark.any_server
@@ -105,6 +107,7 @@ class Watch:
     monkeypatch: pytest.MonkeyPatch
     caplog: pytest.LogCaptureFixture
     capfd: pytest.CaptureFixture[str]
+    telemetry: Telemetry
     codes: set[str] = field(default_factory=set)
 
     def send(self, body: Any, content_type: str = "application/json", **settings: str) -> str:
@@ -131,8 +134,9 @@ class Watch:
     def _searched(self, body: bytes, headers: dict[str, str], *more: str) -> str:
         said = [body.decode(), repr(headers), self.caplog.text, *more]
         said += [record.getMessage() for record in self.caplog.records]
-        said += self.capfd.readouterr()
+        said += [*self.capfd.readouterr(), self.telemetry.said()]
         self.caplog.clear()
+        self.telemetry.clear()
         answer = json.loads(body)
         code = str(answer.get("error", {}).get("code") or answer.get("status") or "listed")
         self.codes.add(code)
@@ -163,6 +167,7 @@ def watch(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
+    telemetry: Telemetry,
 ) -> Watch:
     for name in ("azure", "azure.core", "azure.identity", "msal", "urllib3", "restore_chunk"):
         monkeypatch.setattr(logging.getLogger(name), "level", logging.DEBUG)
@@ -172,7 +177,7 @@ def watch(
     monkeypatch.setenv("PGHOST", "settings.invalid")
     monkeypatch.setenv("PG_ALLOWED_HOSTS", f"settings.invalid,db.example,{app.database.pg['host']}")
     monkeypatch.setenv("PGUSER", "somebody")
-    return Watch(app, monkeypatch, caplog, capfd)
+    return Watch(app, monkeypatch, caplog, capfd, telemetry)
 
 
 @pytest.fixture
@@ -401,6 +406,8 @@ def test_every_success_and_every_failure(watch: Watch, pg: dict[str, Any], monke
 
     monkeypatch.setattr("shared.restore.restore.authorize", spill)
     assert watch.send(day, ADLS_CONNECTION_STRING=closed) == "InternalError"
+    # Their restores were traced: what was searched was not nothing.
+    assert "DataRejected" in {of["restore.outcome"] for of, _ in watch.telemetry.points("restore.restores")}
     # Those of the other tests here.
     seen = watch.codes | {code for _, code, _ in refused(pg)}
     locked = {"DatabaseInRestoreMode", "OperationNotSupported", "StatementCanceled", "TargetLocked"}

@@ -74,7 +74,7 @@ def full_report() -> Report:
     error = ArchiveNotFound("x")
     url = "abfss://lake@account.dfs.core.windows.net/d/s.t.2025-01-01.csv.gz"
     report = Report("id", rows_read=3, rows_loaded=2, rows_skipped=1, compressed_bytes=1, csv_bytes=1)
-    report.transfer, report.format, report.waited_seconds = "stream", "text", 0.1
+    report.transfer, report.format, report.waited_seconds, report.queued_seconds = "stream", "text", 0.1, 0.2
     report.indexes_kept, report.text_because, report.progress.loads = (KeptIndex("i", "c", "r"),), "r", 2
     report.describe(RestoreRequest.model_validate({"adls_url": url}))
     report.edition, report.timescaledb_version = "community", "2.29.2"
