@@ -1,1 +1,1 @@
-"""restore-chunk: puts one archived day back into a TimescaleDB hypertable."""
+"""restore-chunk: restores archived days into TimescaleDB tables."""

@@ -79,7 +79,7 @@ def _redact_hooks() -> None:
         hidden = None if args.exc_value is None else _to_show(args.exc_value)
         error = (args.exc_type, args.exc_value, args.exc_traceback)
         make: Any = type(args)
-        # What an object says of itself may be anything, so it is only named.
+        # The text of an object may hold anything, so only its type is named.
         named = getattr(args.object, "__qualname__", type(args.object).__qualname__)
         of_destructors(make((*(error if hidden is None else (RedactedError, hidden, None)), args.err_msg, named)))
 
@@ -87,7 +87,7 @@ def _redact_hooks() -> None:
 
 
 def _to_show(error: BaseException) -> RedactedError | None:
-    """Return what is shown in its place; None where nothing has to be hidden."""
+    """Return the exception to show instead; None if there is nothing to hide."""
     try:
         shown = _redacted_trace(error)
     except Exception:  # noqa: BLE001 - a text that could not be searched may hold anything

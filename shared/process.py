@@ -81,7 +81,7 @@ def start_thread(target: Callable[[], None], *, name: str) -> threading.Thread:
     context = copy_context()
 
     def run() -> None:
-        # A thread that runs without its lines in the log is better than one that somebody waits for in vain.
+        # A thread whose lines are missing in the log is better than a thread that never runs.
         with suppress(Exception):
             _join.get()()
         target()
@@ -115,11 +115,11 @@ def repeating(action: Callable[[], bool], seconds: float, *, name: str) -> Itera
 
 
 class CpuBudget:
-    """How much processor time a work may take, and how much of it is spent: of one thread after the other.
+    """A limit of processor time for some work, and how much of it is spent. One thread at a time may work.
 
     Args:
-        seconds: how much.
-        exceeded: makes what is raised when it is spent.
+        seconds: the limit.
+        exceeded: makes the exception that is raised when it is spent.
     """
 
     def __init__(self, seconds: float, exceeded: Callable[[], Exception]) -> None:
@@ -145,10 +145,10 @@ class CpuBudget:
 
 
 def result_of(future: Future[T], *, check: Callable[[], None]) -> T:
-    """Wait for a future, and check while waiting whether to go on.
+    """Wait for a future, and check meanwhile whether to go on.
 
     Args:
-        future: what is waited for.
+        future: the future.
         check: is called twice a second. What it raises ends the wait.
     """
     try:
@@ -165,7 +165,7 @@ def wait_for(action: Callable[[], T], *, check: Callable[[], None], discard: Cal
 
     Args:
         action: what takes long and cannot be interrupted.
-        check: is called twice a second. What it raises ends the wait, and the action goes on without anybody.
+        check: is called twice a second. What it raises ends the wait; the action goes on, and nobody waits for it.
         discard: gets a result that comes after that.
     """
     future: Future[T] = Future()

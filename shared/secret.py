@@ -66,7 +66,7 @@ class Secret(SecretStr):
 
 
 def redact(text: str) -> str:
-    """Remove every live secret from a text, and whatever stands where a signature, key or token does.
+    """Remove every live secret from a text, and whatever is in the place of a signature, key or token.
 
     For logs only: it would tell a caller which guess is a secret.
     """

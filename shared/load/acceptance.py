@@ -1,7 +1,7 @@
-"""Whether the load may begin, and whether the target takes rows of the day at all. Nothing is written.
+"""Checks before the first row: whether the load may begin, and whether the target accepts rows of the day.
 
-`CHECKS` is the one list of what is looked at, in order: the load walks it before it writes, and the dry run walks the
-same one. A refusal is certain: the load would end with it. What a look cannot decide is left to PostgreSQL.
+`CHECKS` is the one list of these checks, in order: the load walks it before it writes, and the dry run walks the
+same one. Nothing is written. A refusal is certain: the load would end with it. PostgreSQL decides the rest.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ _FAILOVER_TIME = "10 min"
 
 @dataclass(frozen=True)
 class Finding:
-    """What a look showed.
+    """The result of a check.
 
     Attributes:
         refusal: the error with which the load would end; None: none is known.
-        unsure: what the look left open.
+        unsure: what the check left open.
     """
 
     refusal: RestoreError | None = None
@@ -58,14 +58,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Situation:
-    """What is known before the first row, and can be asked.
+    """What a check knows, and may query.
 
     Attributes:
         cursor: in any transaction that sees the present.
         request: what is restored, and how.
         settings: the function app's.
         target: where the rows go.
-        existing: rows of the day; None where they were not counted.
+        existing: rows of the day; None if they were not counted.
     """
 
     cursor: Cursor
@@ -87,7 +87,7 @@ class Situation:
 
     @property
     def has_only_rows_of_day(self) -> bool:
-        """Whether every row that comes in is of the day: others are refused, and none takes its time from a default."""
+        """Whether every loaded row is of the day: others are refused, and no row gets its time from a default."""
         is_refused = self.request.verify and self.request.destination.rows_outside_window == "error"
         return is_refused and self.target.table.time_column in self.target.columns.loaded
 
@@ -97,7 +97,7 @@ Look: TypeAlias = Callable[[Situation], "Finding | None"]
 
 
 def look_at_day(now: Situation) -> Finding | None:
-    """Look whether the request refuses a day for the rows that it holds."""
+    """Check whether the request refuses a day that holds rows."""
     request, target, existing = now.request, now.target, now.existing
     if existing is not None and target.window is not None:
         refusal: RestoreError | None = day_not_empty(request, target.table, existing.rows)
@@ -110,7 +110,7 @@ def look_at_day(now: Situation) -> Finding | None:
 
 
 def look_at_rights(now: Situation) -> Finding:
-    """Look for rights without which the restore fails."""
+    """Check for missing rights without which the restore fails."""
     return Finding(rights_missing(now.missing))
 
 
@@ -128,7 +128,7 @@ def look_at_server(cursor: Cursor) -> RestoreError | None:
 
 
 def look_at_policies(now: Situation) -> Finding:
-    """Look whether a COPY into the target would come under policies."""
+    """Check whether row-level security applies to a COPY into the target."""
     target = now.target
     if target.columns.by_staging:
         return Finding()
@@ -137,13 +137,13 @@ def look_at_policies(now: Situation) -> Finding:
 
 
 def look_at_columns(now: Situation) -> Finding:
-    """Look for columns that must not be null, and that the file lacks."""
+    """Check for columns that must not be null and that the file lacks."""
     cursor, target = now.cursor, now.target
     table, plan = target.table, target.columns
     stages = plan.by_staging
     staged: tuple[str, ...] = ()
     if stages:
-        # No trigger fires on the staging table, and a generated column is a plain one there.
+        # No trigger fires on the staging table, and its generated columns are plain ones.
         lacking = [column.name for column in target.like.columns if not column.is_generated]
         staged = required_columns(cursor, target.like.oid, [name for name in lacking if name not in plan.file_columns])
     if staged and target.has_rows:
@@ -160,7 +160,7 @@ def look_at_columns(now: Situation) -> Finding:
 
 
 def look_at_partition(now: Situation) -> Finding:
-    """Look for the partition of the day, if the target is partitioned."""
+    """Check whether a partitioned target has a partition for the day."""
     cursor, table, window = now.cursor, now.target.table, now.target.window
     if window is None or not can_read(cursor, table):
         return Finding(unsure=NotChecked("partition", "the role may not read the time column, or there is none"))
@@ -177,7 +177,7 @@ def look_at_partition(now: Situation) -> Finding:
 
 
 def look_at_parts(now: Situation) -> Finding:
-    """Look whether rows of the day go into partitions that ALLOWED_TARGETS does not list."""
+    """Check whether rows of the day go into partitions that ALLOWED_TARGETS does not list."""
     cursor, settings, table, window = now.cursor, now.settings, now.target.table, now.target.window
     if settings.allowed_targets is None or table.hypertable_id is not None:
         return Finding()
@@ -213,7 +213,7 @@ def parts_refused(cursor: Cursor, target: Target, settings: Settings) -> TargetN
 
 
 def look_at_chunks(now: Situation) -> Finding:
-    """Look for frozen chunks over the day."""
+    """Check for frozen chunks over the day."""
     found, error = attempt_in_savepoint(now.cursor, partial(_frozen, now.target))
     if error is not None or found is None:
         return Finding(unsure=NotChecked("chunks", "the role may not ask whether a chunk is frozen"))

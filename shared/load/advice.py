@@ -1,7 +1,7 @@
-r"""What helps where the database refused a row or the table: hints by the SQLSTATE, the request and the file.
+r"""Hints for a row or a table that the database refused, by the SQLSTATE, the request and the file.
 
-The server's text decides nothing but a hint. A value in it is compared with what programs write for NULL, in any
-language; the hint repeats only that.
+The server's text affects only the hint. A value in it is compared with the texts that programs write for NULL, in any
+language; the hint repeats only such a text.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _MARKS = " \u00a0\u202f\"'`\u00ab\u00bb\u2039\u203a\u2018\u2019\u201a\u201c\u201
 
 @contextmanager
 def advised(request: RestoreRequest, target: Target, csv: CsvSource, progress: Progress) -> Iterator[None]:
-    """Give the database's refusals in the body a hint that fits.
+    """Add a fitting hint to the database's refusals in the body.
 
     Args:
         request: what is restored, and how.
@@ -119,7 +119,7 @@ def _database_encoding(error: DataRejected) -> str | None:
 
 
 def _has_no_partition(error: DataRejected) -> bool:
-    """Whether no partition takes the row. PostgreSQL names a constraint where it is one (ExecFindPartition)."""
+    """Whether no partition accepts the row. For a violated constraint, PostgreSQL names it (ExecFindPartition)."""
     cause = error.__cause__
     return isinstance(cause, psycopg2.Error) and cause.diag.constraint_name is None and bool(cause.diag.table_name)
 

@@ -44,10 +44,10 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
         plan: what may be tried.
 
     Raises:
-        TargetChanged: the same is to be tried again.
-        DayNotLocked: the same is to be tried again, with more locks.
-        Fallback: a plainer plan is to be tried.
-        RestoreError: the transaction is to be rolled back for good.
+        TargetChanged: try the same plan again.
+        DayNotLocked: try the same plan again, with more locks.
+        Fallback: try a plainer plan.
+        RestoreError: the load has failed. The transaction must be rolled back.
     """
     load, progress = tx.cursor, day.progress
     with progress.interruptible(lock.cancel):
@@ -210,7 +210,7 @@ def _verify(
 
 
 def _numbers_reached(load: Cursor, target: Target, transferred: Transferred, verified: Verified) -> tuple[Reached, ...]:
-    """Find how far the loaded values reach in the sequences of their columns, as far as the role can see it."""
+    """Find how far the loaded values reach in those sequences of their columns that the role can read."""
     table, window, counts = target.table, target.window, verified.verification
     if not transferred.rows_loaded:
         return ()
@@ -219,7 +219,7 @@ def _numbers_reached(load: Cursor, target: Target, transferred: Transferred, ver
 
 
 def _new_chunks(load: Cursor, target: Target) -> tuple[tuple[Chunk, ...], tuple[Chunk, ...]]:
-    """Return the chunks that the load made for the day, and those there before that the day has only reached now."""
+    """Return the chunks that the load made for the day, and older chunks that had no row of the day before."""
     known = {str(chunk) for chunk in target.chunks}
     after = chunks_of_day(load, target.table, target.window)
     new = tuple(chunk for chunk in after if str(chunk) not in known)

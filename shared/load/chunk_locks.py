@@ -42,7 +42,7 @@ def lock_chunks(load: Cursor, table: Table, chunks: Sequence[Chunk], *, rewritte
         load: in the load's transaction, before its first query.
         table: the target.
         chunks: those over the day.
-        rewritten: those of them that the load will decompress. They get the stronger lock at once: two restores of
+        rewritten: the chunks that the load will decompress. They get the stronger lock at once: two restores of
             neighbouring days would otherwise deadlock.
 
     Raises:

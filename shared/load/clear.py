@@ -42,7 +42,7 @@ class Cleared:
 
 
 def lock_target(load: Cursor, lock: RestoreLock, day: Day, ahead: Ahead, plan: LoadPlan) -> tuple[Chunk, ...]:
-    """Lock the chunks over the day. Return those that may be truncated, since no other session uses them."""
+    """Lock the chunks over the day. Return the chunks that may be truncated, since no other session uses them."""
     has_rows = ahead.before.rows > 0
     truncates = has_rows and day.policy == "replace" and plan.truncate
     truncatable = ahead.whole if truncates and try_lock_for_truncate(load, lock.cursor, ahead.whole) else ()

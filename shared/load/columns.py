@@ -18,13 +18,13 @@ from shared.model.results import Notice
 from shared.names import MAX_NAME_BYTES
 from shared.timescale.table import Column
 
-# Columns named in a message.
+# How many columns a message names.
 _MOST_NAMED = 10
-# What programs put around a name: SQL's quotes, those of MySQL and SQL Server, those of a word processor.
+# Quotes that programs put around a name: those of SQL, of MySQL and SQL Server, of a word processor.
 _QUOTES = "\"'`[]\u2018\u2019\u201c\u201d"
 # Letters, digits and the underscore.
 _WORD = re.compile(r"\w+")
-# A name of the file may have at most so many blanks and quotes around a column's name.
+# The most blanks and quotes that a name in the file may have around a column's name.
 _MOST_AROUND = 16
 
 
@@ -74,7 +74,7 @@ class ColumnPlan:
 
     @property
     def warnings(self) -> tuple[Notice, ...]:
-        """What the caller should know of columns that are ignored unasked. A generated one is not lost: no warning."""
+        """Warnings of columns that are ignored without a request. A generated column is not lost, so it has none."""
         if not self.drifted:
             return ()
         message = f"the table lacks {_join(self.drifted)} of the file's columns: left out"
@@ -87,7 +87,7 @@ class ColumnPlan:
 
 
 def file_columns(header: Sequence[HeaderName] | None, copy: Copy) -> tuple[FileColumn, ...]:
-    """Return the file's columns with the table's names. A name that stands in the request may be shown from here on.
+    """Return the file's columns with the table's names. A name that the request contains may be shown from here on.
 
     Args:
         header: the file's first record; None if it has no header.
@@ -293,14 +293,14 @@ def _why_not(name: HeaderName, table_columns: Sequence[Column]) -> str:
         return f"{name.quoted} is a generated column: PostgreSQL computes it"
     near = _same_but_for_spelling(name.raw, table_columns)
     if near is None and name.is_known:
-        # What is near to a name that is not shown would tell of it.
+        # A similar name would reveal a name that is not shown.
         near = next(iter(difflib.get_close_matches(name.raw, [column.name for column in table_columns], n=1)), None)
     shown = name.quoted if str(name) == name.raw else f"by the name of {name} of the file"
     return f"the table has no column {shown}" + (f'; did you mean "{near}"?' if near else "")
 
 
 def _same_but_for_spelling(name: str, table_columns: Sequence[Column]) -> str | None:
-    """Name the table's column that has this name except for case, blanks or quotes around it, or how it is encoded."""
+    """Name the table's column whose name differs only in case, surrounding blanks or quotes, or encoding."""
     alike = [column.name for column in table_columns if _spelled_plainly(column.name) == _spelled_plainly(name) != ""]
     # Of two that differ in case only, the one that has the same.
     return next((other for other in alike if other in name), next(iter(alike), None))

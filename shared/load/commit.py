@@ -1,4 +1,4 @@
-"""The COMMIT of a load: what is checked right before it, what a refused one means, and what if its answer is lost."""
+"""The COMMIT of a load: the checks right before it, and what a refused COMMIT or a lost answer means."""
 
 from __future__ import annotations
 

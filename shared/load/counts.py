@@ -29,7 +29,7 @@ def count_window(cursor: Cursor, table: Table, window: Window) -> Count:
 
 
 def count_in_children(cursor: Cursor, table: Table, window: Window) -> int:
-    """Count the rows of the day in tables that inherit from a plain one: a query of it shows them as its own."""
+    """Count the rows of the day in tables that inherit from a plain table. Its queries show them as its own."""
     if not table.has_children:
         return 0
     query = sql.SQL("SELECT pg_catalog.count(*) FROM {} WHERE {}").format(table.identifier, inside(table, window))
@@ -37,7 +37,7 @@ def count_in_children(cursor: Cursor, table: Table, window: Window) -> int:
 
 
 def count_staged_outside(cursor: Cursor, table: Table, staging: sql.Identifier, window: Window) -> Count:
-    """Count the staged rows that are outside the day. A row without a time is none of them: the target decides."""
+    """Count the staged rows outside the day. A row without a time does not count: the target decides about it."""
     # What the staging table is made like may have another type there than the target.
     time = sql.SQL("{}::{}").format(_time(table), table.time_sql)
     condition = within(table, sql.Identifier("t"), window)

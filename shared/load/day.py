@@ -57,7 +57,7 @@ class Day:
         return self.request.destination.existing_rows
 
     def skips(self, rows: Count) -> bool:
-        """Whether the day is left as it is, since it holds rows already."""
+        """Whether the day is left as it is because it already holds rows."""
         return self.policy == "skip" and rows.rows > 0
 
     def find_target(self, cursor: Cursor) -> Target:
@@ -78,13 +78,13 @@ class Day:
 
     @property
     def row_errors(self) -> RowErrors:
-        """What an error shows that names a row."""
+        """What an error that names a row shows."""
         return RowErrors(self.settings.show_row_data, self.csv.preamble.lines)
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """The day was there already and is left as it is: the target, and how many rows it holds of the day."""
+    """The day already has rows and is left as it is: the target, and its number of rows of the day."""
 
     target: Target
     rows: int

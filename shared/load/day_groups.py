@@ -1,7 +1,7 @@
 """Groups days by the chunks of the target, so that no two groups write to one chunk.
 
-It is a plan, and no lock: a chunk may be made or cut otherwise before its days are loaded. Then days of two groups wait
-for each other's locks, as any two restores do.
+The groups are a plan, not a lock: before its days are loaded, a chunk may be made or cut differently. Then days of two
+groups wait for each other's locks, as any two restores do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the first rows of the file tell before it is loaded: whether there are any, and the unit of integer times."""
+"""Reads the first rows of the file before it is loaded: whether there are any, and the unit of integer times."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class DayIndexes:
     """The indexes of the day's chunks, while one load fills them.
 
     Attributes:
-        wants_first_row: whether a single row is to be brought in first, and `drop_on_new_chunks` to be called after it.
+        wants_first_row: whether the first row must be loaded alone, before a call of `drop_on_new_chunks`.
         are_dropped: whether any index is dropped at this moment.
     """
 
@@ -66,7 +66,7 @@ class DayIndexes:
 
     @property
     def names_another_line(self) -> bool:
-        """Whether the rows come in two parts or without indexes: then an error names no line, or another one."""
+        """Whether the rows come in two parts or without indexes: then an error names no line, or a wrong one."""
         return self._first_came or self.are_dropped
 
     def drop_on_new_chunks(self, *, first_came: bool) -> None:
@@ -93,7 +93,7 @@ class DayIndexes:
         """Say what happened to the indexes.
 
         Args:
-            new_chunks: those that the load made. Some may have come after the first row: they kept their indexes.
+            new_chunks: the chunks that the load made. Those made after the first row kept their indexes.
         """
         known = {str(plan.chunk) for plan in self._deferred.plans}
         later = [chunk for chunk in new_chunks if str(chunk) not in known]

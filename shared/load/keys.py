@@ -63,7 +63,7 @@ def refuse_inconsistent(steps: list[ChunkStep]) -> None:
 
 
 def broken_by_deletion(target: Target, error: DataRejected) -> ChunkInconsistent | None:
-    """Say so if a DELETE failed since it decompressed rows that break a key of their chunk; None: it failed otherwise.
+    """Return the error of a DELETE that decompressed rows which break a key of their chunk; None for other failures.
 
     Args:
         target: the table. The role may not decompress its chunks as a whole.

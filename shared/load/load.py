@@ -1,7 +1,7 @@
 """The load of one day, and the only loop that repeats it.
 
 `load_day` starts over in a new transaction while the target's chunks keep changing, and whenever a quick way does not
-hold for these rows. What one transaction does is in `attempt.py`; the ways that it may try are in `plan.py`.
+work for these rows. What one transaction does is in `attempt.py`; the ways that it may try are in `plan.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The look at the target before anything is locked: what is there, and whether the load would be refused."""
+"""Looks at the target before anything is locked: what it holds, and whether the load would be refused."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a load may try, and the ways in which it falls back to something plainer.
+"""The plan of a load: which quick ways it may try, and how it falls back to plainer ones.
 
-The plan holds permissions: inside an attempt the target still decides. What the plainest plan refuses is refused, with
-PostgreSQL's own error.
+A plan holds permissions: inside an attempt the target still decides. A row that the plainest plan refuses is refused,
+with PostgreSQL's own error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shared.model.results import KeptIndex
 
 
 class Fallback(Exception):
-    """What was tried does not hold for these rows. The transaction is rolled back, and a plainer plan is tried.
+    """A quick way does not work for these rows. The transaction is rolled back, and a plainer plan is tried.
 
     Attributes:
         text_because: why the file is to be copied as text; None where binary may stay.
@@ -101,7 +101,7 @@ class LoadPlan:
         )
 
     def without(self, fallback: Fallback) -> LoadPlan:
-        """Return the plan without what did not hold.
+        """Return the plan without the permission that did not work.
 
         Raises:
             InternalError: nothing was given up, so the load would be tried without end.

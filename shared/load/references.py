@@ -30,7 +30,7 @@ def find_referenced(cursor: Cursor, target: Target) -> tuple[ReferringRows, ...]
 
 
 def find_refusing(cursor: Cursor, target: Target) -> tuple[ReferringRows, ...]:
-    """Count the rows for which the server may keep the day's: only the DELETE, or the COMMIT, shows whether it does.
+    """Count the rows because of which the server may keep the day's rows. Only the DELETE or the COMMIT decides.
 
     Args:
         cursor: in any transaction. The role can read the tables.
@@ -50,7 +50,7 @@ def refused_by_server(
     *,
     at_commit: bool = False,
 ) -> ReferencedRows | None:
-    """Return what to answer where the server refuses to let the day's rows go; None if its error is about other rows.
+    """Return the error if the server refuses to remove the day's rows; None if its error is about other rows.
 
     Args:
         cursor: in a transaction in which the day's rows are there, as they were before.

@@ -137,7 +137,7 @@ _READ_ONLY_BY = {
 
 
 def server_read_only(*, is_replica: bool, is_new: bool, read_only_by: str | None) -> RestoreError | None:
-    """Refuse a server that writes nothing.
+    """Refuse a server that is read-only.
 
     Args:
         is_replica: whether it is in recovery.
@@ -216,7 +216,7 @@ def parts_not_allowed(table: Table, parts: Sequence[QualifiedName]) -> TargetNot
 
 
 def chunks_frozen(chunks: Sequence[Chunk]) -> OperationNotSupported | None:
-    """Refuse a day whose rows belong into frozen chunks, or are in one and are to be replaced."""
+    """Refuse a day if its rows belong into frozen chunks, or if rows in a frozen chunk would be replaced."""
     if not chunks:
         return None
     names = ", ".join(map(str, chunks))
@@ -229,7 +229,7 @@ def chunks_frozen(chunks: Sequence[Chunk]) -> OperationNotSupported | None:
 
 
 def keys_taken(table: Table, index: str, rows: int) -> DataRejected | None:
-    """Refuse rows whose key is in the table already.
+    """Refuse rows whose key the table already has.
 
     Args:
         table: the target.
@@ -253,7 +253,7 @@ def wrong_row_count(copy: Copy, rows: int) -> RowCountMismatch | None:
 def replacement_too_small(
     destination: Destination, *, before: int, by: int, in_archive: int
 ) -> ReplacementTooSmall | None:
-    """Refuse to replace a day by much less than it holds.
+    """Refuse to replace a day by far fewer rows than it holds.
 
     Args:
         destination: says how much less is allowed.

@@ -1,4 +1,4 @@
-"""One restore at a time for one day of one table; other days run side by side.
+"""Lets only one restore at a time load a day of a table. Restores of other days run in parallel.
 
 The lock against a second restore is a transaction's advisory lock, on a connection of its own. It is not on the load's
 connection: the load runs in REPEATABLE READ, and the statement that takes the lock would also fix its snapshot. A
@@ -244,7 +244,7 @@ _SESSION_OF_RESTORE = re.compile(rf"(?:{APPLICATION_NAME}|{LOCK_APPLICATION_NAME
 
 
 def find_running(cursor: Cursor, table: QualifiedName, day: date) -> RunningRestore | None:
-    """Look whether a restore of this day of this table is running. Takes no lock, and waits for none.
+    """Check whether a restore of this day of this table is running. Takes no lock, and waits for none.
 
     Args:
         cursor: in any transaction, or in autocommit.

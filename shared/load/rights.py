@@ -1,4 +1,4 @@
-"""Which rights a load takes, and which of them the role lacks."""
+"""Which rights a load needs, and which of them the role lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells a row from a header, where a line is skipped unread: else a row would be lost without a word."""
+"""Decides whether a line that is skipped unread is a row, which would be lost silently, or a header."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def is_row(
 ) -> bool:
     """Whether a line that is to be skipped is a row of the table.
 
-    It is one if it has a field for each column, and those of times and UUIDs can be read as such. Where the table has
-    no such column, nothing tells.
+    It is a row if it has a field for each column, and the fields of times and UUIDs can be read as such. If the table
+    has no such column, this cannot be known, and the answer is no.
 
     Args:
         cursor: in any transaction.

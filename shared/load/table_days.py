@@ -1,4 +1,4 @@
-"""What a table holds of each of many days."""
+"""Finds out of which days a table holds rows, and how many."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DayRows:
 
 
 def find_days(cursor: Cursor, table: Table, days: Sequence[date], *, counts: bool) -> dict[date, DayRows]:
-    """Look what a table holds of some days.
+    """Find out what a table holds of some days.
 
     Args:
         cursor: in a transaction, or in autocommit.

@@ -1,7 +1,7 @@
-"""A trial of the rows: the file goes into temporary doubles of the tables, in a transaction that is rolled back.
+"""The full dry run's trial: loads the file into temporary copies of the tables, in a transaction that is rolled back.
 
-PostgreSQL itself says what is wrong with a row, in the words of the restore. What the double lacks is reported:
-see `trial_table.py`.
+So PostgreSQL itself says what is wrong with a row, as in a restore. What a copy (here called a double) lacks is
+reported: see `trial_table.py`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from shared.timescale.table import VALUE_REFUSALS, Table, has_unique_index
 from shared.timescale.triggers import has_event_triggers, what_acts_on_rows
 from shared.timescale.user_code import columns_that_run_code, runs_code_to_cast
 
-# What the rows themselves can be refused for. Anything else ends the dry run as it would end the restore.
+# The errors of rows. Any other error ends the dry run as it would end the restore.
 _OF_ROWS = (DataRejected, CsvOptionRejected, OperationNotSupported, StagingTypeMismatch, TooManyRejectedRows)
 
 Load: TypeAlias = Callable[[], None]
@@ -142,7 +142,7 @@ class _Rows:
     trial: Trial
 
     def run(self) -> None:
-        """Load the rows, and look for what would end the load."""
+        """Load the rows, and collect the errors that would end the load."""
         made, error = attempt_in_savepoint(self.cursor, self._make_doubles)
         if made is None:
             why = "" if error is None else f": {error.message}"
@@ -259,7 +259,7 @@ class _Rows:
             self.cursor.execute(by_users_path(insert))
 
     def _attempt(self, load: Load) -> RestoreError | None:
-        """Load rows. If they are refused, nothing of them stays, and the error is returned."""
+        """Load rows. If they are refused, none of them stays, and the error is returned."""
 
         def load_and_check() -> None:
             load()

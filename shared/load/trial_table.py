@@ -1,4 +1,4 @@
-"""A temporary double of a table: it refuses the rows that the table refuses, and nothing reaches out of it.
+"""A temporary double of a table: it refuses the rows that the table refuses, and has no effect outside itself.
 
 The double has the table's types, NOT NULL, CHECK constraints, indexes, defaults and generated columns. It has no
 triggers, rules, foreign keys, policies, chunks or partitions. Whatever runs a user's code, or changes something that no

@@ -1,4 +1,4 @@
-"""The proof of one load: the archive's rows, the rows that PostgreSQL took, and the day's rows before and after."""
+"""Proves a load: compares the archive's rows, those that PostgreSQL accepted, and the day's rows before and after."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from shared.timescale.table import Table, has_insert_triggers, has_unique_index
 
 
 def refuse_difference(*, before: int, after: int, added: int) -> None:
-    """Refuse a load that the recount does not show.
+    """Refuse a load if the recount does not show its rows.
 
     Raises:
         VerificationFailed: `after - before` is not `added`; the detail holds the counts.
@@ -146,7 +146,7 @@ class Proof:
         return outside
 
     def check(self, cursor: Cursor, transferred: Transferred) -> Verified:
-        """Count again.
+        """Count the day's rows again, and compare.
 
         Raises:
             VerificationFailed: rows are missing, or there are more than were loaded.

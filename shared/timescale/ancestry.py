@@ -1,4 +1,4 @@
-"""What a table is a part of, and what is a part of it, as PostgreSQL keeps partitions, inherited tables and chunks."""
+"""Finds the ancestors and the parts of a table: partitions, inherited tables and chunks, as PostgreSQL records them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _WRITTEN = (
     " AND l.relation <> %(table)s"
     " AND (l.relation IN (SELECT part.oid FROM part)"
     "  OR %(table)s IN (SELECT a.relid FROM pg_catalog.pg_partition_ancestors(l.relation) a))"
-    # Rows go through a partitioned table, and into none.
+    # A partitioned table itself holds no rows.
     " AND o.type IN ('table', 'foreign table')"
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_partitioned_table p WHERE p.partrelid = l.relation)"
     " ORDER BY 1"

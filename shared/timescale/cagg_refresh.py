@@ -3,7 +3,7 @@
 A refresh computes the buckets that TimescaleDB's log of changes names. The log misses buckets of a time zone or of
 months (https://github.com/timescale/timescaledb/issues/10296) and all rows that COPY stores one by one, under some
 triggers (read in src/copy.c of 2.28.3; both measured there). So the refresh is by force. No other bucket is refreshed:
-one whose rows were dropped since would be computed from none.
+a bucket whose rows were dropped since would become empty.
 
 The refresh runs after the load's commit, in autocommit: the CALL raises 25001 inside a transaction.
 """
@@ -38,7 +38,7 @@ _COPY_LOGS_SINCE = (2, 23)
 
 
 def find_unlogged(cursor: Cursor, table: Table, chosen: Chosen, day: Window) -> tuple[Notice, ...]:
-    """Warn of the aggregates that will not know of the rows which a COPY has stored one by one.
+    """Warn of the aggregates that will not learn of rows that a COPY has stored one by one.
 
     Args:
         cursor: in any transaction.
@@ -161,7 +161,7 @@ def _find_others_procedure(extension: TimescaleDB, cursor: Cursor) -> str | None
 
 
 def _retention(table: Table, cagg: Cagg, window: Window, cursor: Cursor) -> tuple[Notice, ...]:
-    """Warn of the aggregate's own retention policies, which may drop its buckets sooner than the table's rows go."""
+    """Warn of the aggregate's own retention policies, which may drop its buckets before the table's rows."""
     cursor.execute(
         "SELECT schema_name, table_name FROM _timescaledb_catalog.hypertable WHERE id = %s", (cagg.hypertable_id,)
     )

@@ -131,7 +131,7 @@ def caggs_over(cursor: Cursor, table: Table) -> list[Cagg]:
 
 
 def choose(caggs: Sequence[Cagg], chosen: Chosen) -> tuple[list[Cagg], list[tuple[str, RestoreError]]]:
-    """Return the aggregates that a request names, and for each name that stands for none of them its error."""
+    """Return the aggregates that a request names, and an error for each name that is not one of them."""
     if chosen == "all":
         # Anybody who may read the table can make another one, which would then be computed with this role's rights.
         return [cagg for cagg in caggs if cagg.is_of_owner], []

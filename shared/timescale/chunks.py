@@ -23,7 +23,7 @@ IS_OWN = sql.SQL(
     " AND pid = pg_catalog.pg_backend_pid() AND mode = 'AccessExclusiveLock' AND granted)"
 )
 
-# Rows that this transaction has written, savepoints aside: those have transaction ids of their own.
+# Rows that this transaction has written, except in savepoints, which have transaction ids of their own.
 OWN_ROWS = sql.SQL("xmin OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.xid")
 
 
@@ -52,8 +52,8 @@ def chunks_overlapping(cursor: Cursor, table: Table, window: Window) -> tuple[Ch
     (measured on 2.19 - 2.31). So the ranges are compared here. `timescaledb_information.chunks` shows the
     ranges of `timestamp` and `date` columns as the timestamptz of the same UTC time.
 
-    Where a function of the user's cuts the chunks, their ranges are in its values, and only rows tell: the chunks that
-    hold any row of the window are listed. It takes the right to read the whole table.
+    If a user's function cuts the chunks, their ranges are values of that function, so the chunks that hold any row of
+    the window are listed. That needs the right to read the whole table.
     """
     if table.has_partitioning_function:
         return _chunks_with_rows(cursor, table, window)
@@ -61,7 +61,7 @@ def chunks_overlapping(cursor: Cursor, table: Table, window: Window) -> tuple[Ch
 
 
 def chunks_inside(cursor: Cursor, table: Table, window: Window) -> tuple[Chunk, ...]:
-    """List the chunks that lie wholly inside the window, oldest first; none where their ranges do not tell."""
+    """List the chunks that lie wholly inside the window, oldest first; none if their ranges are not times."""
     if table.has_partitioning_function:
         return ()
     return _chunks_where(cursor, table, sql.SQL("{start} >= {lower} AND {end} <= {upper}"), window)
@@ -70,7 +70,7 @@ def chunks_inside(cursor: Cursor, table: Table, window: Window) -> tuple[Chunk, 
 def chunk_ranges(cursor: Cursor, table: Table, window: Window) -> tuple[tuple[datetime | int, datetime | int], ...]:
     """Return the ranges of the chunks that overlap the window, oldest first, as `Window.chunk_bounds` has them.
 
-    Nothing where a function of the user's cuts the chunks: their ranges are in its values.
+    Nothing if a user's function cuts the chunks: their ranges are values of that function.
     """
     if table.has_partitioning_function:
         return ()
@@ -90,7 +90,7 @@ def chunk_oid(cursor: Cursor, chunk: Chunk) -> int | None:
 
 
 def is_own(cursor: Cursor, chunk: Chunk) -> bool:
-    """Ask whether this transaction has the chunk to itself: see `IS_OWN`."""
+    """Whether no other session can use the chunk: see `IS_OWN`."""
     cursor.execute(sql.SQL("SELECT {}").format(IS_OWN), {"chunk": chunk_oid(cursor, chunk)})
     return cursor.fetchone() == (True,)
 
@@ -101,7 +101,7 @@ _FROZEN = 4
 
 @dataclass(frozen=True)
 class FrozenChunk:
-    """A chunk that takes no rows and gives none (`freeze_chunk`).
+    """A chunk from which no row can be removed and to which none can be added (`freeze_chunk`).
 
     Attributes:
         chunk: the chunk.

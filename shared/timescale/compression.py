@@ -101,7 +101,7 @@ def _compress_arguments(timescaledb: TimescaleDB) -> sql.SQL:
 
 
 def allow_delete_of_compressed(cursor: Cursor) -> None:
-    """Let a DELETE of this transaction reach every compressed row, and fire a chunk's own triggers."""
+    """Let a DELETE of this transaction delete every compressed row, and fire a chunk's own triggers."""
     # A compressed chunk may not have been decompressed: lift the limit on what the DELETE may decompress.
     with savepoint(cursor):
         cursor.execute("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")

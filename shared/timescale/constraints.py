@@ -1,4 +1,4 @@
-"""What the catalogue says of a constraint that refused a row, and of triggers that may."""
+"""Looks up a constraint that refused a row, and the triggers and rules that may refuse rows, in the catalogue."""
 
 from __future__ import annotations
 

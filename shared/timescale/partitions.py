@@ -39,9 +39,9 @@ class Partitions:
 
     Attributes:
         names: their names.
-        constraints: what each of them asks of a row, as SQL of PostgreSQL's own; None: it takes every row.
+        constraints: the condition of each partition, as SQL that PostgreSQL wrote; None: it accepts every row.
         is_by_time: whether they are cut by ranges of the time column alone.
-        is_harmless: whether the constraints can be asked without running a user's code.
+        is_harmless: whether the conditions can be evaluated without running a user's code.
     """
 
     names: tuple[QualifiedName, ...]
@@ -53,7 +53,7 @@ class Partitions:
 def partitions_over(cursor: Cursor, table: Table, window: Window) -> Partitions | None:
     """Find the partitions that may take rows of the window; None where the table is not partitioned.
 
-    The planner knows: it leaves the others out of a query, whatever they are cut by, and on every level.
+    The planner knows them: it omits the others from a query, whatever they are cut by, and on every level.
 
     Args:
         cursor: in any transaction. The role may read the time column.
@@ -120,7 +120,7 @@ def takes_whole_window(cursor: Cursor, table: Table, window: Window, partitions:
 
 
 def in_no_partition(partitions: Partitions) -> sql.Composed:
-    """Write the condition that a row, with the table's own names of columns, is taken by none of the partitions."""
+    """Return the SQL condition that no partition accepts a row, with the table's own names of columns."""
     if not partitions.constraints:
         return sql.Composed([sql.SQL("true")])
     return sql.SQL("({}) IS NOT TRUE").format(sql.SQL(" OR ").join(_asked(partitions)))

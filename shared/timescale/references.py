@@ -1,9 +1,9 @@
 """Foreign keys that refer to the target, and the rows of other tables that a DELETE of the day's rows changes.
 
-ON DELETE CASCADE, SET NULL and SET DEFAULT change rows of the referring table without a word, and from there of tables
-that refer to that one. PostgreSQL does it by triggers on the referenced table (ri_triggers.c), so a key counts where
-these fire. The rows are found by a query, as PostgreSQL finds them: by the key's own operators and collation. It looks
-into a plain table ONLY; into a hypertable and a partitioned table with all its parts.
+ON DELETE CASCADE, SET NULL and SET DEFAULT silently change rows of the referring table, and then rows of tables that
+refer to that table. PostgreSQL does this by triggers on the referenced table (ri_triggers.c), so a key counts if these
+triggers fire. The rows are found by a query, as PostgreSQL finds them: by the key's own operators and collation. The
+query reads a plain table by ONLY, and a hypertable or a partitioned table with all its parts.
 
 Chunks and partitions have a copy of each foreign key that refers to their table, with `conparentid`. A chunk of a
 referring hypertable has one too, without it (both seen on 2.24 - 2.29).
@@ -195,7 +195,7 @@ class _Change:
     Attributes:
         table: oid of the table.
         columns: those that change; None if the rows are deleted.
-        is_day: they are the day's own rows, with which all begins.
+        is_day: they are the day's own rows, the first change of all.
     """
 
     table: int
@@ -233,12 +233,12 @@ class References:
         return any(step.effect is None for step in self.steps)
 
     def refusing_action(self, key: KeyName) -> ReferenceAction | None:
-        """Say by which action a key keeps rows from being deleted; None if it does not."""
+        """Return the action by which a key keeps rows from being deleted; None if it does not."""
         return next((step.action for step in self.steps if step.effect is None and step.key.full_name == key), None)
 
     @property
     def changed(self) -> tuple[Referring, ...]:
-        """The tables of which rows may be changed, each once."""
+        """The tables whose rows may be changed, each once."""
         return tuple(dict.fromkeys(step.key.table for step in self.steps if step.effect is not None))
 
 
@@ -362,7 +362,7 @@ def _key(
 
 
 def _step(change: _Change, key: _ForeignKey) -> _Step | None:
-    """Say what a change does by way of a key; None: nothing."""
+    """Return the next change that a change causes through a key; None: none."""
     if change.columns is None:
         action, columns = key.on_delete, key.set_by_delete
     else:
@@ -403,9 +403,9 @@ def _count(
 class _Query:
     """Writes the query that follows the foreign keys.
 
-    Each change becomes a part of a WITH clause, which holds those columns of its rows to which keys refer. Where a key
-    leads back, as that of a tree does, one recursive part looks the rows up one by one. Otherwise each part is a set,
-    and PostgreSQL chooses how to join it.
+    Each change becomes a part of a WITH clause, with those columns of its rows to which keys refer. If the keys form a
+    circle, as in a tree, one recursive part looks the rows up one by one. Otherwise each part is a set, and PostgreSQL
+    chooses how to join it.
 
     Args:
         table: the target.
@@ -418,7 +418,7 @@ class _Query:
         self._window = window
         self._references = references
         steps = [step for step in references.steps if step.effect is not None]
-        # Only from these changes does a key lead on.
+        # The changes that cause further changes.
         causes = list(dict.fromkeys(step.cause for step in references.steps))
         self._number = {change: number for number, change in enumerate(causes)}
         self._steps = [step for step in steps if step.effect in self._number]
@@ -513,7 +513,7 @@ class _Query:
         return {pair: f"c{number}" for number, pair in enumerate(pairs)}
 
     def _is_other(self, table: Referring) -> sql.Composable:
-        """Write the condition that a row `r` is none of the day's, which go anyway."""
+        """Return the condition that a row `r` is not one of the day's, which are removed anyway."""
         if table.oid not in self._references.own:
             return sql.SQL("true")
         is_of_day = within(self._table, sql.Identifier("r", self._table.time_column or ""), self._window)

@@ -1,6 +1,6 @@
-"""Refuses names that stand for something else than a table to restore into, and says what they stand for.
+"""Refuses names of anything that is not a table to restore into, and says what they name.
 
-What a table is, the catalogue knows by its oid. Schema and name prove nothing: a hypertable may keep its chunks in any
+The catalogue knows by oid what a table is. Schema and name prove nothing: a hypertable may keep its chunks in any
 schema, and an owner may move and rename chunks, the tables of their compressed rows, and materializations.
 """
 
@@ -27,7 +27,7 @@ _KINDS = {
 
 
 def refuse_other_kind(cursor: Cursor, name: QualifiedName, kind: str, *, has_timescaledb: bool, target: str) -> None:
-    """Refuse what is no table.
+    """Refuse a relation that is not a table.
 
     Args:
         cursor: in any transaction.
@@ -84,7 +84,8 @@ _TABLE_OF_COMPRESSED_ROWS = (
 def refuse_part(cursor: Cursor, name: str, oid: int, *, knows_oids: bool, target: str) -> None:
     """Refuse the tables in which TimescaleDB keeps the rows of a hypertable.
 
-    Rows that are written into one pass by the hypertable: its columns, its checks, and the lock of the day.
+    Rows that are written directly into such a table bypass the hypertable: its columns, its checks, and the lock of the
+    day.
 
     Args:
         cursor: in any transaction.

@@ -1,4 +1,4 @@
-"""What a DELETE of the day's rows sets going, and a TRUNCATE of its chunks passes by."""
+"""What a DELETE of the day's rows triggers, and a TRUNCATE of its chunks would bypass."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _WHY_NOT_TRUNCATE = sql.SQL(
 
 
 def why_not_truncate(cursor: Cursor, table: Table, chunks: Sequence[Chunk]) -> str | None:
-    """Say what would miss the rows if chunks were truncated, so that they are to be deleted; None: nothing would.
+    """Return why the rows must be deleted, not truncated: what would not notice a TRUNCATE. None: nothing.
 
     Args:
         cursor: in any transaction.

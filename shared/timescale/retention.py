@@ -1,7 +1,7 @@
 """Retention policies (community edition) that will drop what a restore has just brought back.
 
 `policy_retention` calls `drop_chunks`, which drops each chunk that ends at or before now - drop_after, or that was made
-before now - drop_created_before. What is asked is the job's next run, and only of a job that is not paused.
+before now - drop_created_before. Only the job's next run is considered, and only if the job is not paused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shared.postgres.connect import Cursor
 from shared.timescale.chunks import Chunk, range_columns
 from shared.timescale.table import Table
 
-# `proc_schema` was _timescaledb_internal before 2.12. A job whose next start is not known, or is past, is due.
+# `proc_schema` was _timescaledb_internal before 2.12. A job is due if its next start is unknown or past.
 _DUE = sql.SQL(
     "WITH chunk AS (SELECT {end} AS upper, chunk_creation_time AS created FROM timescaledb_information.chunks"
     "  WHERE hypertable_schema = %(schema)s AND hypertable_name = %(name)s AND (chunk_schema, chunk_name) IN"

@@ -1,4 +1,4 @@
-"""Sequences that a load leaves behind: their next numbers are those of rows that it has just brought.
+"""Finds, and moves, sequences whose next numbers are those of rows that a load has just brought.
 
 A COPY or INSERT with values for an identity or serial column moves no sequence. The next row that takes its number from
 the sequence then collides with a loaded one, or has the same number where no key forbids it.
@@ -9,9 +9,9 @@ computes with `nextval` is not looked at. In a partitioned table the partitions 
 `advance` never moves a sequence back. An owner locks the sequence, reads it and restarts it; that is undone with the
 transaction. ALTER SEQUENCE waits for each transaction that has taken a number and is still open (ShareRowExclusiveLock
 against RowExclusiveLock in src/backend/commands/sequence.c), and that one may wait for the rows of this load. So the
-owner waits less than PostgreSQL's deadlock_timeout, and then does as a role does that is no owner: it draws the numbers
-by `nextval`, which never gives one to two sessions, or skips by `setval` what is too much to draw. Neither is undone by
-a rollback, which leaves a gap and nothing worse.
+owner waits less than PostgreSQL's deadlock_timeout, and then does what a role that is not an owner does: it draws the
+numbers by `nextval`, which never gives one number to two sessions, or, if there are too many, skips them by `setval`.
+A rollback undoes neither, which leaves a gap and nothing worse.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ _FIND = """
 
 # Below PostgreSQL's default of deadlock_timeout, 1 s.
 _PATIENCE = "500ms"
-# So many numbers are drawn in less than a second. Nobody draws as many between the two halves of one statement.
+# This many numbers are drawn in less than a second. No session draws as many between the two halves of one statement.
 _MOST_DRAWN = 100_000
 _MOST_ATTEMPTS = 3
 
@@ -135,13 +135,13 @@ class NumberSequence:
 
 @dataclass(frozen=True)
 class Reached:
-    """The loaded value that a sequence comes to last, of those that it can give at all."""
+    """Of the loaded values that a sequence can give, the one that it reaches last."""
 
     sequence: NumberSequence
     value: int
 
     def numbers_to_skip(self, next_number: int) -> int:
-        """Return how many numbers a sequence would give up to the value; 0: it has passed it."""
+        """Return how many numbers a sequence would give up to the value; 0 if it has passed the value."""
         return max(0, (self.value - next_number) // self.sequence.increment + 1)
 
 
@@ -256,7 +256,7 @@ def _values(column: NumberColumn, relation: sql.Composable, condition: sql.Compo
 
 
 def _furthest(cursor: Cursor, sequence: NumberSequence, parts: Sequence[sql.Composable]) -> Reached | None:
-    """Find the value to which a sequence comes last, of those that queries return."""
+    """Find, of the values that queries return, the one that a sequence reaches last."""
     if not parts:
         return None
     query = sql.SQL(

@@ -1,4 +1,4 @@
-"""Settings of TimescaleDB on which a restore rests, whatever the role or the database has.
+"""Settings of TimescaleDB that a restore needs, whatever the role or the database has set.
 
 Any user may change them. Each name was run on 2.24.0 and 2.28.3; a server that does not have one keeps it as a name of
 no meaning.
@@ -32,5 +32,5 @@ NEEDED_SETTINGS = {
 
 
 def set_needed(cursor: Cursor) -> None:
-    """Set them for the cursor's transaction. A server may refuse names of this kind that it does not have."""
+    """Set them for the cursor's transaction. A server may refuse settings that it does not know."""
     set_accepted(cursor, NEEDED_SETTINGS)

@@ -80,7 +80,7 @@ _TIME_TYPES: dict[int, tuple[TimeKind, sql.SQL]] = {
     20: ("integer", sql.SQL("bigint")),
     2950: ("uuid", sql.SQL("pg_catalog.uuid")),
 }
-# Without a word from TimescaleDB or the request, a number or a UUID is no time.
+# A number or a UUID is a time only if TimescaleDB or the request says so.
 _NOT_ONLY_TIMES = (None, "integer", "uuid")
 # timestamp, time and date: PostgreSQL reads a time with an offset into them, and drops the offset.
 _ZONELESS_TYPES = (1114, 1083, 1082)
@@ -118,7 +118,7 @@ class Column:
 
     @property
     def drops_offset(self) -> bool:
-        """Whether PostgreSQL reads a time with an offset into it, and drops the offset without a word."""
+        """Whether PostgreSQL reads a time with an offset into it, and silently drops the offset."""
         return self.base_oid in _ZONELESS_TYPES
 
 

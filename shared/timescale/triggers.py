@@ -1,4 +1,4 @@
-"""Which triggers are the user's, which fire, and which change or drop a row on its way in."""
+"""Tells which triggers are the user's, which fire, and which may change or drop a row before it is stored."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _COPIES_ONE_BY_ONE = sql.SQL(
 
 
 def copies_one_by_one(cursor: Cursor, oid: int) -> bool:
-    """Whether COPY stores the rows of a hypertable one by one for its triggers' sake (`choose_copy_method`, 2.28.3)."""
+    """Whether COPY stores the rows of a hypertable one by one because of triggers (`choose_copy_method`, 2.28.3)."""
     cursor.execute(_COPIES_ONE_BY_ONE, {"table": oid})
     return cursor.fetchone() == (True,)
 

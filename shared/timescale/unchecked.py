@@ -1,9 +1,9 @@
-"""Finds rows that TimescaleDB's COPY has let into a hypertable, and that INSERT would have refused.
+"""Finds rows that TimescaleDB's COPY has accepted into a hypertable, and that INSERT would have refused.
 
-From 2.22 on, COPY leaves out every check of a chunk that has as many CHECK constraints as the hypertable has
-dimensions, and no NOT NULL column besides those of the dimensions (read: can_skip_constraint_check in src/copy.c of
-2.22 - 2.29; run on 2.24.0, 2.28.3 and 2.29.2). It takes the CHECK constraints for the chunk's own bounds, which the
-choice of the chunk has proved. So these rows come in:
+From 2.22 on, COPY skips every check of a chunk that has as many CHECK constraints as the hypertable has dimensions, and
+no NOT NULL column besides those of the dimensions (read: can_skip_constraint_check in src/copy.c of 2.22 - 2.29; run on
+2.24.0, 2.28.3 and 2.29.2). It assumes that these CHECK constraints are the chunk's own bounds, which hold for every row
+that goes into the chunk. So these rows are accepted:
 
 - a null in a NOT NULL column of a space dimension, also where the file lacks the column;
 - a row that breaks a CHECK constraint of the user's, if a dimension has only one partition and so no bound;
@@ -114,7 +114,7 @@ def find_violation(cursor: Cursor, chunk: Chunk) -> Violation | None:
 
 
 def ask_domains_for_null(cursor: Cursor, table: Table, columns: Sequence[str]) -> None:
-    """Ask the domains of columns that COPY leaves null, whether they may be.
+    """Check the domains of columns that COPY leaves null: a domain may refuse null.
 
     Args:
         cursor: in any transaction.

@@ -1,7 +1,7 @@
-"""Tells what runs a user's own code, or changes something, from what only computes.
+"""Decides whether an expression, a type or a cast runs a user's own code or changes something.
 
 A function in C, of PostgreSQL or of an extension, that is not VOLATILE changes nothing. One in SQL or PL/pgSQL may do
-anything, whatever its owner says of it: write through dblink, take a number of a sequence, signal a session.
+anything, whatever its owner declares: write through dblink, take a number of a sequence, signal a session.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ HAS_HARMLESS_OPERATORS = sql.SQL(
     " JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode WHERE NOT {})"
 ).format(_IN_C)
 
-# A domain's constraints are asked for each value that is read into it, also inside of arrays, rows and ranges.
+# A domain's constraints are checked for each value that is read into it, also inside arrays, rows and ranges.
 _DOMAINS_WITH_CODE = sql.SQL(
     "WITH RECURSIVE parts(name, type) AS ("
     " SELECT attname::text, atttypid FROM pg_catalog.pg_attribute"
