@@ -3,8 +3,8 @@
 psycopg2's own transaction handling is off (autocommit); `transaction.py` says why.
 
 A token of the function's own identity is sent as the password, over TLS, and the role has the identity's name:
-https://learn.microsoft.com/azure/postgresql/flexible-server/security-entra-concepts. It is asked for at each
-connection; azure-identity keeps it while it is good.
+https://learn.microsoft.com/azure/postgresql/flexible-server/security-entra-concepts. Each connection asks for a token;
+azure-identity caches it while it is valid.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Cursor = psycopg2.extensions.cursor
 
 
 def password_of(endpoint: Endpoint) -> Secret | None:
-    """Return what the server is shown: the password, or a token that is still good.
+    """Return what is sent to the server as the password: the password itself, or a valid token.
 
     Raises:
         RestoreError: as `token_for_postgres`.
@@ -54,9 +54,9 @@ DEAD_CLIENT_SETTINGS = {
     "tcp_user_timeout": "90000",
 }
 
-# What neither a URI nor a setting changes: the restore's own limits rest on them.
+# Neither a URI nor a setting changes these: the restore's own limits depend on them.
 _PARAMETERS: dict[str, Any] = {
-    # A peer that is gone without a word is noticed within about a minute and a half.
+    # A peer that vanishes silently is noticed within about a minute and a half.
     "keepalives": 1,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -95,7 +95,7 @@ class Limits:
     """How long a server may take, in seconds.
 
     Attributes:
-        connect_seconds: for each host, to let us in.
+        connect_seconds: for each host, to accept the connection.
         statement_seconds: what the server gives a statement. Some seconds later the connection is cut here (limit.py).
     """
 
@@ -120,8 +120,8 @@ def connect(
         check: is called while the server is waited for. What it raises ends the wait.
 
     Raises:
-        DatabaseUnreachable: no answer, or the server has no place or is starting.
-        DatabaseAccessDenied: wrong user or password, or this client is not let in.
+        DatabaseUnreachable: no answer, or the server has no free slot or is starting.
+        DatabaseAccessDenied: wrong user or password, or the server does not admit this client.
         DatabaseNotFound: the server has no such database.
     """
     # Held as long as the connection: it stays known as a secret.

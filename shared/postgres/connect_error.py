@@ -114,7 +114,7 @@ _BAD_SETTING = ("22", "42704")
 # insufficient_privilege: CONNECT on the database (CheckMyDatabase in src/backend/utils/init/postinit.c).
 _NO_RIGHT = "42501"
 
-# What a refusal means, in our own words: those of the server may hold anything, and name what the request chose. A
+# What a refusal means, in our own words: the server's text may hold anything, such as names that the request chose. A
 # code of five characters takes precedence over its class of two.
 _REASONS = {
     "28P01": 'does not accept the password, or has no role "{user}"',

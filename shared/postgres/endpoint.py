@@ -185,7 +185,7 @@ class Endpoint:
 
     def with_password(self, password: Secret | None) -> dict[str, Any]:
         """Return the parameters for `psycopg2.connect`."""
-        # No empty value: libpq takes it for one that is not given, and looks for another.
+        # No empty value: libpq treats it as missing, and looks for another one.
         given = {keyword: value for keyword, value in self.parameters.items() if value != ""}
         # Files in the home directory have no effect: ~/.pgpass, ~/.postgresql.
         given = {"sslrootcert": _NO_FILE, **given, "passfile": _NO_FILE, "sslcrl": _NO_FILE, "sslcertmode": "disable"}

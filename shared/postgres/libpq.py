@@ -1,14 +1,15 @@
 """libpq by ctypes: the functions that psycopg2 does not offer, in the very library that psycopg2 has loaded.
 
 A server's message may hold a whole row: DETAIL and CONTEXT quote it, and so may the message itself. Such text must get
-neither into an exception nor to the process's standard error, past every filter of the log. There were two ways:
+neither into an exception nor to the process's standard error, which no filter of the log covers. This module closes two
+ways by which it did:
 
 - libpq makes each message when it arrives, and psycopg2 makes an exception of it. In a COPY that the server ends,
   psycopg2 makes two, and prints the first one (`PyErr_Print` in pq_raise, psycopg/pqpath.c; seen on 2.9.13). So libpq
   is set to write nothing but the SQLSTATE. The fields of an error, `exc.diag`, stay as they are.
-- psycopg2 takes a connection's notices over only after libpq has opened it. Until then libpq prints them on C's stderr
-  (`defaultNoticeProcessor` in fe-connect.c): those of a trigger ON LOGIN, for instance. There is no connection yet that
-  could be told otherwise, so C's stderr leads nowhere meanwhile. Python's standard error is another one.
+- psycopg2 receives a connection's notices only after libpq has opened it. Until then libpq prints them to C's stderr
+  (`defaultNoticeProcessor` in fe-connect.c): those of a trigger ON LOGIN, for example. There is no connection yet whose
+  handler could be replaced, so C's stderr is discarded meanwhile. Python's standard error is not affected.
 
 The functions: https://www.postgresql.org/docs/current/libpq-control.html.
 """
@@ -31,9 +32,9 @@ from psycopg2 import _psycopg
 PQERRORS_SQLSTATE = 3
 # postgres_ext.h: PG_DIAG_MESSAGE_PRIMARY, PG_DIAG_SOURCE_FILE
 _MESSAGE, _SOURCE_FILE = ord("M"), ord("F")
-# As much of a field as is looked at, in bytes.
+# How much of a field is read, in bytes.
 _LONGEST_FIELD = 200
-# How long a server that takes nothing is waited for at once, in milliseconds. The limit of a statement ends the wait.
+# How long one wait for a server that takes no data lasts, in milliseconds. The limit of a statement ends the waits.
 _PATIENCE = 1000
 
 TEXTS = ctypes.POINTER(ctypes.c_char_p)
@@ -74,7 +75,7 @@ class Said(NamedTuple):
 
 Receiver: TypeAlias = Callable[[Said], None]
 
-# A server may send any number of notices, and nobody asks for one.
+# A server may send any number of notices, and none is needed.
 IGNORE_NOTICES = RECEIVER(lambda _argument, _result: None)
 
 
@@ -128,7 +129,7 @@ def take_in(connection: psycopg2.extensions.connection) -> None:
 
 
 class _CStderr:
-    """The variable `stderr` of the C library, and how many bodies keep it from leading anywhere."""
+    """The variable `stderr` of the C library, and how many bodies discard what is written to it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -150,7 +151,7 @@ class _CStderr:
 
 
 def _find_c_stderr() -> tuple[ctypes.c_void_p | None, int | None]:
-    """Return the variable and a stream that leads nowhere. Of glibc only: that of musl is a constant."""
+    """Return the variable and a stream that discards everything. Only for glibc: in musl the variable is a constant."""
     try:
         libc = ctypes.CDLL(None)
         is_glibc = hasattr(libc, "gnu_get_libc_version")
@@ -170,10 +171,9 @@ _c_stderr = _CStderr()
 
 @contextmanager
 def without_c_stderr() -> Iterator[None]:
-    """Let nothing appear that C code of this process writes to `stderr` while the body runs.
+    """Discard what C code of this process writes to `stderr` while the body runs.
 
-    For as short a time as possible: it holds for every library of the process. Python's `sys.stderr` does not go by
-    this variable.
+    Keep the body short: this affects every library of the process. Python's `sys.stderr` does not use this variable.
     """
     _c_stderr.silence()
     try:

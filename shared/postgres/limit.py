@@ -3,10 +3,10 @@
 The cursors also send each statement with the `search_path` that is its own (search_path.py).
 
 The server's `statement_timeout` ends a statement that takes too long, and TCP's own timers find a dead peer. Neither
-finds a network that takes what is sent and delivers nothing (a proxy or gateway that hangs): libpq waits without end.
+detects a network that accepts data and delivers nothing (a proxy or gateway that hangs): libpq would wait forever.
 
-The server reports a timeout and a cancel by the same SQLSTATE, 57014, and tells them apart only in words of its own
-language. So the cursor measures how long a statement ran.
+The server reports a timeout and a cancel by the same SQLSTATE, 57014, and distinguishes them only in its message, which
+is in the server's language. So the cursor measures how long a statement ran.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class LimitedCursor(psycopg2.extensions.cursor):
         self._run(partial(super().execute, self._with_path(query), vars))
 
     def copy_expert(self, sql: Statement, file: Readable, size: int = 8192) -> None:  # type: ignore[override]
-        """Run a COPY. What the server says meanwhile is taken in, so that libpq does not gather it."""
+        """Run a COPY. Messages of the server are read meanwhile, so that libpq does not collect them in memory."""
         attentive: Any = _Attentive(file, self.connection)
         self._run(partial(super().copy_expert, self._with_path(sql), attentive, size))
 
@@ -110,7 +110,7 @@ class Readable(Protocol):
 
 
 class _Attentive:
-    """A file of which a COPY gets no more until the server takes it without a wait."""
+    """A file that gives a COPY no more data until the server can take it without a wait."""
 
     def __init__(self, file: Readable, connection: psycopg2.extensions.connection) -> None:
         self._file = file
@@ -133,7 +133,7 @@ _FIELDS = (
 def cut(error: psycopg2.Error) -> psycopg2.Error:
     """Return an error whose fields are not too long: the same one, or one of its type with cut fields.
 
-    A function may raise a message of any length, which the error would keep for as long as somebody knows of it.
+    A function may raise a message of any length, which would stay in memory as long as the error.
     """
     fields = {name: getattr(error.diag, name) for name in _FIELDS}
     if all(text is None or len(text) <= LONGEST_FIELD for text in fields.values()):

@@ -1,4 +1,4 @@
-"""Which sessions hold locks on a table, for the error of a restore that waited for one in vain."""
+"""Lists the sessions that hold locks on a table, for the error of a restore that did not get its lock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from shared.names import QualifiedName
 from shared.postgres.connect import Cursor
 
-# With these a session keeps others from writing; with weaker ones, from what takes the whole table.
+# Locks with which a session blocks writers. Weaker ones block only statements that need the whole table.
 _WEAKER = ("AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock")
 _OBSTACLES = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
 

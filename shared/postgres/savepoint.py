@@ -68,7 +68,7 @@ def savepoint(cursor: Cursor) -> Iterator[SavepointOutcome]:
 
 
 def set_accepted(cursor: Cursor, settings: Mapping[str, str]) -> None:
-    """Change those settings until the transaction ends that the server accepts. Takes no snapshot.
+    """Change settings until the transaction ends, except those that the server refuses. Takes no snapshot.
 
     Args:
         cursor: in a transaction.

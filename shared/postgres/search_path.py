@@ -1,11 +1,11 @@
-"""Where the names in a statement are looked up.
+"""Sends each statement with the `search_path` by which its names are looked up.
 
 PostgreSQL takes the operator or function whose arguments match best, from all schemas of the `search_path`; the order
 of the schemas decides only between two that match equally
 (https://www.postgresql.org/docs/current/typeconv-func.html). `pg_catalog` has no `oid < integer`, for example. So
 anyone who may create an operator in a schema of the path could have it run with the rights of this role.
 
-Each statement therefore comes with its path, in the same message, which takes no round trip more:
+So each statement is sent with its path, in the same message, which costs no extra round trip:
 
 - The product's own statements are about the catalogue. They find names in `pg_catalog` alone. `pg_temp` is last; where
   a path does not name it, tables and types are looked up there first.
@@ -60,7 +60,7 @@ def by_users_path(statement: Statement) -> UsersStatement:
 
 
 def after_catalog(statement: Statement) -> UsersStatement:
-    """Mark one that holds expressions or types as PostgreSQL writes them, and may run a user's code. In a transaction.
+    """Mark a statement with expressions or types that PostgreSQL wrote, which may run a user's code. In a transaction.
 
     A name that is not qualified is one of `pg_catalog`, unless another one of the path matches better.
     """

@@ -60,7 +60,7 @@ def limit_session(
 
 
 def _run(connection: Connection, statements: Sequence[sql.Composed]) -> None:
-    """Run statements in one round trip; where the server refuses one, run each of the others."""
+    """Run statements in one round trip. If the server refuses one, run each of the others."""
     _, error = attempt_in_autocommit(connection, partial(_execute, sql.SQL("; ").join(statements)))
     for statement in statements if error is not None else ():
         attempt_in_autocommit(connection, partial(_execute, statement))
@@ -76,7 +76,7 @@ _FIRST_TRANSACTION_TIMEOUT = 170000
 def no_transaction_timeout(connection: Connection) -> dict[str, str]:
     """Return the setting that keeps `transaction_timeout` from ending a restore; none before PostgreSQL 17.
 
-    A database or role may have one that is right for its users, and too short for a day.
+    A database or role may have a `transaction_timeout` that is right for its users, and too short for a day.
     """
     return {"transaction_timeout": "0"} if connection.server_version >= _FIRST_TRANSACTION_TIMEOUT else {}
 

@@ -80,7 +80,7 @@ _ERRORS: dict[str, type[RestoreError]] = {
     "P0001": DataRejected,  # raise_exception: a trigger of the user's refuses a row
 }
 
-# What to do, where the hint of the error's class says something else.
+# Hints for codes to which the hint of the error's class does not fit.
 _HINTS = {
     "40001": "another session changed rows of the day in the meantime: try again",
     "40P01": "the restore and another session waited for each other: try again; the server's log names the other",
@@ -149,7 +149,7 @@ def database_error(exc: psycopg2.Error) -> RestoreError:
 
 
 def _canceled(exc: psycopg2.Error) -> RestoreError:
-    """Tell a timeout from a cancel by the time that the statement ran: the server says it in its own language."""
+    """Tell a timeout from a cancel by how long the statement ran: the server's message is in its own language."""
     limit = limit_reached(exc)
     known = (("sqlstate", _QUERY_CANCELED),)
     if limit is not None:

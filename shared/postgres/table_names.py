@@ -1,4 +1,4 @@
-"""The names of tables that the role may know of, for the error of a name that stands for none."""
+"""Lists tables that the role may know of, for the error of a name that is not a table's."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ psycopg2's own transaction handling is off (autocommit), and BEGIN and COMMIT ar
 only way to read the answer to a COMMIT. If the transaction had already failed, PostgreSQL answers COMMIT with
 `ROLLBACK`, and psycopg2 raises nothing.
 
-Where the answer to a COMMIT is lost, the server is asked for the outcome by the transaction's id. A server that was
+If the answer to a COMMIT is lost, the server is asked for the outcome by the transaction's id. A server that was
 restarted in between (a crash, a failover) may have lost the transaction and given its id to another one: after a crash
 the server reuses an id that never reached the disk (measured on 17 and 18: `pg_xact_status` then says committed). So
 the id is trusted only if the server has not restarted since it assigned the id. Otherwise the day's rows are counted:
@@ -39,7 +39,7 @@ class ServerIncarnation:
     Attributes:
         start: when its postmaster was started, as text.
         processes: pids of its own processes (checkpointer, background writer, ...). After a crash of a single backend
-            the same postmaster starts all of them anew. Every role may see their pids.
+            the same postmaster restarts all of them. Every role may see their pids.
     """
 
     start: str
@@ -177,7 +177,7 @@ def set_transaction_limits(
         "timezone": "UTC",
         "array_nulls": "on",
         "xmloption": "content",
-        # A trigger may have something to say about each row, and nobody reads it.
+        # A trigger may raise a notice for each row, and no one reads it.
         "client_min_messages": "error",
         "lock_timeout": f"{lock_timeout_seconds}s",
         "statement_timeout": f"{statement_timeout_seconds}s",
@@ -227,7 +227,7 @@ def resolve_commit(
         connect_again: opens a new connection to the same database.
         commit_id: of the transaction.
         rows_show_commit: tells by the day's rows whether it was committed; None where they do not tell.
-        patience_seconds: how long the server may be away, or still be at it.
+        patience_seconds: how long the server may be unreachable, or still busy with the COMMIT.
 
     Raises:
         CommitOutcomeUnknown: the server did not say in time.
@@ -243,11 +243,11 @@ def resolve_commit(
 
 
 def outcome_unknown(commit_id: CommitId, why: str) -> CommitOutcomeUnknown:
-    """Return the error of a COMMIT of which nobody knows whether it took place.
+    """Return the error of a COMMIT whose outcome is unknown.
 
     Args:
         commit_id: of the transaction.
-        why: nobody knows it.
+        why: the reason why it is unknown.
     """
     return CommitOutcomeUnknown(
         f"the connection broke at the COMMIT of transaction {commit_id.xid}, and {why}",

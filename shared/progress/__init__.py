@@ -1,1 +1,1 @@
-"""How far a restore is, and whether it is to stop. The restore writes it; other threads read it, and may cancel."""
+"""The progress of a restore, and its cancel. The restore writes its progress; other threads read it, and may cancel."""

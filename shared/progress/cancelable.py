@@ -20,7 +20,8 @@ _INTERRUPT_SECONDS = 0.5
 class Cancelable:
     """A restore that any other thread may cancel.
 
-    The restore looks whether it was (`check`). While it waits for the server it cannot look, so a thread interrupts it.
+    The restore checks whether it was canceled (`check`). While it waits for the server it cannot check, so a thread
+    interrupts the wait.
     """
 
     def __init__(self) -> None:
@@ -57,7 +58,7 @@ class Cancelable:
         """Refuse cancels from now on.
 
         Raises:
-            RestoreCanceled: one came before.
+            RestoreCanceled: the restore was canceled before.
         """
         with self._lock:
             self.check()

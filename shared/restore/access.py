@@ -1,4 +1,4 @@
-"""Where one restore may go: which storage account, table, server and role. Decided before the first connection."""
+"""Decides which storage account, table, server and role a restore may use, before the first connection."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ INTERNAL_SCHEMAS = ("pg_", "information_schema", "_timescaledb_", "timescaledb_"
 
 
 def authorize(request: RestoreRequest, settings: Settings) -> Endpoint:
-    """Hold a request against every allow list.
+    """Check a request against every allow list.
 
     Args:
         request: what is asked for.
         settings: what is allowed.
 
     Returns:
-        The server that it goes to, and how.
+        The server to connect to, and how to log in.
 
     Raises:
         StorageAccountNotAllowed: the archive is elsewhere.

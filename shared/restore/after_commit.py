@@ -60,7 +60,7 @@ class PutOff:
 
 
 def note_failure_after_commit(report: Report, error: Exception) -> None:
-    """Log an error that came up behind the COMMIT, and warn of it. The rows are in: no answer may say otherwise."""
+    """Log an error after the COMMIT, and add a warning. The rows are in: no answer may say otherwise."""
     _log.error("restore request_id=%s failed after its commit", report.request_id, exc_info=error)
     report.warn("AfterCommitFailed", f"the rows are in, but what comes after failed: {type(error).__name__}")
 
@@ -78,7 +78,7 @@ def after_commit(
 
     Args:
         connection: in autocommit.
-        request: what is wished.
+        request: what is asked for.
         settings: how long a step may take.
         table: the target.
         left: what the load left to do.

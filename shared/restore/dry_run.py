@@ -51,13 +51,13 @@ CHECK_NAMES: tuple[CheckName, ...] = get_args(CheckName)
 
 @dataclass
 class _Checks:
-    """What was looked at, and the errors that it showed.
+    """What was checked, and the errors that were found.
 
     Attributes:
         problems: the errors, in the order in which a restore would meet them.
-        looked_at: what was looked at.
-        left_out: what of it was not, or not wholly.
-        refused: what of it would end a restore.
+        looked_at: what was checked.
+        left_out: what was not checked, or not completely.
+        refused: the checks that would end a restore.
         referenced: rows of other tables and other days that would be removed or changed.
     """
 
@@ -146,7 +146,7 @@ class DryRun:
                 missing += find_missing(cursor, to_refresh(names_of(planned), target.table.timescaledb))
             is_skipped = request.destination.existing_rows == "skip" and existing is not None and existing.rows > 0
             if not is_skipped:
-                # Otherwise the day is left as it is, whatever the archive holds and whatever the role may not do.
+                # Otherwise the day is left as it is, regardless of the archive and of the role's rights.
                 self._look_at_target(checks, now)
         if request.dry_run == "full" and not is_skipped:
             trial = self._try(checks, target, existing, missing)
@@ -201,7 +201,7 @@ class DryRun:
         return count_window(self.cursor, target.table, target.window)
 
     def _look_at_target(self, checks: _Checks, now: Situation) -> None:
-        """Look at what the load looks at before its first row, in its order, and at what it meets on the way."""
+        """Make the load's checks before its first row, in the load's order."""
         for name, look in CHECKS:
             finding = look(now)
             if finding is not None:

@@ -1,6 +1,6 @@
-"""Asks the server about an error, once its transaction has ended: what the caller would have to look up otherwise.
+"""Adds to an error what the caller would otherwise have to look up: asks the server, after the transaction has ended.
 
-It says only what the role can see. A question that fails leaves the error as it is.
+It adds only what the role can see. If a query fails, the error stays as it is.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from shared.postgres.transaction import set_transaction_limits, transaction
 from shared.restore.access import INTERNAL_SCHEMAS
 from shared.settings import Settings
 
-# How long a question may take, and wait for a lock of the catalogue. An answer without it is better than a late one.
+# How long a query may take, and wait for a lock of the catalogue. A late error is worse than one without its result.
 _SECONDS = 5
 _MOST_TABLES = 1000
 _MOST_NAMED = 3
-# Of two names, how much must be the same.
+# How similar two names must be.
 _LIKENESS = 0.6
 
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -41,7 +41,7 @@ def explained(connection: Connection, request: RestoreRequest, settings: Setting
     Args:
         connection: is in autocommit again when the body has ended.
         request: what is restored.
-        settings: say which tables the caller may hear of.
+        settings: say which tables the caller may be told of.
         request_id: names the restore's own sessions.
 
     Raises:

@@ -1,7 +1,7 @@
-"""A COMMIT that is about to be sent, as a record that outlives the process; and how to go on behind it.
+"""A COMMIT that is about to be sent, as a record that outlives the process; and how to continue after it.
 
-A process can end between a COMMIT and the note that it took place. So what it takes to ask for it, and to go on, is
-written down before the COMMIT is sent.
+A process can end between a COMMIT and the note that it took place. So everything that is needed to ask for its outcome,
+and to continue, is recorded before the COMMIT is sent.
 """
 
 from __future__ import annotations
@@ -110,16 +110,16 @@ def was_committed(request: RestoreRequest, settings: Settings, pending: PendingC
     Args:
         request: what was restored.
         settings: the function app's.
-        pending: what was written down before the COMMIT.
+        pending: what was recorded before the COMMIT.
         report: gets the time that it takes.
 
     Raises:
-        CommitOutcomeUnknown: the server does not tell.
+        CommitOutcomeUnknown: the server cannot tell.
         DatabaseError: it cannot be reached.
     """
     connect_again = _connections(request, settings, report)
     with report.progress.stage("connect"), connect_again():
-        # A server that is away is another error than one that does not tell.
+        # A server that cannot be reached is another error than one that cannot tell.
         pass
 
     def by_rows(cursor: Cursor) -> bool | None:

@@ -1,4 +1,4 @@
-"""One restore, from top to bottom: unpack the archive, load it in one transaction, then look after the rest."""
+"""One restore, from top to bottom: unpack the archive, load it in one transaction, then compress and refresh."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def restore(
     before_commit: BeforeCommit | None = None,
     put_off: PutOff | None = None,
 ) -> None:
-    """Put one archived day back.
+    """Restore one archived day.
 
     Args:
         request: what to restore, and how.

@@ -1,4 +1,4 @@
-"""The ways to the server of one restore."""
+"""The connections of one restore to its server."""
 
 from __future__ import annotations
 

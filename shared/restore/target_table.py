@@ -1,6 +1,6 @@
-"""The table that a request names, on connections beside the load: to look at it, or to look after it.
+"""Opens the table that a request names, outside the load: to read it, or to maintain it.
 
-Each way begins with the settings that a look at the table needs, whatever the role or the database has.
+Each connection begins with the settings that reading the table needs, whatever the role or the database has set.
 """
 
 from __future__ import annotations
