@@ -151,9 +151,9 @@ def read_day(call: HttpCall, name: str) -> date:
 
 
 def check_names(call: HttpCall, known: Collection[str]) -> None:
-    """Refuse a parameter that nobody knows, or whose value no parameter has.
+    """Refuse an unknown parameter, or a value that no parameter can have.
 
-    A filter that is misspelled would list everything. And neither storage nor PostgreSQL is to answer any text.
+    A misspelled filter would list everything. And storage and PostgreSQL must not get arbitrary text.
 
     Args:
         call: the request. A key may stand in its query as `code`.

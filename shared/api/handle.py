@@ -133,7 +133,7 @@ def replied(report: Report, answer: Callable[[], HttpAnswer]) -> Reply:
 
 
 def _write(report: Report, level: int, line: Callable[[], str], *, exc_info: bool = False) -> None:
-    """Write a line to the log. What fails in that changes nothing for the restore or its answer."""
+    """Write a line to the log. A failure to do so affects neither the restore nor its answer."""
     try:
         _log.log(level, "%s", line(), exc_info=exc_info)
     except Exception:  # noqa: BLE001 - a line of the log is worth less than the answer
@@ -143,7 +143,7 @@ def _write(report: Report, level: int, line: Callable[[], str], *, exc_info: boo
 
 @contextmanager
 def _progress_lines(report: Report, every_seconds: int) -> Iterator[None]:
-    """Log how far the restore is, every so many seconds; 0: never."""
+    """Log the restore's progress at an interval in seconds; 0: never."""
     if not every_seconds:
         yield
         return
@@ -164,7 +164,7 @@ def failed(report: Report, error: RestoreError) -> Reply:
 
 def log_error(report: Report, error: RestoreError) -> None:
     """Write the line of a restore or a call that failed."""
-    # What the caller can mend is a warning; what an operator must look at is an error.
+    # An error that the caller can correct is a warning; one that an operator must look at is an error.
     level = logging.ERROR if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING
     _write(report, level, lambda: log_line(report, error), exc_info=isinstance(error, InternalError))
 

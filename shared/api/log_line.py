@@ -26,7 +26,7 @@ def start_line(report: Report) -> str:
 
 
 def progress_line(report: Report) -> str:
-    """Return the line that says how far the restore is: the stage, and how much was read and handed to PostgreSQL."""
+    """Return the line about the restore's progress: the stage, and how much was read and sent to PostgreSQL."""
     progress = report.progress
     return _line(
         "restore-progress",

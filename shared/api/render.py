@@ -71,7 +71,7 @@ def error_answer(error: RestoreError, request_id: str) -> ErrorAnswer:
 
 
 def internal_error(report: Report) -> ErrorAnswer:
-    """Return the body of the answer where another one could not be made. Takes nothing that may be at fault itself."""
+    """Return the body of the answer if another one could not be made. Uses nothing that may itself be faulty."""
     is_in = report.progress.is_committed
     error = InternalError("", hint="the rows are in: do not send the request again" if is_in else None)
     return _error(error, f"{_INTERNAL}; the rows were committed" if is_in else _INTERNAL, [], report.request_id)

@@ -34,7 +34,7 @@ from shared.process import MIB
 from shared.secret import Secret
 from shared.settings import Settings
 
-# How much of a file one request asks for. Azurite hashes every range of up to 4 MiB, asked or not.
+# How much of a file one request asks for. Azurite hashes every range of up to 4 MiB, even without being asked to.
 RANGE_BYTES = 5 * MIB
 
 _PARTIAL_CONTENT, _TOO_MANY_REQUESTS = 206, 429
@@ -98,8 +98,8 @@ def kept_client(key: Hashable, make: Callable[[], DataLakeServiceClient]) -> Dat
     closed, since it may be in use: its connections go with its last user.
 
     Args:
-        key: what tells clients apart: the account and the whole credential. It is kept as long as the client, so that a
-            `Secret` in it stays known as one.
+        key: identifies a client: the account and the whole credential. It is kept as long as the client, so that a
+            `Secret` in it stays known as a secret.
         make: makes the client, with `OPTIONS`.
     """
     now = time.monotonic()
@@ -153,9 +153,9 @@ class ArchiveClient:
     """The client for one file.
 
     Attributes:
-        file: what reads it.
-        reader: what its requests carry.
-        host: who is asked: a host name, without the port.
+        file: the SDK's client of the file.
+        reader: the kind of credential that its requests carry.
+        host: the host that is asked, without the port.
     """
 
     file: DataLakeFileClient

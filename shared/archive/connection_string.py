@@ -30,9 +30,9 @@ class ConnectionString:
     """What a connection string says, without its key.
 
     Attributes:
-        host: the account that it is for; None: one of a cloud that no `adls_url` can name.
-        endpoint: where the account is served, if it names a place of its own (Azurite, a private endpoint).
-        reader: what it gives a request to carry.
+        host: the account that it is for; None: an account of a cloud that no `adls_url` can name.
+        endpoint: the address of the account, if the string names one (Azurite, a private endpoint).
+        reader: the kind of credential that requests carry.
     """
 
     host: StorageHost | None

@@ -1,4 +1,4 @@
-"""Who reads an account, and the function's own identity as a client of storage asks for it."""
+"""The kinds of credentials for an account, and the function's own identity in the form that storage clients need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.identity import Cloud, log_refusal, own_identity
 
 
 class Reader(Enum):
-    """What a request to storage carries. The value is its name in a message."""
+    """The kind of credential that a request to storage carries. The value is its name in a message."""
 
     URL_SAS = "the SAS in adls_url"
     SETTING_KEY = "the account key in ADLS_CONNECTION_STRING"
@@ -30,7 +30,7 @@ class Reader(Enum):
 
     @property
     def target(self) -> str:
-        """Where it comes from: a field of the request or a setting."""
+        """The field of the request or the setting that the credential comes from."""
         is_setting = self in {Reader.SETTING_KEY, Reader.SETTING_SAS, Reader.NOBODY}
         return "ADLS_CONNECTION_STRING" if is_setting else "adls_url"
 
@@ -38,8 +38,8 @@ class Reader(Enum):
 class StorageIdentity:
     """The function's own identity, for a client of storage.
 
-    Where it gets no token the error is ours. The client takes one of the SDK's for a fault of the network: it would ask
-    every way to an identity again, twice, with pauses.
+    If it gets no token, it raises an error of ours. The client would treat an error of the SDK's as a network fault,
+    and would try every way to an identity twice more, with pauses.
 
     Args:
         cloud: its authority signs the tokens.

@@ -44,15 +44,15 @@ def checked(chunks: Iterable[bytes], *, sha256: str | None, md5: bytes | None) -
 
     Args:
         chunks: the stored bytes.
-        sha256: what the caller expects, as 64 lower-case hexadecimal digits. It decides alone: it is the stronger
-            proof, and storage never checks a Content-MD5 that it keeps.
+        sha256: what the caller expects, as 64 lower-case hexadecimal digits. If it is given, `md5` is not checked: it
+            is the stronger proof, and storage never checks the Content-MD5 that it stores.
         md5: the blob's Content-MD5, which its uploader may have set; None: it has none.
 
     Yields:
         The same bytes.
 
     Raises:
-        ArchiveChecksumMismatch: what decides does not agree.
+        ArchiveChecksumMismatch: the checksum that decides does not match.
     """
     if sha256 is not None:
         digest, expected = hashlib.sha256(), bytes.fromhex(sha256)
@@ -68,7 +68,7 @@ def checked(chunks: Iterable[bytes], *, sha256: str | None, md5: bytes | None) -
         digest.update(chunk)
         yield chunk
     if digest.digest() != expected:
-        # The right one is not told: a small file could be guessed by it.
+        # The right checksum is not shown: it would allow a small file to be guessed.
         raise ArchiveChecksumMismatch(
             f"the stored file's {digest.name} is not the one that {source} says",
             target=target,
@@ -107,7 +107,7 @@ class Archive:
         self._client = client
         self._pool = pool
         self._progress = progress
-        # What came with the first answer. It is kept, since a file may be read twice.
+        # The first range. It is kept, since a file may be read twice.
         self.first = b"".join(islice(download.chunks(), 1))
 
     def chunks(self) -> Generator[bytes, None, None]:
@@ -182,7 +182,7 @@ def open_archive(
         ArchiveNotFound: no such file system or file, or the path is a folder.
         StorageAccessDenied: no identity, or one that may not read; or the SAS of the URL is refused.
         StorageUnreachable: no answer within about a minute, or an answer that says "busy".
-        ArchiveNotReadable: the file is there but storage does not hand it out.
+        ArchiveNotReadable: the file exists, but storage does not deliver it.
         ConfigurationError: the setting ADLS_CONNECTION_STRING cannot be read.
     """
     progress = progress or Progress()

@@ -1,10 +1,10 @@
 """Gzip bytes -> plain bytes, by ISA-L, in bounded blocks and up to a limit. No Azure, no file.
 
-Every member is read, and an end is believed only if the last member's own trailer said so: what
-`zlib.decompressobj` leaves to its caller is where a day's second half gets lost.
+Every member is read, and the end counts only if the last member's own trailer confirms it. `zlib.decompressobj` leaves
+both to its caller, who would lose the second half of a day without them.
 
-A small file can hold a thousand times its size. So the inflater gets the bytes in small pieces, and what was read is
-compared with what came out of it all the way. Compared only at the end, a gzip bomb would have filled the disk by then.
+A small file can decompress to a thousand times its size. So the inflater gets the bytes in small pieces, and input and
+output are compared after each piece. At the end it would be too late: a gzip bomb would have filled the disk.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _GZIP_AGAIN = _MAGIC + b"\x08"
 # FEXTRA has at most 64 KiB; a name or a comment beyond the other half is damage.
 _HEADER_BYTES_LIMIT = 128 * 1024
 
-# Members that hold nothing, without a name or with one: headers, an empty block, and zeros for checksum and length. For
-# each other member there is a step in Python, some microseconds long.
+# Empty members, without a name or with one: header, empty block, and zeros for checksum and length. They are skipped by
+# one regular expression; every other member takes a step in Python of some microseconds.
 _EMPTY_BODY = b"\x03" + bytes(9)
 _EMPTY_MEMBERS = re.compile(rb"(?:\x1f\x8b\x08(?:\0.{6}|\x08.{6}[^\0]{0,255}\0)%b)+" % _EMPTY_BODY, re.DOTALL)
-# What isal does not use of its input, it copies: of a member that may be small, it is given a small beginning first.
+# isal copies the input that it does not use. So for a member that may be small, it gets only a small piece at first.
 _SMALL_MEMBER_BYTES = 1024
 _USUAL_HEADER_BYTES = 64
 # Many small members make one block.
@@ -58,16 +58,17 @@ _EMPTY_HINT = "its writer created it and wrote nothing, or has not ended yet: wa
 
 
 def refuse_stored(size: int, *, max_bytes: int) -> None:
-    """Refuse an archive that is larger than what may come out of it.
+    """Refuse an archive that is larger than the CSV may be.
 
-    What gzip cannot make smaller it makes larger, by much less than an eighth; more is padding, or empty members.
+    gzip makes data that it cannot compress larger, by much less than an eighth. A larger archive is padding or empty
+    members.
 
     Args:
         size: of the stored file, in bytes.
         max_bytes: how many bytes may come out (setting `CSV_MAX_BYTES`).
 
     Raises:
-        ArchiveTooLarge: it is.
+        ArchiveTooLarge: the archive is too large.
     """
     if size > max_bytes + max_bytes // 8 + _SMALL_BYTES:
         raise ArchiveTooLarge(f"the archive itself has {size} bytes, and CSV_MAX_BYTES allows {max_bytes}")

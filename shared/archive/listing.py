@@ -1,4 +1,4 @@
-"""Which archives of a range of days there are, by one listing. It takes the right to list the file system."""
+"""Lists the archives of a range of days by one listing, which needs the right to list the file system."""
 
 from __future__ import annotations
 

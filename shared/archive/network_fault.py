@@ -1,4 +1,4 @@
-"""Why a host gave no answer: its name, a refusal, its certificate, silence. Known by types, never by texts."""
+"""Finds out why a host gave no answer (name, refusal, certificate, silence) by the types of errors, never by texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from urllib3.exceptions import ConnectTimeoutError, ProtocolError, ProxyError, ReadTimeoutError
 
-# The resolver's word is final: there is no such name, or none with an address. Others mean that it did not answer.
+# The resolver says that there is no such name, or no address for it. Other errors mean that it did not answer.
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 _NO_ROUTE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH})
 

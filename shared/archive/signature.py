@@ -1,4 +1,4 @@
-"""What the first bytes of a file that is not gzip say that it is. For a message only: nothing is decided by it."""
+"""Guesses by its first bytes what a file is that is not gzip. Only for messages: no decision depends on it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def looks_like(head: bytes) -> str | None:
     """Name what a file begins like.
 
     Args:
-        head: its first bytes, as many as are at hand.
+        head: its first bytes, as many as are available.
 
     Returns:
         A noun phrase; None where the bytes say nothing.

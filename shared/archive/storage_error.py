@@ -1,4 +1,4 @@
-"""Azure's errors become ours here: what storage answered, or why it did not, and what to do about it.
+"""Translates Azure's errors to ours: what storage answered, or why it did not, and what to do about it.
 
 Storage's own codes: https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes,
 https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes, and those of a SAS:
@@ -38,7 +38,7 @@ E = TypeVar("E", bound=ArchiveError)
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _REQUEST_TIMEOUT = 401, 403, 404, 408
 _PRECONDITION_FAILED, _TOO_MANY_REQUESTS, _FIRST_OF_ERRORS, _SERVER_ERROR = 412, 429, 300, 500
 
-# A proxy may send anything.
+# The only forms that are accepted: a proxy may send anything.
 _CODE = re.compile(r"[A-Za-z0-9]{1,80}", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,6}", re.ASCII)
 _REQUEST_ID = re.compile(r"[0-9A-Fa-f-]{1,80}", re.ASCII)
@@ -220,7 +220,7 @@ def _not_found(answer: _Answer, location: ArchiveLocation, client: ArchiveClient
             " lower case included"
         )
     elif client.reader is Reader.NOBODY:
-        # Storage hides from a request without credentials what is not public.
+        # For a request without credentials, storage pretends that a file that is not public does not exist.
         hint = _NO_CREDENTIAL
     return _made(ArchiveNotFound, answer, f"there is no file {location.url}", hint=hint)
 
@@ -265,7 +265,7 @@ def _hint_of(reader: Reader, code: str) -> str | None:
 
 
 def _not_online(answer: _Answer, location: ArchiveLocation, client: ArchiveClient) -> ArchiveNotReadable:
-    """Tell a file that is archived from one that is on its way back.
+    """Tell a file in the archive tier from one that is being rehydrated.
 
     Storage's code does not always say which: a file that is being rehydrated stays in the archive tier until it is
     done.
@@ -288,7 +288,7 @@ def _not_online(answer: _Answer, location: ArchiveLocation, client: ArchiveClien
 
 
 def _properties(client: ArchiveClient) -> Mapping[str, str]:
-    """Ask for the file's properties; nothing where they are not to be had."""
+    """Ask for the file's properties; return nothing if they cannot be read."""
     found: dict[str, str] = {}
 
     def keep(response: Any) -> None:

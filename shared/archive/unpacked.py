@@ -1,8 +1,8 @@
 """The unpacked day: spooled into memory and one temporary file, or streamed straight out of the lake.
 
-Streamed, the download, the gunzip and the reader overlap, and nothing is kept. Whether the archive is whole is known
-only at its end. Until then the reader's transaction holds the rows back: an archive that is cut short or damaged ends
-the COPY with an error, and everything is rolled back.
+When it is streamed, the download, the gunzip and the reader overlap, and nothing is kept. Whether the archive is
+complete is known only at its end. Until then the reader's transaction is not committed: a truncated or damaged archive
+ends the COPY with an error, and everything is rolled back.
 """
 
 from __future__ import annotations
@@ -170,8 +170,8 @@ class StreamedCsv:
     Attributes:
         head: its first part, seekable.
         size: its length in bytes; None until it was read to its end.
-        records: how many it holds, the header included; None likewise.
-        ends_with_marker: whether its last line is `\.`; None likewise.
+        records: how many it holds, the header included; None until then.
+        ends_with_marker: whether its last line is `\.`; None until then.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""Restores that nobody asks for by a call: when an archive arrives, and every day."""
+"""Restores that start without a call: when an archive arrives, and once a day."""

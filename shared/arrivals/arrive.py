@@ -1,4 +1,4 @@
-"""What an event about a blob leads to: look at the blob, find its rule, and let the queue restore it a little later."""
+"""Handles an event about a blob: looks at the blob, finds its rule, and lets the queue restore it a little later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every day: restore what is archived and not restored, of the days that the rules look back to."""
+"""Once a day: restores days that are archived and not restored, as far as the rules look back."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TO_RESTORE = ("archived", "stale")
 def restore_daily(today: date | None = None) -> None:
     """Order the restore of each day that a daily rule finds archived, or stale. Twice is the same as once.
 
-    A table of which nothing can be found out is an error in the log, and the others go on.
+    If nothing can be found out about a table, that is an error in the log, and the other tables go on.
 
     Args:
         today: the day after the last one that is looked at; by default the present one in UTC.

@@ -1,4 +1,4 @@
-"""The messages of the queue `archive-events`: what Azure Event Grid says of a blob, in either of its schemas.
+"""Reads the messages of the queue `archive-events`: Azure Event Grid's events about blobs, in either of its schemas.
 
 https://learn.microsoft.com/azure/event-grid/event-schema-blob-storage. A queue gets one event a message
 (https://learn.microsoft.com/azure/event-grid/handler-storage-queues). An event is a hint: events come twice, late, in

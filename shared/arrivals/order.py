@@ -89,7 +89,7 @@ def _changes(rule: Rule, found: FoundArchive, restored: RestoredDay | None) -> d
         # A copy's end changes the version.
         changes["copy"] = {"expected_etag": found.etag}
     is_restored = restored is not None and restored.restored_etag is not None
-    # Of the rows outside a day nobody knows which were loaded by the restore before.
+    # It is unknown which rows outside the day the restore before has loaded.
     if is_restored and (rule.request.get("destination") or {}).get("rows_outside_window") != "allow":
         changes["destination"] = {"on_existing": "replace"}
     return changes

@@ -157,7 +157,7 @@ def find_rule(rules: Sequence[Rule], location: ArchiveLocation) -> Rule | None:
 
 
 def check_rules() -> None:
-    """Write to the log what is wrong with the rules, when the app starts. Raises nothing."""
+    """Log the faults of the rules when the app starts. Raises nothing."""
     try:
         load_rules(load_settings())
     except ConfigurationError as error:

@@ -77,7 +77,7 @@ def run_group(claim: Claim, context: Context) -> bool:
             try:
                 group = _Group(claim, context, report)
             except OperationNotFound:
-                # Nobody is left who would hear of it.
+                # No worker has the group any more.
                 _log.error("operation=%s ends, since its backfill is not recorded any more", claim.operation.id)
                 claim.write_patiently(**group_ended({}))
                 return False
@@ -114,7 +114,7 @@ class _Group:
             for day in due:
                 if self._claim.is_lost:
                     raise ClaimLost
-                # One day in any case: a message that brings nothing on would be handed on for ever.
+                # At least one day: otherwise a message could be passed on forever without any progress.
                 if has_run and not self._context.has_time():
                     self._hand_on()
                     return False
@@ -128,7 +128,7 @@ class _Group:
     def _days(self) -> list[Operation]:
         days = self._records.days_of(self._backfill, self._plan.days)
         if len(days) < len(self._plan.days):
-            # The others are restored: a group that could not read one of its days would be tried for ever.
+            # The others are restored: otherwise a group with a day that cannot be read would be tried forever.
             _log.error("operation=%s: %d of its days have a record", self._claim.operation.id, len(days))
         return days
 
@@ -172,7 +172,7 @@ class _Group:
             self._backfill = self._records.backfills.update(self._backfill, stopped_by_a_day)
 
     def _finish(self, days: list[Operation]) -> bool:
-        """Compress what the days have left, and end the group."""
+        """Compress the chunks that the days have left, and end the group."""
         lefts = [decode_left(json.loads(day.plan)) for day in days if day.status == "Succeeded" and day.plan]
         report = self._report
         if len(self._plan.days) > 1 and lefts:

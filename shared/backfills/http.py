@@ -44,7 +44,7 @@ def backfills(call: HttpCall) -> HttpAnswer:
 
 
 def retry(call: HttpCall) -> HttpAnswer:
-    """Restore the days of a backfill once more that are not in. Raises nothing."""
+    """Restore again the days of a backfill that are not in. Raises nothing."""
     return _answered(call, lambda settings, records: _retry(call, settings, records))
 
 

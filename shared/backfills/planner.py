@@ -28,7 +28,7 @@ Choice: TypeAlias = Literal["missing", "skip", "restore"]
 
 
 def choose(known: KnownDay, existing: Existing) -> Choice:
-    """Decide what to do with a day. What cannot be told from outside is left to its restore."""
+    """Decide what to do with a day. What cannot be known before the restore is left to it."""
     rows, state = known.rows.rows, known.state
     if existing == "skip" and rows == "yes":
         return "skip"
@@ -89,7 +89,7 @@ def refuse_missing(backfill: Backfill, plan: Plan) -> None:
 
 
 def plan_round(claim: Claim, records: Records, backfill: Backfill, settings: Settings, report: Report) -> None:
-    """Plan the first round or a retry, and write the plan down.
+    """Plan the first round or a retry, and record the plan.
 
     Raises:
         RestoreError: as `make_plan`.

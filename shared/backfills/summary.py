@@ -1,4 +1,4 @@
-"""What callers see of a backfill: how many days are where, how far it is, and each day. Pure."""
+"""What callers see of a backfill: the number of days by outcome, the progress, and each day. Pure."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ _UTF8_NAMES = frozenset({"utf8", "unicode"})
 
 
 class NotEncodable(Exception):
-    """The file may be read otherwise than PostgreSQL would read it, so it must be copied as text.
+    """The file may be read differently from how PostgreSQL would read it, so it must be copied as text.
 
     The message holds no data, since psycopg2 sends it to the server, which logs it.
     """

@@ -1,7 +1,7 @@
-r"""What a CSV's beginning shows of its writer: signs that COPY will read it otherwise than it was meant.
+r"""Finds signs in a CSV's beginning that COPY will read it differently from what its writer meant.
 
-They are signs, and no proof: they become warnings. The fields are split as COPY splits them, by one regular expression,
-since a MiB is looked through while others may wait for the table.
+Signs are no proof, so they become warnings. The fields are split as COPY splits them, by one regular expression: it
+must be fast, since a MiB is searched while other sessions may wait for the table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shared.csvfile.head import SKIP_SEPARATOR_HINT, CsvDialect, bom_length, pyt
 from shared.errors import HeaderInvalid
 from shared.process import MIB
 
-# What may stand between a quote and the end of its field, and means nothing to anybody.
+# What may be between a quote and the end of its field without a meaning.
 _BLANKS = " \t"
 
 # A time of day, and what follows it: `+02`, `-05:30`, ` CET`, ` PM CET`, ` CET 2025`. A date alone ends in `-05`, too.
@@ -25,7 +25,7 @@ _ZONE = re.compile(
     r"\s*([+-]\d[\d:]*|[A-Za-z][A-Za-z0-9_/:+-]*)(?:\s+\d{4})?\s*\Z"
 )
 _ZONE_IN_BYTES = re.compile(rb"(?::\d\d|[Tt ]\d{4,6})(?:[.,]\d*)?\s*[+\-A-Za-z]")
-# No zone, or the one that a value without a zone is taken to be in.
+# No zone, or UTC, in which a value without a zone is read.
 _ZERO = frozenset({"Z", "UTC", "GMT", "UT", "ZULU", "UCT", "ETC/UTC", "ETC/GMT", "AM", "PM", "BC", "AD"})
 
 
@@ -152,7 +152,7 @@ def _beginning(file: IO[bytes], dialect: CsvDialect, *, holds: re.Pattern[bytes]
 
 
 def _is_limit(text: str, quote_at: int, step: int, limits: str) -> bool:
-    """Whether a quote stands at its field's beginning (step -1) or end (step 1), not counting blanks."""
+    """Whether a quote is at its field's beginning (step -1) or end (step 1), not counting blanks."""
     place = quote_at + step
     while 0 <= place < len(text):
         if text[place] in limits:

@@ -1,4 +1,4 @@
-"""A column's name out of the file: text that may be a piece of a row, until something shows that it is a name."""
+"""A column's name from the file. The text may be part of a row until something proves that it is a name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True)
 class HeaderName:
-    """A column's name out of the file. It prints as `column 3`, unless it is known to be a name and no value of a row.
+    """A column's name from the file. It prints as `column 3`, unless it is known to be a name and not a value of a row.
 
     So an answer, a log line or an error that names a column of the file never shows a row. Code that compares names
     uses `raw`.
@@ -15,7 +15,7 @@ class HeaderName:
     Attributes:
         raw: the name as written. For comparisons, never for a text.
         place: its position; the first is 1.
-        is_known: whether it is known to be a name. One of several lines is not printed all the same.
+        is_known: whether it is known to be a name. A name of several lines is never printed.
     """
 
     raw: str = field(repr=False)
@@ -37,7 +37,7 @@ class HeaderName:
 
     @property
     def has_line_break(self) -> bool:
-        """Whether it spans several lines. Then rows are likely to be in it, since a quote is not closed."""
+        """Whether it spans several lines. Then it probably contains rows, because a quote is not closed."""
         return "\n" in self.raw or "\r" in self.raw
 
     @property

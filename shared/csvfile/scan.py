@@ -3,9 +3,9 @@ r"""Counts the records of a CSV as COPY does, and finds a line `\.`, at which Po
 The server's `CopyReadLineText` (src/backend/commands/copyfromparse.c) ends CSV data from a client at a record
 that is only `\.`. It drops the rows after that line without an error or a warning, so this module looks for them.
 
-Every byte of an archive passes here under Python's lock, and its writer chooses the bytes. So nothing here takes a step
-for each quote, escape or line. A block becomes one long integer with four bits for each byte, and a few operations on
-integers say of all its bytes at once whether they are quoted.
+Every byte of an archive passes through here under Python's lock, and the archive's writer chooses the bytes. So no code
+here takes a step for each quote, escape or line. A block becomes one long integer with four bits for each byte, and a
+few operations on integers compute for all its bytes at once whether they are quoted.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def to_parse(blocks: Iterator[bytes], dialect: CsvDialect) -> Iterator[bytes]:
 
 
 class Signs(NamedTuple):
-    """What a block holds. A byte has four bits of each number, the first byte the lowest four, and uses their lowest.
+    """The signs in a block. In each number a byte has four bits (the first byte the lowest four), and uses the lowest.
 
     Attributes:
         quoted: whether the text is inside quotes behind the byte.
@@ -59,8 +59,8 @@ class Signs(NamedTuple):
 class QuotedText:
     """Follows the quotes of a CSV, block by block.
 
-    An escape counts only inside quotes, and a quote after it stays data there. Outside quotes both open. So behind an
-    escaped quote the text is inside quotes, wherever it stands; any other quote opens or closes.
+    An escape counts only inside quotes, where the quote after it is data. Outside quotes that quote opens. So after an
+    escaped quote the text is inside quotes in either case; any other quote opens or closes.
 
     Attributes:
         is_open: whether the text so far ends inside quotes.

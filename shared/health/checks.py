@@ -1,4 +1,4 @@
-"""What must be right before a day can be restored, looked at without a restore. Nothing is written, no secret shown."""
+"""Checks whether a day could be restored, without a restore. Writes nothing and shows no secret."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.timescale.table import find_timescaledb
 
 CheckStatus: TypeAlias = Literal["ok", "failed", "skipped"]
 
-# How long a result is good enough for those who only ask whether the app is well.
+# How long a result is kept for callers who only ask whether the app is well.
 KEPT_SECONDS = 30
 # A probe must not wait as long as a restore.
 _MOST_CONNECT_SECONDS = 5

@@ -1,4 +1,4 @@
-"""One worker's hold on an operation. Its writes name the record's ETag, so they fail once another worker has it."""
+"""One worker's claim on an operation. Its writes name the record's ETag, so they fail once another worker has it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ _PATIENCE_SECONDS, _PAUSE_SECONDS = 90, 2
 
 
 class ClaimLost(Exception):
-    """Another worker has taken the operation over, or it was ended. What this one began is to be rolled back."""
+    """Another worker has taken over the operation, or it was ended. This worker must roll back what it began."""
 
 
 class Claim:
-    """The hold on an operation that runs.
-
-    `is_lost`: a write has found the claim invalid. `last_stage`: the stage in which the previous attempt ended.
-    `queued_seconds`: how long the operation waited after it was due, by this machine's clock and those that noted it;
-    None if it waits for its group.
+    """The claim on an operation that runs.
 
     Only one claim of an operation is valid. Another worker may take it over once no heartbeat was written for two
     minutes; each write here finds that out. Two threads write: the restore's and the heartbeat's.
+    `queued_seconds`: how long the operation waited after it was due, by this machine's clock and those that noted it;
+    None if it waits for its group.
+
+    Attributes:
+        is_lost: whether a write has found the claim invalid.
+        last_stage: the stage in which the previous attempt ended.
     """
 
     def __init__(
@@ -59,11 +61,11 @@ class Claim:
 
         Raises:
             ClaimLost: the claim is not valid any more; nothing was written.
-            JobStorageUnreachable: nobody knows whether it was written.
+            JobStorageUnreachable: it is unknown whether it was written.
         """
 
         def while_it_holds(current: Operation) -> dict[str, Any]:
-            # Others write as well: a caller wants to cancel, or an earlier try of this write came through.
+            # There are other writes: a caller's cancel, or an earlier attempt of this write that succeeded after all.
             if "claim" in changes and all(getattr(current, name) == value for name, value in changes.items()):
                 # It gave the claim up, and its answer was lost. No other writer knows this time and this answer.
                 return {}
@@ -81,7 +83,7 @@ class Claim:
             return self._operation
 
     def write_patiently(self, **changes: Any) -> Operation:
-        """Write at the end of an attempt, also if the storage account is away for a while. Raises as `write`."""
+        """Write at the end of an attempt, and wait if the storage account does not answer. Raises as `write`."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
@@ -93,7 +95,7 @@ class Claim:
 
     @contextmanager
     def heartbeat(self, progress: Progress) -> Iterator[None]:
-        """Write every few seconds how far the restore is. Cancel it if a caller asked for it, or the claim is lost."""
+        """Write the progress every few seconds. Cancel the restore if a caller asked for it, or the claim is lost."""
 
         def beat() -> bool:
             try:
@@ -116,7 +118,7 @@ class Claim:
 
 
 def claim_operation(store: OperationStore, operation: Operation, **changes: Any) -> Claim | None:
-    """Claim an operation; None if there is nothing to do, or another worker is at it.
+    """Claim an operation; None if there is nothing to do, or another worker has it.
 
     Args:
         store: holds it.
@@ -154,7 +156,7 @@ def claim_operation(store: OperationStore, operation: Operation, **changes: Any)
 
 
 def progress_of(progress: Progress) -> dict[str, Any]:
-    """Return the attributes of a record that say how far a restore is."""
+    """Return the attributes of a record for the progress of a restore."""
     return {
         "stage": progress.stage_name or "",
         "compressed_bytes": progress.compressed_bytes,

@@ -1,6 +1,6 @@
-"""Notes for each day of a table what was restored last: which archive, how many rows, or why it failed. Best effort.
+"""Notes the last restore of each day of a table: which archive, how many rows, or why it failed. Best effort.
 
-The calendar of a table reads it. A restore never fails by it and never waits for it.
+The calendar of a table reads the notes. A restore never fails because of a note, and never waits for it.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ class RestoredDay:
         request_id: of its log line.
         operation_id: of an asynchronous one, else empty.
         restored_etag: of the archive that is in, without quotes; None if no restore has succeeded.
-        restored_rows: rows of the day that were counted after it; None likewise.
-        restored_at: when that was; None likewise.
+        restored_rows: rows of the day that were counted after it; None if none has succeeded, or none were counted.
+        restored_at: when that was; None if none has succeeded.
     """
 
     outcome: str
@@ -161,7 +161,7 @@ def write_day(settings: Settings, note: DayNote) -> None:
 
 
 def write_day_soon(settings: Settings, note: DayNote | None, *, join: Callable[[], None] = lambda: None) -> None:
-    """Write a note in a thread of its own. Nobody waits for it, and nobody hears of a failure but the log.
+    """Write a note in a thread of its own, without waiting for it. A failure is only logged.
 
     Args:
         settings: name the app's own storage account.
@@ -196,7 +196,7 @@ def _waiting() -> queue.Queue[Callable[[], None]]:
 
 
 def try_to_write_day(settings: Settings, note: DayNote | None) -> None:
-    """Write a note; a failure is in the log alone."""
+    """Write a note; a failure is only logged."""
     if note is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""When a waiting operation is tried, and the message that brings it to a worker then."""
+"""Decides when a waiting operation is tried again, and sends the message that brings it to a worker."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def delay_seconds(error: RestoreError, operation: Operation, settings: Settings)
 def try_again(claim: Claim, store: OperationStore, settings: Settings, error: RestoreError) -> bool:
     """Let a claimed operation wait for its next attempt if its error may pass, and it was not tried too often.
 
-    One that is held gets no message: its group looks at `next_attempt`.
+    An operation that is held gets no message: its group looks at `next_attempt`.
 
     Returns:
-        Whether it waits. If not, it is to end.
+        Whether it waits. If not, the caller must end it.
 
     Raises:
         ClaimLost, JobStorageUnreachable: as `Claim.write`.
@@ -69,9 +69,9 @@ def try_again(claim: Claim, store: OperationStore, settings: Settings, error: Re
 
 
 def enqueue_new(store: OperationStore, operation: Operation, *, delay_seconds: int = 0) -> None:
-    """Put in the first message of an operation, unless it has one, or was tried, or has ended.
+    """Send the first message of an operation, unless it has one, or was tried, or has ended.
 
-    To create a record and to put in its message are two steps: the same request once more makes up for the second.
+    Creating a record and sending its message are two steps: if the second failed, the same request makes it good.
 
     Raises:
         JobStorageUnreachable: as `enqueue`. The record stays, and the sweep finds it.
@@ -83,10 +83,10 @@ def enqueue_new(store: OperationStore, operation: Operation, *, delay_seconds: i
 def enqueue(store: OperationStore, operation: Operation, *, delay_seconds: int = 0) -> None:
     """Put a message for a waiting operation into the queue, and note that it is there.
 
-    If that note is not made, the sweep puts in another message: two are harmless.
+    If that note fails, the sweep sends another message: two messages are harmless.
 
     Raises:
-        JobStorageUnreachable: the queue did not take it, as far as anybody knows.
+        JobStorageUnreachable: the queue did not take the message, as far as is known.
     """
     message = Message(operation.id, operation.traceparent or None, operation.kind)
     store.enqueue(message.encode(), delay_seconds=delay_seconds)

@@ -103,7 +103,7 @@ def get_restores(call: HttpCall) -> HttpAnswer:
 
 
 def get_result(call: HttpCall) -> HttpAnswer:
-    """Answer what the synchronous call would have answered; 202 until then. Raises nothing."""
+    """Answer what a call that waits would have answered; 202 until the operation has ended. Raises nothing."""
 
     def result(settings: Settings, store: OperationStore) -> HttpAnswer:
         base = base_url(call, settings, f"/restores/{call.route.get('id')}/result")
@@ -125,7 +125,7 @@ def result_answer(
         show: returns the monitor, and the address of the result.
 
     Raises:
-        OperationNotFound: there is none, or the token is not one of it: a stranger learns nothing.
+        OperationNotFound: there is none, or the token does not open it: a stranger learns nothing.
     """
     operation, token = store.get(call.route.get("id", "")), call.query.get("token", "")
     if not opens(operation, token):

@@ -18,7 +18,7 @@ VERSION = 1
 
 
 class UnreadableMessageError(Exception):
-    """A message that no operation can be found by. Its text says why, without the message's own text."""
+    """A message that names no operation. The error says why, without the message's own text."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ ENDED: tuple[Status, ...] = ("Succeeded", "Failed", "Canceled")
 OPERATION_ID = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,64}", re.ASCII)
 # A worker writes a heartbeat every 5 s.
 STALE_SECONDS = 120
-# Marks a field that begins anew with each run: from the time when an operation waits to its end.
+# Marks a field that is reset for each run: from the time when an operation waits to its end.
 _OF_RUN = {"of_run": True}
 
 
@@ -45,7 +45,7 @@ class Operation:
         crashes: how many of them lost their worker.
         claim: names the attempt that works on it; empty if none does.
         is_queued: whether a message for it was put into the queue since it last waited.
-        is_canceled: whether it is to stop.
+        is_canceled: whether a caller asked to cancel it.
         tokens: hashes of the tokens that open its result, newest last.
         stage: of the attempt.
         compressed_bytes: how much of the archive was read.
@@ -59,7 +59,7 @@ class Operation:
         answer: its body, as JSON.
         traceparent: the caller's trace context; empty if there was none.
         backfill: id of the backfill that a day or a group belongs to; empty if there is none.
-        is_held: whether it is to get no message of its own: a day of a group never, a group before its turn.
+        is_held: whether it gets no message of its own: a day of a group never gets one, a group only at its turn.
         is_stopped: of a backfill: whether no further day is to start.
         parallel: of a backfill: how many groups run at once.
         shares_chunks: of a day: whether its chunks hold other days of its group, too.
@@ -112,7 +112,7 @@ class Operation:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether it has ended."""
         return self.status in ENDED
 
     @property
@@ -124,16 +124,16 @@ class Operation:
 
 
 def as_new() -> dict[str, Any]:
-    """Return what lets an operation that has ended wait again, as if it had not begun.
+    """Return the attributes that let an operation that has ended wait again, as if it had not begun.
 
-    What was asked stays, and so do the tokens, the count of attempts and the plan. A COMMIT whose outcome is not known
-    is still to be asked for.
+    The request stays, and so do the tokens, the count of attempts and the plan. A COMMIT whose outcome is unknown stays
+    too: the server must still be asked for it.
     """
     return {one.name: one.default for one in fields(Operation) if one.metadata == _OF_RUN}
 
 
 def now() -> str:
-    """Return this machine's time in ISO 8601. For people: nothing is decided by it."""
+    """Return this machine's time in ISO 8601. Only for people: no decision depends on it."""
     return iso(datetime.now(timezone.utc))
 
 
@@ -151,5 +151,5 @@ def seconds_since(time: str) -> float | None:
 
 
 def iso(time: datetime) -> str:
-    """Return a time in ISO 8601; later ones sort behind."""
+    """Return a time in ISO 8601, in a form that sorts by time."""
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""The answer of an operation: as it is recorded, and as it goes on behind a COMMIT."""
+"""The answer of an operation: as it is recorded, and as another attempt completes it after a COMMIT."""
 
 from __future__ import annotations
 

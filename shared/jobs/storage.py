@@ -1,6 +1,6 @@
-"""The function app's own storage account: one queue, two tables, and a container for what no entity holds.
+"""The function app's own storage account: one queue, two tables, and a container for texts that no entity can hold.
 
-Each part is made at its first use. So no part waits for another one that is away.
+Each part is created at its first use, so no part waits for another one that does not answer.
 
 The SDKs for tables and queues are imported at the first use: a restore by one HTTP call needs neither, and they would
 lengthen its cold start.
@@ -120,7 +120,7 @@ class JobStorage:
         return self._existing("container", self._container, self._container.create_container)
 
     def _existing(self, name: str, client: C, create: Callable[[], object]) -> C:
-        # Without a lock: to make it twice does no harm, and nobody waits for another one's vain attempts.
+        # Without a lock: creating it twice is harmless, and no thread waits for the failing attempts of another.
         if name not in self._made:
             from azure.core.exceptions import ResourceExistsError  # noqa: PLC0415 - see the module
 
@@ -160,7 +160,7 @@ def forget_job_storage() -> None:
 
 @contextmanager
 def reaching_storage() -> Iterator[None]:
-    """Translate what the SDK raises where the account does not answer, or does not let the function in.
+    """Translate what the SDK raises if the account does not answer, or refuses the function.
 
     Conflicts (409, 412) and what is missing (404) are the caller's to handle, inside the body.
 

@@ -40,7 +40,7 @@ _MOST_AT_ONCE = 50
 # Texts that may be long.
 _LONG = ("request", "commit", "error", "answer", "plan")
 _NOT_STORED = ("id", "kind", "row_key", "etag", "written", "read")
-# Of which the process keeps where they are: about a megabyte.
+# How many operations' rows the process remembers: about a megabyte.
 _MOST_ROWS = 5000
 
 _SHORT = tuple(one.name for one in dataclasses.fields(Operation) if one.name not in (*_NOT_STORED, *_LONG))
@@ -49,7 +49,7 @@ NO_SUCH_OPERATION = "there is no such operation, or it is no longer kept"
 
 
 def newest_row() -> str:
-    """Return what the row of an operation begins with that is created now."""
+    """Return the beginning of the row key of an operation that is created now."""
     return f"op~{_LAST_MILLISECOND - time.time_ns() // 1_000_000:013d}"
 
 
@@ -126,7 +126,7 @@ class OperationStore:
         from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415 - see shared/jobs/storage.py
 
         if not OPERATION_ID.fullmatch(operation_id):
-            # No key of a table may hold some characters, and the service's answer to them is an error that may pass.
+            # Some characters are not allowed in keys, and the service answers them with an error that looks temporary.
             raise OperationNotFound(NO_SUCH_OPERATION)
         rows, key = self._storage.rows, (self._kind, operation_id)
         with reaching_storage():
@@ -231,7 +231,7 @@ class OperationStore:
             except Conflict:
                 current = self.get(operation.id)
             if current.etag == operation.etag:
-                # As from a server in between. To ask on and on would end only with it.
+                # A proxy may answer so. Asking again and again would not end.
                 raise JobStorageUnreachable("the function app's own storage account answered 412 without a reason")
             operation = current
 
@@ -338,7 +338,7 @@ class OperationStore:
         return {"PartitionKey": self._kind, "RowKey": row_key, "id": operation_id, **short}
 
     def _in_blob(self, operation_id: str, name: str, text: str) -> str:
-        """Put a text into a blob of its own, and return what stands for it. JSON never begins like that."""
+        """Put a text into a blob of its own, and return a reference to it. JSON never begins like this reference."""
         from azure.core.exceptions import ResourceExistsError  # noqa: PLC0415 - see shared/jobs/storage.py
 
         blob = f"{self._kind}/{operation_id}/{name}-{uuid.uuid4().hex}.json"
@@ -371,7 +371,7 @@ class OperationStore:
 
 
 def _entity_value(value: Any) -> Any:
-    """Name the type of a number that the SDK would take for one of 32 bits, and refuse."""
+    """Give a number the type of 64 bits: the SDK assumes 32 bits, and would refuse it."""
     from azure.data.tables import EdmType, EntityProperty  # noqa: PLC0415 - see shared/jobs/storage.py
 
     return EntityProperty(value, EdmType.INT64) if type(value) is int and value >= _FIRST_OF_64_BITS else value

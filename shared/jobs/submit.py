@@ -48,7 +48,7 @@ class Submitted:
 
 
 def wants_async(request: RestoreRequest, headers: Mapping[str, str]) -> bool:
-    """Whether the caller does not want to wait. The field `async` wins over `Prefer` (RFC 7240)."""
+    """Whether the caller does not want to wait. The field `async` overrides `Prefer` (RFC 7240)."""
     if request.async_ is not None:
         return request.async_
     # A value that is empty is none.
@@ -122,8 +122,8 @@ def _enqueue(store: OperationStore, operation: Operation, *, is_new: bool) -> No
     try:
         enqueue_new(store, operation)
     except JobStorageUnreachable:
-        # The caller is to hear that nothing will be restored, and rightly so. The record of another call stays: that
-        # call may have been answered. What stays, the sweep finds.
+        # The error tells the caller that nothing will be restored, so the record must go. A record of another call
+        # stays: that call may have been answered. The sweep finds a record that stays.
         if is_new:
             # Not if another call took it meanwhile under the same id.
             with suppress(Conflict, JobStorageUnreachable):

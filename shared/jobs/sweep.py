@@ -1,4 +1,4 @@
-"""What no message and no worker does: mend what a worker left when it died, and end what the poison queue holds."""
+"""Repairs what no message and no worker does: operations of workers that died, and messages in the poison queue."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _take_from_worker(store: OperationStore, operation: Operation) -> None:
 
 
 def _is_to_wait(operation: Operation) -> bool:
-    """Whether its next attempt lies ahead. The queue hides a message for as long."""
+    """Whether its next attempt is in the future. The queue hides the message until then."""
     return operation.read is not None and operation.next_attempt > iso(operation.read)
 
 

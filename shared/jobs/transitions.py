@@ -69,12 +69,12 @@ def update(store: OperationStore, operation: Operation, decide: Callable[[Operat
 
 
 def waiting(**more: Any) -> dict[str, Any]:
-    """Return what lets an operation wait for another worker, without a message as yet."""
+    """Return the attributes that let an operation wait for another worker, still without a message."""
     return {"status": "NotStarted", "claim": "", "is_queued": False, **more}
 
 
 def ended(status: Status, reply: Reply, report: Report) -> dict[str, Any]:
-    """Return what ends an operation: the answer that its result gives, and the error behind it."""
+    """Return the attributes that end an operation: the answer of its result, and the error behind it."""
     error, answer = reply.error, reply.answer
     return {
         "status": status,
@@ -117,7 +117,7 @@ def canceled(operation: Operation) -> Change:
 
 
 def given_up(operation: Operation) -> Change:
-    """Decide what becomes of an operation whose message the host hands over no more."""
+    """Decide what happens to an operation whose message the host has given up."""
     if operation.has_ended or (operation.status == "Running" and not (operation.claim and operation.is_stale)):
         return {}
     if operation.commit or operation.kind != "restore":

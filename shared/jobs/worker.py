@@ -98,7 +98,7 @@ class _Work:
         report.queued_seconds = self._claim.queued_seconds
         _log.info("operation=%s attempt=%d request_id=%s begins", operation.id, operation.attempt, report.request_id)
         if operation.commit:
-            # The rows may be in: to cancel the operation now would not take them out.
+            # The rows may be in: canceling the operation now would not remove them.
             report.progress.begin_commit()
         origin = Origin(operation.traceparent, RESTORE_QUEUE, operation.id, operation.attempt)
         with invocation(self._join), self._claim.heartbeat(report.progress), restoring(report, origin) as trace:
@@ -107,14 +107,14 @@ class _Work:
         self._write_down(reply, report)
 
     def _finish_commit(self, report: Report) -> Reply | None:
-        """Go on behind the COMMIT of an earlier attempt; None if there was none, or it did not take place."""
+        """Continue after the COMMIT of an earlier attempt; None if there was none, or if it did not take place."""
         if not self._claim.operation.commit:
             return None
         record = json.loads(self._claim.operation.commit)
         pending = decode_pending(record["pending"])
         lost = self._lost_its_workers()
         if lost is not None and self._claim.operation.crashes >= 2 * self._settings.job_max_crashes:
-            # Even the question ends each worker.
+            # Each worker that asked for the COMMIT was lost.
             return failed(report, outcome_unknown(pending.commit_id, f"the server was not asked: {lost.message}"))
         try:
             request = self._request()
@@ -135,7 +135,7 @@ class _Work:
             if lost is None:
                 finish_committed(request, self._settings, pending, report, put_off)
                 return
-            # What comes after the COMMIT ends each worker.
+            # Each worker that continued after the COMMIT was lost.
             note_failure_after_commit(report, lost)
             if put_off is not None:
                 put_off.note(pending.left)
@@ -165,7 +165,7 @@ class _Work:
         return answered(report, work)
 
     def _lost_its_workers(self) -> TooManyAttempts | None:
-        """Return why the operation is not to be attempted again; None if it is."""
+        """Return why the operation must not be attempted again; None if it may."""
         crashes = self._claim.operation.crashes
         if crashes < self._settings.job_max_crashes:
             return None

@@ -169,7 +169,7 @@ class KeptIndex:
 
 @dataclass(frozen=True)
 class NotChecked:
-    """Something that a dry run did not look at, or not wholly, and why."""
+    """Something that a dry run did not check, or not completely, and why."""
 
     name: CheckName
     reason: str

@@ -1,1 +1,1 @@
-"""The page at `/api/ui`: one file for the browser, put together from its three sources."""
+"""The page at `/api/ui`: one file for the browser, assembled from three sources."""

@@ -1,4 +1,4 @@
-"""Puts the page together, and says what a browser may do with it."""
+"""Assembles the page, and the headers that limit what a browser may do with it."""
 
 from __future__ import annotations
 
