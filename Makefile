@@ -22,7 +22,7 @@ LOCK := uv pip compile --quiet --native-tls --python $(PY) --universal --python-
 help:
 	@echo "make demo       restore a generated day through the HTTP endpoint and show the rows"
 	@echo "make demo-jobs  restore a large day behind the queue, and cancel one in the middle"
-	@echo "make demo-backfill  restore a month with a corrupt archive, and that day again once it is mended"
+	@echo "make demo-backfill  restore a month with a corrupt archive, and that day again once the archive is replaced"
 	@echo "make serve      leave the function running on port 7071, with a curl line to paste"
 	@echo "make upload     put an archive of your own into Azurite: make upload FILE=path [ARCHIVE=name]"
 	@echo "make test       ruff, mypy and the whole test suite; make test PG=forky for PostgreSQL 18"

@@ -108,7 +108,7 @@ function Send-Day([string] $Day, [bool] $DryRun) {
     if ($answer -isnot [Collections.IDictionary] -or -not $answer.Contains('request_id')) {
         switch ($status) {
             401 { Write-Line "${Day}: HTTP 401: RESTORE_KEY is missing or wrong"; return 'refused' }
-            403 { Write-Line "${Day}: HTTP 403: the function app does not let this machine in"; return 'refused' }
+            403 { Write-Line "${Day}: HTTP 403: the function app does not admit this machine"; return 'refused' }
             404 { Write-Line "${Day}: HTTP 404: there is no function at $Url"; return 'refused' }
         }
         Write-Line "${Day}: no answer of the function (HTTP $status); the restore may run on"

@@ -191,7 +191,7 @@ ask() { # ask DAY DRY_RUN: one request; `verdict` is fine, skipped, missing, ref
     case $code:$status in
         5:* | 6:* | 7:* | 35:* | 60:*) verdict=later && say "$day: $url cannot be reached" ;;
         0:401) verdict=refused && say "$day: HTTP 401: RESTORE_KEY is missing or wrong" ;;
-        0:403) verdict=refused && say "$day: HTTP 403: the function app does not let this machine in" ;;
+        0:403) verdict=refused && say "$day: HTTP 403: the function app does not admit this machine" ;;
         0:404) verdict=refused && say "$day: HTTP 404: there is no function at $url" ;;
         *) verdict=unknown && say "$day: no answer of the function (HTTP $status); the restore may run on" ;;
     esac

@@ -44,7 +44,7 @@ from restorectl.service import Answer, Service, Unanswered, base_of, checked_id,
 
 app = typer.Typer(
     name="restorectl",
-    help="Put archived days back into TimescaleDB, through the functions of restore-chunk.",
+    help="Restore archived days into TimescaleDB, through the functions of restore-chunk.",
     epilog="RESTORE_URL names the function app, https://<host>/api. The key, a host key, comes from RESTORE_KEY, from a"
     " file (--key-file, RESTORE_KEY_FILE) or from --key-command. Data goes to standard output, everything else to"
     " standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the wait ran out, 4 not allowed, 5 canceled,"
@@ -96,11 +96,9 @@ _SERVICE_OPTIONS = {
     ),
     "retry_for": (
         float,
-        typer.Option(
-            60.0, "--retry-for", min=0, metavar="SECONDS", help="How long to ask again while there is no answer."
-        ),
+        typer.Option(60.0, "--retry-for", min=0, metavar="SECONDS", help="How long to retry while there is no answer."),
     ),
-    "output": (Output, typer.Option("table", "--output", "-o", help="The form of the data.")),
+    "output": (Output, typer.Option("table", "--output", "-o", help="The format of the data.")),
 }
 
 
@@ -192,17 +190,17 @@ ArchiveArgument = Annotated[
     str, typer.Argument(metavar="ARCHIVE", help="adls_url of the day: its path, abfss:// or https:// address.")
 ]
 PatternArgument = Annotated[
-    str, typer.Argument(metavar="PATTERN", help="adls_url with {date} where the day stands, as YYYY-MM-DD.")
+    str, typer.Argument(metavar="PATTERN", help="adls_url with {date} in place of the day (YYYY-MM-DD).")
 ]
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Of a restore or a backfill, as `list` shows it.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of a restore or a backfill, as `list` shows it.")]
 ExistingOption = Annotated[
     Existing | None,
-    typer.Option("--existing", help="What to do with a day that has rows; error, if nothing is said."),
+    typer.Option("--existing", help="What to do with a day that has rows (default: error)."),
 ]
 TableOption = Annotated[
-    str | None, typer.Option("--table", metavar="SCHEMA.TABLE", help="Another table than the path says.")
+    str | None, typer.Option("--table", metavar="SCHEMA.TABLE", help="A table other than the one in the path.")
 ]
-DatabaseOption = Annotated[str | None, typer.Option("--database", help="Another database than the path says.")]
+DatabaseOption = Annotated[str | None, typer.Option("--database", help="A database other than the one in the path.")]
 RequestOption = Annotated[
     Path | None,
     typer.Option(
@@ -217,19 +215,17 @@ IdOption = Annotated[
     typer.Option("--id", metavar="ID", help="An id of your own: the same request under it is the same operation."),
 ]
 SyncOption = Annotated[
-    bool, typer.Option("--sync", help="Do not use the queue: one call that answers at the end, or is cut after 230 s.")
+    bool, typer.Option("--sync", help="Do not use the queue: one call, which is cut off after 230 s.")
 ]
-NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Print the id, and end.")]
+NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Print the id, and exit.")]
 TimeoutOption = Annotated[
     float | None,
     typer.Option("--timeout", min=0, metavar="SECONDS", help="How long to wait at most; it runs on after that."),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before rows are replaced.")]
-DayOption = Annotated[str | None, typer.Option("--day", metavar="DAY", help="Only those of this day, as YYYY-MM-DD.")]
+DayOption = Annotated[str | None, typer.Option("--day", metavar="DAY", help="Only those on this day, as YYYY-MM-DD.")]
 FromOption = Annotated[str, typer.Option("--from", metavar="DAY", help="The first day, as YYYY-MM-DD.")]
-ToOption = Annotated[
-    str | None, typer.Option("--to", metavar="DAY", help="The last day; the first one, if nothing is said.")
-]
+ToOption = Annotated[str | None, typer.Option("--to", metavar="DAY", help="The last day (default: the first day).")]
 
 
 @command("restorectl restore backups/weavix/silver.telemetry.2025-01-01.csv.gz --existing skip")
@@ -247,7 +243,7 @@ def restore(
     timeout: TimeoutOption = None,
     yes: YesOption = False,
 ) -> ExitCode:
-    """Put one archived day back, and wait for it. Ctrl-C leaves it running."""
+    """Restore one archived day, and wait for it. Ctrl-C leaves it running."""
     body = _restore_body(archive, existing, table, database, request)
     if body.get("dry_run"):
         raise UsageError("--request asks for a dry run: leave dry_run out, or use `restorectl dry-run`")
@@ -260,7 +256,7 @@ def dry_run(
     call: Call,
     archive: ArchiveArgument,
     *,
-    full: Annotated[bool, typer.Option("--full", help="Look at each value and key too.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Check each value and key too.")] = False,
     existing: ExistingOption = None,
     table: TableOption = None,
     database: DatabaseOption = None,
@@ -286,16 +282,16 @@ def backfill(
     ] = None,
     existing: Annotated[
         ExistingOfDays | None,
-        typer.Option("--existing", help="What to do with days that have rows; error, if nothing is said."),
+        typer.Option("--existing", help="What to do with days that have rows (default: error)."),
     ] = None,
     missing: Annotated[
         Literal["skip", "error"] | None,
-        typer.Option("--missing", help="What to do with days without an archive; skip, if nothing is said."),
+        typer.Option("--missing", help="What to do with days without an archive (default: skip)."),
     ] = None,
     parallel: Annotated[int | None, typer.Option("--parallel", min=1, help="How many groups run at once.")] = None,
     on_failure: Annotated[
         Literal["continue", "stop"] | None,
-        typer.Option("--on-failure", help="What to do after a day that failed; continue, if nothing is said."),
+        typer.Option("--on-failure", help="What to do after a day that failed (default: continue)."),
     ] = None,
     plan: Annotated[bool, typer.Option("--dry-run", help="Show the plan. Nothing is written.")] = False,
     table: TableOption = None,
@@ -306,7 +302,7 @@ def backfill(
     timeout: TimeoutOption = None,
     yes: YesOption = False,
 ) -> ExitCode:
-    """Put many days back, and wait for them. Ctrl-C leaves them running."""
+    """Restore many days, and wait for them. Ctrl-C leaves them running."""
     if (first is None) == (not day):
         raise UsageError("name the days: --from and --to, or --day for each")
     if day and last is not None:
@@ -334,7 +330,7 @@ def _restore_body(
     archive: str, existing: str | None, table: str | None, database: str | None, request: Path | None
 ) -> dict[str, Any]:
     if "{date}" in archive:
-        raise UsageError("ARCHIVE is one day: put the day where {date} stands, or use `restorectl backfill`")
+        raise UsageError("ARCHIVE is one day: put a day in place of {date}, or use `restorectl backfill`")
     body = read_request(request)
     body = with_section(body, "destination", on_existing=existing, target_table=table)
     body = with_section(body, "pg", database=database)
@@ -495,9 +491,7 @@ def cancel(
     call: Call,
     operation_id: IdArgument,
     *,
-    running: Annotated[
-        bool, typer.Option("--running", help="Of a backfill: stop the days that run too, not only those that wait.")
-    ] = False,
+    running: Annotated[bool, typer.Option("--running", help="For a backfill: also cancel the days that run.")] = False,
     no_wait: NoWaitOption = False,
     timeout: TimeoutOption = None,
 ) -> ExitCode:
@@ -546,13 +540,15 @@ def list_operations(
     call: Call,
     *,
     kind: Annotated[Kind, typer.Option("--kind", help="What to list.")] = "restores",
-    state: Annotated[Status | None, typer.Option("--status", help="Only those of this status.")] = None,
+    state: Annotated[Status | None, typer.Option("--status", help="Only operations of this status.")] = None,
     table: Annotated[
-        str | None, typer.Option("--table", metavar="SCHEMA.TABLE", help="Only those of this table.")
+        str | None, typer.Option("--table", metavar="SCHEMA.TABLE", help="Only operations on this table.")
     ] = None,
-    database: Annotated[str | None, typer.Option("--database", help="Only those of this database.")] = None,
+    database: Annotated[str | None, typer.Option("--database", help="Only operations on this database.")] = None,
     day: DayOption = None,
-    backfill_id: Annotated[str | None, typer.Option("--backfill", metavar="ID", help="Only days of this one.")] = None,
+    backfill_id: Annotated[
+        str | None, typer.Option("--backfill", metavar="ID", help="Only this backfill's days.")
+    ] = None,
     top: Annotated[int, typer.Option("--top", min=1, max=100_000, help="How many at most.")] = 50,
 ) -> ExitCode:
     """List restores or backfills, newest first."""
@@ -618,7 +614,7 @@ def _print_version(value: bool) -> None:  # noqa: FBT001 - Typer calls it so
 
 
 VersionOption = Annotated[
-    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and end.")
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version, and exit.")
 ]
 
 

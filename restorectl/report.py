@@ -25,7 +25,7 @@ NEXT_STEPS = {
 _BY_RETRY = {
     "now": "send it again",
     "later": "wait a while, and send it again",
-    "fix": "mend the cause, and send it again",
+    "fix": "fix the cause, and send it again",
     "ask": "do as the hint says before it is sent again: the day may be there",
 }
 
@@ -333,7 +333,7 @@ def say_service_error(screen: Screen, body: Mapping[str, Any]) -> None:
 
 
 def _retry_step(backfill_id: Any) -> str:
-    return f"mend the cause, then `restorectl retry {backfill_id}` restores the days that are not in"
+    return f"fix the cause, then `restorectl retry {backfill_id}` restores the days that are not in"
 
 
 def _say_error_body(screen: Screen, error: Mapping[str, Any], request_id: Any, next_step: str | None = None) -> None:

@@ -29,7 +29,7 @@ def read_request(path: Path | None) -> dict[str, Any]:
     except ValueError as exc:
         raise UsageError(f"{path} is no JSON: {exc}") from None
     if not isinstance(value, dict):
-        raise UsageError(f"{path} is no JSON object")
+        raise UsageError(f"{path} is not a JSON object")
     return value
 
 

@@ -89,7 +89,7 @@ def base_of(url: str) -> str:
     except ValueError:
         raise UsageError("RESTORE_URL must look like https://<host>/api") from None
     if parts.query or parts.fragment or parts.username is not None or parts.password is not None:
-        raise UsageError("RESTORE_URL is an address alone: the key belongs into RESTORE_KEY, not into the URL")
+        raise UsageError("RESTORE_URL must not contain the key: put the key into RESTORE_KEY")
     try:
         host, _ = parts.hostname, parts.port
     except ValueError:
@@ -354,7 +354,7 @@ def _not_ours(response: httpx2.Response, base: str) -> Unanswered:
         )
     if status == HTTPStatus.FORBIDDEN:
         return Unanswered(
-            f"the function app does not let this machine in ({seen})",
+            f"the function app does not admit this machine ({seen})",
             was_sent=False,
             status=status,
             code=ExitCode.NOT_ALLOWED,

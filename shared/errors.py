@@ -38,7 +38,7 @@ class Fault:
     info: tuple[tuple[str, Any], ...] = ()
 
 
-# What a queue does about an error: try again at once; later, with growing delays; not before somebody mends the cause;
+# What a queue does about an error: try again at once; later, with growing delays; not before somebody fixes the cause;
 # or ask the server first whether the COMMIT took place.
 Retry: TypeAlias = Literal["now", "later", "fix", "ask"]
 
@@ -255,7 +255,7 @@ class StorageAccessDenied(ArchiveError):
     code = "StorageAccessDenied"
     status = 403
     default_hint = (
-        "look storage's code up in https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes"
+        "look up storage's code in https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes"
     )
 
 
@@ -283,7 +283,7 @@ class ArchiveOtherVersion(ArchiveError):
 
     code = "ArchiveOtherVersion"
     status = 409
-    default_hint = "look whether the newer version is the one to restore; then send its ETag, or none"
+    default_hint = "check whether the newer version is the one to restore; then send its ETag, or none"
 
 
 class ArchiveBeingCopied(ArchiveError):
@@ -305,7 +305,7 @@ class ArchiveNotReadable(ArchiveError):
     code = "ArchiveNotReadable"
     status = 409
     default_hint = (
-        "look storage's code up in https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes"
+        "look up storage's code in https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes"
     )
 
 
@@ -319,7 +319,7 @@ class ArchiveBeingRehydrated(ArchiveNotReadable):
     retry_delay_seconds = 600
     most_retries = 90
     default_hint = (
-        "wait until it is there, which takes up to 15 hours, with high priority often less than one; the priority can"
+        "wait until it is there, which takes up to 15 hours (with high priority often less than one); the priority can"
         " be raised meanwhile; then send the request again"
     )
 
@@ -338,8 +338,8 @@ class ArchiveCompressedTwice(ArchiveError):
     code = "ArchiveCompressedTwice"
     status = 422
     default_hint = (
-        "unpack it once and upload what comes out (gunzip < archive.csv.gz > once.csv.gz); a tool that uploads with"
-        " Content-Encoding: gzip compresses a file that is compressed already"
+        "unpack it once and upload the result (gunzip < archive.csv.gz > once.csv.gz); a tool that uploads with"
+        " Content-Encoding: gzip compresses a compressed file once more"
     )
 
 
@@ -390,7 +390,7 @@ class ArchiveTooExpensive(ArchiveError):
     code = "ArchiveTooExpensive"
     status = 422
     default_hint = (
-        "look whether it is the right archive, and not gzip members or blocks that hold hardly anything; if it is right"
+        "check whether it is the right archive, and not one of nearly empty gzip members or blocks; if it is right"
         " and large, raise the setting PREPARE_CPU_SECONDS"
     )
 
@@ -402,7 +402,7 @@ class TemporaryDiskFull(ArchiveError):
     status = 507
     retry = "later"
     default_hint = (
-        'set copy.transfer to "stream", which needs no disk, or SPOOL_MAX_ARCHIVE_BYTES lower; otherwise raise'
+        'set copy.transfer to "stream", which needs no disk, or lower SPOOL_MAX_ARCHIVE_BYTES; otherwise raise'
         " SPOOL_MAX_MEMORY_BYTES, or use a plan with a larger temporary disk"
     )
 
@@ -599,7 +599,7 @@ class ReplacementTooSmall(DatabaseError):
     status = 409
     default_target = "destination.min_rows_ratio"
     default_hint = (
-        "look whether the archive holds the whole day; if it does, set destination.min_rows_ratio lower: 0 allows any"
+        "check whether the archive holds the whole day; if it does, lower destination.min_rows_ratio (0 allows any)"
     )
 
 
@@ -622,7 +622,7 @@ class ChunkInconsistent(DatabaseError):
     status = 409
     default_target = "destination.target_table"
     default_hint = (
-        "drop that key, decompress the chunk, delete the rows that are there twice, and make the key again; rows of"
+        "drop that key, decompress the chunk, delete the duplicate rows, and create the key again; rows of"
         " an empty day can be restored before that, with timescaledb.decompress_window false"
     )
 
@@ -691,7 +691,7 @@ class OperationNotSupported(DatabaseError):
     code = "OperationNotSupported"
     status = 422
     default_target = "destination.target_table"
-    default_hint = "the message is the server's own, and says what it does not do with this table"
+    default_hint = "the message is the server's own, and says what it does not support for this table"
 
 
 class TargetLocked(DatabaseError):
@@ -763,8 +763,8 @@ class DatabaseStorageFull(DatabaseError):
     most_retries = 1
     default_target = "pg.host"
     default_hint = (
-        "grow the disk: at 95 % Azure sets default_transaction_read_only on the whole server, and takes it back once"
-        " there is room; if an operator has set it, take it out of the server's configuration"
+        "grow the disk: at 95 % Azure sets default_transaction_read_only on the whole server, and resets it once"
+        " there is room; if an operator has set it, remove it from the server's configuration"
     )
 
 
@@ -809,7 +809,7 @@ class TooManyAttempts(JobError):
 
     code = "TooManyAttempts"
     status = 500
-    default_hint = "look into the log for the operation's id; the host may run out of memory or of time"
+    default_hint = "search the log for the operation's id; the host may run out of memory or time"
 
 
 class DaysFailed(JobError):
@@ -817,7 +817,7 @@ class DaysFailed(JobError):
 
     code = "DaysFailed"
     status = 409
-    default_hint = "mend what each day names, then retry the backfill: only days that are not in are restored"
+    default_hint = "fix the causes that details name, then retry the backfill: it restores only days that are not in"
 
 
 class RestoreCanceled(RestoreError):

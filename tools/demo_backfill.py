@@ -1,4 +1,4 @@
-"""`make demo-backfill`: a month with two days missing and a corrupt archive; then the corrupt one again, mended."""
+"""`make demo-backfill`: a month with two days missing and a corrupt archive; then that day, with a good one."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def main() -> None:
         for day in first["value"]:
             if "error" in day:
                 print(f"   {day['day']}: {day['error']['code']}: {day['error']['message']}")
-        print("-- the archive is mended; POST .../retry", flush=True)
+        print("-- the archive is replaced by a good one; POST .../retry", flush=True)
         _upload(found.storage, CORRUPT, cut=False)
         _take(config, f"{monitor}/retry", None)
         second = _follow(config, monitor)

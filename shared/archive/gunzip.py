@@ -54,7 +54,7 @@ _FREE_BYTES = 16 * MIB
 # Headers and trailers.
 _SMALL_BYTES = 4096
 
-_EMPTY_HINT = "its writer created it and wrote nothing, or has not ended yet: wait for it, or upload the archive again"
+_EMPTY_HINT = "its writer wrote nothing, or has not finished yet: wait for it, or upload the archive again"
 
 
 def refuse_stored(size: int, *, max_bytes: int) -> None:

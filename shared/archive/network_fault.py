@@ -59,7 +59,7 @@ def network_fault(error: BaseException, host: str) -> NetworkFault:
     """
     causes = list(_causes(error))
     if any(isinstance(cause, ProxyError) for cause in causes):
-        return NetworkFault(f"the proxy of HTTPS_PROXY made no connection to {host}", _PROXY_HINT)
+        return NetworkFault(f"the proxy of HTTPS_PROXY could not connect to {host}", _PROXY_HINT)
     found = (fault for cause in reversed(causes) if (fault := _fault(cause, host)) is not None)
     return next(found, NetworkFault(f"{host} did not answer as storage does"))
 
@@ -101,9 +101,9 @@ def _silence(cause: BaseException, host: str) -> NetworkFault | None:
     if isinstance(cause, ConnectionRefusedError):
         return NetworkFault(f"{host} refused the connection", _FILTER_HINT)
     if isinstance(cause, ConnectTimeoutError):
-        return NetworkFault(f"{host} did not take the connection in time", _FILTER_HINT)
+        return NetworkFault(f"{host} did not accept the connection in time", _FILTER_HINT)
     if isinstance(cause, ReadTimeoutError):
-        return NetworkFault(f"{host} took the connection, and did not answer in time", _FILTER_HINT)
+        return NetworkFault(f"{host} accepted the connection, but did not answer in time", _FILTER_HINT)
     if isinstance(cause, OSError) and cause.errno in _NO_ROUTE:
         return NetworkFault(f"there is no route to {host}", _FILTER_HINT)
     if isinstance(cause, (ConnectionError, ProtocolError)):

@@ -49,7 +49,7 @@ _NOT_ONLINE = frozenset({"BlobArchived", "BlobBeingRehydrated"})
 # A 409, though it is about access.
 _NOT_PUBLIC = "PublicAccessNotPermitted"
 
-_NOT_STORAGE = "storage names a code with every error: something else answered, a proxy or a firewall for instance"
+_NOT_STORAGE = "storage sends a code with every error, so something else answered, such as a proxy or a firewall"
 _FIREWALL = (
     "let the function's network in: by a private endpoint for blob, or by a rule for its virtual network; the account's"
     " rules for IP addresses do not hold for an app in the account's own region"
@@ -76,8 +76,8 @@ _OTHER: Mapping[str, str] = {
     "AccountRequiresHttps": "write the endpoint in ADLS_CONNECTION_STRING with https://",
     "BlobUsesCustomerSpecifiedEncryption": "the file was encrypted with a key that its uploader sent along; store it"
     " without one",
-    "ContainerBeingDeleted": "somebody deleted the file system; restore it, or name another",
-    "FilesystemBeingDeleted": "somebody deleted the file system; restore it, or name another",
+    "ContainerBeingDeleted": "the file system was deleted; restore it, or name another",
+    "FilesystemBeingDeleted": "the file system was deleted; restore it, or name another",
 }
 
 

@@ -71,7 +71,7 @@ def _looked(name: str, look: Callable[[], Mapping[str, str] | None]) -> Check:
     except RestoreError as error:
         return Check(name, "failed", error=error)
     except Exception:  # noqa: BLE001 - a look that fails is an answer
-        return Check(name, "failed", error=InternalError("the look failed; nothing is known of it"))
+        return Check(name, "failed", error=InternalError("the check itself failed, so its result is unknown"))
     return Check(name, "skipped") if facts is None else Check(name, "ok", facts)
 
 

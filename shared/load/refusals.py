@@ -64,7 +64,7 @@ def in_progress(table: QualifiedName, running: RunningRestore) -> RestoreInProgr
     message, hint = f"a restore{of_day} into {into} is running", None
     if running.pid is not None and running.request_id is None:
         who = ", ".join(filter(None, (running.user and f"role {running.user}", running.application_name)))
-        message = f"the lock{of_day} of {into} is held by pid {running.pid} ({who}), which is no restore"
+        message = f"the lock{of_day} of {into} is held by pid {running.pid} ({who}), which is not a restore"
         hint = (
             "any role can take this advisory lock: let the session's user end its transaction, or end the session by"
             f" SELECT pg_terminate_backend({running.pid})"
@@ -173,15 +173,15 @@ def columns_without_value(names: Sequence[str], copy: Copy) -> DataRejected | No
     if not names:
         return None
     which = ", ".join(f'"{name}"' for name in names)
-    mend = "say in copy.column_map which columns of the file they are"
+    remedy = "say in copy.column_map which columns of the file they are"
     if copy.left_out.intersection(names):
-        mend = "load those that copy.column_map leaves out"
+        remedy = "load those that copy.column_map leaves out"
     message = f"the file lacks {which} of the table's columns, which must not be null and have no default"
     fault = Fault("DataRejected", message, names[0], (("sqlstate", "23502"), ("column", names[0])))
     return DataRejected(
         message,
         target=names[0],
-        hint=f"{mend}, or give them a default in the table (ALTER TABLE ... ALTER COLUMN ... SET DEFAULT)",
+        hint=f"{remedy}, or give them a default in the table (ALTER TABLE ... ALTER COLUMN ... SET DEFAULT)",
         details=[fault],
     )
 
@@ -220,7 +220,7 @@ def chunks_frozen(chunks: Sequence[Chunk]) -> OperationNotSupported | None:
     if not chunks:
         return None
     names = ", ".join(map(str, chunks))
-    message = f"{names} is frozen: no row comes into such a chunk or leaves it"
+    message = f"{names} is frozen: rows can be neither added to it nor removed"
     return OperationNotSupported(
         message,
         hint=f"SELECT _timescaledb_functions.unfreeze_chunk('{chunks[0]}'), then send the request again",

@@ -118,7 +118,7 @@ _NO_RIGHT = "42501"
 # code of five characters takes precedence over its class of two.
 _REASONS = {
     "28P01": 'does not accept the password, or has no role "{user}"',
-    "28": 'does not let the role "{user}" in from here: no rule of pg_hba allows it, or the role may not log in',
+    "28": 'does not admit the role "{user}" from here: no rule of pg_hba allows it, or the role may not log in',
     "3D": 'has no database "{dbname}"',
     "53300": "has no free connection slot, or none for this role or database",
     "57P03": "takes no connections yet: it is starting, stopping or recovering",

@@ -97,6 +97,6 @@ def _unpack(
 
 def _too_expensive(settings: Settings) -> ArchiveTooExpensive:
     return ArchiveTooExpensive(
-        f"to read the archive takes more than the {settings.prepare_cpu_seconds} s of processor time that"
+        f"reading the archive takes more than the {settings.prepare_cpu_seconds} s of processor time that"
         " PREPARE_CPU_SECONDS allows"
     )

@@ -1,4 +1,4 @@
-"""Answers that help at night: the hint names the option, the column or the statement that mends it."""
+"""Answers that help at night: the hint names the option, the column or the statement that solves the problem."""
 
 from __future__ import annotations
 

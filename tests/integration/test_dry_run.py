@@ -79,7 +79,7 @@ def test_it_says_what_the_restore_says(app: App) -> None:
 
 
 def test_the_first_problem_is_the_restores_error(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others are its error once those before them are mended."""
+    """The others are its error once those before them are corrected."""
     app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01Z', 1)")
     role = app.database.role("GRANT USAGE ON SCHEMA {s}", "GRANT SELECT ON {s}.t")
     monkeypatch.setenv("PGHOST", app.database.pg["host"])

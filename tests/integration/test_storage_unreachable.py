@@ -153,7 +153,7 @@ def test_a_connection_that_is_not_taken() -> None:
         finally:
             for one in waiting:
                 one.close()
-    assert error.message == f"{LOOPBACK} did not take the connection in time"
+    assert error.message == f"{LOOPBACK} did not accept the connection in time"
 
 
 @pytest.mark.usefixtures("short_connect")
@@ -161,7 +161,7 @@ def test_a_server_that_says_nothing() -> None:
     with socket.create_server((LOOPBACK, 0), backlog=8) as server:
         for scheme in ("http", "https"):
             error = unreachable(f"{scheme}://{LOOPBACK}:{server.getsockname()[1]}/account")
-            assert error.message == f"{LOOPBACK} took the connection, and did not answer in time"
+            assert error.message == f"{LOOPBACK} accepted the connection, but did not answer in time"
 
 
 @pytest.mark.parametrize("treat", [hang_up, reset, cut_the_body])
@@ -229,7 +229,7 @@ def behind_proxy(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], RestoreErro
 def test_a_proxy_that_is_away_or_refuses(listen: Listen, behind_proxy: Callable[[int], RestoreError]) -> None:
     for port in (free_port(), listen(answer_plainly).port):
         error = behind_proxy(port)
-        assert error.message == "the proxy of HTTPS_PROXY made no connection to account.blob.core.windows.net"
+        assert error.message == "the proxy of HTTPS_PROXY could not connect to account.blob.core.windows.net"
         assert "NO_PROXY" in (error.hint or "")
 
 

@@ -1,4 +1,4 @@
-"""A request with one fault: its sentence is the message, so that a reader of the message alone knows what to mend."""
+"""A request with one fault: its text is the message, so that a reader of the message alone knows what to correct."""
 
 from __future__ import annotations
 
