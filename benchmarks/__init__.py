@@ -1,1 +1,1 @@
-"""How fast a day is restored, beside the other ways to load it. `make bench` runs it."""
+"""Times a restore beside the other ways to load a day. `make bench` runs it."""

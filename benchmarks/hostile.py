@@ -1,4 +1,4 @@
-"""How fast an archive is read whose writer wants it to be slow: `python -m benchmarks.hostile`, in MB/s of CPU time.
+"""Times reading of archives that were written to be slow: `python -m benchmarks.hostile`, in MB/s of CPU time.
 
 Whatever the bytes, records are counted at 50 MB/s at least, and at 25 in the encodings that must be converted first.
 """

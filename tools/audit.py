@@ -1,10 +1,10 @@
-"""`make audit`: does a known hole exist in what the lock file holds? pip-audit asks PyPI, and where that fails OSV.
+"""`make audit`: searches the locked packages for known vulnerabilities. pip-audit asks PyPI, or OSV if PyPI fails.
 
-A known hole fails the audit. If a service cannot be reached, or does not know a package, a loud warning says so: its
-bad night must not hold up a fix. AUDIT=strict makes that a failure too, for a job that runs once a day.
+A known vulnerability fails the audit. If a service cannot be reached, or does not know a package, a loud warning says
+so: an outage must not hold up a fix. AUDIT=strict makes that a failure too, for a job that runs once a day.
 
-A line in the Makefile cannot do it: pip-audit ends with 1 both for a hole and for a service that gives no answer. It
-calls a package clean that the service does not know, and leaves out what this Python does not install.
+A line in the Makefile cannot do it: pip-audit ends with 1 both for a vulnerability and for a service that gives no
+answer. It calls a package clean that the service does not know, and omits what this Python does not install.
 
 Arguments replace those that choose the service.
 """
@@ -41,7 +41,7 @@ def ask(packages: Sequence[str], service: Sequence[str]) -> tuple[list[str], str
         service: pip-audit's arguments that choose it.
 
     Returns:
-        One line for each known hole, and why the answer is not whole; empty where it is.
+        One line for each known vulnerability, and why the answer is not complete; empty if it is.
     """
     versions: dict[str, list[str]] = {}
     for package in packages:

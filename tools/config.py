@@ -21,7 +21,7 @@ SUITES = ("trixie", "forky")
 
 
 class ToolError(Exception):
-    """The machine cannot do what was asked. The message says what to do; it needs no traceback."""
+    """The machine cannot do what was asked. The message says what to do, so it is shown without a traceback."""
 
 
 def run_tool(main: Callable[[], None]) -> NoReturn:

@@ -1,4 +1,4 @@
-"""A server of one port that any command may start and any other stop."""
+"""A server on one port, which one command may start and another may stop."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def account_host(storage: str) -> str:
 
 
 def upload_sample_day(storage: str, devices: int = DEVICES) -> int:
-    """Put the sample day into the storage account, generating it first where it is missing.
+    """Upload the sample day to the storage account; generate it first if it is missing.
 
     Args:
         storage: connection string of the account.
@@ -75,7 +75,7 @@ def upload_sample_day(storage: str, devices: int = DEVICES) -> int:
 
 
 def upload(storage: str, file: Path, blob: str, filesystem: str = FILESYSTEM) -> int:
-    """Put a file into the storage account.
+    """Upload a file to the storage account.
 
     Args:
         storage: connection string of the account.
@@ -96,7 +96,7 @@ def upload(storage: str, file: Path, blob: str, filesystem: str = FILESYSTEM) ->
 
 
 def prepare_table(dsn: str) -> str:
-    """Make the demo's database and hypertable where they are missing, and empty the day.
+    """Create the demo's database and hypertable if they are missing, and empty the day.
 
     Args:
         dsn: connection string of a role that may create databases.

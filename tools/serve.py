@@ -1,4 +1,4 @@
-"""`make serve`: the function app on this machine, a sample day to restore, and the lines that do it."""
+"""`make serve`: the function app on this machine, a sample day to restore, and the commands that restore it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def prepare(config: Config) -> Prepared:
     """Bring the services up, upload the sample day and empty the day in its hypertable.
 
     Raises:
-        ToolError: a port is taken. The host's is looked at first, before the long steps.
+        ToolError: a port is taken. The host's port is checked first, before the long steps.
     """
     check_port_free(config.host_port, "HOST_PORT", "the function host")
     print("-- TimescaleDB and Azurite", flush=True)

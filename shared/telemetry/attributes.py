@@ -1,4 +1,4 @@
-"""What a span or a figure says of a restore. Pure. No value is a secret, a row, or a text of the server's.
+"""The attributes of spans and metrics. Pure. No value is a secret, a row, or a text of the server.
 
 The names without the prefix `restore.` are those of OpenTelemetry's semantic conventions, version 1.37 and newer:
 
@@ -22,7 +22,7 @@ _QUEUE_SYSTEM = "azure_storage_queue"
 
 
 def of_queue(operation: str, *, queue: str, operation_id: str) -> Attributes:
-    """Return what says which message is meant.
+    """Return the attributes that identify a message.
 
     Args:
         operation: `send` or `process`.
@@ -39,12 +39,12 @@ def of_queue(operation: str, *, queue: str, operation_id: str) -> Attributes:
 
 
 def of_target(report: Report) -> Attributes:
-    """Return which table of which database is meant, as far as it is known."""
+    """Return the attributes of the table and its database, as far as they are known."""
     return DATABASE | known({"db.namespace": report.database, "db.collection.name": report.target_table})
 
 
 def of_archive(report: Report) -> Attributes:
-    """Return which archive is meant. Its URL has no query, and so no SAS."""
+    """Return the attributes of the archive. Its URL has no query, and so no SAS."""
     url = report.archive_url
     return known(
         {
@@ -57,7 +57,7 @@ def of_archive(report: Report) -> Attributes:
 
 
 def of_outcome(report: Report, error: RestoreError | None) -> Attributes:
-    """Return how a restore ended, in the words of its line in the log."""
+    """Return the attributes of a restore's outcome, in the words of its log line."""
     return known(
         {
             "restore.outcome": report.status if error is None else error.code,
@@ -67,7 +67,7 @@ def of_outcome(report: Report, error: RestoreError | None) -> Attributes:
 
 
 def of_restore(report: Report, error: RestoreError | None) -> Attributes:
-    """Return all that a restore's span says at its end. Rows are in it only where they were committed."""
+    """Return the attributes of a restore's span at its end. Rows are counted only if they were committed."""
     return (
         of_target(report)
         | of_archive(report)

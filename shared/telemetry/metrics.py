@@ -1,4 +1,4 @@
-"""The figures of restores: how many by outcome, rows, bytes, seconds by stage, and the wait in the queue."""
+"""The metrics of restores: their number by outcome, rows, bytes, seconds by stage, and the wait in the queue."""
 
 from __future__ import annotations
 

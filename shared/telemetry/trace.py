@@ -1,4 +1,4 @@
-"""The spans: one a restore, one a stage below it, one for the message between a caller and the worker.
+"""The spans: one for each restore, a child for each of its stages, one for the message between caller and worker.
 
 A restore behind the queue belongs to its caller's trace: its span is a child of the one that sent the message, and
 links to it, as the conventions for messages say. The host's own invocation for the message is linked as well.
@@ -197,7 +197,7 @@ def _written(span: Span) -> str:
 
 
 def _attach(span: Span) -> Callable[[], None]:
-    """Make a span the current one, also for log lines; return what takes that back.
+    """Make a span the current one, also for log lines; return a function that undoes this.
 
     Spans that libraries add by themselves are switched off below it. That of psycopg2 would hold the text of an error,
     which quotes rows, and that of urllib3 a URL with its SAS. This is the key by which

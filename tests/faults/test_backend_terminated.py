@@ -9,7 +9,7 @@ import pytest
 from tests.faults.fix_fault_case import CASES, FaultCase, gate
 from tests.faults.fix_proxy import Proxy
 
-GUARD = "backend_xid IS NULL AND state = 'idle in transaction'"
+LOCK_SESSION = "backend_xid IS NULL AND state = 'idle in transaction'"
 LOAD = "backend_xid IS NOT NULL"
 
 # Every case at every moment. Other faults that end a session are met in pairs of the same.
@@ -69,19 +69,19 @@ def test_both_sessions_at_once(fault_case: FaultCase) -> None:
     fault_case.check_repeat()
 
 
-def test_the_guard_is_lost_and_the_day_is_still_not_loaded_twice(fault_case: FaultCase) -> None:
+def test_the_locks_session_is_lost_and_the_day_is_still_not_loaded_twice(fault_case: FaultCase) -> None:
     """A second restore is refused while the first one runs, although the session of its lock is gone."""
     fault_case.destination.setdefault("on_existing", "append")
     with gate(fault_case) as let_go:
         first = fault_case.start()
         fault_case.wait_until_locked_out()
-        fault_case.terminate(GUARD)
+        fault_case.terminate(LOCK_SESSION)
         second = fault_case.start().result()
         let_go()
         answer = first.result()
     assert (second.code, second.status) == ("RestoreInProgress", 409), second.body
     if answer.status == 503:
-        # A TRUNCATE is only safe with a last look through the guard's session.
+        # A TRUNCATE is only safe with a last look on the lock's connection.
         assert fault_case.is_replace
         fault_case.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
         answer = fault_case.send()

@@ -116,7 +116,7 @@ def test_a_server_that_is_killed_in_the_build(
 
 
 @pytest.fixture(params=["direct-fast", "staging-fast"])
-def packed_case(
+def compressed_case(
     request: pytest.FixtureRequest, community_app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> FaultCase:
     """A day that is to end compressed."""
@@ -128,7 +128,7 @@ def packed_case(
 
 @contextmanager
 def compressing(fault_case: FaultCase) -> Iterator[Call[Answer]]:
-    """Send the request, and hold it up when its rows are packed: the last that is done is to write down how well."""
+    """Send the request, and hold it up when its rows are compressed, at the last step: writing the statistics."""
     with closing(fault_case.app.database.session()) as keeper, keeper.cursor() as cursor:
         cursor.execute("BEGIN; LOCK TABLE _timescaledb_catalog.compression_chunk_size IN SHARE MODE")
         call = fault_case.start()
@@ -136,15 +136,15 @@ def compressing(fault_case: FaultCase) -> Iterator[Call[Answer]]:
         yield call
 
 
-def check_packed(fault_case: FaultCase) -> None:
+def check_compressed(fault_case: FaultCase) -> None:
     """The same request works, now that the fault is gone, and the day ends compressed."""
     answer = fault_case.send()
     fault_case.check_done(answer)
     assert answer.body["timescaledb"]["compress_new_chunks"] == "done"
-    assert packed_chunks(fault_case) == 1
+    assert compressed_chunks(fault_case) == 1
 
 
-def packed_chunks(fault_case: FaultCase) -> int:
+def compressed_chunks(fault_case: FaultCase) -> int:
     return int(
         fault_case.app.database.value(
             "SELECT count(*) FROM timescaledb_information.chunks WHERE is_compressed AND hypertable_schema = %s",
@@ -154,34 +154,34 @@ def packed_chunks(fault_case: FaultCase) -> int:
 
 
 @pytest.mark.community
-def test_a_backend_that_is_terminated_while_it_compresses(packed_case: FaultCase) -> None:
-    with compressing(packed_case) as call:
-        packed_case.terminate(COMPRESSES)
+def test_a_backend_that_is_terminated_while_it_compresses(compressed_case: FaultCase) -> None:
+    with compressing(compressed_case) as call:
+        compressed_case.terminate(COMPRESSES)
         answer = call.result()
-    packed_case.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
-    check_packed(packed_case)
+    compressed_case.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
+    check_compressed(compressed_case)
 
 
 @pytest.mark.community
-def test_a_network_that_is_cut_while_the_day_is_compressed(packed_case: FaultCase) -> None:
-    info = packed_case.app.database.connection.info
+def test_a_network_that_is_cut_while_the_day_is_compressed(compressed_case: FaultCase) -> None:
+    info = compressed_case.app.database.connection.info
     with closing(Proxy(info.host, info.port)) as proxy:
-        packed_case.request["pg"] = proxy.pg(packed_case.app)
-        with compressing(packed_case) as call:
+        compressed_case.request["pg"] = proxy.pg(compressed_case.app)
+        with compressing(compressed_case) as call:
             proxy.mend()
             answer = call.result()
-        del packed_case.request["pg"]
-    packed_case.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
-    check_packed(packed_case)
+        del compressed_case.request["pg"]
+    compressed_case.check_failed(answer, "DatabaseUnreachable", 503, retryable=True)
+    check_compressed(compressed_case)
 
 
 @pytest.mark.community
-def test_a_compression_that_is_canceled(packed_case: FaultCase) -> None:
+def test_a_compression_that_is_canceled(compressed_case: FaultCase) -> None:
     """It is no part of the promise: the rows are in, with all their indexes, and the answer says that it failed."""
-    with compressing(packed_case) as call:
-        cancel(packed_case, COMPRESSES)
+    with compressing(compressed_case) as call:
+        cancel(compressed_case, COMPRESSES)
         answer = call.result()
-    packed_case.check_done(answer)
+    compressed_case.check_done(answer)
     assert [warning["code"] for warning in answer.body["warnings"]] == ["CompressFailed"]
     assert answer.body["timescaledb"]["compress_new_chunks"] == "failed"
-    assert packed_chunks(packed_case) == 0
+    assert compressed_chunks(compressed_case) == 0

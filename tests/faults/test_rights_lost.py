@@ -54,7 +54,7 @@ def test_the_schema(fault_case: FaultCase, proxy: Proxy, role: str) -> None:
 
 
 def test_the_password(fault_case: FaultCase, proxy: Proxy, role: str) -> None:
-    """The load's session is in; the guard's comes later and is refused."""
+    """The load's session is in; the lock's comes later and is refused."""
     database = fault_case.app.database
 
     def lock_out() -> None:

@@ -78,7 +78,7 @@ def test_nothing_is_lost_after_the_200(
             fault_case.url = fault_case.app.archive("t", fault_case.csv(day), day=f"2025-01-{day:02}")
             fault_case.request["pg"] = proxy.pg(fault_case.app)
             proxy.when(b"COMMIT\0", lambda _: own.server.kill(), answers=True, hits=1)
-            # BEGIN and COMMIT of the guard are other statements: the first COMMIT is the load's.
+            # BEGIN and COMMIT of the lock's session are other statements: the first COMMIT is the load's.
             answer = fault_case.send()
             assert answer.status == 200, answer.body
             assert not own.server.is_running()

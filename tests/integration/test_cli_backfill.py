@@ -22,7 +22,7 @@ def mend(cli: Cli) -> None:
     cli.app.archive("t", b"time,v\n2025-01-02 01:00Z,1\n", day=DAYS[1])
 
 
-def test_days_are_restored_and_the_failed_one_is_found_mended_and_tried_again(cli: Cli) -> None:
+def test_days_are_restored_and_the_failed_one_is_found_fixed_and_retried(cli: Cli) -> None:
     store_with_a_corrupt_day(cli)
     done = cli.run("backfill", cli.path("{date}"), *RANGE)
     assert (done.status, cli.rows()) == (6, 4), done.stderr

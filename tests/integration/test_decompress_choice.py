@@ -1,4 +1,4 @@
-"""The choice between decompressing a chunk and copying beside its packed rows."""
+"""The choice between decompressing a chunk and copying beside its compressed rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROWS = (
 
 
 @pytest.mark.parametrize(
-    ("packed", "new", "day_is_empty", "beside"),
+    ("compressed", "new", "day_is_empty", "beside"),
     [
         (None, 1, True, True),
         (None, 10**12, False, True),
@@ -31,13 +31,13 @@ ROWS = (
     ],
 )
 def test_many_new_rows_are_worth_a_decompression(
-    packed: int | None, new: int, *, day_is_empty: bool, beside: bool
+    compressed: int | None, new: int, *, day_is_empty: bool, beside: bool
 ) -> None:
-    assert should_decompress(packed, new, day_is_empty=day_is_empty) is not beside
+    assert should_decompress(compressed, new, day_is_empty=day_is_empty) is not beside
 
 
 @pytest.mark.community
-def test_the_size_is_that_of_the_rows_before_they_were_packed(community_database: Database) -> None:
+def test_the_size_is_that_of_the_rows_before_their_compression(community_database: Database) -> None:
     database = community_database
     database.hypertable('"t.%"', "time timestamptz NOT NULL, device text, v text")
     # Out of line and as they are, the values lie in the TOAST table.
@@ -48,12 +48,12 @@ def test_the_size_is_that_of_the_rows_before_they_were_packed(community_database
     with database.connection.cursor() as cursor:
         chunks = _chunks(cursor, database)
         sizes = [database.value("SELECT pg_table_size(%s)", str(chunk)) for chunk in chunks]
-        assert _packed(cursor, database, chunks[:2]) is None
+        assert _size_of(cursor, database, chunks[:2]) is None
         for chunk in chunks[:2]:
             database.execute(f"SELECT public.compress_chunk('{chunk}')")
-        assert _packed(cursor, database, chunks[:2]) == pytest.approx(sum(sizes[:2]), rel=0.2)
-        assert _packed(cursor, database, chunks) is None
-        assert _packed(cursor, database, ()) == 0
+        assert _size_of(cursor, database, chunks[:2]) == pytest.approx(sum(sizes[:2]), rel=0.2)
+        assert _size_of(cursor, database, chunks) is None
+        assert _size_of(cursor, database, ()) == 0
 
 
 def _chunks(cursor: Cursor, database: Database) -> tuple[Chunk, ...]:
@@ -61,7 +61,7 @@ def _chunks(cursor: Cursor, database: Database) -> tuple[Chunk, ...]:
     return all_chunks(cursor, table)
 
 
-def _packed(cursor: Cursor, database: Database, chunks: tuple[Chunk, ...]) -> int | None:
+def _size_of(cursor: Cursor, database: Database, chunks: tuple[Chunk, ...]) -> int | None:
     table = find_table(cursor, QualifiedName(schema=database.schema, name="t.%"))
     assert table.timescaledb is not None
     return compressed_size(cursor, table.timescaledb, table, chunks)

@@ -128,7 +128,7 @@ def test_errors_are_those_of_the_restore(app: App) -> None:
 
 
 def test_it_waits_for_nobody_and_nobody_waits_for_it(app: App) -> None:
-    """Beside a writer that holds the strongest lock that a writer takes, and beside a running restore's guard."""
+    """Beside a writer that holds the strongest lock that a writer takes, and beside a running restore's lock."""
     app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01Z', 1)")
     with closing(app.database.session(autocommit=False)) as writer, writer.cursor() as cursor:
         cursor.execute(f'LOCK TABLE "{app.database.schema}".t IN SHARE ROW EXCLUSIVE MODE')

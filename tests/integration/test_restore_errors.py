@@ -178,7 +178,7 @@ def test_a_role_without_rights(app: App) -> None:
 
 
 def test_a_chunk_by_its_own_name(app: App) -> None:
-    """In a schema of its own, where it looks like any table: the day's guard would be missed."""
+    """In a schema of its own, where it looks like any table: the day's lock would be bypassed."""
     app.database.execute("CREATE TABLE {s}.t (" + TABLE + ")")
     app.database.execute(
         "SELECT public.create_hypertable('{s}.t', 'time', associated_schema_name => %s,"

@@ -66,7 +66,7 @@ def test_exactly_the_share_is_enough(full: App, ratio: float | None, least: int,
 
 
 @VERIFY
-def test_nought_allows_a_header_alone(full: App, *, verify: bool) -> None:
+def test_zero_allows_a_header_alone(full: App, *, verify: bool) -> None:
     body = replace(full, HEADER, {"verify": verify}, min_rows_ratio=0).body
     assert (body["status"], body["rows_removed"], body["rows_loaded"]) == ("ok_with_warnings", 30, 0)
     assert [warning["code"] for warning in body["warnings"]] == ["ReplacedByNothing"]
@@ -107,7 +107,7 @@ def test_rows_that_a_trigger_adds_do_not_count(full: App) -> None:
     assert old(full)
 
 
-def test_rows_that_stand_twice_count_once(full: App) -> None:
+def test_duplicate_rows_count_once(full: App) -> None:
     csv = rows(14) + rows(14)[len(HEADER) :]
     answer = replace(full, csv, mode="staging")
     assert (answer.code, answer.body["error"]["details"][0]["rows_in_archive"]) == ("ReplacementTooSmall", 28)

@@ -86,7 +86,7 @@ def test_times_that_python_cannot_hold(app: App, mode: str, when: str) -> None:
     assert restore(app, csv, mode=mode, rows_outside_window="allow").status == 200
 
 
-def test_a_guard_that_is_lost_lets_nobody_in(app: App) -> None:
+def test_a_lock_whose_session_is_lost_lets_no_second_restore_in(app: App) -> None:
     app.database.hypertable("t", TABLE.replace(", PRIMARY KEY (time)", ""))
     slow_down(app, 0.7)
     call = Call(lambda: restore(app))

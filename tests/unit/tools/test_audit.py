@@ -1,4 +1,4 @@
-"""`make audit`, by the real pip-audit, against an advisory service on this machine that speaks OSV's language."""
+"""`make audit`, by the real pip-audit, against an advisory service on this machine that has OSV's API."""
 
 from __future__ import annotations
 
