@@ -68,7 +68,7 @@ class Call:
     Attributes:
         service: the function app.
         screen: where it writes.
-        leaving: what to say if somebody interrupts it now, or None.
+        leaving: what to print if the user interrupts it now, or None.
     """
 
     service: Service
@@ -341,7 +341,7 @@ def _confirm_replacing(call: Call, body: Mapping[str, Any], what: str, *, yes: b
     """Ask before rows are replaced.
 
     Raises:
-        UsageError: there is nobody to ask.
+        UsageError: there is no terminal to ask on.
         CommandError: the answer is no.
     """
     destination = body.get("destination")
@@ -400,9 +400,9 @@ def _send(call: Call, send: Callable[[], Answer], unknown: str, next_step: str |
     """Send what is to be taken once.
 
     Args:
-        call: is told what to say if somebody interrupts it.
+        call: is told what to print if the user interrupts it.
         send: sends it.
-        unknown: what to say while nobody knows whether it was taken.
+        unknown: what to print while it is unknown whether it was taken.
         next_step: what to do if there was no answer; else what is unknown.
 
     Raises:
@@ -433,7 +433,7 @@ def _followed(call: Call, kind: Kind, answer: Answer, timeout: float | None, unk
     """Follow an operation to its end and print it.
 
     Args:
-        call: is told what to say if somebody interrupts it.
+        call: is told what to print if the user interrupts it.
         kind: of the operation.
         answer: its monitor as it is known.
         timeout: how long to wait at most, in seconds, or None.

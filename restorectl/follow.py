@@ -95,7 +95,7 @@ def _left(operation_id: str, message: str) -> CommandError:
 
 
 def leaving(operation_id: str) -> str:
-    """Return what to say of an operation that nobody waits for any more."""
+    """Return what to print about an operation that runs on without a wait."""
     return f"it runs on: see it with `restorectl watch {operation_id}`, stop it with `restorectl cancel {operation_id}`"
 
 
@@ -184,7 +184,7 @@ def _name(monitor: Monitor) -> str:
         return str(monitor.get("day"))
     open_days = (days.get("waiting") or 0) + (days.get("running") or 0)
     total = days.get("total") or 0
-    # Before the plan is made, nobody knows how many there are.
+    # Before the plan is made, their number is unknown.
     return f"{total - open_days} of {texts.count(total, 'days')}" if total else "days"
 
 
@@ -268,7 +268,7 @@ def _bar(monitor: Monitor) -> dict[str, Any]:
     percent = progress.get("percent")
     return {
         "description": texts.plain(f"{_name(monitor)} {_stage(monitor)}"),
-        # Reading is not yet loading, and nobody knows how long the rest takes: the bar is the archive's.
+        # Reading is not yet loading, and how long the rest takes is unknown: the bar is the archive's.
         "total": None if percent is None else 100.0,
         "completed": percent or 0.0,
         "percent": texts.percent(percent),

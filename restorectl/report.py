@@ -137,7 +137,7 @@ def print_plan(screen: Screen, plan: Mapping[str, Any]) -> None:
 
 
 def say_plan(screen: Screen, plan: Mapping[str, Any]) -> None:
-    """Say what a backfill would do, before somebody answers whether it may."""
+    """Say what a backfill would do, before the user is asked for consent."""
     screen.say(
         f"{texts.count(plan.get('days'), 'days')} would be restored into {plan.get('target_table')}"
         f" ({texts.size(plan.get('bytes'))}), {len(plan.get('existing') or ())} of them hold rows;"

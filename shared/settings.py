@@ -303,7 +303,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             emptied by mistake must not allow everything, and one that allows nothing is a mistake too.
     """
     if environ.get("PGSERVICE"):
-        # libpq would read a host from a file, and nobody could say whether it is one that is allowed.
+        # libpq would read a host from a file, and it could not be checked against the allow list.
         raise ConfigurationError("the setting PGSERVICE is not supported: set PGHOST and its like", target="PGSERVICE")
     libpq = _given(LibpqVariables, environ, "PG")
     libpq["others"] = {keyword: value for name, keyword in _STRICTER.items() if (value := _text_of(environ, name))}

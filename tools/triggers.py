@@ -6,7 +6,8 @@ Read from QueueListener and QueueProcessor of azure-sdk-for-net, the backoff of 
   10 minutes; after a crash the message comes back when it ends.
 - `newBatchThreshold` and fewer running: up to `batchSize` more are received.
 - A function that succeeds: the message is deleted. One that fails: the message is seen again after `visibilityTimeout`,
-  or moved to `<queue>-poison` if it was dequeued `maxDequeueCount` times. One that comes more often goes there unasked.
+  or moved to `<queue>-poison` if it was dequeued `maxDequeueCount` times. A message that comes more often goes there
+  without a call.
 - An empty queue is asked again after a delay that grows up to `maxPollingInterval`.
 - A message that is not in base64, where `messageEncoding` says that it is, is poison.
 """

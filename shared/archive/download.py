@@ -33,9 +33,9 @@ from shared.progress.progress import Progress
 from shared.settings import Settings
 
 _STALE_MD5 = (
-    "the property may be stale: storage keeps it as its uploader set it, and a tool that appends to a file or writes it"
-    " anew may leave the old one; compare the file with its source, and if it is right, set the property again, or send"
-    " copy.expected_sha256, which then decides alone"
+    "the property may be stale: storage keeps it as its uploader set it, and a tool that changes a file may leave the"
+    " old one; compare the file with its source, and if it is right, set the property again, or send"
+    " copy.expected_sha256, which is then checked instead"
 )
 
 

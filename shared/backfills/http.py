@@ -157,7 +157,7 @@ def _stop(call: HttpCall, settings: Settings, records: Records, backfill_id: str
         return _show(call, settings, records, backfill, 202)
     if running == "cancel":
         _cancel_running(records, backfill)
-    # Groups whose turn has not come, or whose message nobody sees yet, end at once.
+    # Groups whose turn has not come, or whose message is still hidden, end at once.
     enqueue(store, backfill)
     return _show(call, settings, records, store.get(backfill_id), 202)
 

@@ -18,7 +18,7 @@ it plan once more after its end; `stopped` and `stopped_by_a_day` let no further
 A group is held until its turn (`has_its_turn`), then claimed. It waits while none of its days is due (`not_due`), or is
 handed on where an invocation ends (`handed_on`). It always ends as Succeeded (`group_ended`): its days may have failed.
 
-A day is claimed by the worker of its group, and by nobody else: it is always held. It ends as any restore does; or
+Only the worker of its group claims a day: it is always held. It ends as any restore does; or
 without having begun, once its backfill is stopped (`never_started`); or with its group, once that lost too many workers
 (`lost_with_its_group`). `waits_again` lets it run once more in a retry.
 """

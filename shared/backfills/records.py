@@ -136,7 +136,7 @@ class Records:
         """
         held = "status eq 'NotStarted' and is_held eq true"
         if backfill.is_stopped:
-            # Its days end at once, also those of a group whose message nobody sees yet.
+            # Its days end at once, also those of a group whose message is still hidden.
             return next(
                 iter(self.groups.below(_rows(backfill), "status eq 'NotStarted'", texts=("plan",), most=1)), None
             )

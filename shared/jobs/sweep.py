@@ -49,7 +49,8 @@ def _mend(store: OperationStore) -> None:
     if waiting:
         is_empty = store.queue_is_empty()
         for operation in waiting:
-            # A message may be lost if its worker died before the note that it is in the queue. Or somebody cleared it.
+            # A message may be lost if its worker died before the note that it is in the queue, or if the queue was
+            # cleared.
             if not operation.is_queued or (is_empty and not _is_to_wait(operation)):
                 _log.warning("operation=%s has no message; it gets another", operation.id)
                 enqueue(store, operation)

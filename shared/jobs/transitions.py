@@ -28,7 +28,7 @@ from shared.model.report import Report
 
 @dataclass(frozen=True)
 class End:
-    """The end of an operation that nobody works on.
+    """The end of an operation that no worker has.
 
     Attributes:
         status: Failed or Canceled.
@@ -106,7 +106,7 @@ def canceled(operation: Operation) -> Change:
         OperationEnded: it has ended, and not by a cancel.
     """
     if operation.has_ended and operation.status != "Canceled":
-        # Also if somebody canceled it too late.
+        # Even if it was canceled too late.
         raise OperationEnded(f"the restore {operation.id} has ended: {operation.status}")
     if operation.is_canceled:
         # The same call again.

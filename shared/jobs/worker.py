@@ -203,7 +203,7 @@ class _Work:
             raise ClaimLost
         if error is not None and try_again(self._claim, self._store, self._settings, error):
             return
-        # An administrator may have ended the restore in the database: nobody canceled the operation then.
+        # An administrator may have ended the restore in the database: the operation was not canceled then.
         was_canceled = isinstance(error, RestoreCanceled) and self._claim.operation.is_canceled
         status: Status = "Succeeded" if error is None else ("Canceled" if was_canceled else "Failed")
         operation = self._claim.write_patiently(

@@ -26,7 +26,7 @@ _PATIENCE_SECONDS = 0.5
 _POLL_SECONDS = 0.05
 
 # Each transaction holds a lock on its own virtual id, which every role may see. The lock sessions of other restores are
-# left out: they keep no snapshot. So is autovacuum, where the role may see that it is one: it shows rows to nobody.
+# left out: they keep no snapshot. So is autovacuum, which shows rows to no one, if the role can see what it is.
 _OTHERS = (
     "SELECT count(*) FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
     " WHERE l.locktype = 'virtualxid' AND l.granted AND a.datname = pg_catalog.current_database()"

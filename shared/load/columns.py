@@ -307,7 +307,7 @@ def _same_but_for_spelling(name: str, table_columns: Sequence[Column]) -> str | 
 
 
 def _spelled_plainly(name: str) -> str:
-    # Cf is what nobody sees: a byte order mark in the middle of a joined file, a zero width space.
+    # Cf is invisible: a byte order mark in the middle of a joined file, a zero width space.
     visible = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
     bare = visible.strip()
     while bare != (bare := bare.strip(_QUOTES).strip()):

@@ -133,7 +133,7 @@ def not_searched(
 def _left_compressed(load: Cursor, looking: Cursor, added: Added) -> tuple[list[Chunk], list[Chunk]]:
     """List the compressed chunks to which rows were added: those over the day, and others.
 
-    The load has a lock on each, so nobody changes their state any more. Its snapshot may be older than that lock in the
+    The load has a lock on each, so their state cannot change any more. Its snapshot may be older than that lock in the
     chunks of other days; but of those it has decompressed none.
     """
     of_day = {str(chunk) for chunk in added.target.chunks}

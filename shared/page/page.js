@@ -60,12 +60,12 @@ async function ask(path, { method = "GET", body, headers = {} } = {}) {
   try { answer = await response.json(); } catch { /* the platform's own answers are no JSON */ }
   if (response.status === 401 || (response.status === 403 && !answer?.error)) {
     throw new Refused(response.status, { message: key()
-      ? `The key was refused (HTTP ${response.status}). A function's own key opens one function alone: use a host key.`
+      ? `The key was refused (HTTP ${response.status}). A function key is valid for one function only: use a host key.`
       : `The function app asks for a key (HTTP ${response.status}).` });
   }
   if ([502, 503, 504].includes(response.status) && !answer?.error) throw new Away(`HTTP ${response.status} came back`);
   if (!response.ok) throw new Refused(response.status, answer?.error);
-  if (answer === null) throw new Away("what came back is no JSON");
+  if (answer === null) throw new Away("the answer is not JSON");
   return { answer, wait: Number(response.headers.get("Retry-After")) || null };
 }
 
@@ -159,7 +159,7 @@ async function viewRestores(query) {
       h("button", { type: "submit" }, "Filter")),
     live.length ? [h("h3", { id: "live" }, `Waiting and running (${live.length})`), liveTable(live)] : h("p", {}, "Nothing waits or runs."),
     h("h3", { id: "ended" }, "Ended, the newest first"),
-    ended.length ? endedTable(ended) : h("p", {}, filters.status || filters.table ? "None that matches." : "None yet."),
+    ended.length ? endedTable(ended) : h("p", {}, filters.status || filters.table ? "No match." : "None yet."),
     next ? h("p", {}, h("button", { type: "button", "data-action": "more" }, "Show more")) : null);
   return live.length ? 5 : null;
 }
@@ -168,11 +168,11 @@ const link = (one) => h("a", { href: `#/restores/${encodeURIComponent(one.id)}` 
 
 function liveTable(rows) {
   return h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "live" },
-    h("thead", {}, h("tr", {}, ["Table and day", "Status", "Progress", "Rows", "Time", "Last sign", "Attempt", ""].map((name) => h("th", { scope: "col", class: ["Rows", "Attempt"].includes(name) ? "number" : null }, name || h("span", { class: "soft" }, "Stop"))))),
+    h("thead", {}, h("tr", {}, ["Table and day", "Status", "Progress", "Rows", "Time", "Heartbeat", "Attempt", ""].map((name) => h("th", { scope: "col", class: ["Rows", "Attempt"].includes(name) ? "number" : null }, name || h("span", { class: "soft" }, "Stop"))))),
     h("tbody", {}, rows.map((one) => h("tr", { "data-key": one.id },
       h("th", { scope: "row" }, link(one)), h("td", {}, badge(one.status)), h("td", {}, one.status === "Running" ? progress(one) : one.next_attempt ? `again at ${clock(one.next_attempt)}` : ""),
       h("td", { class: "number", "data-name": "rows" }, number(one.progress.rows)), h("td", { class: "short", "data-name": "time" }, one.status === "Running" ? seconds(one.progress.seconds) : ""),
-      h("td", { class: "short", "data-name": "last sign" }, one.heartbeat ? clock(one.heartbeat).slice(11) : ""), h("td", { class: "number", "data-name": "attempt" }, one.attempt),
+      h("td", { class: "short", "data-name": "heartbeat" }, one.heartbeat ? clock(one.heartbeat).slice(11) : ""), h("td", { class: "number", "data-name": "attempt" }, one.attempt),
       h("td", {}, cancelButton(one)))))));
 }
 
@@ -206,7 +206,7 @@ async function viewRestore(id) {
       ["Rows of the day now", result?.verification ? number(result.verification.rows_after) : null],
       ["Read", one.progress.compressed_bytes_total ? `${bytes(one.progress.compressed_bytes)} of ${bytes(one.progress.compressed_bytes_total)}` : null],
       ["Taken", clock(one.created)], ["Started", clock(one.started)], ["Ended", one.ended ? clock(one.ended) : null],
-      ["Last sign of the worker", one.heartbeat ? clock(one.heartbeat) : null], ["Attempts", one.attempt],
+      ["Last heartbeat", one.heartbeat ? clock(one.heartbeat) : null], ["Attempts", one.attempt],
       ["Tried again at", one.next_attempt ? clock(one.next_attempt) : null], ["Id", one.id],
       ["Part of", one.backfill ? h("a", { href: `#/backfills/${encodeURIComponent(one.backfill)}` }, "a backfill") : null],
     ]),
@@ -450,7 +450,7 @@ function confirmed(title, text) {
 // Do what a button says, and show what came of it.
 async function doIt(action) {
   try { await action(); await refresh(); } catch (error) {
-    say(error instanceof Refused ? `That was refused: ${error.message}` : "The function app did not answer. Nothing is known of it.", true);
+    say(error instanceof Refused ? `That was refused: ${error.message}` : "The function app did not answer, so it is unknown whether this was done.", true);
   }
 }
 
@@ -482,7 +482,7 @@ const ACTIONS = {
     return refresh();
   },
   start: async () => {
-    if (plan.existing === "replace" && !(await confirmed("Replace the days?", "The rows of days that are there are removed, and come from the archive."))) return;
+    if (plan.existing === "replace" && !(await confirmed("Replace the days?", "The rows that these days have are removed, and the archives' rows are loaded."))) return;
     await doIt(async () => {
       const { answer } = await ask(`${BASE}/backfills`, { method: "POST", body: plan.body, headers: { "Operation-Id": plan.id } });
       plan = null;

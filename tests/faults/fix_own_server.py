@@ -26,7 +26,7 @@ _SETTINGS = {"wal_writer_delay": "10s", "shared_buffers": "64MB", "autovacuum": 
 
 @dataclass
 class OwnServer:
-    """The server and one database of it. `app` is made anew when the server was killed."""
+    """The server and one database of it. `app` is recreated when the server was killed."""
 
     server: Postgres
     storage: Storage

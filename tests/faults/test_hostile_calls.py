@@ -1,4 +1,4 @@
-"""Queries, ids and messages that nobody sends by chance: refused by a 400, or dropped, and never tried for ever."""
+"""Queries, ids and messages that nobody sends by chance: refused by a 400, or dropped, and never tried forever."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_a_network_that_is_cut_in_the_build(build_case: FaultCase, proxy: Proxy)
 
 
 def test_a_network_that_is_cut_while_an_index_is_tried(build_case: FaultCase, proxy: Proxy) -> None:
-    """Once before the rows come each index is made anew, to see that it would be the same."""
+    """Once before the rows come each index is dropped and rebuilt, to see that it is the same."""
     build_case.request["pg"] = proxy.pg(build_case.app)
     proxy.when(b"CREATE INDEX", Link.cut)
     build_case.check_failed(build_case.send(), "DatabaseUnreachable", 503, retryable=True)

@@ -55,7 +55,7 @@ def test_cut(fault_case: FaultCase, proxy: Proxy, stage: str) -> None:
 @pytest.mark.parametrize("action", [Link.stall_requests, Link.stall_answers], ids=["requests", "answers"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_stalled(brief_fault_case: FaultCase, proxy: Proxy, stage: str, action: Action) -> None:
-    """Whatever the server has said by then, this side does not wait for ever."""
+    """Whatever the server has said by then, this side does not wait forever."""
     through(proxy, large(brief_fault_case))
     proxy.when(STAGES[stage], action, after_bytes=AFTER_BYTES.get(stage, 0))
     answer = brief_fault_case.send()

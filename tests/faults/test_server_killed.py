@@ -130,7 +130,7 @@ def test_a_transaction_id_given_twice_is_no_commit(
 ) -> None:
     """What was never written down is forgotten: after the crash another transaction gets the id, and commits.
 
-    Where a single backend is killed, for instance by the OOM killer, all others start anew below the same postmaster.
+    Where a single backend is killed, for instance by the OOM killer, the same postmaster restarts all others.
     """
     monkeypatch.setenv("PG_LOCK_TIMEOUT_SECONDS", PATIENCE)
     proxy = own_server.proxy()
@@ -141,7 +141,7 @@ def test_a_transaction_id_given_twice_is_no_commit(
         if is_in_place:
             (pid,) = own_server_case.sessions("backend_xid IS NOT NULL")
             os.kill(pid, signal.SIGKILL)
-            # The postmaster ends the others before it starts anew.
+            # The postmaster ends the others before it restarts them.
             assert wait_until(lambda: not answers(own_server_case), 20)
             assert wait_until(own_server.server.is_ready, 20)
         else:

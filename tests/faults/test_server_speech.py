@@ -36,7 +36,7 @@ def kib(name):
 
 small, large = json.load(sys.stdin)
 restore(small)
-Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+Path("/proc/self/clear_refs").write_text("5")  # reset the peak
 before = kib("VmRSS")
 answer = restore(large)
 print(json.dumps([answer, (kib("VmHWM") - before) << 10]))

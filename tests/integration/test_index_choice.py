@@ -89,7 +89,7 @@ def test_no_room_to_build_an_index(app: App, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_staging_skips_conflicts_of_the_file_with_itself(app: App) -> None:
-    """The index cannot be built over them, so the load is begun anew with all indexes in place."""
+    """The index cannot be built over them, so the load starts over with all indexes in place."""
     make(app)
     answer = app.restore(app.archive("t", csv([*ROWS, *ROWS[:5]])), destination={"mode": "staging"})
     assert (answer.status, answer.body["rows_loaded"], answer.body["rows_skipped"]) == (200, len(ROWS), 5)

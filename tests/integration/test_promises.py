@@ -1,4 +1,4 @@
-"""What the caller knows of the archive beforehand, and rows that may be left out."""
+"""What the caller expects of the archive, and rows that may be left out."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_blobs_own_content_md5_is_checked(app: App) -> None:
 
 @pytest.mark.parametrize("transfer", ["spool", "stream"])
 def test_a_right_sha256_wins_over_a_stale_content_md5(app: App, transfer: str) -> None:
-    """The property that a file had before somebody wrote it anew is still there."""
+    """The property that a file had before it was overwritten is still there."""
     packed = gzip.compress(CSV)
     url = app.stored("t", packed)
     blob = app.storage.service.get_blob_client(app.storage.filesystem, app.path("t"))

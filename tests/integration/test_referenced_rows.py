@@ -1,4 +1,4 @@
-"""`replace` and foreign keys that refer to the day's rows: no row of another table or another day changes unasked."""
+"""`replace` and foreign keys that refer to the day's rows: no row of another table or day changes unless allowed."""
 
 from __future__ import annotations
 
@@ -558,7 +558,7 @@ def test_a_table_of_a_schema_that_may_not_be_used(app: App) -> None:
 
 
 def test_a_chunk_with_a_foreign_key_is_not_truncated(server: App) -> None:
-    """PostgreSQL would refuse it; the dry run says so beforehand."""
+    """PostgreSQL would refuse it; the dry run says so first."""
     target(server, "hypertable")
     referring(server, "ON DELETE CASCADE", rows="(13, '2025-01-02 03:00Z', 3)")
     plan = replaced(server, request={"dry_run": True}).body["dry_run"]

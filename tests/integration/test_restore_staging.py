@@ -45,7 +45,7 @@ UNIQUE = ("PRIMARY KEY (time)", "EXCLUDE USING btree (time WITH =)", "CHECK (v >
 def test_an_empty_day_is_tried_without_a_look_for_conflicts(
     app: App, caplog: pytest.LogCaptureFixture, constraint: str, policy: str
 ) -> None:
-    """Only where rows are in conflict all the same, the load is begun anew, and each row is looked at."""
+    """Only if rows are in conflict after all, the load starts over, and each row is checked for conflicts."""
     app.database.hypertable("t", f"time timestamptz NOT NULL, v int, {constraint}")
     if policy == "replace":
         app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 01:00Z', 99)")

@@ -32,7 +32,7 @@ _SAMPLE_BYTES = MIB
 # How far the encoder may run ahead of the COPY: a few blocks.
 _AHEAD_BYTES = 4 * MIB
 # Settings on which the encoder relies. Text in a binary row is in the client's encoding, whatever COPY's own option
-# says, and a time without a zone is UTC. The server reports both settings unasked.
+# says, and a time without a zone is UTC. The server reports both settings without being asked.
 _SESSION = {"client_encoding": "UTF8", "TimeZone": "UTC"}
 _COPY = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT binary)")
 
