@@ -338,7 +338,7 @@ class ArchiveCompressedTwice(ArchiveError):
     code = "ArchiveCompressedTwice"
     status = 422
     default_hint = (
-        "unpack it once and upload the result (gunzip < archive.csv.gz > once.csv.gz); a tool that uploads with"
+        "decompress it once and upload the result (gunzip < archive.csv.gz > once.csv.gz); a tool that uploads with"
         " Content-Encoding: gzip compresses a compressed file once more"
     )
 
@@ -377,7 +377,7 @@ class RowCountMismatch(ArchiveError):
 
 
 class ArchiveTooLarge(ArchiveError):
-    """The archive unpacks to more than CSV_MAX_BYTES, or to more than CSV_MAX_EXPANSION times its own size."""
+    """The archive decompresses to more than CSV_MAX_BYTES, or to more than CSV_MAX_EXPANSION times its own size."""
 
     code = "ArchiveTooLarge"
     status = 422

@@ -118,15 +118,15 @@ def gunzip(
             if len(head) < len(_GZIP_AGAIN):
                 head += block[: len(_GZIP_AGAIN)]
                 if head.startswith(_GZIP_AGAIN):
-                    raise ArchiveCompressedTwice("the archive unpacks to gzip data: it was compressed twice")
+                    raise ArchiveCompressedTwice("the archive decompresses to gzip data: it was compressed twice")
             if unpacked > max_bytes:
                 raise ArchiveTooLarge(
-                    f"the archive unpacks to more than the {max_bytes} bytes that CSV_MAX_BYTES allows:"
+                    f"the archive decompresses to more than the {max_bytes} bytes that CSV_MAX_BYTES allows:"
                     f" {unpacked} bytes came out of its first {stored}"
                 )
             if unpacked > max(_FREE_BYTES, max_expansion * stored):
                 raise ArchiveTooLarge(
-                    f"the archive unpacks to more than the {max_expansion} times its size that CSV_MAX_EXPANSION"
+                    f"the archive decompresses to more than the {max_expansion} times its size that CSV_MAX_EXPANSION"
                     f" allows: {unpacked} bytes came out of its first {stored}"
                 )
             if small and size + len(block) > min(block_bytes, _SMALL_BLOCK_BYTES):

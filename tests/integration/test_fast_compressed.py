@@ -103,13 +103,15 @@ def test_a_reference_that_is_checked_at_the_commit(community_app: App) -> None:
 
 @pytest.mark.community
 @MODES
-@pytest.mark.parametrize(("packed", "unpacks"), [(3, True), (20_000, False)])
-def test_auto_decompresses_where_that_is_cheaper(community_app: App, mode: str, packed: int, unpacks: bool) -> None:
+@pytest.mark.parametrize(("old_rows", "decompresses"), [(3, True), (20_000, False)])
+def test_auto_decompresses_where_that_is_cheaper(
+    community_app: App, mode: str, old_rows: int, decompresses: bool
+) -> None:
     compressed(community_app, interval="interval '7 days'")
     community_app.database.execute(
         "INSERT INTO {s}.t SELECT '2024-12-28'::timestamptz + i * interval '1 second', 1, i, 'before'"
         " FROM generate_series(1, %s) i",
-        packed,
+        old_rows,
     )
     community_app.database.execute("SELECT public.compress_chunk(c) FROM public.show_chunks('{s}.t') c")
     large = [row.replace("next", "x" * 100) for row in ROWS]
@@ -118,10 +120,10 @@ def test_auto_decompresses_where_that_is_cheaper(community_app: App, mode: str, 
     )
     assert answer.status == 200, answer.body
     actions = [step["action"] for step in answer.body["chunks"]]
-    assert actions == (["decompress", "recompress"] if unpacks else ["recompress"])
-    assert answer.body["timescaledb"]["decompress_window"] == ("done" if unpacks else "nothing to do")
+    assert actions == (["decompress", "recompress"] if decompresses else ["recompress"])
+    assert answer.body["timescaledb"]["decompress_window"] == ("done" if decompresses else "nothing to do")
     assert answer.body["verification"]["rows_loaded"] == len(ROWS)
-    assert community_app.database.value("SELECT count(*) FROM {s}.t") == len(ROWS) + packed
+    assert community_app.database.value("SELECT count(*) FROM {s}.t") == len(ROWS) + old_rows
 
 
 @pytest.mark.community

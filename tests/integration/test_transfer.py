@@ -107,7 +107,12 @@ def test_an_archive_that_is_not_whole_leaves_the_table_as_it_was(
         (b"PK\x03\x04" + bytes(100), "ArchiveNotGzip", "but like a ZIP file", "gzip"),
         (b"PAR1" + bytes(100), "ArchiveNotGzip", "but like a Parquet file", "gzip"),
         (b"\xff\xfe\0\0", "ArchiveNotGzip", "the file does not begin like gzip", "gzip"),
-        (gzip.compress(gzip.compress(LARGE)), "ArchiveCompressedTwice", "it was compressed twice", "unpack it once"),
+        (
+            gzip.compress(gzip.compress(LARGE)),
+            "ArchiveCompressedTwice",
+            "it was compressed twice",
+            "decompress it once",
+        ),
         # The seam of two members lies inside the inner header.
         (
             gzip.compress(gzip.compress(LARGE)[:2]) + gzip.compress(gzip.compress(LARGE)[2:]),
