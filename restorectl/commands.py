@@ -165,7 +165,7 @@ def _run(
         screen.say("interrupted" if call is None or call.leaving is None else f"interrupted; {call.leaving}")
         return ExitCode.INTERRUPTED
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as exc:
-        # What an answer may hold is the function app's to say, and it may be of another version.
+        # The function app may be of another version, and its answer may have another shape.
         return _say_strange(screen, call, exc)
     finally:
         if call is not None:
@@ -397,7 +397,7 @@ def _submit(
 
 
 def _send(call: Call, send: Callable[[], Answer], unknown: str, next_step: str | None = None) -> Answer:
-    """Send what is to be taken once.
+    """Send a request that must be taken only once.
 
     Args:
         call: is told what to print if the user interrupts it.
@@ -437,7 +437,7 @@ def _followed(call: Call, kind: Kind, answer: Answer, timeout: float | None, unk
         kind: of the operation.
         answer: its monitor as it is known.
         timeout: how long to wait at most, in seconds, or None.
-        unknown: what to say while it has not ended.
+        unknown: what to print while it has not ended.
     """
     call.leaving = unknown
     answer = follow(call.service, call.screen, kind, answer, timeout)

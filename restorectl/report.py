@@ -10,7 +10,7 @@ from restorectl import texts
 from restorectl.exit_codes import CommandError, Kind
 from restorectl.screen import Column, Screen
 
-# What to do next, where the command line has a way; the answer's own hint says it for the function app.
+# What to do next with the command line; the answer's own hint speaks of the function app.
 NEXT_STEPS = {
     "ArchiveNotFound": "`restorectl days` shows which days are archived",
     "JobStorageUnreachable": "--sync restores without the queue",

@@ -1,4 +1,4 @@
-"""The JSON body of a request, of what the command line says. The function app checks it."""
+"""Builds the JSON body of a request from the command line. The function app checks it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from restorectl.exit_codes import UsageError
 
 
 def read_request(path: Path | None) -> dict[str, Any]:
-    """Read the rest of a request, which the command line has no options for.
+    """Read the fields of a request for which the command line has no options.
 
     Args:
         path: of a JSON object; `-` is standard input, None an empty object.

@@ -1,4 +1,4 @@
-"""What a person and a program see: data on standard output, talk on standard error."""
+"""Writes the output of a command: data to standard output, messages to standard error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Output: TypeAlias = Literal["table", "json"]
 
 # Wide enough for every line, where no terminal would break it.
 _UNLIMITED = 100_000
-# The words say it all; colour is a help beside them.
+# The words are enough; colour only helps.
 _STYLES = {
     "Succeeded": "green",
     "ok": "green",
@@ -79,15 +79,15 @@ class Screen:
 
     @property
     def is_watched(self) -> bool:
-        """Whether a person sees the talk as it comes, on a terminal that can draw."""
+        """Whether messages go to a terminal that can draw."""
         return sys.stderr.isatty() and not self.talk.is_dumb_terminal
 
     def say(self, text: str, style: str = "") -> None:
-        """Write a line of talk."""
+        """Write a message of one line."""
         self.talk.print(Text(plain(text), style=style), soft_wrap=not sys.stderr.isatty())
 
     def say_word(self, word: str, text: str, style: str) -> None:
-        """Write a line of talk that begins with a word in colour. On a terminal, the text is set in under itself."""
+        """Write a message that begins with a coloured word. On a terminal, its further lines are indented."""
         shown, rest = Text(plain(word), style=style), Text(plain(text))
         if not sys.stderr.isatty():
             self.talk.print(Text.assemble(shown, " ", rest), soft_wrap=True)

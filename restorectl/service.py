@@ -280,7 +280,7 @@ def _is_distrust(exc: BaseException | None) -> bool:
 
 
 class _Again(Exception):
-    """There was no answer that counts; the same request may bring one."""
+    """There was no usable answer; the same request may get one."""
 
     def __init__(self, error: CommandError, retry_after: float | None = None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Facts as a person reads them, and text of others made harmless for a terminal."""
+"""Formats numbers and times for people, and makes foreign text harmless for a terminal."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\
 
 
 def plain(value: object) -> str:
-    """Return a text without what a terminal obeys: control characters and signs of direction are written as escapes.
+    """Return a text that a terminal shows as it is: control characters and marks of direction are written as escapes.
 
-    A file's or a table's name is anybody's text, and so is what an error quotes.
+    The name of a file or a table may be any text, and so may what an error quotes.
     """
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(value))
 

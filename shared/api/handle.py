@@ -95,7 +95,7 @@ def run_restore(
 
 
 def answered(report: Report, work: Callable[[], None]) -> Reply:
-    """Do what fills the report, log how it ended, and make the answer. Raises no `Exception`.
+    """Do the work, log how it ended, and make the answer. Raises no `Exception`.
 
     Args:
         report: is filled by the work.

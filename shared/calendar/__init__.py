@@ -1,1 +1,1 @@
-"""Which days of a table are archived, which it holds, and which were restored."""
+"""The days of a table: which are archived, which the table holds, and which were restored."""

@@ -1,1 +1,1 @@
-"""Plain data: what is asked for, what was found, what is answered."""
+"""Plain data: requests, results and answers."""
