@@ -120,7 +120,7 @@ class Kept:
         self._result: tuple[float, bool] | None = None
 
     def is_well(self, request_id: str) -> bool:
-        """Whether no check fails, by a result of at most 30 seconds.
+        """Whether no check fails, by a result that is at most 30 seconds old.
 
         Anybody may ask, and a look may take a minute. While it runs, others get the result before it, so that they hold
         no thread of the host. Only before the first result they wait.
