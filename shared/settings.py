@@ -182,7 +182,8 @@ class Settings(_Variables):
         adls_allowed_accounts: `account` or `account/filesystem`, the only ones that are read.
         csv_max_bytes: how large an unpacked archive may be.
         csv_max_expansion: how many times the size of its archive a CSV may have.
-        prepare_cpu_seconds: how much processor time may be spent on an archive before the database gets its rows.
+        prepare_cpu_seconds: how much processor time may be spent on an archive before the database gets its rows, and
+            how much on finding the line of a row that the database refused without naming it.
         spool_max_memory_bytes: how much unpacked CSV is held in memory before it goes to the temporary disk.
         spool_max_archive_bytes: how large an archive may be to be unpacked to the temporary disk; a larger one is
             streamed, unless the request says otherwise.

@@ -14,6 +14,9 @@ from shared.csvfile.preamble import Preamble
 from shared.csvfile.scan import rows_of
 from shared.process import MIB
 
+# Of CSV that is of use, for each second of processor time: a tenth of what an ordinary archive reaches.
+BYTES_PER_CPU_SECOND = 20_000_000
+
 
 class CsvSource(Protocol):
     r"""A CSV that can be read repeatedly, from a temporary file or from the lake itself.

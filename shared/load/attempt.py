@@ -179,8 +179,16 @@ def _copy(
 
 
 def _find_row(load: Cursor, day: Day, target: Target, refused: DataRejected, skips_conflicts: bool) -> DataRejected:  # noqa: FBT001
-    errors = day.row_errors
-    search = Search(load, day.request, target, day.csv, day.token, skips_conflicts=skips_conflicts, errors=errors)
+    search = Search(
+        load,
+        day.request,
+        target,
+        day.csv,
+        day.token,
+        skips_conflicts=skips_conflicts,
+        errors=day.row_errors,
+        cpu_seconds=day.settings.prepare_cpu_seconds,
+    )
     with day.progress.stage("copy"):
         return search.run(refused)
 

@@ -10,16 +10,13 @@ from shared.archive.download import Archive, checked, open_archive
 from shared.archive.gunzip import gunzip, refuse_stored
 from shared.archive.unpacked import StreamedCsv, spooled_csv
 from shared.csvfile.preamble import Preamble
-from shared.csvfile.source import CsvSource
+from shared.csvfile.source import BYTES_PER_CPU_SECOND, CsvSource
 from shared.errors import ArchiveTooExpensive
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.process import CpuBudget
 from shared.progress.progress import Progress
 from shared.settings import Settings
-
-# Of CSV that a stream hands on, for each second of processor time: a tenth of what an ordinary archive reaches.
-_BYTES_PER_SECOND = 20_000_000
 
 
 @contextmanager
@@ -61,7 +58,7 @@ def unpacked(request: RestoreRequest, settings: Settings, report: Report) -> Ite
                     archive.size,
                     report.progress,
                     preamble,
-                    loaded=lambda size: budget.earn(size / _BYTES_PER_SECOND),
+                    loaded=lambda size: budget.earn(size / BYTES_PER_CPU_SECOND),
                 )
                 stack.push(download.pop_all())
             else:

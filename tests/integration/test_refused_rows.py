@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
+from shared.csvfile.cut import Record, records_of
 from shared.load.copy import refused_row
 from tests.integration.fix_app import Answer, App
 
@@ -154,3 +157,41 @@ def test_no_line_is_named_where_a_trigger_judges_all_rows_together(app: App, lev
     csv = "time,v\n2025-01-01 01:00Z,4\n2025-01-01 02:00Z,3\n2025-01-01 03:00Z,-2\n2025-01-01 04:00Z,1\n"
     for mode in ("direct", "staging"):
         assert place(load(app, csv, mode)) == (422, "P0001", None)
+
+
+def test_a_search_that_takes_its_processor_time_names_no_line(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of both parts of the time, that of the setting and that of the bytes."""
+    monkeypatch.setenv("PREPARE_CPU_SECONDS", "1")
+
+    def slowly(*arguments: Any) -> Iterator[Record]:
+        for record in records_of(*arguments):
+            end = time.thread_time() + 0.01
+            while time.thread_time() < end:
+                pass
+            yield record
+
+    monkeypatch.setattr(refused_row, "records_of", slowly)
+    table(app)
+    # Two parts of 64 records, each 0.01 s, are more than a second; the third has the row.
+    for row, line in ((3, 4), (130, None)):
+        lines = GOOD.split("\n")[:200]
+        lines[row] = lines[row].replace("Z,1,", "Z,9,")
+        assert place(load(app, "\n".join(lines) + "\n"))[2] == line
+    monkeypatch.setattr(refused_row, "BYTES_PER_CPU_SECOND", 100)
+    assert place(load(app, "\n".join(lines) + "\n"))[2] == 131
+
+
+def test_wide_rows_are_tried_few_at_once(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refused_row, "_PART_ROWS", 10_000)
+    monkeypatch.setattr(refused_row, "_PART_BYTES", 1000)
+    joined, sizes = refused_row._joined, list[int]()
+
+    def seen(part: Sequence[Record]) -> Iterator[bytes]:
+        sizes.append(sum(len(record.text) for record in part))
+        return joined(part)
+
+    monkeypatch.setattr(refused_row, "_joined", seen)
+    table(app)
+    assert place(load(app, GOOD + "2025-01-01 20:00Z,3,\n"))[2] == 703
+    assert len(GOOD) // 1000 < len(sizes)
+    assert max(sizes) < 1100

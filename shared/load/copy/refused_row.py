@@ -6,20 +6,21 @@ parts, until one is refused; that part is halved until one row is left. Nothing 
 
 This finds the first row that makes the load fail. It is the refused row only if PostgreSQL judges each row separately.
 A statement-level or AFTER trigger may judge all rows together, a row may refer to a later row of the same table, and
-rows of other tables may refer to those of a replaced day. Then no line is named, rather than a wrong one.
+rows of other tables may refer to those of a replaced day. Then no line is named, rather than a wrong one. The same if
+the search takes too long: records of some bytes each are cut at a few MB/s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 
 import psycopg2
 
 from shared.csvfile.cut import Record, records_of
 from shared.csvfile.scan import to_utf8
-from shared.csvfile.source import CopyReader, CsvSource
+from shared.csvfile.source import BYTES_PER_CPU_SECOND, CopyReader, CsvSource
 from shared.errors import DataRejected
 from shared.load.copy.staging import Rejectable, Staging, copy_into_staging, empty_staging, insert_staged, make_staging
 from shared.load.copy.text import copy_into
@@ -29,11 +30,17 @@ from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import refusal_in_savepoint
 from shared.postgres.search_path import by_users_path
 from shared.postgres.sqlstate import CopiedRows, RowErrors, as_refused_row, at_line, is_of_foreign_key, translated
+from shared.process import MIB, CpuBudget
 from shared.timescale.constraints import find_constraint, judges_rows_together
 from shared.timescale.references import find_references
 
-# How many rows are tried at once.
+# How many rows are tried at once, and how many bytes: wide rows would fill the memory.
 _PART_ROWS = 10_000
+_PART_BYTES = 8 * MIB
+
+
+class _SearchTooLongError(Exception):
+    """The search has taken its processor time."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class Search:
         token: makes the name of the staging table unique.
         skips_conflicts: whether rows in conflict were skipped.
         errors: what an error of a row shows.
+        cpu_seconds: how much processor time the search may take, beside what large files earn by their bytes.
     """
 
     cursor: Cursor
@@ -57,9 +65,10 @@ class Search:
     token: str
     skips_conflicts: bool
     errors: RowErrors
+    cpu_seconds: float
 
     def run(self, refused: DataRejected) -> DataRejected:
-        """Return the error of the refused row with its line; the same error if the line cannot be known.
+        """Return the error of the refused row with its line; the same error if the line cannot be known in time.
 
         Args:
             refused: what the server answered to the whole file. Its cause is the exception of psycopg2.
@@ -71,13 +80,17 @@ class Search:
         if is_deferred is None:
             return refused
         loader = _Loader(self, is_deferred=is_deferred)
-        with self.csv.open() as reader:
+        budget = CpuBudget(self.cpu_seconds, _SearchTooLongError)
+        with self.csv.open() as reader, suppress(_SearchTooLongError):
+            budget.begin()
             records = records_of(iter(reader.read, b""), self.request.copy_.csv_options.dialect)
             if self.request.copy_.csv_options.has_header:
                 next(records, None)
-            while part := list(islice(records, _PART_ROWS)):
+            for part, size in _parts_of(records):
                 if loader.load(part) is not None:
                     return _first_refused(loader, part) or refused
+                budget.check()
+                budget.earn(size / BYTES_PER_CPU_SECOND)
         return refused
 
     def _is_deferred(self, refused: DataRejected) -> bool | None:
@@ -100,6 +113,19 @@ class Search:
         """Whether a part of the file may break a key by which other rows refer to the replaced ones."""
         replaces = self.request.destination.existing_rows == "replace"
         return replaces and find_references(self.cursor, self.target.table).may_refuse
+
+
+def _parts_of(records: Iterator[Record]) -> Iterator[tuple[list[Record], int]]:
+    """Yield records in parts of few rows and few bytes, each with its bytes."""
+    part, size = list[Record](), 0
+    for record in records:
+        part.append(record)
+        size += len(record.text)
+        if len(part) >= _PART_ROWS or size >= _PART_BYTES:
+            yield part, size
+            part, size = [], 0
+    if part:
+        yield part, size
 
 
 def _first_refused(loader: _Loader, part: Sequence[Record]) -> DataRejected | None:
