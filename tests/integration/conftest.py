@@ -9,6 +9,7 @@ from tests.integration.fix_chunk import bare, full
 from tests.integration.fix_cli import cli, cli_host, gateway
 from tests.integration.fix_compressing_load import compressing_load
 from tests.integration.fix_identity import managed_identity
+from tests.integration.fix_recorder import recorder
 from tests.integration.fix_runbook import faulty_runbook, runbook, shared_host
 from tests.integration.fix_telemetry import telemetry
 from tests.integration.fix_tls import tls_app, tls_postgres
@@ -29,6 +30,7 @@ __all__ = [
     "jobs",
     "lake",
     "managed_identity",
+    "recorder",
     "runbook",
     "shared_host",
     "telemetry",

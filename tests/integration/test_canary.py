@@ -10,63 +10,34 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from typing import Any
 
 import pytest
-from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 
-from RestoreChunk import main
 from shared.api.call import HttpCall
-from shared.api.handle import HttpAnswer
-from shared.api.parse import parse_request
 from shared.arrivals.arrive import archive_arrived
 from shared.backfills.http import backfills
 from shared.backfills.http import result as backfill_result
 from shared.backfills.worker import dispatch_message
 from shared.calendar.http import get_days
-from shared.errors import RestoreError
 from shared.health.http import get_details
 from shared.jobs.http import get_restores, get_result, post_restore
 from shared.jobs.message import UnreadableMessageError
 from shared.jobs.sweep import end_poisoned
-from shared.settings import load_settings
 from tests.faults.fix_jobs import call_of
-from tests.fix_call import http_request
 from tests.fix_errors import errors
 from tests.integration.fix_app import DAY, App
+from tests.integration.fix_canary import CANARIES, GOOD, HEADER, Watch, day_of, make_role, signed, watching
 from tests.integration.fix_identity import ManagedIdentity
 from tests.integration.fix_telemetry import Telemetry
 from tools.local_server import free_port
 
 pytestmark = pytest.mark.any_server
 
-CANARIES = {
-    "password": "canary-password-Zq8",
-    "uri": "canary-uri-pass%40Zq8",
-    "query": "canary-query-Zq8",
-    "host": "canary-host-Zq8",
-    "field": "canary-field-Zq8",
-    "userinfo": "canary-userinfo-Zq8",
-    "fragment": "canary-fragment-Zq8",
-    "signature": "canary%2Bsignature%3DZq8",
-    "own_password": "canary-own-password-Zq8",
-    "token": "canary-token-Zq8",
-    "key": "Y2FuYXJ5LWtleS1acTg=",
-    "setting": "canary-setting-Zq8",
-    "row": "canary-row-Zq8",
-}
-# What gives one of them away, however it is written.
-TRACES = ("zq8", CANARIES["key"].lower(), "y2fuyxj5")
-
-HEADER = b"time,v,n\n"
-GOOD = HEADER + b"2025-01-01 00:00:00+00,a,1\n"
-TABLE = "time timestamptz NOT NULL, v text, n int CHECK (n > 0), UNIQUE (time, v)"
 # Not to be had in a second from here; tests/faults drives them, and their messages hold what these hold.
 ELSEWHERE = {
     "DatabaseStorageFull",
@@ -99,68 +70,6 @@ ELSEWHERE = {
 }
 
 
-@dataclass
-class Watch:
-    """Sends requests, and looks at all that is said meanwhile."""
-
-    app: App
-    monkeypatch: pytest.MonkeyPatch
-    caplog: pytest.LogCaptureFixture
-    capfd: pytest.CaptureFixture[str]
-    telemetry: Telemetry
-    codes: set[str] = field(default_factory=set)
-
-    def send(self, body: Any, content_type: str = "application/json", **settings: str) -> str:
-        """Send one request under more settings; return the error's code or the answer's status."""
-        encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
-        with self.monkeypatch.context() as environment:
-            for name, value in settings.items():
-                environment.setenv(name, value)
-            response = main(http_request(encoded, content_type))
-            return self._searched(response.get_body(), dict(response.headers), *_reprs(encoded))
-
-    def ask(self, function: Callable[[HttpCall], HttpAnswer], call: HttpCall, **settings: str) -> str:
-        """Call another function under more settings; return the error's code or the answer's status."""
-        with self.monkeypatch.context() as environment:
-            for name, value in settings.items():
-                environment.setenv(name, value)
-            answer = function(call)
-            return self._searched(answer.body.encode(), answer.headers)
-
-    def is_silent(self, name: str) -> None:
-        """Search what was said by a function without an answer."""
-        self._searched(json.dumps({"status": name}).encode(), {})
-
-    def _searched(self, body: bytes, headers: dict[str, str], *more: str) -> str:
-        said = [body.decode(), repr(headers), self.caplog.text, *more]
-        said += [record.getMessage() for record in self.caplog.records]
-        said += [*self.capfd.readouterr(), self.telemetry.said()]
-        self.caplog.clear()
-        self.telemetry.clear()
-        answer = json.loads(body)
-        code = str(answer.get("error", {}).get("code") or answer.get("status") or "listed")
-        self.codes.add(code)
-        for text in said:
-            found = next((trace for trace in TRACES if trace in text.lower()), None)
-            assert found is None, f"{code}: {found} in {text[max(text.lower().find(str(found)) - 200, 0) :][:400]}"
-        return code
-
-    def table(self, name: str, definition: str = TABLE) -> None:
-        self.app.database.hypertable(name, definition)
-
-
-def _reprs(body: bytes) -> Iterator[str]:
-    """What the objects say of themselves, in a debugger or in somebody's f-string."""
-    try:
-        settings = load_settings()
-        request = parse_request(body, default_account_url=settings.adls_account_url_default, default_filesystem="fs1")
-    except RestoreError as error:
-        yield f"{error!r} {error} {error.details!r}"
-    else:
-        yield f"{settings!r} {settings.libpq!r} {request!r} {request} {request.archive!r} {request.pg.model_dump()!r}"
-        yield request.model_dump_json(exclude={"archive"})
-
-
 @pytest.fixture
 def watch(
     app: App,
@@ -169,37 +78,12 @@ def watch(
     capfd: pytest.CaptureFixture[str],
     telemetry: Telemetry,
 ) -> Watch:
-    for name in ("azure", "azure.core", "azure.identity", "msal", "urllib3", "restore_chunk"):
-        monkeypatch.setattr(logging.getLogger(name), "level", logging.DEBUG)
-        logging.getLogger(name).manager._clear_cache()  # type: ignore[attr-defined]
-    caplog.set_level("DEBUG")
-    monkeypatch.setenv("PGPASSWORD", CANARIES["own_password"])
-    monkeypatch.setenv("PGHOST", "settings.invalid")
-    monkeypatch.setenv("PG_ALLOWED_HOSTS", f"settings.invalid,db.example,{app.database.pg['host']}")
-    monkeypatch.setenv("PGUSER", "somebody")
-    return Watch(app, monkeypatch, caplog, capfd, telemetry)
+    return watching(app, monkeypatch, caplog, capfd, telemetry)
 
 
 @pytest.fixture
 def pg(app: App) -> dict[str, Any]:
-    """A role whose password is a canary, by its parts."""
-    pg = app.database.role("GRANT USAGE, CREATE ON SCHEMA {s}", "GRANT pg_read_all_data, pg_write_all_data")
-    app.database.execute(f"ALTER ROLE {pg['user']} PASSWORD '{CANARIES['password']}'")
-    return pg | {"password": CANARIES["password"]}
-
-
-def signed(app: App, url: str, **changes: Any) -> str:
-    """Put a real SAS behind a URL; its signature is the canary."""
-    path = url.partition(".net/")[2]
-    named = dict(part.split("=", 1) for part in app.storage.connection_string.split(";") if part)
-    terms: dict[str, Any] = {
-        "permission": BlobSasPermissions(read=True),
-        "expiry": dt.datetime.now(dt.timezone.utc) + dt.timedelta(hours=1),
-    } | changes
-    token = generate_blob_sas(
-        app.storage.account, app.storage.filesystem, path, account_key=named["AccountKey"], **terms
-    )
-    return f"{url}?{token}"
+    return make_role(app)
 
 
 def refused(pg: dict[str, Any]) -> Iterator[tuple[Any, str, dict[str, str]]]:
@@ -275,16 +159,12 @@ def _uri(app: App, pg: dict[str, Any]) -> str:
     return f"postgresql://{who}/{app.database.name}?sslmode=prefer"
 
 
-def _day(app: App, role: dict[str, Any], table: str, csv: bytes, **request: Any) -> dict[str, Any]:
-    return {"adls_url": signed(app, app.archive(table, csv)), "pg": role} | request
-
-
 def restores(watch: Watch, pg: dict[str, Any]) -> Iterator[tuple[Any, str]]:
     """Requests that reach storage or the server, and what comes of each."""
     app, row = watch.app, CANARIES["row"].encode()
     bad = HEADER + b"2025-01-01 00:00:00+00," + row + b",1\n"
 
-    day = partial(_day, app, pg)
+    day = partial(day_of, app, pg)
 
     def stored(table: str, data: bytes, **request: Any) -> dict[str, Any]:
         return {"adls_url": signed(app, app.stored(table, data)), "pg": pg} | request
@@ -337,7 +217,7 @@ def restores(watch: Watch, pg: dict[str, Any]) -> Iterator[tuple[Any, str]]:
 def restores_of_rows_that_are_read_as_names(watch: Watch, pg: dict[str, Any]) -> Iterator[tuple[Any, str]]:
     """Of columns, as the file's header; of tables, by PostgreSQL."""
     app, row = watch.app, CANARIES["row"].encode()
-    day = partial(_day, app, pg)
+    day = partial(day_of, app, pg)
     watch.table("named_by_rows")
     as_header = b"time," + row + b",v\n"
     for copy in ({"csv_options": {"FORCE_NULL": ["zz"]}}, {"column_map": {"zz": "v"}}, {}):
@@ -511,14 +391,14 @@ def test_values_of_rows_that_a_server_says(watch: Watch, pg: dict[str, Any]) -> 
     )
     app.database.execute("CREATE TRIGGER x BEFORE INSERT ON {s}.speaking FOR EACH ROW EXECUTE FUNCTION {s}.speak()")
     for mode in ("direct", "staging"):
-        code = watch.send(_day(app, pg, "speaking", bad, destination={"mode": mode}))
+        code = watch.send(day_of(app, pg, "speaking", bad, destination={"mode": mode}))
         assert code in ("DataRejected", "DatabaseFailed"), code
     watch.table("skipping")
     if app.database.connection.info.server_version < 170_000:
         pytest.skip("ON_ERROR is new in PostgreSQL 17")
     many = HEADER + f"2025-01-01 00:00:00+00,v,{row}\n".encode() * 200
     skip = {"destination": {"mode": "staging"}, "copy": {"on_error": "skip", "max_rejected_rows": 1000}}
-    assert watch.send(_day(app, pg, "skipping", many, **skip)) in ("ok", "ok_with_warnings")
+    assert watch.send(day_of(app, pg, "skipping", many, **skip)) in ("ok", "ok_with_warnings")
 
 
 @pytest.fixture
