@@ -379,8 +379,8 @@ def test_wrong_usage_sends_nothing(tmp_path: Path, arguments: tuple[str, ...], o
     [
         ("", "RESTORE_URL is not set"),
         ("http://example.com/api", "https://"),
-        ("https://host/api?code=abc", "the key belongs into RESTORE_KEY"),
-        ("https://user:abc@host/api", "the key belongs into RESTORE_KEY"),
+        ("https://host/api?code=abc", "put the key into RESTORE_KEY"),
+        ("https://user:abc@host/api", "put the key into RESTORE_KEY"),
         ("ftp://host/api", "must look like"),
         ("host.example", "must look like"),
     ],
