@@ -162,7 +162,8 @@ def plan_columns(
             a column that the file lacks.
         HeaderMismatch: HEADER is "match", and the header does not name the table's columns in order.
     """
-    columns = _beside(columns, table_columns)
+    spelled = _Spellings(table_columns)
+    columns = _beside(columns, spelled)
     names = tuple(column.loaded_as for column in columns if column.loaded_as is not None)
     if not names:
         raise UnknownColumn(
@@ -183,7 +184,7 @@ def plan_columns(
     known = {column.name for column in table_columns}
     refused = tuple(name for name in names if name not in writable)
     if refused:
-        _refuse_unknown(columns, refused, table_columns, options=options, staging=staging)
+        _refuse_unknown(columns, refused, table_columns, spelled, options=options, staging=staging)
     # FORCE_NULL and FORCE_NOT_NULL may name a column that no table has.
     kept = {*known, *(column.name for column in like_columns), *_forced(options)}
     return ColumnPlan(
@@ -196,7 +197,27 @@ def plan_columns(
     )
 
 
-def _beside(columns: Sequence[FileColumn], table_columns: Sequence[Column]) -> tuple[FileColumn, ...]:
+class _Spellings:
+    """The table's columns by how they are spelled.
+
+    Each name is read once. A table may have 1,600 columns, and a header as many: to read each beside each took half a
+    minute.
+    """
+
+    def __init__(self, table_columns: Sequence[Column]) -> None:
+        self._by_plain: dict[str, list[str]] = {}
+        for column in table_columns:
+            self._by_plain.setdefault(_spelled_plainly(column.name), []).append(column.name)
+
+    def same_but_for_spelling(self, name: str) -> str | None:
+        """Name the table's column that has this name except for case, blanks or quotes around it, or its encoding."""
+        plain = _spelled_plainly(name)
+        alike = self._by_plain.get(plain, []) if plain else []
+        # Of two that differ in case only, the one that has the same.
+        return next((other for other in alike if other in name), next(iter(alike), None))
+
+
+def _beside(columns: Sequence[FileColumn], spelled: _Spellings) -> tuple[FileColumn, ...]:
     """Say which names may be shown, now that the table's are known.
 
     A name of the table may be shown, also if case, blanks or quotes differ. If at least half of the header's names are
@@ -204,7 +225,7 @@ def _beside(columns: Sequence[FileColumn], table_columns: Sequence[Column]) -> t
     break.
     """
     names = [column.name for column in columns]
-    of_table = [_is_of_table(name, table_columns) for name in names]
+    of_table = [_is_of_table(name, spelled) for name in names]
     is_header = 2 * sum(of_table) >= len(names) and not any(name.has_line_break for name in names)
     return tuple(
         replace(
@@ -217,8 +238,8 @@ def _beside(columns: Sequence[FileColumn], table_columns: Sequence[Column]) -> t
     )
 
 
-def _is_of_table(name: HeaderName, table_columns: Sequence[Column]) -> bool:
-    alike = _same_but_for_spelling(name.raw, table_columns)
+def _is_of_table(name: HeaderName, spelled: _Spellings) -> bool:
+    alike = spelled.same_but_for_spelling(name.raw)
     return alike is not None and len(name.raw) <= len(alike) + _MOST_AROUND
 
 
@@ -230,6 +251,7 @@ def _refuse_unknown(
     columns: Sequence[FileColumn],
     refused: Sequence[str],
     table_columns: Sequence[Column],
+    spelled: _Spellings,
     *,
     options: CsvOptions,
     staging: bool,
@@ -240,6 +262,7 @@ def _refuse_unknown(
         columns: the file's columns.
         refused: those of their names that the target does not accept; at least one.
         table_columns: the target's columns.
+        spelled: the same, by how they are spelled.
         options: the request's csv options.
         staging: whether such columns may be ignored.
 
@@ -248,7 +271,7 @@ def _refuse_unknown(
     """
     names = {column.loaded_as for column in columns} - {None}
     known = {column.name for column in table_columns}
-    misspelled = [name for name in refused if name not in known and _same_but_for_spelling(name, table_columns)]
+    misspelled = [name for name in refused if name not in known and spelled.same_but_for_spelling(name)]
     is_maybe_a_row = not known & names
     if is_maybe_a_row and not misspelled:
         other_delimiter = delimiter_hint([column.name.raw for column in columns], options.dialect)
@@ -265,7 +288,7 @@ def _refuse_unknown(
     # Staging omits columns that the table lacks. A misspelled column is not omitted, since its values belong in an
     # existing column.
     named = _named(columns, {*(misspelled if misspelled and (staging or is_maybe_a_row) else refused)})
-    faults = [Fault("UnknownColumn", _why_not(name, table_columns), str(name)) for name in named[:_MOST_NAMED]]
+    faults = [Fault("UnknownColumn", _why_not(name, table_columns, spelled), str(name)) for name in named[:_MOST_NAMED]]
     raise UnknownColumn(
         f"the table does not accept {_join(named)} of the file's columns",
         target=str(named[0]),
@@ -288,22 +311,15 @@ def _check_forced(columns: Sequence[FileColumn], options: CsvOptions) -> None:
             )
 
 
-def _why_not(name: HeaderName, table_columns: Sequence[Column]) -> str:
+def _why_not(name: HeaderName, table_columns: Sequence[Column], spelled: _Spellings) -> str:
     if any(column.name == name.raw for column in table_columns):
         return f"{name.quoted} is a generated column: PostgreSQL computes it"
-    near = _same_but_for_spelling(name.raw, table_columns)
+    near = spelled.same_but_for_spelling(name.raw)
     if near is None and name.is_known:
         # A similar name would reveal a name that is not shown.
         near = next(iter(difflib.get_close_matches(name.raw, [column.name for column in table_columns], n=1)), None)
     shown = name.quoted if str(name) == name.raw else f"by the name of {name} of the file"
     return f"the table has no column {shown}" + (f'; did you mean "{near}"?' if near else "")
-
-
-def _same_but_for_spelling(name: str, table_columns: Sequence[Column]) -> str | None:
-    """Name the table's column whose name differs only in case, surrounding blanks or quotes, or encoding."""
-    alike = [column.name for column in table_columns if _spelled_plainly(column.name) == _spelled_plainly(name) != ""]
-    # Of two that differ in case only, the one that has the same.
-    return next((other for other in alike if other in name), next(iter(alike), None))
 
 
 def _spelled_plainly(name: str) -> str:
