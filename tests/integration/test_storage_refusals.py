@@ -200,7 +200,7 @@ def test_a_file_that_is_archived_is_told_from_one_on_its_way_back(
 @pytest.mark.parametrize(
     ("status", "code", "hint"),
     [
-        (409, "ContainerBeingDeleted", "somebody deleted the file system"),
+        (409, "ContainerBeingDeleted", "the file system was deleted"),
         (409, "BlobUsesCustomerSpecifiedEncryption", "a key that its uploader sent along"),
         (409, "SystemInUse", "blob-service-error-codes"),
         (400, "AccountRequiresHttps", "https://"),
