@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from datetime import date
 from typing import IO, Any
 
 from shared.csvfile.head import read_records
 from shared.errors import DataRejected, Fault, HeaderInvalid
 from shared.model.request import Copy
+from shared.model.window import is_written_time_of
 from shared.timescale.table import Table
 
 # How many rows may come before the first one whose integer time can be read.
@@ -70,6 +72,32 @@ def sample_times(
     if not found and is_needed:
         _refuse_unreadable(header, first[0], names, times, copy)
     return found[:1], True
+
+
+def columns_with_times(
+    names: Sequence[str | None], asked: Collection[str], copy: Copy, file: IO[bytes], day: date
+) -> list[str]:
+    """List the columns whose first value in the file is a time of the day, as a number or as text.
+
+    Args:
+        names: the file's columns under the table's names; None: one that is left out.
+        asked: the columns to look at.
+        copy: the request's `copy`.
+        file: the CSV.
+        day: the archive's.
+    """
+    options = copy.csv_options
+    header = int(options.has_header)
+    try:
+        rows = read_records(file, options.dialect, header + _ROWS_LOOKED_AT)[header:]
+    except HeaderInvalid:
+        rows = []  # COPY will say why
+    found = []
+    for place, name in enumerate(names):
+        values = (row[place] for row in rows if len(row) == len(names) and row[place] not in ("", options.null))
+        if name is not None and name in asked and is_written_time_of(next(values, ""), day):
+            found.append(name)
+    return found
 
 
 def _integers(rows: Sequence[Sequence[str]], columns: int, times: Sequence[int]) -> list[int]:

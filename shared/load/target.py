@@ -12,7 +12,7 @@ from shared.csvfile.format_hints import columns_with_offsets, escapes_by_backsla
 from shared.errors import HeaderMismatch, OperationNotSupported, TargetNotATable, WindowUnknown
 from shared.load.columns import ColumnPlan, plan_columns
 from shared.load.file_header import FileHeader
-from shared.load.first_rows import has_rows, sample_times
+from shared.load.first_rows import columns_with_times, has_rows, sample_times
 from shared.load.skipped_line import is_row
 from shared.model.request import RestoreRequest
 from shared.model.results import Notice
@@ -22,7 +22,7 @@ from shared.postgres.search_path import by_users_path
 from shared.timescale.chunks import Chunk, chunks_overlapping
 from shared.timescale.privileges import can_read
 from shared.timescale.relations import refuse_materialization
-from shared.timescale.table import Table, TimescaleDB, find_table, has_insert_rule
+from shared.timescale.table import Table, TimescaleDB, find_table, has_insert_rule, key_columns
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ def find_target(cursor: Cursor, request: RestoreRequest, header: FileHeader, fil
             target=header.ignored_by,
             hint="check whether the file has this header, and how many lines precede it: a row would be lost",
         )
+    _refuse_other_times(cursor, request, table, plan.file_columns, file)
     window = _window(request, table, plan.file_columns, file)
     warnings = (
         *plan.warnings,
@@ -174,14 +175,40 @@ def _read_otherwise(
         yield Notice("OffsetsIgnored", f"{message} other than UTC, which PostgreSQL drops: another time is stored")
 
 
-def _do_without_window(
-    cursor: Cursor, request: RestoreRequest, table: Table, names: Sequence[str | None]
-) -> tuple[Notice, ...]:
+def _refuse_other_times(
+    cursor: Cursor, request: RestoreRequest, table: Table, names: Sequence[str | None], file: IO[bytes]
+) -> None:
+    """Refuse to take a column for the time by its type alone, where another one holds times of the day as well.
+
+    Such as seconds since 1970 beside a timestamptz that says when a row came in: the rows of that day are others. A
+    unique key that has the one and not the other tells which it is.
+    """
+    if table.hypertable_id is not None or table.time_column is None or request.destination.time_column is not None:
+        return
+    asked = {column.name for column in table.columns if column.name != table.time_column}
+    others = columns_with_times(names, asked, request.copy_, file, request.archive.day)
+    if others and table.time_column in (keys := key_columns(cursor, table)):
+        others = [name for name in others if name in keys]
+    if others and _needs_rows_of_day(cursor, request, table):
+        policy = request.destination.existing_rows
+        columns = " and ".join(f'"{name}"' for name in (*others, table.time_column))
+        raise WindowUnknown(f"on_existing {policy} needs the day's rows, and {columns} hold times of {table}")
+
+
+def _needs_rows_of_day(cursor: Cursor, request: RestoreRequest, table: Table) -> bool:
+    """Whether the request cannot be served without knowing which rows are those of the day."""
     policy = request.destination.existing_rows
     # Where nothing is there, the default has nothing to refuse. A role that may not look is refused for that.
     is_used = policy == "error" and can_read(cursor, table) and not _is_empty(cursor, table)
-    if policy in ("skip", "replace") or is_used:
+    return policy in ("skip", "replace") or is_used
+
+
+def _do_without_window(
+    cursor: Cursor, request: RestoreRequest, table: Table, names: Sequence[str | None]
+) -> tuple[Notice, ...]:
+    if _needs_rows_of_day(cursor, request, table):
         why, hint = _why_no_window(table, names)
+        policy = request.destination.existing_rows
         raise WindowUnknown(f"on_existing {policy} needs the day's rows, and {why}", hint=hint)
     if table.hypertable_id is None:
         return ()

@@ -49,7 +49,7 @@ from shared.postgres.savepoint import attempt_in_savepoint, refusal_in_savepoint
 from shared.postgres.search_path import by_users_path
 from shared.postgres.sqlstate import CopiedRows, RowErrors, is_conflict, names_a_line, translated
 from shared.postgres.trusted_sql import trusted_sql
-from shared.timescale.keys import Key, keys_of
+from shared.timescale.keys import Key, keys_of, unenforced_keys
 from shared.timescale.partitions import in_no_partition, partitions_over
 from shared.timescale.privileges import comparable_sequences, find_missing, to_try
 from shared.timescale.sequences import find_behind, find_reached_in_copy
@@ -190,6 +190,7 @@ class _Rows:
             self.trial.refusals.append(refused)
             return
         self.trial.looked_at.add("duplicates")
+        self._look_for_unenforced_keys()
         self._look_for_taken_keys(double)
         if self._is_direct or self.target.table.time_column not in self.target.columns.loaded:
             self._count(double.identifier, double.unknown)
@@ -318,6 +319,16 @@ class _Rows:
         sequences = comparable_sequences(self.cursor, self.target.table, known)
         reached = find_reached_in_copy(self.cursor, double.identifier, sequences)
         self.trial.notices += [behind.notice for behind in find_behind(self.cursor, reached)]
+
+    def _look_for_unenforced_keys(self) -> None:
+        """Look for keys that the restore proves when its rows are in, beside compressed ones."""
+        extension, request = self.target.compression, self.request
+        is_left = request.timescaledb.decompress_window is False and request.destination.existing_rows != "replace"
+        if extension is None or not is_left:
+            return
+        for chunk, key in unenforced_keys(self.cursor, extension, self.target.compressed):
+            reason = f'TimescaleDB does not enforce the key "{key.name}" on the compressed rows of {chunk}'
+            self.trial.left_out.append(NotChecked("duplicates", f"{reason}: the restore may be KeyNotEnforced"))
 
     def _look_for_taken_keys(self, double: Double) -> None:
         """Look for rows whose key is in the table already. Staging skips them."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal, InvalidOperation
 from typing import Literal, TypeAlias
 from uuid import UUID
 
@@ -155,3 +157,21 @@ def units_per_second_of(samples: Sequence[str | int], day: date) -> int | None:
             if value > 0 and seconds > 0 and abs(math.log10(value / (seconds * units))) < 1:
                 return units
     return None
+
+
+_WRITTEN_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ]\d\d:\d\d(:\d\d([.,]\d+)?)? ?(Z|UTC|[+-]\d\d(:?\d\d)?)?", re.ASCII)
+
+
+def is_written_time_of(value: str, day: date) -> bool:
+    """Whether a text is a time of the day: ISO 8601, or a number of seconds to nanoseconds since 1970 (UTC)."""
+    written = _WRITTEN_TIME.fullmatch(value)
+    if written is not None:
+        return written[1] == day.isoformat()
+    try:
+        number = Decimal(value)  # a float has no place for nanoseconds
+    except InvalidOperation:
+        return False
+    if not number.is_finite():
+        return False
+    first = (day_bounds(day)[0] - _EPOCH) // timedelta(seconds=1)
+    return any(0 < first * units <= number < (first + 86_400) * units for units in _UNITS_PER_SECOND.values())

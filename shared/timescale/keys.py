@@ -8,7 +8,8 @@ compression_scankey.c in tsl/src/compression of 2.29; run on 2.28.3 and 2.29.2).
 - with another collation than the column's: rows come in twice, or ON CONFLICT skips rows that are in no conflict. The
   same in expressions and partial indexes;
 - with a column that may be null: after a row with a null in a column of compress_segmentby, the search no longer
-  compares that column, and ON CONFLICT skips rows that are in no conflict.
+  compares that column, and ON CONFLICT skips rows that are in no conflict;
+- with a column of type `name`: the search fails, since a btree keeps such a value as a cstring, which has no order.
 
 What is not known to be enforced counts as not enforced.
 """
@@ -45,7 +46,8 @@ _KEYS = sql.SQL("""
         coalesce((pg_catalog.to_jsonb(i)->>'indnullsnotdistinct')::boolean, false),
         m.is_unique AND i.indpred IS NULL AND i.indexprs IS NULL AND k.is_plain, k.is_built_in,
         m.is_unique AND i.indpred IS NULL AND i.indexprs IS NULL AND k.is_plain AND k.is_enforced AND i.indimmediate,
-        m.is_unique AND o.has_default_order, {is_harmless}, o.terms, pg_catalog.pg_get_expr(i.indpred, i.indrelid)
+        m.is_unique AND o.has_default_order, k.is_searchable, {is_harmless}, o.terms,
+        pg_catalog.pg_get_expr(i.indpred, i.indrelid)
     FROM pg_catalog.pg_index i
         JOIN pg_catalog.pg_class t ON t.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
         JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
@@ -55,6 +57,7 @@ _KEYS = sql.SQL("""
                 coalesce(array_agg(a.attname::text ORDER BY p) FILTER (WHERE NOT a.attnotnull), '{{}}') AS nullable,
                 coalesce(bool_and(o.opcdefault AND i.indcollation[p] = a.attcollation), false) AS is_plain,
                 coalesce(bool_and(o.oid < 16384), false) AS is_built_in,
+                coalesce(bool_and(o.opckeytype IN (0, o.opcintype)), true) AS is_searchable,
                 coalesce(bool_and(a.attnotnull AND NOT a.atthasmissing AND a.atttypid = ANY (%(types)s::oid[])
                     AND coalesce(c.collisdeterministic, true)), false) AS is_enforced
             FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) p
@@ -91,6 +94,7 @@ class Key:
         is_built_in: whether its operators are PostgreSQL's own.
         is_enforced: whether TimescaleDB surely enforces it on compressed rows too.
         is_provable: whether a query can find the same duplicates as the index.
+        is_searchable: whether TimescaleDB can search compressed rows for it; otherwise it refuses each new row.
         is_harmless: whether a query of the table runs nothing of a user's.
         terms: the parts of the key as SQL.
         predicate: the condition of the rows that it covers, as SQL; None: all.
@@ -104,6 +108,7 @@ class Key:
     is_built_in: bool = field(compare=False)
     is_enforced: bool = field(compare=False)
     is_provable: bool = field(compare=False)
+    is_searchable: bool = field(compare=False)
     is_harmless: bool = field(compare=False)
     terms: tuple[sql.Composable, ...] = field(compare=False)
     predicate: sql.Composable | None = field(compare=False)
@@ -141,6 +146,8 @@ def may_meet_unenforced(
 ) -> bool:
     """Whether a row that is added beside compressed ones may have a key of theirs without TimescaleDB noticing it.
 
+    Or whether TimescaleDB refuses each row, since it cannot search them for its key.
+
     Args:
         cursor: in any transaction that sees the chunks.
         timescaledb: the extension.
@@ -149,7 +156,7 @@ def may_meet_unenforced(
         meets_none_of_its_time: whether the chunks surely hold no row of the times of the new ones.
     """
     found = unenforced_keys(cursor, timescaledb, chunks)
-    return any(not (meets_none_of_its_time and has_time(key, table)) for _, key in found)
+    return any(not (meets_none_of_its_time and has_time(key, table) and key.is_searchable) for _, key in found)
 
 
 def has_duplicates(cursor: Cursor, relation: sql.Identifier, key: Key, *, among: sql.Composable | None = None) -> bool:
@@ -189,7 +196,7 @@ def _keys(
     cursor.execute(_KEYS, given)
     found = []
     for schema, table, name, columns, nullable, *flags, terms, predicate in cursor.fetchall():
-        nulls_are_equal, is_plain, is_built_in, is_enforced, is_provable, is_harmless = flags
+        nulls_are_equal, is_plain, is_built_in, is_enforced, is_provable, is_searchable, is_harmless = flags
         key = Key(
             name,
             tuple(columns),
@@ -199,6 +206,7 @@ def _keys(
             is_built_in,
             is_enforced,
             is_provable,
+            is_searchable,
             is_harmless,
             tuple(_term(*term) for term in terms),
             None if predicate is None else sql.SQL("({})").format(trusted_sql(predicate)),  # pg_get_expr wrote it

@@ -249,6 +249,17 @@ def _only_time_column(cursor: Cursor, table: Table) -> str | None:
     return names[0] if not keys or names[0] in keys else None
 
 
+def key_columns(cursor: Cursor, table: Table) -> frozenset[str]:
+    """Return the columns of the table's unique keys, and those by which it is cut into ranges."""
+    cursor.execute(
+        "SELECT a.attname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a"
+        " ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::pg_catalog.int2[])"
+        " WHERE i.indrelid = %s AND i.indisunique",
+        (table.oid,),
+    )
+    return frozenset(name for (name,) in cursor.fetchall()) | _range_keys(cursor, table)
+
+
 def _range_keys(cursor: Cursor, table: Table) -> frozenset[str]:
     """Return the columns by which the table, one it is a partition of, or one of its partitions is cut into ranges.
 

@@ -168,9 +168,28 @@ def test_a_key_that_timescaledb_cannot_search_for(community_app: App, destinatio
     assert answer.body["error"]["details"][0]["constraint"].endswith("_u")
     assert "decompress_window" in answer.body["error"]["hint"]
     assert rows(app) == 1
+    # A dry run in full does not say that it has looked for it.
+    for decompress in (False, "auto"):
+        plan = restore(app, data, destination, decompress=decompress, dry_run="full").body
+        assert ("duplicates" in plan["dry_run"]["not_checked"]) == (decompress is False)
+        told = [warning["message"] for warning in plan["warnings"] if warning["code"] == "NotChecked"]
+        assert any("KeyNotEnforced" in message for message in told) == (decompress is False)
     body = restore(app, data, destination, decompress="auto").body
     assert ("decompress", "done") in actions(body)
     assert rows(app) == 3
+
+
+@pytest.mark.parametrize("destination", [APPEND, STAGING], ids=["direct", "staging"])
+@pytest.mark.parametrize("decompress", [False, "auto"])
+def test_an_empty_day_and_a_key_that_timescaledb_cannot_search_for(
+    community_app: App, destination: dict[str, Any], decompress: object
+) -> None:
+    app = community_app
+    columns = not_null().replace("k text", "k name")
+    make(app, "(k, time)", "('2024-12-31 05:00Z', 'a', 'x', 7)", columns=columns, segmentby="k")
+    data = csv("2025-01-01 06:00Z,a,x,1", "2025-01-01 07:00Z,a,x,2")
+    answer = restore(app, data, destination, decompress=decompress)
+    assert (answer.status, answer.code, rows(app)) == ((200, None, 3) if decompress else (409, "KeyNotEnforced", 1))
 
 
 TYPES = [

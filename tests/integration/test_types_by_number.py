@@ -90,6 +90,62 @@ def test_seconds_that_cut_a_table_into_ranges(app: App, mode: str) -> None:
     assert values(app) == [1, 100]
 
 
+# A time in another type, and the same second in the file.
+WRITTEN_TIMES = {
+    "seconds": ("bigint", "1735693200"),
+    "milliseconds": ("bigint", "1735693200000"),
+    "a fraction": ("numeric", "1735693200.5"),
+    "a float": ("double precision", "1.7356932e9"),
+    "a text": ("text", "2025-01-01T01:00:00Z"),
+}
+
+
+@pytest.mark.parametrize("policy", ["error", "skip", "replace"])
+@pytest.mark.parametrize(("type_", "written"), WRITTEN_TIMES.values(), ids=WRITTEN_TIMES.keys())
+def test_a_time_in_another_type_beside_the_only_one_of_a_times_type(
+    app: App, type_: str, written: str, policy: str
+) -> None:
+    app.database.execute(f"CREATE TABLE {{s}}.t (ts {type_} PRIMARY KEY, seen timestamptz NOT NULL, v int)")
+    # Of the day before, and seen on the day.
+    app.database.execute("INSERT INTO {s}.t VALUES ('1735603200', '2025-01-01 03:00Z', 100)")
+    url = app.archive("t", f"v,seen,ts\n1,2025-01-01 12:00Z,{written}\n".encode())
+    answer = app.restore(url, destination={"on_existing": policy})
+    assert (answer.status, answer.code) == (422, "WindowUnknown")
+    assert '"ts" and "seen" hold times' in answer.body["error"]["message"]
+    assert values(app) == [100]
+    assert app.restore(url, destination={"on_existing": policy}, dry_run=True).code == answer.code
+    # Named, it is asked for no more; nor is it where no row of the table is looked for.
+    assert app.restore(url, destination={"on_existing": policy, "time_column": "seen"}).code != answer.code
+    assert app.restore(url, destination={"on_existing": "append"}).code != answer.code
+
+
+NO_TIMES = {
+    "a number of another day": ("n bigint PRIMARY KEY, ts timestamptz NOT NULL", "1735603200"),
+    "a small number": ("n bigint PRIMARY KEY, ts timestamptz NOT NULL", "20250101"),
+    "a day": ("n text PRIMARY KEY, ts timestamptz NOT NULL", "2025-01-01"),
+    "a key of the other": ("n bigint, ts timestamptz PRIMARY KEY", "1735693200"),
+    "ranges of the other": ("n bigint, ts timestamptz NOT NULL) PARTITION BY RANGE (ts", "1735693200"),
+}
+
+
+@pytest.mark.parametrize(("columns", "written"), NO_TIMES.values(), ids=NO_TIMES.keys())
+def test_a_number_or_text_that_is_not_taken_for_the_time(app: App, columns: str, written: str) -> None:
+    app.database.execute(f"CREATE TABLE {{s}}.t ({columns})")
+    if "PARTITION" in columns:
+        app.database.execute("CREATE TABLE {s}.part PARTITION OF {s}.t DEFAULT")
+    app.database.execute("INSERT INTO {s}.t VALUES ('7', '2025-01-01 03:00Z')")
+    url = app.archive("t", f"n,ts\n{written},2025-01-01 12:00Z\n".encode())
+    body = app.restore(url, destination={"on_existing": "replace"}).body
+    assert (body["status"], body["rows_removed"]) == ("ok", 1)
+
+
+def test_an_empty_table_has_no_row_to_be_taken_for_one_of_the_day(app: App) -> None:
+    app.database.execute("CREATE TABLE {s}.t (ts bigint, seen timestamptz)")
+    url = app.archive("t", b"ts,seen\n1735693200,2025-01-01 12:00Z\n")
+    assert app.restore(url).body["status"] == "ok"
+    assert app.restore(url).code == "WindowUnknown"
+
+
 @pytest.mark.parametrize("key", ["RANGE (ts)", "RANGE ((ts::date))", "RANGE (v, ts)", "LIST (v)", "HASH (v)"])
 def test_a_partitioned_table_with_an_only_time_column(app: App, key: str) -> None:
     app.database.execute(f"CREATE TABLE {{s}}.t (ts timestamp NOT NULL, v int) PARTITION BY {key}")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.model.window import TimeKind, day_window, iso, units_per_second_of
+from shared.model.window import TimeKind, day_window, is_written_time_of, iso, units_per_second_of
 
 DAY = date(2025, 1, 1)
 DAYS = st.dates(min_value=date(1975, 1, 1), max_value=date(2200, 1, 1))
@@ -66,3 +66,30 @@ def test_the_unit_is_read_off_a_value_of_the_day(day: date, second: int, units: 
 @pytest.mark.parametrize("sample", ["", "x", "0", "-5", "20089", "99999999999999999999999", "1.5", "²"])
 def test_a_value_that_is_far_from_the_day_decides_nothing(sample: str) -> None:
     assert units_per_second_of([sample], DAY) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("1735689600", "1735775999", "1735775999.9", "1.7356932e9", "1735689600000", "1735689600000000"),
+        *("1735775999999999999", "2025-01-01 00:00", "2025-01-01T23:59:59.5Z", "2025-01-01 01:00:00+00"),
+        *("2025-01-01 01:00:00,5 UTC", "2025-01-01T01:00-0230"),
+    ],
+)
+def test_a_time_of_the_day_in_any_usual_form(value: str) -> None:
+    assert is_written_time_of(value, DAY)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "x", "7", "-1", "nan", "inf", "20250101", "1735689599", "1735776000", "1735776000000", "2025-01-01"),
+        *("2025-01-02 00:00", "2024-12-31 23:59", "at 2025-01-01 01:00", "2025-01-01 01:00 error", "1735689600 s"),
+    ],
+)
+def test_what_is_no_time_of_the_day(value: str) -> None:
+    assert not is_written_time_of(value, DAY)
+
+
+def test_a_day_before_1970_has_no_numbers() -> None:
+    assert not any(is_written_time_of(value, date(1969, 12, 31)) for value in ("-1", "0", "1", "-86400000"))
