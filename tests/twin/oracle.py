@@ -185,8 +185,16 @@ class Oracle:
                     expected.possible.add("WindowUnknown")
             elif records < 0 or self._skips_errors:
                 expected.possible |= {"WindowUnknown", "DataRejected"}
-        if self._day is None and (step.policy in ("skip", "replace") or (step.policy == "error" and self._total())):
-            expected.errors.add("WindowUnknown")
+        if step.policy in ("skip", "replace") or (step.policy == "error" and self._total()):
+            if self._day is None:
+                expected.errors.add("WindowUnknown")
+            elif self._has_numbers_for_times and self._day[1].kind != "integer":
+                # Only the file and the keys say whether the numbers may be the times of the day.
+                expected.possible.add("WindowUnknown")
+
+    @property
+    def _has_numbers_for_times(self) -> bool:
+        return self._table.time is not None and self._table.time.kind == "integer"
 
     def _total(self) -> int:
         return int(self._twin.value("SELECT count(*) FROM @s@.@t@"))

@@ -156,7 +156,11 @@ class Table:
             times.append((self.time_name, self.time))
         if named is not None:
             times = [(name, time) for name, time in times if name == named]
-        return times[0] if len(times) == 1 else None
+        is_guess = named is None and self.kind == "partitioned"
+        if len(times) != 1 or (is_guess and times[0][0] != self.time_name):
+            # The ranges are of another column.
+            return None
+        return times[0]
 
 
 # The types of other columns than the time column in which a day can be found.
