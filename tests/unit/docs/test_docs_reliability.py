@@ -12,7 +12,7 @@ OF_THE_TOOLS = {"test_the_proxy_is_whole_without_rules"}
 
 
 def names_in(*folders: str) -> set[str]:
-    files = (file for folder in folders for file in (ROOT / "tests" / folder).glob("test_*.py"))
+    files = (file for folder in folders for file in (ROOT / "tests" / folder).rglob("test_*.py"))
     return {name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)}
 
 
