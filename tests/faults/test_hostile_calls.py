@@ -164,6 +164,19 @@ def test_a_forged_message_starts_no_day_or_group_before_its_turn(many: Backfills
     assert many.counts() == {}
 
 
+def test_a_backfill_of_a_table_that_is_not_listed(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused at once; and by the worker, if the list was made shorter since it was taken."""
+    many.table()
+    many.archive(0, 1)
+    backfill_id = many.taken(0, 1)
+    monkeypatch.setenv("ALLOWED_TARGETS", "other.*")
+    for more in ({}, {"dry_run": True}):
+        assert many.post(many.body(0, 1, **more)).code == "TargetNotAllowed"
+    assert many.finish(backfill_id)["status"] == "Failed"
+    assert "TargetNotAllowed" in (many.record(backfill_id).error or "")
+    assert many.counts() == {}
+
+
 def work_until_ended(many: Backfills, backfill_id: str, *, rounds: int) -> int:
     """Hand messages over until a backfill has ended; return how many of them killed their worker."""
     kills = 0
