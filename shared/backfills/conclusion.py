@@ -70,7 +70,7 @@ def spans_of(days: Sequence[Operation]) -> list[Window]:
 
     A gap is not refreshed: if its rows are gone from the table, what the aggregate has of it would go as well.
     """
-    lefts = [decode_left(json.loads(day.plan)) for day in days if day.status == "Succeeded" and day.plan]
+    lefts = [decode_left(json.loads(day.left)) for day in days if day.status == "Succeeded" and day.left]
     found: list[Window] = []
     for span in sorted((span for left in lefts for span in left.spans), key=lambda span: span.chunk_bounds):
         if found and span.chunk_bounds[0] <= found[-1].chunk_bounds[1]:  # type: ignore[operator] # of one type

@@ -142,7 +142,7 @@ class _Group:
         lost = f"the group of this day lost its worker {self._claim.operation.crashes} times"
         for day in days:
             update(self._records.days, day, partial(lost_with_its_group, why=lost))
-        if any(day.status == "Succeeded" and day.plan for day in days):
+        if any(day.status == "Succeeded" and day.left for day in days):
             self._report.warn("RecompressFailed", f"chunks of {self._plan.days[0]} and later: {lost}")
         return self._end()
 
@@ -173,7 +173,7 @@ class _Group:
 
     def _finish(self, days: list[Operation]) -> bool:
         """Compress the chunks that the days have left, and end the group."""
-        lefts = [decode_left(json.loads(day.plan)) for day in days if day.status == "Succeeded" and day.plan]
+        lefts = [decode_left(json.loads(day.left)) for day in days if day.status == "Succeeded" and day.left]
         report = self._report
         if len(self._plan.days) > 1 and lefts:
             try:

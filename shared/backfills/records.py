@@ -110,7 +110,7 @@ class Records:
         found = self.days.below(
             rows,
             "RowKey ge @first and RowKey le @last",
-            texts=("request", "commit", "plan", "error"),
+            texts=("request", "commit", "left", "error"),
             first=rows + days[0],
             last=rows + days[-1],
         )
@@ -118,7 +118,7 @@ class Records:
 
     def all_days(self, backfill: Operation) -> list[Operation]:
         """List the days, oldest first, without the texts of requests and answers."""
-        return self.days.below(_rows(backfill), texts=("plan", "error"))
+        return self.days.below(_rows(backfill), texts=("left", "error"))
 
     def open_groups(self, backfill: Operation, *, most: int | None = None) -> list[Operation]:
         """List the groups that have not ended."""

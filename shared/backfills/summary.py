@@ -40,7 +40,7 @@ def outcome_of(day: Operation) -> DayOutcome:
     """Return the word for a day that has a record."""
     if day.status == "Succeeded":
         # A load leaves something to do, if only the span that it loaded.
-        return "restored" if day.plan else "skipped"
+        return "restored" if day.left else "skipped"
     return _OUTCOMES[day.status]
 
 

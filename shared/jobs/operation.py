@@ -64,7 +64,8 @@ class Operation:
         parallel: of a backfill: how many groups run at once.
         shares_chunks: of a day: whether its chunks hold other days of its group, too.
         phase: of a backfill: what is to be done next.
-        plan: of a backfill: its days and groups. Of a group: its days. Of a day: what its group has to do. As JSON.
+        plan: of a backfill: its days and groups. Of a group: its days. As JSON.
+        left: of a day: what its load leaves to its group and its backfill, as JSON; empty if it has loaded nothing.
     """
 
     id: str
@@ -109,6 +110,7 @@ class Operation:
     shares_chunks: bool = False
     phase: str = ""
     plan: str = ""
+    left: str = field(default="", metadata=_OF_RUN)
 
     @property
     def has_ended(self) -> bool:

@@ -38,7 +38,7 @@ _FIRST_OF_64_BITS = 2**31
 # 100 entities in a transaction (https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions).
 _MOST_AT_ONCE = 50
 # Texts that may be long.
-_LONG = ("request", "commit", "error", "answer", "plan")
+_LONG = ("request", "commit", "error", "answer", "plan", "left")
 _NOT_STORED = ("id", "kind", "row_key", "etag", "written", "read")
 # How many operations' rows the process remembers: about a megabyte.
 _MOST_ROWS = 5000

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from shared.api.handle import Reply, answered, failed, json_reply, new_report, run_restore
 from shared.api.parse import parse_for
@@ -130,15 +131,14 @@ class _Work:
             report.progress.commit_was_refused()
             return None
 
+        self._left = pending.left
+
         def finish() -> None:
-            put_off = self._put_off()
             if lost is None:
-                finish_committed(request, self._settings, pending, report, put_off)
-                return
-            # Each worker that continued after the COMMIT was lost.
-            note_failure_after_commit(report, lost)
-            if put_off is not None:
-                put_off.note(pending.left)
+                finish_committed(request, self._settings, pending, report, self._put_off())
+            else:
+                # Each worker that continued after the COMMIT was lost.
+                note_failure_after_commit(report, lost)
 
         reply = answered(report, finish)
         answer = continued(record["answer"], report)
@@ -174,6 +174,7 @@ class _Work:
     def _note_commit(self, report: Report) -> Callable[[PendingCommit, Report], None]:
         def note(pending: PendingCommit, expected: Report) -> None:
             record = {"pending": pending.encode(), "answer": success_answer(expected)}
+            self._left = pending.left
             try:
                 operation = self._claim.write(commit=json.dumps(record), **progress_of(report.progress))
             except ClaimLost:
@@ -188,11 +189,7 @@ class _Work:
     def _put_off(self) -> PutOff | None:
         """Leave compression and aggregates to the backfill that the day belongs to."""
         operation = self._claim.operation
-
-        def note(left: Left) -> None:
-            self._left = left
-
-        return PutOff(operation.shares_chunks, note) if operation.backfill else None
+        return PutOff(operation.shares_chunks) if operation.backfill else None
 
     def _request(self) -> RestoreRequest:
         return parse_for(self._claim.operation.request.encode(), self._settings)
@@ -209,7 +206,16 @@ class _Work:
         operation = self._claim.write_patiently(
             **ended(status, reply, report),
             **(progress_of(report.progress) if report.progress.compressed_bytes_total else {}),
-            **({} if self._left is None else {"plan": json.dumps(encode_left(self._left))}),
+            **self._left_to_backfill(report),
         )
         _log.info("operation=%s ended: %s", operation.id, operation.status)
         try_to_write_day(self._settings, day_note(report, error, operation.ended, operation.id))
+
+    def _left_to_backfill(self, report: Report) -> dict[str, Any]:
+        """Return what a day of a backfill leaves to do, as attributes of its record; none if it loaded nothing.
+
+        It is known before the COMMIT: no step after the COMMIT has to succeed for it.
+        """
+        if self._left is None or not report.progress.is_committed or not self._claim.operation.backfill:
+            return {}
+        return {"left": json.dumps(encode_left(self._left))}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.load.day import Loaded
@@ -52,11 +51,9 @@ class PutOff:
 
     Attributes:
         recompress: whether its chunks are compressed again at the end of its group, whose days share them.
-        note: is called with what is left.
     """
 
     recompress: bool
-    note: Callable[[Left], None]
 
 
 def note_failure_after_commit(report: Report, error: Exception) -> None:
@@ -112,5 +109,3 @@ def after_commit(
             cagg_steps, requested=bool(wishes.refresh_caggs), available=caggs_available(table) and left.day is not None
         )
     )
-    if put_off is not None:
-        put_off.note(left)

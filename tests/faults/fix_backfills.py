@@ -25,6 +25,7 @@ from shared.jobs.sweep import sweep
 from shared.load.restore_lock import restore_lock
 from shared.names import QualifiedName
 from tests.faults.fix_jobs import Jobs, call_of, checked_answer, empty_queue
+from tests.faults.fix_proxy import Link, Proxy
 from tests.integration.fix_app import Answer, App
 from tests.integration.fix_threads import Call
 from tools.process import wait_until
@@ -219,6 +220,30 @@ def die_in(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
             return create(store, operation)
 
         monkeypatch.setattr(OperationStore, "_creation", create_some)
+
+
+@contextmanager
+def behind_proxy(app: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """Let the settings name a proxy before the test's server, while the body runs."""
+    info = app.database.connection.info
+    proxy = Proxy(info.host, info.port)
+    try:
+        with monkeypatch.context() as patch:
+            for name in ("host", "port", "sslmode"):
+                patch.setenv(f"PG{name.upper()}", str(proxy.pg(app)[name]))
+            yield proxy
+    finally:
+        proxy.close()
+
+
+def refuse_behind_commit(proxy: Proxy) -> None:
+    """Lose the answer to the next COMMIT, and refuse connections once the server was asked for it."""
+
+    def refuse(_: Link) -> None:
+        proxy.is_refusing = True
+
+    proxy.when(b"COMMIT\0", Link.cut, answers=True)
+    proxy.when(b"pg_xact_status", refuse)
 
 
 @contextmanager

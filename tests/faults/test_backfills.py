@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import signal
 from contextlib import closing
 from typing import Any
 
 import pytest
 
+from shared.backfills.worker import dispatch_message
+from shared.errors import DatabaseUnreachable
 from tests.faults.fix_backfills import (
     Backfills,
     PlannerKilledError,
+    behind_proxy,
     csv_of,
     day_of,
     die_in,
     lock_of_day,
+    refuse_behind_commit,
 )
 from tests.integration.fix_small_day import slow_down
 from tests.integration.fix_threads import Call
@@ -537,3 +542,73 @@ def test_a_refresh_that_fails(community_many: Backfills, monkeypatch: pytest.Mon
     assert [warning["code"] for warning in state["result"]["warnings"]] == ["RefreshFailed"]
     assert state["result"]["caggs"][0]["outcome"] == "failed"
     assert many.counts() == many.all_of(0)
+
+
+def lose_connection_behind_commit(many: Backfills, monkeypatch: pytest.MonkeyPatch, **timescaledb: Any) -> str:
+    """Run a backfill of two days in one chunk, and refuse connections right behind the first COMMIT."""
+    many.archive(1, 2)
+    backfill_id = many.taken(1, 2, timescaledb=timescaledb)
+    many.work()
+    with behind_proxy(many.app, monkeypatch) as proxy:
+        refuse_behind_commit(proxy)
+        # There is time for one day.
+        many.work(seconds=0.001)
+        assert proxy.is_refusing
+    first = many.jobs.state(many.days(backfill_id)[day_of(1)]["operation_id"])
+    warnings = [one["code"] for one in json.loads(first.answer)["warnings"]]
+    assert (first.status, "AfterCommitFailed" in warnings) == ("Succeeded", True), first
+    return backfill_id
+
+
+def test_a_day_whose_connection_is_refused_behind_its_commit(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows are in: it is no day that was skipped."""
+    many.table(interval="interval '7 days'")
+    backfill_id = lose_connection_behind_commit(many, monkeypatch)
+    assert many.days(backfill_id)[day_of(1)]["outcome"] == "restored"
+    state = many.finish(backfill_id)
+    assert (state["status"], state["days"]["restored"], state["days"]["skipped"]) == ("Succeeded", 2, 0)
+    assert many.counts() == many.all_of(1, 2)
+
+
+def test_what_a_day_leaves_is_done_also_if_its_connection_is_refused_behind_its_commit(
+    community_many: Backfills, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = community_many
+    many.table(interval="interval '7 days'")
+    many.app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-08 23:59Z', 20250108)")
+    aggregate(many)
+    compress_all(many)
+    state = many.finish(lose_connection_behind_commit(many, monkeypatch, refresh_caggs="all"))
+    assert (state["status"], state["days"]["restored"]) == ("Succeeded", 2), state
+    assert actions(many, state["id"]).count("group: recompress done") == 1
+    assert are_compressed(many) == [True]
+    assert aggregated(many) == many.all_of(1, 2)
+    assert many.counts() == many.all_of(1, 2) | {day_of(7): 1}
+
+
+def test_a_table_that_cannot_be_read_behind_a_commit(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker that goes on behind the COMMIT of one that was killed."""
+    many.table()
+    many.archive(0)
+    backfill_id = many.taken(0, 0)
+    many.work()
+    with many.jobs.worker(many.jobs.receive().content, TEST_KILLED_AT="recompress") as process:
+        assert process.wait(60) == -signal.SIGKILL
+
+    def refuse(*_: object) -> None:
+        raise DatabaseUnreachable("the server is gone")
+
+    def ended() -> bool:
+        many.mend()
+        for message in many.jobs.storage.queue.receive_messages(max_messages=1, visibility_timeout=60):
+            dispatch_message(message.content.encode())
+            many.jobs.storage.queue.delete_message(message)
+        return many.record(backfill_id).has_ended
+
+    monkeypatch.setattr("shared.restore.pending.read_table", refuse)
+    assert wait_until(ended, 60)
+    state = many.monitor(backfill_id)
+    assert (state["status"], state["days"]["restored"]) == ("Succeeded", 1), state
+    (day,) = many.days(backfill_id).values()
+    warnings = many.jobs.monitor(day["operation_id"]).body["result"]["warnings"]
+    assert [warning["code"] for warning in warnings] == ["AfterCommitFailed"]

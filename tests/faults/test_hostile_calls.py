@@ -334,7 +334,7 @@ def test_a_day_whose_workers_die_behind_its_commit_is_still_refreshed(many: Back
         assert wait_until(ended, 60)
     (day,) = many.days(backfill_id).values()
     assert day["outcome"] == "restored"
-    assert many.jobs.state(day["operation_id"]).plan
+    assert many.jobs.state(day["operation_id"]).left
 
 
 @pytest.mark.parametrize("place", ["before the catalogue", "behind it"])
