@@ -14,6 +14,7 @@ from shared.backfills.request import Backfill
 from shared.backfills.summary import count_days
 from shared.errors import DaysFailed, Fault, RestoreCanceled, RestoreError
 from shared.jobs.claim import Claim
+from shared.jobs.enqueue import try_again
 from shared.jobs.operation import Operation
 from shared.jobs.transitions import ended
 from shared.log_redaction import OUR_LOGGER
@@ -45,8 +46,10 @@ def conclude(claim: Claim, records: Records, backfill: Backfill, settings: Setti
         settings: the function app's.
         report: of this attempt. Its progress is canceled where the claim is lost, and what runs on the server ends.
 
+    A server that cannot be reached is asked again later; if that does not help, it is a warning: the days are in.
+
     Raises:
-        RestoreError: the server cannot be reached; the same may be tried again.
+        ClaimLost, JobStorageUnreachable: as `Claim.write`.
     """
     days = records.all_days(claim.operation)
     if any(not day.has_ended for day in days):
@@ -58,8 +61,8 @@ def conclude(claim: Claim, records: Records, backfill: Backfill, settings: Setti
         try:
             _refresh(backfill, spans, settings, report)
         except RestoreError as error:
-            if error.retry in ("now", "later") and claim.operation.retries + 1 < settings.job_max_attempts:
-                raise
+            if try_again(claim, records.backfills, settings, error):
+                return
             report.warn("RefreshFailed", f"the aggregates were not refreshed: {error.message}")
         report.add_warnings(warnings_of(report.caggs))
     _end(claim, records, days, report)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.backfills.worker import dispatch_message
-from shared.errors import DatabaseUnreachable
+from shared.errors import DatabaseDiskFull, DatabaseUnreachable
 from tests.faults.fix_backfills import (
     Backfills,
     PlannerKilledError,
@@ -612,3 +612,46 @@ def test_a_table_that_cannot_be_read_behind_a_commit(many: Backfills, monkeypatc
     (day,) = many.days(backfill_id).values()
     warnings = many.jobs.monitor(day["operation_id"]).body["result"]["warnings"]
     assert [warning["code"] for warning in warnings] == ["AfterCommitFailed"]
+
+
+def before_its_end(many: Backfills) -> str:
+    """Run a backfill until only its aggregates are to be refreshed."""
+    many.table()
+    many.archive(0)
+    backfill_id = many.taken(0, 0, timescaledb={"refresh_caggs": "all"})
+    while many.record(backfill_id).phase != "refresh":
+        # There is time for one day.
+        many.work(seconds=0.001)
+    return backfill_id
+
+
+def check_not_refreshed(many: Backfills, state: dict[str, Any]) -> None:
+    """The days are in: the aggregates, which could not be refreshed, are a warning."""
+    assert (state["status"], state["days"]["restored"]) == ("Succeeded", 1), state
+    assert [warning["code"] for warning in state["result"]["warnings"]] == ["RefreshFailed"]
+    assert many.counts() == many.all_of(0)
+
+
+def test_a_server_that_is_gone_at_the_end_of_a_backfill_that_is_stopped(
+    many: Backfills, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backfill_id = before_its_end(many)
+    assert many.stop(backfill_id, running="cancel").status == 202
+    with behind_proxy(many.app, monkeypatch) as proxy:
+        proxy.is_refusing = True
+        state = many.finish(backfill_id)
+    check_not_refreshed(many, state)
+
+
+def test_a_server_that_is_full_at_the_end_of_a_backfill(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again as often as any other operation with that error, and then ends with its days."""
+    backfill_id = before_its_end(many)
+
+    def full(*_: object) -> None:
+        raise DatabaseDiskFull("no space left on device")
+
+    monkeypatch.setattr("shared.backfills.conclusion.table_to_maintain", full)
+    many.work()
+    again = many.record(backfill_id)
+    assert (again.status, again.retries, json.loads(again.error)["code"]) == ("NotStarted", 1, "DatabaseDiskFull")
+    check_not_refreshed(many, many.finish(backfill_id))
