@@ -15,7 +15,7 @@ from shared.load.counts import count_window
 from shared.load.day import Day, Loaded, Skipped
 from shared.load.indexes import DayIndexes
 from shared.load.keys import Added, not_searched, refuse_unproved
-from shared.load.look_ahead import look_ahead
+from shared.load.look_ahead import Ahead, look_ahead
 from shared.load.notices import warn_of_retention, warn_of_rows, warn_of_sequences, warn_of_skipped, warn_of_unlogged
 from shared.load.plan import LoadPlan, TargetChanged
 from shared.load.refusals import day_not_empty, refuse
@@ -65,7 +65,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
         # A trigger may have been created since the look. From here on the locks prevent that.
         if target.chunks != ahead.target.chunks or why_not_truncate(load, target.table, truncatable) is not None:
             raise TargetChanged
-        before, doubled = _count_before(load, day, target)
+        before, doubled = _count_before(load, day, ahead)
         with advised(day.request, target, day.csv, progress):
             cleared = clear_day(load, day, ahead, truncatable, before)
             proof = Proof(day.request, target, before, cleared.removed, day.csv)
@@ -112,19 +112,21 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
         return commit(tx, lock, day, loaded, proof, cleared.truncated, numbers)
 
 
-def _count_before(load: Cursor, day: Day, target: Target) -> tuple[Count | None, tuple[Notice, ...]]:
+def _count_before(load: Cursor, day: Day, ahead: Ahead) -> tuple[Count | None, tuple[Notice, ...]]:
     """Count the day's rows in the load's own snapshot, and warn where a default may double them.
 
     Raises:
-        TargetChanged: rows came since the look, and the day is to be skipped now.
+        TargetChanged: rows came since the look, or went. The day may be one to skip now, or chunks are to be
+            decompressed that were not locked for it.
         WindowNotEmpty: rows came since the look, and the request refuses such a day.
     """
+    target = ahead.target
     if target.window is None or not (day.request.verify or day.policy != "append"):
         return None, ()
     with day.progress.stage("verify"):
         before = count_window(load, target.table, target.window)
         refuse(day_not_empty(day.request, target.table, before.rows))
-        if day.skips(before):
+        if day.skips(before) or not ahead.still_holds(before):
             raise TargetChanged
         if before.rows and may_double_by_default(load, day.request, target.table):
             return before, (may_hold_duplicates(target.table, "of the day"),)

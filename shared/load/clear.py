@@ -43,20 +43,22 @@ class Cleared:
 
 def lock_target(load: Cursor, lock: RestoreLock, day: Day, ahead: Ahead, plan: LoadPlan) -> tuple[Chunk, ...]:
     """Lock the chunks over the day. Return the chunks that may be truncated, since no other session uses them."""
-    has_rows = ahead.before.rows > 0
-    truncates = has_rows and day.policy == "replace" and plan.truncate
+    truncates = ahead.has_rows and day.policy == "replace" and plan.truncate
     truncatable = ahead.whole if truncates and try_lock_for_truncate(load, lock.cursor, ahead.whole) else ()
-    target = ahead.target
-    decompresses = target.compression is not None and _decompresses(
-        day, copies_beside=ahead.copies_beside, has_rows=has_rows
-    )
-    rewritten = [chunk for chunk in target.compressed if chunk not in truncatable] if decompresses else []
-    lock_chunks(load, target.table, target.chunks, rewritten=rewritten)
+    rewritten = [chunk for chunk in ahead.to_decompress if chunk not in truncatable]
+    lock_chunks(load, ahead.target.table, ahead.target.chunks, rewritten=rewritten)
     return truncatable
 
 
 def clear_day(load: Cursor, day: Day, ahead: Ahead, truncatable: tuple[Chunk, ...], before: Count | None) -> Cleared:
     """Decompress the chunks over the day, and remove its rows where they are to be replaced.
+
+    Args:
+        load: in the load's transaction.
+        day: what is loaded.
+        ahead: still holds for `before`.
+        truncatable: the chunks that may be truncated.
+        before: the day's rows in the load's own snapshot; None where they were not counted.
 
     Raises:
         ReferencedRows: that would change other rows, or the server does not let the rows go.
@@ -69,14 +71,13 @@ def clear_day(load: Cursor, day: Day, ahead: Ahead, truncatable: tuple[Chunk, ..
         refuse(rows_referenced(day.request, referenced))
         # Without the right to truncate, the rows are deleted, and no reader can see a hole.
         truncated = truncatable if truncatable and truncate(load, truncatable) else ()
-    decompresses = _decompresses(day, copies_beside=ahead.copies_beside, has_rows=replaces)
     steps: list[ChunkStep] = []
     with progress.stage("decompress"):
-        if extension is not None and decompresses:
-            steps = decompress(load, extension, target.table, target.compressed)
+        if extension is not None and ahead.to_decompress:
+            steps = decompress(load, extension, target.table, ahead.to_decompress)
             refuse_inconsistent(steps)
     is_able = extension is not None and target.window is not None
-    outcome = summary(steps, requested=decompresses or ahead.copies_beside, available=is_able)
+    outcome = summary(steps, requested=ahead.decompresses or ahead.copies_beside, available=is_able)
     removed = None
     if replaces and target.window is not None and before is not None:
         with progress.stage("replace"):
@@ -98,10 +99,3 @@ def _delete(load: Cursor, day: Day, target: Target, window: Window, referenced: 
         if judged is None:
             raise
         raise judged from exc
-
-
-def _decompresses(day: Day, *, copies_beside: bool, has_rows: bool) -> bool:
-    """Whether compressed chunks are decompressed: on request, and always before rows are deleted."""
-    if day.policy == "replace" and has_rows:
-        return True
-    return bool(day.request.timescaledb.decompress_window) and not copies_beside

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from shared.load.acceptance import CHECKS, Situation
 from shared.load.counts import count_window
@@ -10,6 +11,7 @@ from shared.load.day import Day, Skipped
 from shared.load.refusals import refuse
 from shared.load.restore_lock import RestoreLock
 from shared.load.target import Target
+from shared.model.request import RestoreRequest
 from shared.model.results import Count
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint
@@ -26,16 +28,48 @@ class Ahead:
 
     Attributes:
         target: the table and its chunks.
-        before: rows of the day.
+        before: rows of the day; None where they were not counted.
         whole: the chunks that lie wholly inside the day; empty if a TRUNCATE would bypass a trigger, rule, policy or
             publication.
-        copies_beside: whether rows go beside compressed ones, which stay as they are.
+        decompresses: whether the chunks over the day that are compressed are decompressed.
+        copies_beside: whether rows go beside compressed ones, which stay as they are, where the request leaves the
+            choice.
     """
 
     target: Target
-    before: Count
+    before: Count | None
     whole: tuple[Chunk, ...]
+    decompresses: bool
     copies_beside: bool
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the day has rows, as far as they were counted."""
+        return self.before is not None and self.before.rows > 0
+
+    @property
+    def to_decompress(self) -> tuple[Chunk, ...]:
+        """The chunks that the load decompresses, so that it locks them for this before its first query."""
+        return self.target.compressed if self.decompresses and self.target.compression is not None else ()
+
+    def still_holds(self, before: Count | None) -> bool:
+        """Whether what was decided here still holds for the rows of the day that the load's own snapshot shows."""
+        return self.before is None or before is None or self.has_rows == (before.rows > 0)
+
+
+def asked_to_decompress(request: RestoreRequest, *, has_rows: bool) -> bool | Literal["auto"]:
+    """Whether compressed chunks over the day are decompressed: always before rows are deleted, otherwise as asked.
+
+    Args:
+        request: what is restored, and how.
+        has_rows: whether the day has rows.
+
+    Returns:
+        "auto" where the sizes and the keys decide.
+    """
+    if request.destination.existing_rows == "replace" and has_rows:
+        return True
+    return request.timescaledb.decompress_window
 
 
 def look_ahead(lock: RestoreLock, day: Day) -> Ahead | Skipped:
@@ -63,14 +97,17 @@ def look_ahead(lock: RestoreLock, day: Day) -> Ahead | Skipped:
             for _, look in CHECKS:
                 finding = look(now)
                 refuse(None if finding is None else finding.refusal)
-            copies_beside = _copies_beside(looking, day, target, seen)
-    return Skipped(target, before.rows) if skips else Ahead(target, before, whole, copies_beside)
+            asked = asked_to_decompress(day.request, has_rows=before.rows > 0)
+            copies_beside = asked == "auto" and _copies_beside(looking, day, target, seen)
+    if skips:
+        return Skipped(target, before.rows)
+    return Ahead(target, seen, whole, bool(asked) and not copies_beside, copies_beside)
 
 
 def _copies_beside(looking: Cursor, day: Day, target: Target, before: Count | None) -> bool:
-    """Whether the rows go beside those that are compressed, where the request leaves the choice."""
+    """Whether the rows go beside those that are compressed."""
     extension, chunks = target.compression, target.compressed
-    if day.request.timescaledb.decompress_window != "auto" or extension is None or not chunks:
+    if extension is None or not chunks:
         return False
     is_safe = target.meets_none_of_its_time(day.request, None if before is None else before.rows)
     if may_meet_unenforced(looking, extension, target.table, chunks, meets_none_of_its_time=is_safe):

@@ -16,6 +16,7 @@ from shared.errors import MissingRight, RestoreError
 from shared.load.acceptance import CHECKS, Finding, Situation, look_at_server
 from shared.load.counts import count_window
 from shared.load.file_header import FileHeader
+from shared.load.look_ahead import asked_to_decompress
 from shared.load.references import find_referenced, find_refusing
 from shared.load.refusals import (
     in_progress,
@@ -292,16 +293,17 @@ class DryRun:
     def _chunks(self, target: Target, existing: Count | None) -> list[PlannedChunk]:
         """Say for each chunk over the day what its state is and what would be done to it."""
         request = self.request
-        replaces = request.destination.existing_rows == "replace" and existing is not None and existing.rows > 0
+        has_rows = existing is not None and existing.rows > 0
+        replaces = request.destination.existing_rows == "replace" and has_rows
+        asked = asked_to_decompress(request, has_rows=has_rows)
         removals = _removals(self.cursor, target) if replaces else {}
         chunks: list[PlannedChunk] = []
         for chunk in target.chunks:
             would = [removals.get(chunk, "delete the day's rows")] if replaces else []
             if target.compression is not None and chunk.is_compressed:
-                if request.timescaledb.decompress_window == "auto" and not replaces:
-                    would.append("decompress, or take the rows beside the compressed ones")
-                elif request.timescaledb.decompress_window or replaces:
-                    would.append("decompress")
+                if asked:
+                    beside = ", or take the rows beside the compressed ones" if asked == "auto" else ""
+                    would.append(f"decompress{beside}")
                 if request.timescaledb.recompress_window:
                     would.append("recompress")
             chunks.append({"name": str(chunk), "is_compressed": chunk.is_compressed, "would": would})

@@ -27,13 +27,13 @@ def limits(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def holding(fault_case: FaultCase, *statements: str) -> Iterator[None]:
+def holding(fault_case: FaultCase, *statements: str) -> Iterator[psycopg2.extensions.cursor]:
     """Keep a transaction of another session open."""
     with closing(fault_case.app.database.session()) as other, other.cursor() as cursor:
         cursor.execute("SET application_name = 'the other session'")
         for statement in ("BEGIN", *statements):
             cursor.execute(statement.format(t=f'"{fault_case.app.database.schema}".t'))
-        yield
+        yield cursor
 
 
 @pytest.mark.parametrize("mode", ["ACCESS EXCLUSIVE", "SHARE"])
@@ -70,6 +70,26 @@ def test_a_row_that_another_session_holds(fault_case: FaultCase) -> None:
     # The stronger one is that of a session that has made a chunk.
     assert re.search(r"the other session, (RowExclusive|ShareUpdateExclusive)Lock", answer.body["error"]["message"])
     fault_case.check_repeat()
+
+
+@contextmanager
+def rows_come_behind_the_look(fault_case: FaultCase, *rows: str) -> Iterator[Call[Answer]]:
+    """Start a restore that has looked at an empty day, and let rows come before it has its locks."""
+    with holding(fault_case, "LOCK TABLE {t} IN SHARE MODE") as other:
+        call = fault_case.start()
+        fault_case.wait_until_locked_out()
+        other.execute(f'INSERT INTO "{fault_case.app.database.schema}".t VALUES {", ".join(rows)}; COMMIT')
+        yield call
+
+
+@pytest.mark.parametrize("fault_case", ["direct-replace-fast"], indirect=True)
+def test_rows_that_come_behind_the_look(fault_case: FaultCase) -> None:
+    """The load looks again, and the day's chunk is emptied as if the rows had been there before."""
+    fault_case.app.database.execute("DELETE FROM {s}.t WHERE v IN (-3, -4)")
+    with rows_come_behind_the_look(fault_case, "('2025-01-01 23:00Z', -5)") as call:
+        answer = call.result()
+    assert (answer.status, answer.body["removed_by"]) == (200, "truncate"), answer.body
+    fault_case.check_done(answer)
 
 
 def test_a_deadlock(fault_case: FaultCase) -> None:
@@ -142,6 +162,33 @@ def test_a_chunk_that_is_being_compressed(compressed_case: FaultCase) -> None:
     again = fault_case.send()
     check_whole(fault_case, again)
     assert again.body["timescaledb"]["recompress_window"] == "done"
+
+
+@pytest.mark.community
+@pytest.mark.parametrize("compressed_case", ["staging-replace-plain"], indirect=True)
+def test_rows_that_come_behind_the_look_into_a_compressed_chunk(compressed_case: FaultCase) -> None:
+    """The load waits for the strong lock before it holds a weaker one: two of them would deadlock otherwise."""
+    fault_case, database = compressed_case, compressed_case.app.database
+    fault_case.request = {"timescaledb": {"decompress_window": False}}
+    # The day is empty, in a chunk that a day beside it shares.
+    database.execute(
+        "DELETE FROM {s}.t WHERE v IN (-3, -4);"
+        " SELECT public.set_chunk_time_interval('{s}.t', interval '2 days');"
+        " SELECT public.drop_chunks('{s}.t', newer_than => '2000-01-01Z'::timestamptz);"
+        " INSERT INTO {s}.t VALUES ('2024-12-31 23:59:59.999999Z', -1), ('2025-01-02 00:00Z', -2);"
+    )
+    database.execute("SELECT public.compress_chunk(c) FROM public.show_chunks('{s}.t') c")
+    chunks = [name for (name,) in database.fetch("SELECT c::text FROM public.show_chunks('{s}.t') c")]
+    of_a_chunk = f"relation::regclass::text = ANY (ARRAY{chunks})"
+    waits_for_a_chunk = f"pid IN (SELECT pid FROM pg_locks WHERE NOT granted AND {of_a_chunk})"
+    held = f"SELECT mode FROM pg_locks WHERE granted AND {of_a_chunk} AND mode <> 'AccessShareLock'"
+    reading = f"LOCK TABLE {', '.join(f'ONLY {name}' for name in chunks)} IN ACCESS SHARE MODE"
+    with holding(fault_case, reading), rows_come_behind_the_look(fault_case, "('2025-01-01 23:00Z', -5)") as call:
+        fault_case.wait_for(waits_for_a_chunk)
+        assert database.fetch(held) == []
+    answer = call.result()
+    assert (answer.status, answer.body["timescaledb"]["decompress_window"]) == (200, "done"), answer.body
+    check_whole(fault_case, answer)
 
 
 @pytest.mark.community
