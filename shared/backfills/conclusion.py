@@ -25,7 +25,7 @@ from shared.model.report import Report
 from shared.model.results import warnings_of
 from shared.model.window import Window
 from shared.restore.access import authorize
-from shared.restore.pending import decode_left
+from shared.restore.left import decode_left
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_maintain
 from shared.settings import Settings

@@ -32,8 +32,7 @@ from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.results import ChunkStep, warnings_of
 from shared.restore.access import authorize
-from shared.restore.after_commit import Left
-from shared.restore.pending import decode_left
+from shared.restore.left import Left, decode_left
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_maintain
 from shared.settings import Settings

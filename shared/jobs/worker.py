@@ -35,8 +35,9 @@ from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.postgres.transaction import outcome_unknown
 from shared.process import invocation
-from shared.restore.after_commit import Left, PutOff, note_failure_after_commit
-from shared.restore.pending import PendingCommit, decode_pending, encode_left, finish_committed, was_committed
+from shared.restore.after_commit import PutOff, note_failure_after_commit
+from shared.restore.left import Left
+from shared.restore.pending import PendingCommit, decode_pending, finish_committed, was_committed
 from shared.settings import Settings, load_settings
 from shared.telemetry.trace import Origin, restoring
 
@@ -218,4 +219,4 @@ class _Work:
         """
         if self._left is None or not report.progress.is_committed or not self._claim.operation.backfill:
             return {}
-        return {"left": json.dumps(encode_left(self._left))}
+        return {"left": json.dumps(self._left.encode())}

@@ -5,44 +5,20 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from shared.load.day import Loaded
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.model.results import CaggStep, ChunkStep, Notice, summary, warnings_of
-from shared.model.window import Window
 from shared.postgres.connect import Connection
+from shared.restore.left import Left
 from shared.restore.target_table import maintenance_session
 from shared.settings import Settings
 from shared.timescale.cagg_refresh import refresh
 from shared.timescale.caggs import caggs_available
-from shared.timescale.chunks import Chunk
 from shared.timescale.compression import recompress
 from shared.timescale.table import Table
 
 _log = logging.getLogger(OUR_LOGGER)
-
-
-@dataclass(frozen=True)
-class Left:
-    """What a load leaves to do after its COMMIT.
-
-    Attributes:
-        to_recompress: the chunks that are to be compressed again.
-        day: the day, in the time column's type; None where it was not found in the table.
-        spans: what was really loaded.
-        created: the chunks that the load made.
-    """
-
-    to_recompress: tuple[Chunk, ...]
-    day: Window | None
-    spans: tuple[Window, ...]
-    created: tuple[Chunk, ...] = ()
-
-    @classmethod
-    def of(cls, loaded: Loaded) -> Left:
-        """Return what a load leaves to do."""
-        return cls(loaded.to_recompress, loaded.target.window, loaded.spans, loaded.created)
 
 
 @dataclass(frozen=True)

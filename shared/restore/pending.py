@@ -9,22 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import date, datetime
 from typing import Any
 
 from shared.load.day import Loaded
 from shared.load.verify import rows_show_commit
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
-from shared.model.window import TimeValue, Window
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.transaction import CommitId, ServerIncarnation, resolve_commit
 from shared.restore.access import authorize
-from shared.restore.after_commit import Left, PutOff, after_commit, note_failure_after_commit
+from shared.restore.after_commit import PutOff, after_commit, note_failure_after_commit
+from shared.restore.left import Left, decode_left
 from shared.restore.server import Server
 from shared.restore.target_table import read_table
 from shared.settings import Settings
-from shared.timescale.chunks import Chunk
 
 
 @dataclass(frozen=True)
@@ -33,14 +31,12 @@ class PendingCommit:
 
     Attributes:
         commit_id: what the server can be asked for.
-        day: the day in the time column's type; None where it was not found.
         rows_before: rows of the day before the load; None where they were not counted.
         rows_after: rows of the day after it.
         left: what is to be done after the COMMIT.
     """
 
     commit_id: CommitId
-    day: Window | None
     rows_before: int | None
     rows_after: int | None
     left: Left
@@ -52,10 +48,9 @@ class PendingCommit:
             "xid": self.commit_id.xid,
             "server_start": server.start,
             "server_processes": sorted(server.processes),
-            "day": _encode_window(self.day),
             "rows_before": self.rows_before,
             "rows_after": self.rows_after,
-            **encode_left(self.left),
+            **self.left.encode(),
         }
 
 
@@ -64,7 +59,6 @@ def pending_commit(commit_id: CommitId, loaded: Loaded) -> PendingCommit:
     verified = loaded.verification
     return PendingCommit(
         commit_id,
-        loaded.target.window,
         None if verified is None else verified.rows_before,
         None if verified is None else verified.after.rows,
         Left.of(loaded),
@@ -76,31 +70,9 @@ def decode_pending(record: dict[str, Any]) -> PendingCommit:
     server = ServerIncarnation(record["server_start"], frozenset(record["server_processes"]))
     return PendingCommit(
         CommitId(record["xid"], server),
-        _decode_window(record["day"]),
         record["rows_before"],
         record["rows_after"],
         decode_left(record),
-    )
-
-
-def encode_left(left: Left) -> dict[str, Any]:
-    """Return what a load leaves to do as JSON."""
-    return {
-        "day": _encode_window(left.day),
-        "to_recompress": [[chunk.schema, chunk.name] for chunk in left.to_recompress],
-        "spans": [_encode_window(span) for span in left.spans],
-        "created": [[chunk.schema, chunk.name] for chunk in left.created],
-    }
-
-
-def decode_left(record: dict[str, Any]) -> Left:
-    """Read what `encode_left` wrote."""
-    return Left(
-        tuple(Chunk(schema, name, is_compressed=True) for schema, name in record["to_recompress"]),
-        _decode_window(record["day"]),
-        tuple(span for span in map(_decode_window, record["spans"]) if span is not None),
-        # A record of an older version has none.
-        tuple(Chunk(schema, name, is_compressed=False) for schema, name in record.get("created", ())),
     )
 
 
@@ -123,10 +95,11 @@ def was_committed(request: RestoreRequest, settings: Settings, pending: PendingC
         pass
 
     def by_rows(cursor: Cursor) -> bool | None:
-        if pending.day is None or pending.rows_before is None or pending.rows_after is None:
+        day = pending.left.day
+        if day is None or pending.rows_before is None or pending.rows_after is None:
             return None
         table = read_table(cursor.connection, request)
-        return rows_show_commit(cursor, table, pending.day, before=pending.rows_before, after=pending.rows_after)
+        return rows_show_commit(cursor, table, day, before=pending.rows_before, after=pending.rows_after)
 
     with report.progress.stage("commit"):
         report.progress.is_committed = resolve_commit(
@@ -161,23 +134,3 @@ def _connections(
     endpoint = authorize(request, settings)
     report.database = endpoint.database
     return Server.of(endpoint, settings, report.request_id, report.progress).connect
-
-
-def _encode_window(window: Window | None) -> list[Any] | None:
-    if window is None:
-        return None
-    bounds = [one if isinstance(one, int) else one.isoformat() for one in (window.lower, window.upper)]
-    return [window.kind, *bounds]
-
-
-def _decode_window(record: list[Any] | None) -> Window | None:
-    if record is None:
-        return None
-    kind, lower, upper = record
-    return Window(kind, _decode_time(kind, lower), _decode_time(kind, upper))
-
-
-def _decode_time(kind: str, value: str | int) -> TimeValue:
-    if isinstance(value, int):
-        return value
-    return date.fromisoformat(value) if kind == "date" else datetime.fromisoformat(value)

@@ -22,9 +22,10 @@ from shared.postgres.connect import Connection
 from shared.postgres.session import attempt_in_autocommit
 from shared.postgres.transaction import CommitId, Isolation, transaction
 from shared.restore.access import authorize
-from shared.restore.after_commit import Left, PutOff, after_commit, note_failure_after_commit
+from shared.restore.after_commit import PutOff, after_commit, note_failure_after_commit
 from shared.restore.dry_run import DryRun
 from shared.restore.explain import explained
+from shared.restore.left import Left
 from shared.restore.pending import PendingCommit, pending_commit
 from shared.restore.report import note_loaded, note_target
 from shared.restore.server import Server
