@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
@@ -36,7 +36,7 @@ from shared.restore.left import Left, decode_left
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_maintain
 from shared.settings import Settings
-from shared.timescale.compression import recompress
+from shared.timescale.compression import compress_after_commit
 
 _log = logging.getLogger(OUR_LOGGER)
 
@@ -217,10 +217,7 @@ def compress_left(
     with table_to_maintain(server, request, settings) as (connection, table):
         if table.compression is None:
             return []
-        steps = recompress(connection, table.compression, table, again)
-        steps += [
-            replace(step, action="compress")
-            for step in recompress(connection, table.compression, table, list(dict.fromkeys(new)))
-        ]
+        compress = partial(compress_after_commit, connection, table.compression, table)
+        steps = [*compress(again, "recompress"), *compress(list(dict.fromkeys(new)), "compress")]
     report.chunks += steps
     return steps

@@ -15,7 +15,7 @@ from shared.restore.target_table import maintenance_session
 from shared.settings import Settings
 from shared.timescale.cagg_refresh import refresh
 from shared.timescale.caggs import caggs_available
-from shared.timescale.compression import recompress
+from shared.timescale.compression import compress_after_commit
 from shared.timescale.table import Table
 
 _log = logging.getLogger(OUR_LOGGER)
@@ -66,7 +66,7 @@ def after_commit(
                 if put_off is not None and put_off.recompress:
                     chunk_steps = [ChunkStep(str(chunk), "recompress", "later") for chunk in left.to_recompress]
                 else:
-                    chunk_steps = recompress(connection, extension, table, left.to_recompress)
+                    chunk_steps = compress_after_commit(connection, extension, table, left.to_recompress, "recompress")
         cagg_steps: list[CaggStep] = []
         left_out: tuple[Notice, ...] = ()
         with report.progress.stage("refresh"):

@@ -57,17 +57,29 @@ def decompress(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: S
     return _steps("decompress", partial(attempt_in_savepoint, cursor), call, to_compress(table, timescaledb), chunks)
 
 
-def recompress(
-    connection: Connection, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk]
+def compress_after_commit(
+    connection: Connection,
+    timescaledb: TimescaleDB,
+    table: Table,
+    chunks: Sequence[Chunk],
+    action: Literal["recompress", "compress"],
 ) -> list[ChunkStep]:
-    """Compress chunks again after the commit, each in its own transaction."""
+    """Compress chunks after the commit, each in its own transaction.
+
+    Args:
+        connection: in autocommit.
+        timescaledb: the extension, community edition.
+        table: the hypertable.
+        chunks: those to compress. One that is compressed already stays as it is.
+        action: what the steps are called: `recompress` for chunks that were compressed before, `compress` for new ones.
+    """
     call = partial(_call, timescaledb.function("compress_chunk"), _compress_arguments(timescaledb))
     attempt = partial(attempt_in_autocommit, connection)
-    return _steps("recompress", attempt, call, to_compress(table, timescaledb), chunks)
+    return _steps(action, attempt, call, to_compress(table, timescaledb), chunks)
 
 
 def _steps(
-    action: Literal["decompress", "recompress"],
+    action: Literal["decompress", "recompress", "compress"],
     attempt: Attempt,
     call: Callable[[Chunk, Cursor], None],
     rights: Sequence[Check],
