@@ -11,7 +11,7 @@ from shared.api.render import cagg_outcome, note
 from shared.backfills.lifecycle import reopened
 from shared.backfills.records import Records, decode_plan
 from shared.backfills.request import Backfill
-from shared.backfills.summary import count_days
+from shared.backfills.summary import MOST_DETAILS, count_days
 from shared.errors import DaysFailed, Fault, RestoreCanceled, RestoreError
 from shared.jobs.claim import Claim
 from shared.jobs.enqueue import try_again
@@ -32,8 +32,6 @@ from shared.settings import Settings
 from shared.timescale.cagg_refresh import refresh
 
 _log = logging.getLogger(OUR_LOGGER)
-
-_MOST_DETAILS = 100
 
 
 def conclude(claim: Claim, records: Records, backfill: Backfill, settings: Settings, report: Report) -> None:
@@ -135,7 +133,7 @@ def _error(days: Sequence[Operation], total: int) -> RestoreError | None:
     of_failed = [day for day in days if day.status == "Failed"]
     if of_failed:
         details = []
-        for day in of_failed[:_MOST_DETAILS]:
+        for day in of_failed[:MOST_DETAILS]:
             error = json.loads(day.error)
             details.append(Fault(error["code"], error["message"], day.day))
         first, last = of_failed[0].day, of_failed[-1].day

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 from shared.backfills.lifecycle import planned, records_are_there, waits_again
 from shared.backfills.records import GroupPlan, Plan, Records, day_record, decode_plan, group_records
 from shared.backfills.request import Backfill
+from shared.backfills.summary import MOST_DETAILS
 from shared.calendar.look import Question, look_at_days
 from shared.calendar.state import KnownDay
 from shared.errors import ArchiveNotFound, Fault, OperationNotFound
@@ -21,8 +22,6 @@ from shared.restore.access import authorize
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_read
 from shared.settings import Settings
-
-_MOST_DETAILS = 100
 
 Choice: TypeAlias = Literal["missing", "skip", "restore"]
 
@@ -83,7 +82,7 @@ def refuse_missing(backfill: Backfill, plan: Plan) -> None:
         f"{len(missing)} of {len(backfill.request.days)} archives are not there, the first of {missing[0]}",
         details=[
             Fault(ArchiveNotFound.code, f"{pattern.url(date.fromisoformat(day))} is not there", day)
-            for day in missing[:_MOST_DETAILS]
+            for day in missing[:MOST_DETAILS]
         ],
     )
 

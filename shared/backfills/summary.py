@@ -27,6 +27,9 @@ from shared.progress.progress import percent_of
 # From that many ended days on, an end is estimated.
 _ENOUGH_DAYS = 3
 
+# How many days the details of an error name.
+MOST_DETAILS = 100
+
 _PHASES: Mapping[str, Phase] = {"plan": "plan", "create": "plan", "run": "restore", "refresh": "refresh"}
 _OUTCOMES: Mapping[Status, DayOutcome] = {
     "NotStarted": "waiting",

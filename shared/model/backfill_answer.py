@@ -11,15 +11,6 @@ from shared.model.calendar import DayState
 from shared.model.monitor import Status
 
 DayOutcome: TypeAlias = Literal["waiting", "running", "restored", "skipped", "failed", "canceled", "missing"]
-DAY_OUTCOMES: tuple[DayOutcome, ...] = (
-    "waiting",
-    "running",
-    "restored",
-    "skipped",
-    "failed",
-    "canceled",
-    "missing",
-)
 Phase: TypeAlias = Literal["plan", "restore", "refresh", "ended"]
 
 
