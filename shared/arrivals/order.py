@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from shared.arrivals.rules import Rule
 from shared.errors import RestoreError
 from shared.jobs.day_notes import RestoredDay, partition_of, read_days
 from shared.jobs.enqueue import enqueue_new
+from shared.jobs.keys import id_of_order
 from shared.jobs.operation import Operation, iso, now
 from shared.jobs.storage import job_storage
 from shared.jobs.store import OperationStore
@@ -97,5 +97,4 @@ def _changes(rule: Rule, found: FoundArchive, restored: RestoredDay | None) -> d
 
 def _id(rule: Rule, location: ArchiveLocation, version: str) -> str:
     """Return the id of an order: the same for the same version of the same archive, by event or by timer."""
-    digest = hashlib.sha256(f"{rule.name}\n{location.url}\n{version}".encode())
-    return f"rule-{digest.hexdigest()[:40]}"
+    return id_of_order(f"{rule.name}\n{location.url}\n{version}")

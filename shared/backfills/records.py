@@ -6,13 +6,13 @@ asynchronous restore like any other. It gets no message of its own: a message na
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
 
 from shared.backfills.request import Backfill
+from shared.jobs.keys import row_below, stem_of_backfill
 from shared.jobs.operation import Operation, iso, now
 from shared.jobs.storage import JobStorage
 from shared.jobs.store import OperationStore
@@ -20,8 +20,6 @@ from shared.model.calendar import DayState
 
 # What is to be done next. A backfill that is in the phase `run` has no worker: its groups have.
 BackfillPhase: TypeAlias = Literal["plan", "create", "run", "refresh"]
-
-_ROW_DIGITS = len("op~0000000000000")
 
 
 @dataclass(frozen=True)
@@ -151,13 +149,9 @@ class Records:
         return found[0] if found and len(active) < backfill.parallel else None
 
 
-def _stem(backfill: Operation) -> str:
-    return "b" + hashlib.sha256(backfill.id.encode()).hexdigest()[:24]
-
-
 def _rows(backfill: Operation) -> str:
     """Return what the rows of its days and groups begin with: the time of the backfill, so that it is one range."""
-    return f"{backfill.row_key[:_ROW_DIGITS]}~{_stem(backfill)}-"
+    return row_below(backfill.row_key, stem_of_backfill(backfill.id))
 
 
 def backfill_record(backfill_id: str, request: str, backfill: Backfill, database: str) -> Operation:
@@ -195,7 +189,7 @@ def day_record(backfill: Operation, day: str, archive: str, request: str, *, sha
         shares_chunks: whether other days of its group are in the same chunks.
     """
     return Operation(
-        f"{_stem(backfill)}-{day}",
+        stem_of_backfill(backfill.id) + day,
         request,
         archive,
         backfill.database,
@@ -214,7 +208,7 @@ def group_records(backfill: Operation, round_: int, plans: Sequence[GroupPlan]) 
     """Return the records of the groups of a round, held until their turn."""
     return [
         Operation(
-            f"{_stem(backfill)}-{round_:04d}-{number:04d}",
+            f"{stem_of_backfill(backfill.id)}{round_:04d}-{number:04d}",
             "{}",
             backfill.archive,
             backfill.database,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from shared.api.call import (
 from shared.api.handle import HttpAnswer, answer_request, answered, json_reply, read_request, replied, run_restore
 from shared.errors import OperationNotFound
 from shared.jobs.day_notes import day_note, write_day_soon
+from shared.jobs.keys import is_row
 from shared.jobs.monitor import RETRY_AFTER_SECONDS, links, monitor
 from shared.jobs.operation import Operation, now
 from shared.jobs.recorded_answer import answer_of
@@ -40,8 +40,6 @@ _log = logging.getLogger(OUR_LOGGER)
 # Parameters of the query, and the attributes of a record that they filter by.
 _FILTERS = {"status": "status", "database": "database", "table": "target_table", "day": "day", "backfill": "backfill"}
 _MOST_LISTED, _LISTED = 1000, 50
-# So rows of records look; see `shared/jobs/store.py`.
-_ROW = re.compile(r"op~[0-9]{13}~[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 def post_restore(call: HttpCall, *, join: Callable[[], None] = lambda: None) -> HttpAnswer:
@@ -224,7 +222,7 @@ def _row_after(text: str | None) -> str | None:
     Raises:
         InvalidRequest: no `nextLink` gave it.
     """
-    if text is not None and not _ROW.fullmatch(text):
+    if text is not None and not is_row(text):
         raise bad_parameter("after", "must be one that a nextLink gave")
     return text
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -25,12 +24,11 @@ from itertools import islice
 from typing import Any
 
 from shared.errors import JobStorageUnreachable, OperationNotFound
+from shared.jobs.keys import BEHIND_LAST_ROW, FIRST_ROW, row_of
 from shared.jobs.operation import OPERATION_ID, Operation
 from shared.jobs.storage import JobStorage, reaching_storage
 from shared.model.monitor import Kind
 
-# Milliseconds that count down, so that the newest row comes first. 13 digits last until 2286.
-_LAST_MILLISECOND = 10**13 - 1
 # A property holds 64 KiB of UTF-16 (https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model).
 _LONGEST_TEXT = 60_000  # bytes
 _BLOB = "blob:"
@@ -46,11 +44,6 @@ _MOST_ROWS = 5000
 _SHORT = tuple(one.name for one in dataclasses.fields(Operation) if one.name not in (*_NOT_STORED, *_LONG))
 
 NO_SUCH_OPERATION = "there is no such operation, or it is no longer kept"
-
-
-def newest_row() -> str:
-    """Return the beginning of the row key of an operation that is created now."""
-    return f"op~{_LAST_MILLISECOND - time.time_ns() // 1_000_000:013d}"
 
 
 class Conflict(Exception):
@@ -85,7 +78,7 @@ class OperationStore:
         from azure.data.tables import TableTransactionError  # noqa: PLC0415
 
         if not operation.row_key:
-            operation = dataclasses.replace(operation, row_key=f"{newest_row()}~{operation.id}")
+            operation = dataclasses.replace(operation, row_key=row_of(operation.id))
         with reaching_storage():
             try:
                 written = self._storage.table.submit_transaction(self._creation(operation))
@@ -251,8 +244,8 @@ class OperationStore:
             from_row: where a former page said that the next one begins.
             written_before: by the Table service's clock; None: whenever they were written.
         """
-        conditions = ["PartitionKey eq @kind", "RowKey ge @first", "RowKey lt 'op~~'"]
-        parameters: dict[str, Any] = {"kind": self._kind, "first": from_row or "op~"}
+        conditions = ["PartitionKey eq @kind", "RowKey ge @first", "RowKey lt @behind"]
+        parameters: dict[str, Any] = {"kind": self._kind, "first": from_row or FIRST_ROW, "behind": BEHIND_LAST_ROW}
         if written_before is not None:
             conditions.append("Timestamp lt @written_before")
             parameters["written_before"] = written_before

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from shared.api.parse import parse_for
 from shared.errors import Fault, InvalidRequest, JobStorageUnreachable, OperationIdReused, SecretInAsyncRequest
 from shared.jobs.enqueue import enqueue_new
+from shared.jobs.keys import is_own_id
 from shared.jobs.operation import OPERATION_ID, Operation, now
 from shared.jobs.storage import RESTORE_QUEUE, job_storage
 from shared.jobs.store import Conflict, OperationStore
@@ -24,9 +25,6 @@ from shared.settings import Settings
 from shared.telemetry.trace import sending
 
 _ID_HEADERS = ("Operation-Id", "Repeatability-Request-ID", "Idempotency-Key")
-# Ids of orders (`shared/arrivals/order.py`), and of days of backfills (`shared/backfills/records.py`). They follow from
-# what they stand for. So a restore that has one of them already would keep that day from being restored.
-_OWN_ID = re.compile(r"rule-[0-9a-f]{40}|b[0-9a-f]{24}-.*", re.ASCII)
 # A text in quotes, in which commas and semicolons are only characters (RFC 9110, section 5.6.4).
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _MOST_TOKENS = 16
@@ -161,7 +159,7 @@ def chosen_id(headers: Mapping[str, str]) -> str | None:
         if not OPERATION_ID.fullmatch(value):
             what = "must be 1 to 64 of the characters A-Z, a-z, 0-9, dot, hyphen and underscore, and not . or .."
             raise _bad_id(name, what)
-        if _OWN_ID.fullmatch(value):
+        if is_own_id(value):
             raise _bad_id(name, "must not look like an id that a rule or a backfill gives to a restore")
     if len(set(found.values())) > 1:
         raise _bad_id(next(iter(found)), f"differs from {' and '.join(list(found)[1:])}")
