@@ -24,7 +24,6 @@ from shared.model.monitor import Status
 from shared.model.report import Report
 from shared.model.results import warnings_of
 from shared.model.window import Window
-from shared.restore.access import authorize
 from shared.restore.left import decode_left
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_maintain
@@ -85,7 +84,7 @@ def spans_of(days: Sequence[Operation]) -> list[Window]:
 
 def _refresh(backfill: Backfill, spans: Sequence[Window], settings: Settings, report: Report) -> None:
     request = backfill.request_of(backfill.request.days[0])
-    server = Server.of(authorize(request, settings), settings, report.request_id, report.progress)
+    server = Server.for_request(request, settings, report)
     with table_to_maintain(server, request, settings) as (connection, table):
         for span in spans:
             steps, left_out = refresh(connection, table, span, [span], request.timescaledb.refresh_caggs)

@@ -31,7 +31,6 @@ from shared.jobs.worker import work_on
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.results import ChunkStep, warnings_of
-from shared.restore.access import authorize
 from shared.restore.left import Left, decode_left
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_maintain
@@ -213,7 +212,7 @@ def compress_left(
         new = []
     if not again and not new:
         return []
-    server = Server.of(authorize(request, settings), settings, report.request_id, report.progress)
+    server = Server.for_request(request, settings, report)
     with table_to_maintain(server, request, settings) as (connection, table):
         if table.compression is None:
             return []

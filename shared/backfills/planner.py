@@ -18,7 +18,6 @@ from shared.jobs.operation import Operation
 from shared.load.day_groups import group_days
 from shared.model.backfill import Existing
 from shared.model.report import Report
-from shared.restore.access import authorize
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_read
 from shared.settings import Settings
@@ -164,6 +163,6 @@ def _groups(backfill: Backfill, days: Sequence[date], settings: Settings, report
     if not days:
         return []
     request = backfill.request_of(days[0])
-    server = Server.of(authorize(request, settings), settings, report.request_id, report.progress)
+    server = Server.for_request(request, settings, report)
     with table_to_read(server, request) as (cursor, table):
         return group_days(cursor, table, days)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from shared.csvfile.source import CsvSource
 from shared.load.file_header import FileHeader
-from shared.load.restore_lock import Connect
 from shared.load.target import Target, find_target
 from shared.model.answer import Outcomes
 from shared.model.request import RestoreRequest
 from shared.model.results import ChunkStep, Count, IndexOutcome, Notice, Removed, Transferred, Verification
 from shared.model.window import Window
-from shared.postgres.connect import Cursor
+from shared.postgres.connect import Connect, Cursor
 from shared.postgres.sqlstate import RowErrors
 from shared.postgres.transaction import CommitId, set_transaction_limits
 from shared.progress.progress import Progress

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -36,6 +36,7 @@ from shared.names import QualifiedName
 from shared.postgres.connect import (
     APPLICATION_NAME,
     DEAD_CLIENT_SETTINGS,
+    Connect,
     Connection,
     Cursor,
     cancel_session,
@@ -47,7 +48,6 @@ from shared.postgres.transaction import transaction
 from shared.timescale.ancestry import Root, find_roots
 from shared.timescale.session import set_needed
 
-Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
 # None: the whole table.
 Days: TypeAlias = frozenset[date] | None
 

@@ -10,10 +10,10 @@ azure-identity caches it while it is valid.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg2
 import psycopg2.extensions
@@ -29,6 +29,8 @@ from shared.secret import Secret, shown_to_server
 from shared.settings import hide_from_libpq
 
 Connection = psycopg2.extensions.connection
+# Opens a connection, which is closed at the end of the body.
+Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
 Cursor = psycopg2.extensions.cursor
 
 

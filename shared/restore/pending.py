@@ -6,8 +6,6 @@ and to continue, is recorded before the COMMIT is sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +13,8 @@ from shared.load.day import Loaded
 from shared.load.verify import rows_show_commit
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
-from shared.postgres.connect import Connection, Cursor
+from shared.postgres.connect import Cursor
 from shared.postgres.transaction import CommitId, ServerIncarnation, resolve_commit
-from shared.restore.access import authorize
 from shared.restore.after_commit import PutOff, after_commit, note_failure_after_commit
 from shared.restore.left import Left, decode_left
 from shared.restore.server import Server
@@ -89,7 +86,7 @@ def was_committed(request: RestoreRequest, settings: Settings, pending: PendingC
         CommitOutcomeUnknown: the server cannot tell.
         DatabaseError: it cannot be reached.
     """
-    connect_again = _connections(request, settings, report)
+    connect_again = Server.for_request(request, settings, report).connect
     with report.progress.stage("connect"), connect_again():
         # A server that cannot be reached is another error than one that cannot tell.
         pass
@@ -121,16 +118,8 @@ def finish_committed(
         put_off: as of `after_commit`.
     """
     try:
-        with _connections(request, settings, report)() as connection:
+        with Server.for_request(request, settings, report).connect() as connection:
             table = read_table(connection, request)
             after_commit(connection, request, settings, table, pending.left, report, put_off)
     except Exception as exc:  # noqa: BLE001 - nothing may say any more that the rows are not in
         note_failure_after_commit(report, exc)
-
-
-def _connections(
-    request: RestoreRequest, settings: Settings, report: Report
-) -> Callable[[], AbstractContextManager[Connection]]:
-    endpoint = authorize(request, settings)
-    report.database = endpoint.database
-    return Server.of(endpoint, settings, report.request_id, report.progress).connect

@@ -21,7 +21,6 @@ from shared.model.request import RestoreRequest
 from shared.postgres.connect import Connection
 from shared.postgres.session import attempt_in_autocommit
 from shared.postgres.transaction import CommitId, Isolation, transaction
-from shared.restore.access import authorize
 from shared.restore.after_commit import PutOff, after_commit, note_failure_after_commit
 from shared.restore.dry_run import DryRun
 from shared.restore.explain import explained
@@ -61,10 +60,7 @@ def restore(
     """
     progress = report.progress
     try:
-        endpoint = authorize(request, settings)
-        report.database = endpoint.database
-        server = Server.of(endpoint, settings, report.request_id, progress)
-        one = _Restore(request, settings, server, report)
+        one = _Restore(request, settings, Server.for_request(request, settings, report), report)
         with ExitStack() as stack:
             looked_on = None if request.dry_run else one.refuse_running(stack)
             csv = stack.enter_context(unpacked(request, settings, report))

@@ -5,11 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from shared.load.restore_lock import Connect
-from shared.postgres.connect import APPLICATION_NAME, Connection, Limits, cancel_session, connect, session_name
+from shared.model.report import Report
+from shared.model.request import RestoreRequest
+from shared.postgres.connect import (
+    APPLICATION_NAME,
+    Connect,
+    Connection,
+    Limits,
+    cancel_session,
+    connect,
+    session_name,
+)
 from shared.postgres.endpoint import Endpoint
 from shared.postgres.limit import set_statement_limit
 from shared.progress.progress import Progress
+from shared.restore.access import authorize
 from shared.settings import Settings
 
 
@@ -32,6 +42,22 @@ class Server:
     session: str
     statement_seconds: float
     progress: Progress
+
+    @classmethod
+    def for_request(cls, request: RestoreRequest, settings: Settings, report: Report) -> Server:
+        """Return the ways to the server of a request, if it is allowed.
+
+        Args:
+            request: what is asked for.
+            settings: what is allowed, and how to log in.
+            report: gets the database's name. Its id names the session, and a cancel of its progress ends waits.
+
+        Raises:
+            RestoreError: as `authorize`.
+        """
+        endpoint = authorize(request, settings)
+        report.database = endpoint.database
+        return cls.of(endpoint, settings, report.request_id, report.progress)
 
     @classmethod
     def of(cls, endpoint: Endpoint, settings: Settings, request_id: str, progress: Progress) -> Server:

@@ -284,7 +284,7 @@ def test_every_success_and_every_failure(watch: Watch, pg: dict[str, Any], monke
     def spill(*_: Any, **__: Any) -> None:
         raise RuntimeError(f"{spilt} {pg} {closed}") from ValueError(closed)
 
-    monkeypatch.setattr("shared.restore.restore.authorize", spill)
+    monkeypatch.setattr("shared.restore.server.authorize", spill)
     assert watch.send(day, ADLS_CONNECTION_STRING=closed) == "InternalError"
     # Their restores were traced: what was searched was not nothing.
     assert "DataRejected" in {of["restore.outcome"] for of, _ in watch.telemetry.points("restore.restores")}
