@@ -21,7 +21,7 @@ from shared.load.plan import LoadPlan, TargetChanged
 from shared.load.refusals import day_not_empty, refuse
 from shared.load.restore_lock import RestoreLock
 from shared.load.target import Target, chunks_of_day
-from shared.load.verify import Proof, Verified, may_double_by_default, may_hold_duplicates
+from shared.load.verify import Proof, Verified, warn_of_doubled
 from shared.model.answer import Outcomes
 from shared.model.results import ChunkStep, Count, Notice, Transferred, summary, warnings_of
 from shared.postgres.connect import Cursor
@@ -128,23 +128,18 @@ def _count_before(load: Cursor, day: Day, ahead: Ahead) -> tuple[Count | None, t
         refuse(day_not_empty(day.request, target.table, before.rows))
         if day.skips(before) or not ahead.still_holds(before):
             raise TargetChanged
-        if before.rows and may_double_by_default(load, day.request, target.table):
-            return before, (may_hold_duplicates(target.table, "of the day"),)
-    return before, ()
+        return before, warn_of_doubled(load, day.request, target.table, before)
 
 
 def _skips_conflicts(day: Day, target: Target, before: Count | None, cleared: Cleared, plan: LoadPlan) -> bool:
     """Whether staged rows in conflict, with each other or with rows that are in the table, are to be skipped.
 
     Direct mode refuses them, also where it goes through a staging table.
-
-    Every unique index of a hypertable contains the time. So in an empty day, rows of the file can only be in conflict
-    with each other. That is rare, and a former attempt has shown it if the plan does not expect no conflicts.
     """
     if day.request.destination.mode == "direct":
         return False
     is_empty = before is not None and (before.rows == 0 or cleared.removed is not None)
-    return not plan.expect_no_conflicts or not is_empty or target.table.hypertable_id is None
+    return not plan.expect_no_conflicts or not target.expects_no_conflicts(day_is_empty=is_empty)
 
 
 def _defer_indexes(load: Cursor, day: Day, target: Target, cleared: Cleared, plan: LoadPlan) -> DayIndexes:

@@ -57,6 +57,14 @@ class Target:
         """The extension, where it can compress the target's chunks."""
         return self.table.compression
 
+    def expects_no_conflicts(self, *, day_is_empty: bool) -> bool:
+        """Whether staged rows are first inserted without a look for conflicts, with each other or with others.
+
+        Every unique index of a hypertable contains the time. So in an empty day, rows of the file can only be in
+        conflict with each other. That is rare, and a first attempt shows it.
+        """
+        return day_is_empty and self.table.hypertable_id is not None
+
     def meets_none_of_its_time(self, request: RestoreRequest, rows_existing: int | None) -> bool:
         """Whether the chunks over the day surely hold no row of the times of the new ones.
 

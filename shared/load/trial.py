@@ -39,9 +39,10 @@ from shared.load.counts import (
     count_staged_outside,
     count_with_same_key,
 )
-from shared.load.refusals import keys_taken, no_partition, rows_beside, rows_outside
+from shared.load.refusals import keys_taken, no_partition, rows_outside
 from shared.load.target import Target
 from shared.load.trial_table import Double, drop_keys, make_double
+from shared.load.verify import judge_beside
 from shared.model.request import RestoreRequest
 from shared.model.results import CheckName, Count, NotChecked, Notice
 from shared.postgres.connect import Cursor
@@ -244,7 +245,7 @@ class _Rows:
 
     def _insert(self, double: Double, staging: Staging) -> None:
         """Insert as the load does: into the empty day of a hypertable at first without a look for conflicts."""
-        if not self._is_direct and self.is_day_empty and self.target.table.hypertable_id is not None:
+        if not self._is_direct and self.target.expects_no_conflicts(day_is_empty=self.is_day_empty):
             refused = self._attempt(partial(self._insert_rows, double, staging, skips=False))
             if refused is None:
                 return
@@ -285,13 +286,15 @@ class _Rows:
         if not outside.rows or not request.verify:
             return
         self._add(rows_outside(request, outside))
-        if request.destination.existing_rows != "append":
-            beside = count_beside_staged(self.cursor, table, rows, window)
-            if beside and not self._is_direct and has_unique_index(self.cursor, table):
-                reason = "rows outside the day meet rows that are there, unless staging skips them"
-                self.trial.left_out.append(NotChecked("window", reason))
-            else:
-                self._add(rows_beside(table, request.archive.day, beside))
+        count = partial(count_beside_staged, self.cursor, table, rows, window)
+        judged = judge_beside(self.cursor, request, table, count)
+        if isinstance(judged, Notice):
+            self.trial.notices.append(judged)
+        elif judged is not None and not self._is_direct and has_unique_index(self.cursor, table):
+            reason = "rows outside the day meet rows that are there, unless staging skips them"
+            self.trial.left_out.append(NotChecked("window", reason))
+        else:
+            self._add(judged)
 
     def _look_for_partitions(self, double: Double) -> None:
         """Look for rows that no partition takes."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from psycopg2 import sql
 
 from shared.csvfile.source import CsvSource, rows_in
-from shared.errors import Fault, VerificationFailed
+from shared.errors import Fault, RestoreError, VerificationFailed
 from shared.load.counts import (
     count_beside_own,
     count_own,
@@ -52,8 +53,41 @@ def may_double_by_default(cursor: Cursor, request: RestoreRequest, table: Table)
     return is_default and not has_unique_index(cursor, table)
 
 
-def may_hold_duplicates(table: Table, of: str) -> Notice:
-    """Return the warning of rows that a default may have doubled."""
+def warn_of_doubled(cursor: Cursor, request: RestoreRequest, table: Table, before: Count | None) -> tuple[Notice, ...]:
+    """Warn where a default may double the rows of the day.
+
+    Args:
+        cursor: in any transaction.
+        request: what is restored, and how.
+        table: the target.
+        before: rows of the day before the load; None where they are not counted.
+    """
+    if before is None or not before.rows or not may_double_by_default(cursor, request, table):
+        return ()
+    return (_may_hold_duplicates(table, "of the day"),)
+
+
+def judge_beside(
+    cursor: Cursor, request: RestoreRequest, table: Table, count: Callable[[], int]
+) -> RestoreError | Notice | None:
+    """Judge rows outside the day that meet others: an error, a warning where a default may double them, or neither.
+
+    Args:
+        cursor: in any transaction.
+        request: what is restored, and how.
+        table: the target.
+        count: counts the rows that the target holds at the times of those; is called only where that matters.
+    """
+    may_double = may_double_by_default(cursor, request, table)
+    if request.destination.existing_rows == "append" and not may_double:
+        return None
+    beside = count()
+    if may_double:
+        return _may_hold_duplicates(table, "at the times of rows outside the day") if beside else None
+    return rows_beside(table, request.archive.day, beside)
+
+
+def _may_hold_duplicates(table: Table, of: str) -> Notice:
     return Notice("MayHoldDuplicates", f"{table} already held rows {of} and has no unique index: no row was skipped")
 
 
@@ -226,11 +260,8 @@ class Proof:
         refuse(rows_outside(request, outside))
         if not outside.rows or window is None:
             return ()
-        may_double = may_double_by_default(cursor, request, table)
-        if request.destination.existing_rows == "append" and not may_double:
-            return ()
-        beside = count_beside_own(cursor, table, chunks, window)
-        if may_double:
-            return (may_hold_duplicates(table, "at the times of rows outside the day"),) if beside else ()
-        refuse(rows_beside(table, request.archive.day, beside))
+        judged = judge_beside(cursor, request, table, partial(count_beside_own, cursor, table, chunks, window))
+        if isinstance(judged, Notice):
+            return (judged,)
+        refuse(judged)
         return ()

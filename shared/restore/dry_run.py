@@ -28,7 +28,7 @@ from shared.load.refusals import (
 from shared.load.restore_lock import find_running
 from shared.load.target import Target, find_target
 from shared.load.trial import Trial, missing_for_trial, try_rows
-from shared.load.verify import ends_at_marker
+from shared.load.verify import ends_at_marker, warn_of_doubled
 from shared.model.answer import CaggWindow, Plan, PlannedCagg, PlannedChunk, Problem, failure, referenced_row
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
@@ -207,6 +207,9 @@ class DryRun:
             finding = look(now)
             if finding is not None:
                 checks.find(name, finding)
+        self.report.add_warnings(
+            warn_of_doubled(self.cursor, self.request, now.target.table, now.existing if self.request.verify else None)
+        )
         self._look_at_references(checks, now.target, now.existing)
         self._look_at_retention(checks, now.target)
         if self.request.copy_.on_error == "skip":

@@ -323,14 +323,31 @@ def test_rows_that_meet_those_of_the_other_day(app: App, mode: str, policy: str 
     assert send(app, "t", OF_SECOND, SECOND).status == 200
     csv = WITH_SAME.replace(b"100", b"1")
     request = {"mode": mode} | ALLOW | ({} if policy is None else {"on_existing": policy})
-    found = app.restore(app.archive("t", csv), destination=request, dry_run="full").body["dry_run"]
+    tried = app.restore(app.archive("t", csv), destination=request, dry_run="full").body
+    found, foreseen = tried["dry_run"], [warning["code"] for warning in tried["warnings"]]
     answer = send(app, "t", csv, **request)
     if policy == "append" or (policy is None and mode == "staging"):
         assert answer.status == 200, answer.body
         warned = [warning["code"] for warning in answer.body["warnings"]]
         assert (warned, found["problems"]) == ([] if policy else ["MayHoldDuplicates"], [])
+        assert [code for code in foreseen if code != "NotChecked"] == warned
         assert values(app) == [1, 11, 11, 12]
     else:
         assert answer.code == "WindowNotEmpty"
         problem = {name: answer.body["error"][name] for name in ("code", "message")}
         assert (found["problems"], values(app)) == ([problem], [11, 12])
+
+
+@pytest.mark.parametrize("dry_run", [True, "full"])
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_dry_run_warns_of_a_day_that_a_default_doubles(app: App, dry_run: bool | str, *, verify: bool) -> None:
+    table(app, is_hypertable=True)
+    assert send(app, "t", OF_SECOND, SECOND).status == 200
+    request: dict[str, Any] = {"destination": {"mode": "staging"}, "verify": verify}
+    url = app.archive("t", OF_SECOND, day=SECOND)
+    foreseen = app.restore(url, dry_run=dry_run, **request)
+    answer = app.restore(url, **request)
+    assert (foreseen.status, answer.status) == (200, 200), (foreseen.body, answer.body)
+    doubled = [warning for warning in answer.body["warnings"] if warning["code"] == "MayHoldDuplicates"]
+    assert [warning for warning in foreseen.body["warnings"] if warning["code"] == "MayHoldDuplicates"] == doubled
+    assert bool(doubled) is verify
