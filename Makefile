@@ -17,7 +17,7 @@ SOURCES := $(sort $(dir $(wildcard */function.json))) restorectl shared tools te
 LOCK := uv pip compile --quiet --native-tls --python $(PY) --universal --python-version 3.10 --only-binary :all: --generate-hashes \
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo demo-jobs demo-backfill serve upload test test-unit test-worker lint audit format lock lock-check openapi bench up down clean venv machine
+.PHONY: help demo demo-jobs demo-backfill serve upload test test-unit test-worker lint audit format lock lock-check openapi bench bench-page up down clean venv machine
 
 help:
 	@echo "make demo       restore a generated day through the HTTP endpoint and show the rows"
@@ -33,6 +33,7 @@ help:
 	@echo "make lock-check fail where they are not what make lock writes; part of make lint"
 	@echo "make openapi    rewrite docs/openapi.json and docs/openapi-2.0.json"
 	@echo "make bench      time a restore beside its rivals, and print a report with a chart"
+	@echo "make bench-page  measure the page with a thousand restores and ten years of days, in Chromium"
 	@echo "make up / down  start / stop TimescaleDB and Azurite; down ends the function too"
 	@echo "make clean      stop them and remove all that was made"
 
@@ -105,6 +106,11 @@ openapi: venv
 # It brings servers of its own, with settings of its own.
 bench: machine
 	@$(PY) -m benchmarks $(ARGS)
+
+# With HOST_PORT another than that of make serve, if that runs.
+bench-page: machine
+	@tools/browser
+	@$(PY) -m benchmarks.page
 
 up: machine
 	@$(PY) -m tools.services up

@@ -69,6 +69,13 @@ async function ask(path, { method = "GET", body, headers = {} } = {}) {
   return { answer, wait: Number(response.headers.get("Retry-After")) || null };
 }
 
+// Ask for what a view shows. Whoever went to another view meanwhile does not want it any more.
+async function look(path) {
+  const mine = turn, found = await ask(path);
+  if (mine !== turn) throw new Away("another view was chosen");
+  return found;
+}
+
 // A link that an answer gave is followed by its path alone: the key goes to no other host.
 const ownPath = (link) => { const url = new URL(link, location.href); return BASE + url.pathname.slice(url.pathname.indexOf("/api") + 4) + url.search; };
 
@@ -90,15 +97,59 @@ function h(tag, attributes = {}, ...children) {
 function morph(old, wanted) {
   for (const { name } of [...old.attributes]) if (!wanted.hasAttribute(name)) old.removeAttribute(name);
   for (const { name, value } of [...wanted.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  old.shown = wanted.shown;
+  if (wanted.firstElementChild?.dataset.key === undefined) morphByPlace(old, wanted); else morphByKey(old, wanted);
+}
+
+function morphByPlace(old, wanted) {
   const have = [...old.childNodes], want = [...wanted.childNodes];
   want.forEach((node, index) => {
     const was = have[index];
-    if (was === undefined) old.append(node);
-    else if (was.nodeType !== node.nodeType || was.nodeName !== node.nodeName || was.dataset?.key !== node.dataset?.key) was.replaceWith(node);
+    if (was === undefined) old.append(whole(node));
+    else if (was.nodeType !== node.nodeType || was.nodeName !== node.nodeName || was.dataset?.key !== node.dataset?.key) was.replaceWith(whole(node));
     else if (node.nodeType === Node.TEXT_NODE) { if (was.data !== node.data) was.data = node.data; }
     else if (was !== document.activeElement || !["INPUT", "SELECT"].includes(was.nodeName)) morph(was, node);
   });
   have.slice(want.length).forEach((node) => node.remove());
+}
+
+// A row that came or went moves no other one: what moves loses the focus.
+function morphByKey(old, wanted) {
+  const want = [...wanted.children], keys = new Set(want.map((node) => node.dataset.key)), have = new Map();
+  for (const node of [...old.childNodes]) if (keys.has(node.dataset?.key)) have.set(node.dataset.key, node); else node.remove();
+  let at = old.firstChild;
+  for (const node of want) {
+    const was = have.get(node.dataset.key);
+    if (was === undefined) { old.insertBefore(whole(node), at); continue; }
+    if (was === at) at = at.nextSibling; else old.insertBefore(was, at);
+    if (node.build === undefined) morph(was, node);
+  }
+}
+
+// A row like the one that is shown is not built again: of a thousand rows that are looked at anew, few have changed.
+const texts = new WeakMap();
+
+function textOf(one) {
+  if (!texts.has(one)) texts.set(one, JSON.stringify(one));
+  return texts.get(one);
+}
+
+function rows(table, all, keyOf, build) {
+  const there = new Map(Array.from(document.querySelectorAll(`table[data-rows="${CSS.escape(table)}"] > tbody > tr`), (row) => [row.dataset.key, row.shown]));
+  const built = (one) => { const row = h("tr", { "data-key": keyOf(one) }, build(one)); row.shown = textOf(one); return row; };
+  return h("tbody", {}, all.map((one) => {
+    if (there.get(keyOf(one)) !== textOf(one)) return built(one);
+    const same = h("tr", { "data-key": keyOf(one), "data-same": true });
+    same.build = () => built(one);
+    return same;
+  }));
+}
+
+// What goes into the document as it is needs all its rows.
+function whole(node) {
+  if (node.build !== undefined) return node.build();
+  if (node.nodeType === Node.ELEMENT_NODE) for (const same of node.querySelectorAll("[data-same]")) same.replaceWith(same.build());
+  return node;
 }
 
 function show(...children) {
@@ -126,7 +177,7 @@ function problem(error, title) {
   return h("section", { class: "notice bad", "aria-label": title },
     h("h3", {}, `${title}: ${error.code ?? "no code"}`), h("p", {}, error.message ?? ""),
     error.hint ? h("p", {}, h("strong", {}, "What to do: "), error.hint) : null,
-    error.details?.length > 1 ? h("ul", {}, error.details.slice(0, 20).map((one) => h("li", {}, one.message))) : null);
+    error.details?.length > 1 ? h("ul", {}, error.details.slice(0, 20).map((one) => h("li", {}, one.target && !one.message?.startsWith(one.target) ? `${one.target}: ${one.message}` : one.message))) : null);
 }
 
 function progress(one) {
@@ -137,17 +188,21 @@ function progress(one) {
 
 // --- the view of all restores ------------------------------------------------------------------------------------
 
-let listed = { query: "", more: [], next: null };
+let listed = { query: "", first: [], more: [], next: null };
 
 async function viewRestores(query) {
   const filters = { status: query.get("status") ?? "", table: query.get("table") ?? "" };
   const asked = new URLSearchParams([...Object.entries(filters).filter(([, value]) => value), ["top", String(PAGE_SIZE)]]);
-  const { answer } = await ask(`${BASE}/restores?${asked}`);
-  if (listed.query !== String(asked)) listed = { query: String(asked), more: [], next: null };
+  const { answer } = await look(`${BASE}/restores?${asked}`);
+  if (listed.query !== String(asked)) listed = { query: String(asked), first: [], more: [], next: null };
   const next = listed.more.length ? listed.next : answer.nextLink;
   listed.next = next;
   const seen = new Set(answer.value.map((one) => one.id));
-  const all = [...answer.value, ...listed.more.filter((one) => !seen.has(one.id))];
+  // New ones push others off the first page, and these are on no page that was asked for.
+  const oldest = answer.value.at(-1)?.created ?? "";
+  if (listed.more.length) listed.more = [...listed.first.filter((one) => one.created <= oldest), ...listed.more].filter((one) => !seen.has(one.id));
+  listed.first = answer.value;
+  const all = [...answer.value, ...listed.more];
   const live = all.filter((one) => ["NotStarted", "Running"].includes(one.status));
   const ended = all.filter((one) => !live.includes(one));
   show(
@@ -157,45 +212,54 @@ async function viewRestores(query) {
         ["", ...Object.keys(WORDS)].map((value) => h("option", { value, selected: value === filters.status }, value || "any")))),
       h("div", { class: "wide" }, h("label", { for: "table" }, "Table, as schema.table"), h("input", { id: "table", name: "table", value: filters.table, autocomplete: "off" })),
       h("button", { type: "submit" }, "Filter")),
-    live.length ? [h("h3", { id: "live" }, `Waiting and running (${live.length})`), liveTable(live)] : h("p", {}, "Nothing waits or runs."),
+    h("div", {}, live.length ? [h("h3", { id: "live" }, `Waiting and running (${live.length})`), liveTable(live)] : h("p", {}, "Nothing waits or runs.")),
     h("h3", { id: "ended" }, "Ended, the newest first"),
     ended.length ? endedTable(ended) : h("p", {}, filters.status || filters.table ? "No match." : "None yet."),
     next ? h("p", {}, h("button", { type: "button", "data-action": "more" }, "Show more")) : null);
   return live.length ? 5 : null;
 }
 
-const link = (one) => h("a", { href: `#/restores/${encodeURIComponent(one.id)}` }, `${one.target_table} ${one.day}`);
+const named = (one) => [`${one.target_table} `, h("span", { class: "whole" }, one.day)];
+const link = (one) => h("a", { href: `#/restores/${encodeURIComponent(one.id)}` }, named(one));
 
-function liveTable(rows) {
-  return h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "live" },
+// The archives of the table, with {date} where the day stood last: so does a path name its day.
+function patternOf(one) {
+  const at = one.archive?.lastIndexOf(one.day) ?? -1;
+  return at < 0 ? null : `${one.archive.slice(0, at)}{date}${one.archive.slice(at + one.day.length)}`;
+}
+
+const calendar = (pattern, day, text) => h("a", { href: `#/days?${new URLSearchParams({ adls_url: pattern, year: day.slice(0, 4) })}` }, text);
+
+function liveTable(all) {
+  return h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "live", "data-rows": "live" },
     h("thead", {}, h("tr", {}, ["Table and day", "Status", "Progress", "Rows", "Time", "Heartbeat", "Attempt", ""].map((name) => h("th", { scope: "col", class: ["Rows", "Attempt"].includes(name) ? "number" : null }, name || h("span", { class: "soft" }, "Stop"))))),
-    h("tbody", {}, rows.map((one) => h("tr", { "data-key": one.id },
+    rows("live", all, (one) => one.id, (one) => [
       h("th", { scope: "row" }, link(one)), h("td", {}, badge(one.status)), h("td", {}, one.status === "Running" ? progress(one) : one.next_attempt ? `again at ${clock(one.next_attempt)}` : ""),
-      h("td", { class: "number", "data-name": "rows" }, number(one.progress.rows)), h("td", { class: "short", "data-name": "time" }, one.status === "Running" ? seconds(one.progress.seconds) : ""),
-      h("td", { class: "short", "data-name": "heartbeat" }, one.heartbeat ? clock(one.heartbeat).slice(11) : ""), h("td", { class: "number", "data-name": "attempt" }, one.attempt),
-      h("td", {}, cancelButton(one)))))));
+      h("td", { class: "number", "data-name": "rows" }, number(one.progress.rows || null)), h("td", { class: "short", "data-name": "time" }, one.status === "Running" ? seconds(one.progress.seconds) : ""),
+      h("td", { class: "short", "data-name": "heartbeat" }, one.heartbeat ? clock(one.heartbeat).slice(11) : ""), h("td", { class: "number", "data-name": "attempt" }, one.attempt || ""),
+      h("td", {}, cancelButton(one))])));
 }
 
 const cancelButton = (one) => h("button", { type: "button", class: "danger", "data-action": "cancel", "data-id": one.id, "data-kind": one.kind, "aria-label": `Cancel ${one.target_table} ${one.day ?? ""}` }, "Cancel");
 
-function endedTable(rows) {
-  return h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "ended" },
+function endedTable(all) {
+  return h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "ended", "data-rows": "ended" },
     h("thead", {}, h("tr", {}, ["Table and day", "Outcome", "Rows", "Time", "Ended", "What happened"].map((name) => h("th", { scope: "col", class: name === "Rows" ? "number" : null }, name)))),
-    h("tbody", {}, rows.map((one) => h("tr", { "data-key": one.id },
+    rows("ended", all, (one) => one.id, (one) => [
       h("th", { scope: "row" }, link(one)), h("td", {}, badge(one.status)), h("td", { class: "number", "data-name": "rows" }, one.status === "Succeeded" ? number(one.progress.rows) : ""),
       h("td", { class: "short", "data-name": "time" }, one.progress.seconds ? seconds(one.progress.seconds) : ""), h("td", { class: "short", "data-name": "ended" }, clock(one.ended)),
-      h("td", { class: "wrap" }, one.error ? `${one.error.code}: ${one.error.message}` : ""))))));
+      h("td", { class: "wrap" }, one.error ? `${one.error.code}: ${one.error.message}` : "")])));
 }
 
 // --- the view of one restore -------------------------------------------------------------------------------------
 
 async function viewRestore(id) {
-  const { answer: one, wait } = await ask(`${BASE}/restores/${encodeURIComponent(id)}`);
+  const { answer: one, wait } = await look(`${BASE}/restores/${encodeURIComponent(id)}`);
   const runs = ["NotStarted", "Running"].includes(one.status);
   const result = one.result;
   show(
-    h("p", {}, h("a", { href: "#/restores" }, "All restores")),
-    h("h2", {}, `${one.target_table} ${one.day} `, badge(one.status)),
+    h("p", {}, h("a", { href: "#/restores" }, "All restores"), patternOf(one) ? [" · ", calendar(patternOf(one), one.day, "Days of this table")] : null),
+    h("h2", {}, named(one), " ", badge(one.status)),
     one.status === "Running" ? h("p", {}, progress(one)) : null,
     runs ? h("p", {}, cancelButton(one)) : null,
     one.error ? problem(one.error, runs ? "The last attempt failed" : one.status === "Canceled" ? "Canceled" : "It failed") : null,
@@ -208,7 +272,7 @@ async function viewRestore(id) {
       ["Taken", clock(one.created)], ["Started", clock(one.started)], ["Ended", one.ended ? clock(one.ended) : null],
       ["Last heartbeat", one.heartbeat ? clock(one.heartbeat) : null], ["Attempts", one.attempt],
       ["Tried again at", one.next_attempt ? clock(one.next_attempt) : null], ["Id", one.id],
-      ["Part of", one.backfill ? h("a", { href: `#/backfills/${encodeURIComponent(one.backfill)}` }, "a backfill") : null],
+      ["Part of", one.backfill ? h("a", { href: `#/backfills/${encodeURIComponent(one.backfill)}` }, `the backfill ${one.backfill}`) : null],
     ]),
     result?.timings ? stages(result.timings) : null,
     one.request ? [h("h3", {}, "Repeat it"), h("p", { class: "soft" }, "By curl, with the key in RESTORE_KEY:"), h("pre", { tabindex: "0" }, curl(one.request)),
@@ -238,10 +302,14 @@ function stages(timings) {
 const quoted = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
 const curl = (request) => `curl --silent --show-error --request POST ${quoted(`${location.origin}${BASE}/restore`)} \\\n  --header "x-functions-key: $RESTORE_KEY" --header 'Content-Type: application/json' \\\n  --data ${quoted(JSON.stringify(request))}`;
 
+// Behind a pipe there is nobody to ask whether rows may be replaced: --yes is the answer.
 function command(request) {
-  const { adls_url: url, ...rest } = request;
-  const plain = `restorectl restore ${quoted(url)}`;
-  return Object.keys(rest).length ? `printf '%s' ${quoted(JSON.stringify(rest))} | ${plain} --request -` : plain;
+  const { adls_url: url, destination = {}, ...others } = request;
+  const { on_existing: existing, ...target } = destination;
+  const rest = Object.keys(target).length ? { ...others, destination: target } : others;
+  const plain = [`restorectl restore ${quoted(url)}`, existing ? `--existing ${quoted(existing)}` : "", existing === "replace" ? "--yes" : ""].filter(Boolean).join(" ");
+  const sent = Object.keys(rest).length ? `printf '%s' ${quoted(JSON.stringify(rest))} | ${plain} --request -` : plain;
+  return `export RESTORE_URL=${quoted(location.origin + BASE)}\n${sent}`;
 }
 
 // --- the days of a table -----------------------------------------------------------------------------------------
@@ -251,28 +319,71 @@ const MEANINGS = { restored: "", archived: "not in the table", stale: "the archi
 const picked = { from: "", to: "" };
 let plan = null;
 
+const daysForm = (pattern, year) => h("form", { id: "days-form", class: "fields" },
+  h("div", { class: "wide" }, h("label", { for: "adls_url" }, "Archives, with {date} where the day stands"), h("input", { id: "adls_url", name: "adls_url", required: true, value: pattern, autocomplete: "off", placeholder: "backups/weavix/silver.telemetry.{date}.csv.gz" })),
+  h("div", {}, h("label", { for: "year" }, "Year"), h("input", { id: "year", name: "year", type: "number", min: 1970, max: 9998, value: year })),
+  h("button", { type: "submit", class: "main" }, "Show"));
+
 async function viewDays(query) {
   const pattern = query.get("adls_url") ?? "", year = Number(query.get("year")) || new Date().getUTCFullYear();
-  const form = h("form", { id: "days-form", class: "fields" },
-    h("div", { class: "wide" }, h("label", { for: "adls_url" }, "Archives, with {date} where the day stands"), h("input", { id: "adls_url", name: "adls_url", required: true, value: pattern, autocomplete: "off", placeholder: "backups/weavix/silver.telemetry.{date}.csv.gz" })),
-    h("div", {}, h("label", { for: "year" }, "Year"), h("input", { id: "year", name: "year", type: "number", min: 1970, max: 9998, value: year })),
-    h("button", { type: "submit", class: "main" }, "Show"));
-  if (!pattern) { show(h("h2", {}, "Days of a table"), form, h("p", { class: "soft" }, "Each day with its archive, its rows and its last restore.")); return null; }
+  if (!pattern) { await showTables(year); return null; }
+  // The months are there before their days are known. When it is looked at again, the last figures stay instead.
+  if (drawDays === null) showDays(pattern, year, null);
   const asked = new URLSearchParams({ adls_url: pattern, from: `${year}-01-01`, to: `${year}-12-31`, top: "366" });
-  const { answer } = await ask(`${BASE}/days?${asked}`);
-  const days = new Map(answer.value.map((day) => [day.day, day]));
+  const { answer } = await look(`${BASE}/days?${asked}`);
+  drawDays = () => showDays(pattern, year, answer.value);
+  drawDays();
+  return answer.value.some((day) => day.state === "running") ? 10 : null;
+}
+
+// Draws the days that were found once more, where something was chosen among them; null in another view.
+let drawDays = null;
+
+function showDays(pattern, year, found) {
+  const days = new Map((found ?? []).map((day) => [day.day, day]));
   const counts = {};
   for (const day of days.values()) counts[day.state] = (counts[day.state] ?? 0) + 1;
   const step = (by) => h("a", { href: `#/days?${new URLSearchParams({ adls_url: pattern, year: year + by })}` }, String(year + by));
   show(
-    h("h2", {}, `Days of ${year}`), form,
+    h("h2", {}, `Days of ${year}`), daysForm(pattern, year),
     h("p", {}, step(-1), " · ", h("strong", {}, year), " · ", step(1)),
-    h("ul", { class: "legend", "aria-label": "How many days" }, Object.keys(MEANINGS).filter((word) => counts[word]).map((word) => h("li", {}, badge(word, `${word} ${counts[word]}`), h("span", { class: "soft" }, ` ${MEANINGS[word]}`)))),
+    found === null ? h("p", { class: "soft" }, "Looking at archives, rows and restores.") : h("ul", { class: "legend", "aria-label": "How many days" }, Object.keys(MEANINGS).filter((word) => counts[word]).map((word) => h("li", {}, badge(word, `${word} ${counts[word]}`), h("span", { class: "soft" }, ` ${MEANINGS[word]}`)))),
     h("p", { class: "soft" }, "Choose a day, then another one for a range. The arrow keys move from day to day."),
-    h("div", { class: "months", id: "months" }, Array.from({ length: 12 }, (_, month) => monthTable(year, month, days))),
-    dayFacts(days), backfillForm(pattern));
-  return counts.running ? 10 : null;
+    h("div", { class: "months", id: "months" }, months(year, days)),
+    picked.from ? h("div", { class: "choice" }, dayFacts(days), backfillForm(pattern)) : null);
 }
+
+// Nobody knows a path by heart at night: these are the tables of which a day was restored lately.
+async function showTables(year) {
+  const form = () => [h("h2", {}, "Days of a table"), daysForm("", year), h("p", { class: "soft" }, "Each day with its archive, its rows and its last restore.")];
+  show(form());
+  const { answer } = await look(`${BASE}/restores?top=${PAGE_SIZE}`);
+  const tables = new Map(answer.value.map((one) => [patternOf(one), one]));
+  tables.delete(null);
+  show(form(), tables.size ? [h("h3", {}, "Restored lately"), h("ul", {}, [...tables].map(([pattern, one]) =>
+      h("li", {}, calendar(pattern, one.day, `${one.target_table} of ${one.day.slice(0, 4)}`), h("span", { class: "soft" }, ` ${pattern}`))))] : null);
+}
+
+// The day that the Tab key comes to; the arrow keys move it.
+let stop = "";
+
+const stopOf = (year) => stop.startsWith(`${year}-`) ? stop : `${year}-01-01`;
+
+// A month like the one that is shown is not built again, as with rows.
+function months(year, days) {
+  const there = new Map(Array.from(document.querySelectorAll("#months > .month"), (month) => [month.dataset.key, month.shown]));
+  return Array.from({ length: 12 }, (_, month) => {
+    const key = `${year}-${String(month + 1).padStart(2, "0")}`;
+    const known = Array.from({ length: 31 }, (_, day) => { const iso = `${key}-${String(day + 1).padStart(2, "0")}`; return `${days.get(iso)?.state} ${isPicked(iso)} ${iso === stopOf(year)}`; }).join();
+    const built = () => { const found = monthTable(year, month, days); found.dataset.key = key; found.shown = known; return found; };
+    if (there.get(key) !== known) return built();
+    const same = h("div", { "data-key": key, "data-same": true });
+    same.build = built;
+    return same;
+  });
+}
+
+const isPicked = (iso) => Boolean(picked.from) && iso >= picked.from && iso <= (picked.to || picked.from);
 
 function monthTable(year, month, days) {
   const first = new Date(Date.UTC(year, month, 1)), length = new Date(Date.UTC(year, month + 1, 0)).getUTCDate();
@@ -285,12 +396,10 @@ function monthTable(year, month, days) {
 }
 
 function dayButton(iso, day, days) {
-  const state = days.get(iso)?.state ?? "unset";
-  const isPicked = picked.from && iso >= picked.from && iso <= (picked.to || picked.from);
-  const isFirst = iso === (picked.from.slice(0, 4) === iso.slice(0, 4) ? picked.from : `${iso.slice(0, 4)}-01-01`);
-  return h("button", { type: "button", class: `day ${state}`, "data-action": "pick", "data-day": iso, tabindex: isFirst ? "0" : "-1",
-    "aria-pressed": String(Boolean(isPicked)), title: `${iso}: ${state}` },
-    h("b", { "aria-hidden": "true" }, SIGNS[state]), h("span", { "aria-hidden": "true" }, day), h("span", { class: "unseen" }, `${iso}: ${state}`));
+  const state = days.get(iso)?.state ?? "unset", text = state === "unset" ? "not known yet" : state;
+  return h("button", { type: "button", class: `day ${state}`, "data-action": "pick", "data-day": iso, tabindex: iso === stopOf(iso.slice(0, 4)) ? "0" : "-1",
+    "aria-pressed": String(isPicked(iso)), title: `${iso}: ${text}` },
+    h("b", { "aria-hidden": "true" }, SIGNS[state]), h("span", { "aria-hidden": "true" }, day), h("span", { class: "unseen" }, `${iso}: ${text}`));
 }
 
 function dayFacts(days) {
@@ -330,13 +439,14 @@ function planned() {
 // --- backfills -------------------------------------------------------------------------------------------------
 
 async function viewBackfills() {
-  const { answer } = await ask(`${BASE}/backfills?top=${PAGE_SIZE}`);
+  const { answer } = await look(`${BASE}/backfills?top=${PAGE_SIZE}`);
   const runs = answer.value.some((one) => ["NotStarted", "Running"].includes(one.status));
-  show(h("h2", { id: "backfills" }, "Backfills"), answer.value.length ? h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "backfills" },
-    h("thead", {}, h("tr", {}, ["Table", "Status", "Archives", "Started", "Ended"].map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, answer.value.map((one) => h("tr", { "data-key": one.id },
-      h("th", { scope: "row" }, h("a", { href: `#/backfills/${encodeURIComponent(one.id)}` }, one.target_table)), h("td", {}, badge(one.status)), h("td", { class: "wrap" }, one.adls_url),
-      h("td", { class: "short", "data-name": "started" }, clock(one.started ?? one.created)), h("td", { class: "short", "data-name": "ended" }, one.ended ? clock(one.ended) : "")))))) : h("p", {}, "None yet. ", h("a", { href: "#/days" }, "Choose the days"), " of a table."));
+  show(h("h2", { id: "backfills" }, "Backfills"), answer.value.length ? h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "backfills", "data-rows": "backfills" },
+    h("thead", {}, h("tr", {}, ["Table and id", "Status", "Archives", "Started", "Ended", "What happened"].map((name) => h("th", { scope: "col" }, name)))),
+    rows("backfills", answer.value, (one) => one.id, (one) => [
+      h("th", { scope: "row" }, h("a", { href: `#/backfills/${encodeURIComponent(one.id)}` }, one.target_table), h("div", { class: "soft" }, one.id)), h("td", {}, badge(one.status)), h("td", { class: "wrap" }, one.adls_url),
+      h("td", { class: "short", "data-name": "started" }, clock(one.started ?? one.created)), h("td", { class: "short", "data-name": "ended" }, one.ended ? clock(one.ended) : ""),
+      h("td", { class: "wrap" }, one.error ? `${one.error.code}: ${one.error.message}` : "")]))) : h("p", {}, "None yet. ", h("a", { href: "#/days" }, "Choose the days"), " of a table."));
   return runs ? 5 : null;
 }
 
@@ -344,7 +454,7 @@ const OUTCOMES = ["running", "waiting", "restored", "skipped", "failed", "cancel
 let further = { id: "", days: [], next: null };
 
 async function viewBackfill(id) {
-  const { answer: one, wait } = await ask(`${BASE}/backfills/${encodeURIComponent(id)}`);
+  const { answer: one, wait } = await look(`${BASE}/backfills/${encodeURIComponent(id)}`);
   const runs = ["NotStarted", "Running"].includes(one.status);
   if (further.id !== id) further = { id, days: [], next: null };
   const next = further.days.length ? further.next : one.nextLink;
@@ -354,7 +464,7 @@ async function viewBackfill(id) {
   const { progress: all, days: counts } = one;
   const again = !runs && counts.failed + counts.canceled + counts.missing > 0;
   show(
-    h("p", {}, h("a", { href: "#/backfills" }, "All backfills")),
+    h("p", {}, h("a", { href: "#/backfills" }, "All backfills"), days.length ? [" · ", calendar(one.adls_url, days[0].day, "Days of this table")] : null),
     h("h2", {}, `${one.target_table} `, badge(one.status)),
     one.error ? problem(one.error, runs ? "So far" : one.status === "Canceled" ? "Canceled" : "It failed") : null,
     one.result?.warnings?.length ? h("section", { class: "notice" }, h("h3", {}, "Warnings"), h("ul", {}, one.result.warnings.map((warning) => h("li", {}, `${warning.code}: ${warning.message}`)))) : null,
@@ -364,13 +474,13 @@ async function viewBackfill(id) {
       runs && all.estimated_end ? `ends about ${clock(all.estimated_end)}` : null, runs && one.phase !== "restore" ? one.phase : null, runs && one.stopping ? "no further day starts" : null].filter(Boolean).join(", ")}`)),
     runs ? h("p", { class: "fields" }, h("button", { type: "button", "data-action": "stop", "data-id": one.id, disabled: one.stopping }, "Start no further day"), cancelButton(one)) : null,
     again ? h("p", {}, h("button", { type: "button", class: "main", "data-action": "retry", "data-id": one.id }, "Retry what failed, was canceled or was missing")) : null,
-    facts([["Archives", one.adls_url], ["Database", one.database], ["At once", one.parallel], ["Started", clock(one.started ?? one.created)], ["Ended", one.ended ? clock(one.ended) : null], ["Id", one.id]]),
-    days.length ? [h("h3", { id: "its-days" }, `Days (${number(counts.total)})`), h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "its-days" },
+    facts([["Days", days.length && !next ? `${days[0].day} to ${days.at(-1).day}` : null], ["Archives", one.adls_url], ["Database", one.database], ["At once", one.parallel], ["Started", clock(one.started ?? one.created)], ["Ended", one.ended ? clock(one.ended) : null], ["Id", one.id]]),
+    days.length ? [h("h3", { id: "its-days" }, `Days (${number(counts.total)})`), h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "its-days", "data-rows": one.id },
       h("thead", {}, h("tr", {}, ["Day", "Outcome", "Rows", "Ended", "What happened"].map((name) => h("th", { scope: "col", class: name === "Rows" ? "number" : null }, name)))),
-      h("tbody", {}, days.map((day) => h("tr", { "data-key": day.day },
+      rows(one.id, days, (day) => day.day, (day) => [
         h("th", { scope: "row" }, day.operation_id ? h("a", { href: `#/restores/${encodeURIComponent(day.operation_id)}` }, day.day) : day.day),
         h("td", {}, badge(day.outcome, day.outcome)), h("td", { class: "number", "data-name": "rows" }, day.rows ? number(day.rows) : ""), h("td", { class: "short", "data-name": "ended" }, day.ended ? clock(day.ended) : ""),
-        h("td", { class: "wrap" }, whatHappened(day)))))))] : null,
+        h("td", { class: "wrap" }, whatHappened(day))])))] : null,
     next ? h("p", {}, h("button", { type: "button", "data-action": "more-days" }, "Show more days")) : null);
   return runs ? wait ?? 5 : null;
 }
@@ -403,7 +513,7 @@ function safely(action, otherwise) { try { return action(); } catch { return oth
 async function refresh({ moved = false } = {}) {
   clearTimeout(timer);
   const mine = ++turn;
-  if (moved) { show(h("p", { class: "soft" }, "Loading")); $("main").focus({ preventScroll: true }); }
+  if (moved) { drawDays = null; show(h("p", { class: "soft" }, "Loading")); $("main").focus({ preventScroll: true }); }
   let wait = IDLE_SECONDS;
   try {
     wait = (await route()()) ?? IDLE_SECONDS;
@@ -424,7 +534,7 @@ async function refresh({ moved = false } = {}) {
     failures += 1;
     wait = Math.min(MOST_WAIT_SECONDS, 2 ** failures);
     if (error instanceof Refused) {
-      show(problem(error.error ?? { message: error.message }, "The function app refused this"));
+      show(h("h2", {}, "This cannot be shown"), problem(error.error ?? { message: error.message }, "The function app refused this"));
       say("");
       wait = MOST_WAIT_SECONDS;
     } else say(`The function app does not answer${asOf ? `; these figures are of ${clock(asOf).slice(11)}` : ""}. Trying again.`, true);
@@ -475,11 +585,12 @@ const ACTIONS = {
   }),
   retry: ({ id }) => doIt(() => ask(`${BASE}/backfills/${encodeURIComponent(id)}/retry`, { method: "POST" })),
   pick: ({ day }) => {
+    stop = day;
     if (!picked.from || picked.to) [picked.from, picked.to] = [day, ""];
     else if (day === picked.from) [picked.from, picked.to] = ["", ""];
     else [picked.from, picked.to] = day < picked.from ? [day, picked.from] : [picked.from, day];
     plan = null;
-    return refresh();
+    drawDays?.();
   },
   start: async () => {
     if (plan.existing === "replace" && !(await confirmed("Replace the days?", "The rows that these days have are removed, and the archives' rows are loaded."))) return;
@@ -503,7 +614,9 @@ const FORMS = {
     try { asked.answer = (await ask(`${BASE}/backfills`, { method: "POST", body: { ...body, dry_run: true } })).answer; } catch (error) { asked.error = error.error ?? { message: error.message }; }
     // Only now: a look in between would show a plan without its answer.
     plan = asked;
-    return refresh();
+    drawDays?.();
+    const box = document.querySelector(".choice"), found = $("plan");
+    if (box && found) box.scrollTop = found.offsetTop;
   },
 };
 
@@ -528,6 +641,9 @@ document.addEventListener("keydown", (event) => {
   if (button === null) return;
   event.target.tabIndex = -1;
   button.tabIndex = 0;
+  stop = next;
+  // They are not as they were built any more.
+  for (const one of [event.target, button]) one.closest(".month").shown = "";
   button.focus();
 });
 document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible") refresh(); else clearTimeout(timer); });

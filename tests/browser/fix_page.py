@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from benchmarks.page import open_chromium
 from tests.integration.fix_app import App
 from tests.integration.fix_calendar import set_server
 from tests.integration.fix_host import Host, running_host
@@ -21,16 +22,6 @@ from tools.config import REPOSITORY
 from tools.process import wait_until
 
 AXE = (REPOSITORY / ".work/axe/node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
-# Without the last four, Chromium looks for hosts of Google's.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @dataclass
@@ -57,6 +48,15 @@ class Site:
         assert reply.status == 202, reply.body
         return str(json.loads(reply.body)["id"])
 
+    def backfill(self, first: str, last: str) -> str:
+        """Restore a range of days, wait for the end, and return the backfill's id."""
+        body = {"adls_url": self.pattern, "dates": {"from": first, "to": last}}
+        reply = self.host.ask("POST", "/api/backfills", json.dumps(body).encode(), {"content-type": "application/json"})
+        assert reply.status == 202, reply.body
+        found = str(json.loads(reply.body)["id"])
+        assert wait_until(lambda: self.status(found, "backfills") in {"Succeeded", "Failed"}, 90)
+        return found
+
     @contextmanager
     def table_held(self) -> Iterator[None]:
         """Keep every restore of the table from its rows."""
@@ -64,8 +64,8 @@ class Site:
             cursor.execute(f'LOCK TABLE "{self.app.database.schema}".telemetry IN SHARE MODE')
             yield
 
-    def status(self, operation_id: str) -> str:
-        return str(json.loads(self.host.ask("GET", f"/api/restores/{operation_id}").body)["status"])
+    def status(self, operation_id: str, kind: str = "restores") -> str:
+        return str(json.loads(self.host.ask("GET", f"/api/{kind}/{operation_id}").body)["status"])
 
 
 @pytest.fixture
@@ -90,19 +90,8 @@ def site(app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        program = os.environ.get("CHROMIUM", "chromium")
-        found = playwright.chromium.launch(executable_path=_path_of(program), args=ARGUMENTS)
+    with open_chromium() as found:
         yield found
-        found.close()
-
-
-def _path_of(program: str) -> str:
-    for folder in os.environ["PATH"].split(os.pathsep):
-        path = Path(folder, program)
-        if path.exists():
-            return str(path)
-    pytest.fail(f"{program} is not installed; tools/browser installs it")
 
 
 @pytest.fixture

@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+from benchmarks import many
+from shared.jobs.storage import job_storage
+from shared.jobs.store import OperationStore
+from shared.settings import load_settings
 from tests.browser.fix_page import Site, violations
+from tests.integration.fix_cli import put_into_path
 from tools.process import wait_until
 
 SCREENS = [(scheme, width) for scheme in ("light", "dark") for width in (1280, 360)]
@@ -33,6 +40,18 @@ def open_view(page: Page, site: Site, view: str) -> None:
     elif view == "restores":
         page.goto(site.url)
         page.get_by_role("heading", name="Ended, the newest first").wait_for()
+    elif view == "tables":
+        page.goto(f"{site.url}#/days")
+        page.get_by_role("heading", name="Restored lately").wait_for()
+    elif view == "backfills":
+        page.goto(f"{site.url}#/backfills")
+        page.get_by_role("table", name="Backfills").wait_for()
+    elif view == "backfill":
+        page.goto(f"{site.url}#/backfills/{site.ids[view]}")
+        page.get_by_role("heading", name=re.compile("^Days ")).wait_for()
+    elif view == "unknown":
+        page.goto(f"{site.url}#/restores/unknown")
+        page.get_by_role("region", name="The function app refused this").wait_for()
     else:
         page.goto(f"{site.url}#/restores/{site.ids[view]}")
         page.get_by_role("heading", name=re.compile(view)).wait_for()
@@ -52,23 +71,62 @@ def with_fine_names(route: Route, site: Site) -> None:
     route.fulfill(response=answer, body=text.replace("devstoreaccount1", "account"))
 
 
-VIEWS = {"restores": "restores", "done": "2025-01-01", "failed": "2025-01-05", "days": "days"}
+VIEWS = {
+    "restores": "restores",
+    "done": "2025-01-01",
+    "failed": "2025-01-05",
+    "days": "days",
+    "tables": "tables",
+    "backfills": "backfills",
+    "backfill": "backfill",
+    "unknown": "unknown",
+}
+PICTURES = ("restores", "failed", "days", "backfill")
+# All that the Tab key is to reach, but for the days of the calendar: among these the arrow keys move.
+TO_REACH = "main :is(a, button:enabled, input, select, pre[tabindex], summary):not([tabindex='-1'])"
 
 
 @pytest.mark.parametrize(("scheme", "width"), SCREENS)
 def test_each_view_is_for_everybody(browser: Browser, site: Site, scheme: Any, width: int) -> None:
     """No violations of axe-core's rules, nothing wider than the screen. SCREENSHOTS names a folder for pictures."""
     folder = os.environ.get("SCREENSHOTS")
+    site.ids["backfill"] = site.backfill("2025-01-05", "2025-01-10")
     with browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800}) as context:
         page = context.new_page()
         if folder:
-            page.route(re.compile("/api/(restores|days)"), lambda route: with_fine_names(route, site))
+            page.route(re.compile("/api/(restores|days|backfills)"), lambda route: with_fine_names(route, site))
         for name, view in VIEWS.items():
             open_view(page, site, view)
             assert violations(page) == []
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-            if folder and (scheme, width) == SCREENS[0] and name != "done":
+            if folder and (scheme, width) == SCREENS[0] and name in PICTURES:
                 page.screenshot(path=Path(folder, f"{name}.png"))
+
+
+def test_the_tab_key_reaches_everything_in_each_view(page: Page, site: Site) -> None:
+    site.ids["backfill"] = site.backfill("2025-01-05", "2025-01-06")
+    for view in VIEWS.values():
+        open_view(page, site, view)
+        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        left = set(range(page.locator(TO_REACH).count()))
+        assert left or view == "unknown"
+        page.locator("main").focus()
+        for _ in range(2 * len(left) + 20):
+            page.keyboard.press("Tab")
+            # Which of them has the focus, and shows it.
+            left.discard(
+                page.evaluate(
+                    """(wanted) => {
+                      const now = document.activeElement;
+                      const isShown = getComputedStyle(now).outlineStyle !== "none";
+                      return isShown ? [...document.querySelectorAll(wanted)].indexOf(now) : -1;
+                    }""",
+                    TO_REACH,
+                )
+            )
+            if not left:
+                break
+        assert left == set(), view
 
 
 def test_what_happened_stands_in_the_list(page: Page, site: Site) -> None:
@@ -92,6 +150,66 @@ def test_a_restore_that_failed_says_what_to_do_and_how_to_repeat_it(page: Page, 
     expect(region).to_contain_text("What to do:")
     expect(page.get_by_role("main")).to_contain_text("curl --silent --show-error --request POST")
     expect(page.get_by_role("main")).to_contain_text("restorectl restore 'abfss://")
+
+
+def test_the_command_that_repeats_a_replacement_asks_nobody(page: Page, site: Site, tmp_path: Path) -> None:
+    """A shell runs what the page shows, as it is."""
+    ready = {"on_existing": "replace", "min_rows_ratio": 0.5}
+    first = site.post("2025-01-02", destination=ready)
+    assert wait_until(lambda: site.status(first) == "Succeeded", 40)
+    page.goto(f"{site.url}#/restores/{first}")
+    shown = page.locator("pre", has_text="restorectl restore").text_content()
+    assert shown is not None
+    done = subprocess.run(
+        ["sh", "-c", shown],
+        env=os.environ | {"PATH": put_into_path(tmp_path)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(site.host.ask("GET", "/api/restores?day=2025-01-02&top=1").body)["value"][0]
+    assert answer["id"] != first
+    one = json.loads(site.host.ask("GET", f"/api/restores/{answer['id']}").body)
+    assert one["request"]["destination"] == ready
+
+
+def test_a_restore_leads_to_the_days_of_its_table(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}#/restores/{site.ids['2025-01-05']}")
+    page.get_by_role("link", name="Days of this table").click()
+    expect(page.get_by_label("Archives")).to_have_value(site.pattern)
+    page.get_by_role("button", name="2025-01-05: failed").click()
+    choice = page.get_by_role("region", name=re.compile("2025-01-05"))
+    expect(choice).to_be_in_viewport()
+    expect(choice).to_contain_text("DataRejected")
+    # One of the last month: what was chosen is in sight there as well.
+    page.get_by_role("button", name="2025-12-30: missing").click()
+    expect(page.get_by_role("button", name="Show the plan")).to_be_in_viewport()
+
+
+def test_an_answer_that_comes_late_is_not_shown_over_another_view(page: Page, site: Site) -> None:
+    held: list[Route] = []
+    page.route("**/api/restores?*", held.append)
+    page.goto(site.url)
+    page.get_by_text("Loading").wait_for()
+    page.get_by_role("link", name="Backfills").click()
+    page.get_by_role("heading", name="Backfills").wait_for()
+    with page.expect_response("**/api/restores?*"):
+        held[0].fulfill(json={"value": [], "nextLink": None})
+    page.wait_for_timeout(300)
+    expect(page.get_by_role("heading", name="Backfills")).to_be_visible()
+    expect(page.get_by_role("heading", name="Restores")).to_have_count(0)
+
+
+def test_the_months_are_there_before_their_days_are_known(page: Page, site: Site) -> None:
+    held: list[Route] = []
+    page.route("**/api/days?*", held.append)
+    page.goto(f"{site.url}#/days?adls_url={quote(site.pattern)}&year=2025")
+    page.get_by_role("button", name="2025-01-04: not known yet").click()
+    expect(page.get_by_label("Archives")).to_have_value(site.pattern)
+    held[0].continue_()
+    expect(page.get_by_role("button", name="2025-01-04: archived")).to_be_visible()
 
 
 def test_where_the_seconds_went(page: Page, site: Site) -> None:
@@ -152,7 +270,6 @@ def test_the_days_by_the_arrow_keys(page: Page, site: Site) -> None:
 
 def test_a_range_of_days_is_planned_restored_and_retried(page: Page, site: Site) -> None:
     """Days 4 to 8: one archived, one that fails, one archived, and two that are missing."""
-    folder = os.environ.get("SCREENSHOTS")
     open_days(page, site)
     page.get_by_role("button", name="2025-01-04: archived").click()
     page.get_by_role("button", name="2025-01-08: missing").click()
@@ -168,12 +285,6 @@ def test_a_range_of_days_is_planned_restored_and_retried(page: Page, site: Site)
     expect(page.get_by_role("heading", name=re.compile("telemetry"))).to_contain_text("failed", timeout=30_000)
     expect(page.get_by_role("row", name=re.compile("2025-01-05"))).to_contain_text("DataRejected")
     assert violations(page) == []
-    if folder:
-        page.route(re.compile("/api/backfills/"), lambda route: with_fine_names(route, site))
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        expect(page.get_by_role("main")).to_contain_text("silver.telemetry")
-        page.screenshot(path=Path(folder, "backfill.png"))
-        page.unroute_all()
     site.app.archive("telemetry", b"time,v\n2025-01-05 01:00Z,5\n", day="2025-01-05")
     page.get_by_role("button", name=re.compile("Retry")).click()
     expect(counts).to_contain_text("restored 3", timeout=60_000)
@@ -257,27 +368,48 @@ HOSTILE = "<img src=x onerror='window.hit=1'><script>window.hit=1</script>\u202e
 def test_hostile_texts_are_texts(page: Page, site: Site) -> None:
     """In names, messages and answers, wherever the API's texts stand."""
 
-    def poisoned(value: Any) -> Any:
+    def poisoned(value: Any, kept: tuple[str, ...]) -> Any:
         if isinstance(value, dict):
-            return {name: item if name == "id" else poisoned(item) for name, item in value.items()}
+            return {name: item if name in kept else poisoned(item, kept) for name, item in value.items()}
         if isinstance(value, list):
-            return [poisoned(item) for item in value]
-        return value + HOSTILE if isinstance(value, str) and not value.startswith(("http", "Succ", "Fail")) else value
+            return [poisoned(item, kept) for item in value]
+        return value + long if isinstance(value, str) and not value.startswith(("http", "Succ", "Fail")) else value
+
+    long = HOSTILE + "n" * 126
+    backfill = site.backfill("2025-01-04", "2025-01-05")
+    page.set_viewport_size({"width": 360, "height": 800})
+    views: list[str] = []
+
+    def seen() -> None:
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("window.hit") is None
+        assert page.locator("main img, main script").count() == 0
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        views.append(page.get_by_role("main").text_content() or "")
 
     def poison(route: Route) -> None:
         answer = route.fetch()
-        route.fulfill(response=answer, body=json.dumps(poisoned(answer.json())))
+        # A day of the calendar that is no date has no place there.
+        kept = ("id", "day") if "/api/days" in route.request.url else ("id",)
+        route.fulfill(response=answer, body=json.dumps(poisoned(answer.json(), kept)))
 
-    page.route(re.compile("/api/(restores|days)"), poison)
-    page.goto(site.url)
+    page.route(re.compile("/api/(restores|days|backfills)"), poison)
+    for view in ("backfills", f"backfills/{backfill}", f"days?adls_url={quote(site.pattern)}&year=2025"):
+        page.goto(f"{site.url}#/{view}")
+        expect(page.get_by_role("main")).to_contain_text("<script>")
+        seen()
+    page.goto(f"{site.url}#/restores")
+    page.get_by_role("table", name="Ended, the newest first").wait_for()
+    seen()
     page.get_by_role("link", name=re.compile("2025-01-05.*onerror")).click()
     expect(page.get_by_role("region", name="It failed")).to_contain_text("<script>")
+    seen()
     page.goto(f"{site.url}#/days?adls_url={HOSTILE}&year=2025")
     page.goto(f"{site.url}#/restores?table={HOSTILE}&status={HOSTILE}")
     page.goto(f"{site.url}#/{HOSTILE}/{HOSTILE}")
     page.get_by_role("main").wait_for()
-    assert page.evaluate("window.hit") is None
-    assert page.locator("main img, main script").count() == 0
+    seen()
+    assert len(views) == 6
 
 
 def test_the_policy_lets_nothing_in(site: Site) -> None:
@@ -290,24 +422,57 @@ def test_the_policy_lets_nothing_in(site: Site) -> None:
     assert not re.search(r"(?:src|href)=\"?https?:", reply.body.decode())
 
 
-def test_a_thousand_restores_are_shown_by_pages(page: Page, site: Site) -> None:
-    """And a long list is made alike in place: what has the focus keeps it."""
-    one = json.loads(site.host.ask("GET", "/api/restores").body)["value"][0]
+def archived_days(route: Route) -> list[dict[str, Any]]:
+    """Return the days that were asked for, as an app answers whose every day is archived."""
+    asked = parse_qs(urlsplit(route.request.url).query)
+    (first,), (last,) = asked["from"], asked["to"]
+    archive = {"bytes": 2_000_000, "modified": "2026-01-01T00:00:00Z", "etag": "0x1", "tier": "Hot"}
+    known = {"state": "archived", "archive": archive, "table": {"rows": "no", "count": None}, "last_restore": None}
+    return [{"day": f"{day}"} | known for day in many.days() if first <= f"{day}" <= last]
 
-    def many(route: Route) -> None:
-        after = int(re.search(r"after=(\d+)", route.request.url + "&after=0")[1])  # type: ignore[index]
-        value = [one | {"id": f"id{number}", "day": "2025-01-01"} for number in range(after, after + 100)]
-        following = f"https://elsewhere.example/api/restores?top=100&after={after + 100}" if after < 900 else None
-        route.fulfill(json={"value": value, "nextLink": following})
 
-    page.route("**/api/restores?*", many)
-    page.goto(site.url)
-    rows = page.get_by_role("table", name="Ended, the newest first").get_by_role("row")
-    for page_number in range(1, 10):
-        expect(rows).to_have_count(100 * page_number + 1)
+def test_a_thousand_restores_and_ten_years_of_days(page: Page, site: Site) -> None:
+    """A look at a thousand rows builds none of those again that are the same. `make bench-page` measures it."""
+    many.record_restores(OperationStore(job_storage(load_settings())), site.pattern, "weavix", "silver.telemetry")
+    page.goto(f"{site.url}#/restores?table=silver.telemetry")
+    rows = page.get_by_role("table", name="Ended, the newest first").locator("tbody tr")
+    for number in range(100, many.RESTORES, 100):
+        expect(rows).to_have_count(number)
         page.get_by_role("button", name="Show more").click()
-    expect(rows).to_have_count(1001)
-    page.get_by_role("link").nth(700).focus()
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(rows).to_have_count(many.RESTORES)
+    link = rows.nth(700).get_by_role("link")
+    link.focus()
+    page.evaluate(
+        """() => {
+          window.changes = [];
+          const note = (list) => window.changes.push(...list.map((one) => one.target.nodeName));
+          const watched = new MutationObserver(note);
+          watched.observe(document.querySelector("tbody"), {subtree: true, childList: true, attributes: true});
+        }"""
+    )
+    with page.expect_response("**/api/restores?*"):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     page.wait_for_timeout(300)
-    assert page.evaluate("document.activeElement.nodeName") == "A"
+    assert page.evaluate("window.changes") == []
+    expect(link).to_be_focused()
+    # A new one is one row more, and the others stay where they are.
+    newest = f"{many.LAST_DAY}"
+    fresh = many.ended_restore("many-new", many.LAST_DAY, site.pattern, "weavix", "silver.telemetry")
+    OperationStore(job_storage(load_settings())).create_all([fresh])
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(rows).to_have_count(many.RESTORES + 1)
+    expect(rows.first).to_contain_text(newest)
+    assert page.evaluate("window.changes") == ["TBODY"]
+    expect(link).to_be_focused()
+    page.route("**/api/days?*", lambda route: route.fulfill(json={"value": archived_days(route), "nextLink": None}))
+    page.goto(f"{site.url}#/days?adls_url={quote(site.pattern)}&year={many.FIRST_DAY.year}")
+    for year in range(many.FIRST_DAY.year, many.LAST_DAY.year + 1):
+        page.get_by_role("heading", name=f"Days of {year}").wait_for()
+        expect(page.locator(".day.archived")).to_have_count(366 if year % 4 == 0 else 365)
+        if year < many.LAST_DAY.year:
+            page.get_by_role("link", name=str(year + 1)).click()
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url))
+    page.get_by_role("button", name=f"{many.LAST_DAY}: archived").click()
+    expect(page.get_by_role("region", name="Restore these days")).to_be_in_viewport()
+    assert asked == []
