@@ -302,13 +302,16 @@ function stages(timings) {
 const quoted = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
 const curl = (request) => `curl --silent --show-error --request POST ${quoted(`${location.origin}${BASE}/restore`)} \\\n  --header "x-functions-key: $RESTORE_KEY" --header 'Content-Type: application/json' \\\n  --data ${quoted(JSON.stringify(request))}`;
 
-// Behind a pipe there is nobody to ask whether rows may be replaced: --yes is the answer.
+// Behind a pipe there is nobody to ask whether rows may be replaced: --yes is the answer. What begins with a dash is an
+// option to a program, unless it stands behind --.
 function command(request) {
   const { adls_url: url, destination = {}, ...others } = request;
   const { on_existing: existing, ...target } = destination;
   const rest = Object.keys(target).length ? { ...others, destination: target } : others;
-  const plain = [`restorectl restore ${quoted(url)}`, existing ? `--existing ${quoted(existing)}` : "", existing === "replace" ? "--yes" : ""].filter(Boolean).join(" ");
-  const sent = Object.keys(rest).length ? `printf '%s' ${quoted(JSON.stringify(rest))} | ${plain} --request -` : plain;
+  const isPiped = Object.keys(rest).length > 0, isLikeOption = String(url).startsWith("-");
+  const plain = ["restorectl restore", isLikeOption ? "" : quoted(url), existing ? `--existing ${quoted(existing)}` : "", existing === "replace" ? "--yes" : "",
+    isPiped ? "--request -" : "", isLikeOption ? `-- ${quoted(url)}` : ""].filter(Boolean).join(" ");
+  const sent = isPiped ? `printf '%s' ${quoted(JSON.stringify(rest))} | ${plain}` : plain;
   return `export RESTORE_URL=${quoted(location.origin + BASE)}\n${sent}`;
 }
 
@@ -591,6 +594,9 @@ const ACTIONS = {
     else [picked.from, picked.to] = day < picked.from ? [day, picked.from] : [picked.from, day];
     plan = null;
     drawDays?.();
+    // The choice that has just come up may stand before it.
+    const one = document.querySelector(`[data-day="${CSS.escape(day)}"]`), choice = document.querySelector(".choice");
+    if (one && choice && one.getBoundingClientRect().bottom > choice.getBoundingClientRect().top) one.scrollIntoView({ block: "nearest" });
   },
   start: async () => {
     if (plan.existing === "replace" && !(await confirmed("Replace the days?", "The rows that these days have are removed, and the archives' rows are loaded."))) return;
