@@ -9,8 +9,9 @@ from datetime import date, timedelta
 
 from azure.storage.blob import ContainerClient
 
+from shared.jobs.keys import row_of
 from shared.jobs.operation import Operation, now
-from shared.jobs.store import OperationStore, newest_row
+from shared.jobs.store import OperationStore
 
 RESTORES = 1000
 FIRST_DAY = date(2015, 1, 1)
@@ -66,7 +67,7 @@ def ended_restore(
         target_table,
         f"{day}",
         time,
-        row_key=f"{newest_row()}~{operation_id}",
+        row_key=row_of(operation_id),
         status="Failed" if has_failed else "Succeeded",
         started=time,
         ended=time,
