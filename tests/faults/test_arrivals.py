@@ -23,6 +23,8 @@ from tests.faults.fix_http_fault import Fault, FaultyStorage
 from tests.faults.fix_jobs import Jobs
 from tests.integration.fix_threads import at_once
 
+pytestmark = pytest.mark.any_server
+
 DAY = "2025-01-05"
 TODAY = date(2025, 1, 6)
 

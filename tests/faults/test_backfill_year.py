@@ -21,6 +21,8 @@ from tests.faults.fix_backfills import Backfills, day_of
 from tools.config import REPOSITORY
 from tools.process import wait_until
 
+pytestmark = pytest.mark.any_server
+
 DAYS = 365
 # Chunks of seven days begin on Thursdays: 1 January 2025 is a group of its own.
 GROUPS = 53

@@ -25,6 +25,8 @@ from tests.integration.fix_threads import Call
 from tools.local_server import free_port
 from tools.process import wait_until
 
+pytestmark = pytest.mark.any_server
+
 # Longer than the function tries here before it says that the account is away, as 30 s are in earnest.
 SECONDS = 1.2
 # The requests by which a worker takes an operation, says that it lives, prepares its COMMIT, and ends the operation.

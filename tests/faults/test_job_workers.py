@@ -10,11 +10,15 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.faults.fix_jobs import Jobs
 from tests.integration.fix_app import App
 from tests.integration.fix_host import Host, running_host
 from tools.config import REPOSITORY
 from tools.process import wait_until
+
+pytestmark = pytest.mark.any_server
 
 OPERATIONS = 200
 WORKERS = 4
