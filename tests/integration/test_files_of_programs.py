@@ -75,8 +75,8 @@ def test_without_its_options_the_file_is_refused_or_warned_of(app: App, program:
 FURTHER = {
     "columns without": b"ts,note,v,\n2025-01-01 01:00Z,a,1,\n2025-01-01 02:00Z,,2,\n",
     "Excel's first": b"sep=;\r\nts;note;v\r\n2025-01-01 01:00Z;a;1\r\n2025-01-01 02:00Z;;2\r\n",
-    "comments, or": b"# it's \"a comment\n\nts,note,v\n2025-01-01 01:00Z,a,1\n2025-01-01 02:00Z,,2\n",
-    "a header,": b"Zeit,Notiz,Wert\n2025-01-01 01:00Z,a,1\n2025-01-01 02:00Z,,2\n",
+    "two lines, such": b"# it's \"a comment\n\nts,note,v\n2025-01-01 01:00Z,a,1\n2025-01-01 02:00Z,,2\n",
+    "a header whose": b"Zeit,Notiz,Wert\n2025-01-01 01:00Z,a,1\n2025-01-01 02:00Z,,2\n",
     "no header,": b"2025-01-01 01:00Z,a,1\n2025-01-01 02:00Z,,2\n",
     "a column": b"ts,extra,note,v\n2025-01-01 01:00Z,x,a,1\n2025-01-01 02:00Z,y,,2\n",
     "NULL as a word": b"ts,note,v\n2025-01-01 01:00Z,a,1\n2025-01-01 02:00Z,\\N,2\n2025-01-01 03:00Z,\\N,\\N\n",
@@ -86,7 +86,7 @@ FURTHER = {
 
 def further() -> dict[str, dict[str, Any]]:
     """The page's `copy` by the first words of its row."""
-    text = section("request.md", "Files of other programs").partition("| also in the file |")[2]
+    text = section("request.md", "Files of other programs").partition("| the file has |")[2]
     rows = re.findall(r"^\| ([^|]+) \| `(\{.*\})` \|$", text, re.MULTILINE)
     return {next(words for words in FURTHER if row.startswith(words)): json.loads(copy) for row, copy in rows}
 
