@@ -89,6 +89,9 @@ class Oracle:
         removed = before if step.policy == "replace" else 0
         if removed and not expected.errors:
             self._delete_day()
+            if expected.errors and self._count_needed():
+                # The file's columns are compared with the table's before any row is deleted.
+                expected.possible.add("DataRejected")
         if expected.errors or expected.is_skipped:
             return
         total, day = self._total(), self._count_day()
@@ -217,6 +220,16 @@ class Oracle:
         error = self._twin.attempt(f"DELETE FROM @s@.@t@ WHERE {self._in_day}")
         if error is not None:
             expected.errors.add("ReferencedRows")
+
+    def _count_needed(self) -> int:
+        """Count the columns that the file lacks, must not be null and have no default."""
+        names = ", ".join(literal(name) for name in ["", *self._expected.counts["columns_defaulted"]])
+        return int(
+            self._twin.value(
+                f"SELECT count(*) FROM pg_attribute WHERE attrelid = '@s@.@t@'::regclass AND attname IN ({names})"
+                " AND attnotnull AND NOT atthasdef AND attidentity = ''"
+            )
+        )
 
     def _count_referring(self) -> int:
         self._twin.run("SELECT attname FROM pg_attribute WHERE attrelid = '@s@.@t@_child'::regclass AND attnum > 0")
