@@ -96,7 +96,11 @@ class Bench:
             same(expected.errors, set(), "no error", answer.body, expected)
             same(_problems(tried), [], "seen by the dry run alone", answer.body)
             if step.tried == "full" and not (step.is_staged or twin.table.effects):
-                same(_behind(tried), _behind(answer), "sequences in the full dry run", tried, answer.body)
+                foreseen, warned = _behind(tried), _behind(answer)
+                if "DEFAULT" in step.copy.get("csv_options", {}):
+                    # Values for which the marker may stand are not known before the restore.
+                    foreseen, warned = [warning for warning in foreseen if warning not in warned], []
+                same(foreseen, warned, "sequences in the full dry run", tried, answer.body)
             _check_answer(answer, expected)
             found, right = twin.state(TARGET, compared), twin.state(TWIN, compared)
             same((found.rows, found.child), (right.rows, right.child), "other rows", answer.body)
