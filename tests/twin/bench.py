@@ -153,6 +153,9 @@ def _check_answer(answer: Answer, expected: Expected) -> None:
     for name, value in expected.counts.items():
         found = body.get(name)
         if name == "verification":
+            if found is None and "WindowUnknown" in expected.possible:
+                # Where the file's values do not tell the unit of the times, there is no day to count.
+                continue
             found = {key: body["verification"][key] for key in value}
         same(found, value, name, body, expected)
     warnings = Counter(warning["code"] for warning in body["warnings"])
