@@ -190,7 +190,7 @@ ArchiveArgument = Annotated[
     str, typer.Argument(metavar="ARCHIVE", help="adls_url of the day: its path, abfss:// or https:// address.")
 ]
 PatternArgument = Annotated[
-    str, typer.Argument(metavar="PATTERN", help="adls_url with {date} in place of the day (YYYY-MM-DD).")
+    str, typer.Argument(metavar="PATTERN", help="adls_url in which {date} stands for the day (YYYY-MM-DD).")
 ]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of a restore or a backfill, as `list` shows it.")]
 ExistingOption = Annotated[
@@ -330,7 +330,7 @@ def _restore_body(
     archive: str, existing: str | None, table: str | None, database: str | None, request: Path | None
 ) -> dict[str, Any]:
     if "{date}" in archive:
-        raise UsageError("ARCHIVE is one day: put a day in place of {date}, or use `restorectl backfill`")
+        raise UsageError("ARCHIVE is one day: replace {date} by a day, or use `restorectl backfill`")
     body = read_request(request)
     body = with_section(body, "destination", on_existing=existing, target_table=table)
     body = with_section(body, "pg", database=database)
@@ -400,7 +400,7 @@ def _send(call: Call, send: Callable[[], Answer], unknown: str, next_step: str |
     """Send a request that must be taken only once.
 
     Args:
-        call: is told what to print if the user interrupts it.
+        call: keeps the message to print if the user interrupts the command.
         send: sends it.
         unknown: what to print while it is unknown whether it was taken.
         next_step: what to do if there was no answer; else what is unknown.
@@ -433,7 +433,7 @@ def _followed(call: Call, kind: Kind, answer: Answer, timeout: float | None, unk
     """Follow an operation to its end and print it.
 
     Args:
-        call: is told what to print if the user interrupts it.
+        call: keeps the message to print if the user interrupts the command.
         kind: of the operation.
         answer: its monitor as it is known.
         timeout: how long to wait at most, in seconds, or None.

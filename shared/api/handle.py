@@ -58,7 +58,7 @@ def new_report() -> Report:
 
 
 def answer_request(request_id: str, answer: Callable[[], HttpAnswer]) -> HttpAnswer:
-    """Answer a request that restores nothing by itself. See `replied`."""
+    """Answer a request that does not run a restore. See `replied`."""
     return replied(Report(request_id), answer).answer
 
 

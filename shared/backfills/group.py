@@ -131,7 +131,7 @@ class _Group:
         return days
 
     def _crashes(self, days: list[Operation]) -> int:
-        """Return how often the group lost its worker, but for those that a day lost: days are counted by themselves."""
+        """Return how often the group lost its worker between its days. Each day counts the workers that it lost."""
         # A day that is still claimed has a worker that was lost as well, or will be counted when it is claimed again.
         return self._claim.operation.crashes - sum(day.crashes + bool(day.claim) for day in days)
 
