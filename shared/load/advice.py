@@ -19,7 +19,7 @@ from shared.csvfile.options import CsvOptions
 from shared.csvfile.source import CsvSource
 from shared.errors import CsvOptionRejected, DataRejected, Fault, HeaderInvalid, OperationNotSupported
 from shared.load.refusals import PARTITION_HINT, STAGING_HINT, columns_without_value
-from shared.load.target import Target
+from shared.load.target.target import Target
 from shared.model.request import Copy, RestoreRequest
 from shared.postgres.sqlstate import sqlstate_of, translated
 from shared.progress.progress import Progress

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared.errors import DatabaseFailed, DataRejected
-from shared.load.acceptance import parts_refused
 from shared.load.advice import advised
-from shared.load.clear import Cleared, clear_day, lock_target
+from shared.load.clear.clear import Cleared, clear_day, lock_target
 from shared.load.commit import commit
 from shared.load.copy.refused_row import Search
 from shared.load.copy.rows import Transfer
-from shared.load.counts import count_window
 from shared.load.day import Day, Loaded, Skipped
 from shared.load.indexes import DayIndexes
-from shared.load.keys import Added, not_searched, refuse_unproved
-from shared.load.look_ahead import Ahead, look_ahead
+from shared.load.inspect.acceptance import parts_refused
+from shared.load.inspect.look_ahead import Ahead, look_ahead
+from shared.load.locks.restore_lock import RestoreLock
 from shared.load.notices import warn_of_retention, warn_of_rows, warn_of_sequences, warn_of_skipped, warn_of_unlogged
 from shared.load.plan import LoadPlan, TargetChanged
 from shared.load.refusals import day_not_empty, refuse
-from shared.load.restore_lock import RestoreLock
-from shared.load.target import Target, chunks_of_day
-from shared.load.verify import Proof, Verified, warn_of_doubled
+from shared.load.target.target import Target, chunks_of_day
+from shared.load.verify.counts import count_window
+from shared.load.verify.keys import Added, not_searched, refuse_unproved
+from shared.load.verify.proof import Proof, Verified, warn_of_doubled
 from shared.model.answer import Outcomes
 from shared.model.results import ChunkStep, Count, Notice, Transferred, summary, warnings_of
 from shared.postgres.connect import Cursor

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shared.errors import DatabaseUnreachable, DataRejected
-from shared.load.chunk_locks import no_other_transactions
+from shared.load.clear.references import refused_by_server
 from shared.load.day import Day, Loaded
+from shared.load.locks.chunk_locks import no_other_transactions
+from shared.load.locks.restore_lock import RestoreLock
 from shared.load.plan import Fallback
-from shared.load.references import refused_by_server
-from shared.load.restore_lock import RestoreLock
-from shared.load.verify import Proof
+from shared.load.verify.proof import Proof
 from shared.model.results import Notice
 from shared.postgres.sqlstate import CopiedRows, translated
 from shared.postgres.transaction import (

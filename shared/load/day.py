@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.csvfile.source import CsvSource
-from shared.load.file_header import FileHeader
-from shared.load.target import Target, find_target
+from shared.load.target.file_header import FileHeader
+from shared.load.target.target import Target, find_target
 from shared.model.answer import Outcomes
 from shared.model.request import RestoreRequest
 from shared.model.results import ChunkStep, Count, IndexOutcome, Notice, Removed, Transferred, Verification

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from shared.errors import DatabaseError, InternalError, TargetLocked
 from shared.load.plan import Fallback
-from shared.load.target import Target, chunks_of_day
+from shared.load.target.target import Target, chunks_of_day
 from shared.log_redaction import OUR_LOGGER
 from shared.model.results import IndexOutcome, KeptIndex
 from shared.postgres.connect import Cursor

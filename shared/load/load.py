@@ -9,8 +9,8 @@ from __future__ import annotations
 from shared.errors import DataRejected, RestoreCanceled, RestoreError, TargetLocked
 from shared.load.attempt import attempt
 from shared.load.day import Day, Loaded, Skipped
+from shared.load.locks.restore_lock import RestoreLock
 from shared.load.plan import DayNotLocked, Fallback, LoadPlan, TargetChanged
-from shared.load.restore_lock import RestoreLock
 from shared.postgres.connect import Connection
 from shared.postgres.sqlstate import lacks_a_line
 from shared.postgres.transaction import transaction

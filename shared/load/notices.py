@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared.load.day import Day
-from shared.load.target import Target, chunks_of_day
-from shared.load.verify import Verified
+from shared.load.target.target import Target, chunks_of_day
+from shared.load.verify.proof import Verified
 from shared.model.results import Notice, Removed, Transferred
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint

@@ -1,6 +1,6 @@
 """A restore up to its first write, and a report of what would happen. The transaction is always rolled back.
 
-Asked for in full, it also loads the rows into temporary tables (`load/trial.py`). Then the transaction is READ WRITE,
+Asked for in full, it also loads the rows into temporary tables (`load/trial/`). Then the transaction is READ WRITE,
 otherwise READ ONLY.
 """
 
@@ -13,11 +13,10 @@ from typing import get_args
 
 from shared.csvfile.source import CsvSource, rows_in
 from shared.errors import MissingRight, RestoreError
-from shared.load.acceptance import CHECKS, Finding, Situation, look_at_server
-from shared.load.counts import count_window
-from shared.load.file_header import FileHeader
-from shared.load.look_ahead import asked_to_decompress
-from shared.load.references import find_referenced, find_refusing
+from shared.load.clear.references import find_referenced, find_refusing
+from shared.load.inspect.acceptance import CHECKS, Finding, Situation, look_at_server
+from shared.load.inspect.look_ahead import asked_to_decompress
+from shared.load.locks.restore_lock import find_running
 from shared.load.refusals import (
     in_progress,
     on_error_not_supported,
@@ -25,10 +24,11 @@ from shared.load.refusals import (
     rows_referenced,
     wrong_row_count,
 )
-from shared.load.restore_lock import find_running
-from shared.load.target import Target, find_target
-from shared.load.trial import Trial, missing_for_trial, try_rows
-from shared.load.verify import ends_at_marker, warn_of_doubled
+from shared.load.target.file_header import FileHeader
+from shared.load.target.target import Target, find_target
+from shared.load.trial.trial import Trial, missing_for_trial, try_rows
+from shared.load.verify.counts import count_window
+from shared.load.verify.proof import ends_at_marker, warn_of_doubled
 from shared.model.answer import CaggWindow, Plan, PlannedCagg, PlannedChunk, Problem, failure, referenced_row
 from shared.model.report import Report
 from shared.model.request import RestoreRequest

@@ -12,8 +12,8 @@ from difflib import SequenceMatcher
 import psycopg2
 
 from shared.errors import DatabaseReadOnly, RestoreError, TableNotFound, TargetLocked
-from shared.load.acceptance import look_at_server
-from shared.load.restore_lock import lock_session_name
+from shared.load.inspect.acceptance import look_at_server
+from shared.load.locks.restore_lock import lock_session_name
 from shared.model.request import RestoreRequest
 from shared.names import QualifiedName
 from shared.postgres.connect import Connection, Cursor, session_name

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.load.day import Loaded
-from shared.load.verify import rows_show_commit
+from shared.load.verify.proof import rows_show_commit
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.postgres.connect import Cursor

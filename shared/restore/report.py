@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.load.day import Loaded
-from shared.load.target import Target
+from shared.load.target.target import Target
 from shared.model.report import Report
 
 

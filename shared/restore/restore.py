@@ -12,10 +12,10 @@ from typing import TypeAlias
 from shared.csvfile.source import CsvSource
 from shared.errors import RestoreCanceled, RestoreError
 from shared.load.day import Day, Loaded, Skipped
-from shared.load.file_header import FileHeader, read_file_header
 from shared.load.load import load_day
+from shared.load.locks.restore_lock import RestoreLock, find_running, restore_lock
 from shared.load.refusals import in_progress
-from shared.load.restore_lock import RestoreLock, find_running, restore_lock
+from shared.load.target.file_header import FileHeader, read_file_header
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.postgres.connect import Connection

@@ -22,7 +22,7 @@ from shared.errors import JobStorageUnreachable
 from shared.jobs.operation import Operation
 from shared.jobs.store import OperationStore
 from shared.jobs.sweep import sweep
-from shared.load.restore_lock import restore_lock
+from shared.load.locks.restore_lock import restore_lock
 from shared.names import QualifiedName
 from tests.faults.fix_jobs import Jobs, call_of, checked_answer, empty_queue
 from tests.faults.fix_proxy import Link, Proxy

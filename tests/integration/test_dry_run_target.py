@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.load.restore_lock import restore_lock
+from shared.load.locks.restore_lock import restore_lock
 from shared.names import QualifiedName
 from tests.integration.fix_app import App
 from tests.integration.fix_dry_run import codes, dry, same_words

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.load.restore_lock import MOST_DAYS
+from shared.load.locks.restore_lock import MOST_DAYS
 from tests.integration.fix_app import Answer, App
 from tests.integration.fix_small_day import values
 from tests.integration.fix_threads import Call

@@ -11,8 +11,8 @@ import psycopg2
 import pytest
 
 from shared.errors import RestoreInProgress
+from shared.load.locks.restore_lock import find_running, restore_lock
 from shared.load.plan import DayNotLocked
-from shared.load.restore_lock import find_running, restore_lock
 from shared.names import QualifiedName
 from tests.integration.fix_app import Answer, App
 from tests.integration.fix_database import PATIENCE_SECONDS, Database

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.load.verify import rows_show_commit
+from shared.load.verify.proof import rows_show_commit
 from shared.model.window import Window
 from shared.names import QualifiedName
 from shared.timescale.table import find_table

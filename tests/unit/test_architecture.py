@@ -17,15 +17,19 @@ MOST_SINGLE_FILES = 7
 each_file = pytest.mark.parametrize("path", sorted(SHARED.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 
 
-def drawn() -> list[str]:
+def drawn(indent: int) -> list[str]:
     tree = re.search(r"```text\n(.*?)```", (ROOT / "docs/architecture.md").read_text(), re.DOTALL)
     assert tree is not None
-    return re.findall(r"^  (\w[\w.]*/?) ", tree[1], re.MULTILINE)
+    return re.findall(rf"^ {{{indent}}}(\w[\w.]*/?) ", tree[1], re.MULTILINE)
 
 
 def test_the_page_draws_every_package_and_single_file() -> None:
     entries = [path for path in SHARED.iterdir() if path.name not in ("__init__.py", "__pycache__")]
-    assert sorted(drawn()) == sorted(f"{path.name}/" if path.is_dir() else path.name for path in entries)
+    assert sorted(drawn(2)) == sorted(f"{path.name}/" if path.is_dir() else path.name for path in entries)
+
+
+def test_the_page_draws_every_package_in_another() -> None:
+    assert sorted(drawn(4)) == sorted(f"{path.parent.name}/" for path in SHARED.glob("*/*/__init__.py"))
 
 
 def test_few_files_lie_beside_the_packages() -> None:

@@ -24,7 +24,7 @@ from shared.csvfile.source import BYTES_PER_CPU_SECOND, CopyReader, CsvSource
 from shared.errors import DataRejected
 from shared.load.copy.staging import Rejectable, Staging, copy_into_staging, empty_staging, insert_staged, make_staging
 from shared.load.copy.text import copy_into
-from shared.load.target import Target
+from shared.load.target.target import Target
 from shared.model.request import RestoreRequest
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import refusal_in_savepoint

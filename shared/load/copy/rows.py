@@ -23,8 +23,8 @@ from shared.load.copy.unchecked import CopiedFile, refuse_unchecked
 from shared.load.indexes import DayIndexes
 from shared.load.plan import Fallback
 from shared.load.refusals import refuse, wrong_row_count
-from shared.load.target import Target
-from shared.load.verify import Proof
+from shared.load.target.target import Target
+from shared.load.verify.proof import Proof
 from shared.model.request import RestoreRequest
 from shared.model.results import Count, KeptIndex, Transferred
 from shared.postgres.connect import Cursor

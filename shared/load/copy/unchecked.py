@@ -15,7 +15,7 @@ from shared.csvfile.source import CsvSource
 from shared.load.copy.staging import create_staging, staging_name
 from shared.load.copy.text import copy_into
 from shared.load.plan import TargetChanged
-from shared.load.target import Target
+from shared.load.target.target import Target
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
 from shared.postgres.search_path import by_users_path

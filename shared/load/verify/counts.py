@@ -56,7 +56,7 @@ def count_staged(
 ) -> Count:
     """Count the staged rows that meet a condition, or all of them. The times are those of the rows that have one.
 
-    The staging table is a temporary double (`trial_table.py`).
+    The staging table is a temporary double (`trial/double.py`).
     """
     query = sql.SQL(
         "SELECT pg_catalog.count(*), {first}, {last}"

@@ -10,7 +10,10 @@ from psycopg2 import sql
 
 from shared.csvfile.source import CsvSource, rows_in
 from shared.errors import Fault, RestoreError, VerificationFailed
-from shared.load.counts import (
+from shared.load.locks.restore_lock import MOST_DAYS, Days
+from shared.load.refusals import refuse, replacement_too_small, rows_beside, rows_outside
+from shared.load.target.target import Target
+from shared.load.verify.counts import (
     count_beside_own,
     count_own,
     count_own_by_chunk,
@@ -18,9 +21,6 @@ from shared.load.counts import (
     count_window,
     days_of_own,
 )
-from shared.load.refusals import refuse, replacement_too_small, rows_beside, rows_outside
-from shared.load.restore_lock import MOST_DAYS, Days
-from shared.load.target import Target
 from shared.model.request import RestoreRequest
 from shared.model.results import Count, Notice, Removed, Transferred, Verification
 from shared.model.window import Window

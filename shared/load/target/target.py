@@ -10,10 +10,10 @@ from psycopg2 import sql
 
 from shared.csvfile.format_hints import columns_with_offsets, escapes_by_backslash
 from shared.errors import HeaderMismatch, OperationNotSupported, TargetNotATable, WindowUnknown
-from shared.load.columns import ColumnPlan, plan_columns
-from shared.load.file_header import FileHeader
-from shared.load.first_rows import columns_with_times, has_rows, sample_times
-from shared.load.skipped_line import is_row
+from shared.load.target.columns import ColumnPlan, plan_columns
+from shared.load.target.file_header import FileHeader
+from shared.load.target.first_rows import columns_with_times, has_rows, sample_times
+from shared.load.target.skipped_line import is_row
 from shared.model.request import RestoreRequest
 from shared.model.results import Notice
 from shared.model.window import Window, day_window, units_per_second_of

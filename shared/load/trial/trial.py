@@ -1,7 +1,7 @@
 """The full dry run's trial: loads the file into temporary copies of the tables, in a transaction that is rolled back.
 
 So PostgreSQL itself says what is wrong with a row, as in a restore. What a copy (here called a double) lacks is
-reported: see `trial_table.py`.
+reported: see `double.py`.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from shared.load.copy.staging import (
     staging_name,
 )
 from shared.load.copy.text import copy_into
-from shared.load.counts import (
+from shared.load.refusals import keys_taken, no_partition, rows_outside
+from shared.load.target.target import Target
+from shared.load.trial.double import Double, drop_keys, make_double
+from shared.load.verify.counts import (
     count_beside_staged,
     count_staged,
     count_staged_inside,
     count_staged_outside,
     count_with_same_key,
 )
-from shared.load.refusals import keys_taken, no_partition, rows_outside
-from shared.load.target import Target
-from shared.load.trial_table import Double, drop_keys, make_double
-from shared.load.verify import judge_beside
+from shared.load.verify.proof import judge_beside
 from shared.model.request import RestoreRequest
 from shared.model.results import CheckName, Count, NotChecked, Notice
 from shared.postgres.connect import Cursor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shared.errors import MissingRight
-from shared.load.target import Target
+from shared.load.target.target import Target
 from shared.model.request import RestoreRequest
 from shared.postgres.connect import Cursor
 from shared.timescale.keys import may_meet_unenforced

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from psycopg2 import errorcodes
 
 from shared.errors import ChunkInconsistent, DatabaseFailed, DataRejected, Fault, KeyNotEnforced
-from shared.load.restore_lock import RestoreLock
-from shared.load.target import Target
-from shared.load.verify import Verified
+from shared.load.locks.restore_lock import RestoreLock
+from shared.load.target.target import Target
+from shared.load.verify.proof import Verified
 from shared.model.results import ChunkStep, Transferred
 from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import is_conflict, sqlstate_of, violated_constraint

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from shared.csvfile.header_name import HeaderName
 from shared.csvfile.options import CsvOptions
 from shared.errors import HeaderMismatch, UnknownColumn
-from shared.load.columns import ColumnPlan, FileColumn, file_columns, plan_columns
+from shared.load.target.columns import ColumnPlan, FileColumn, file_columns, plan_columns
 from shared.model.request import Copy
 from shared.timescale.table import Column
 

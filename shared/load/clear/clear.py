@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.errors import DataRejected
-from shared.load.chunk_locks import lock_chunks, try_lock_for_truncate
+from shared.load.clear.references import find_referenced, refused_by_server
+from shared.load.clear.replace import delete_day, truncate
 from shared.load.day import Day
-from shared.load.keys import broken_by_deletion, refuse_inconsistent
-from shared.load.look_ahead import Ahead
+from shared.load.inspect.look_ahead import Ahead
+from shared.load.locks.chunk_locks import lock_chunks, try_lock_for_truncate
+from shared.load.locks.restore_lock import RestoreLock
 from shared.load.plan import LoadPlan
-from shared.load.references import find_referenced, refused_by_server
 from shared.load.refusals import refuse, rows_referenced
-from shared.load.replace import delete_day, truncate
-from shared.load.restore_lock import RestoreLock
-from shared.load.target import Target
+from shared.load.target.target import Target
+from shared.load.verify.keys import broken_by_deletion, refuse_inconsistent
 from shared.model.answer import Outcomes
 from shared.model.results import ChunkStep, Count, ReferringRows, Removed, summary
 from shared.model.window import Window

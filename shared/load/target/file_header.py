@@ -10,7 +10,7 @@ from shared.csvfile.head import read_header, read_ignored_header, read_line
 from shared.csvfile.preamble import NOT_SO_MANY_LINES
 from shared.csvfile.source import CsvSource
 from shared.errors import DataRejected, Fault, HeaderInvalid, HeaderMissing, RestoreError
-from shared.load.columns import FileColumn, file_columns
+from shared.load.target.columns import FileColumn, file_columns
 from shared.model.request import Copy
 
 

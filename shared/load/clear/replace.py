@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from psycopg2 import sql
 
 from shared.errors import VerificationFailed
-from shared.load.counts import count_window
+from shared.load.verify.counts import count_window
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import refusal_in_savepoint, savepoint

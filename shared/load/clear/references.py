@@ -7,7 +7,7 @@ from datetime import date
 
 from shared.errors import DataRejected, ReferencedRows
 from shared.load.refusals import referenced_rows
-from shared.load.target import Target
+from shared.load.target.target import Target
 from shared.model.results import ReferringRows
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from shared.load.acceptance import CHECKS, Situation
-from shared.load.counts import count_window
 from shared.load.day import Day, Skipped
+from shared.load.inspect.acceptance import CHECKS, Situation
+from shared.load.locks.restore_lock import RestoreLock
 from shared.load.refusals import refuse
-from shared.load.restore_lock import RestoreLock
-from shared.load.target import Target
+from shared.load.target.target import Target
+from shared.load.verify.counts import count_window
 from shared.model.request import RestoreRequest
 from shared.model.results import Count
 from shared.postgres.connect import Cursor

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from typing import TypeAlias
 
 from shared.errors import MissingRight, RestoreError, TargetNotAllowed
-from shared.load.counts import count_in_children
+from shared.load.inspect.rights import missing_rights
 from shared.load.refusals import (
     chunks_frozen,
     columns_without_value,
@@ -24,8 +24,8 @@ from shared.load.refusals import (
     rights_missing,
     server_read_only,
 )
-from shared.load.rights import missing_rights
-from shared.load.target import Target
+from shared.load.target.target import Target
+from shared.load.verify.counts import count_in_children
 from shared.model.request import RestoreRequest
 from shared.model.results import CheckName, Count, NotChecked
 from shared.postgres.connect import Cursor

@@ -15,7 +15,7 @@ from typing import Literal
 from psycopg2 import sql
 
 from shared.errors import DatabasePermissionDenied
-from shared.load.restore_lock import LOCK_APPLICATION_NAME
+from shared.load.locks.restore_lock import LOCK_APPLICATION_NAME
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import SavepointOutcome, savepoint
 from shared.timescale.chunks import Chunk

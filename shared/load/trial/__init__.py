@@ -1,0 +1,1 @@
+"""The full dry run's trial: the rows in temporary doubles of the tables."""

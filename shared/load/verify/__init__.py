@@ -1,0 +1,1 @@
+"""Proves what was loaded: counts, rows outside the day, keys of compressed chunks."""
