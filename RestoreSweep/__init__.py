@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared.backfills.worker import mend_chains
+from shared.backfills.worker import resume_broken_chains
 from shared.functions.entry import sealed, set_up
 from shared.jobs.sweep import sweep
 
@@ -18,4 +18,4 @@ def main(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the host passes it
 
 def _look_after_all() -> None:
     sweep()
-    mend_chains()
+    resume_broken_chains()

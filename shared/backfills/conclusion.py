@@ -36,14 +36,14 @@ _log = logging.getLogger(OUR_LOGGER)
 def conclude(claim: Claim, records: Records, backfill: Backfill, settings: Settings, report: Report) -> None:
     """Refresh what the request names over the days that are in, and end the backfill.
 
+    If the server cannot be reached, this is tried again later. If that does not help, it is a warning: the days are in.
+
     Args:
         claim: of the backfill.
         records: where the days are.
         backfill: its request.
         settings: the function app's.
-        report: of this attempt. Its progress is canceled where the claim is lost, and what runs on the server ends.
-
-    A server that cannot be reached is asked again later; if that does not help, it is a warning: the days are in.
+        report: of this attempt. If the claim is lost, its progress is canceled, and what runs on the server ends.
 
     Raises:
         ClaimLost, JobStorageUnreachable: as `Claim.write`.
@@ -68,7 +68,7 @@ def conclude(claim: Claim, records: Records, backfill: Backfill, settings: Setti
 def spans_of(days: Sequence[Operation]) -> list[Window]:
     """Return what was loaded, oldest first; days without a gap between them are one span.
 
-    A gap is not refreshed: if its rows are gone from the table, what the aggregate has of it would go as well.
+    A gap is not refreshed: if its rows are gone from the table, a refresh would remove them from the aggregate too.
     """
     lefts = [decode_left(json.loads(day.left)) for day in days if day.status == "Succeeded" and day.left]
     found: list[Window] = []

@@ -67,7 +67,7 @@ def run_group(claim: Claim, context: Context) -> bool:
         Whether this worker may go on with another group. If not, a message brings this one to the next worker.
 
     Raises:
-        JobStorageUnreachable: the app's own storage account is away.
+        JobStorageUnreachable: the app's own storage account cannot be reached.
     """
     report = new_report()
     try:
@@ -75,7 +75,7 @@ def run_group(claim: Claim, context: Context) -> bool:
             try:
                 group = _Group(claim, context, report)
             except OperationNotFound:
-                # No worker has the group any more.
+                # The group has no worker any more.
                 _log.error("operation=%s ends, since its backfill is not recorded any more", claim.operation.id)
                 claim.write_patiently(**group_ended({}))
                 return False

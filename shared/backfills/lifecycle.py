@@ -49,7 +49,7 @@ def planned(backfill: Operation, plan: Plan) -> dict[str, Any]:
 
 
 def records_are_there(backfill: Operation) -> dict[str, Any]:
-    """The records of days and groups are created. From now on the workers of groups bring it on."""
+    """The records of days and groups are created. From now on the workers of its groups move it forward."""
     return {**_moved(backfill, "run"), "claim": "", "retries": 0}
 
 

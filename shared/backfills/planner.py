@@ -60,7 +60,7 @@ def make_plan(backfill: Backfill, days: Sequence[date], settings: Settings, repo
         groups=[[day.isoformat() for day in group] for group in _groups(backfill, to_restore, settings, report)],
         missing=[day.isoformat() for day in days if chosen[day] == "missing"],
         skipped={day.isoformat(): known[day].state for day in days if chosen[day] == "skip"},
-        # Of a table of which no column tells the day, the restore says so.
+        # If no column of the table tells the day, the restore says so.
         replaced=[day.isoformat() for day in to_restore if known[day].state in ("stale", "unknown")],
         existing=[day.isoformat() for day in to_restore if known[day].rows.rows != "no"],
         sizes={day.isoformat(): facts.archive.size for day, facts in known.items() if facts.archive is not None},

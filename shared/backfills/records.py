@@ -102,7 +102,7 @@ class Records:
 
         Args:
             backfill: the whole.
-            days: oldest first, as YYYY-MM-DD. Days in between are read in vain.
+            days: oldest first, as YYYY-MM-DD. Days in between are read too, and dropped.
         """
         rows, wanted = _rows(backfill), frozenset(days)
         found = self.days.below(
@@ -127,7 +127,7 @@ class Records:
         return self.groups.below(_rows(backfill), texts=("answer",))
 
     def next_group(self, backfill: Operation) -> Operation | None:
-        """Find the group whose turn it is; None if there is none, or as many run as may.
+        """Find the group whose turn it is; None if there is none, or if as many run as may run at once.
 
         All workers find the same group; the first one to write its record owns it. The active groups are read after it,
         so the owner has seen every group that was active before.

@@ -76,11 +76,11 @@ def dispatch_message(text: bytes, *, join: Callable[[], None] = lambda: None, se
 
 
 def run_backfill(backfill_id: str, context: Context) -> None:
-    """Do what is next for a backfill that no group is to bring on.
+    """Take the next step of a backfill that waits for no group.
 
     Raises:
         OperationNotFound: it is not recorded.
-        JobStorageUnreachable: the app's own storage account is away.
+        JobStorageUnreachable: the app's own storage account cannot be reached.
     """
     backfills = context.records.backfills
     backfill = backfills.get(backfill_id)
@@ -187,12 +187,12 @@ def go_on(backfill_id: str, context: Context) -> None:
             enqueue(records.backfills, backfill)
 
 
-def mend_chains() -> None:
-    """Go on with each backfill whose chain of groups may have broken. The timer calls it.
+def resume_broken_chains() -> None:
+    """Resume each backfill that may have lost the message or the worker that would continue it. The timer calls this.
 
     Raises:
         ConfigurationError: the settings are wrong.
-        JobStorageUnreachable: the app's own storage account is away; the next run does the same.
+        JobStorageUnreachable: the app's own storage account cannot be reached; the next run does the same.
     """
     settings = load_settings()
     storage = job_storage_if_any(settings)
@@ -208,5 +208,5 @@ def mend_chains() -> None:
                 enqueue(records.backfills, backfill)
         except (JobStorageUnreachable, ConfigurationError):  # noqa: PERF203 - see below
             raise
-        except Exception:  # noqa: BLE001 - one backfill keeps no other from going on
+        except Exception:  # noqa: BLE001 - one backfill must not hold up the others
             _log.exception("backfill=%s could not go on", backfill.id)

@@ -17,7 +17,7 @@ from azure.core.exceptions import AzureError
 from shared.api.call import HttpCall
 from shared.backfills.http import backfills, result, retry
 from shared.backfills.records import Records
-from shared.backfills.worker import dispatch_message, mend_chains
+from shared.backfills.worker import dispatch_message, resume_broken_chains
 from shared.errors import JobStorageUnreachable
 from shared.jobs.operation import Operation
 from shared.jobs.store import OperationStore
@@ -177,7 +177,7 @@ class Backfills:
     def mend(self) -> None:
         """Do what the timer does."""
         sweep()
-        mend_chains()
+        resume_broken_chains()
 
     def counts(self) -> dict[str, int]:
         """Count the table's rows by day, and check that each is of its day."""

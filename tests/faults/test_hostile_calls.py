@@ -15,7 +15,7 @@ from shared.api.call import HttpCall
 from shared.api.handle import HttpAnswer
 from shared.backfills import worker
 from shared.backfills.http import backfills, result, retry
-from shared.backfills.worker import dispatch_message, mend_chains
+from shared.backfills.worker import dispatch_message, resume_broken_chains
 from shared.calendar.http import get_days
 from shared.jobs.http import get_restores, get_result
 from shared.jobs.message import UnreadableMessageError
@@ -287,7 +287,7 @@ def test_a_backfill_that_cannot_go_on_keeps_no_other_from_it(many: Backfills, mo
         go_on(backfill_id, context)
 
     monkeypatch.setattr(worker, "go_on", fail_for_one)
-    mend_chains()
+    resume_broken_chains()
     assert sorted(seen) == sorted([good, bad])
 
 
