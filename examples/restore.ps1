@@ -216,7 +216,7 @@ function Write-Summary {
 }
 
 $endings = @{ refused = 1; unknown = 3; later = 75 }
-if ($Url -match '[?&]code=') { Stop-Run 2 'the key belongs into RESTORE_KEY, not into the URL' }
+if ($Url -match '[?&]code=') { Stop-Run 2 'put the key into RESTORE_KEY, not into the URL' }
 if ($Url -notmatch '^(https://|http://(127\.0\.0\.1|localhost)[:/])') {
     Stop-Run 2 'the URL must begin with https://, or the key could be read on its way'
 }

@@ -71,7 +71,7 @@ if [ -z "$url" ] || [ -z "$archive" ] || [ -z "$from" ]; then
     fail 2 "--url, --archive and --from are needed; --help says more"
 fi
 case $url in
-    *[?\&]code=*) fail 2 "the key belongs into RESTORE_KEY, not into the URL" ;;
+    *[?\&]code=*) fail 2 "put the key into RESTORE_KEY, not into the URL" ;;
     https://* | http://127.0.0.1[:/]* | http://localhost[:/]*) ;;
     *) fail 2 "the URL must begin with https://, or the key could be read on its way" ;;
 esac

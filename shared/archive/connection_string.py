@@ -93,7 +93,7 @@ def _parts(text: str) -> dict[str, str]:
         try:
             base64.b64decode(parts["ACCOUNTKEY"], validate=True)
         except binascii.Error:
-            # From None: nothing about a key belongs into a log.
+            # From None: nothing about a key belongs in a log.
             raise broken("holds an AccountKey that is not Base64") from None
     return parts
 

@@ -29,7 +29,7 @@ def archive_arrived(text: bytes) -> None:
     Raises:
         UnreadableMessageError: it is no event; the host will move it to the poison queue.
         ConfigurationError: the settings or the rules are wrong; the host will hand the message over again.
-        StorageUnreachable, JobStorageUnreachable: an account is away; likewise.
+        StorageUnreachable, JobStorageUnreachable: an account cannot be reached; likewise.
         ArchiveError: storage does not let the function look at the file; likewise.
     """
     event = read_event(text)

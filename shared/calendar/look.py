@@ -49,7 +49,7 @@ def look_at_days(question: Question, settings: Settings, request_id: str, progre
 
     Raises:
         StorageAccessDenied: the function may not list the file system.
-        JobStorageUnreachable: the app's own storage account is away.
+        JobStorageUnreachable: the app's own storage account cannot be reached.
         RestoreError: as of a restore, by access, storage and server.
     """
     request, days = question.request, question.days

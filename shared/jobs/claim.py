@@ -33,12 +33,12 @@ class Claim:
 
     Only one claim of an operation is valid. Another worker may take it over once no heartbeat was written for two
     minutes; each write here finds that out. Two threads write: the restore's and the heartbeat's.
-    `queued_seconds`: how long the operation waited after it was due, by this machine's clock and those that noted it;
-    None if it waits for its group.
 
     Attributes:
         is_lost: whether a write has found the claim invalid.
         last_stage: the stage in which the previous attempt ended.
+        queued_seconds: how long the operation waited after it was due, by the clocks of this machine and of those that
+            recorded it; None if it waits for its group.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Claim:
             except JobStorageUnreachable as error:
                 # The restore goes on: whether it may commit is asked once more before its COMMIT.
                 _log.warning("operation=%s has no heartbeat: %s", self._operation.id, error.message)
-            except Exception:  # noqa: BLE001 - the restore does not end by it
+            except Exception:  # noqa: BLE001 - it must not end the restore
                 _log.exception("operation=%s has no heartbeat", self._operation.id)
             if self._operation.is_canceled:
                 progress.cancel()

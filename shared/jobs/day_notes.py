@@ -58,7 +58,7 @@ def _escaped(name: str) -> str:
 
 
 def day_note(report: Report, error: RestoreError | None, at: str, operation_id: str = "") -> DayNote | None:
-    """Return what is to be noted of a restore that has ended; None if it says nothing of the day.
+    """Return the note of a restore that has ended; None if it says nothing about the day.
 
     Args:
         report: of the restore.
@@ -67,7 +67,7 @@ def day_note(report: Report, error: RestoreError | None, at: str, operation_id: 
         operation_id: of an asynchronous one.
     """
     if isinstance(error, ArchiveOtherVersion):
-        # The restore of another version says nothing of the one that is there.
+        # It tried another version of the archive, which says nothing about the present one.
         return None
     if report.dry_run is not None or report.day is None or report.database is None or report.target_table is None:
         return None
@@ -128,7 +128,7 @@ def read_days(settings: Settings, table: str, first: date, last: date) -> dict[d
         last: the last day, included.
 
     Raises:
-        JobStorageUnreachable: the account is away.
+        JobStorageUnreachable: the account cannot be reached.
     """
     storage = job_storage_if_any(settings)
     if storage is None:
@@ -152,7 +152,7 @@ def write_day(settings: Settings, note: DayNote) -> None:
 
     Raises:
         ConfigurationError: the app has no storage account of its own.
-        JobStorageUnreachable: the account is away.
+        JobStorageUnreachable: the account cannot be reached.
     """
     entity = {"PartitionKey": note.table, "RowKey": note.day, **note.properties}
     table = job_storage(settings).days

@@ -71,7 +71,7 @@ def try_again(claim: Claim, store: OperationStore, settings: Settings, error: Re
 def enqueue_new(store: OperationStore, operation: Operation, *, delay_seconds: int = 0) -> None:
     """Send the first message of an operation, unless it has one, or was tried, or has ended.
 
-    Creating a record and sending its message are two steps: if the second failed, the same request makes it good.
+    Creating a record and sending its message are two steps: if the second failed, sending the request again repairs it.
 
     Raises:
         JobStorageUnreachable: as `enqueue`. The record stays, and the sweep finds it.

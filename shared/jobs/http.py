@@ -199,8 +199,8 @@ def list_newest(
     Args:
         call: has the query.
         settings: the function app's.
-        store: of operations of a kind.
-        route: of the list, behind the base.
+        store: holds operations of one kind.
+        route: of the list, below the base.
         equal: values that attributes must have.
         parameters: the query's, which say the same.
 

@@ -1,6 +1,6 @@
-"""The ids that the function gives by itself, and the rows of records: how they are made, and how they are known again.
+"""Makes and recognizes the ids that the function chooses itself, and the row keys of records.
 
-An id of its own follows from what it stands for, so that the same thing asked for again is the same operation.
+Such an id is derived from what it stands for, so asking for the same thing again finds the same operation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _OWN_ID = re.compile(r"rule-[0-9a-f]{40}|b[0-9a-f]{24}-.*", re.ASCII)
 
 
 def id_of_order(text: str) -> str:
-    """Return the id of an order by a rule.
+    """Return the id of a restore that a rule orders.
 
     Args:
         text: names what is ordered.
@@ -33,7 +33,7 @@ def stem_of_backfill(backfill_id: str) -> str:
 
 
 def is_own_id(text: str) -> bool:
-    """Whether an id is one of the function's own. A caller who had one would keep that day from being restored."""
+    """Whether an id looks like one of the function's own. A caller who used one could block the restore of that day."""
     return _OWN_ID.fullmatch(text) is not None
 
 
@@ -43,7 +43,7 @@ def row_of(operation_id: str) -> str:
 
 
 def row_below(row: str, operation_id: str) -> str:
-    """Return the row of an operation that has the time of another one, given that one's row."""
+    """Return the row of an operation that has the time of another operation, given the row of that one."""
     return f"{row[:_LENGTH_OF_TIME]}~{operation_id}"
 
 

@@ -42,7 +42,7 @@ class Message:
 
 
 def decode(text: bytes) -> Message:
-    """Read a message; fields that are not known are left alone.
+    """Read a message; unknown fields are ignored.
 
     Raises:
         UnreadableMessageError: it is no JSON object, or of a newer version than this code.
@@ -60,7 +60,7 @@ def decode(text: bytes) -> Message:
         raise UnreadableMessageError("it has no version")
     if version > VERSION:
         raise UnreadableMessageError(f"it is of a newer version than this code knows, which is {VERSION}")
-    # What is no id would be a line of the log, of any length.
+    # Anything else than an id could put text of any length into the log.
     if not isinstance(operation_id, str) or not OPERATION_ID.fullmatch(operation_id):
         raise UnreadableMessageError("it names no operation")
     # Before backfills, a message named no kind.

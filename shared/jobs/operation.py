@@ -10,7 +10,7 @@ from typing import Any
 from shared.model.monitor import Kind, Status
 
 ENDED: tuple[Status, ...] = ("Succeeded", "Failed", "Canceled")
-# One dot and two are steps in a path, of a link or a blob, and clients take them away (RFC 3986, 5.2.4).
+# In the path of a link or a blob, one dot and two are steps, and clients remove them (RFC 3986, 5.2.4).
 OPERATION_ID = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,64}", re.ASCII)
 # A worker writes a heartbeat every 5 s.
 STALE_SECONDS = 120
@@ -140,9 +140,9 @@ def now() -> str:
 
 
 def seconds_since(time: str) -> float | None:
-    """Return how long ago a time of `iso` was, by this machine's clock; 0 if it is yet to come, None if it is none.
+    """Return the seconds since a time of `iso`, by this machine's clock; 0 if it is yet to come, None if it is no time.
 
-    For people: nothing is decided by it.
+    Only for people: no decision depends on it.
     """
     try:
         # Python before 3.11 reads no Z.

@@ -45,7 +45,7 @@ _DEVELOPMENT = (
     "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1;"
     "TableEndpoint=http://127.0.0.1:10002/devstoreaccount1;"
 )
-# Three attempts of 5 s to connect, or of 10 s of silence. The host's own load balancer waits for 230 s.
+# Three attempts, of 5 s to connect or 10 s of silence each. The host's own load balancer waits for 230 s.
 _OPTIONS: dict[str, Any] = {
     "connection_timeout": 5,
     "read_timeout": 10,
@@ -58,7 +58,7 @@ _OPTIONS: dict[str, Any] = {
 
 
 class _ServiceClock:
-    """The Table service's clock, as of its last answer, and on from there by a clock that never jumps."""
+    """The Table service's clock: the time of its last answer, continued by a clock that never jumps."""
 
     def __init__(self) -> None:
         self._stated: tuple[datetime, float] | None = None
@@ -100,7 +100,7 @@ class JobStorage:
         """The records.
 
         Raises:
-            JobStorageUnreachable: the table is not known to be there, and could not be made. So it is with each part.
+            JobStorageUnreachable: the table is not known to exist, and could not be created. Each part raises the same.
         """
         return self._existing("table", self._table, self._table.create_table)
 

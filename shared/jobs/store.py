@@ -124,7 +124,7 @@ class OperationStore:
         rows, key = self._storage.rows, (self._kind, operation_id)
         with reaching_storage():
             if key in rows:
-                # It may have ended, and another one of that id be there.
+                # The record may be deleted, and the id used again in another row.
                 with suppress(ResourceNotFoundError):
                     return self._operation(self._storage.table.get_entity(self._kind, rows[key]))
                 rows.pop(key, None)
@@ -224,7 +224,7 @@ class OperationStore:
             except Conflict:
                 current = self.get(operation.id)
             if current.etag == operation.etag:
-                # A proxy may answer so. Asking again and again would not end.
+                # A proxy may answer like that. Asking again would never end.
                 raise JobStorageUnreachable("the function app's own storage account answered 412 without a reason")
             operation = current
 
@@ -292,7 +292,7 @@ class OperationStore:
             # Before the record: once it is gone, another one may have its id, and blobs of its own.
             blobs = list(container.list_blob_names(name_starts_with=f"{self._kind}/{operation.id}/"))
             try:
-                # At once: a pointer that is left alone would keep its id from being used again.
+                # In one transaction: a pointer that is left behind would keep its id from being used again.
                 table.submit_transaction([("delete", record, as_read), ("delete", pointer)])
             except TableTransactionError as exc:
                 if exc.status_code == HTTPStatus.PRECONDITION_FAILED:

@@ -49,7 +49,7 @@ def wants_async(request: RestoreRequest, headers: Mapping[str, str]) -> bool:
     """Whether the caller does not want to wait. The field `async` overrides `Prefer` (RFC 7240)."""
     if request.async_ is not None:
         return request.async_
-    # A value that is empty is none.
+    # An empty value counts as none.
     prefer = _QUOTED.sub(lambda text: "" if text[0] == '""' else "text", headers.get("Prefer", ""))
     preferences = (one.partition(";")[0].strip() for one in prefer.split(","))
     return any(re.fullmatch(r"respond-async(?:\s*=)?", one, re.IGNORECASE) for one in preferences)
@@ -60,15 +60,15 @@ def submit(
 ) -> Submitted:
     """Take an asynchronous restore.
 
-    A request under an id that was used before is the same operation: it gets one more token, and nothing is restored
-    twice.
+    The same request under an id that was used before is the same operation: it gets one more token, and nothing is
+    restored twice.
 
     Raises:
         InvalidRequest: the id that the caller chose cannot be one.
         SecretInAsyncRequest: the request holds a secret.
         OperationIdReused: another request was sent under the same id.
         RestoreError: as `authorize`.
-        JobStorageUnreachable: the app's own storage account is away.
+        JobStorageUnreachable: the app's own storage account cannot be reached.
     """
     operation_id = chosen_id(headers) or str(uuid.uuid4())
     refuse_secrets(request)
@@ -102,7 +102,7 @@ def record(
 
     Raises:
         OperationIdReused: it was not.
-        JobStorageUnreachable: the app's own storage account is away.
+        JobStorageUnreachable: the app's own storage account cannot be reached.
     """
     token = secrets.token_urlsafe(32)
     with sending(traceparent, queue=RESTORE_QUEUE, operation_id=asked.id) as onward:
@@ -152,7 +152,7 @@ def chosen_id(headers: Mapping[str, str]) -> str | None:
     for name in _ID_HEADERS:
         value = headers.get(name)
         if value is not None:
-            # A structured header of a text stands in quotes (draft-ietf-httpapi-idempotency-key-header).
+            # A structured header has its string in quotes (draft-ietf-httpapi-idempotency-key-header).
             quoted = name == "Idempotency-Key" and len(value) > 1 and value[0] == value[-1] == '"'
             found[name] = value[1:-1] if quoted else value
     for name, value in found.items():

@@ -1,4 +1,4 @@
-"""Repairs what no message and no worker does: operations of workers that died, and messages in the poison queue."""
+"""Takes care of what no worker will finish: operations of workers that died, and messages in the poison queue."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sweep() -> None:
 
     Raises:
         ConfigurationError: the settings are wrong.
-        JobStorageUnreachable: the app's own storage account is away; the next run does the same.
+        JobStorageUnreachable: the app's own storage account cannot be reached; the next run does the same.
     """
     settings = load_settings()
     storage = job_storage_if_any(settings)
@@ -64,7 +64,8 @@ def end_poisoned(text: bytes) -> None:
 
     Raises:
         ConfigurationError: the settings are wrong.
-        JobStorageUnreachable: the app's own storage account is away; the host will hand the message over again.
+        JobStorageUnreachable: the app's own storage account cannot be reached; the host will hand the message over
+            again.
     """
     try:
         message = decode(text)

@@ -52,7 +52,8 @@ def run_restore_message(message: Message, *, join: Callable[[], None] = lambda: 
         join: as of `run_restore`.
 
     Raises:
-        JobStorageUnreachable: the app's own storage account is away; the host will hand the message over again.
+        JobStorageUnreachable: the app's own storage account cannot be reached; the host will hand the message over
+            again.
         ConfigurationError: likewise, if the settings are wrong.
     """
     settings = load_settings()
@@ -95,7 +96,7 @@ class _Work:
         self._left: Left | None = None
 
     def run(self) -> None:
-        """Restore, or go on behind a COMMIT; then record the outcome."""
+        """Restore, or continue after a COMMIT; then record the outcome."""
         report, operation = new_report(), self._claim.operation
         report.queued_seconds = self._claim.queued_seconds
         _log.info("operation=%s attempt=%d request_id=%s begins", operation.id, operation.attempt, report.request_id)

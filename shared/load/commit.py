@@ -48,7 +48,8 @@ def commit(
     def last_look(commit_id: CommitId) -> None:
         day.before_commit(commit_id, loaded)
         lock.confirm()
-        # Each may take a while, and what comes after it is not to wait for it.
+        # Each may take a while. So sequences are locked as late as possible, and other transactions are looked for
+        # last.
         if day.request.destination.sequences == "advance":
             advance(tx.cursor, numbers)
         if truncated and not no_other_transactions(lock.cursor, tx.cursor):

@@ -97,7 +97,7 @@ class Loaded:
         target: as it was before the load.
         transferred: how the rows got in.
         indexes: what happened to the indexes.
-        removed: the day's rows that were taken away before; None where there were none to take away.
+        removed: the day's rows that were removed before the load; None if none had to be.
         verification: the proof; None where nothing was counted.
         spans: what was really loaded: the day, and where rows outside it were allowed, the span of those of each chunk.
         chunk_steps: what was done to chunks.

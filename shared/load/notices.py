@@ -1,4 +1,4 @@
-"""What a load warns of although its rows are in."""
+"""The warnings of a load whose rows are in."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ def parts_not_allowed(table: Table, parts: Sequence[QualifiedName]) -> TargetNot
 
 
 def chunks_frozen(chunks: Sequence[Chunk]) -> OperationNotSupported | None:
-    """Refuse a day if its rows belong into frozen chunks, or if rows in a frozen chunk would be replaced."""
+    """Refuse a day if its rows belong in frozen chunks, or if rows in a frozen chunk would be replaced."""
     if not chunks:
         return None
     names = ", ".join(map(str, chunks))

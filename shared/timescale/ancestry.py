@@ -20,7 +20,7 @@ _ROOTS = (
 
 @dataclass(frozen=True)
 class Root:
-    """A topmost ancestor of a table; the table itself, where it has no parent.
+    """A topmost ancestor of a table; the table itself if it has no parent.
 
     Attributes:
         oid: its oid.

@@ -69,8 +69,8 @@ _FIRST_TIME, _LAST_TIME = sql.Literal("0001-01-02"), sql.Literal("9999-12-30")
 def widen(extension: TimescaleDB, cagg: Cagg, window: Window, cursor: Cursor) -> Window:
     """Widen a window to whole buckets, by TimescaleDB's own time_bucket.
 
-    With months and time zones, buckets differ in length. So the end is the first start of a bucket behind the last one,
-    searched around that one's start plus its width in local time: an offset or an origin is added to the local
+    With months and time zones, buckets differ in length. So the end is the first start of a bucket after the last one,
+    searched around the start of the last one plus its width in local time: an offset or an origin is added to the local
     midnight, so on a day when clocks change that sum is no start of a bucket.
     """
     type_ = BUCKET_TYPES[window.kind]
@@ -118,8 +118,8 @@ def _bucket(extension: TimescaleDB, cagg: Cagg, kind: TimeKind, at: sql.Composab
         sql.SQL("{}::{}").format(sql.Literal(cagg.width), unit),
         sql.SQL("({})::{}").format(at, type_),
     ]
-    # With all arguments, and of their types, only TimescaleDB's own function matches best. Others may create one of the
-    # same name where the extension is in `public`.
+    # With all arguments in their own types, TimescaleDB's own function is the best match. If the extension is in
+    # `public`, others may create a function of the same name.
     if cagg.timezone is not None:
         arguments.append(sql.SQL("{}::text").format(sql.Literal(cagg.timezone)))
     if cagg.origin is not None or cagg.timezone is not None:

@@ -24,7 +24,7 @@ from shared.timescale.table import Table
 Chosen: TypeAlias = Literal["all"] | Sequence[str]
 
 # From this version on, refresh_continuous_aggregate has the argument `force` (read in sql/updates/2.17.2--2.18.0.sql).
-# Without it a refresh may leave buckets as they were, and nothing tells. From 2.16 on, continuous_aggs_bucket_function
+# Without it a refresh may leave buckets as they were, without a sign. From 2.16 on, continuous_aggs_bucket_function
 # has a row for every aggregate, with these columns (read from the tagged sources of 2.11 - 2.29).
 _FORCE_SINCE = (2, 18)
 
@@ -133,7 +133,8 @@ def caggs_over(cursor: Cursor, table: Table) -> list[Cagg]:
 def choose(caggs: Sequence[Cagg], chosen: Chosen) -> tuple[list[Cagg], list[tuple[str, RestoreError]]]:
     """Return the aggregates that a request names, and an error for each name that is not one of them."""
     if chosen == "all":
-        # Anybody who may read the table can make another one, which would then be computed with this role's rights.
+        # Anybody who may read the table can create an aggregate over it, which would then be computed with this role's
+        # rights.
         return [cagg for cagg in caggs if cagg.is_of_owner], []
     wanted: list[Cagg] = []
     missing: list[tuple[str, RestoreError]] = []

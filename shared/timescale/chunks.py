@@ -105,7 +105,7 @@ class FrozenChunk:
 
     Attributes:
         chunk: the chunk.
-        takes_whole_window: whether every row of the window belongs into it.
+        takes_whole_window: whether every row of the window belongs in it.
         holds_rows: whether it holds rows of the window.
     """
 
@@ -115,7 +115,7 @@ class FrozenChunk:
 
 
 def frozen_chunks(cursor: Cursor, table: Table, chunks: Sequence[Chunk], window: Window) -> tuple[FrozenChunk, ...]:
-    """Find those of a hypertable's chunks that are frozen.
+    """Find the frozen ones among some chunks of a hypertable.
 
     Args:
         cursor: in any transaction. The role may read the time column.
@@ -127,7 +127,7 @@ def frozen_chunks(cursor: Cursor, table: Table, chunks: Sequence[Chunk], window:
         return ()
     lower, upper = window.chunk_bounds
     # In 2.19 the function locks the chunk's row in the catalogue (`lock_chunk_tuple` in src/chunk.c). So it is
-    # asked only where some chunk is frozen. The catalogue names a chunk otherwise from 2.30 on.
+    # called only if some chunk is frozen. From 2.30 on, the catalogue names a chunk in another way.
     cursor.execute(
         sql.SQL(
             "SELECT chunk_schema, chunk_name, coalesce(is_compressed, false),"
@@ -263,7 +263,8 @@ def written_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:
     row = cursor.fetchone()
     known = {(chunk.schema, chunk.name): chunk for chunk in all_chunks(cursor, table)}
     # A chunk created after the snapshot is recognized only by its name. Names of indexes and compressed parts begin
-    # with the same prefix but end differently. What the snapshot shows, and what is none of the chunks, is a table.
+    # with the same prefix but end differently. A relation that the snapshot shows, and that is not one of the chunks,
+    # is a table.
     new = {
         name
         for name, is_visible in visible.items()

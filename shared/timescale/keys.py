@@ -92,10 +92,10 @@ class Key:
         nulls_are_equal: whether two NULLs are equal.
         is_plain: it has only columns, each with its own collation and default order, and covers every row.
         is_built_in: whether its operators are PostgreSQL's own.
-        is_enforced: whether TimescaleDB surely enforces it on compressed rows too.
+        is_enforced: whether TimescaleDB is known to enforce it on compressed rows too.
         is_provable: whether a query can find the same duplicates as the index.
         is_searchable: whether TimescaleDB can search compressed rows for it; otherwise it refuses each new row.
-        is_harmless: whether a query of the table runs nothing of a user's.
+        is_harmless: whether a query of the table runs no user code.
         terms: the parts of the key as SQL.
         predicate: the condition of the rows that it covers, as SQL; None: all.
     """
@@ -153,7 +153,7 @@ def may_meet_unenforced(
         timescaledb: the extension.
         table: the hypertable.
         chunks: its compressed chunks to which rows are added.
-        meets_none_of_its_time: whether the chunks surely hold no row of the times of the new ones.
+        meets_none_of_its_time: whether the chunks are known to hold no row at the times of the new rows.
     """
     found = unenforced_keys(cursor, timescaledb, chunks)
     return any(not (meets_none_of_its_time and has_time(key, table) and key.is_searchable) for _, key in found)
@@ -168,7 +168,7 @@ def has_duplicates(cursor: Cursor, relation: sql.Identifier, key: Key, *, among:
         key: provable.
         among: the condition of the rows that may have it; None: all rows.
     """
-    # The columnar aggregation compares bytes, and a collation may take different ones for equal. Older ones lack it.
+    # The columnar aggregation compares bytes, but different bytes may be equal in a collation. Older versions lack it.
     with savepoint(cursor):
         cursor.execute("SET LOCAL timescaledb.enable_vectorized_aggregation = off")
     terms = sql.SQL(", ").join(key.terms)

@@ -41,7 +41,7 @@ class Partitions:
         names: their names.
         constraints: the condition of each partition, as SQL that PostgreSQL wrote; None: it accepts every row.
         is_by_time: whether they are cut by ranges of the time column alone.
-        is_harmless: whether the conditions can be evaluated without running a user's code.
+        is_harmless: whether the conditions can be evaluated without running user code.
     """
 
     names: tuple[QualifiedName, ...]

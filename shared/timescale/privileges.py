@@ -227,7 +227,7 @@ def missing_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -> l
 def name_missing(error: RestoreError | None, attempt: Attempt, checks: Sequence[Check]) -> RestoreError | None:
     """Return a step's error, and name the missing rights if they were the cause.
 
-    A cancel ended the step alone, and not the restore.
+    A cancel ended only the step, not the restore.
 
     Args:
         error: of a best-effort step, if it failed.

@@ -11,12 +11,12 @@ from shared.timescale.chunks import Chunk
 from shared.timescale.table import Table
 from shared.timescale.triggers import IS_USERS, fires
 
-# The hypertable and the chunks are asked: a chunk may have triggers of its own. Bits 8 and 32 of `tgtype` are DELETE
-# and TRUNCATE; to the caller, `replace` is no TRUNCATE. TimescaleDB's own triggers do not count: it notes for the
-# continuous aggregates that a chunk was truncated. Event 4 of a rule is DELETE. TRUNCATE knows no policies, and would
-# take rows along that the role does not see. A foreign key fires triggers too, and PostgreSQL refuses the TRUNCATE even
-# where they are disabled. What the view of publications calls knows FOR ALL TABLES and FOR TABLES IN SCHEMA on every
-# version; it is slow where there are many tables.
+# Checks the hypertable and the chunks, since a chunk may have triggers of its own. Bits 8 and 32 of `tgtype` are DELETE
+# and TRUNCATE: a trigger on TRUNCATE must not fire either, since the caller asked for a replacement. TimescaleDB's own
+# triggers do not count: TimescaleDB itself tells the continuous aggregates that a chunk was truncated. Event 4 of a
+# rule is DELETE. TRUNCATE ignores policies, and would remove rows that the role does not see. A foreign key has
+# triggers too, and PostgreSQL refuses the TRUNCATE even if they are disabled. The function behind the view of
+# publications covers FOR ALL TABLES and FOR TABLES IN SCHEMA on every version; it is slow if there are many tables.
 _WHY_NOT_TRUNCATE = sql.SQL(
     "WITH relations AS (SELECT c.oid FROM pg_catalog.pg_class c"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %(table)s OR (n.nspname, c.relname) IN"

@@ -1,4 +1,4 @@
-"""The columns of a table that take no null and have nothing else to hold if a file lacks them."""
+"""The columns of a table that must not be null and have no default, so a file must have them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from shared.postgres.connect import Cursor
 
-# A domain has the default of the domain that it is made of, but asks each of them whether it takes null.
+# A domain takes its default from the domain that it is based on, but each of them may refuse null.
 _REQUIRED = (
     "WITH RECURSIVE chain(name, place, is_needed, type) AS ("
     " SELECT a.attname::text, a.attnum, a.attnotnull, a.atttypid FROM pg_catalog.pg_attribute a"
@@ -19,7 +19,7 @@ _REQUIRED = (
 
 
 def required_columns(cursor: Cursor, oid: int, names: Sequence[str]) -> tuple[str, ...]:
-    """Name those of a table's columns that are NOT NULL, or whose domain is, and that have no default.
+    """Name the columns, among some of a table, that are NOT NULL or of a NOT NULL domain, and have no default.
 
     Args:
         cursor: in any transaction.

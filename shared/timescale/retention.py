@@ -91,7 +91,7 @@ def find_retention(cursor: Cursor, table: Table, window: Window, chunks: Sequenc
     lower = sql.Literal(window.chunk_bounds[0])
     parts: dict[str, sql.Composable] = {"end": range_columns(window)["end"]}
     if window.kind == "integer":
-        # The present of the next run is not known.
+        # What the time will be at the next run is not known in these units.
         parts |= {"present": sql.Literal(table.integer_now), "amount": sql.SQL("numeric")}
         parts |= {"end_of_new": _NEW.format(lower=lower)}
     else:

@@ -1,10 +1,10 @@
-"""Finds, and moves, sequences whose next numbers are those of rows that a load has just brought.
+"""Finds, and moves, sequences that would next give numbers of rows that a load has just added.
 
 A COPY or INSERT with values for an identity or serial column moves no sequence. The next row that takes its number from
 the sequence then collides with a loaded one, or has the same number where no key forbids it.
 
 A sequence is found by the column's default, regardless of its owner, and by the identity column. A default that
-computes with `nextval` is not looked at. In a partitioned table the partitions may have defaults of their own.
+computes with `nextval` is ignored. In a partitioned table the partitions may have defaults of their own.
 
 `advance` never moves a sequence back. An owner locks the sequence, reads it and restarts it; that is undone with the
 transaction. ALTER SEQUENCE waits for each transaction that has taken a number and is still open (ShareRowExclusiveLock
@@ -193,7 +193,7 @@ def find_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -> tupl
     Args:
         cursor: in any transaction.
         table: the table.
-        columns: those for which a file brings values.
+        columns: those for which a file has values.
     """
     cursor.execute(_FIND, {"table": table.oid, "columns": list(columns)})
     found: dict[NumberSequence, list[NumberColumn]] = defaultdict(list)
@@ -213,7 +213,7 @@ def find_reached(
             rows of the table.
         table: the target.
         sequences: those of its columns.
-        within: the day, if all rows are in it, which spares a look at others; None: they may be elsewhere.
+        within: the day, if all rows are in it, so that only the day is searched; None: they may be elsewhere.
     """
     is_within = sql.SQL("true") if within is None else inside(table, within)
     whole: list[sql.Composable] = [table.own_rows]
@@ -285,7 +285,7 @@ def find_behind(cursor: Cursor, reached: Sequence[Reached]) -> tuple[Behind, ...
 
 
 def advance(cursor: Cursor, reached: Sequence[Reached]) -> None:
-    """Move sequences past the loaded values, never back. To be called last before the COMMIT.
+    """Move sequences past the loaded values, never back. Call this last before the COMMIT.
 
     Args:
         cursor: in the load's transaction. The role owns the sequences, or has SELECT and UPDATE on them.

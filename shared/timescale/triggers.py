@@ -1,4 +1,4 @@
-"""Tells which triggers are the user's, which fire, and which may change or drop a row before it is stored."""
+"""Tells which triggers are a user's, which fire, and which may change or drop a row before it is stored."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def has_event_triggers(cursor: Cursor) -> bool:
 
 
 def has_before_triggers(cursor: Cursor, oid: int) -> bool:
-    """Whether a trigger of the user's may change a row before it comes into the table."""
+    """Whether a user's trigger may change a row before it is stored."""
     cursor.execute(_CHANGES_ROWS, (oid,))
     return cursor.fetchone() == (True,)
 

@@ -106,7 +106,7 @@ def find_violation(cursor: Cursor, chunk: Chunk) -> Violation | None:
         chunk.identifier,
         OWN_ROWS,
     )
-    # A function in SQL or PL/pgSQL has names of its own to look up.
+    # A function in SQL or PL/pgSQL may look up names.
     cursor.execute(query if is_harmless else after_catalog(query))
     (counts,) = cursor.fetchall()
     found = [replace(broken, rows=rows) for (broken, _), rows in zip(tests, counts, strict=True) if rows]

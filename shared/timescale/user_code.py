@@ -26,7 +26,7 @@ _IS_HARMLESS = sql.SQL(
 
 
 def is_harmless(alias: str, column: str) -> sql.Composed:
-    """Write the condition that a stored expression (`pg_node_tree`) runs nothing of a user's and changes nothing."""
+    """Write the condition that a stored expression (`pg_node_tree`) runs no user code and changes nothing."""
     return _IS_HARMLESS.format(tree=sql.Identifier(alias, column), in_c=_IN_C)
 
 
@@ -40,9 +40,9 @@ _READS_HARMLESSLY = sql.SQL(
 
 
 def reads_harmlessly(relation: sql.Identifier) -> sql.Composed:
-    """Write the condition that a query of a relation (the column that holds its oid) runs nothing of a user's.
+    """Write the condition that a query of a relation (the column that holds its oid) runs no user code.
 
-    Policies are not looked at.
+    Policies are not considered.
     """
     return _READS_HARMLESSLY.format(
         relation=relation,

@@ -372,7 +372,7 @@ GOOD = {"--url": "http://127.0.0.1:9/api/restore", "--archive": "a/b/s.t.{date}.
     [
         ({"--url": "http://restore.example/api/restore"}, "", "must begin with https://"),
         ({"--url": "http://127.0.0.1.example/api/restore"}, "", "must begin with https://"),
-        ({"--url": "https://restore.example/api/restore?code=secret"}, "", "belongs into RESTORE_KEY"),
+        ({"--url": "https://restore.example/api/restore?code=secret"}, "", "put the key into RESTORE_KEY"),
         ({"--archive": "a/b/s.t.2025-01-01.csv.gz"}, "", "must hold {date}"),
         ({"--from": "2025-02-30"}, "", "must be days"),
         ({"--from": "01/02/2025"}, "", "must be days"),

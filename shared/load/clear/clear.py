@@ -30,7 +30,7 @@ class Cleared:
 
     Attributes:
         truncated: the chunks that were emptied whole.
-        removed: the rows that were taken away.
+        removed: the day's rows that were removed.
         steps: the chunks that were decompressed.
         decompress_window: the outcome of the request's option of this name.
     """
@@ -51,7 +51,7 @@ def lock_target(load: Cursor, lock: RestoreLock, day: Day, ahead: Ahead, plan: L
 
 
 def clear_day(load: Cursor, day: Day, ahead: Ahead, truncatable: tuple[Chunk, ...], before: Count | None) -> Cleared:
-    """Decompress the chunks over the day, and remove its rows where they are to be replaced.
+    """Decompress the chunks over the day, and remove its rows if they are to be replaced.
 
     Args:
         load: in the load's transaction.

@@ -1,13 +1,13 @@
 """Finds the line of a row that PostgreSQL refused without naming it.
 
 COPY names the line of a row that it refuses itself. It names none if a foreign key or a deferrable key is checked when
-all rows are in, and INSERT, which brings the rows of a staging table, never does. So the file is loaded once more, in
-parts, until one is refused; that part is halved until one row is left. Nothing of it is committed.
+all rows are in. INSERT, which copies the rows of a staging table, never names one. So the file is loaded once more, in
+parts, until one is refused; that part is halved until one row is left. None of it is committed.
 
 This finds the first row that makes the load fail. It is the refused row only if PostgreSQL judges each row separately.
 A statement-level or AFTER trigger may judge all rows together, a row may refer to a later row of the same table, and
-rows of other tables may refer to those of a replaced day. Then no line is named, rather than a wrong one. The same if
-the search takes too long: records of some bytes each are cut at a few MB/s.
+rows of other tables may refer to those of a replaced day. Then no line is named, rather than a wrong one. Nor is one
+named if the search takes too long: records of a few bytes each are cut at a few MB/s.
 """
 
 from __future__ import annotations

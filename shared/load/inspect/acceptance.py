@@ -39,7 +39,7 @@ from shared.timescale.required import required_columns
 from shared.timescale.table import has_insert_rule
 from shared.timescale.triggers import has_before_triggers
 
-# A replica that runs for longer is not the old primary of a failover that is under way: most take about a minute.
+# A replica that has run for longer is not the old primary of a failover under way: most failovers take about a minute.
 _FAILOVER_TIME = "10 min"
 
 
@@ -92,7 +92,7 @@ class Situation:
         return is_refused and self.target.table.time_column in self.target.columns.loaded
 
 
-# None: it could not be looked at.
+# None: the check was not possible.
 Look: TypeAlias = Callable[[Situation], "Finding | None"]
 
 
@@ -226,7 +226,7 @@ def look_at_chunks(now: Situation) -> Finding:
     if certain or not found:
         return Finding(chunks_frozen(certain))
     names = ", ".join(str(one.chunk) for one in found)
-    return Finding(unsure=NotChecked("chunks", f"{names} is frozen, and rows of the archive may belong into it"))
+    return Finding(unsure=NotChecked("chunks", f"{names} is frozen, and rows of the archive may belong in it"))
 
 
 CHECKS: tuple[tuple[CheckName | None, Look], ...] = (

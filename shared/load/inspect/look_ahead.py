@@ -81,7 +81,7 @@ def look_ahead(lock: RestoreLock, day: Day) -> Ahead | Skipped:
     seen: Count | None = None
     whole: tuple[Chunk, ...] = ()
     with lock.read_current() as looking:
-        # A look waits for locks as well. The limits end with it.
+        # A query here may wait for locks too. The limits end with the block.
         day.limit(looking)
         target = day.find_target(looking)
         counts = day.policy != "append" or day.request.timescaledb.decompress_window == "auto"

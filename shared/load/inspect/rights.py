@@ -58,7 +58,7 @@ def missing_rights(
     missing = find_missing(cursor, checks)
     missing += missing_sequences(cursor, target.table, target.columns.defaulted)
     if target.like.oid != target.table.oid:
-        # The staging table has the other one's defaults.
+        # The staging table has the defaults of the table that it is modeled on.
         defaulted = [column.name for column in target.like.columns if column.name not in target.columns.file_columns]
         missing += missing_sequences(cursor, target.like, defaulted)
     return missing
@@ -71,7 +71,7 @@ def _deletes(request: RestoreRequest, rows_existing: int | None) -> bool:
 def _checks(request: RestoreRequest, target: Target, rows_existing: int | None) -> Iterator[Check]:
     destination, table = request.destination, target.table
     policy = destination.existing_rows
-    # Without a window, "error" looks whether the table is empty.
+    # Without a window, "error" checks whether the table is empty.
     if (request.verify or policy != "append") if target.window is not None else policy == "error":
         yield from to_read(table)
     yield from to_write(table, target.columns.loaded, target.chunks)

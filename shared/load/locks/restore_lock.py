@@ -6,11 +6,11 @@ restore whose snapshot is older than its lock does not see what the restore befo
 twice. It is not a session's lock either: behind a pooler in transaction mode (Azure's PgBouncer) that would stay with a
 server connection that others use.
 
-The lock's key is made of what is written, and not of what the request names: the topmost ancestor of the table, by its
-oid, and the day. So a partition and its parent share it. Each day that gets rows has a lock: `require` is asked before
-the COMMIT, and if rows went to a day whose lock was not held from the start, the load starts over with that lock and a
-new snapshot. Beyond 31 days there is one lock for the whole table: each advisory lock takes room in the server's lock
-table. Every restore holds the table's key too, shared unless it has the whole table.
+The lock's key is derived from what is written, not from what the request names: the oid of the table's topmost
+ancestor, and the day. So a partition and its parent share it. Each day that gets rows has a lock: `require` is called
+before the COMMIT, and if rows went to a day whose lock was not held from the start, the load starts over with that lock
+and a new snapshot. Beyond 31 days there is one lock for the whole table: each advisory lock takes room in the server's
+lock table. Every restore also holds the table's key, shared unless it has locked the whole table.
 
 If the lock's session is lost, the next restore could start while the load goes on. So the load's transaction takes a
 second lock with a key of its own, and each restore checks first that no other load holds that one.
@@ -51,11 +51,11 @@ from shared.timescale.session import set_needed
 # None: the whole table.
 Days: TypeAlias = frozenset[date] | None
 
-# Tells the sessions of locks, which keep no snapshot, from those that may. The request's id follows it.
+# Distinguishes the sessions of locks, which keep no snapshot, from sessions that may. The request's id follows it.
 LOCK_APPLICATION_NAME = f"{APPLICATION_NAME} guard"
 
 
-# Beyond so many days the whole table is locked.
+# Beyond this many days the whole table is locked.
 MOST_DAYS = 31
 
 
@@ -93,7 +93,7 @@ class RestoreLock:
         self._days = None if days is None or len(days) > MOST_DAYS else days
         self._roots = find_roots(self.cursor, self._table)
         self._lock(self.cursor, self._keys(_OF_RESTORE))
-        # Rolled back at once: the load is to hold this one.
+        # Rolled back at once: the load itself must hold this one.
         with savepoint(self.cursor) as step:
             self._lock(self.cursor, self._keys(_OF_LOAD))
             step.roll_back()
@@ -127,8 +127,8 @@ class RestoreLock:
     def confirm(self) -> None:
         """Make sure, right before the COMMIT, that the table is still a part of what was locked.
 
-        The load's own lock on the table keeps everybody from giving it a parent, and from detaching a partition above
-        it. It does not keep the table's parent from leaving its own (NO INHERIT; run on PostgreSQL 15).
+        While the load has the table locked, nobody can give it a parent, or detach a partition above it. But the
+        table's parent can still be detached from its own parent (NO INHERIT; run on PostgreSQL 15).
 
         Raises:
             DayNotLocked: it is not.

@@ -111,7 +111,7 @@ def file_columns(header: Sequence[HeaderName] | None, copy: Copy) -> tuple[FileC
             target="copy.columns" if other_delimiter is None else "copy.csv_options.DELIMITER",
             hint=other_delimiter,
         )
-    # The key "" stands for all columns without a name, be there any or not.
+    # The key "" stands for all columns without a name, whether the file has any or not.
     missing = [name for name in copy.column_map if name and name not in names]
     if missing:
         raise UnknownColumn(
@@ -200,8 +200,8 @@ def plan_columns(
 class _Spellings:
     """The table's columns by how they are spelled.
 
-    Each name is read once. A table may have 1,600 columns, and a header as many: to read each beside each took half a
-    minute.
+    Each name is parsed once. A table may have 1,600 columns and a header as many; parsing both for each pair took half
+    a minute.
     """
 
     def __init__(self, table_columns: Sequence[Column]) -> None:

@@ -117,7 +117,7 @@ def _refuse_unreadable(
     times: Sequence[int],
     copy: Copy,
 ) -> None:
-    # As COPY counts lines: those inside of quotes too, and a record is named by its last one.
+    # Counts lines as COPY does: those inside quotes too, and a record has the number of its last line.
     records = [*header, row]
     line = copy.skip_lines + len(records)
     line += sum(max(cell.count("\n"), cell.count("\r")) for record in records for cell in record)

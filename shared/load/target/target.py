@@ -31,7 +31,7 @@ class Target:
 
     Attributes:
         table: where the rows go.
-        like: what a staging table is made like; `table`, unless the request names another one.
+        like: the table that a staging table is modeled on; `table`, unless the request names another one.
         columns: where each column of the file goes, and whether by way of a staging table.
         window: the archive's day in the time column's type; None where the table has no such column.
         chunks: the chunks over the day.
@@ -66,7 +66,7 @@ class Target:
         return day_is_empty and self.table.hypertable_id is not None
 
     def meets_none_of_its_time(self, request: RestoreRequest, rows_existing: int | None) -> bool:
-        """Whether the chunks over the day surely hold no row of the times of the new ones.
+        """Whether the chunks over the day are known to hold no row at the times of the new rows.
 
         Args:
             request: what is restored, and how.
@@ -174,7 +174,7 @@ def _read_otherwise(
             " given: to PostgreSQL such a quote ends the quoted part, so quotes are lost and fields are cut or joined"
         )
         yield Notice("BackslashQuotes", message)
-    # A staging table has the types of what it is made like.
+    # A staging table has the types of the table that it is modeled on.
     columns = {column.name: column for column in (*table.columns, *like.columns)}
     zoneless = {name for name in plan.loaded if columns[name].drops_offset}
     found = columns_with_offsets(file, options.dialect, plan.file_columns, zoneless, has_header=options.has_header)
@@ -186,10 +186,10 @@ def _read_otherwise(
 def _refuse_other_times(
     cursor: Cursor, request: RestoreRequest, table: Table, names: Sequence[str | None], file: IO[bytes]
 ) -> None:
-    """Refuse to take a column for the time by its type alone, where another one holds times of the day as well.
+    """Refuse to choose the time column by its type alone if another column holds times of the day as well.
 
-    Such as seconds since 1970 beside a timestamptz that says when a row came in: the rows of that day are others. A
-    unique key that has the one and not the other tells which it is.
+    For example, a table may have seconds since 1970 beside a timestamptz of when each row came in. The two columns find
+    different rows of the day. A unique key that contains only one of them tells which one is the time.
     """
     if table.hypertable_id is not None or table.time_column is None or request.destination.time_column is not None:
         return
@@ -206,7 +206,7 @@ def _refuse_other_times(
 def _needs_rows_of_day(cursor: Cursor, request: RestoreRequest, table: Table) -> bool:
     """Whether the request cannot be served without knowing which rows are those of the day."""
     policy = request.destination.existing_rows
-    # Where nothing is there, the default has nothing to refuse. A role that may not look is refused for that.
+    # If the table is empty, the default has nothing to refuse. A role that may not read is refused elsewhere.
     is_used = policy == "error" and can_read(cursor, table) and not _is_empty(cursor, table)
     return policy in ("skip", "replace") or is_used
 

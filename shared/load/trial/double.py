@@ -114,7 +114,7 @@ def make_double(
         table: the table. The role may read it.
         name: of the double.
         given: the table's columns that the file has.
-        is_staging: whether it stands for a staging table made like the table: without indexes, and with plain columns
+        is_staging: whether it stands for a staging table modeled on the table: without indexes, and with plain columns
             for the generated ones.
         may_default: whether a value of the file may stand for the column's default.
         others: columns whose values are not known for another reason.

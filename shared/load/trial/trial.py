@@ -114,7 +114,7 @@ def try_rows(
         errors: what an error of a row shows.
 
     Raises:
-        RestoreError: the archive is not whole, or the server failed for a reason that is no row's.
+        RestoreError: the archive is not whole, or the server failed for a reason other than a row.
     """
     trial = Trial()
     if has_event_triggers(cursor):
@@ -237,7 +237,7 @@ class _Rows:
                 staging,
                 copy.csv_options,
                 reader,
-                # It is no hypertable that is copied into, so nothing has to be switched off.
+                # The double is not a hypertable, so nothing has to be switched off.
                 has_timescaledb=False,
                 may_reject=None if most is None else Rejectable(partial(rows_in, self.csv, copy.csv_options), most),
                 errors=self.errors,

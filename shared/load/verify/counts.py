@@ -38,7 +38,7 @@ def count_in_children(cursor: Cursor, table: Table, window: Window) -> int:
 
 def count_staged_outside(cursor: Cursor, table: Table, staging: sql.Identifier, window: Window) -> Count:
     """Count the staged rows outside the day. A row without a time does not count: the target decides about it."""
-    # What the staging table is made like may have another type there than the target.
+    # The table that staging is modeled on may have another type for this column than the target.
     time = sql.SQL("{}::{}").format(_time(table), table.time_sql)
     condition = within(table, sql.Identifier("t"), window)
     if table.takes_version_7_alone:
@@ -68,7 +68,7 @@ def count_staged(
         condition=sql.SQL("true") if condition is None else condition,
         **_bounds(table),
     )
-    # The product's own path: PostgreSQL wrote the condition, and it runs no code of a user's.
+    # With the product's own search_path: PostgreSQL wrote the condition, and it runs no user code.
     cursor.execute(query)
     return _count(cursor)
 
@@ -204,7 +204,7 @@ def _day(table: Table, day: Window) -> sql.Composable:
     held = sql.SQL("least(greatest({}, '0001-01-02'), '9999-12-30')")
     if table.time_kind == "integer":
         lower, upper = day.column_bounds
-        # A sum of a date and a number of days that no date can be is an error.
+        # Adding a number of days to a date is an error if the result is out of range.
         number = sql.SQL(
             "least(greatest(pg_catalog.floor({}::numeric OPERATOR(pg_catalog./) {}::numeric), -719161), 2932895)::int"
         ).format(time, sql.Literal(upper - lower))  # type: ignore[operator] # both are integers

@@ -85,8 +85,8 @@ def refuse_unproved(load: Cursor, lock: RestoreLock, added: Added) -> None:
         added: the rows.
 
     Raises:
-        KeyNotEnforced: a key is there twice, or that cannot be proved.
-        ChunkInconsistent: a key was there twice before the load.
+        KeyNotEnforced: a key occurs twice, or no query can prove that it does not.
+        ChunkInconsistent: a key occurred twice before the load.
     """
     extension, table = added.target.compression, added.target.table
     if extension is None or not (added.target.compressed or added.may_be_outside):
@@ -94,7 +94,7 @@ def refuse_unproved(load: Cursor, lock: RestoreLock, added: Added) -> None:
     with lock.read_current() as looking:
         of_day, others = _left_compressed(load, looking, added)
         found = unenforced_keys(looking, extension, others)
-    # Where the load meant to decompress them and could not, the lock's connection would wait for it.
+    # On the load's own connection: if it tried to decompress them and failed, the lock's connection would wait for it.
     found += unenforced_keys(load, extension, of_day)
     for chunk, key in found:
         if added.may_meet or not has_time(key, table):
@@ -104,9 +104,9 @@ def refuse_unproved(load: Cursor, lock: RestoreLock, added: Added) -> None:
 def not_searched(
     lock: RestoreLock, target: Target, steps: Sequence[ChunkStep], error: DatabaseFailed
 ) -> KeyNotEnforced | None:
-    """Say so if TimescaleDB failed to search compressed rows for a key that it does not know how to compare.
+    """Return the error if TimescaleDB could not search compressed rows for a key, since it cannot compare the key.
 
-    So it does with an internal error for a column of type `name` (2.28.3, 2.29.2), whose equality it does not find.
+    For a column of type `name` it finds no equality operator, and fails with an internal error (2.28.3, 2.29.2).
 
     Args:
         lock: its connection looks; the load's transaction has failed.
@@ -133,8 +133,8 @@ def not_searched(
 def _left_compressed(load: Cursor, looking: Cursor, added: Added) -> tuple[list[Chunk], list[Chunk]]:
     """List the compressed chunks to which rows were added: those over the day, and others.
 
-    The load has a lock on each, so their state cannot change any more. Its snapshot may be older than that lock in the
-    chunks of other days; but of those it has decompressed none.
+    The load has locked each, so their state cannot change any more. For chunks of other days, its snapshot may be older
+    than the lock, but it has decompressed none of them.
     """
     of_day = {str(chunk) for chunk in added.target.chunks}
     others = {str(chunk) for chunk in all_chunks(looking, added.target.table) if chunk.is_compressed} - of_day
@@ -156,7 +156,7 @@ def _prove(load: Cursor, lock: RestoreLock, added: Added, chunk: Chunk, key: Key
         among = inside(added.target.table, span)
     if has_duplicates(load, relation, key, among=among):
         was_so_before = False
-        # Of a chunk that the load has for itself the lock's connection could only wait for the load.
+        # If the load has the chunk for itself, the lock's connection could only wait for the load.
         if not is_own(load, chunk):
             with lock.read_current() as looking:
                 was_so_before = has_duplicates(looking, relation, key, among=among)
