@@ -14,9 +14,12 @@ https://www.postgresql.org/docs/current/libpq-connect.html.
 from __future__ import annotations
 
 import ctypes
+import errno
+import os
 import re
 import select
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -37,11 +40,52 @@ from shared.secret import redact_from_server
 # libpq-fe.h: enum PostgresPollingStatusType, ConnStatusType
 _POLL_FAILED, _POLL_READING, _POLL_WRITING, _POLL_OK = range(4)
 _CONNECTION_BAD = 1
+# CONNECTION_STARTED, _MADE, _SSL_STARTUP, _NEEDED, _GSS_STARTUP, _ALLOCATED: libpq reads no text of the server yet.
+_STATES_WITHOUT_WORDS = frozenset({2, 3, 7, 8, 11, 14})
 
 # "FATAL:  28P01": the severity is in the server's language, the code is not. The code ends the text.
 _SQLSTATE_AT_END = re.compile(rb":\s+([0-9A-Z]{5})\s*\Z")
 # The part of the text, from its end, that is searched for the code.
 _LONGEST = 200
+
+# Even so, libpq repeats words of the server: an error in the form of protocol 2, which PostgreSQL itself sends where it
+# cannot start a process; what it says in a SCRAM exchange (`e=...`); the extensions of the protocol that it does not
+# know; a code that is none (17.5). Once the server has spoken, only these reasons are shown: none holds any text.
+_NETWORK = "|".join(re.escape(os.strerror(code)) for code in errno.errorcode)
+_METHOD = (
+    "requested (?:GSSAPI|SASL|SSPI|an unknown) authentication(?: type)?|requested a (?:cleartext|hashed) password"
+    "|did not complete authentication"
+)
+_BINDING = (
+    "not supported by server's authentication request|SSL not in use"
+    "|server authenticated client without channel binding|server did not offer an authentication method that supports channel binding"
+)
+_REASONS_WITHOUT_WORDS = re.compile(
+    "|".join(
+        (
+            "server closed the connection unexpectedly",
+            "This probably means the server terminated abnormally",
+            r"before or while processing the request\.",
+            "SSL connection has been closed unexpectedly",
+            "SSL SYSCALL error: EOF detected",
+            f"(?:(?:could not (?:receive data from|send data to) server|SSL SYSCALL error): )?(?:{_NETWORK})",
+            r"Is the server running on that host and accepting TCP/IP connections\?",
+            "timeout expired",
+            "expected authentication request from server, but received .",
+            "received invalid (?:authentication request|error message|protocol negotiation message)",
+            f'authentication method requirement "[a-z0-9!,-]*" failed: server (?:{_METHOD})',
+            f"channel binding (?:is )?required,? but (?:{_BINDING})",
+            "authentication method [0-9]+ not supported",
+            "none of the server's SASL authentication mechanisms are supported",
+            'lost synchronization with server: got message type ".", length -?[0-9]+',
+            "session is (?:not )?read-only|server is (?:not )?in hot standby mode",
+        )
+    )
+)
+_PLACE = re.compile(
+    r'connection to server (?:at|on socket) "(?P<host>[^"]*)"(?: \([0-9A-Fa-f.:]+\))?(?:, port [0-9]+)? failed: ?'
+)
+_NOT_SHOWN = "the reason is not shown, since it may hold words of the server"
 
 
 @dataclass(frozen=True)
@@ -77,23 +121,35 @@ def refused_with(parameters: dict[str, Any]) -> Refusal:
         libpq.PQsetErrorVerbosity(connection, PQERRORS_SQLSTATE)
         # A server may send notices before it authenticates the client, and libpq would print them.
         libpq.PQsetNoticeReceiver(connection, IGNORE_NOTICES, None)
-        if _connects(libpq, connection, time.monotonic() + float(parameters["connect_timeout"])):
+        states: set[int] = set()
+        if _connects(libpq, connection, time.monotonic() + float(parameters["connect_timeout"]), states):
             return Refusal(None, is_connected=True)
         said = libpq.PQerrorMessage(connection)
         found = _SQLSTATE_AT_END.search(said[-_LONGEST:])
         # One line for each attempt: with TLS and without, and for each address of a host.
-        lines = dict.fromkeys(" ".join(line.split()) for line in said.decode("utf-8", "replace").splitlines())
+        lines = [" ".join(line.split()) for line in said.decode("utf-8", "replace").splitlines()]
+        if states - _STATES_WITHOUT_WORDS:
+            lines = list(_without_words(lines, frozenset(str(parameters.get("host", "")).split(","))))
         return Refusal(
             found[1].decode() if found else None,
             needs_password=bool(libpq.PQconnectionNeedsPassword(connection)),
-            text=redact_from_server("; ".join(filter(None, lines))),
+            text=redact_from_server("; ".join(filter(None, dict.fromkeys(lines)))),
         )
     finally:
         libpq.PQfinish(connection)
 
 
-def _connects(libpq: ctypes.CDLL, connection: int, deadline: float) -> bool:
-    """Run libpq until it is connected or has failed; return whether it is connected."""
+def _without_words(lines: Iterable[str], hosts: frozenset[str]) -> Iterator[str]:
+    """Leave out of libpq's lines what may be words of the server."""
+    for line in lines:
+        place = _PLACE.match(line)
+        shown = line[: place.end()] if place is not None and place["host"] in hosts else ""
+        reason = line[len(shown) :]
+        yield line if not reason or _REASONS_WITHOUT_WORDS.fullmatch(reason) else shown + _NOT_SHOWN
+
+
+def _connects(libpq: ctypes.CDLL, connection: int, deadline: float, states: set[int]) -> bool:
+    """Run libpq until it is connected or has failed; return whether it is connected. The states are added."""
     if connection is None or libpq.PQstatus(connection) == _CONNECTION_BAD:
         return False
     state = _POLL_WRITING
@@ -104,6 +160,7 @@ def _connects(libpq: ctypes.CDLL, connection: int, deadline: float) -> bool:
         with closing(select.epoll()) as waiting:
             waiting.register(libpq.PQsocket(connection), select.EPOLLIN if state == _POLL_READING else select.EPOLLOUT)
             waiting.poll(remaining)
+        states.add(libpq.PQstatus(connection))
         state = libpq.PQconnectPoll(connection)
     return bool(state == _POLL_OK)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
+import struct
 from typing import Any
 
 import pytest
 
-from tests.faults.fix_talking_server import talking_server
+from tests.faults.fix_quiet import CANARY
+from tests.faults.fix_talking_server import speaking_server, talking_server
 from tests.integration.fix_app import Answer, App
 from tools.local_server import free_port
 
@@ -82,6 +85,46 @@ def test_what_a_server_may_say(app: App, url: str, sqlstate: str, status: int, c
         answer = app.restore(url, pg=pg)
     check(answer, status, code, sqlstate)
     assert answer.headers.get("Retry-After") == seconds
+
+
+_SASL = b"R" + struct.pack("!ii", 23, 10) + b"SCRAM-SHA-256\0\0"
+_REFUSED_IN_SASL = f"e={CANARY}".encode()
+# What libpq repeats although it is told to show a SQLSTATE alone.
+_WORDS = {
+    "an error of protocol 2": (f"E{CANARY}\n\0".encode(),),
+    "several lines of it": (f'Eno\nconnection to server at "{CANARY}", port 1 failed: timeout expired\0'.encode(),),
+    "a code that is none": (b"E" + struct.pack("!i", len(CANARY) + 7) + b"C" + CANARY.encode() + b"\0\0",),
+    "a severity": (b"E" + struct.pack("!i", len(CANARY) + 13) + b"S" + CANARY.encode() + b"\0C1 23\0\0",),
+    "an error of SCRAM": (
+        _SASL,
+        b"R" + struct.pack("!ii", len(_REFUSED_IN_SASL) + 8, 11) + _REFUSED_IN_SASL,
+    ),
+    "an extension": (b"v" + struct.pack("!iii", len(CANARY) + 18, 196_608, 1) + f"_pq_.{CANARY}".encode() + b"\0",),
+}
+
+
+@pytest.mark.parametrize("way", _WORDS)
+def test_words_of_a_server_that_libpq_repeats(app: App, url: str, way: str, caplog: pytest.LogCaptureFixture) -> None:
+    with speaking_server(*_WORDS[way]) as pg, caplog.at_level(logging.DEBUG):
+        answer = app.restore(url, pg=pg)
+    assert "may hold words of the server" in check(answer, 503, "DatabaseUnreachable", None)
+    assert CANARY not in json.dumps(answer.body) + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ((b"",), "server closed the connection unexpectedly"),
+        ((b"HTTP/1.1 400 Bad Request\r\n\r\n",), "expected authentication request from server, but received H"),
+        ((struct.pack("!cii", b"R", 8, 7),), "server requested GSSAPI authentication"),
+    ],
+)
+def test_what_libpq_says_of_a_server(app: App, url: str, answers: tuple[bytes, ...], said: str) -> None:
+    """In its own words: they name what to look at."""
+    with speaking_server(*answers) as pg:
+        message = check(app.restore(url, pg=pg), 503, "DatabaseUnreachable", None)
+    assert said in message
+    assert "may hold" not in message
 
 
 def test_nobody_listens(app: App, url: str) -> None:
