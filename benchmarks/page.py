@@ -139,7 +139,7 @@ def _pattern(storage: str) -> str:
 def _look_at_restores(browser: Browser, base: str, first: Times, interactions: Times) -> None:
     with browser.new_context(viewport={"width": 1280, "height": 800}) as context:
         page = context.new_page()
-        rows = page.get_by_role("table", name="Ended, the newest first").locator("tbody tr")
+        rows = page.get_by_role("table", name="Ended, newest first").locator("tbody tr")
         first["restores: the first content"].append(_open(page, base, "table tbody tr"))
         for number in range(100, many.RESTORES, 100):
             page.get_by_role("button", name="Show more").click()

@@ -213,8 +213,8 @@ async function viewRestores(query) {
       h("div", { class: "wide" }, h("label", { for: "table" }, "Table, as schema.table"), h("input", { id: "table", name: "table", value: filters.table, autocomplete: "off" })),
       h("button", { type: "submit" }, "Filter")),
     h("div", {}, live.length ? [h("h3", { id: "live" }, `Waiting and running (${live.length})`), liveTable(live)] : h("p", {}, "Nothing waits or runs.")),
-    h("h3", { id: "ended" }, "Ended, the newest first"),
-    ended.length ? endedTable(ended) : h("p", {}, filters.status || filters.table ? "No match." : "None yet."),
+    h("h3", { id: "ended" }, "Ended, newest first"),
+    ended.length ? endedTable(ended) : h("p", {}, filters.status || filters.table ? "None match." : "None yet."),
     next ? h("p", {}, h("button", { type: "button", "data-action": "more" }, "Show more")) : null);
   return live.length ? 5 : null;
 }
@@ -275,8 +275,8 @@ async function viewRestore(id) {
       ["Part of", one.backfill ? h("a", { href: `#/backfills/${encodeURIComponent(one.backfill)}` }, `the backfill ${one.backfill}`) : null],
     ]),
     result?.timings ? stages(result.timings) : null,
-    one.request ? [h("h3", {}, "Repeat it"), h("p", { class: "soft" }, "By curl, with the key in RESTORE_KEY:"), h("pre", { tabindex: "0" }, curl(one.request)),
-      h("p", { class: "soft" }, "By the command line:"), h("pre", { tabindex: "0" }, command(one.request))] : null,
+    one.request ? [h("h3", {}, "Repeat it"), h("p", { class: "soft" }, "With curl, and the key in RESTORE_KEY:"), h("pre", { tabindex: "0" }, curl(one.request)),
+      h("p", { class: "soft" }, "With the command line:"), h("pre", { tabindex: "0" }, command(one.request))] : null,
     one.request ? [h("h3", {}, "Request"), h("pre", { tabindex: "0" }, JSON.stringify(one.request, null, 2))] : null,
     result ? h("details", {}, h("summary", {}, "The whole answer"), h("pre", { tabindex: "0" }, JSON.stringify(result, null, 2))) : null);
   return runs ? wait ?? 5 : null;
@@ -323,7 +323,7 @@ const picked = { from: "", to: "" };
 let plan = null;
 
 const daysForm = (pattern, year) => h("form", { id: "days-form", class: "fields" },
-  h("div", { class: "wide" }, h("label", { for: "adls_url" }, "Archives, with {date} where the day stands"), h("input", { id: "adls_url", name: "adls_url", required: true, value: pattern, autocomplete: "off", placeholder: "backups/weavix/silver.telemetry.{date}.csv.gz" })),
+  h("div", { class: "wide" }, h("label", { for: "adls_url" }, "Archives, with {date} in place of the day"), h("input", { id: "adls_url", name: "adls_url", required: true, value: pattern, autocomplete: "off", placeholder: "backups/weavix/silver.telemetry.{date}.csv.gz" })),
   h("div", {}, h("label", { for: "year" }, "Year"), h("input", { id: "year", name: "year", type: "number", min: 1970, max: 9998, value: year })),
   h("button", { type: "submit", class: "main" }, "Show"));
 
@@ -358,7 +358,7 @@ function showDays(pattern, year, found) {
 
 // Nobody knows a path by heart at night: these are the tables of which a day was restored lately.
 async function showTables(year) {
-  const form = () => [h("h2", {}, "Days of a table"), daysForm("", year), h("p", { class: "soft" }, "Each day with its archive, its rows and its last restore.")];
+  const form = () => [h("h2", {}, "Days of a table"), daysForm("", year), h("p", { class: "soft" }, "Shows each day with its archive, its rows and its last restore.")];
   show(form());
   const { answer } = await look(`${BASE}/restores?top=${PAGE_SIZE}`);
   const tables = new Map(answer.value.map((one) => [patternOf(one), one]));
@@ -413,7 +413,7 @@ function dayFacts(days) {
     ["Archive", day.archive ? `${bytes(day.archive.bytes)}, written ${clock(day.archive.modified)}${day.archive.tier ? `, ${day.archive.tier}` : ""}` : "none"],
     ["In the table", day.table.rows + (day.table.count === null ? "" : `, ${number(day.table.count)} rows`)],
     ["Last restore", last ? `${last.outcome}${last.code ? ` (${last.code})` : ""}, ${clock(last.at)}` : "none is recorded"],
-    ["", last?.operation_id ? h("a", { href: `#/restores/${encodeURIComponent(last.operation_id)}` }, "Look at it") : null],
+    ["", last?.operation_id ? h("a", { href: `#/restores/${encodeURIComponent(last.operation_id)}` }, "Show this restore") : null],
   ]));
 }
 
@@ -434,8 +434,8 @@ function planned() {
   if (plan.error) return problem(plan.error, "It cannot be planned");
   const { answer } = plan, list = (days) => days.length > 12 ? `${number(days.length)} days, from ${days[0]} to ${days.at(-1)}` : days.join(", ");
   return [h("h4", { id: "plan" }, "The plan"), facts([
-      ["Are restored", `${number(answer.days)} days, ${bytes(answer.bytes)} of archives, in ${number(answer.groups.length)} groups, ${answer.parallel} at once`],
-      ["Are replaced or fail, since they have rows", list(answer.existing)], ["Stay as they are", list(answer.skipped)], ["Have no archive", list(answer.missing)]]),
+      ["Restored", `${number(answer.days)} days, ${bytes(answer.bytes)} of archives, in ${number(answer.groups.length)} groups, ${answer.parallel} at once`],
+      ["Have rows: replaced, or failing", list(answer.existing)], ["Left as they are", list(answer.skipped)], ["Without an archive", list(answer.missing)]]),
     answer.days ? h("p", {}, h("button", { type: "button", class: "main", "data-action": "start" }, "Start the backfill")) : h("p", {}, "There is nothing to restore.")];
 }
 
@@ -469,12 +469,12 @@ async function viewBackfill(id) {
   show(
     h("p", {}, h("a", { href: "#/backfills" }, "All backfills"), days.length ? [" · ", calendar(one.adls_url, days[0].day, "Days of this table")] : null),
     h("h2", {}, `${one.target_table} `, badge(one.status)),
-    one.error ? problem(one.error, runs ? "So far" : one.status === "Canceled" ? "Canceled" : "It failed") : null,
+    one.error ? problem(one.error, runs ? "Failed so far" : one.status === "Canceled" ? "Canceled" : "It failed") : null,
     one.result?.warnings?.length ? h("section", { class: "notice" }, h("h3", {}, "Warnings"), h("ul", {}, one.result.warnings.map((warning) => h("li", {}, `${warning.code}: ${warning.message}`)))) : null,
     h("ul", { class: "legend", "aria-label": "How many days" }, OUTCOMES.filter((word) => counts[word]).map((word) => h("li", {}, badge(word, `${word} ${number(counts[word])}`)))),
-    h("p", {}, h("progress", { max: 100, value: all.percent, "aria-label": "All archives: read" }), h("span", { class: "soft" }, ` ${[
+    h("p", {}, h("progress", { max: 100, value: all.percent, "aria-label": "Archives read" }), h("span", { class: "soft" }, ` ${[
       all.percent === null ? null : `${all.percent} % of ${bytes(all.compressed_bytes_total)} read`, `${number(all.rows)} rows`, seconds(all.seconds),
-      runs && all.estimated_end ? `ends about ${clock(all.estimated_end)}` : null, runs && one.phase !== "restore" ? one.phase : null, runs && one.stopping ? "no further day starts" : null].filter(Boolean).join(", ")}`)),
+      runs && all.estimated_end ? `expected to end at ${clock(all.estimated_end)}` : null, runs && one.phase !== "restore" ? one.phase : null, runs && one.stopping ? "no further day starts" : null].filter(Boolean).join(", ")}`)),
     runs ? h("p", { class: "fields" }, h("button", { type: "button", "data-action": "stop", "data-id": one.id, disabled: one.stopping }, "Start no further day"), cancelButton(one)) : null,
     again ? h("p", {}, h("button", { type: "button", class: "main", "data-action": "retry", "data-id": one.id }, "Retry what failed, was canceled or was missing")) : null,
     facts([["Days", days.length && !next ? `${days[0].day} to ${days.at(-1).day}` : null], ["Archives", one.adls_url], ["Database", one.database], ["At once", one.parallel], ["Started", clock(one.started ?? one.created)], ["Ended", one.ended ? clock(one.ended) : null], ["Id", one.id]]),
@@ -537,7 +537,7 @@ async function refresh({ moved = false } = {}) {
     failures += 1;
     wait = Math.min(MOST_WAIT_SECONDS, 2 ** failures);
     if (error instanceof Refused) {
-      show(h("h2", {}, "This cannot be shown"), problem(error.error ?? { message: error.message }, "The function app refused this"));
+      show(h("h2", {}, "This view cannot be shown"), problem(error.error ?? { message: error.message }, "The function app refused this"));
       say("");
       wait = MOST_WAIT_SECONDS;
     } else say(`The function app does not answer${asOf ? `; these figures are of ${clock(asOf).slice(11)}` : ""}. Trying again.`, true);
