@@ -229,7 +229,7 @@ $more = @{}
 if ($Request) {
     try { $more = ConvertFrom-Json -InputObject (Get-Content -Raw -LiteralPath $Request) -AsHashtable }
     catch { $more = $null }
-    if ($more -isnot [Collections.IDictionary]) { Stop-Run 2 "$Request is no JSON object" }
+    if ($more -isnot [Collections.IDictionary]) { Stop-Run 2 "$Request is not a JSON object" }
 }
 if (-not $DryRunOnly -and $more['dry_run']) {
     Stop-Run 2 "$Request asks for a dry run: leave dry_run out, and say -DryRunFirst or -DryRunOnly"

@@ -124,7 +124,7 @@ trap 'exit 143' TERM
 work=$(umask 077 && mktemp -d)
 if [ -n "$more" ]; then
     jq --slurp --exit-status 'if length == 1 and (.[0] | type == "object") then .[0] else false end' \
-        "$more" >"$work/more.json" 2>/dev/null || fail 2 "$more is no JSON object"
+        "$more" >"$work/more.json" 2>/dev/null || fail 2 "$more is not a JSON object"
 else
     echo '{}' >"$work/more.json"
 fi

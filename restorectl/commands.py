@@ -158,7 +158,7 @@ def _run(
         say_error(screen, exc)
         return exc.code
     except typer.Abort:
-        # Ctrl-C, or the end of the input, where it asked.
+        # Ctrl-C, or the end of the input, at a question.
         screen.say("nothing was sent")
         return ExitCode.INTERRUPTED
     except KeyboardInterrupt:
@@ -173,7 +173,7 @@ def _run(
 
 
 def _say_strange(screen: Screen, call: Call | None, exc: Exception) -> ExitCode:
-    """Say that an answer has another shape than this version knows. It may stand for something that runs on."""
+    """Say that an answer has another shape than this version knows. What was asked for may run on all the same."""
     leaving = None if call is None else call.leaving
     say_error(
         screen,

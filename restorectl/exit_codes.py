@@ -88,7 +88,7 @@ def code_of_error(error: Mapping[str, Any]) -> ExitCode:
 
 
 def code_of_result(result: Mapping[str, Any]) -> ExitCode:
-    """Return the exit code for the answer of a success: a dry run that found problems is none."""
+    """Return the exit code for the answer of a success: a dry run that found problems has failed."""
     problems = (result.get("dry_run") or {}).get("problems")
     return ExitCode.FAILED if problems else ExitCode.DONE
 
@@ -101,7 +101,7 @@ def code_of_monitor(monitor: Mapping[str, Any]) -> ExitCode:
         return code_of_result(monitor.get("result") or {})
     code = code_of_error(monitor.get("error") or {})
     days = monitor.get("days") or {}
-    # Where nothing is in, there is no part.
+    # If no day is in, it is not "partly".
     if code == ExitCode.PARTLY and not (days.get("restored") or days.get("skipped")):
         return ExitCode.FAILED
     return code

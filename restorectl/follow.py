@@ -68,7 +68,7 @@ def follow(service: Service, screen: Screen, kind: Kind, first: Answer, seconds:
 
 
 def look_at(kind: Kind) -> dict[str, str]:
-    """Return the query of a look at an operation: a backfill lists a hundred days, unless more are asked for."""
+    """Return the query for an operation: a backfill lists a hundred days, unless more are asked for."""
     return {"top": "1000"} if kind == "backfills" else {}
 
 
@@ -206,7 +206,7 @@ def _line(monitor: Monitor) -> str:
 
 
 def _waits(monitor: Monitor) -> str:
-    """Return why an attempt is to be made again, and when."""
+    """Return why another attempt follows, and when."""
     if not monitor.get("next_attempt") or has_ended(monitor):
         return ""
     code = (monitor.get("error") or {}).get("code")

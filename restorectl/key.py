@@ -65,7 +65,7 @@ def _printed(command: str) -> str:
         words = shlex.split(command, posix=os.name == "posix")
         if not words:
             raise UsageError("--key-command is empty")
-        # Its standard error stays the terminal's: `az` asks for a login there.
+        # Its standard error stays the terminal: `az` asks for a login there.
         done = subprocess.run(words, stdout=subprocess.PIPE, check=False, timeout=_SECONDS, text=True)  # noqa: S603 - the user's own command
     except (OSError, ValueError) as exc:
         raise UsageError(f"--key-command cannot be run: {exc}") from None

@@ -43,7 +43,7 @@ def print_monitor(screen: Screen, monitor: Mapping[str, Any]) -> None:
         screen.print_facts(_monitor_facts(monitor) | _result_facts(result))
     _say_of_result(screen, result)
     if error and monitor.get("status") != "Succeeded":
-        # The days of a backfill are sent again by it.
+        # A day of a backfill is retried by the backfill.
         backfill = monitor.get("id") if is_backfill else monitor.get("backfill")
         _say_error_body(screen, error, None, None if backfill is None else _retry_step(backfill))
     if is_backfill and monitor.get("status") == "Canceled":
@@ -220,7 +220,7 @@ def print_monitors(screen: Screen, kind: Kind, monitors: Sequence[Mapping[str, A
         screen.print_json({"value": monitors})
         return
     if not monitors:
-        screen.say("there is none")
+        screen.say(f"no {kind} found")
         return
     if kind == "backfills":
         _print_backfills(screen, monitors)

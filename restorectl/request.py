@@ -17,7 +17,7 @@ def read_request(path: Path | None) -> dict[str, Any]:
         path: of a JSON object; `-` is standard input, None an empty object.
 
     Raises:
-        UsageError: it cannot be read, or is no JSON object.
+        UsageError: it cannot be read, or is not a JSON object.
     """
     if path is None:
         return {}
@@ -27,7 +27,7 @@ def read_request(path: Path | None) -> dict[str, Any]:
     except OSError as exc:
         raise UsageError(f"{path} cannot be read: {exc.strerror}") from None
     except ValueError as exc:
-        raise UsageError(f"{path} is no JSON: {exc}") from None
+        raise UsageError(f"{path} is not JSON: {exc}") from None
     if not isinstance(value, dict):
         raise UsageError(f"{path} is not a JSON object")
     return value
@@ -37,7 +37,7 @@ def with_section(body: dict[str, Any], name: str, **fields: Any) -> dict[str, An
     """Return a body with fields of one section set; what is None is left as it is.
 
     Raises:
-        UsageError: the section is no object.
+        UsageError: the section is not an object.
     """
     given = {field: value for field, value in fields.items() if value is not None}
     if not given:

@@ -129,7 +129,7 @@ class Screen:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for number in shown:
             column = columns[number]
-            # What does not fit all the same is folded: nothing is cut, since somebody may copy it.
+            # What still does not fit is folded and not cut, since somebody may copy it.
             table.add_column(column.name, justify="right" if column.is_number else "left", overflow="fold")
         for row in cells:
             table.add_row(*(row[number] for number in shown))

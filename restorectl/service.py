@@ -29,7 +29,7 @@ _BUSY = frozenset(
     }
 )
 _MOST_PAUSE = 60.0
-# The plan of a backfill of ten years is made in a call.
+# The plan of a backfill of ten years is made in one call.
 _READ_SECONDS = 120.0
 # Azure cuts a call after 230 s, and not every network says so.
 _READ_SECONDS_OF_A_RESTORE = 300.0
@@ -62,7 +62,7 @@ class Unanswered(CommandError):
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer of the function app that is no error.
+    """An answer of the function app that is not an error.
 
     Attributes:
         status: of HTTP.
@@ -190,7 +190,7 @@ class Service:
         answer, seen = self.get(path, query), set[str]()
         yield _objects(answer)
         while (link := answer.body.get("nextLink")) is not None:
-            # A list that goes round in a circle has no end.
+            # A list whose pages link in a circle has no end.
             if str(link) in seen or len(seen) >= _MOST_PAGES:
                 raise CommandError("the list goes on without an end")
             seen.add(str(link))
@@ -207,10 +207,10 @@ class Service:
             own, other = urlsplit(self.base), urlsplit(link)
             httpx2.URL(link)
         except (ValueError, httpx2.InvalidURL):
-            raise CommandError("the list goes on at something that is no address") from None
+            raise CommandError("the next page of the list has no valid address") from None
         if (own.scheme, own.netloc) != (other.scheme, other.netloc):
             raise CommandError(
-                f"the list goes on at {other.scheme}://{other.hostname}, which is not {own.scheme}://{own.netloc}:"
+                f"the next page of the list is at {other.scheme}://{other.hostname}, which is not {own.scheme}://{own.netloc}:"
                 " the key is not sent there",
                 next_step="set RESTORE_URL to the address that PUBLIC_BASE_URL of the function app names",
             )
@@ -294,7 +294,7 @@ class _Again(Exception):
 
 
 def _read(response: httpx2.Response) -> dict[str, Any] | None:
-    """Return the JSON object of an answer; None if it is none of the function's."""
+    """Return the JSON object of an answer; None if the answer is not the function's."""
     try:
         body = json.loads(response.content)
     except (ValueError, RecursionError):
@@ -378,7 +378,7 @@ def _host_of(link: str) -> str:
     try:
         return urlsplit(link).hostname or "another path"
     except ValueError:
-        return "something that is no address"
+        return "something that is not an address"
 
 
 def operation_path(kind: Kind, operation_id: str) -> str:

@@ -25,7 +25,7 @@ def safe_json(text: str) -> str:
 
 
 def count(number: int | None, word: str = "") -> str:
-    """Return a whole number in groups of three, with the plural word behind it; nothing for None."""
+    """Return a whole number in groups of three, followed by the plural word; nothing for None."""
     return "" if number is None else f"{number:,} {word.removesuffix('s') if number == 1 else word}".rstrip()
 
 

@@ -58,7 +58,7 @@ class RestoreError(Exception):
 
     Attributes:
         retry_after_seconds: how long to wait before the request is sent again, if the error is one for which HTTP has
-            the header Retry-After (503, 429). Whole seconds; set where it is known better.
+            the header Retry-After (503, 429). Whole seconds; set if the error knows a better time.
     """
 
     code: ClassVar[str]
@@ -115,7 +115,7 @@ class RequestTooLarge(RequestError):
 
 
 class UnsupportedMediaType(RequestError):
-    """The body is not sent as JSON. A web page of another site can send any other type without asking the browser."""
+    """The body is not sent as JSON. A web page of another site could send other types without a preflight request."""
 
     code = "UnsupportedMediaType"
     status = 415
@@ -385,7 +385,7 @@ class ArchiveTooLarge(ArchiveError):
 
 
 class ArchiveTooExpensive(ArchiveError):
-    """To unpack and count the archive takes more processor time than PREPARE_CPU_SECONDS allows."""
+    """Decompressing and counting the archive takes more processor time than PREPARE_CPU_SECONDS allows."""
 
     code = "ArchiveTooExpensive"
     status = 422
@@ -396,7 +396,7 @@ class ArchiveTooExpensive(ArchiveError):
 
 
 class TemporaryDiskFull(ArchiveError):
-    """The function's temporary disk cannot hold the unpacked archive."""
+    """The function's temporary disk cannot hold the decompressed archive."""
 
     code = "TemporaryDiskFull"
     status = 507
@@ -745,7 +745,7 @@ class DatabaseReadOnly(DatabaseError):
 
 
 class DatabaseFailedOver(DatabaseReadOnly):
-    """The server is a replica since a short while ago: another one may be the primary now. The code is the same."""
+    """The server became a replica a short while ago: another one may be the primary now. The code stays the same."""
 
     retry = "later"
     default_hint = (
@@ -846,7 +846,7 @@ class InternalError(RestoreError):
 
 # Not a privilege that GRANT gives. Members of the owning role have it too.
 OWNERSHIP = "ownership"
-# An attribute of a role, and no right on the table whose policies apply to the role.
+# An attribute of a role, not a right on the table whose policies apply to the role.
 BYPASS = "BYPASSRLS"
 
 

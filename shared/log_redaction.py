@@ -23,7 +23,7 @@ from shared.secret import redact
 OUR_LOGGER = "restore_chunk"
 
 
-# C0 but tab, DEL, C1, Unicode's line and paragraph separators, and the marks that turn the direction of writing.
+# C0 except tab, DEL, C1, Unicode's line and paragraph separators, and the marks that turn the direction of writing.
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 

@@ -28,7 +28,7 @@ MIB = 1024 * 1024  # bytes
 
 # malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-# Less than a range of an archive, and more than what is worked on at once.
+# Less than a range of an archive, and more than a block that is processed at once.
 _MAPPED_BYTES = 4 * MIB
 # Of free memory at the end of a heap.
 _TRIM_BYTES = 8 * MIB
@@ -140,7 +140,7 @@ class CpuBudget:
             raise self._exceeded()
 
     def earn(self, seconds: float) -> None:
-        """Take back some of what is spent, for work that was of use. Nothing is saved up."""
+        """Take back some of what is spent, for useful work. Nothing is saved up."""
         self._spent = max(0.0, self._spent - seconds)
 
 
@@ -184,7 +184,7 @@ def _run_into(future: Future[T], action: Callable[[], T]) -> None:
     try:
         future.set_result(action())
     except BaseException as exc:  # noqa: BLE001 - it is raised again where the result is waited for
-        # Without this frame, which keeps the future: see `result_of`.
+        # Without this frame, which would keep the future alive: see `result_of`.
         future.set_exception(exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next))
 
 

@@ -27,7 +27,7 @@ class ToolError(Exception):
 def run_tool(main: Callable[[], None]) -> NoReturn:
     """Run a command to its end: a ToolError is one line, Ctrl-C no traceback, and SIGTERM ends what it started."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        # The default ends Python at once, and no `finally` is run.
+        # By default SIGTERM ends Python at once, and no `finally` runs.
         signal.signal(number, lambda received, _: sys.exit(128 + received))
     try:
         main()
@@ -59,7 +59,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
     """Read the variables.
 
     Raises:
-        ToolError: an unknown suite, or a value that is no port.
+        ToolError: an unknown suite, or a value that is not a port.
     """
     suite = environ.get("PG") or SUITES[0]
     if suite not in SUITES:

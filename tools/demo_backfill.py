@@ -1,4 +1,4 @@
-"""`make demo-backfill`: a month with two days missing and a corrupt archive; then that day, with a good one."""
+"""`make demo-backfill`: restores a month with two missing days and a corrupt archive; then that day from a good one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main() -> None:
     """Run the demo.
 
     Raises:
-        ToolError: other days are there in the end than those that are archived.
+        ToolError: the table does not end up with exactly the days that are archived.
     """
     config = load_config()
     check_port_free(config.host_port, "HOST_PORT", "the function host")

@@ -1,4 +1,4 @@
-"""`make demo-jobs`: a large day restored behind the queue and followed meanwhile; then once more, and canceled."""
+"""`make demo-jobs`: restores a large day behind the queue and follows it; then starts it again, and cancels it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main() -> None:
     """Run the demo.
 
     Raises:
-        ToolError: the day is not there after the first restore, or something of it is after the second.
+        ToolError: the day is missing after the first restore, or rows of it are there after the second.
     """
     config = load_config()
     check_port_free(config.host_port, "HOST_PORT", "the function host")

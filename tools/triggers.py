@@ -176,7 +176,7 @@ class QueueListener:
         try:
             self._process(message)
         except AzureError as exc:
-            # Its receipt is stale, or the queue is away: the message comes again.
+            # Its receipt is stale, or the queue does not answer: the message comes again.
             _log.warning("%s: a message could not be settled: %s", self.name, type(exc).__name__)
         finally:
             with self._room:

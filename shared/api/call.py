@@ -14,8 +14,8 @@ from shared.errors import Fault, InvalidRequest
 from shared.names import MAX_NAME_BYTES
 from shared.settings import Settings
 
-# Twice the longest name of a table: schema and table with 63 bytes each, in quotes. To longer filters storage answers
-# by an error that may pass.
+# Twice the longest name of a table: schema and table with 63 bytes each, in quotes. Storage answers longer filters with
+# an error that looks temporary.
 _LONGEST_TEXT = 512
 # A path has 1,024 characters, and each may be percent-encoded, of four bytes.
 _LONGEST_ADDRESS = 16_384
@@ -46,7 +46,7 @@ class HttpCall:
         route: parameters of the route.
         body: its bytes.
         request_id: of its answer.
-        of_host: the host's trace context of the invocation, which goes on with that of the caller; None if it has none.
+        of_host: the host's trace context of the invocation, which continues that of the caller; None if it has none.
     """
 
     method: str
@@ -75,11 +75,11 @@ def base_url(call: HttpCall, settings: Settings, route: str) -> str:
     Args:
         call: the request.
         settings: `PUBLIC_BASE_URL` wins.
-        route: the path behind the base, such as `/restore`.
+        route: the path after the base, such as `/restore`.
     """
     if settings.public_base_url is not None:
         return settings.public_base_url
-    # By hand: `urlsplit` raises where the header Host is none, such as `[:::::]`.
+    # By hand: `urlsplit` raises if the header Host is not a host, such as `[:::::]`.
     seen_scheme, colon, rest = call.url.partition("://")
     seen_host, slash, rest = (rest if colon else call.url).partition("/")
     path = slash + re.split(r"[?#]", rest, maxsplit=1)[0]
@@ -89,7 +89,7 @@ def base_url(call: HttpCall, settings: Settings, route: str) -> str:
     host = host if host is not None and _is_host(host) else seen_host
     prefix, found, _ = path.rpartition(route)
     path = prefix if found else path.rstrip("/")
-    # An address of no host, such as `Host: [:::::]` makes, is left to the caller, who knows the host.
+    # An address without a host, as from `Host: [:::::]`, is left to the caller, who knows the host.
     return f"{scheme}://{host}{path}" if _is_host(host) else path
 
 
@@ -123,7 +123,7 @@ def whole_number(call: HttpCall, name: str, *, most: int, default: int) -> int:
     """Read a parameter that is a whole number from 1 on.
 
     Raises:
-        InvalidRequest: it is none, or larger than the most.
+        InvalidRequest: it is not such a number, or is larger than `most`.
     """
     text = call.query.get(name)
     if text is None:
@@ -137,7 +137,7 @@ def read_day(call: HttpCall, name: str) -> date:
     """Read a parameter that is a day.
 
     Raises:
-        InvalidRequest: it is missing, none, or not written as YYYY-MM-DD.
+        InvalidRequest: it is missing, is not a day, or is not written as YYYY-MM-DD.
     """
     text = call.query.get(name, "")
     try:
@@ -153,7 +153,7 @@ def read_day(call: HttpCall, name: str) -> date:
 def check_names(call: HttpCall, known: Collection[str]) -> None:
     """Refuse an unknown parameter, or a value that no parameter can have.
 
-    A misspelled filter would list everything. And storage and PostgreSQL must not get arbitrary text.
+    A misspelled filter would list everything. Storage and PostgreSQL must not get arbitrary text either.
 
     Args:
         call: the request. A key may stand in its query as `code`.

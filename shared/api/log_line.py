@@ -47,7 +47,7 @@ def log_line(report: Report, error: RestoreError | None = None) -> str:
     """Return the one line that the log keeps of this restore.
 
     Args:
-        report: what is known. Rows are in it only where they were committed.
+        report: what is known. It has counts of rows only if they were committed.
         error: why the restore failed; None where it did not.
     """
     facts: dict[str, Any] = {

@@ -29,7 +29,7 @@ _TOO_MANY = f"must hold {MOST_COLUMNS} entries at most, as many as a table has c
 _MOST_BYTES = MIB
 
 
-# RFC 9110, section 8.3.1; parameters, such as charset, follow behind a semicolon.
+# RFC 9110, section 8.3.1; parameters, such as charset, follow after a semicolon.
 _JSON_TYPE = re.compile(r"application/(?:[!#$%&'*+.^_`|~0-9a-z-]+\+)?json[ \t]*(?:;.*)?", re.IGNORECASE | re.DOTALL)
 
 

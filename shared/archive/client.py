@@ -1,6 +1,6 @@
 """The SDK's client of one account: how patient it is, how much it reads at once, and how long it is kept.
 
-A client holds a pool of connections, each with a TLS handshake behind it, so one is kept for every account and
+A client holds a pool of connections, each of which took a TLS handshake, so one client is kept for every account and
 credential.
 
 Who reads an account: the SAS of the URL, the connection string of this very account, or the function's own identity.
@@ -107,7 +107,7 @@ def kept_client(key: Hashable, make: Callable[[], DataLakeServiceClient]) -> Dat
         client, used_at = _kept.pop(key, (None, now))
         if client is None or now - used_at > _IDLE_SECONDS:
             client = make()
-            # Opens the transport, where one thread does it: else the first request does, without a lock, and two first
+            # Opens the transport here, in one thread: otherwise the first request does, without a lock, and two first
             # requests would each make a pool.
             client.__enter__()
         _kept[key] = client, now
@@ -202,7 +202,7 @@ def open_client(location: ArchiveLocation, settings: Settings) -> Iterator[Archi
 
 @contextmanager
 def open_container(location: ArchiveLocation, settings: Settings) -> Iterator[tuple[ContainerClient, ArchiveClient]]:
-    """Make the client that lists the file system of a file, and that for the file. Nothing is sent yet.
+    """Make the client that lists the file system of a file, and the client for the file. Nothing is sent yet.
 
     The DataLake SDK lists by the `dfs` endpoint, which the function needs for nothing else and Azurite does not have.
 
@@ -236,7 +236,7 @@ def _own_connection(location: ArchiveLocation, settings: Settings) -> Connection
 
 def _client_by_sas(endpoint: str, sas: Secret) -> DataLakeServiceClient:
     try:
-        # As a credential the SAS is no part of the client's URL, which others may write down.
+        # As a credential, the SAS is not part of the client's URL, which others may log.
         return DataLakeServiceClient(endpoint, AzureSasCredential(sas.get_secret_value()), **_options())
     except ValueError:
         raise broken("does not name an endpoint that can be used with a SAS") from None

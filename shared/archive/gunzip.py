@@ -49,7 +49,7 @@ _USUAL_HEADER_BYTES = 64
 # Many small members make one block.
 _SMALL_BLOCK_BYTES = 64 * 1024
 
-# A file of blanks, or the one long beginning of an ordinary file, is no bomb.
+# A file of blanks, or the long beginning of an ordinary file, is not a bomb.
 _FREE_BYTES = 16 * MIB
 # Headers and trailers.
 _SMALL_BYTES = 4096
@@ -176,7 +176,7 @@ class _Members:
             raise ArchiveTruncated("the file is empty: it has 0 bytes", hint=_EMPTY_HINT)
 
     def _begin(self, data: memoryview) -> memoryview:
-        """Begin with the next member, and return the data behind its header."""
+        """Begin with the next member, and return the data after its header."""
         if not self._head and (empty := _EMPTY_MEMBERS.match(data)):
             self._number += empty.group().count(_EMPTY_BODY)
             return data[empty.end() :]
@@ -209,7 +209,7 @@ class _Members:
         return data[min(size, len(data)) - (len(head) - length) :]
 
     def _inflate(self, inflater: isal_zlib.Decompress, data: memoryview) -> Generator[bytes, None, memoryview]:
-        """Unpack, and return the data behind the member, or what was not unpacked yet."""
+        """Unpack, and return the data after the member, or what was not unpacked yet."""
         part: bytes | memoryview = data[:_SMALL_MEMBER_BYTES] if self._is_begun else data
         rest = data[len(part) :]
         self._is_begun = False
@@ -221,7 +221,7 @@ class _Members:
                 self._inflater = None
                 return data[len(data) - len(rest) - len(inflater.unused_data) :]
             part = inflater.unconsumed_tail
-            # A full block may have more behind it without any further input.
+            # After a full block, more may come out without any further input.
             if not part and len(block) < self._block_bytes:
                 return rest
 

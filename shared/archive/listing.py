@@ -41,7 +41,7 @@ def list_archives(locations: Mapping[date, ArchiveLocation], settings: Settings)
         settings: hold the credential.
 
     Returns:
-        The archives that are there.
+        The archives that exist.
 
     Raises:
         ArchiveNotFound: there is no such file system.

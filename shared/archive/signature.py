@@ -1,4 +1,4 @@
-"""Guesses by its first bytes what a file is that is not gzip. Only for messages: no decision depends on it."""
+"""Guesses what a file is that is not gzip, by its first bytes. Only for messages: no decision depends on it."""
 
 from __future__ import annotations
 

@@ -196,7 +196,7 @@ def _made(kind: type[E], answer: _Answer, message: str, *, hint: str | None = No
         "storage_request_id": answer.request_id,
     }
     known = tuple((name, fact) for name, fact in facts.items() if fact is not None)
-    # Without a target: the error's own says where.
+    # Without a target: that of the error's class says where.
     error = kind(message, target=target, hint=hint, details=[Fault(kind.code, message, info=known)])
     if answer.retry_after_seconds is not None:
         error.retry_after_seconds = answer.retry_after_seconds
@@ -265,7 +265,7 @@ def _hint_of(reader: Reader, code: str) -> str | None:
 
 
 def _not_online(answer: _Answer, location: ArchiveLocation, client: ArchiveClient) -> ArchiveNotReadable:
-    """Tell a file in the archive tier from one that is being rehydrated.
+    """Distinguish a file in the archive tier from one that is being rehydrated.
 
     Storage's code does not always say which: a file that is being rehydrated stays in the archive tier until it is
     done.

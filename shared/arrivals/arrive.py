@@ -58,7 +58,7 @@ def _restore(rule: Rule, location: ArchiveLocation, settings: Settings) -> None:
         _log.info("rule=%s the event of %s is dropped: the file is gone", rule.name, location.url)
     elif not found.size and not found.copy_id:
         # `CreateFile` comes before the data. Its end, `FlushWithClose`, is an event of its own.
-        _log.info("rule=%s the event of %s is dropped: the file is empty as yet", rule.name, location.url)
+        _log.info("rule=%s the event of %s is dropped: the file is still empty", rule.name, location.url)
     else:
         order(rule, location, found, settings, delay_seconds=rule.delay_seconds)
 

@@ -27,7 +27,7 @@ _TO_RESTORE = ("archived", "stale")
 
 
 def restore_daily(today: date | None = None) -> None:
-    """Order the restore of each day that a daily rule finds archived, or stale. Twice is the same as once.
+    """Order the restore of each day that a daily rule finds archived, or stale. Running it twice changes nothing.
 
     If nothing can be found out about a table, that is an error in the log, and the other tables go on.
 

@@ -75,7 +75,7 @@ def order(
 
 
 def _database(request: RestoreRequest, settings: Settings) -> str:
-    """Return the database of a restore. One that is not allowed is ordered all the same, and fails where it is seen."""
+    """Return the database of a restore. If it is not allowed, the restore is ordered all the same: that shows why."""
     try:
         return authorize(request, settings).database
     except RestoreError:
@@ -86,10 +86,10 @@ def _changes(rule: Rule, found: FoundArchive, restored: RestoredDay | None) -> d
     """Return what an order adds to the rule's request."""
     changes: dict[str, Mapping[str, Any]] = {}
     if not found.copy_id:
-        # A copy's end changes the version.
+        # The end of a copy changes the version.
         changes["copy"] = {"expected_etag": found.etag}
     is_restored = restored is not None and restored.restored_etag is not None
-    # It is unknown which rows outside the day the restore before has loaded.
+    # It is unknown which rows outside the day the previous restore loaded.
     if is_restored and (rule.request.get("destination") or {}).get("rows_outside_window") != "allow":
         changes["destination"] = {"on_existing": "replace"}
     return changes

@@ -23,7 +23,7 @@ from shared.settings import Settings, load_settings
 
 _SETTING = "RESTORE_RULES"
 _ANY_DAY = date(2001, 2, 3)
-# Stands for a `*` while a pattern is read as a URL. No name has it by chance.
+# Stands for a `*` while a pattern is read as a URL. No name contains it by chance.
 _STAR = "0any0part0of0a0name0"
 
 _log = logging.getLogger(OUR_LOGGER)
@@ -75,7 +75,7 @@ class Rule:
         return self._names(location.day, location) is not None
 
     def fill(self, day: date, path: str) -> str | None:
-        """Return the pattern without `*`, as the path of a day's archive has it; None if that is none of the rule's.
+        """Return the pattern without `*`, as the path of a day's archive has it; None if the path does not match.
 
         Args:
             day: of the archive.
@@ -115,8 +115,8 @@ class Rule:
         first, *others = re.escape(self.location(day).path).split(_STAR)
         if not others:
             return re.compile(first)
-        # A `*` ends before the first place where what follows it stands. It is never tried at another one, which could
-        # take ages for a long name: a lookahead is not entered again. The last `*` goes as far as it can.
+        # A `*` ends at the first place where the text after it occurs. No other place is tried, since that could take
+        # very long for a long name: a lookahead is not entered again. The last `*` reaches as far as it can.
         *inner, last = others
         stars = [f"(?=(?P<star{number}>[^/]*?){text})(?P=star{number}){text}" for number, text in enumerate(inner, 1)]
         return re.compile(f"{first}{''.join(stars)}([^/]*){last}", re.DOTALL)

@@ -64,7 +64,7 @@ def reopened(backfill: Operation) -> dict[str, Any]:
 
 
 def is_before_its_plan(backfill: Operation) -> bool:
-    """Whether no plan was made as yet, so that no record of a day can be there."""
+    """Whether no plan was made yet, so that no day can have a record."""
     return backfill.phase == "plan" and not decode_plan(backfill.plan).round
 
 

@@ -37,7 +37,7 @@ def get_days(call: HttpCall) -> HttpAnswer:
 
 
 def _question(call: HttpCall, settings: Settings) -> tuple[Question, date | None]:
-    """Read a query; with the day after those that one answer holds, if there are more."""
+    """Read a query. Also return the first day of the next answer, if one answer cannot hold all days."""
     query = call.query
     check_names(call, _PARAMETERS)
     first, last = read_day(call, "from"), read_day(call, "to")

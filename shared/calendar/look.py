@@ -45,7 +45,7 @@ def look_at_days(question: Question, settings: Settings, request_id: str, progre
         question: the days.
         settings: name the server and hold the credentials.
         request_id: names the session on the server.
-        progress: a cancel of it ends what runs there.
+        progress: canceling it ends what runs there.
 
     Raises:
         StorageAccessDenied: the function may not list the file system.

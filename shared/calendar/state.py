@@ -1,4 +1,4 @@
-"""The word for a day: what is known of its archive, its rows and its last restore, and what follows from it. Pure."""
+"""The word for a day, which follows from what is known of its archive, its rows and its last restore. Pure."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class KnownDay:
         if self.archive is not None and not self._is_of_this_archive:
             return "stale"
         if self.rows.rows == "partly" and self.rows.count != self.last.restored_rows:
-            # Chunks over a part of the day are gone since, or never were.
+            # Chunks over a part of the day were dropped since, or never existed.
             return "unknown"
         return "restored"
 

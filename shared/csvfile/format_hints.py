@@ -70,7 +70,7 @@ def columns_with_offsets(
         dialect: how it is written.
         names: the file's columns; None: one that is left out.
         wanted: those that are looked at.
-        has_header: whether the first record is none.
+        has_header: whether the first record is a header, not a row.
     """
     places = {place: name for place, name in enumerate(names) if name is not None and name in wanted}
     text = _beginning(file, dialect, holds=_ZONE_IN_BYTES) if places else None

@@ -1,4 +1,4 @@
-r"""The lines before the header that are no CSV (`copy.skip_lines`): a comment, Excel's `sep=;`.
+r"""The lines before the header that are not CSV (`copy.skip_lines`): a comment, Excel's `sep=;`.
 
 They are the file's physical lines, which end in `\n`, `\r\n` or `\r`, whatever quotes they hold. No encoding of
 PostgreSQL's uses one of these bytes in a longer character.
@@ -39,7 +39,7 @@ class Preamble:
         self.beginning = b""
 
     def behind(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass on the file behind these lines.
+        """Pass on the file after these lines.
 
         Args:
             blocks: the file's bytes, cut anywhere.

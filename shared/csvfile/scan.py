@@ -46,7 +46,7 @@ class Signs(NamedTuple):
     """The signs in a block. In each number a byte has four bits (the first byte the lowest four), and uses the lowest.
 
     Attributes:
-        quoted: whether the text is inside quotes behind the byte.
+        quoted: whether the text is inside quotes after the byte.
         feeds: whether the byte is a line feed.
         returns: whether it is a carriage return.
     """
@@ -197,7 +197,7 @@ class RecordCounter:
         if places_matter:
             self._tail_quoted >>= 4 * (size - len(self._tail))
         else:
-            # No quote is behind the beginning of a marker that the next block may complete.
+            # No quote follows the beginning of a marker that the next block may complete.
             self._tail_quoted = _repeated(1, 4, len(self._tail)) if self._text.is_open else 0
 
     def _without_mark(self, start: bytes) -> bytes:
@@ -217,13 +217,13 @@ class RecordCounter:
         return any(_MARKER + end in text for text in texts for end in (b"\n", b"\r"))
 
     def _short(self, block: bytes) -> bytes:
-        """Leave out the bytes that decide nothing. An escape decides about any byte behind it."""
+        """Leave out the bytes that decide nothing. An escape decides about any byte after it."""
         if self._escape is not None and (self._text.is_escaped or self._escape in block):
             return block
         return block.translate(None, self._unused)
 
     def _look(self, text: bytes) -> None:
-        """Find the first line outside quotes that is only a marker and has anything behind it."""
+        """Find the first line outside quotes that is only a marker and is followed by anything."""
         if self._marker_line is not None:
             return
         ones = _repeated(1, 4, len(text))

@@ -14,7 +14,7 @@ from shared.csvfile.preamble import Preamble
 from shared.csvfile.scan import rows_of
 from shared.process import MIB
 
-# Of CSV that is of use, for each second of processor time: a tenth of what an ordinary archive reaches.
+# Useful CSV for each second of processor time: a tenth of what an ordinary archive reaches.
 BYTES_PER_CPU_SECOND = 20_000_000
 
 
@@ -28,7 +28,7 @@ class CsvSource(Protocol):
         size: length in bytes; None until then.
         probable_size: the same; an estimate until then.
         ends_with_marker: whether the last line is `\.`; None until then.
-        preamble: the lines before the header that are no CSV. They are not part of it, except in its size.
+        preamble: the lines before the header that are not CSV. They are not part of it, except in its size.
     """
 
     @property

@@ -123,7 +123,7 @@ class Kept:
         """Whether no check fails, by a result that is at most 30 seconds old.
 
         Anybody may ask, and a look may take a minute. While it runs, others get the result before it, so that they hold
-        no thread of the host. Only before the first result they wait.
+        no thread of the host. They wait only before the first result.
         """
         known = self._result
         if not self._lock.acquire(blocking=known is None):
@@ -131,7 +131,7 @@ class Kept:
         try:
             if self._result is None or time.monotonic() - self._result[0] >= KEPT_SECONDS:
                 well = is_well(look_at_all(request_id))
-                # Its end counts: those who waited for it must not look once more, one after the other.
+                # The time of its end counts: those who waited for it must not each look again.
                 self._result = time.monotonic(), well
             return self._result[1]
         finally:

@@ -45,7 +45,7 @@ def decode(text: bytes) -> Message:
     """Read a message; unknown fields are ignored.
 
     Raises:
-        UnreadableMessageError: it is no JSON object, or of a newer version than this code.
+        UnreadableMessageError: it is not a JSON object, or is of a newer version than this code.
     """
     try:
         body: Any = json.loads(text)

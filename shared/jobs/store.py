@@ -114,7 +114,7 @@ class OperationStore:
         """Read a record.
 
         Raises:
-            OperationNotFound: there is none of this id, or it is no longer kept.
+            OperationNotFound: there is none with this id, or it is no longer kept.
         """
         from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415 - see shared/jobs/storage.py
 

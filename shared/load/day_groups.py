@@ -1,6 +1,6 @@
 """Groups days by the chunks of the target, so that no two groups write to one chunk.
 
-The groups are a plan, not a lock: before its days are loaded, a chunk may be made or cut differently. Then days of two
+The groups are a plan, not a lock: a chunk may be made or cut differently before its days are loaded. Then days of two
 groups wait for each other's locks, as any two restores do.
 """
 
@@ -76,5 +76,5 @@ def _end_of_chunk(instant: datetime | int, length: int) -> datetime | int:
     try:
         return _EPOCH + ((instant - _EPOCH) // step + 1) * step
     except OverflowError:
-        # A chunk may end behind the last day that can be asked for.
+        # A chunk may end after the last day that can be asked for.
         return _LAST

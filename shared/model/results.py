@@ -221,7 +221,7 @@ class RunningRestore:
     Attributes:
         day: whose lock it is; None: the whole table's.
         root: the topmost parent of the table, or the table itself: all its parts share the lock.
-        request_id: of its request; None if it has just ended, or if the session is none of a restore.
+        request_id: of its request; None if it has just ended, or if the session is not a restore's.
         since: when its transaction began; None if the role may not see it, or if it has just ended.
         pid: the session's; None if it has just ended, or if a prepared transaction holds the lock.
         user: the session's role.

@@ -1,4 +1,4 @@
-"""Connect to PostgreSQL, with a password or a token.
+"""Connects to PostgreSQL, with a password or a token.
 
 psycopg2's own transaction handling is off (autocommit); `transaction.py` says why.
 
@@ -128,8 +128,8 @@ def connect(
     """
     # Held as long as the connection: it stays known as a secret.
     password = wait_for(partial(password_of, endpoint), check=check)
-    # Taken out of what the server says. Not the function's own password, which no server of an operator repeats: of a
-    # name in the request, a guess of it would be taken out if it is right.
+    # Redacted in what the server says. Not the function's own password: an operator's server does not repeat it, and if
+    # a name in the request equaled it, the redaction would confirm that guess.
     hidden = None if endpoint.is_own else password
     with shown_to_server(hidden):
         opened = wait_for(

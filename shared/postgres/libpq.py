@@ -111,7 +111,7 @@ def received_notices(connection: psycopg2.extensions.connection, receive: Receiv
 def take_in(connection: psycopg2.extensions.connection) -> None:
     """Take in what the server has sent, until it takes more of a COPY. Then a short send does not wait.
 
-    A broken connection is no error here: the next call of libpq reports it.
+    A broken connection is not an error here: the next call of libpq reports it.
     """
     libpq, handle = load_libpq(), connection.pgconn_ptr
     waiting = select.poll()

@@ -30,7 +30,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from shared.postgres.libpq import take_in
 from shared.postgres.search_path import Statement, with_path
 
-# How many seconds later than the server this side gives up a statement.
+# How many seconds after the server's own limit this side gives up a statement.
 _GRACE_SECONDS = 5
 # The clocks of two machines may run at different speeds: NTP corrects a clock by 0.05 % at most.
 _CLOCKS_AGREE = 0.999
@@ -96,7 +96,7 @@ class LimitedCursor(psycopg2.extensions.cursor):
         except psycopg2.Error as exc:
             self.failed_after_seconds = time.monotonic() - began
             if exc.pgcode is None:
-                # libpq keeps all that a statement brought. Its texts hold no more than the SQLSTATE (libpq.py).
+                # libpq keeps all that a statement returned. Its texts hold no more than the SQLSTATE (libpq.py).
                 found = _SQLSTATE_IN_LINE.search(self.connection.info.error_message or "")
                 self.lost_sqlstate = found and found[1]
             return cut(exc)

@@ -17,7 +17,7 @@ def refuse_other_accounts(location: ArchiveLocation, settings: Settings) -> None
     the public cloud without a DNS zone, since the same name elsewhere is another account.
 
     Args:
-        location: the file, also where it was named by a bare path.
+        location: the file, even if it was named by a bare path.
         settings: hold the list; without one every account may be read.
 
     Raises:
@@ -52,7 +52,7 @@ def authorize(request: RestoreRequest, settings: Settings) -> Endpoint:
 
     Raises:
         StorageAccountNotAllowed: the archive is elsewhere.
-        TargetNotAllowed: the table, or the one that staging is made like, is not listed, or is the server's own.
+        TargetNotAllowed: the table, or the one that staging is modeled on, is not listed, or is the server's own.
         RestoreError: as `find_endpoint`.
     """
     refuse_other_accounts(request.archive, settings)

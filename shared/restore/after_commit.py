@@ -33,7 +33,7 @@ class PutOff:
 
 
 def note_failure_after_commit(report: Report, error: Exception) -> None:
-    """Log an error after the COMMIT, and add a warning. The rows are in: no answer may say otherwise."""
+    """Log an error after the COMMIT, and add a warning. The rows are in, and no answer may say otherwise."""
     _log.error("restore request_id=%s failed after its commit", report.request_id, exc_info=error)
     report.warn("AfterCommitFailed", f"the rows are in, but what comes after failed: {type(error).__name__}")
 

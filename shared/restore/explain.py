@@ -1,4 +1,4 @@
-"""Adds to an error what the caller would otherwise have to look up: asks the server, after the transaction has ended.
+"""Adds to an error what the caller would otherwise have to look up. Asks the server after the transaction has ended.
 
 It adds only what the role can see. If a query fails, the error stays as it is.
 """
@@ -71,7 +71,7 @@ def _explain(
 ) -> RestoreError | None:
     """Add to an error, or return the one that replaces it."""
     if isinstance(error, DatabaseReadOnly) and sqlstate_of(error) is not None:
-        # It came on the way: the server has turned read-only since the load looked.
+        # The server has turned read-only since the load checked.
         return look_at_server(cursor)
     if sqlstate_of(error) == _LOCK_NOT_AVAILABLE:
         own = (session_name(request_id), lock_session_name(request_id))

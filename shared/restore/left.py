@@ -48,7 +48,7 @@ def decode_left(record: dict[str, Any]) -> Left:
         tuple(Chunk(schema, name, is_compressed=True) for schema, name in record["to_recompress"]),
         _decode_window(record["day"]),
         tuple(span for span in map(_decode_window, record["spans"]) if span is not None),
-        # A record of an older version has none.
+        # A record of an older version lacks it.
         tuple(Chunk(schema, name, is_compressed=False) for schema, name in record.get("created", ())),
     )
 

@@ -50,7 +50,7 @@ def restore(
         request: what to restore, and how.
         settings: the function app's.
         report: is filled in; `report.progress` may be canceled by another thread.
-        before_commit: is called right before the COMMIT, with what must be known to go on behind it, and with the
+        before_commit: is called right before the COMMIT, with what must be known to continue after it, and with the
             report as it will be if the COMMIT takes place. What it raises rolls back.
         put_off: as of `after_commit`.
 
@@ -113,8 +113,8 @@ class _Restore:
         """Refuse a restore beside a running one of the same day, before the archive is downloaded.
 
         Only the lock itself keeps a second restore out, and it is taken later. So a server that cannot be reached, or
-        does not let us in, is no error yet. A path that is mistyped names a wrong database too, and the archive's error
-        says more then.
+        does not let us in, is not an error yet. A path that is mistyped names a wrong database too, and the archive's
+        error says more then.
 
         Args:
             stack: keeps the connection open.

@@ -4,9 +4,9 @@ Before TimescaleDB inserts a row into a compressed chunk, it searches the compre
 columns that all unique indexes have in common, with the equality of the columns themselves (read: compression_dml.c and
 compression_scankey.c in tsl/src/compression of 2.29; run on 2.28.3 and 2.29.2). So these keys are not enforced:
 
-- with NULLS NOT DISTINCT, where a null is in a column of compress_segmentby or compress_orderby: rows come in twice;
-- with another collation than the column's: rows come in twice, or ON CONFLICT skips rows that are in no conflict. The
-  same in expressions and partial indexes;
+- with NULLS NOT DISTINCT, if a null is in a column of compress_segmentby or compress_orderby: rows are stored twice;
+- with another collation than the column's: rows are stored twice, or ON CONFLICT skips rows that are in no conflict.
+  The same holds for expressions and partial indexes;
 - with a column that may be null: after a row with a null in a column of compress_segmentby, the search no longer
   compares that column, and ON CONFLICT skips rows that are in no conflict;
 - with a column of type `name`: the search fails, since a btree keeps such a value as a cstring, which has no order.

@@ -76,7 +76,7 @@ def partitions_over(cursor: Cursor, table: Table, window: Window) -> Partitions 
 
 
 def leaf_partitions(cursor: Cursor, table: Table) -> tuple[QualifiedName, ...]:
-    """List the partitions that hold the rows of a partitioned table; nothing where it is none."""
+    """List the partitions that hold the rows of a partitioned table; nothing if it is not partitioned."""
     cursor.execute(
         "SELECT n.nspname, c.relname FROM pg_catalog.pg_partition_tree(%s::oid::regclass) t"
         " JOIN pg_catalog.pg_class c ON c.oid = t.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"

@@ -44,11 +44,11 @@ _PARTS = (
     "  JOIN pg_catalog.pg_inherits i ON i.inhparent = c.oid"
     "  WHERE c.relkind = 'p' OR c.oid = ANY (%(hypertables)s::oid[]))"
 )
-# The keys that refer to a table or to a part of it. A copy for a part counts only if it is no copy of a key to a table
-# that is listed as well. `kin` is a key with its copies. 8 and 16 in `tgtype` are DELETE and UPDATE; 1644 and 1645 are
-# RI_FKey_check_ins and RI_FKey_check_upd (pg_proc.dat), the triggers of the referring side, since a table may refer to
-# itself. `confdelsetcols` is new in PostgreSQL 15. At the end, the copy that a referring hypertable's chunk has of the
-# hypertable's key is left out.
+# The keys that refer to a table or to a part of it. A copy for a part counts only if it is not a copy of a key to a
+# table that is listed as well. `kin` is a key with its copies. 8 and 16 in `tgtype` are DELETE and UPDATE; 1644 and
+# 1645 are RI_FKey_check_ins and RI_FKey_check_upd (pg_proc.dat), the triggers of the referring side, since a table may
+# refer to itself. `confdelsetcols` is new in PostgreSQL 15. At the end, the copy that a referring hypertable's chunk
+# has of the hypertable's key is left out.
 _KEYS = sql.SQL(
     "{parts},"
     " key AS (SELECT k.* FROM part p JOIN pg_catalog.pg_constraint k ON k.confrelid = p.oid AND k.contype = 'f'"

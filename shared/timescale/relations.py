@@ -90,7 +90,7 @@ def refuse_part(cursor: Cursor, name: str, oid: int, *, knows_oids: bool, target
     Args:
         cursor: in any transaction.
         name: the table's, for a person.
-        oid: the table's. It is no hypertable with a time column.
+        oid: the table's. It is not a hypertable with a time column.
         knows_oids: whether TimescaleDB is 2.29 or newer.
         target: the field of the request that named it, for errors.
 

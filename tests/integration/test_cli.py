@@ -267,7 +267,7 @@ def test_a_list_goes_on_over_its_pages(cli: Cli) -> None:
     for each in ids:
         cli.wait_for_status(each, "Succeeded", "Failed")
     done = cli.run("list", *table, "--status", "Canceled")
-    assert (done.status, done.stdout, done.stderr) == (0, "", "there is none\n")
+    assert (done.status, done.stdout, done.stderr) == (0, "", "no restores found\n")
 
 
 def test_where_the_page_is(cli: Cli) -> None:

@@ -187,7 +187,7 @@ def test_a_redirect_to_no_address_is_no_traceback(cli: Cli, gateway: Gateway) ->
     gateway.failures = [Failure(307, (("Location", "https://[:::::]/api"),))]
     done = cli.run("list")
     assert done.status == 1
-    assert "something that is no address" in done.stderr
+    assert "something that is not an address" in done.stderr
 
 
 STRANGE: list[dict[str, Any]] = [

@@ -381,7 +381,7 @@ GOOD = {"--url": "http://127.0.0.1:9/api/restore", "--archive": "a/b/s.t.{date}.
         ({"--retries": "many"}, "", "whole numbers"),
         ({"--existing": "append"}, "", "skip or replace"),
         ({"--missing": "error"}, "", "--missing takes skip"),
-        ({"--request": "/dev/null"}, "", "is no JSON object"),
+        ({"--request": "/dev/null"}, "", "is not a JSON object"),
         ({"--nix": "1"}, "", "unknown option --nix"),
         ({}, 'key"\nurl = "http://evil.example', "no function key has"),
     ],

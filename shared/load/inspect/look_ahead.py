@@ -112,6 +112,6 @@ def _copies_beside(looking: Cursor, day: Day, target: Target, before: Count | No
     is_safe = target.meets_none_of_its_time(day.request, None if before is None else before.rows)
     if may_meet_unenforced(looking, extension, target.table, chunks, meets_none_of_its_time=is_safe):
         return False
-    # Without the right to ask, there is none to decompress either.
+    # A role without the right to ask has no right to decompress either.
     size, _ = attempt_in_savepoint(looking, lambda asking: compressed_size(asking, extension, target.table, chunks))
     return not should_decompress(size, day.csv.probable_size, day_is_empty=before is None or not before.rows)

@@ -20,8 +20,8 @@ class FileHeader:
 
     Attributes:
         columns: the file's columns.
-        ignored: the fields of the line right before the rows, if nothing has shown that it is no row; None: there is no
-            such line.
+        ignored: the fields of the line right before the rows, if nothing has shown that it is not a row; None: there is
+            no such line.
         ignored_by: the field of the request that skips this line.
     """
 

@@ -124,7 +124,7 @@ def _refuse_unreadable(
     where = f"line {line}"
     facts: dict[str, Any] = {"line": line}
     if len(row) != len(names):
-        message = f"the row has {len(row)} cells, and the file {len(names)} columns"
+        message = f"the row has {len(row)} fields, and the file {len(names)} columns"
     elif times and row[times[0]] != copy.csv_options.null:
         column = names[times[0]]
         where = f"{where}, column {column}"
