@@ -145,7 +145,7 @@ def test_the_tab_key_reaches_everything_in_each_view(page: Page, site: Site) -> 
         assert left == set(), view
 
 
-def test_what_happened_stands_in_the_list(page: Page, site: Site) -> None:
+def test_what_happened_is_in_the_list(page: Page, site: Site) -> None:
     page.goto(site.url)
     table = page.get_by_role("table", name="Ended, newest first")
     row = table.get_by_role("row", name=re.compile("2025-01-05"))
@@ -195,7 +195,7 @@ def test_the_command_that_repeats_a_replacement_asks_nobody(page: Page, site: Si
     assert one["request"]["destination"] == ready
 
 
-def test_a_name_like_an_option_is_none_in_the_command(page: Page, site: Site, tmp_path: Path) -> None:
+def test_a_name_like_an_option_is_not_an_option_in_the_command(page: Page, site: Site, tmp_path: Path) -> None:
     """The app refuses the name; restorectl would show its help."""
 
     def rename(route: Route) -> None:
@@ -379,7 +379,7 @@ def test_a_key_that_is_refused_is_asked_for_again(page: Page, site: Site) -> Non
 
 
 @pytest.mark.parametrize("how", ["abort", "502"])
-def test_the_api_is_away_for_a_while(page: Page, site: Site, how: str) -> None:
+def test_the_api_is_unreachable_for_a_while(page: Page, site: Site, how: str) -> None:
     """The old figures stay, and the page says of when they are."""
     page.goto(site.url)
     table = page.get_by_role("table", name="Ended, newest first")

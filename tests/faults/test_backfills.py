@@ -159,7 +159,7 @@ def test_nobody_takes_the_id_of_a_day(many: Backfills) -> None:
 
 
 @pytest.mark.parametrize(("interval", "days"), [("20000 years", (0, 1)), ("7 days", (2912805, 2912806))])
-def test_a_chunk_that_ends_behind_the_last_day_there_is(many: Backfills, interval: str, days: tuple[int, int]) -> None:
+def test_a_chunk_that_ends_after_the_last_day_there_is(many: Backfills, interval: str, days: tuple[int, int]) -> None:
     assert day_of(2912806) == "9999-12-30"
     many.table(interval=f"interval '{interval}'")
     many.archive(*days)
@@ -560,7 +560,7 @@ def lose_connection_behind_commit(many: Backfills, monkeypatch: pytest.MonkeyPat
     return backfill_id
 
 
-def test_a_day_whose_connection_is_refused_behind_its_commit(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_day_whose_connection_is_refused_after_its_commit(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its rows are in: it is no day that was skipped."""
     many.table(interval="interval '7 days'")
     backfill_id = lose_connection_behind_commit(many, monkeypatch)
@@ -570,7 +570,7 @@ def test_a_day_whose_connection_is_refused_behind_its_commit(many: Backfills, mo
     assert many.counts() == many.all_of(1, 2)
 
 
-def test_what_a_day_leaves_is_done_also_if_its_connection_is_refused_behind_its_commit(
+def test_what_a_day_leaves_is_done_even_if_its_connection_is_refused_after_its_commit(
     community_many: Backfills, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = community_many
@@ -586,7 +586,7 @@ def test_what_a_day_leaves_is_done_also_if_its_connection_is_refused_behind_its_
     assert many.counts() == many.all_of(1, 2) | {day_of(7): 1}
 
 
-def test_a_table_that_cannot_be_read_behind_a_commit(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_cannot_be_read_after_a_commit(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker that goes on behind the COMMIT of one that was killed."""
     many.table()
     many.archive(0)

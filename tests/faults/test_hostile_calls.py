@@ -271,7 +271,7 @@ def test_the_days_of_a_backfill_are_kept_as_long_as_it_is(many: Backfills, monke
     assert many.jobs.listed().body["value"] == []
 
 
-def test_a_backfill_that_cannot_go_on_keeps_no_other_from_it(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backfill_that_cannot_go_on_does_not_hold_up_others(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
     many.table()
     many.archive(0)
     good, bad = many.taken(0, 0), many.taken(0, 0)
@@ -311,7 +311,7 @@ def test_a_question_for_a_commit_that_kills_each_worker_ends(
     day.check_complete()
 
 
-def test_a_day_whose_workers_die_behind_its_commit_is_still_refreshed(many: Backfills) -> None:
+def test_a_day_whose_workers_die_after_its_commit_is_still_refreshed(many: Backfills) -> None:
     """What its backfill does at the end must know of it."""
     many.table()
     many.archive(0)

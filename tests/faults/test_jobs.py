@@ -282,7 +282,7 @@ def test_a_server_that_cannot_be_asked_for_a_commit(
     staged.check_complete()
 
 
-def test_workers_that_die_behind_the_commit(jobs: Jobs, staged: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_die_after_the_commit(jobs: Jobs, staged: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes after it is given up at last. The rows are in, and the answer says so."""
     monkeypatch.setenv("JOB_MAX_CRASHES", "2")
     operation_id = lost_behind_its_commit(jobs, staged)
@@ -384,7 +384,7 @@ def test_a_cancel_at_any_time(jobs: Jobs, day: FaultCase) -> None:
     check_succeeded(jobs, day, done.id)
 
 
-def test_a_database_that_is_away_for_a_while(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_unreachable_for_a_while(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 1)
     operation = jobs.taken(day.job_body())
     with monkeypatch.context() as away:

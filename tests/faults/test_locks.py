@@ -83,7 +83,7 @@ def rows_come_behind_the_look(fault_case: FaultCase, *rows: str) -> Iterator[Cal
 
 
 @pytest.mark.parametrize("fault_case", ["direct-replace-fast"], indirect=True)
-def test_rows_that_come_behind_the_look(fault_case: FaultCase) -> None:
+def test_rows_that_come_after_the_look(fault_case: FaultCase) -> None:
     """The load looks again, and the day's chunk is emptied as if the rows had been there before."""
     fault_case.app.database.execute("DELETE FROM {s}.t WHERE v IN (-3, -4)")
     with rows_come_behind_the_look(fault_case, "('2025-01-01 23:00Z', -5)") as call:
@@ -166,7 +166,7 @@ def test_a_chunk_that_is_being_compressed(compressed_case: FaultCase) -> None:
 
 @pytest.mark.community
 @pytest.mark.parametrize("compressed_case", ["staging-replace-plain"], indirect=True)
-def test_rows_that_come_behind_the_look_into_a_compressed_chunk(compressed_case: FaultCase) -> None:
+def test_rows_that_come_after_the_look_into_a_compressed_chunk(compressed_case: FaultCase) -> None:
     """The load waits for the strong lock before it holds a weaker one: two of them would deadlock otherwise."""
     fault_case, database = compressed_case, compressed_case.app.database
     fault_case.request = {"timescaledb": {"decompress_window": False}}

@@ -103,7 +103,7 @@ def check_trees(fault_case: FaultCase) -> None:
     assert len(checked) == fault_case.app.database.value("SELECT count(*) FROM public.show_chunks('{s}.t')")
 
 
-def test_a_crash_at_the_commit_is_told_from_a_commit(
+def test_a_crash_at_the_commit_is_distinguished_from_a_commit(
     own_server_case: FaultCase, own_server: OwnServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server comes back while the restore asks for the state of its transaction."""
@@ -125,7 +125,7 @@ def test_a_crash_at_the_commit_is_told_from_a_commit(
 
 
 @pytest.mark.parametrize("is_in_place", [False, True], ids=["server", "backend"])
-def test_a_transaction_id_given_twice_is_no_commit(
+def test_a_transaction_id_given_twice_is_not_a_commit(
     own_server_case: FaultCase, own_server: OwnServer, monkeypatch: pytest.MonkeyPatch, is_in_place: bool
 ) -> None:
     """What was never written down is forgotten: after the crash another transaction gets the id, and commits.

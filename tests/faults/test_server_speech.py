@@ -106,7 +106,7 @@ def test_a_copy_ends_as_soon_as_too_many_rows_are_skipped(skips: App, monkeypatc
     assert skips.database.value("SELECT count(*) FROM {s}.t") == 0
 
 
-def test_the_notices_of_a_default_are_none_of_a_row(skips: App) -> None:
+def test_the_notices_of_a_default_do_not_count_as_rejected_rows(skips: App) -> None:
     """They were counted with those of the rows, so that no line was named."""
     skips.database.execute(
         "CREATE FUNCTION {s}.talk() RETURNS int LANGUAGE plpgsql AS $$BEGIN RAISE NOTICE 'row 77'; RETURN 1; END$$"

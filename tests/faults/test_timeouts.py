@@ -96,7 +96,7 @@ def test_a_transaction_timeout_that_is_set_again_is_named(
     aftermath.assert_nothing_left()
 
 
-def test_a_timeout_of_the_restore_is_no_cancel_and_a_cancel_no_timeout(
+def test_a_timeout_of_the_restore_is_not_a_cancel_nor_a_cancel_a_timeout(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Told apart by the time that the statement ran: the server's messages are in its own language."""

@@ -67,7 +67,7 @@ def test_null_in_other_types(app: App, mode: str, kind: str) -> None:
         check(load(app, csv.replace("\\N", '""'), mode), "DataRejected", 'FORCE_NULL ["the, value:"]')
 
 
-def test_a_value_that_is_no_null_is_repeated_nowhere(app: App) -> None:
+def test_a_value_that_is_not_a_null_is_repeated_nowhere(app: App) -> None:
     app.database.hypertable("t", TABLE)
     for value in ("private", "-1-", '"\\\\N"', "NULLS"):
         error = check(load(app, f"time,v,note\n2025-01-01 01:00Z,{value},\n"), "DataRejected", "correct the row")
@@ -141,7 +141,7 @@ def test_quotes_with_a_backslash_that_are_refused_name_escape(app: App, mode: st
     assert load(app, csv, mode, csv_options={"ESCAPE": "\\"}).status == 200
 
 
-def test_a_comma_is_a_wrong_delimiter_too_and_a_single_column_is_none(app: App) -> None:
+def test_a_comma_can_be_a_wrong_delimiter_and_a_single_column_cannot(app: App) -> None:
     app.database.hypertable("t", TABLE)
     answer = load(app, "time,v\n2025-01-01 01:00Z,1\n", csv_options={"DELIMITER": ";"})
     check(answer, "UnknownColumn", 'DELIMITER to ","')
@@ -309,7 +309,7 @@ def test_an_empty_file_and_gzip_of_gzip_say_so(app: App) -> None:
 @pytest.mark.parametrize(
     "statement", ["INSERT INTO nowhere VALUES (1)", "PERFORM nothing FROM pg_class", "PERFORM no()"]
 )
-def test_a_trigger_that_fails_by_itself_is_no_missing_target(app: App, mode: str, statement: str) -> None:
+def test_a_trigger_that_fails_is_not_a_missing_target(app: App, mode: str, statement: str) -> None:
     app.database.hypertable("t", TABLE)
     app.database.execute(
         f"CREATE FUNCTION {{s}}.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {statement}; RETURN new; END $$"

@@ -127,7 +127,7 @@ def test_a_missing_file_system_is_named(storage: Storage) -> None:
     assert error.message == f"the account {storage.account} has no file system nosuchfs"
 
 
-def test_a_folder_is_no_file(storage: Storage) -> None:
+def test_a_folder_is_not_a_file(storage: Storage) -> None:
     url = storage.put("folder/db/s.t.2025-01-01.csv.gz", b"", metadata={"hdi_isfolder": "true"})
     error = refused(url, storage.settings)
     assert isinstance(error, ArchiveNotFound)

@@ -37,6 +37,6 @@ def test_another_version_is_refused(app: App, *, dry_run: bool) -> None:
 
 
 @pytest.mark.parametrize("etag", ["", '"', "0x1 0x2", "é", "x" * 200])
-def test_what_is_no_etag_is_a_bad_request(app: App, etag: str) -> None:
+def test_what_is_not_an_etag_is_a_bad_request(app: App, etag: str) -> None:
     answer = app.restore(app.archive("t", CSV), copy={"expected_etag": etag})
     assert (answer.status, answer.body["error"]["target"]) == (400, "copy.expected_etag")

@@ -391,7 +391,7 @@ def test_a_cancel_that_came_too_late_has_an_end(jobs: Jobs, body: dict[str, Any]
     assert all(word in refused.body["error"]["message"] for word in (operation.id, status))
 
 
-def test_the_log_tells_what_became_of_an_operation(
+def test_the_log_tells_how_an_operation_ended(
     jobs: Jobs, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each line names it: who reads the log at night has only the id."""

@@ -95,7 +95,7 @@ def test_the_function_has_a_temporary_folder_of_its_own(race: Race) -> None:
     assert not host.folder.exists()
 
 
-def test_a_missing_rival_is_no_failure(race: Race, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_rival_is_not_a_failure(race: Race, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     result = race.run([way(KEY, "parallel-2")], 1)
     assert result.ways["parallel-2"].missing == "timescaledb-parallel-copy is not on the PATH"

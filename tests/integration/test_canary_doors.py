@@ -75,7 +75,7 @@ def test_what_a_server_of_the_requests_choice_is_shown(
     assert not recorder.answered or pg.get("password")
 
 
-def test_parts_of_a_table_that_are_no_targets(watch: Watch) -> None:
+def test_parts_of_a_table_that_are_not_targets(watch: Watch) -> None:
     """A chunk, where nobody's name says so, and a partition that is not listed."""
     database, pg = watch.app.database, make_role(watch.app)
     watch.table("t", COLUMNS)

@@ -294,7 +294,7 @@ def test_texts_of_others_are_harmless(cli: Cli, hidden: str) -> None:
         assert hidden in done.stderr + cli.run("list", "--top", "1000").stdout
 
 
-def test_a_reader_that_goes_away_is_no_traceback(cli: Cli) -> None:
+def test_a_reader_that_goes_away_causes_no_traceback(cli: Cli) -> None:
     cli.store(DAYS[0])
     environ = cli.environment
     done = subprocess.run(

@@ -183,7 +183,7 @@ def test_a_list_that_goes_round_in_a_circle_ends(cli: Cli, gateway: Gateway) -> 
     assert len(gateway.seen) == 2
 
 
-def test_a_redirect_to_no_address_is_no_traceback(cli: Cli, gateway: Gateway) -> None:
+def test_a_redirect_without_an_address_causes_no_traceback(cli: Cli, gateway: Gateway) -> None:
     gateway.failures = [Failure(307, (("Location", "https://[:::::]/api"),))]
     done = cli.run("list")
     assert done.status == 1

@@ -290,7 +290,7 @@ def test_the_proof_on_a_chunk_that_stays_compressed(community_app: App) -> None:
 
 
 @pytest.mark.parametrize("decompress", [True, False])
-def test_rows_outside_the_day_are_told_from_decompressed_ones(community_app: App, decompress: bool) -> None:
+def test_rows_outside_the_day_are_distinguished_from_decompressed_ones(community_app: App, decompress: bool) -> None:
     compressed_table(
         community_app, interval="interval '7 days'", rows="'2025-01-01 12:00Z', 'a', 7), ('2024-12-30 12:00Z', 'a', 8"
     )

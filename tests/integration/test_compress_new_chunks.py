@@ -48,7 +48,7 @@ def test_rows_are_packed_before_the_indexes_are_built(compressing_load: Compress
 
 # 1000 rows make a batch: a key that stands on both sides of its end is seen as well.
 @pytest.mark.parametrize("position", [1, 999, 1000, 1001, 1500, 1501, 2000, 2500])
-def test_a_key_that_stands_twice_is_postgresqls_error(compressing_load: CompressingLoad, position: int) -> None:
+def test_a_key_that_occurs_twice_is_postgresqls_error(compressing_load: CompressingLoad, position: int) -> None:
     compressing_load.execute(KEY)
     # `DROP SCHEMA ... CASCADE` of another test leaves some, however they were made.
     before = compressing_load.value(f"SELECT count(*) FROM {COMPRESSED}")
@@ -169,7 +169,7 @@ def test_a_chunk_that_was_there_before_is_left_alone(compressing_load: Compressi
     assert status(compressing_load) == 0
 
 
-def test_the_sort_takes_no_setting_away_from_the_indexes(compressing_load: CompressingLoad) -> None:
+def test_the_sort_leaves_the_settings_of_the_indexes_alone(compressing_load: CompressingLoad) -> None:
     with compressing_load.transaction("COMMIT"):
         compressing_load.execute("SET LOCAL maintenance_work_mem = '77MB'")
         compressing_load.execute(ROWS)

@@ -200,7 +200,7 @@ def test_without_the_right_to_list(calendar: Calendar, monkeypatch: pytest.Monke
     assert (answer.status, answer.code) == (403, "StorageAccessDenied")
 
 
-def test_a_record_that_is_away(calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_that_cannot_be_reached(calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a storage account of the app's own nothing is recorded."""
     app = calendar.app
     app.database.hypertable("t", "time timestamptz NOT NULL, v int")

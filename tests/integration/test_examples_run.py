@@ -124,7 +124,7 @@ def test_a_day_without_an_archive_is_passed_over_where_that_is_asked_for(
 
 
 @pytest.mark.parametrize("mode", [(), ("--dry-run-only",)])
-def test_days_that_are_all_missing_are_no_success(runbook: Runbook, mode: tuple[str, ...]) -> None:
+def test_days_that_are_all_missing_are_not_a_success(runbook: Runbook, mode: tuple[str, ...]) -> None:
     runbook.store()
     done = runbook.run("--from", DAYS[0], "--to", DAYS[2], "--missing", "skip", *mode)
     assert done.status == 1, done.said
@@ -132,7 +132,7 @@ def test_days_that_are_all_missing_are_no_success(runbook: Runbook, mode: tuple[
     assert "missing: 2025-01-01 2025-01-02 2025-01-03" in done.lines
 
 
-def test_a_file_system_that_is_missing_is_no_missing_day(runbook: Runbook) -> None:
+def test_a_missing_file_system_is_not_a_missing_day(runbook: Runbook) -> None:
     runbook.store(DAYS[0])
     storage = runbook.app.storage
     pattern = f"abfss://nosuchfs@{storage.account}.dfs.core.windows.net/{runbook.app.path('t', '{day}')}"
@@ -201,14 +201,14 @@ def test_an_error_that_may_pass_is_tried_again_and_told_apart(runbook: Runbook) 
     assert done.said.count("again in 0 s") == 2
 
 
-def test_a_host_that_is_away_may_come_back(runbook: Runbook) -> None:
+def test_an_unreachable_host_may_come_back(runbook: Runbook) -> None:
     runbook.store(DAYS[0])
     runbook.url = f"http://{LOOPBACK}:{free_port()}/api/restore"
     done = runbook.run("--from", DAYS[0], "--retries", "1")
     assert (done.status, done.said.count("cannot be reached")) == (75, 2), done.said
 
 
-def test_a_wrong_path_is_no_function(runbook: Runbook) -> None:
+def test_a_wrong_path_is_not_a_function(runbook: Runbook) -> None:
     runbook.store(DAYS[0])
     runbook.url += "s"
     done = runbook.run("--from", DAYS[0])

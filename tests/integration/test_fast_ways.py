@@ -122,7 +122,7 @@ def test_a_first_row_that_is_refused(app: App, format_: str) -> None:
     ],
     ids=["no index", "an index that stays"],
 )
-def test_the_line_where_the_first_row_came_by_itself(app: App, format_: str, change: str) -> None:
+def test_the_line_if_the_first_row_was_copied_alone(app: App, format_: str, change: str) -> None:
     make(app)
     app.database.execute(change)
     url = app.archive("t", csv(ROWS))
@@ -175,7 +175,7 @@ def test_what_the_binary_way_leaves_to_the_text_way(app: App) -> None:
 
 
 @pytest.mark.parametrize(("size", "format_"), [(10, "text"), (40 * 1024 * 1024, "binary")], ids=["small", "large"])
-def test_a_large_file_goes_binary_by_itself(app: App, size: int, format_: str) -> None:
+def test_a_large_file_goes_binary_by_default(app: App, size: int, format_: str) -> None:
     make(app)
     noise = random.Random(1)  # noqa: S311 - the same every time
     rows = [f"2025-01-01 00:00:00+00,{n},1,{noise.randbytes(1000).hex()}" for n in range(size // 2000 + 1)]

@@ -128,7 +128,7 @@ def test_a_database_in_a_uri_and_in_the_path(app: App, other_database: str) -> N
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("field", ["user", "database"])
-def test_what_is_no_name_at_all(app: App, field: str, name: str) -> None:
+def test_what_is_not_a_name_at_all(app: App, field: str, name: str) -> None:
     answer = app.restore(app.archive("t", CSV), pg=app.database.pg | {field: name})
     assert (answer.code, answer.body["error"]["details"][0]["target"]) == ("InvalidRequest", f"pg.{field}")
     assert name not in str(answer.body)

@@ -173,7 +173,7 @@ def test_every_reason_is_told(app: App) -> None:
     assert set(kept(answer)) >= set(of_version(app, "DeferrableConstraint", "LaterChunk"))
 
 
-def test_a_table_that_is_no_hypertable(app: App) -> None:
+def test_a_table_that_is_not_a_hypertable(app: App) -> None:
     app.database.execute(f"CREATE TABLE {{s}}.t ({COLUMNS})")
     answer = app.restore(app.archive("t", csv(ROWS)), destination={"on_existing": "append"})
     assert (answer.status, kept(answer)) == (200, ["NotAHypertable"])

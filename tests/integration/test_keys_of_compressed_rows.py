@@ -319,7 +319,7 @@ def test_a_chunk_that_breaks_its_own_key(community_app: App, mode: str, decompre
     assert "duplicate key" in answer.body["error"]["message"]
 
 
-def test_a_broken_chunk_beside_whose_rows_an_empty_day_comes(community_app: App) -> None:
+def test_an_empty_day_goes_beside_the_rows_of_a_broken_chunk(community_app: App) -> None:
     app = community_app
     break_the_key(app)
     assert restore(app, csv("2025-01-01 05:00Z,a,y,1"), {}, decompress=False).status == 200

@@ -39,7 +39,7 @@ def line(answer: Answer) -> int:
 @BOTH
 @pytest.mark.parametrize(("format_", "transfer"), [("text", "spool"), ("binary", "stream"), ("binary", "spool")])
 @pytest.mark.parametrize(("mark", "line_end"), [(b"", "\n"), (BOM, "\n"), (BOM, "\r\n"), (b"", "\r")])
-def test_lines_before_the_header_are_no_rows(
+def test_lines_before_the_header_are_not_rows(
     app: App, mode: str, format_: str, transfer: str, mark: bytes, line_end: str
 ) -> None:
     csv = mark + (PREAMBLE + BODY).replace("\n", line_end).encode()
@@ -118,7 +118,7 @@ def test_with_header_match_and_without_a_header(app: App, mode: str) -> None:
     assert load(app, PREAMBLE + BODY, "staging", skip_lines=4, **headerless).status == 200
 
 
-def test_a_dry_run_counts_the_rows_behind_them(app: App) -> None:
+def test_a_dry_run_counts_the_rows_after_them(app: App) -> None:
     for transfer in ("spool", "stream"):
         body = load(app, PREAMBLE + BODY, skip_lines=3, transfer=transfer, dry_run=True).body
         assert (body["dry_run"]["rows_in_archive"], body["source"]["csv_bytes"]) == (2, len((PREAMBLE + BODY).encode()))
@@ -183,7 +183,7 @@ def test_a_header_that_is_ignored_names_nothing(app: App, mode: str, format_: st
 
 
 @BOTH
-def test_an_ignored_header_behind_lines_and_columns_that_are_left_out(app: App, mode: str) -> None:
+def test_an_ignored_header_after_skipped_lines_with_columns_left_out(app: App, mode: str) -> None:
     csv = "#\nnix\n1,2025-01-01 01:00Z,7\n"
     copy: dict[str, Any] = {
         "header": "ignore",
@@ -213,7 +213,7 @@ def test_what_an_ignored_header_needs(app: App, copy: dict[str, Any]) -> None:
 
 @BOTH
 @pytest.mark.parametrize("kind", ["timestamptz", "timestamp", "date", "bigint"])
-def test_a_row_is_not_ignored_in_place_of_a_header(app: App, mode: str, kind: str) -> None:
+def test_a_row_is_not_ignored_instead_of_a_header(app: App, mode: str, kind: str) -> None:
     """The first row would be lost under a 200."""
     app.database.execute("DROP TABLE {s}.t")
     app.database.execute(f"CREATE TABLE {{s}}.t (time {kind}, v int, note text)")

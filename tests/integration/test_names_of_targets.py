@@ -78,7 +78,7 @@ def test_nothing_like_it(tables: App) -> None:
         ("INDEX x ON {s}.telemetry (v)", "an index"),
     ],
 )
-def test_what_is_no_table(tables: App, definition: str, what: str) -> None:
+def test_what_is_not_a_table(tables: App, definition: str, what: str) -> None:
     tables.database.execute(f"CREATE {definition}")
     answer = tables.restore(tables.archive("x", CSV))
     assert refused(answer, 422, "TargetNotATable") == f"{tables.database.schema}.x is {what}"

@@ -110,7 +110,7 @@ def test_triggers_of_a_partitioned_table_fire(day: App, on: str, level: str, see
 
 
 @pytest.mark.parametrize("event", ["INSERT", "UPDATE"])
-def test_a_trigger_of_another_event_is_none(day: App, event: str) -> None:
+def test_a_trigger_of_another_event_does_not_count(day: App, event: str) -> None:
     trigger(day, event, "STATEMENT")
     replaced(day, "truncate")
 

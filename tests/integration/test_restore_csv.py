@@ -122,7 +122,7 @@ def test_line_breaks_inside_quotes_in_header_and_row(app: App) -> None:
     assert rows(app) == [("x\n\\.\ny", "y", 1)]
 
 
-def test_rows_behind_an_end_of_data_marker_are_not_lost_silently(app: App) -> None:
+def test_rows_after_an_end_of_data_marker_are_not_lost_silently(app: App) -> None:
     """PostgreSQL before 18 stops at the line and answers COPY 1."""
     answer = load(app, b"a,b,c\nx,y,1\n\\.\nx,y,2\n")
     assert (answer.status, answer.code) == (422, "EndOfDataMarker")

@@ -76,7 +76,7 @@ def test_an_unknown_table_and_an_unknown_column(app: App) -> None:
     assert 'did you mean "v"?' in answer.body["error"]["details"][0]["message"]
 
 
-def test_a_view_is_no_target(app: App) -> None:
+def test_a_view_is_not_a_target(app: App) -> None:
     app.database.execute("CREATE VIEW {s}.seen AS SELECT 1 AS v")
     assert app.restore(app.archive("seen", b"v\n1\n")).code == "TargetNotATable"
 

@@ -92,7 +92,7 @@ def session_of(app: App, role: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("day", ["2025-01-01", None])
-def test_a_session_that_is_no_restore(app: App, day: str | None) -> None:
+def test_a_session_that_is_not_a_restore(app: App, day: str | None) -> None:
     """Any role may take such a lock. The answer names the session."""
     name = QualifiedName(app.database.schema, "t")
     role = app.database.role()

@@ -123,7 +123,7 @@ ROW = f"2025-01-01,v,{WORD},{VALUE}"
         (f"time,v,n,|\n2025-01-01,1,1,|,{WORD}", {"csv_options": {"QUOTE": "|", "FORCE_NULL": ["zz"]}}),
     ],
 )
-def test_a_name_out_of_the_file_is_none_of_its_values(
+def test_a_name_from_the_file_is_never_one_of_its_values(
     app: App, caplog: pytest.LogCaptureFixture, mode: str, csv: str, copy: dict[str, Any]
 ) -> None:
     app.database.hypertable("t", COLUMNS)
@@ -199,7 +199,7 @@ def test_what_a_users_function_says(app: App, caplog: pytest.LogCaptureFixture, 
     assert app.database.value("SELECT count(*) FROM {s}.t") == 0
 
 
-def test_what_is_no_value_is_still_said(app: App) -> None:
+def test_what_is_not_a_value_is_still_said(app: App) -> None:
     app.database.hypertable("t", COLUMNS)
     short = app.restore(archive(app, "2025-01-01,a,1")).body["error"]
     assert 'missing data for column "k"' in short["message"]

@@ -88,7 +88,7 @@ def test_every_signature_survives_the_way(storage: Storage) -> None:
         assert read(f"{url}?{other}", endpoint_alone(storage)) == b"signed"
 
 
-def test_a_missing_file_is_no_matter_of_the_sas(storage: Storage) -> None:
+def test_a_missing_file_is_not_blamed_on_the_sas(storage: Storage) -> None:
     url = storage.url("nowhere/db/s.t.2025-01-01.csv.gz")
     assert isinstance(
         refused(f"{url}?{storage.sas('nowhere/db/s.t.2025-01-01.csv.gz')}", storage.settings), ArchiveNotFound

@@ -199,7 +199,7 @@ def pending_of(request: Any) -> PendingCommit:
 
 
 @pytest.mark.parametrize("place", ["no decoys", "before the catalogue", "behind it"])
-def test_going_on_behind_a_commit(app: App, place: str) -> None:
+def test_continuing_after_a_commit(app: App, place: str) -> None:
     """The table is looked up again in autocommit, and its `integer_now_func` is called in a savepoint."""
     database = app.database
     database.hypertable("t", "time bigint NOT NULL, device int", interval="86400")

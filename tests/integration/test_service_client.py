@@ -129,7 +129,7 @@ def test_the_clients_that_were_used_last_are_kept(lake: Azure, monkeypatch: pyte
     assert len(lake.connections) == 4
 
 
-def test_a_client_that_lay_idle_is_made_anew(lake: Azure, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_was_idle_is_replaced(lake: Azure, monkeypatch: pytest.MonkeyPatch) -> None:
     read_lake(PUBLIC, by_key())
     monkeypatch.setattr(service_client, "_IDLE_SECONDS", -1)
     read_lake(PUBLIC, by_key())

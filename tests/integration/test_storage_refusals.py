@@ -185,7 +185,7 @@ PENDING = ARCHIVED | {"x-ms-archive-status": "rehydrate-pending-to-cool", "x-ms-
     ],
 )
 @pytest.mark.parametrize("reader", ["identity", "sas"])
-def test_a_file_that_is_archived_is_told_from_one_on_its_way_back(
+def test_an_archived_file_is_distinguished_from_one_on_its_way_back(
     azure: Azure, reader: str, code: str, properties: dict[str, str] | None, message: str, hint: str
 ) -> None:
     error = answer(azure, Refusal(409, code, properties=properties), reader)

@@ -226,7 +226,7 @@ def behind_proxy(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], RestoreErro
     return read
 
 
-def test_a_proxy_that_is_away_or_refuses(listen: Listen, behind_proxy: Callable[[int], RestoreError]) -> None:
+def test_a_proxy_that_is_unreachable_or_refuses(listen: Listen, behind_proxy: Callable[[int], RestoreError]) -> None:
     for port in (free_port(), listen(answer_plainly).port):
         error = behind_proxy(port)
         assert error.message == "the proxy of HTTPS_PROXY could not connect to account.blob.core.windows.net"

@@ -125,7 +125,7 @@ def test_a_restore_that_fails_says_its_code_and_where(app: App, url: str, teleme
     assert not [event for one in telemetry.spans for event in one.events]
 
 
-def test_a_restore_before_its_request_can_be_read_is_none(app: App, telemetry: Telemetry) -> None:
+def test_nothing_counts_as_a_restore_before_its_request_can_be_read(app: App, telemetry: Telemetry) -> None:
     assert app.post(b"{").status == 400
     assert not telemetry.spans
 

@@ -123,7 +123,7 @@ def test_an_archive_that_is_not_whole_leaves_the_table_as_it_was(
     ],
 )
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_a_file_that_is_no_archive_is_named_for_what_it_is(
+def test_a_file_that_is_not_an_archive_is_named_for_what_it_is(
     app: App, transfer: str, stored: bytes, code: str, message: str, hint: str, dry_run: bool
 ) -> None:
     app.database.hypertable("t", COLUMNS)

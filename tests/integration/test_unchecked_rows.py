@@ -108,7 +108,7 @@ def test_a_null_beside_rows_that_were_there(community_app: App, *, decompress: b
     assert rows(app) == len(GOOD) + 2
 
 
-def test_nulls_that_were_stored_before_are_no_fault_of_the_archive(app: App) -> None:
+def test_nulls_that_were_stored_before_are_not_the_archives_fault(app: App) -> None:
     hypertable(app, COLUMNS.replace("dev text NOT NULL", "dev text"))
     app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 00:30Z', NULL, 1)")
     destination = {"on_existing": "append"}
@@ -160,7 +160,7 @@ def test_a_trigger_of_a_chunk_alone(app: App) -> None:
     ("body", "partitions", "column"),
     [("new.time := NULL", None, "time"), ("new.time := NULL", 2, "time"), ("new.dev := NULL", 2, "dev")],
 )
-def test_a_trigger_that_takes_a_value_away(app: App, body: str, partitions: int | None, column: str) -> None:
+def test_a_trigger_that_removes_a_value(app: App, body: str, partitions: int | None, column: str) -> None:
     columns = COLUMNS if partitions else COLUMNS.replace("dev text NOT NULL", "dev text")
     hypertable(app, columns, partitions=partitions)
     trigger(app, body)

@@ -90,5 +90,5 @@ def test_a_restore_is_what_copy_and_insert_make_of_it(bench: Bench) -> None:
 
 
 @pytest.mark.community
-def test_so_it_is_with_compressed_chunks(community_bench: Bench) -> None:
+def test_the_same_holds_for_compressed_chunks(community_bench: Bench) -> None:
     run(community_bench)

@@ -32,7 +32,7 @@ def test_the_page_draws_every_package_in_another() -> None:
     assert sorted(drawn(4)) == sorted(f"{path.parent.name}/" for path in SHARED.glob("*/*/__init__.py"))
 
 
-def test_few_files_lie_beside_the_packages() -> None:
+def test_few_files_are_beside_the_packages() -> None:
     singles = [path for path in SHARED.glob("*.py") if path.name != "__init__.py"]
     assert len(singles) <= MOST_SINGLE_FILES
 

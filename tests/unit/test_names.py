@@ -27,7 +27,7 @@ def test_forms(text: str, expected: QualifiedName) -> None:
 @pytest.mark.parametrize(
     "text", ["", ".", ".t", "s.", '"open', 's."open', '"a"b', 's."a"b', "x" * 64, "ä" * 32, "s." + "x" * 64]
 )
-def test_what_is_no_name(text: str) -> None:
+def test_what_is_not_a_name(text: str) -> None:
     with pytest.raises(ValueError, match=r"must be|at most"):
         parse_qualified_name(text)
 

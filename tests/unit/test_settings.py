@@ -77,7 +77,7 @@ def test_100_mib_of_memory_by_default() -> None:
     "value", ["0", "-1", "1.5", "1_000", " 5", "5 ", "5\n", "0x10", "\N{ARABIC-INDIC DIGIT FIVE}", "many"]
 )
 @pytest.mark.parametrize("name", NUMBERS)
-def test_a_number_that_is_none_names_its_setting_and_not_its_value(name: str, value: str) -> None:
+def test_a_setting_that_is_not_a_number_is_named_without_its_value(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_settings({name: value})
     assert caught.value.target == name

@@ -76,7 +76,7 @@ def test_an_error_that_cannot_be_told(monkeypatch: pytest.MonkeyPatch, place: st
     send()
 
 
-def test_facts_that_are_no_json(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_facts_that_are_not_json(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise InvalidRequest("x", details=[Fault("InvalidValue", "x", info=(("rows", object()),))])
 
@@ -114,7 +114,7 @@ def test_a_handler_of_the_log_that_fails(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("kind", [OddError, SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_what_is_no_exception_leaves_as_internal_error(
+def test_what_is_not_an_exception_leaves_as_internal_error(
     monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
 ) -> None:
     monkeypatch.setattr("shared.api.handle.restore", raising(kind))

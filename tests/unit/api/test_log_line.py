@@ -21,7 +21,7 @@ def test_the_log_line_stays_one_line_whatever_it_holds(text: str) -> None:
     assert line.startswith("restore request_id=id outcome=ArchiveNotFound ")
 
 
-def test_a_load_that_was_begun_anew_says_so() -> None:
+def test_a_load_that_started_over_says_so() -> None:
     report = Report("id")
     report.progress.loads = 1
     assert "loads=" not in log_line(report)
@@ -31,7 +31,7 @@ def test_a_load_that_was_begun_anew_says_so() -> None:
     assert ' text_because="a byte is zero" indexes_kept=RowRefused,Twin loads=2 ' in log_line(report)
 
 
-def test_the_error_stands_right_behind_the_outcome() -> None:
+def test_the_error_comes_right_after_the_outcome() -> None:
     line = log_line(Report("id", archive_url="u"), ArchiveNotFound("no such file"))
     assert line.startswith('restore request_id=id outcome=ArchiveNotFound error="no such file" ')
     assert "rows" not in line

@@ -44,7 +44,7 @@ def test_as_many_bytes_as_allowed_and_not_one_more() -> None:
     )
 
 
-def test_a_small_file_of_blanks_is_no_bomb() -> None:
+def test_a_small_file_of_blanks_is_not_a_bomb() -> None:
     assert length(unpacked(gzip.compress(bytes(16 * MIB)))) == (16 * MIB, "")
 
 

@@ -67,6 +67,6 @@ def test_both_schemas_are_read(schema: Any) -> None:
         json.dumps(cloud_event("BlobRenamed", url=URL)).encode(),
     ],
 )
-def test_what_is_no_event_cannot_be_read(text: bytes) -> None:
+def test_what_is_not_an_event_cannot_be_read(text: bytes) -> None:
     with pytest.raises(UnreadableMessageError):
         read_event(text)

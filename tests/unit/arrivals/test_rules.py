@@ -25,7 +25,7 @@ def settings_of(*rules: Any) -> Settings:
     )
 
 
-def test_no_setting_is_no_rule() -> None:
+def test_without_the_setting_there_is_no_rule() -> None:
     assert load_rules(load_settings({})) == ()
     assert load_rules(settings_of()) == ()
 
@@ -67,7 +67,7 @@ def test_a_pattern_is_filled_with_what_a_path_has() -> None:
     assert rule.fill(DAY, "backups/db/silver.t.2025-01-06.csv.gz") is None
 
 
-def test_a_long_name_is_told_from_many_stars_at_once() -> None:
+def test_a_long_name_is_matched_with_many_stars_at_once() -> None:
     """Who may write to the queue, or into the archive, chooses the name. To try each place for each `*` takes ages."""
     (rule,) = load_rules(settings_of({"name": "stars", "pattern": f"{'*a' * 30}/1*1/db/s.*.{{date}}.csv.gz"}))
     for path, is_one in ((f"{'a' * 60}/1x1", True), (f"{'a' * 900}b/1x1", False), (f"{'a' * 30}/111", True)):

@@ -31,7 +31,7 @@ def some() -> list[Result]:
     return [result(ways), result(ways, rows=300_000), result({"psql": (1,)}, case="none")]
 
 
-def test_targets_stand_beside_the_figures() -> None:
+def test_targets_are_shown_beside_the_figures() -> None:
     known = result({"psql": series(8, 9, 7, cpu=6), "spool": series(4, 4.5, 3.5, cpu=3)})
     header, rule, *rows = cells(report.report([known]).split("## ")[2])
     assert all(len(row) == len(header) for row in (rule, *rows))

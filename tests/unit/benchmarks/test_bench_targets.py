@@ -93,7 +93,7 @@ def test_a_target_holds_for_its_versions(version: str, fast: bool) -> None:
     assert ("primary key before 2.28, text" in titles) is not fast
 
 
-def test_each_server_is_judged_by_itself() -> None:
+def test_each_server_is_judged_separately() -> None:
     results = [
         result({"psql": (44,), "stream": (10,)}, server="forky"),
         result({"psql": (10,), "stream": (10,)}, server="community", version="2.29.2"),

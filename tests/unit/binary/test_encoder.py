@@ -258,7 +258,7 @@ def any_numeric(chance: Random) -> str:
 
 
 @pytest.mark.parametrize("size", ["12,6", "10,2", "38,20", "38,0", "38,38", "9,3"])
-def test_numerics_are_what_stands_there(size: str) -> None:
+def test_numerics_are_exactly_as_written(size: str) -> None:
     """Arrow alone reads some of these as 0 or anything: they run over, or have more digits than it has powers."""
     chance = Random(size)  # noqa: S311
     digits, behind = map(int, size.split(","))

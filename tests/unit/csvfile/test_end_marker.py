@@ -57,7 +57,7 @@ def line_of_marker(data: bytes, dialect: CsvDialect = DEFAULT, size: int | None 
         (b"", None),
     ],
 )
-def test_only_a_whole_unquoted_line_with_rows_behind_it_is_a_marker(data: bytes, line: int | None) -> None:
+def test_only_a_whole_unquoted_line_with_rows_after_it_is_a_marker(data: bytes, line: int | None) -> None:
     assert line_of_marker(data) == line
     for size in range(1, len(data) + 1):
         assert line_of_marker(data, size=size) == line

@@ -192,7 +192,7 @@ def test_utf8_has_a_byte_order_mark(name: str) -> None:
     assert bom_length(io.BytesIO(b"\xef\xbb\xbfa"), CsvDialect(encoding=name)) == 3
 
 
-def test_other_beginnings_are_no_byte_order_mark() -> None:
+def test_other_beginnings_are_not_a_byte_order_mark() -> None:
     assert bom_length(io.BytesIO(b"\xef\xbb"), DEFAULT) == 0
     assert bom_length(io.BytesIO(b"\xff\xfea\0"), DEFAULT) == 0
     assert bom_length(io.BytesIO(b"\xef\xbb\xbfa"), CsvDialect(encoding="LATIN1")) == 0

@@ -30,7 +30,7 @@ def in_blocks(data: bytes, size: int) -> Iterator[bytes]:
         (b"\n" * 1000 + b"h\n", 1000, b"h\n", b""),
     ],
 )
-def test_what_is_behind_the_lines(data: bytes, lines: int, behind: bytes, last: bytes, size: int) -> None:
+def test_what_follows_the_lines(data: bytes, lines: int, behind: bytes, last: bytes, size: int) -> None:
     preamble = Preamble(lines)
     # It may be read more than once.
     for _ in range(2):

@@ -50,7 +50,7 @@ def test_it_counts_as_the_model_does_however_the_file_is_cut(dialect: CsvDialect
     ("data", "rows"),
     [(b"", 0), (b"h", 0), (b"h\n", 0), (b"h\n1", 1), (b"h\r\n1\r\n2\r\n", 2), (b'\xef\xbb\xbf"h\n"\n"1\n""2"\n', 1)],
 )
-def test_the_header_is_no_row(data: bytes, rows: int) -> None:
+def test_the_header_is_not_a_row(data: bytes, rows: int) -> None:
     assert rows_of(counted([data], CsvDialect()), has_header=True) == rows
 
 

@@ -23,7 +23,7 @@ def test_it_hands_out_all_bytes_and_never_more_than_asked_for(blocks: list[bytes
     assert reader.read(1) == b""
 
 
-def test_an_empty_block_is_no_end() -> None:
+def test_an_empty_block_is_not_the_end() -> None:
     reader = CopyReader(iter([b"", b"a", b"", b"b"]))
     assert [reader.read(9) for _ in range(3)] == [b"a", b"b", b""]
 

@@ -61,7 +61,7 @@ NO_HOSTS = [
 
 
 @pytest.mark.parametrize("host", NO_HOSTS)
-def test_what_is_no_host_is_not_in_a_link(host: str) -> None:
+def test_what_is_not_a_host_is_not_in_a_link(host: str) -> None:
     assert base(URL, Host=host) == "http://localhost:7071/api"
 
 
@@ -74,5 +74,5 @@ def test_a_request_to_no_host_has_links_without_one(host: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["javascript", "HTTPS", "", "https:"])
-def test_what_is_no_scheme_is_not_in_a_link(scheme: str) -> None:
+def test_what_is_not_a_scheme_is_not_in_a_link(scheme: str) -> None:
     assert base(URL, Proto=scheme) == "http://localhost:7071/api"

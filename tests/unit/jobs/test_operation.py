@@ -17,11 +17,11 @@ STAYS = {
 }
 
 
-def test_each_field_stays_or_begins_anew() -> None:
+def test_each_field_stays_or_is_reset() -> None:
     assert {one.name for one in fields(Operation)} == STAYS | as_new().keys()
     assert not STAYS & as_new().keys()
 
 
-def test_what_begins_anew_is_as_it_was_created() -> None:
+def test_what_starts_over_is_as_it_was_created() -> None:
     used: dict[str, Any] = {name: f"used {name}" for name in as_new()}
     assert replace(replace(NEW, **used), **as_new()) == NEW

@@ -16,11 +16,11 @@ def test_a_time_in_the_past() -> None:
     assert waited >= 60
 
 
-def test_a_time_to_come_is_no_wait() -> None:
+def test_a_future_time_is_not_a_wait() -> None:
     assert seconds_since(iso(datetime.now(timezone.utc) + timedelta(days=1))) == 0
 
 
 @pytest.mark.parametrize("text", ["", "soon", "2025-13-01T00:00:00.000Z", "2025-01-01T00:00:00"])
-def test_a_record_without_a_time_is_no_error(text: str) -> None:
+def test_a_record_without_a_time_is_not_an_error(text: str) -> None:
     """A restore must not fail by it."""
     assert seconds_since(text) is None

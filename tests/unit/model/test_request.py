@@ -136,7 +136,7 @@ def test_a_url_that_alone_is_wrong_keeps_its_own_code() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"null", b"1", b'"x"', b"{", b'{"a": NaN}', b'{"a": 1, "a": 2}', b"\xff", b"[" * 100_000]
 )
-def test_what_is_no_json_object(body: bytes) -> None:
+def test_what_is_not_a_json_object(body: bytes) -> None:
     with pytest.raises(InvalidJson):
         parse_request(body)
 

@@ -105,7 +105,7 @@ def test_the_kinds_together_hold_every_parameter_that_is_known() -> None:
 @pytest.mark.parametrize(
     "value", ["abc%2Bdef%2F%3D%3D", "abc%2bdef%2f%3d%3d", "abc+def/==", "a.b_c~d-e", "2025-01-01T00:00:00Z", "a,b"]
 )
-def test_a_value_is_not_written_anew(value: str) -> None:
+def test_a_value_is_not_rewritten(value: str) -> None:
     _, sas = split_sas(f"path?sv=2024-11-04&sig={value}")
     assert sas is not None
     assert sas.get_secret_value() == f"sv=2024-11-04&sig={value}"

@@ -87,7 +87,7 @@ def test_a_time_of_the_day_in_any_usual_form(value: str) -> None:
         *("2025-01-02 00:00", "2024-12-31 23:59", "at 2025-01-01 01:00", "2025-01-01 01:00 error", "1735689600 s"),
     ],
 )
-def test_what_is_no_time_of_the_day(value: str) -> None:
+def test_what_is_not_a_time_of_the_day(value: str) -> None:
     assert not is_written_time_of(value, DAY)
 
 

@@ -67,7 +67,7 @@ def test_lock_pins_one_version_with_its_hash_and_the_check_passes(project: Path)
     assert (checked.returncode, checked.stderr, locks(project)) == (0, "", before)
 
 
-def test_a_new_release_is_no_fault_of_the_lock(project: Path) -> None:
+def test_a_new_release_is_not_a_fault_of_the_lock(project: Path) -> None:
     assert make(project, "lock").returncode == 0
     write_wheel(project / "index", "left", "1.2")
     assert make(project, "lock-check").returncode == 0

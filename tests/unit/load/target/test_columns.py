@@ -48,7 +48,7 @@ def test_the_header_names_the_columns_and_the_map_renames_them() -> None:
     assert names_in(None, headerless) == ("time", "v")
 
 
-def test_a_swap_of_two_names_is_no_double() -> None:
+def test_a_swap_of_two_names_is_not_a_duplicate() -> None:
     assert names_in(["a", "b"], copy(column_map={"a": "b", "b": "a"})) == ("b", "a")
 
 
@@ -160,7 +160,7 @@ def test_a_column_that_the_map_leaves_out_reaches_nothing() -> None:
     assert plan_columns(columns[2:3], TABLE, options=CsvOptions(), staging=False).by_staging is False
 
 
-def test_what_is_left_out_is_no_misspelled_column_and_the_others_are_as_before() -> None:
+def test_what_is_left_out_is_not_a_misspelled_column_and_the_others_are_as_before() -> None:
     columns = file_columns(in_header(["time", "V", "V", "gone"]), copy(column_map={"V": None}))
     with pytest.raises(UnknownColumn) as caught:
         plan_columns(columns, TABLE, options=CsvOptions(), staging=False)
@@ -237,7 +237,7 @@ def test_names_that_an_answer_shows(names: tuple[str, ...], ignored: tuple[str, 
     assert "word7731" in ignored or "word7731" not in repr(plan)
 
 
-def test_a_name_that_is_a_columns_but_for_its_spelling_is_shown_unless_it_is_long() -> None:
+def test_a_name_that_differs_from_a_columns_in_spelling_only_is_shown_unless_it_is_long() -> None:
     for name, shown in ((' "V" ', ' "V" '), ("v" + " " * 99, "column 2")):
         with pytest.raises(UnknownColumn) as caught:
             plan_of(["x", name, *ROW], staging=True)
