@@ -12,4 +12,4 @@ set_up()
 
 def main(req: func.HttpRequest, context: func.Context = NO_CONTEXT) -> func.HttpResponse:
     """Answer one request."""
-    return sealed("RestoreBackfills", lambda: response_of(backfills(call_of(req, context))))
+    return sealed("RestoreBackfills", context, lambda: response_of(backfills(call_of(req, context))))

@@ -12,4 +12,6 @@ set_up()
 
 def main(req: func.HttpRequest, context: func.Context = NO_CONTEXT) -> func.HttpResponse:
     """Answer one request. Its body is the JSON that `docs/request.md` describes."""
-    return sealed("RestoreChunk", lambda: response_of(post_restore(call_of(req, context), join=join_of(context))))
+    return sealed(
+        "RestoreChunk", context, lambda: response_of(post_restore(call_of(req, context), join=join_of(context)))
+    )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared.functions.entry import response_of, sealed, set_up
+from shared.functions.entry import NO_CONTEXT, response_of, sealed, set_up
 from shared.health.http import get_details
 
 set_up()
 
 
-def main(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the host passes it by its name
+def main(
+    req: func.HttpRequest,  # noqa: ARG001 - the host passes it by its name
+    context: func.Context = NO_CONTEXT,
+) -> func.HttpResponse:
     """Answer one request."""
-    return sealed("RestoreHealthDetails", lambda: response_of(get_details()))
+    return sealed("RestoreHealthDetails", context, lambda: response_of(get_details()))

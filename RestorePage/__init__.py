@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared.functions.entry import sealed, set_up
+from shared.functions.entry import NO_CONTEXT, sealed, set_up
 from shared.page.page import page, page_headers
 
 set_up()
 
 
-def main(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the host passes it by its name
+def main(
+    req: func.HttpRequest,  # noqa: ARG001 - the host passes it by its name
+    context: func.Context = NO_CONTEXT,
+) -> func.HttpResponse:
     """Return the page."""
     return sealed(
         "RestorePage",
+        context,
         lambda: func.HttpResponse(page(), headers=page_headers(), mimetype="text/html", charset="utf-8"),
     )

@@ -13,4 +13,4 @@ set_up()
 def main(msg: func.QueueMessage, context: func.Context = NO_CONTEXT) -> None:
     """Work on one message. An error makes the host hand it over again, or move it to the poison queue."""
     seconds = half_of_function_timeout()
-    sealed("RestoreQueue", lambda: dispatch_message(msg.get_body(), join=join_of(context), seconds=seconds))
+    sealed("RestoreQueue", context, lambda: dispatch_message(msg.get_body(), join=join_of(context), seconds=seconds))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared.functions.entry import call_of, response_of, sealed, set_up
+from shared.functions.entry import NO_CONTEXT, call_of, response_of, sealed, set_up
 from shared.jobs.http import get_result
 
 set_up()
 
 
-def main(req: func.HttpRequest) -> func.HttpResponse:
+def main(req: func.HttpRequest, context: func.Context = NO_CONTEXT) -> func.HttpResponse:
     """Answer one request."""
-    return sealed("RestoreResult", lambda: response_of(get_result(call_of(req))))
+    return sealed("RestoreResult", context, lambda: response_of(get_result(call_of(req))))

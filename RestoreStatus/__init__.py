@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared.functions.entry import call_of, response_of, sealed, set_up
+from shared.functions.entry import NO_CONTEXT, call_of, response_of, sealed, set_up
 from shared.jobs.http import get_restores
 
 set_up()
 
 
-def main(req: func.HttpRequest) -> func.HttpResponse:
+def main(req: func.HttpRequest, context: func.Context = NO_CONTEXT) -> func.HttpResponse:
     """Answer one request."""
-    return sealed("RestoreStatus", lambda: response_of(get_restores(call_of(req))))
+    return sealed("RestoreStatus", context, lambda: response_of(get_restores(call_of(req))))

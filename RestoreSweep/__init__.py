@@ -5,15 +5,18 @@ from __future__ import annotations
 import azure.functions as func
 
 from shared.backfills.worker import resume_broken_chains
-from shared.functions.entry import sealed, set_up
+from shared.functions.entry import NO_CONTEXT, sealed, set_up
 from shared.jobs.sweep import sweep
 
 set_up()
 
 
-def main(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the host passes it by its name
+def main(
+    timer: func.TimerRequest,  # noqa: ARG001 - the host passes it by its name
+    context: func.Context = NO_CONTEXT,
+) -> None:
     """Look after all restores once."""
-    sealed("RestoreSweep", _look_after_all)
+    sealed("RestoreSweep", context, _look_after_all)
 
 
 def _look_after_all() -> None:

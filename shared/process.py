@@ -160,6 +160,18 @@ def result_of(future: Future[T], *, check: Callable[[], None]) -> T:
         del future
 
 
+def started(action: Callable[[], T], *, name: str) -> Future[T]:
+    """Run an action in a thread of its own, and return the future of its result.
+
+    Args:
+        action: what it runs.
+        name: of the thread, for a stack dump.
+    """
+    future: Future[T] = Future()
+    start_thread(partial(_run_into, future, action), name=name)
+    return future
+
+
 def wait_for(action: Callable[[], T], *, check: Callable[[], None], discard: Callable[[T], None] = lambda _: None) -> T:
     """Run an action in a thread of its own and wait for it: a cancel need not wait for the action's end.
 
@@ -168,8 +180,7 @@ def wait_for(action: Callable[[], T], *, check: Callable[[], None], discard: Cal
         check: is called twice a second. What it raises ends the wait; the action goes on, and nobody waits for it.
         discard: gets a result that comes after that.
     """
-    future: Future[T] = Future()
-    start_thread(partial(_run_into, future, action), name="wait")
+    future = started(action, name="wait")
     try:
         return result_of(future, check=check)
     except BaseException:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 from shared.archive.listing import list_archives
 from shared.calendar.pattern import ArchivePattern
 from shared.calendar.state import KnownDay
+from shared.errors import RestoreError
 from shared.jobs.day_notes import partition_of, read_days
 from shared.jobs.storage import job_storage_if_any
 from shared.jobs.store import OperationStore, each_page
 from shared.load.table_days import find_days
 from shared.model.request import RestoreRequest
+from shared.process import result_of, started
 from shared.progress.progress import Progress
 from shared.restore.access import authorize
 from shared.restore.server import Server
@@ -41,6 +44,10 @@ class Question:
 def look_at_days(question: Question, settings: Settings, request_id: str, progress: Progress) -> dict[date, KnownDay]:
     """Find out what is known of each day.
 
+    The archives are listed in a thread of their own, beside the other looks. Rows are counted only after that: it may
+    take minutes, which would be wasted if the listing fails. The records are read before the rows: a restore that ends
+    meanwhile shows as running, and not as rows of an unknown origin.
+
     Args:
         question: the days.
         settings: name the server and hold the credentials.
@@ -54,12 +61,24 @@ def look_at_days(question: Question, settings: Settings, request_id: str, progre
     """
     request, days = question.request, question.days
     endpoint = authorize(request, settings)
-    archives = list_archives({day: question.pattern.location(day) for day in days}, settings)
+    locations = {day: question.pattern.location(day) for day in days}
     target = str(request.target_table)
-    last = read_days(settings, partition_of(endpoint.database, target), days[0], days[-1])
-    running = _running(settings, endpoint.database, target)
-    with table_to_read(Server.of(endpoint, settings, request_id, progress), request) as (cursor, table):
-        rows = find_days(cursor, table, days, counts=question.counts)
+    listing = started(partial(list_archives, locations, settings), name="list")
+    try:
+        last = read_days(settings, partition_of(endpoint.database, target), days[0], days[-1])
+        running = _running(settings, endpoint.database, target)
+        if question.counts:
+            result_of(listing, check=progress.check)
+        with table_to_read(Server.of(endpoint, settings, request_id, progress), request) as (cursor, table):
+            rows = find_days(cursor, table, days, counts=question.counts)
+        archives = result_of(listing, check=progress.check)
+    except RestoreError:
+        # Of two errors, that of the listing is always the answer, whichever came first.
+        result_of(listing, check=progress.check)
+        raise
+    finally:
+        # An exception keeps this frame, and the frame would keep the future with the exception: a cycle.
+        del listing
     return {day: KnownDay(archives.get(day), rows[day], last.get(day), day in running) for day in days}
 
 

@@ -18,7 +18,7 @@ from shared.api.call import HttpCall
 from shared.api.handle import HttpAnswer
 from shared.errors import InternalError
 from shared.log_redaction import OUR_LOGGER, redact_logs
-from shared.process import limit_heap_retention
+from shared.process import invocation, limit_heap_retention
 from shared.settings import function_timeout
 
 T = TypeVar("T")
@@ -57,8 +57,8 @@ def response_of(answer: HttpAnswer) -> func.HttpResponse:
     )
 
 
-def sealed(name: str, body: Callable[[], T]) -> T:
-    """Run the body of a function, and let nothing out of it but that it failed.
+def sealed(name: str, context: func.Context, body: Callable[[], T]) -> T:
+    """Run the body of a function with its invocation, and let nothing out of it except that it failed.
 
     The host writes an exception that leaves a function past every filter, with the text of its causes. So what was
     raised is logged here, and no trace of it leaves: neither as a cause nor as a context. That holds for what ends a
@@ -66,13 +66,15 @@ def sealed(name: str, body: Callable[[], T]) -> T:
 
     Args:
         name: of the function.
+        context: of the invocation. Each thread that the body starts joins it.
         body: what it does.
 
     Raises:
         InternalError: the body failed; the log says how.
     """
     try:
-        return body()
+        with invocation(join_of(context)):
+            return body()
     except BaseException:
         with suppress(BaseException):
             logging.getLogger(OUR_LOGGER).exception("%s failed", name)

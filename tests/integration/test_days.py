@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from collections.abc import Callable
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
 from shared.api.call import HttpCall
+from shared.api.parse import parse_for
+from shared.archive.listing import list_archives
+from shared.calendar import look
+from shared.calendar.look import Question, look_at_days
+from shared.calendar.pattern import read_pattern
+from shared.errors import RestoreCanceled
 from shared.jobs.http import post_restore
+from shared.progress.progress import Progress
+from shared.restore.target_table import table_to_read
+from shared.settings import load_settings
 from tests.integration.fix_app import App
 from tests.integration.fix_calendar import Calendar
 from tools.process import wait_until
@@ -208,6 +221,72 @@ def test_a_record_that_cannot_be_reached(calendar: Calendar, monkeypatch: pytest
     monkeypatch.delenv("AzureWebJobsStorage")
     assert calendar.states(FIRST, FIRST) == {FIRST: "present"}
     assert isinstance(app, App)
+
+
+def test_the_archives_are_listed_beside_the_look_at_the_table(
+    calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits for the other to have begun."""
+    app = calendar.app
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    app.archive("t", csv(FIRST))
+    both = threading.Barrier(2)
+
+    def meeting(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            both.wait(20)
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in ("list_archives", "find_days"):
+        monkeypatch.setattr(look, name, meeting(getattr(look, name)))
+    assert calendar.states(FIRST, "2025-01-02") == {FIRST: "archived", "2025-01-02": "missing"}
+
+
+def test_a_listing_that_fails_is_the_answer(calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the look at the table fails first. Rows are not counted for it."""
+    table_is_read = threading.Event()
+
+    def late(*args: Any) -> Any:
+        assert table_is_read.wait(20)
+        return list_archives(*args)
+
+    def read(*args: Any) -> Any:
+        table_is_read.set()
+        return table_to_read(*args)
+
+    monkeypatch.setattr(look, "list_archives", late)
+    monkeypatch.setattr(look, "table_to_read", read)
+    assert calendar.ask(FIRST, LAST).code == "TableNotFound"
+    table_is_read.clear()
+    pattern = calendar.pattern.replace(calendar.app.storage.filesystem, "no-such-file-system")
+    assert calendar.ask(FIRST, LAST, adls_url=pattern).code == "ArchiveNotFound"
+    monkeypatch.setattr(look, "list_archives", list_archives)
+    table_is_read.clear()
+    assert calendar.ask(FIRST, LAST, adls_url=pattern, counts="true").code == "ArchiveNotFound"
+    assert not table_is_read.is_set()
+
+
+def test_a_canceled_look_does_not_wait_for_a_listing(calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> None:
+    calendar.app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    progress, ended = Progress(), threading.Event()
+
+    def hanging(*_: object) -> None:
+        progress.cancel()
+        ended.wait(60)
+
+    monkeypatch.setattr(look, "list_archives", hanging)
+    settings = load_settings()
+    pattern = read_pattern(calendar.pattern, settings)
+    body = json.dumps({"adls_url": pattern.url(date.fromisoformat(FIRST))}).encode()
+    question = Question(pattern, parse_for(body, settings), [date.fromisoformat(FIRST)])
+    begin = time.monotonic()
+    with pytest.raises(RestoreCanceled):
+        look_at_days(question, settings, "request", progress)
+    assert time.monotonic() - begin < 30
+    progress.end()
+    ended.set()
 
 
 @pytest.mark.community

@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import threading
 import typing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import azure.functions as func
 import pytest
 
-from shared.functions.entry import half_of_function_timeout
+from shared.functions.entry import half_of_function_timeout, sealed
+from shared.process import started
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = sorted(path.parent for path in ROOT.glob("*/function.json"))
@@ -33,6 +37,19 @@ def test_restores_of_the_queue_leave_threads_to_monitors() -> None:
     """The worker has min(32, cores + 4) threads: 5 on the smallest instance."""
     queues = json.loads((ROOT / "host.json").read_text())["extensions"]["queues"]
     assert queues["batchSize"] + queues["newBatchThreshold"] <= 5 - 2
+
+
+def test_threads_that_a_function_starts_join_its_invocation() -> None:
+    """The host drops the log lines of the others. Before and after it they belong to none."""
+    context: Any = SimpleNamespace(thread_local_storage=threading.local(), invocation_id="the-invocation")
+
+    def ask() -> object:
+        of_thread = started(lambda: getattr(context.thread_local_storage, "invocation_id", None), name="ask")
+        return of_thread.result(10)
+
+    assert ask() is None
+    assert sealed("RestoreDays", context, ask) == "the-invocation"
+    assert ask() is None
 
 
 @pytest.mark.parametrize(

@@ -146,14 +146,14 @@ FUNCTIONS = sorted(path.parent.name for path in Path(__file__).resolve().parents
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_is_sealed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Whatever it is called with, here nothing that it can use."""
-    module = importlib.import_module(name)
-    seen: list[str] = []
+    """Whatever it is called with, here nothing that it can use. The threads that it starts join its invocation."""
+    module, context = importlib.import_module(name), object()
+    seen: list[tuple[str, object]] = []
 
-    def record(function: str, body: Callable[[], Any]) -> None:
+    def record(function: str, context: object, body: Callable[[], Any]) -> None:
         assert callable(body)
-        seen.append(function)
+        seen.append((function, context))
 
     monkeypatch.setattr(module, "sealed", record)
-    module.main(object())
-    assert seen == [name]
+    module.main(object(), context)
+    assert seen == [(name, context)]
