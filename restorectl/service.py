@@ -35,7 +35,7 @@ _READ_SECONDS = 120.0
 _READ_SECONDS_OF_A_RESTORE = 300.0
 # Of 1,000 entries each.
 _MOST_PAGES = 10_000
-_ID = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}", re.ASCII)
+_ID = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 class Unanswered(CommandError):
