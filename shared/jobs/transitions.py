@@ -120,6 +120,9 @@ def given_up(operation: Operation) -> Change:
     """Decide what happens to an operation whose message the host has given up."""
     if operation.has_ended or (operation.status == "Running" and not (operation.claim and operation.is_stale)):
         return {}
+    if operation.is_held:
+        # It waits for its turn, and has no message: this one was forged.
+        return {}
     if operation.commit or operation.kind != "restore":
         # Its rows may be in: a worker has to ask. A backfill and a group end with their days.
         return waiting()

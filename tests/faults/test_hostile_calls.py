@@ -156,6 +156,10 @@ def test_a_forged_message_starts_no_day_or_group_before_its_turn(many: Backfills
         if group.is_held:
             dispatch_message(json.dumps({"version": 1, "kind": "group", "id": group.id}).encode())
     assert many.counts() == {}
+    # Nor does one in the poison queue end a day.
+    for operation_id in held:
+        end_poisoned(json.dumps({"version": 1, "id": operation_id}).encode())
+    assert {day["outcome"] for day in many.days(backfill_id).values()} == {"waiting"}
     # A day that was stopped stays out, too.
     many.stop(backfill_id)
     for operation_id in held:

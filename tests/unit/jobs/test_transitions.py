@@ -76,6 +76,6 @@ def test_what_may_be_in_or_ends_with_its_days_is_not_failed_but_waits(change: di
     assert given_up(replace(WAITING, **change)) == {"status": "NotStarted", "claim": "", "is_queued": False}
 
 
-@pytest.mark.parametrize("operation", [RUNNING, CANCELED])
-def test_what_a_worker_has_or_has_ended_is_left_alone(operation: Operation) -> None:
+@pytest.mark.parametrize("operation", [RUNNING, CANCELED, replace(WAITING, is_held=True)])
+def test_what_a_worker_has_or_has_ended_or_has_no_message_is_left_alone(operation: Operation) -> None:
     assert given_up(operation) == {}
