@@ -5,6 +5,7 @@ from tests.faults.fix_jobs import jobs
 from tests.integration.fix_azure import azure, lake
 from tests.integration.fix_binary import both_ways
 from tests.integration.fix_calendar import calendar, community_calendar
+from tests.integration.fix_canary import community_watch, watch
 from tests.integration.fix_chunk import bare, full
 from tests.integration.fix_cli import cli, cli_host, gateway
 from tests.integration.fix_compressing_load import compressing_load
@@ -22,6 +23,7 @@ __all__ = [
     "cli",
     "cli_host",
     "community_calendar",
+    "community_watch",
     "compressing_load",
     "faulty_runbook",
     "faulty_storage",
@@ -36,4 +38,5 @@ __all__ = [
     "telemetry",
     "tls_app",
     "tls_postgres",
+    "watch",
 ]

@@ -112,7 +112,7 @@ def _reprs(body: bytes) -> Iterator[str]:
         yield request.model_dump_json(exclude={"archive"})
 
 
-def watching(
+def _watching(
     app: App,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -129,6 +129,28 @@ def watching(
     monkeypatch.setenv("PG_ALLOWED_HOSTS", f"settings.invalid,db.example,{app.database.pg['host']}")
     monkeypatch.setenv("PGUSER", "somebody")
     return Watch(app, monkeypatch, caplog, capfd, telemetry)
+
+
+@pytest.fixture
+def watch(
+    app: App,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    telemetry: Telemetry,
+) -> Watch:
+    return _watching(app, monkeypatch, caplog, capfd, telemetry)
+
+
+@pytest.fixture
+def community_watch(
+    community_app: App,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    telemetry: Telemetry,
+) -> Watch:
+    return _watching(community_app, monkeypatch, caplog, capfd, telemetry)
 
 
 def make_role(app: App) -> dict[str, Any]:

@@ -31,9 +31,8 @@ from shared.jobs.sweep import end_poisoned
 from tests.faults.fix_jobs import call_of
 from tests.fix_errors import errors
 from tests.integration.fix_app import DAY, App
-from tests.integration.fix_canary import CANARIES, GOOD, HEADER, Watch, day_of, make_role, signed, watching
+from tests.integration.fix_canary import CANARIES, GOOD, HEADER, Watch, day_of, make_role, signed
 from tests.integration.fix_identity import ManagedIdentity
-from tests.integration.fix_telemetry import Telemetry
 from tools.local_server import free_port
 
 pytestmark = pytest.mark.any_server
@@ -68,17 +67,6 @@ ELSEWHERE = {
     "RestoreInProgress",
     "TemporaryDiskFull",
 }
-
-
-@pytest.fixture
-def watch(
-    app: App,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-    telemetry: Telemetry,
-) -> Watch:
-    return watching(app, monkeypatch, caplog, capfd, telemetry)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ Each kind that can be driven by one request of `test_canary.py` is there.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -12,37 +13,14 @@ from typing import Any
 import pytest
 
 from tests.integration.fix_app import App
-from tests.integration.fix_canary import CANARIES, GOOD, HEADER, TRACES, Watch, day_of, make_role, watching
+from tests.integration.fix_canary import CANARIES, GOOD, HEADER, TRACES, Watch, day_of, make_role
 from tests.integration.fix_decoys import MESSAGE, path_with_decoys
 from tests.integration.fix_identity import ManagedIdentity
 from tests.integration.fix_recorder import Recorder
-from tests.integration.fix_telemetry import Telemetry
 from tools.config import LOOPBACK
 
 ROWS = HEADER + f"2025-01-01 00:00:00+00,{CANARIES['row']},1\n".encode()
 COLUMNS = "time timestamptz NOT NULL, v text, n int"
-
-
-@pytest.fixture
-def watch(
-    app: App,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-    telemetry: Telemetry,
-) -> Watch:
-    return watching(app, monkeypatch, caplog, capfd, telemetry)
-
-
-@pytest.fixture
-def community_watch(
-    community_app: App,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-    telemetry: Telemetry,
-) -> Watch:
-    return watching(community_app, monkeypatch, caplog, capfd, telemetry)
 
 
 @pytest.mark.any_server
@@ -73,6 +51,28 @@ def test_what_a_server_of_the_requests_choice_is_shown(
     assert (recorder.connections == 0) == is_refused
     assert not [trace for trace in TRACES if trace in recorder.shown.decode("latin-1").lower()]
     assert not recorder.answered or pg.get("password")
+
+
+GUESSED, CODES = "only-for-tests", {"database": "DatabaseNotFound", "user": "DatabaseAccessDenied"}
+
+
+@pytest.mark.any_server
+@pytest.mark.parametrize("field", [*CODES, "target_table"])
+def test_a_guess_of_the_functions_own_password(watch: Watch, field: str) -> None:
+    """In a name that the server repeats: the answer is the same if the guess is right, and holds it as it was sent."""
+    pg = watch.app.database.role("GRANT USAGE ON SCHEMA {s}")
+    assert pg["password"] == GUESSED
+    named = {"PGHOST": pg["host"], "PGPORT": str(pg["port"]), "PGUSER": pg["user"], "PGPASSWORD": GUESSED}
+    answers = set()
+    for guess in (GUESSED, "made-for-tests"):
+        name = f"x {guess}"
+        change = {"destination": {field: name}} if field == "target_table" else {"pg": {field: name}}
+        sent = day_of(watch.app, {}, "t", ROWS, **change)
+        assert watch.send(sent, **named, PG_ALLOWED_USERS=f"{pg['user']},{name}") == CODES.get(field, "TableNotFound")
+        error = json.loads(watch.answer)["error"]
+        assert guess in error["message"]
+        answers.add(json.dumps({key: fact for key, fact in error.items() if key != "request_id"}).replace(guess, ""))
+    assert len(answers) == 1
 
 
 def test_parts_of_a_table_that_are_not_targets(watch: Watch) -> None:
