@@ -19,7 +19,7 @@ from azure.storage.filedatalake import StorageStreamDownloader
 
 from shared.archive.client import RANGE_BYTES, ArchiveClient, open_client
 from shared.archive.storage_error import translated
-from shared.archive.stored import CopyHeaders
+from shared.archive.stored import CopyHeaders, version_of
 from shared.errors import (
     ArchiveBeingCopied,
     ArchiveChecksumMismatch,
@@ -27,7 +27,7 @@ from shared.errors import (
     ArchiveOtherVersion,
     StorageUnreachable,
 )
-from shared.model.location import ArchiveLocation, bare_etag
+from shared.model.location import ArchiveLocation
 from shared.process import current_join, result_of
 from shared.progress.progress import Progress
 from shared.settings import Settings
@@ -202,7 +202,7 @@ def open_archive(
                 raise ArchiveNotFound(f"{location.url} is a folder, not a file")
             if copy.pending_id:
                 raise ArchiveBeingCopied(f"{location.url} is still being copied from somewhere else")
-            if expected_etag not in (None, bare_etag(download.properties.etag)):
+            if expected_etag not in (None, version_of(download.properties.etag, client.host)):
                 raise ArchiveOtherVersion(f"{location.url} is another version than copy.expected_etag names")
             with translated(location, client):
                 archive = Archive(location, client, download, pool, progress)

@@ -9,7 +9,8 @@ from itertools import takewhile
 
 from shared.archive.client import open_container
 from shared.archive.storage_error import translated
-from shared.model.location import ArchiveLocation, bare_etag
+from shared.archive.stored import version_of
+from shared.model.location import ArchiveLocation
 from shared.settings import Settings
 
 
@@ -58,7 +59,9 @@ def list_archives(locations: Mapping[date, ArchiveLocation], settings: Settings)
         for blob in container.list_blobs(name_starts_with=prefix):
             day = days.get(blob.name)
             if day is not None:
-                found[day] = StoredArchive(blob.size, bare_etag(blob.etag), blob.last_modified, blob.blob_tier)
+                found[day] = StoredArchive(
+                    blob.size, version_of(blob.etag, client.host), blob.last_modified, blob.blob_tier
+                )
     return found
 
 

@@ -42,6 +42,7 @@ _PRECONDITION_FAILED, _TOO_MANY_REQUESTS, _FIRST_OF_ERRORS, _SERVER_ERROR = 412,
 _CODE = re.compile(r"[A-Za-z0-9]{1,80}", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,6}", re.ASCII)
 _REQUEST_ID = re.compile(r"[0-9A-Fa-f-]{1,80}", re.ASCII)
+_WORD = re.compile(r"[A-Za-z]{1,20}", re.ASCII)
 
 _NO_FILE_SYSTEM = frozenset({"ContainerNotFound", "FilesystemNotFound"})
 _NO_FILE = frozenset({"BlobNotFound", "PathNotFound"})
@@ -182,7 +183,7 @@ def _seconds(retry_after: str | None) -> int | None:
         return int(retry_after)
     try:
         until = parsedate_to_datetime(retry_after)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=timezone.utc)
@@ -281,9 +282,10 @@ def _not_online(answer: _Answer, location: ArchiveLocation, client: ArchiveClien
             f"{location.url} is in the archive access tier{answer.shown}",
             hint="rehydrate it to hot, cool or cold: that takes up to 15 hours, with high priority often less than one",
         )
-    priority = headers.get("x-ms-rehydrate-priority")
+    priority = headers.get("x-ms-rehydrate-priority", "")
     message = f"{location.url} is being rehydrated from the archive access tier"
-    message += (f" to {tier}" if tier else "") + (f" with priority {priority}" if priority else "")
+    message += f" to {tier}" if _WORD.fullmatch(tier) else ""
+    message += f" with priority {priority}" if _WORD.fullmatch(priority) else ""
     return _made(ArchiveBeingRehydrated, answer, message + answer.shown)
 
 

@@ -9,7 +9,7 @@ from azure.core.pipeline import PipelineResponse
 
 from shared.archive.client import check_answer, open_client
 from shared.archive.storage_error import translated
-from shared.errors import ArchiveNotFound
+from shared.errors import ArchiveNotFound, StorageUnreachable
 from shared.model.location import ArchiveLocation, bare_etag
 from shared.settings import Settings
 
@@ -46,6 +46,21 @@ class CopyHeaders:
         self.pending_id = headers.get("x-ms-copy-id", "unknown") if is_pending else ""
 
 
+def version_of(etag: str | None, host: str) -> str:
+    """Return the version that an answer names, without quotes.
+
+    Args:
+        etag: as the answer has it.
+        host: who answered.
+
+    Raises:
+        StorageUnreachable: it names none. Storage always does; a proxy in between may not.
+    """
+    if not etag:
+        raise StorageUnreachable(f"{host} did not answer as storage does: it names no version of the file")
+    return bare_etag(etag)
+
+
 def look_at(location: ArchiveLocation, settings: Settings) -> FoundArchive | None:
     """Ask storage for a file's properties.
 
@@ -62,4 +77,4 @@ def look_at(location: ArchiveLocation, settings: Settings) -> FoundArchive | Non
                 found = client.file.get_file_properties(raw_response_hook=copy.hook)
         except ArchiveNotFound:
             return None
-    return FoundArchive(found.size, bare_etag(found.etag), copy.pending_id)
+    return FoundArchive(found.size, version_of(found.etag, client.host), copy.pending_id)

@@ -58,7 +58,8 @@ _METHOD = (
 )
 _BINDING = (
     "not supported by server's authentication request|SSL not in use"
-    "|server authenticated client without channel binding|server did not offer an authentication method that supports channel binding"
+    "|server authenticated client without channel binding"
+    "|server did not offer an authentication method that supports channel binding"
 )
 _REASONS_WITHOUT_WORDS = re.compile(
     "|".join(

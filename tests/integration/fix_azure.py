@@ -75,12 +75,14 @@ class Azure:
         refusals: what is answered for a path instead.
         connections: `host:port` of each TCP connection, in order.
         requests: those to storage, in order.
+        etag: the version of each file; None: the answers name none.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
     refusals: dict[str, Refusal] = field(default_factory=dict)
     connections: list[str] = field(default_factory=list)
     requests: list[Seen] = field(default_factory=list)
+    etag: str | None = '"0x1"'
 
 
 class _Server(ThreadingHTTPServer):
@@ -123,14 +125,18 @@ class _Handler(BaseHTTPRequestHandler):
         first, last = map(int, re.findall(r"\d+", self.headers["x-ms-range"]))
         part = data[first : last + 1]
         content_range = f"bytes {first}-{first + len(part) - 1}/{len(data)}"
-        self._answer(206, [("ETag", '"0x1"'), ("Content-Range", content_range)], part)
+        self._answer(206, [*self._version(), ("Content-Range", content_range)], part)
 
     def do_HEAD(self) -> None:
         refusal = self.server.azure.refusals[urlsplit(self.path).path]
         if refusal.properties is None:
             self._refuse(refusal)
         else:
-            self._answer(200, [("ETag", '"0x1"'), *refusal.properties.items()], b"")
+            self._answer(200, [*self._version(), *refusal.properties.items()], b"")
+
+    def _version(self) -> list[tuple[str, str]]:
+        etag = self.server.azure.etag
+        return [] if etag is None else [("ETag", etag)]
 
     def _refuse(self, refusal: Refusal) -> None:
         code = [] if refusal.code is None else [("x-ms-error-code", refusal.code), ("x-ms-request-id", REQUEST_ID)]

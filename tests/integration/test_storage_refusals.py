@@ -11,6 +11,7 @@ from email.utils import format_datetime
 
 import pytest
 
+from shared.archive.stored import look_at
 from shared.errors import (
     ArchiveBeingRehydrated,
     ArchiveChanged,
@@ -20,6 +21,7 @@ from shared.errors import (
     StorageAccessDenied,
     StorageUnreachable,
 )
+from shared.model.location import parse_adls_url
 from shared.secret import Secret
 from shared.settings import Settings
 from tests.integration.fix_app import App
@@ -250,9 +252,28 @@ def test_how_long_storage_asks_to_wait_is_kept(azure: Azure, status: int) -> Non
     later = datetime.now(timezone.utc) + timedelta(seconds=100)
     error = answer(azure, Refusal(status, "ServerBusy", {"Retry-After": format_datetime(later, usegmt=True)}))
     assert 80 <= error.retry_after_seconds <= 100
-    for nonsense in ("soon", "-3", "1e3", ""):
+    for nonsense in ("soon", "-3", "1e3", "", "Mon, 01 Jan 99999999999 00:00:00 GMT"):
         error = answer(azure, Refusal(status, "ServerBusy", {"Retry-After": nonsense}))
         assert error.retry_after_seconds == RestoreError.retry_after_seconds
+
+
+def test_a_word_of_storage_is_shown_only_if_it_is_one(azure: Azure) -> None:
+    said = {"x-ms-archive-status": "rehydrate-pending-to-hot " * 9, "x-ms-rehydrate-priority": "High outcome=ok"}
+    error = answer(azure, Refusal(409, "BlobBeingRehydrated", properties=said))
+    assert error.message == f"{SHOWN} is being rehydrated from the archive access tier (BlobBeingRehydrated)"
+
+
+def test_a_file_of_no_version_is_not_read(azure: Azure) -> None:
+    """Its ranges could be those of several."""
+    azure.files[f"/fs1/{PATH}"] = b"any"
+    azure.etag = None
+    url, settings = READERS["identity"]
+    error = refused(url, settings)
+    assert isinstance(error, StorageUnreachable)
+    assert "names no version" in error.message
+    azure.refusals[f"/fs1/{PATH}"] = Refusal(404, properties={})
+    with pytest.raises(StorageUnreachable, match="names no version"):
+        look_at(parse_adls_url(url), settings)
 
 
 @pytest.mark.parametrize(("headers", "seconds"), [({"Retry-After": "17"}, "17"), ({}, "30")])
