@@ -21,7 +21,7 @@ from shared.load.refusals import day_not_empty, refuse
 from shared.load.target.target import Target, chunks_of_day
 from shared.load.verify.counts import count_window
 from shared.load.verify.keys import Added, not_searched, refuse_unproved
-from shared.load.verify.proof import Proof, Verified, warn_of_doubled
+from shared.load.verify.proof import Proof, Verified, warn_of_doubled, warn_of_hidden
 from shared.model.answer import Outcomes
 from shared.model.results import ChunkStep, Count, Notice, Transferred, summary, warnings_of
 from shared.postgres.connect import Cursor
@@ -113,7 +113,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
 
 
 def _count_before(load: Cursor, day: Day, ahead: Ahead) -> tuple[Count | None, tuple[Notice, ...]]:
-    """Count the day's rows in the load's own snapshot, and warn where a default may double them.
+    """Count the day's rows in the load's own snapshot, and warn where a default may double them or a policy hide some.
 
     Raises:
         TargetChanged: rows were added or removed since the look. The day may now be one to skip, or chunks may have
@@ -128,7 +128,8 @@ def _count_before(load: Cursor, day: Day, ahead: Ahead) -> tuple[Count | None, t
         refuse(day_not_empty(day.request, target.table, before.rows))
         if day.skips(before) or not ahead.still_holds(before):
             raise TargetChanged
-        return before, warn_of_doubled(load, day.request, target.table, before)
+        doubled = warn_of_doubled(load, day.request, target.table, before)
+        return before, (*doubled, *warn_of_hidden(load, target, before))
 
 
 def _skips_conflicts(day: Day, target: Target, before: Count | None, cleared: Cleared, plan: LoadPlan) -> bool:

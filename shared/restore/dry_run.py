@@ -28,7 +28,7 @@ from shared.load.target.file_header import FileHeader
 from shared.load.target.target import Target, find_target
 from shared.load.trial.trial import Trial, missing_for_trial, try_rows
 from shared.load.verify.counts import count_window
-from shared.load.verify.proof import ends_at_marker, warn_of_doubled
+from shared.load.verify.proof import ends_at_marker, warn_of_doubled, warn_of_hidden
 from shared.model.answer import CaggWindow, Plan, PlannedCagg, PlannedChunk, Problem, failure, referenced_row
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
@@ -210,6 +210,7 @@ class DryRun:
         self.report.add_warnings(
             warn_of_doubled(self.cursor, self.request, now.target.table, now.existing if self.request.verify else None)
         )
+        self.report.add_warnings(warn_of_hidden(self.cursor, now.target, now.existing))
         self._look_at_references(checks, now.target, now.existing)
         self._look_at_retention(checks, now.target)
         if self.request.copy_.on_error == "skip":

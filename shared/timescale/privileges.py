@@ -170,6 +170,12 @@ def comparable_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -
     return tuple(one for one in found if not find_missing(cursor, to_compare(table, [one], is_needed=False)))
 
 
+def policies_apply(cursor: Cursor, oid: int) -> bool:
+    """Whether row-level security decides which rows of a table the role may see and write."""
+    cursor.execute("SELECT pg_catalog.row_security_active(%s::oid)", (oid,))
+    return cursor.fetchone() == (True,)
+
+
 def can_read(cursor: Cursor, table: Table) -> bool:
     """Whether the role may count the table's rows."""
     return not find_missing(cursor, to_read(table))

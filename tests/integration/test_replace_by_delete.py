@@ -183,8 +183,25 @@ def test_row_level_security_keeps_the_rows_that_the_role_does_not_see(day: App) 
     day.database.execute("ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY")
     day.database.execute("CREATE POLICY small ON {s}.t USING (v < 50)")
     pg = day.database.role("GRANT USAGE, CREATE ON SCHEMA {s}", "GRANT SELECT, INSERT, DELETE, TRUNCATE ON {s}.t")
-    replaced(day, "delete", why="row-level security", pg=pg)
+    answer = replaced(day, "delete", why="row-level security", pg=pg)
     assert values(day) == [-1, 1, 100, 2, -2]
+    assert [warning["code"] for warning in answer.body["warnings"]] == ["RowsMayBeHidden"]
+
+
+@pytest.mark.parametrize("on_existing", ["error", "skip", "replace", "append"])
+def test_a_day_whose_rows_a_policy_hides_seems_empty_and_is_warned_of(day: App, on_existing: str) -> None:
+    day.database.execute("ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY")
+    day.database.execute("CREATE POLICY none ON {s}.t FOR SELECT USING (v < 3)")
+    day.database.execute("CREATE POLICY any_insert ON {s}.t FOR INSERT WITH CHECK (true)")
+    day.database.execute("CREATE POLICY any_delete ON {s}.t FOR DELETE USING (true)")
+    pg = day.database.role("GRANT USAGE, CREATE ON SCHEMA {s}", "GRANT SELECT, INSERT, DELETE ON {s}.t")
+    held, request = values(day), {"pg": pg, "destination": {"on_existing": on_existing, "mode": "staging"}}
+    for dry_run in (True, False):
+        answer = day.restore(day.archive("t", CSV), dry_run=dry_run, **request)
+        assert answer.status == 200, answer.body
+        codes = [warning["code"] for warning in answer.body["warnings"]]
+        assert codes.count("RowsMayBeHidden") == 1, codes
+    assert len(values(day)) > len(held)
 
 
 @pytest.mark.community

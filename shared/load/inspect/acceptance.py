@@ -34,7 +34,7 @@ from shared.settings import Settings
 from shared.timescale.ancestry import written_parts
 from shared.timescale.chunks import FrozenChunk, frozen_chunks
 from shared.timescale.partitions import leaf_partitions, partitions_over, takes_whole_window
-from shared.timescale.privileges import can_read
+from shared.timescale.privileges import can_read, policies_apply
 from shared.timescale.required import required_columns
 from shared.timescale.table import has_insert_rule
 from shared.timescale.triggers import has_before_triggers
@@ -132,8 +132,7 @@ def look_at_policies(now: Situation) -> Finding:
     target = now.target
     if target.columns.by_staging:
         return Finding()
-    now.cursor.execute("SELECT pg_catalog.row_security_active(%s::oid)", (target.table.oid,))
-    return Finding(copy_under_policies(target.table) if now.cursor.fetchone() == (True,) else None)
+    return Finding(copy_under_policies(target.table) if policies_apply(now.cursor, target.table.oid) else None)
 
 
 def look_at_columns(now: Situation) -> Finding:

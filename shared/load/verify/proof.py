@@ -27,6 +27,7 @@ from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.postgres.transaction import transaction
 from shared.timescale.chunks import Chunk
+from shared.timescale.privileges import policies_apply
 from shared.timescale.session import set_needed
 from shared.timescale.table import Table, has_insert_triggers, has_unique_index
 
@@ -65,6 +66,20 @@ def warn_of_doubled(cursor: Cursor, request: RestoreRequest, table: Table, befor
     if before is None or not before.rows or not may_double_by_default(cursor, request, table):
         return ()
     return (_may_hold_duplicates(table, "of the day"),)
+
+
+def warn_of_hidden(cursor: Cursor, target: Target, before: Count | None) -> tuple[Notice, ...]:
+    """Warn where policies may hide rows of the day from the role: they are neither counted nor removed.
+
+    Args:
+        cursor: in any transaction.
+        target: where the rows go. Under policies COPY is refused, so only staging is asked.
+        before: rows of the day before the load; None where they are not counted.
+    """
+    if before is None or not target.columns.by_staging or not policies_apply(cursor, target.table.oid):
+        return ()
+    hidden = "rows of the day that a policy hides from it are neither counted nor removed"
+    return (Notice("RowsMayBeHidden", f"row-level security of {target.table} applies to the role: {hidden}"),)
 
 
 def judge_beside(
