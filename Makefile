@@ -4,12 +4,14 @@
 #   HOST_PORT=7071  PG_PORT=15432 (forky: 15433)  AZURITE_PORT=11000 (and the two above it)
 #   RESTORE_TEST_DSN, RESTORE_TEST_COMMUNITY_DSN, RESTORE_TEST_STORAGE: servers of your own
 #   JOBS=3              how many tests run at once
+#   LINT=               make test runs the tests alone, where the linters have passed already
 #   ARGS                more arguments for pytest; for make bench what it measures: docs/performance.md has them
 #   AUDIT=strict        fail where no advisory service can be reached;  UPGRADE=1: newer versions in the lock files
 PY := .work/venv/bin/python
 # Many tests wait, for a lock, a timeout or a server: one more than two cores have.
 JOBS ?= 3
 PYTEST := -m pytest --numprocesses=$(JOBS)
+LINT ?= lint
 # Named, since ruff would enter .work/ where the folder is no git repository.
 SOURCES := $(sort $(dir $(wildcard */function.json))) restorectl shared tools tests benchmarks
 
@@ -17,7 +19,7 @@ SOURCES := $(sort $(dir $(wildcard */function.json))) restorectl shared tools te
 LOCK := uv pip compile --quiet --native-tls --python $(PY) --universal --python-version 3.10 --only-binary :all: --generate-hashes \
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo demo-jobs demo-backfill serve upload test test-unit test-worker lint audit format lock lock-check openapi bench bench-page up down clean venv machine
+.PHONY: help demo demo-jobs demo-backfill serve upload test test-unit test-worker lint style types imports sql-types audit format lock lock-check openapi bench bench-page up down clean venv machine
 
 help:
 	@echo "make demo       restore a generated day through the HTTP endpoint and show the rows"
@@ -53,10 +55,10 @@ serve: machine
 upload: machine
 	@$(PY) -m tools.upload
 
-# The servers come up while the linters run.
+# The servers come up while the linters run, two at once.
 test: machine
 	@tools/browser
-	@$(MAKE) --no-print-directory --jobs=2 lint up
+	@$(MAKE) --no-print-directory --jobs=2 up $(LINT)
 	@$(PY) -m tools.services run -- $(PY) $(PYTEST) $(ARGS)
 
 # Microsoft's worker from Python 3.13 on is a package for those Pythons alone. By such a Python, make test runs it too.
@@ -67,13 +69,22 @@ test-worker: machine
 test-unit: venv
 	@$(PY) $(PYTEST) tests/unit $(ARGS)
 
-lint: venv lock-check
+# The longest ones first, for two at once. What the audit reads is rewritten by the check of the lock files.
+lint: types sql-types lock-check style imports
+	@$(PY) -m tools.audit
+
+style: venv
 	@$(PY) -m ruff check $(SOURCES)
 	@$(PY) -m ruff format --check $(SOURCES)
+
+types: venv
 	@$(PY) -m mypy
+
+imports: venv
 	@.work/venv/bin/lint-imports >.work/logs/lint-imports.log || { cat .work/logs/lint-imports.log; exit 1; }
+
+sql-types: venv
 	@$(PY) -m tools.sql_types
-	@$(PY) -m tools.audit
 
 audit: venv
 	@$(PY) -m tools.audit
