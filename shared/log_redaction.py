@@ -24,7 +24,7 @@ OUR_LOGGER = "restore_chunk"
 
 
 # C0 except tab, DEL, C1, Unicode's line and paragraph separators, and the marks that turn the direction of writing.
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def redact_logs() -> None:

@@ -8,7 +8,8 @@ azure-functions, which the real Python worker calls too. Like the real host, it 
 unknown route and for a method that the route does not have
 (https://github.com/Azure/azure-functions-host/issues/10098), HEAD included (issue 11625 there), and 500 with an empty
 body when a function raises. A body without Content-Length (chunked) reaches the function empty, as in the real worker.
-Like Core Tools, it asks for no key; so it answers 403 to a `Host` or an `Origin` that is not this machine's.
+Like Core Tools, it asks for no key; so it answers 403 to a `Host` or an `Origin` that is not this machine's,
+and to what the browser calls `cross-site` (https://www.w3.org/TR/fetch-metadata/), unless a person follows a link.
 """
 
 from __future__ import annotations
@@ -277,6 +278,10 @@ def is_from_this_machine(request: Request) -> bool:
     if origin is not None:
         scheme, _, authority = origin.partition("://")
         own.append(authority if scheme == "http" else "")
+    # An image or a script of another site brings no Origin. A link that a person follows is a navigation.
+    is_link = (request.method, request.headers.get("Sec-Fetch-Mode")) == ("GET", "navigate")
+    if request.headers.get("Sec-Fetch-Site") == "cross-site" and not is_link:
+        return False
     return all(_LOCAL.fullmatch(authority) is not None for authority in own)
 
 

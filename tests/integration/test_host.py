@@ -113,11 +113,21 @@ def test_a_chunked_body_reaches_the_function_empty_as_in_the_real_worker(host: H
         ({"Origin": "http://localhost.evil.example"}, 403),
         ({"Origin": "http://localhost@evil.example"}, 403),
         ({"Origin": "file://"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 403),
     ],
 )
 def test_a_web_page_of_another_site_reaches_no_function(host: Host, headers: dict[str, str], status: int) -> None:
     reply = host.ask("POST", "/api/days/x", b"{}", headers)
     assert (reply.status, bool(reply.body)) == (status, status == 200)
+
+
+@pytest.mark.parametrize(("mode", "status"), [("navigate", 200), ("no-cors", 403), ("cors", 403)])
+def test_a_link_from_another_site_may_be_followed_and_an_image_is_not_sent(host: Host, mode: str, status: int) -> None:
+    """An image brings no Origin."""
+    reply = host.ask("GET", "/api/plain", headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode})
+    assert reply.status == status
 
 
 @pytest.mark.parametrize(

@@ -133,8 +133,8 @@ def test_no_log_record_holds_it(caplog: pytest.LogCaptureFixture) -> None:
 def test_no_record_is_two_lines(caplog: pytest.LogCaptureFixture, name: str) -> None:
     """A name with a line break could otherwise write a line of the log that looks like one of ours."""
     log = logging.getLogger(name)
-    log.warning("chunk %s", "x\nrestore outcome=ok\x1b[2K\u2028\u202e")
-    assert caplog.records[0].getMessage() == "chunk x\\nrestore outcome=ok\\x1b[2K\\u2028\\u202e"
+    log.warning("chunk %s", "x\nrestore outcome=ok\x1b[2K\u2028\u202e\u061c")
+    assert caplog.records[0].getMessage() == "chunk x\\nrestore outcome=ok\\x1b[2K\\u2028\\u202e\\u061c"
     try:
         raise ValueError("x\nrestore outcome=ok\x1b")  # noqa: TRY301 - is looked at
     except ValueError:
