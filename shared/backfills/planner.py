@@ -15,12 +15,12 @@ from shared.calendar.state import KnownDay
 from shared.errors import ArchiveNotFound, Fault, OperationNotFound
 from shared.jobs.claim import Claim
 from shared.jobs.operation import Operation
-from shared.load.day_groups import group_days
 from shared.model.backfill import Existing
 from shared.model.report import Report
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_read
 from shared.settings import Settings
+from shared.timescale.days_by_chunk import group_days
 
 Choice: TypeAlias = Literal["missing", "skip", "restore"]
 

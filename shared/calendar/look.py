@@ -14,7 +14,6 @@ from shared.errors import RestoreError
 from shared.jobs.day_notes import partition_of, read_days
 from shared.jobs.storage import job_storage_if_any
 from shared.jobs.store import OperationStore, each_page
-from shared.load.table_days import find_days
 from shared.model.request import RestoreRequest
 from shared.process import result_of, started
 from shared.progress.progress import Progress
@@ -22,6 +21,7 @@ from shared.restore.access import authorize
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_read
 from shared.settings import Settings
+from shared.timescale.rows_of_days import find_days
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from shared.archive.listing import StoredArchive
 from shared.jobs.day_notes import RestoredDay
-from shared.load.table_days import DayRows
 from shared.model.calendar import DayState
+from shared.timescale.rows_of_days import DayRows
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from shared.load.notices import warn_of_retention, warn_of_rows, warn_of_sequenc
 from shared.load.plan import LoadPlan, TargetChanged
 from shared.load.refusals import day_not_empty, refuse
 from shared.load.target.target import Target, chunks_of_day
-from shared.load.verify.counts import count_window
 from shared.load.verify.keys import Added, not_searched, refuse_unproved
 from shared.load.verify.proof import Proof, Verified, warn_of_doubled, warn_of_hidden
 from shared.model.answer import Outcomes
@@ -31,6 +30,7 @@ from shared.timescale.compression import compress_new_chunks
 from shared.timescale.indexes.deferred import Build
 from shared.timescale.privileges import comparable_sequences
 from shared.timescale.removal import why_not_truncate
+from shared.timescale.rows_of_days import count_window
 from shared.timescale.sequences import Reached, find_reached
 
 

@@ -27,7 +27,6 @@ from shared.load.refusals import (
 from shared.load.target.file_header import FileHeader
 from shared.load.target.target import Target, find_target
 from shared.load.trial.trial import Trial, missing_for_trial, try_rows
-from shared.load.verify.counts import count_window
 from shared.load.verify.proof import ends_at_marker, warn_of_doubled, warn_of_hidden
 from shared.model.answer import CaggWindow, Plan, PlannedCagg, PlannedChunk, Problem, failure, referenced_row
 from shared.model.report import Report
@@ -45,6 +44,7 @@ from shared.timescale.chunks import Chunk, chunks_inside
 from shared.timescale.privileges import can_read, find_missing, to_refresh
 from shared.timescale.removal import why_not_truncate
 from shared.timescale.retention import find_retention
+from shared.timescale.rows_of_days import count_window
 from shared.timescale.session import NEEDED_SETTINGS
 
 CHECK_NAMES: tuple[CheckName, ...] = get_args(CheckName)

@@ -99,7 +99,7 @@ def takes_whole_window(cursor: Cursor, table: Table, window: Window, partitions:
         return True
     if not (partitions.is_by_time and partitions.is_harmless):
         return False
-    time = sql.Identifier(table.time_column or "")
+    time = table.time_identifier
     lower, last = (
         sql.SQL("(SELECT {} FROM (SELECT {}::{} AS {}) row)").format(
             sql.SQL("ARRAY[{}]").format(sql.SQL(", ").join(_asked(partitions))),

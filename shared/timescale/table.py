@@ -188,6 +188,11 @@ class Table:
         return sql.Identifier(self.schema, self.name)
 
     @property
+    def time_identifier(self) -> sql.Identifier:
+        """The name of the time column, for a table that has one."""
+        return sql.Identifier(self.time_column or "")
+
+    @property
     def own_rows(self) -> sql.Composable:
         """What a query reads for the rows that COPY writes to: not those of tables that inherit from a plain one."""
         return sql.SQL("ONLY {}").format(self.identifier) if self.has_children else self.identifier
@@ -298,7 +303,7 @@ def _with_time_column(table: Table, name: str) -> Table:
 
 def inside(table: Table, window: Window) -> sql.Composed:
     """Write the condition that a row lies in the window."""
-    return within(table, sql.Identifier(table.time_column or ""), window)
+    return within(table, table.time_identifier, window)
 
 
 def within(table: Table, time: sql.Identifier, window: Window) -> sql.Composed:

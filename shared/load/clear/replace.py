@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from psycopg2 import sql
 
 from shared.errors import VerificationFailed
-from shared.load.verify.counts import count_window
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import refusal_in_savepoint, savepoint
@@ -25,6 +24,7 @@ from shared.postgres.search_path import by_users_path
 from shared.postgres.sqlstate import as_refused_row, translated
 from shared.timescale.chunks import Chunk
 from shared.timescale.compression import allow_delete_of_compressed
+from shared.timescale.rows_of_days import count_window
 from shared.timescale.table import Table, inside
 
 

@@ -25,7 +25,6 @@ from shared.load.refusals import (
     server_read_only,
 )
 from shared.load.target.target import Target
-from shared.load.verify.counts import count_in_children
 from shared.model.request import RestoreRequest
 from shared.model.results import CheckName, Count, NotChecked
 from shared.postgres.connect import Cursor
@@ -36,6 +35,7 @@ from shared.timescale.chunks import FrozenChunk, frozen_chunks
 from shared.timescale.partitions import leaf_partitions, partitions_over, takes_whole_window
 from shared.timescale.privileges import can_read, policies_apply
 from shared.timescale.required import required_columns
+from shared.timescale.rows_of_days import count_in_children
 from shared.timescale.table import has_insert_rule
 from shared.timescale.triggers import has_before_triggers
 

@@ -10,7 +10,6 @@ from shared.load.inspect.acceptance import CHECKS, Situation
 from shared.load.locks.restore_lock import RestoreLock
 from shared.load.refusals import refuse
 from shared.load.target.target import Target
-from shared.load.verify.counts import count_window
 from shared.model.request import RestoreRequest
 from shared.model.results import Count
 from shared.postgres.connect import Cursor
@@ -20,6 +19,7 @@ from shared.timescale.compression import compressed_size, should_decompress
 from shared.timescale.keys import may_meet_unenforced
 from shared.timescale.privileges import can_read
 from shared.timescale.removal import why_not_truncate
+from shared.timescale.rows_of_days import count_window
 
 
 @dataclass(frozen=True)

@@ -306,7 +306,7 @@ class _Rows:
             return
         self.trial.looked_at.add("partition")
         # A row without a time may go elsewhere than the partitions over these times.
-        has_time = sql.SQL("{} IS NOT NULL").format(sql.Identifier(table.time_column or ""))
+        has_time = sql.SQL("{} IS NOT NULL").format(table.time_identifier)
         is_missing = sql.SQL("{} AND {}").format(has_time, in_no_partition(partitions))
         missing = count_staged(self.cursor, table, double.identifier, is_missing)
         self._add(no_partition(table, self.request.archive.day, missing))

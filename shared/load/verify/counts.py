@@ -1,6 +1,6 @@
-"""Counts of the day's rows, and of the rows that the load itself brought.
+"""Counts of the rows that the load itself brought: those in a staging table, and those in the target.
 
-All counts come from one REPEATABLE READ snapshot. In that isolation the load sees its own rows and no other
+All counts of a load come from one REPEATABLE READ snapshot. In that isolation the load sees its own rows and no other
 session's new ones, so the difference is exact while others write.
 """
 
@@ -17,29 +17,14 @@ from shared.postgres.connect import Cursor
 from shared.postgres.search_path import by_users_path
 from shared.timescale.chunks import OWN_ROWS, Chunk, written_chunks
 from shared.timescale.keys import Key
+from shared.timescale.rows_of_days import ask_count, read_count
 from shared.timescale.table import Table, inside, instant, within
-
-
-def count_window(cursor: Cursor, table: Table, window: Window) -> Count:
-    """Count the target's rows in the archive's day."""
-    query = sql.SQL(
-        "SELECT pg_catalog.count(*), pg_catalog.min({time}), pg_catalog.max({time}) FROM {table} WHERE {inside}"
-    ).format(time=instant(table, _time(table)), table=table.own_rows, inside=inside(table, window))
-    return _ask(cursor, query)
-
-
-def count_in_children(cursor: Cursor, table: Table, window: Window) -> int:
-    """Count the rows of the day in tables that inherit from a plain table. Its queries show them as its own."""
-    if not table.has_children:
-        return 0
-    query = sql.SQL("SELECT pg_catalog.count(*) FROM {} WHERE {}").format(table.identifier, inside(table, window))
-    return _ask(cursor, query).rows - count_window(cursor, table, window).rows
 
 
 def count_staged_outside(cursor: Cursor, table: Table, staging: sql.Identifier, window: Window) -> Count:
     """Count the staged rows outside the day. A row without a time does not count: the target decides about it."""
     # The table that staging is modeled on may have another type for this column than the target.
-    time = sql.SQL("{}::{}").format(_time(table), table.time_sql)
+    time = sql.SQL("{}::{}").format(table.time_identifier, table.time_sql)
     condition = within(table, sql.Identifier("t"), window)
     if table.takes_version_7_alone:
         # TimescaleDB will refuse a UUID of another version.
@@ -48,7 +33,7 @@ def count_staged_outside(cursor: Cursor, table: Table, staging: sql.Identifier, 
         "SELECT pg_catalog.count(*), {first}, {last} FROM (SELECT {time} AS t FROM {staging}) AS rows"
         " WHERE NOT ({condition})"
     ).format(time=time, staging=staging, condition=condition, **_bounds(table))
-    return _ask(cursor, query)
+    return ask_count(cursor, query)
 
 
 def count_staged(
@@ -62,7 +47,7 @@ def count_staged(
         "SELECT pg_catalog.count(*), {first}, {last}"
         " FROM (SELECT {time}::{type} AS t FROM {staging} WHERE {condition}) AS rows"
     ).format(
-        time=_time(table),
+        time=table.time_identifier,
         type=table.time_sql,
         staging=staging,
         condition=sql.SQL("true") if condition is None else condition,
@@ -70,13 +55,13 @@ def count_staged(
     )
     # With the product's own search_path: PostgreSQL wrote the condition, and it runs no user code.
     cursor.execute(query)
-    return _count(cursor)
+    return read_count(cursor)
 
 
 def count_staged_inside(cursor: Cursor, table: Table, staging: sql.Identifier, window: Window) -> int:
     """Count the staged rows of the day."""
     query = sql.SQL("SELECT pg_catalog.count(*) FROM {} WHERE {}").format(staging, inside(table, window))
-    return _ask(cursor, query).rows
+    return ask_count(cursor, query).rows
 
 
 def count_beside_staged(cursor: Cursor, table: Table, staging: sql.Identifier, outside: Window) -> int:
@@ -84,8 +69,8 @@ def count_beside_staged(cursor: Cursor, table: Table, staging: sql.Identifier, o
     query = sql.SQL(
         "SELECT pg_catalog.count(*) FROM {table}"
         " WHERE {time} OPERATOR(pg_catalog.=) ANY (SELECT {time} FROM {staging} WHERE NOT ({inside}))"
-    ).format(table=table.own_rows, time=_time(table), staging=staging, inside=inside(table, outside))
-    return _ask(cursor, query).rows
+    ).format(table=table.own_rows, time=table.time_identifier, staging=staging, inside=inside(table, outside))
+    return ask_count(cursor, query).rows
 
 
 def count_with_same_key(
@@ -111,7 +96,7 @@ def count_with_same_key(
         # In the innermost query, whose own column it names: that of the row that is there.
         conditions.append(sql.SQL("({}) IS NOT TRUE").format(inside(table, without)))
     query = sql.SQL("SELECT pg_catalog.count(*) FROM {} new WHERE EXISTS (SELECT FROM {} old WHERE {})")
-    return _ask(cursor, query.format(staging, table.own_rows, sql.SQL(" AND ").join(conditions))).rows
+    return ask_count(cursor, query.format(staging, table.own_rows, sql.SQL(" AND ").join(conditions))).rows
 
 
 def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, tuple[Chunk, ...]]:
@@ -132,7 +117,7 @@ def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, 
     query = sql.SQL("SELECT pg_catalog.count(*), {first}, {last} FROM ({own}) AS own").format(
         own=_own_times(table, chunks, outside), **_bounds(table)
     )
-    return _ask(cursor, query), chunks
+    return ask_count(cursor, query), chunks
 
 
 def count_own_by_chunk(cursor: Cursor, table: Table, chunks: Sequence[Chunk], *, outside: Window) -> tuple[Count, ...]:
@@ -144,14 +129,14 @@ def count_own_by_chunk(cursor: Cursor, table: Table, chunks: Sequence[Chunk], *,
                 "SELECT count(*), {first}, {last}"
                 " FROM (SELECT {time} AS t FROM ONLY {relation} WHERE {own} AND NOT ({inside})) AS own"
             ).format(
-                time=_time(table),
+                time=table.time_identifier,
                 relation=chunk.identifier,
                 own=OWN_ROWS,
                 inside=inside(table, outside),
                 **_bounds(table),
             )
         )
-        counts.append(_count(cursor))
+        counts.append(read_count(cursor))
     return tuple(counts)
 
 
@@ -188,7 +173,7 @@ def _own_times(table: Table, chunks: Sequence[Chunk], outside: Window) -> sql.Co
     relations: list[sql.Composable] = [sql.SQL("ONLY {}").format(chunk.identifier) for chunk in chunks]
     own = sql.SQL("SELECT {time} AS t FROM {relation} WHERE {own} AND NOT ({inside})")
     return sql.SQL(" UNION ALL ").join(
-        own.format(time=_time(table), relation=relation, own=OWN_ROWS, inside=inside(table, outside))
+        own.format(time=table.time_identifier, relation=relation, own=OWN_ROWS, inside=inside(table, outside))
         for relation in (relations or [table.own_rows])
     )
 
@@ -224,13 +209,13 @@ def count_beside_own(cursor: Cursor, table: Table, chunks: Sequence[Chunk], outs
     # A plain table has no chunks.
     for name, uncompressed in relations or [(table.own_rows, table.own_rows)]:
         own = sql.SQL("SELECT {time} FROM {uncompressed} WHERE {own} AND NOT ({inside})").format(
-            time=_time(table), uncompressed=uncompressed, own=OWN_ROWS, inside=inside(table, outside)
+            time=table.time_identifier, uncompressed=uncompressed, own=OWN_ROWS, inside=inside(table, outside)
         )
         query = sql.SQL(
             "SELECT (SELECT pg_catalog.count(*) FROM {name} WHERE {time} OPERATOR(pg_catalog.=) ANY ({own}))"
             " OPERATOR(pg_catalog.-) (SELECT pg_catalog.count(*) FROM ({own}) AS mine)"
-        ).format(name=name, time=_time(table), own=own)
-        total += _ask(cursor, query).rows
+        ).format(name=name, time=table.time_identifier, own=own)
+        total += ask_count(cursor, query).rows
     return total
 
 
@@ -245,17 +230,3 @@ def _bounds(table: Table) -> dict[str, sql.Composable]:
         return {**bounds}
     held = sql.SQL("CASE WHEN {time} IS NOT NULL THEN least(greatest({time}, '0001-01-02'), '9999-12-30') END")
     return {name: held.format(time=bound) for name, bound in bounds.items()}
-
-
-def _time(table: Table) -> sql.Identifier:
-    return sql.Identifier(table.time_column or "")
-
-
-def _ask(cursor: Cursor, query: sql.Composed) -> Count:
-    cursor.execute(by_users_path(query))
-    return _count(cursor)
-
-
-def _count(cursor: Cursor) -> Count:
-    row = cursor.fetchone()
-    return Count(*row) if row is not None else Count(0)

@@ -18,7 +18,6 @@ from shared.load.verify.counts import (
     count_own,
     count_own_by_chunk,
     count_staged_outside,
-    count_window,
     days_of_own,
 )
 from shared.model.request import RestoreRequest
@@ -28,6 +27,7 @@ from shared.postgres.connect import Cursor
 from shared.postgres.transaction import transaction
 from shared.timescale.chunks import Chunk
 from shared.timescale.privileges import policies_apply
+from shared.timescale.rows_of_days import count_window
 from shared.timescale.session import set_needed
 from shared.timescale.table import Table, has_insert_triggers, has_unique_index
 

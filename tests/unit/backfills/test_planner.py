@@ -11,8 +11,8 @@ from shared.archive.listing import StoredArchive
 from shared.backfills.planner import Choice, choose
 from shared.calendar.state import KnownDay
 from shared.jobs.day_notes import RestoredDay
-from shared.load.table_days import DayRows
 from shared.model.backfill import Existing
+from shared.timescale.rows_of_days import DayRows
 
 NOW = datetime(2025, 1, 2, tzinfo=timezone.utc)
 ARCHIVE = StoredArchive(10, "now", NOW, "Hot")

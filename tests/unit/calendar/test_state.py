@@ -9,8 +9,8 @@ import pytest
 from shared.archive.listing import StoredArchive
 from shared.calendar.state import KnownDay
 from shared.jobs.day_notes import RestoredDay
-from shared.load.table_days import DayRows
 from shared.model.calendar import DayState
+from shared.timescale.rows_of_days import DayRows
 
 NOW = datetime(2025, 1, 2, tzinfo=timezone.utc)
 ARCHIVE = StoredArchive(10, "now", NOW, "Hot")

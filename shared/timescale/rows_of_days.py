@@ -1,4 +1,4 @@
-"""Finds out of which days a table holds rows, and how many."""
+"""Counts the rows that a table holds of one day, and finds out of which days it holds any."""
 
 from __future__ import annotations
 
@@ -10,14 +10,43 @@ from itertools import islice
 from psycopg2 import sql
 
 from shared.model.calendar import RowsThere
+from shared.model.results import Count
 from shared.model.window import Window, day_window, units_per_second_of
 from shared.postgres.connect import Cursor
 from shared.postgres.search_path import by_users_path
 from shared.timescale.chunks import chunk_ranges
-from shared.timescale.table import Table, inside
+from shared.timescale.table import Table, inside, instant
 
 # Each day is a query of its own, with its bounds as constants: TimescaleDB plans the chunks of that day alone.
 _DAYS_AT_ONCE = 100
+
+
+def count_window(cursor: Cursor, table: Table, window: Window) -> Count:
+    """Count the target's rows in the archive's day."""
+    query = sql.SQL(
+        "SELECT pg_catalog.count(*), pg_catalog.min({time}), pg_catalog.max({time}) FROM {table} WHERE {inside}"
+    ).format(time=instant(table, table.time_identifier), table=table.own_rows, inside=inside(table, window))
+    return ask_count(cursor, query)
+
+
+def count_in_children(cursor: Cursor, table: Table, window: Window) -> int:
+    """Count the rows of the day in tables that inherit from a plain table. Its queries show them as its own."""
+    if not table.has_children:
+        return 0
+    query = sql.SQL("SELECT pg_catalog.count(*) FROM {} WHERE {}").format(table.identifier, inside(table, window))
+    return ask_count(cursor, query).rows - count_window(cursor, table, window).rows
+
+
+def ask_count(cursor: Cursor, query: sql.Composed) -> Count:
+    """Run a query that counts, and may return a first and a last time as well, by the user's search path."""
+    cursor.execute(by_users_path(query))
+    return read_count(cursor)
+
+
+def read_count(cursor: Cursor) -> Count:
+    """Read what such a query returned."""
+    row = cursor.fetchone()
+    return Count(*row) if row is not None else Count(0)
 
 
 @dataclass(frozen=True)
@@ -80,7 +109,7 @@ def windows_of(cursor: Cursor, table: Table, days: Sequence[date]) -> dict[date,
 def _unit(cursor: Cursor, table: Table, day: date) -> int | None:
     """Find the unit of an integer column, by what `integer_now_func` returns or by a row."""
     samples = [] if table.integer_now is None else [table.integer_now]
-    query = sql.SQL("SELECT {} FROM {} LIMIT 1").format(sql.Identifier(table.time_column or ""), table.own_rows)
+    query = sql.SQL("SELECT {} FROM {} LIMIT 1").format(table.time_identifier, table.own_rows)
     cursor.execute(by_users_path(query))
     samples += [value for (value,) in cursor.fetchall() if value is not None]
     return units_per_second_of(samples, day)

@@ -10,10 +10,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone
 
-from shared.load.table_days import windows_of
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
 from shared.timescale.chunks import chunk_ranges
+from shared.timescale.rows_of_days import windows_of
 from shared.timescale.table import Table
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
