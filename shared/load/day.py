@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from shared.csvfile.source import CsvSource
 from shared.load.target.file_header import FileHeader
@@ -51,7 +52,7 @@ class Day:
     committed: Callable[[Loaded], None]
 
     @property
-    def policy(self) -> str:
+    def policy(self) -> Literal["error", "append", "skip", "replace"]:
         """What happens to rows that are in the day already."""
         return self.request.destination.existing_rows
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import get_args
 
-from shared.csvfile.source import CsvSource, rows_in
+from shared.csvfile.source import rows_in
 from shared.errors import MissingRight, RestoreError
 from shared.load.clear.references import find_referenced, find_refusing
+from shared.load.day import Day
 from shared.load.inspect.acceptance import CHECKS, Finding, Situation, look_at_server
 from shared.load.inspect.look_ahead import asked_to_decompress
 from shared.load.locks.restore_lock import find_running
@@ -24,28 +25,21 @@ from shared.load.refusals import (
     rows_referenced,
     wrong_row_count,
 )
-from shared.load.target.file_header import FileHeader
-from shared.load.target.target import Target, find_target
+from shared.load.target.target import Target
 from shared.load.trial.trial import Trial, missing_for_trial, try_rows
 from shared.load.verify.proof import ends_at_marker, warn_of_doubled, warn_of_hidden
 from shared.model.answer import CaggWindow, Plan, PlannedCagg, PlannedChunk, Problem, failure, referenced_row
 from shared.model.report import Report
-from shared.model.request import RestoreRequest
 from shared.model.results import CheckName, Count, NotChecked, ReferringRows
 from shared.model.window import iso
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint
-from shared.postgres.sqlstate import RowErrors
-from shared.postgres.transaction import set_transaction_limits
-from shared.restore.report import note_target
-from shared.settings import Settings
 from shared.timescale.caggs import PlannedRefresh, caggs_available, names_of, plan_refresh
 from shared.timescale.chunks import Chunk, chunks_inside
 from shared.timescale.privileges import can_read, find_missing, to_refresh
 from shared.timescale.removal import why_not_truncate
 from shared.timescale.retention import find_retention
 from shared.timescale.rows_of_days import count_window
-from shared.timescale.session import NEEDED_SETTINGS
 
 CHECK_NAMES: tuple[CheckName, ...] = get_args(CheckName)
 
@@ -102,18 +96,12 @@ class DryRun:
 
     Attributes:
         cursor: in a transaction that is rolled back. Asked for in full, it may write.
-        request: what would be restored, and how.
-        settings: the function app's.
-        header: what precedes the file's rows.
-        csv: the archive, unpacked.
+        day: what would be loaded.
         report: gets `dry_run`.
     """
 
     cursor: Cursor
-    request: RestoreRequest
-    settings: Settings
-    header: FileHeader
-    csv: CsvSource
+    day: Day
     report: Report
 
     def run(self) -> None:
@@ -124,36 +112,29 @@ class DryRun:
         Raises:
             RestoreError: the restore would end with this error before it wrote anything.
         """
-        cursor, request, report = self.cursor, self.request, self.report
+        cursor, day, report = self.cursor, self.day, self.report
         checks, trial = _Checks(), Trial()
         # First: the session waits in its transaction while a streamed archive is read.
-        set_transaction_limits(
-            cursor,
-            synchronous_commit_off=False,
-            lock_timeout_seconds=self.settings.pg_lock_timeout_seconds,
-            statement_timeout_seconds=self.settings.pg_statement_timeout_seconds,
-            further=NEEDED_SETTINGS,
-        )
+        day.limit(cursor)
         with report.progress.stage("inspect"):
             self._look_at_lock(checks)
-            target = find_target(cursor, request, self.header, self.csv.head)
-            note_target(report, target)
+            target = day.find_target(cursor)
             report.add_warnings(target.warnings)
             existing = self._count_existing(target)
-            now = Situation(cursor, request, self.settings, target, existing)
+            now = Situation(cursor, day, target, existing)
             missing = [*now.missing]
             planned = self._planned(target)
             if target.table.timescaledb is not None:
                 missing += find_missing(cursor, to_refresh(names_of(planned), target.table.timescaledb))
-            is_skipped = request.destination.existing_rows == "skip" and existing is not None and existing.rows > 0
+            is_skipped = existing is not None and day.skips(existing)
             if not is_skipped:
                 # Otherwise the day is left as it is, regardless of the archive and of the role's rights.
                 self._look_at_target(checks, now)
-        if request.dry_run == "full" and not is_skipped:
+        if day.request.dry_run == "full" and not is_skipped:
             trial = self._try(checks, target, existing, missing)
         with report.progress.stage("count"):
-            self.csv.drain()
-        rows = rows_in(self.csv, request.copy_.csv_options)
+            day.csv.drain()
+        rows = rows_in(day.csv, day.request.copy_.csv_options)
         if not is_skipped:
             self._look_at_rows(checks, rows, existing, trial)
         for one in checks.left_out:
@@ -174,7 +155,7 @@ class DryRun:
         return {
             "rows_in_archive": rows,
             "rows_existing": None if now.existing is None else now.existing.rows,
-            "on_existing": self.request.destination.existing_rows,
+            "on_existing": self.day.policy,
             "min_time": None if times is None or times.first is None else iso(times.first),
             "max_time": None if times is None or times.last is None else iso(times.last),
             "chunks": self._chunks(now.target, now.existing),
@@ -189,7 +170,7 @@ class DryRun:
         }
 
     def _look_at_lock(self, checks: _Checks) -> None:
-        table, day = self.request.target_table, self.request.archive.day
+        table, day = self.day.request.target_table, self.day.request.archive.day
         running, error = attempt_in_savepoint(self.cursor, partial(find_running, table=table, day=day))
         checks.look("lock", None if running is None else in_progress(table, running))
         if error is not None:
@@ -208,17 +189,19 @@ class DryRun:
             if finding is not None:
                 checks.find(name, finding)
         self.report.add_warnings(
-            warn_of_doubled(self.cursor, self.request, now.target.table, now.existing if self.request.verify else None)
+            warn_of_doubled(
+                self.cursor, self.day.request, now.target.table, now.existing if self.day.request.verify else None
+            )
         )
         self.report.add_warnings(warn_of_hidden(self.cursor, now.target, now.existing))
         self._look_at_references(checks, now.target, now.existing)
         self._look_at_retention(checks, now.target)
-        if self.request.copy_.on_error == "skip":
+        if self.day.request.copy_.on_error == "skip":
             checks.find(None, Finding(on_error_not_supported(self.cursor.connection.server_version)))
 
     def _look_at_references(self, checks: _Checks, target: Target, existing: Count | None) -> None:
         """Look for rows of other tables that go or change with the day's."""
-        if self.request.destination.existing_rows != "replace" or (existing is not None and not existing.rows):
+        if self.day.policy != "replace" or (existing is not None and not existing.rows):
             checks.look("referenced_rows")
             return
         attempt = partial(attempt_in_savepoint, self.cursor)
@@ -230,7 +213,7 @@ class DryRun:
             )
             return
         checks.referenced = changed or ()
-        checks.look("referenced_rows", rows_referenced(self.request, checks.referenced))
+        checks.look("referenced_rows", rows_referenced(self.day.request, checks.referenced))
         for rows in refusing or ():
             checks.left_out.append(
                 NotChecked("referenced_rows", f"the server may refuse to delete the day's rows because of {rows}")
@@ -255,19 +238,15 @@ class DryRun:
         missing += [right for right in lacking if right not in missing]
         if lacking or look_at_server(self.cursor) is not None:
             return Trial()
-        if self.request.copy_.on_error == "skip" and on_error_not_supported(self.cursor.connection.server_version):
+        if self.day.request.copy_.on_error == "skip" and on_error_not_supported(self.cursor.connection.server_version):
             return Trial()
         with self.report.progress.stage("copy"):
             trial = try_rows(
                 self.cursor,
-                self.request,
+                self.day,
                 target,
-                self.csv,
-                self.report.request_id.replace("-", ""),
                 has_partition="partition" not in checks.refused,
-                is_day_empty=existing is not None
-                and (not existing.rows or self.request.destination.existing_rows == "replace"),
-                errors=RowErrors(self.settings.show_row_data, self.csv.preamble.lines),
+                is_day_empty=existing is not None and (not existing.rows or self.day.policy == "replace"),
             )
         checks.add_trial(trial)
         self.report.add_warnings(trial.notices)
@@ -275,8 +254,8 @@ class DryRun:
 
     def _look_at_rows(self, checks: _Checks, rows: int, existing: Count | None, trial: Trial) -> None:
         """Look at how many rows the archive holds, after it was read to its end."""
-        destination, copy = self.request.destination, self.request.copy_
-        seen = rows - ends_at_marker(self.csv, self.cursor.connection.server_version)
+        destination, copy = self.day.request.destination, self.day.request.copy_
+        seen = rows - ends_at_marker(self.day.csv, self.cursor.connection.server_version)
         checks.look("archive", wrong_row_count(copy, seen))
         if destination.existing_rows != "replace":
             checks.look("replacement_size")
@@ -286,7 +265,7 @@ class DryRun:
             checks.look("replacement_size", refusal)
 
     def _planned(self, target: Target) -> list[PlannedRefresh]:
-        wished = self.request.timescaledb.refresh_caggs
+        wished = self.day.request.timescaledb.refresh_caggs
         if not wished or target.window is None or not caggs_available(target.table):
             return []
         attempt = partial(attempt_in_savepoint, self.cursor)
@@ -296,7 +275,7 @@ class DryRun:
 
     def _chunks(self, target: Target, existing: Count | None) -> list[PlannedChunk]:
         """Say for each chunk over the day what its state is and what would be done to it."""
-        request = self.request
+        request = self.day.request
         has_rows = existing is not None and existing.rows > 0
         replaces = request.destination.existing_rows == "replace" and has_rows
         asked = asked_to_decompress(request, has_rows=has_rows)

@@ -158,7 +158,7 @@ class _Restore:
                 progress.interruptible(self.server.cancel),
                 transaction(connection, isolation) as work,
             ):
-                DryRun(work.cursor, self.request, self.settings, header, csv, self.report).run()
+                DryRun(work.cursor, self._day(header, csv), self.report).run()
 
     def run(
         self,
@@ -211,7 +211,7 @@ class _Restore:
                 )
             yield lock
 
-    def _day(self, header: FileHeader, csv: CsvSource, before_commit: BeforeCommit | None) -> Day:
+    def _day(self, header: FileHeader, csv: CsvSource, before_commit: BeforeCommit | None = None) -> Day:
         def about_to_commit(commit_id: CommitId, loaded: Loaded) -> None:
             if before_commit is not None:
                 expected = self.report.copy()

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from typing import TypeAlias
 
 from shared.errors import MissingRight, RestoreError, TargetNotAllowed
+from shared.load.day import Day
 from shared.load.inspect.rights import missing_rights
 from shared.load.refusals import (
     chunks_frozen,
@@ -62,17 +63,20 @@ class Situation:
 
     Attributes:
         cursor: in any transaction that sees the present.
-        request: what is restored, and how.
-        settings: the function app's.
+        day: what is loaded.
         target: where the rows go.
         existing: rows of the day; None if they were not counted.
     """
 
     cursor: Cursor
-    request: RestoreRequest
-    settings: Settings
+    day: Day
     target: Target
     existing: Count | None
+
+    @property
+    def request(self) -> RestoreRequest:
+        """What is restored, and how."""
+        return self.day.request
 
     @cached_property
     def missing(self) -> list[MissingRight]:
@@ -177,7 +181,7 @@ def look_at_partition(now: Situation) -> Finding:
 
 def look_at_parts(now: Situation) -> Finding:
     """Check whether rows of the day go into partitions that ALLOWED_TARGETS does not list."""
-    cursor, settings, table, window = now.cursor, now.settings, now.target.table, now.target.window
+    cursor, settings, table, window = now.cursor, now.day.settings, now.target.table, now.target.window
     if settings.allowed_targets is None or table.hypertable_id is not None:
         return Finding()
     parts = leaf_partitions(cursor, table)

@@ -93,7 +93,7 @@ def look_ahead(lock: RestoreLock, day: Day) -> Ahead | Skipped:
         before = Count(0) if seen is None else seen
         skips = day.skips(before)
         if not skips:
-            now = Situation(looking, day.request, day.settings, target, seen)
+            now = Situation(looking, day, target, seen)
             for _, look in CHECKS:
                 finding = look(now)
                 refuse(None if finding is None else finding.refusal)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from psycopg2 import sql
 
-from shared.csvfile.source import CsvSource, rows_in
+from shared.csvfile.source import rows_in
 from shared.errors import (
     CsvOptionRejected,
     DataRejected,
@@ -32,6 +32,7 @@ from shared.load.copy.staging import (
     staging_name,
 )
 from shared.load.copy.text import copy_into
+from shared.load.day import Day
 from shared.load.refusals import keys_taken, no_partition, rows_outside
 from shared.load.target.target import Target
 from shared.load.trial.double import Double, drop_keys, make_double
@@ -43,7 +44,6 @@ from shared.load.verify.counts import (
     count_with_same_key,
 )
 from shared.load.verify.proof import judge_beside
-from shared.model.request import RestoreRequest
 from shared.model.results import CheckName, Count, NotChecked, Notice
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint, refusal_in_savepoint
@@ -90,28 +90,15 @@ def missing_for_trial(cursor: Cursor, target: Target) -> list[MissingRight]:
     return find_missing(cursor, to_try(_modeled_on(target)))
 
 
-def try_rows(
-    cursor: Cursor,
-    request: RestoreRequest,
-    target: Target,
-    csv: CsvSource,
-    token: str,
-    *,
-    has_partition: bool,
-    is_day_empty: bool,
-    errors: RowErrors,
-) -> Trial:
+def try_rows(cursor: Cursor, day: Day, target: Target, *, has_partition: bool, is_day_empty: bool) -> Trial:
     """Load the file into temporary doubles.
 
     Args:
         cursor: in a transaction that is rolled back.
-        request: what would be restored, and how.
+        day: what would be loaded.
         target: where the rows would go.
-        csv: the archive, unpacked.
-        token: makes the names of the doubles unique: lower-case hexadecimal digits.
         has_partition: whether some partition takes rows of the day, as far as is known.
         is_day_empty: whether the day has no rows when they come, as far as is known.
-        errors: what an error of a row shows.
 
     Raises:
         RestoreError: the archive is not whole, or the server failed for a reason other than a row.
@@ -120,7 +107,7 @@ def try_rows(
     if has_event_triggers(cursor):
         trial.left_out.append(NotChecked("values", "an event trigger would see the temporary table"))
         return trial
-    _Rows(cursor, request, target, csv, token, has_partition, is_day_empty, errors, trial).run()
+    _Rows(cursor, day, target, has_partition, is_day_empty, trial).run()
     return trial
 
 
@@ -133,13 +120,10 @@ class _Rows:
     """The file's rows on trial."""
 
     cursor: Cursor
-    request: RestoreRequest
+    day: Day
     target: Target
-    csv: CsvSource
-    token: str
     has_partition: bool
     is_day_empty: bool
-    errors: RowErrors
     trial: Trial
 
     def run(self) -> None:
@@ -162,8 +146,8 @@ class _Rows:
 
     def _make_doubles(self, cursor: Cursor) -> tuple[Double, _Staged | None]:
         table, like, plan = self.target.table, self.target.like, self.target.columns
-        may_default = self.request.copy_.csv_options.default is not None
-        name = staging_name(self.token)
+        may_default = self.day.request.copy_.csv_options.default is not None
+        name = staging_name(self.day.token)
         if not plan.by_staging:
             return make_double(cursor, table, name, plan.loaded, is_staging=False, may_default=may_default), None
         staging, added = plan_staging(sql.Identifier("pg_temp", name), table, like, plan.file_columns)
@@ -217,21 +201,21 @@ class _Rows:
     @property
     def _shown_errors(self) -> RowErrors:
         # The caller does not know the name of the double.
-        return replace(self.errors, shown_as=self.target.table.name)
+        return replace(self.day.row_errors, shown_as=self.target.table.name)
 
     @property
     def _is_direct(self) -> bool:
-        return self.request.destination.mode == "direct"
+        return self.day.request.destination.mode == "direct"
 
     def _copy(self, double: Double) -> None:
-        names, options = self.target.columns.loaded, self.request.copy_.csv_options
-        with self.csv.open() as reader:
+        names, options = self.target.columns.loaded, self.day.request.copy_.csv_options
+        with self.day.csv.open() as reader:
             copy_into(self.cursor, double.identifier, names, options, reader, errors=self._shown_errors)
 
     def _copy_staged(self, staging: Staging) -> None:
-        copy = self.request.copy_
+        copy = self.day.request.copy_
         most = copy.max_rejected_rows
-        with self.csv.open() as reader:
+        with self.day.csv.open() as reader:
             copy_into_staging(
                 self.cursor,
                 staging,
@@ -239,8 +223,8 @@ class _Rows:
                 reader,
                 # The double is not a hypertable, so nothing has to be switched off.
                 has_timescaledb=False,
-                may_reject=None if most is None else Rejectable(partial(rows_in, self.csv, copy.csv_options), most),
-                errors=self.errors,
+                may_reject=None if most is None else Rejectable(partial(rows_in, self.day.csv, copy.csv_options), most),
+                errors=self.day.row_errors,
             )
 
     def _insert(self, double: Double, staging: Staging) -> None:
@@ -277,7 +261,7 @@ class _Rows:
 
     def _count(self, rows: sql.Identifier, unknown: frozenset[str]) -> None:
         """Count the rows, and those outside the day."""
-        request, table, window = self.request, self.target.table, self.target.window
+        request, table, window = self.day.request, self.target.table, self.target.window
         if window is None or table.time_column in unknown:
             return
         self.trial.times = count_staged(self.cursor, table, rows)
@@ -309,11 +293,11 @@ class _Rows:
         has_time = sql.SQL("{} IS NOT NULL").format(table.time_identifier)
         is_missing = sql.SQL("{} AND {}").format(has_time, in_no_partition(partitions))
         missing = count_staged(self.cursor, table, double.identifier, is_missing)
-        self._add(no_partition(table, self.request.archive.day, missing))
+        self._add(no_partition(table, self.day.request.archive.day, missing))
 
     def _look_at_sequences(self, double: Double) -> None:
         """Look for sequences that would give numbers of the rows again, and are not to be advanced."""
-        if self.request.destination.sequences == "advance":
+        if self.day.request.destination.sequences == "advance":
             return
         if not self._is_direct and any(self._may_be_taken(key.columns) for key in self._keys()):
             # The greatest number may be that of a row that staging skips.
@@ -325,7 +309,7 @@ class _Rows:
 
     def _look_for_unenforced_keys(self) -> None:
         """Look for keys that the restore proves when its rows are in, beside compressed ones."""
-        extension, request = self.target.compression, self.request
+        extension, request = self.target.compression, self.day.request
         is_left = request.timescaledb.decompress_window is False and request.destination.existing_rows != "replace"
         if extension is None or not is_left:
             return
@@ -338,7 +322,7 @@ class _Rows:
         table = self.target.table
         if not self._is_direct:
             return
-        replaced = self.target.window if self.request.destination.existing_rows == "replace" else None
+        replaced = self.target.window if self.day.request.destination.existing_rows == "replace" else None
         for key in self._keys():
             if double.unknown & set(key.columns) or not self._may_be_taken(key.columns):
                 continue
@@ -355,7 +339,7 @@ class _Rows:
 
     def _may_be_taken(self, columns: Collection[str]) -> bool:
         """Whether rows that stay in the table may have the key of a row that comes: not if each key is of one day."""
-        destination, table = self.request.destination, self.target.table
+        destination, table = self.day.request.destination, self.target.table
         is_by_day = self.target.window is not None and table.time_column in columns
         return destination.existing_rows == "append" or not is_by_day or destination.rows_outside_window == "allow"
 
