@@ -18,11 +18,11 @@ from shared.csvfile.head import ENCODING_HINT, read_records
 from shared.csvfile.options import CsvOptions
 from shared.csvfile.source import CsvSource
 from shared.errors import CsvOptionRejected, DataRejected, Fault, HeaderInvalid, OperationNotSupported
+from shared.load.day import Day
 from shared.load.refusals import PARTITION_HINT, STAGING_HINT, columns_without_value
 from shared.load.target.target import Target
 from shared.model.request import Copy, RestoreRequest
 from shared.postgres.sqlstate import sqlstate_of, translated
-from shared.progress.progress import Progress
 from shared.timescale.table import Table
 
 _BAD_COPY_FILE = "22P04"
@@ -43,14 +43,12 @@ _MARKS = " \u00a0\u202f\"'`\u00ab\u00bb\u2039\u203a\u2018\u2019\u201a\u201c\u201
 
 
 @contextmanager
-def advised(request: RestoreRequest, target: Target, csv: CsvSource, progress: Progress) -> Iterator[None]:
+def advised(day: Day, target: Target) -> Iterator[None]:
     """Add a fitting hint to the database's refusals in the body.
 
     Args:
-        request: what is restored, and how.
+        day: what is loaded. Its progress says in which stage a statement failed.
         target: where the rows go.
-        csv: the unpacked archive.
-        progress: says in which stage a statement failed.
 
     Raises:
         RestoreError: that of the body.
@@ -59,12 +57,12 @@ def advised(request: RestoreRequest, target: Target, csv: CsvSource, progress: P
         with translated():
             yield
     except DataRejected as exc:
-        if (unknown := _conversion_unknown(exc, request.copy_.csv_options.encoding)) is not None:
+        if (unknown := _conversion_unknown(exc, day.request.copy_.csv_options.encoding)) is not None:
             raise unknown from exc
-        _advise_on_row(exc, request, target, csv)
+        _advise_on_row(exc, day.request, target, day.csv)
         raise
     except OperationNotSupported as exc:
-        exc.hint = _on_table(exc, request, target, progress.stage_name) or exc.hint
+        exc.hint = _on_table(exc, day.request, target, day.progress.stage_name) or exc.hint
         raise
 
 

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 
 from shared.errors import DatabaseError, InternalError, TargetLocked
+from shared.load.day import Day
 from shared.load.plan import Fallback
 from shared.load.target.target import Target, chunks_of_day
 from shared.log_redaction import OUR_LOGGER
@@ -34,23 +35,24 @@ class DayIndexes:
     def __init__(
         self,
         cursor: Cursor,
+        day: Day,
         target: Target,
         emptied: Sequence[Chunk],
-        build: Build,
         keep_because: KeptIndex | None,
-        *,
-        is_small: bool,
     ) -> None:
         """Decide what can be decided before the first row, and drop the indexes of emptied chunks.
 
         Args:
             cursor: in the load's transaction.
+            day: what is loaded, and how indexes are built.
             target: as it was before the load.
             emptied: the chunks over the day that this transaction has truncated.
-            build: how indexes are built.
             keep_because: why no index may be dropped; None: some may.
-            is_small: whether to drop indexes and build them would take longer than to keep them up to date.
         """
+        settings = day.settings
+        build = Build(settings.pg_index_memory_mib, settings.pg_index_workers)
+        # To drop the indexes and build them would take longer than to keep them up to date.
+        is_small = day.csv.probable_size < settings.pg_index_defer_min_bytes
         self._cursor = cursor
         self._target = target
         self._deferred = DeferredIndexes(cursor, target.table, build)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared.load.day import Day
-from shared.load.target.target import Target, chunks_of_day
-from shared.load.verify.proof import Verified
-from shared.model.results import Notice, Removed, Transferred
+from shared.load.target.target import chunks_of_day
+from shared.load.verify.keys import Added
+from shared.model.results import Notice, Removed
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint
 from shared.timescale.cagg_refresh import find_unlogged
@@ -17,8 +17,30 @@ from shared.timescale.sequences import Reached, find_behind
 from shared.timescale.triggers import has_before_triggers
 
 
-def warn_of_rows(transferred: Transferred, removed: Removed | None) -> list[Notice]:
+def warn_of_rows(
+    load: Cursor, day: Day, added: Added, removed: Removed | None, numbers: Sequence[Reached]
+) -> tuple[Notice, ...]:
+    """Warn of what the caller should know of the rows that went in, and of those that did not.
+
+    Args:
+        load: in the load's transaction, after its rows.
+        day: what is loaded.
+        added: the rows.
+        removed: those that were taken away before; None: none.
+        numbers: how far the rows reach in the sequences of their columns.
+    """
+    return (
+        *_of_rejected(added, removed),
+        *_of_skipped(load, added),
+        *_of_retention(load, added),
+        *_of_unlogged(load, day, added),
+        *_of_sequences(load, day, numbers),
+    )
+
+
+def _of_rejected(added: Added, removed: Removed | None) -> list[Notice]:
     """Warn of rows of the archive that were left out, and of a day that was replaced by nothing."""
+    transferred = added.transferred
     warnings = []
     if transferred.rejected is not None and transferred.rejected.rows:
         message = f"{transferred.rejected.rows} rows could not be parsed and were left out"
@@ -30,11 +52,12 @@ def warn_of_rows(transferred: Transferred, removed: Removed | None) -> list[Noti
     return warnings
 
 
-def warn_of_skipped(load: Cursor, target: Target, transferred: Transferred) -> tuple[Notice, ...]:
+def _of_skipped(load: Cursor, added: Added) -> tuple[Notice, ...]:
     """Warn of rows that were skipped where a trigger may have dropped them: the server counts both as one.
 
     Where no row can be in conflict, the load is refused instead (`Proof.check`).
     """
+    target, transferred = added.target, added.transferred
     skipped = transferred.rows_skipped
     if not skipped or not transferred.skips_conflicts or not has_before_triggers(load, target.table.oid):
         return ()
@@ -44,21 +67,21 @@ def warn_of_skipped(load: Cursor, target: Target, transferred: Transferred) -> t
     return (Notice("SkippedOrDropped", f"{message}, which would not be in conflict"),)
 
 
-def warn_of_retention(load: Cursor, target: Target, transferred: Transferred, verified: Verified) -> tuple[Notice, ...]:
+def _of_retention(load: Cursor, added: Added) -> tuple[Notice, ...]:
     """Warn of the retention policies that will drop the rows at their next run."""
-    window = target.window
-    if window is None or target.compression is None or not transferred.rows_loaded:
+    target, window = added.target, added.target.window
+    if window is None or target.compression is None or not added.transferred.rows_loaded:
         return ()
-    chunks = (*chunks_of_day(load, target.table, window), *verified.chunks)
+    chunks = (*chunks_of_day(load, target.table, window), *added.verified.chunks)
     if not chunks:
         return ()
     found, _ = attempt_in_savepoint(load, lambda asking: find_retention(asking, target.table, window, chunks))
     return tuple(policy.notice for policy in found or ())
 
 
-def warn_of_unlogged(load: Cursor, day: Day, target: Target, transferred: Transferred) -> tuple[Notice, ...]:
+def _of_unlogged(load: Cursor, day: Day, added: Added) -> tuple[Notice, ...]:
     """Warn of aggregates that will not know of the rows, since COPY did not log them; an INSERT does."""
-    window = target.window
+    target, window, transferred = added.target, added.target.window, added.transferred
     if window is None or not caggs_available(target.table):
         return ()
     if transferred.rows_inserted is not None or not transferred.rows_loaded:
@@ -68,7 +91,7 @@ def warn_of_unlogged(load: Cursor, day: Day, target: Target, transferred: Transf
     return found or ()
 
 
-def warn_of_sequences(load: Cursor, day: Day, numbers: Sequence[Reached]) -> tuple[Notice, ...]:
+def _of_sequences(load: Cursor, day: Day, numbers: Sequence[Reached]) -> tuple[Notice, ...]:
     """Warn of sequences that will give numbers of the loaded rows again, unless they are advanced."""
     if day.request.destination.sequences == "advance":
         return ()

@@ -42,11 +42,23 @@ class Cleared:
 
 
 def lock_target(load: Cursor, lock: RestoreLock, day: Day, ahead: Ahead, plan: LoadPlan) -> tuple[Chunk, ...]:
-    """Lock the chunks over the day. Return the chunks that may be truncated, since no other session uses them."""
+    """Lock the chunks over the day, and let the load's transaction hold its lock against a second restore.
+
+    Returns:
+        The chunks that may be truncated, since no other session uses them.
+
+    Raises:
+        DayNotLocked: the table needs more locks than are held.
+        RestoreInProgress: another load holds the lock.
+    """
+    if ahead.target.window is None and day.policy != "append":
+        # Such a table must be empty, whatever the day.
+        lock.require(None)
     truncates = ahead.has_rows and day.policy == "replace" and plan.truncate
     truncatable = ahead.whole if truncates and try_lock_for_truncate(load, lock.cursor, ahead.whole) else ()
     rewritten = [chunk for chunk in ahead.to_decompress if chunk not in truncatable]
     lock_chunks(load, ahead.target.table, ahead.target.chunks, rewritten=rewritten)
+    lock.hand_over_to(load)
     return truncatable
 
 

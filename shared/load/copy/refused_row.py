@@ -20,16 +20,16 @@ import psycopg2
 
 from shared.csvfile.cut import Record, records_of
 from shared.csvfile.scan import to_utf8
-from shared.csvfile.source import BYTES_PER_CPU_SECOND, CopyReader, CsvSource
+from shared.csvfile.source import BYTES_PER_CPU_SECOND, CopyReader
 from shared.errors import DataRejected
 from shared.load.copy.staging import Rejectable, Staging, copy_into_staging, empty_staging, insert_staged, make_staging
 from shared.load.copy.text import copy_into
+from shared.load.day import Day
 from shared.load.target.target import Target
-from shared.model.request import RestoreRequest
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import refusal_in_savepoint
 from shared.postgres.search_path import by_users_path
-from shared.postgres.sqlstate import CopiedRows, RowErrors, as_refused_row, at_line, is_of_foreign_key, translated
+from shared.postgres.sqlstate import CopiedRows, as_refused_row, at_line, is_of_foreign_key, translated
 from shared.process import MIB, CpuBudget
 from shared.timescale.constraints import find_constraint, judges_rows_together
 from shared.timescale.references import find_references
@@ -49,23 +49,16 @@ class Search:
 
     Attributes:
         cursor: in that transaction, in which room was made for the day.
-        request: what is restored, and how.
+        day: what is loaded. The search may take `PREPARE_CPU_SECONDS` of processor time, beside what large files earn
+            by their bytes.
         target: where the rows go.
-        csv: the unpacked archive.
-        token: makes the name of the staging table unique.
         skips_conflicts: whether rows in conflict were skipped.
-        errors: what an error of a row shows.
-        cpu_seconds: how much processor time the search may take, beside what large files earn by their bytes.
     """
 
     cursor: Cursor
-    request: RestoreRequest
+    day: Day
     target: Target
-    csv: CsvSource
-    token: str
     skips_conflicts: bool
-    errors: RowErrors
-    cpu_seconds: float
 
     def run(self, refused: DataRejected) -> DataRejected:
         """Return the error of the refused row with its line; the same error if the line cannot be known in time.
@@ -80,11 +73,11 @@ class Search:
         if is_deferred is None:
             return refused
         loader = _Loader(self, is_deferred=is_deferred)
-        budget = CpuBudget(self.cpu_seconds, _SearchTooLongError)
-        with self.csv.open() as reader, suppress(_SearchTooLongError):
+        budget = CpuBudget(self.day.settings.prepare_cpu_seconds, _SearchTooLongError)
+        with self.day.csv.open() as reader, suppress(_SearchTooLongError):
             budget.begin()
-            records = records_of(iter(reader.read, b""), self.request.copy_.csv_options.dialect)
-            if self.request.copy_.csv_options.has_header:
+            records = records_of(iter(reader.read, b""), self.day.request.copy_.csv_options.dialect)
+            if self.day.request.copy_.csv_options.has_header:
                 next(records, None)
             for part, size in _parts_of(records):
                 if loader.load(part) is not None:
@@ -111,7 +104,7 @@ class Search:
 
     def _is_kept_by_others(self) -> bool:
         """Whether a part of the file may break a key by which other rows refer to the replaced ones."""
-        replaces = self.request.destination.existing_rows == "replace"
+        replaces = self.day.request.destination.existing_rows == "replace"
         return replaces and find_references(self.cursor, self.target.table).may_refuse
 
 
@@ -143,7 +136,7 @@ class _Loader:
     def __init__(self, search: Search, *, is_deferred: bool) -> None:
         self._search = search
         self._is_deferred = is_deferred
-        options = search.request.copy_.csv_options
+        options = search.day.request.copy_.csv_options
         # Records are cut in UTF-8.
         encoding = options.encoding if to_utf8(options.dialect) is None else "UTF8"
         self._options = options.without_header.model_copy(update={"encoding": encoding})
@@ -151,11 +144,11 @@ class _Loader:
         target = search.target
         if target.columns.by_staging:
             columns = target.columns.file_columns
-            self._staging = make_staging(search.cursor, target.table, target.like, columns, search.token)
+            self._staging = make_staging(search.cursor, target.table, target.like, columns, search.day.token)
 
     def line_of(self, record: Record) -> int:
         """Return the record's line in the file."""
-        return self._search.errors.lines_before + record.line
+        return self._search.day.row_errors.lines_before + record.line
 
     def load(self, part: Sequence[Record]) -> DataRejected | None:
         """Load a part. If it is refused, nothing of it stays, and the error is returned."""
@@ -171,12 +164,12 @@ class _Loader:
     def _copy(self, part: Sequence[Record]) -> None:
         search, staging = self._search, self._staging
         reader = CopyReader(_joined(part))
-        table, columns, errors = search.target.table, search.target.columns.loaded, search.errors
+        table, columns, errors = search.target.table, search.target.columns.loaded, search.day.row_errors
         if staging is None:
             copy_into(search.cursor, table.identifier, columns, self._options, reader, errors=errors)
             return
         empty_staging(search.cursor, staging)
-        is_rejectable = search.request.copy_.max_rejected_rows is not None
+        is_rejectable = search.day.request.copy_.max_rejected_rows is not None
         copy_into_staging(
             search.cursor,
             staging,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from shared.csvfile.head import bom_length, first_row_length
-from shared.csvfile.source import CopyReader, CsvSource, FirstRow, rows_in
+from shared.csvfile.source import CopyReader, FirstRow, rows_in
 from shared.errors import DatabaseFailed, DataRejected, OperationNotSupported, RestoreError
 from shared.load.copy.binary import columns_of_file, copy_in_binary, reason_for_text_before_copy
 from shared.load.copy.staging import (
@@ -19,17 +19,16 @@ from shared.load.copy.staging import (
     make_staging,
 )
 from shared.load.copy.text import copy_into
-from shared.load.copy.unchecked import CopiedFile, refuse_unchecked
+from shared.load.copy.unchecked import refuse_unchecked
+from shared.load.day import Day
 from shared.load.indexes import DayIndexes
 from shared.load.plan import Fallback
 from shared.load.refusals import refuse, wrong_row_count
 from shared.load.target.target import Target
 from shared.load.verify.proof import Proof
-from shared.model.request import RestoreRequest
 from shared.model.results import Count, KeptIndex, Transferred
 from shared.postgres.connect import Cursor
-from shared.postgres.sqlstate import RowErrors, is_conflict, is_of_foreign_key, names_a_line
-from shared.progress.progress import Progress
+from shared.postgres.sqlstate import is_conflict, is_of_foreign_key, names_a_line
 from shared.timescale.table import Column
 
 
@@ -39,28 +38,20 @@ class Transfer:
 
     Attributes:
         cursor: in the load's transaction.
-        request: what is restored, and how.
+        day: what is loaded.
         target: where the rows go.
-        csv: the unpacked archive.
-        progress: measures the seconds of each stage.
         indexes: the indexes of the chunks that receive rows.
         text_because: why the file is copied as text; None: binary is permitted.
-        token: makes the name of the staging table unique.
         skips_conflicts: whether to skip staged rows in conflict. Otherwise direct mode refuses them, and in staging
             mode a conflict raises `Fallback`.
-        errors: what an error of a row shows.
     """
 
     cursor: Cursor
-    request: RestoreRequest
+    day: Day
     target: Target
-    csv: CsvSource
-    progress: Progress
     indexes: DayIndexes
     text_because: str | None
-    token: str
     skips_conflicts: bool
-    errors: RowErrors
 
     def run(self, proof: Proof) -> Transferred:
         """Copy the rows into the target.
@@ -70,13 +61,17 @@ class Transfer:
 
         Raises:
             Fallback: the transaction must be rolled back, and the load repeated with a plainer plan.
-            RestoreError: PostgreSQL refused a row, or the number of rows is not the expected one.
+            TargetChanged: the transaction cannot tell whether COPY has let in a row that INSERT would have refused.
+            RestoreError: PostgreSQL refused a row, or would have refused one, or the number of rows is not the expected
+                one.
         """
-        with self.progress.stage("copy"):
+        with self.day.progress.stage("copy"):
             text_because = self.text_because or self._reason_for_text()
-        stages = self.target.columns.by_staging
         try:
-            return self._by_staging(text_because, proof) if stages else self._copy_direct(text_because)
+            if self.target.columns.by_staging:
+                # The INSERT from there checks all that COPY does not.
+                return self._by_staging(text_because, proof)
+            transferred = self._copy_direct(text_because)
         except RestoreError as exc:
             may_be_a_rows = isinstance(exc, (DataRejected, OperationNotSupported, DatabaseFailed)) or names_a_line(exc)
             if is_of_foreign_key(exc) or not (may_be_a_rows and self.indexes.names_another_line):
@@ -84,25 +79,16 @@ class Transfer:
             # With indexes dropped, the reported line can be wrong. Retry with them in place to get PostgreSQL's own
             # error.
             raise Fallback(keep_because=KeptIndex(None, "RowRefused", "a row was refused")) from exc
-
-    def refuse_unchecked(self, transferred: Transferred) -> None:
-        """Refuse rows that COPY has let into the target unchecked. After `run`; staging inserts, which checks all.
-
-        Raises:
-            DataRejected: there are some.
-            TargetChanged: the transaction cannot tell.
-        """
-        if not self.target.columns.by_staging and transferred.rows_read:
-            options = self.request.copy_.csv_options
-            copied = CopiedFile(self.target, self.csv, options, self.token, self.errors)
-            with self.progress.stage("verify"):
-                refuse_unchecked(self.cursor, copied)
+        if transferred.rows_read:
+            with self.day.progress.stage("verify"):
+                refuse_unchecked(self.cursor, self.day, self.target)
+        return transferred
 
     def _reason_for_text(self) -> str | None:
         """Return why the file is copied as text, as far as is known before the COPY; None if it is copied in binary."""
-        copy = self.request.copy_
-        size = None if copy.format == "binary" else self.csv.probable_size
-        return reason_for_text_before_copy(self.cursor, self._columns, copy.csv_options, self.csv, csv_bytes=size)
+        copy = self.day.request.copy_
+        size = None if copy.format == "binary" else self.day.csv.probable_size
+        return reason_for_text_before_copy(self.cursor, self._columns, copy.csv_options, self.day.csv, csv_bytes=size)
 
     @property
     def _columns(self) -> tuple[Column, ...]:
@@ -110,31 +96,31 @@ class Transfer:
 
     @property
     def _is_direct(self) -> bool:
-        return self.request.destination.mode == "direct"
+        return self.day.request.destination.mode == "direct"
 
     def _copy_direct(self, text_because: str | None) -> Transferred:
-        with self.progress.stage("copy"):
+        with self.day.progress.stage("copy"):
             transferred = self._copy_into_target(text_because)
-        refuse(wrong_row_count(self.request.copy_, transferred.rows_seen))
+        refuse(wrong_row_count(self.day.request.copy_, transferred.rows_seen))
         return transferred
 
     def _copy_into_target(self, text_because: str | None) -> Transferred:
         first = self._copy_first_row() if self.indexes.wants_first_row else None
-        table, names, options = self.target.table, self.target.columns.loaded, self.request.copy_.csv_options
+        table, names, options = self.target.table, self.target.columns.loaded, self.day.request.copy_.csv_options
         already = 0 if first is None else first.rows
         if text_because is None:
-            taken = copy_in_binary(self.cursor, table.identifier, self._columns, options, self.csv, first=first)
+            taken = copy_in_binary(self.cursor, table.identifier, self._columns, options, self.day.csv, first=first)
             return Transferred("binary", None, taken.waited_seconds, taken.rows + already)
-        with self.csv.open() as reader:
+        with self.day.csv.open() as reader:
             if first is not None:
                 reader.skip(first.size)
                 options = options.without_header
-            rows = copy_into(self.cursor, table.identifier, names, options, reader, errors=self.errors)
+            rows = copy_into(self.cursor, table.identifier, names, options, reader, errors=self.day.row_errors)
             return Transferred("text", text_because, reader.waited_seconds, rows + already)
 
     def _copy_first_row(self) -> FirstRow | None:
         """Copy the first row, so that its chunk exists. None if nothing was copied."""
-        options, file = self.request.copy_.csv_options, self.csv.head
+        options, file = self.day.request.copy_.csv_options, self.day.csv.head
         size = first_row_length(file, options.dialect, has_header=options.has_header)
         if size is None:
             self.indexes.drop_on_new_chunks(first_came=False)
@@ -143,7 +129,7 @@ class Transfer:
         reader = CopyReader(iter([file.read(size)]))
         file.seek(0)
         table, names = self.target.table, self.target.columns.loaded
-        rows = copy_into(self.cursor, table.identifier, names, options, reader, errors=self.errors)
+        rows = copy_into(self.cursor, table.identifier, names, options, reader, errors=self.day.row_errors)
         self.indexes.drop_on_new_chunks(first_came=True)
         return FirstRow(size, rows)
 
@@ -154,15 +140,15 @@ class Transfer:
         target.
         """
         target = self.target
-        with self.progress.stage("copy"):
-            staging = make_staging(self.cursor, target.table, target.like, target.columns.file_columns, self.token)
+        with self.day.progress.stage("copy"):
+            staging = make_staging(self.cursor, target.table, target.like, target.columns.file_columns, self.day.token)
             staged = self._copy_staged(staging, text_because)
-        refuse(wrong_row_count(self.request.copy_, staged.rows_seen))
+        refuse(wrong_row_count(self.day.request.copy_, staged.rows_seen))
         outside = Count(0)
         if not self._is_direct:
-            with self.progress.stage("verify"):
+            with self.day.progress.stage("verify"):
                 outside = proof.refuse_staged_outside(self.cursor, staging.identifier)
-        with self.progress.stage("insert"):
+        with self.day.progress.stage("insert"):
             inserted, skips_conflicts = self._insert(staging)
             drop_staging(self.cursor, staging)
         if self._is_direct:
@@ -171,20 +157,22 @@ class Transfer:
         return replace(staged, rows_inserted=inserted, skips_conflicts=skips_conflicts, staged_outside=outside)
 
     def _copy_staged(self, staging: Staging, text_because: str | None) -> Transferred:
-        options, target = self.request.copy_.csv_options, self.target
+        options, target = self.day.request.copy_.csv_options, self.target
         if text_because is None:
-            taken = copy_in_binary(self.cursor, staging.identifier, self._columns, options, self.csv, staging.columns)
+            taken = copy_in_binary(
+                self.cursor, staging.identifier, self._columns, options, self.day.csv, staging.columns
+            )
             return Transferred("binary", None, taken.waited_seconds, taken.rows)
-        most = self.request.copy_.max_rejected_rows
-        with self.csv.open() as reader:
+        most = self.day.request.copy_.max_rejected_rows
+        with self.day.csv.open() as reader:
             copied = copy_into_staging(
                 self.cursor,
                 staging,
                 options,
                 reader,
                 has_timescaledb=target.table.timescaledb is not None,
-                may_reject=None if most is None else Rejectable(partial(rows_in, self.csv, options), most),
-                errors=self.errors,
+                may_reject=None if most is None else Rejectable(partial(rows_in, self.day.csv, options), most),
+                errors=self.day.row_errors,
             )
             return Transferred("text", text_because, reader.waited_seconds, copied.rows, copied.rejected)
 
@@ -195,7 +183,7 @@ class Transfer:
         omitted if no conflict is likely, and a conflict raises `Fallback`. While indexes are dropped, ON CONFLICT finds
         nothing; a conflict then shows when the index cannot be built.
         """
-        columns, table, errors = self.target.columns.loaded, self.target.table, self.errors
+        columns, table, errors = self.target.columns.loaded, self.target.table, self.day.row_errors
         insert = partial(insert_staged, self.cursor, table, staging, columns, errors=errors)
         rows, first = 0, None
         if self.indexes.wants_first_row:

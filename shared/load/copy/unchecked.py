@@ -6,57 +6,37 @@ constraints. It is a plain one, where COPY checks them, and its error names the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from psycopg2 import sql
 
-from shared.csvfile.options import CsvOptions
-from shared.csvfile.source import CsvSource
 from shared.load.copy.staging import create_staging, staging_name
 from shared.load.copy.text import copy_into
+from shared.load.day import Day
 from shared.load.plan import TargetChanged
 from shared.load.target.target import Target
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import savepoint
 from shared.postgres.search_path import by_users_path
-from shared.postgres.sqlstate import RowErrors, error_for_sqlstate, translated
+from shared.postgres.sqlstate import error_for_sqlstate, translated
 from shared.timescale.chunks import chunk_oid, written_chunks
 from shared.timescale.unchecked import Violation, ask_domains_for_null, find_violation, may_leave_checks_out
 
 _NOT_NULL_VIOLATION, _CHECK_VIOLATION = "23502", "23514"
 
 
-@dataclass(frozen=True)
-class CopiedFile:
-    """A file that was copied into the target.
-
-    Attributes:
-        target: where the rows are.
-        csv: the file.
-        options: the request's csv options.
-        token: makes the name of a table unique: lower-case hexadecimal digits.
-        errors: what an error of a row shows.
-    """
-
-    target: Target
-    csv: CsvSource
-    options: CsvOptions
-    token: str
-    errors: RowErrors
-
-
-def refuse_unchecked(cursor: Cursor, copied: CopiedFile) -> None:
+def refuse_unchecked(cursor: Cursor, day: Day, target: Target) -> None:
     """Refuse rows that break a constraint which COPY does not check.
 
     Args:
         cursor: in the load's transaction, outside savepoints. COPY has taken at least one row.
-        copied: the file.
+        day: what was copied.
+        target: where the rows are.
 
     Raises:
         DataRejected: there are some. The detail holds the line, where the file itself is wrong.
         TargetChanged: another transaction has made a chunk since, and its constraints cannot be seen.
     """
-    target = copied.target
     if target.columns.defaulted:
         with translated():
             ask_domains_for_null(cursor, target.table, target.columns.defaulted)
@@ -67,22 +47,22 @@ def refuse_unchecked(cursor: Cursor, copied: CopiedFile) -> None:
             raise TargetChanged
         violation = find_violation(cursor, chunk)
         if violation is not None:
-            _name_the_line(cursor, copied)
+            _name_the_line(cursor, day, target)
             _refuse(violation)
 
 
-def _name_the_line(cursor: Cursor, copied: CopiedFile) -> None:
+def _name_the_line(cursor: Cursor, day: Day, target: Target) -> None:
     """Let PostgreSQL refuse the row, with its line. Return where it does not: a trigger has changed the row."""
-    table = copied.target.table
-    temporary = sql.Identifier("pg_temp", staging_name(copied.token))
+    table, options = target.table, day.request.copy_.csv_options
+    temporary = sql.Identifier("pg_temp", staging_name(day.token))
     generated = [column.name for column in table.columns if column.is_generated]
     with savepoint(cursor) as step:
         statement = create_staging(temporary, table.identifier, generated=generated, added={}, kind="TEMPORARY")
         cursor.execute(by_users_path(statement))
     if step.error is None:
-        with copied.csv.open() as reader:
-            errors = replace(copied.errors, shown_as=table.name)
-            copy_into(cursor, temporary, copied.target.columns.loaded, copied.options, reader, errors=errors)
+        with day.csv.open() as reader:
+            errors = replace(day.row_errors, shown_as=table.name)
+            copy_into(cursor, temporary, target.columns.loaded, options, reader, errors=errors)
 
 
 def _refuse(violation: Violation) -> None:

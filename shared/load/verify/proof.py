@@ -10,6 +10,7 @@ from psycopg2 import sql
 
 from shared.csvfile.source import CsvSource, rows_in
 from shared.errors import Fault, RestoreError, VerificationFailed
+from shared.load.day import Day
 from shared.load.locks.restore_lock import MOST_DAYS, Days
 from shared.load.refusals import refuse, replacement_too_small, rows_beside, rows_outside
 from shared.load.target.target import Target
@@ -164,22 +165,29 @@ class Proof:
     """What is counted around a load. With `verify: false`, only the size of a replacement is checked.
 
     Args:
-        request: what is restored, and how.
+        day: what is loaded.
         target: where the rows go.
         before: the day's rows before the load; None where they were not counted.
         removed: those of them that were taken away; None: none.
-        csv: the archive, unpacked.
     """
 
-    def __init__(
-        self, request: RestoreRequest, target: Target, before: Count | None, removed: Removed | None, csv: CsvSource
-    ) -> None:
-        self._request = request
+    def __init__(self, day: Day, target: Target, before: Count | None, removed: Removed | None) -> None:
+        self._request = day.request
+        self._csv = day.csv
         self._target = target
         self._before = before
         self._is_removed = removed is not None
-        self._csv = csv
         self._after: Count | None = None
+
+    @property
+    def target(self) -> Target:
+        """Where the rows go."""
+        return self._target
+
+    @property
+    def may_have_kept_rows(self) -> bool:
+        """Whether the day may hold rows beside the loaded ones, that were there before and were not taken away."""
+        return self._before is None or (self._before.rows > 0 and not self._is_removed)
 
     def refuse_staged_outside(self, cursor: Cursor, staging: sql.Identifier) -> Count:
         """Count the staged rows that are not of the archive's day, before they go on.
