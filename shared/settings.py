@@ -180,12 +180,12 @@ class Settings(_Variables):
         adls_connection_string: account key (or Azurite) for the account that it names; every other account
             is read with the function's own identity. Secret.
         adls_allowed_accounts: `account` or `account/filesystem`, the only ones that are read.
-        csv_max_bytes: how large an unpacked archive may be.
+        csv_max_bytes: how large the CSV of an archive may be.
         csv_max_expansion: how many times the size of its archive a CSV may have.
         prepare_cpu_seconds: how much processor time may be spent on an archive before the database gets its rows, and
             how much on finding the line of a row that the database refused without naming it.
-        spool_max_memory_bytes: how much unpacked CSV is held in memory before it goes to the temporary disk.
-        spool_max_archive_bytes: how large an archive may be to be unpacked to the temporary disk; a larger one is
+        spool_max_memory_bytes: how much CSV is held in memory before it goes to the temporary disk.
+        spool_max_archive_bytes: how large an archive may be to be gunzipped to the temporary disk; a larger one is
             streamed, unless the request says otherwise.
         libpq: what libpq's own variables say.
         pg_auth: how the function proves to PostgreSQL who it is, where the request does not say; None: by password.

@@ -47,7 +47,7 @@ _KINDS: dict[int, Kind] = {
     2950: "uuid",
     3802: "jsonb",
 }
-# Unpacked size from which binary is certainly faster, the import of the libraries included
+# Size of the CSV from which binary is certainly faster, the import of the libraries included
 # (docs/performance_binary.md).
 FEWEST_BYTES = 16 * MIB
 
@@ -112,7 +112,7 @@ def reason_for_text(
         columns: of the target, in the file's order.
         options: the request's csv options.
         server_encoding: the database's encoding, by PostgreSQL's name.
-        csv_bytes: approximate length of the file, unpacked; None if it does not matter.
+        csv_bytes: approximate length of the CSV; None if it does not matter.
 
     Returns:
         The reason, or None if there is none.

@@ -1,4 +1,4 @@
-"""The unpacked CSV as the load reads it: from the beginning, any number of times."""
+"""The CSV of an archive as the load reads it: from the beginning, any number of times."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Day:
         request: what is restored, and how.
         settings: the function app's.
         header: what precedes the file's rows.
-        csv: the archive, unpacked.
+        csv: the archive's CSV.
         token: makes the name of a staging table unique: lower-case hexadecimal digits.
         progress: is written, and asked whether to stop.
         connect_again: another connection to the same server.

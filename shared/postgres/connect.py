@@ -22,7 +22,7 @@ from shared.identity import token_for_postgres
 from shared.postgres.connect_error import connect_error
 from shared.postgres.endpoint import Endpoint
 from shared.postgres.libpq import hide_texts, without_c_stderr
-from shared.postgres.limit import LimitedCursor, limited_connection
+from shared.postgres.limited_cursor import LimitedCursor, limited_connection
 from shared.postgres.sqlstate import translated
 from shared.process import wait_for
 from shared.secret import Secret, shown_to_server
@@ -98,7 +98,8 @@ class Limits:
 
     Attributes:
         connect_seconds: for each host, to accept the connection.
-        statement_seconds: what the server gives a statement. Some seconds later the connection is cut here (limit.py).
+        statement_seconds: what the server gives a statement. Some seconds later the connection is cut here
+            (limited_cursor.py).
     """
 
     connect_seconds: int

@@ -35,7 +35,7 @@ from shared.errors import (
     TooManyConnections,
     UnknownColumn,
 )
-from shared.postgres.limit import limit_reached, sqlstate_of_end
+from shared.postgres.limited_cursor import limit_reached, sqlstate_of_end
 from shared.secret import redact_from_server
 
 # Errors that another way of loading would not avoid. They are raised at once.

@@ -1,4 +1,4 @@
-"""One restore, from top to bottom: unpack the archive, load it in one transaction, then compress and refresh."""
+"""One restore, from top to bottom: gunzip the archive, load it in one transaction, then compress and refresh."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from shared.restore.left import Left
 from shared.restore.pending import PendingCommit, pending_commit
 from shared.restore.report import note_loaded, note_target
 from shared.restore.server import Server
-from shared.restore.unpack import unpacked
+from shared.restore.spool_or_stream import open_csv
 from shared.settings import Settings
 
 BeforeCommit: TypeAlias = Callable[[PendingCommit, Report], None]
@@ -63,7 +63,7 @@ def restore(
         one = _Restore(request, settings, Server.for_request(request, settings, report), report)
         with ExitStack() as stack:
             looked_on = None if request.dry_run else one.refuse_running(stack)
-            csv = stack.enter_context(unpacked(request, settings, report))
+            csv = stack.enter_context(open_csv(request, settings, report))
             if request.dry_run:
                 one.dry_run(csv)
             else:

@@ -17,7 +17,7 @@ from shared.postgres.connect import (
     session_name,
 )
 from shared.postgres.endpoint import Endpoint
-from shared.postgres.limit import set_statement_limit
+from shared.postgres.limited_cursor import set_statement_limit
 from shared.progress.progress import Progress
 from shared.restore.access import authorize
 from shared.settings import Settings

@@ -16,7 +16,7 @@ import pytest
 from azure.core.pipeline.transport import RequestsTransport
 
 from shared.backfills.records import Records
-from shared.postgres.limit import LimitedCursor
+from shared.postgres.limited_cursor import LimitedCursor
 from tests.faults.fix_backfills import Backfills, day_of
 from tools.config import REPOSITORY
 from tools.process import wait_until

@@ -15,7 +15,7 @@ def limits(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     assert app
     monkeypatch.setenv("PG_STATEMENT_TIMEOUT_SECONDS", "1")
     monkeypatch.setenv("PG_LOCK_TIMEOUT_SECONDS", "2")
-    monkeypatch.setattr("shared.postgres.limit._GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("shared.postgres.limited_cursor.GRACE_SECONDS", 0.5)
 
 
 @pytest.mark.parametrize("action", [Link.cut, Link.stall], ids=["cut", "stalled"])

@@ -30,7 +30,7 @@ def limits(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PG_CONNECT_TIMEOUT_SECONDS", "2")
     monkeypatch.setenv("PG_LOCK_TIMEOUT_SECONDS", "2")
     monkeypatch.setenv("PG_STATEMENT_TIMEOUT_SECONDS", "2")
-    monkeypatch.setattr("shared.postgres.limit._GRACE_SECONDS", 0)
+    monkeypatch.setattr("shared.postgres.limited_cursor.GRACE_SECONDS", 0)
 
 
 def large(fault_case: FaultCase) -> FaultCase:

@@ -17,7 +17,7 @@ import pytest
 
 from shared.csvfile.source import CopyReader
 from shared.postgres.libpq import hide_texts
-from shared.postgres.limit import LONGEST_FIELD, LimitedCursor, limited_connection
+from shared.postgres.limited_cursor import LONGEST_FIELD, LimitedCursor, limited_connection
 from tests.integration.fix_app import App
 from tools.config import REPOSITORY
 

@@ -13,8 +13,8 @@ import psycopg2
 import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatever psycopg2 calls it
 
+from shared.archive.csv_sources import StreamedCsv, spooled_csv
 from shared.archive.gunzip import gunzip
-from shared.archive.unpacked import StreamedCsv, spooled_csv
 from shared.binary.eligibility import FEWEST_BYTES
 from shared.csvfile.options import CsvOptions
 from shared.csvfile.source import CsvSource

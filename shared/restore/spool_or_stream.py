@@ -1,27 +1,28 @@
-"""Unpacks the archive: completely, before the database is connected to (`spool`); or while it is loaded (`stream`)."""
+"""Opens the CSV of an archive: gunzipped into a temporary file first (`spool`), or while it is loaded (`stream`)."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Literal
 
+from shared.archive.csv_sources import StreamedCsv, spooled_csv
 from shared.archive.download import Archive, checked, open_archive
 from shared.archive.gunzip import gunzip, refuse_stored
-from shared.archive.unpacked import StreamedCsv, spooled_csv
 from shared.csvfile.preamble import Preamble
 from shared.csvfile.source import BYTES_PER_CPU_SECOND, CsvSource
 from shared.errors import ArchiveTooExpensive
 from shared.model.report import Report
-from shared.model.request import RestoreRequest
+from shared.model.request import Copy, RestoreRequest
 from shared.process import CpuBudget
 from shared.progress.progress import Progress
 from shared.settings import Settings
 
 
 @contextmanager
-def unpacked(request: RestoreRequest, settings: Settings, report: Report) -> Iterator[CsvSource]:
-    """Unpack the archive of a request. This is the only place that decides between spool and stream.
+def open_csv(request: RestoreRequest, settings: Settings, report: Report) -> Iterator[CsvSource]:
+    """Open the CSV of a request's archive. This is the only place that decides between spool and stream.
 
     Args:
         request: names the archive, and may ask for one of the two.
@@ -29,46 +30,44 @@ def unpacked(request: RestoreRequest, settings: Settings, report: Report) -> Ite
         report: gets what is known of the archive.
 
     Yields:
-        The unpacked archive.
+        The CSV.
 
     Raises:
         ArchiveError: it is not there, storage does not hand it out, it is not whole, or takes more than is allowed.
         HeaderMissing: it has fewer lines than the request skips.
     """
-    copy = request.copy_
-    report.progress.has_header = copy.csv_options.has_header
+    copy, progress = request.copy_, report.progress
+    progress.has_header = copy.csv_options.has_header
     with ExitStack() as stack:
-        with report.progress.stage("download"), ExitStack() as download:
+        with progress.stage("download"), ExitStack() as download:
             archive = download.enter_context(
-                open_archive(request.archive, settings, report.progress, expected_etag=copy.expected_etag)
+                open_archive(request.archive, settings, progress, expected_etag=copy.expected_etag)
             )
             report.etag, report.compressed_bytes = archive.etag, archive.size
             refuse_stored(archive.size, max_bytes=settings.csv_max_bytes)
+            report.transfer = _spool_or_stream(copy, archive, settings)
             budget = CpuBudget(settings.prepare_cpu_seconds, partial(_too_expensive, settings))
-            unpack = partial(_unpack, archive, request, settings, report.progress, budget)
-            preamble = Preamble(copy.skip_lines)
+            blocks = partial(_gunzip, archive, request, settings, progress, budget)
+            dialect, preamble = copy.csv_options.dialect, Preamble(copy.skip_lines)
             csv: CsvSource
-            if copy.transfer == "stream" or (
-                copy.transfer == "auto" and archive.size > settings.spool_max_archive_bytes
-            ):
-                report.transfer = "stream"
+            if report.transfer == "stream":
                 csv = StreamedCsv(
-                    unpack,
-                    copy.csv_options.dialect,
+                    blocks,
+                    dialect,
                     archive.size,
-                    report.progress,
+                    progress,
                     preamble,
                     loaded=lambda size: budget.earn(size / BYTES_PER_CPU_SECOND),
                 )
+                # The archive stays open until the CSV has been read.
                 stack.push(download.pop_all())
             else:
-                report.transfer = "spool"
                 csv = stack.enter_context(
                     spooled_csv(
-                        unpack(),
+                        blocks(),
                         max_memory_bytes=settings.spool_max_memory_bytes,
-                        dialect=copy.csv_options.dialect,
-                        progress=report.progress,
+                        dialect=dialect,
+                        progress=progress,
                         preamble=preamble,
                     )
                 )
@@ -77,7 +76,13 @@ def unpacked(request: RestoreRequest, settings: Settings, report: Report) -> Ite
         report.csv_bytes = csv.size
 
 
-def _unpack(
+def _spool_or_stream(copy: Copy, archive: Archive, settings: Settings) -> Literal["spool", "stream"]:
+    if copy.transfer != "auto":
+        return copy.transfer
+    return "stream" if archive.size > settings.spool_max_archive_bytes else "spool"
+
+
+def _gunzip(
     archive: Archive, request: RestoreRequest, settings: Settings, progress: Progress, budget: CpuBudget
 ) -> Generator[bytes, None, None]:
     stored = checked(archive.chunks(), sha256=request.copy_.expected_sha256, md5=archive.content_md5)
@@ -86,7 +91,7 @@ def _unpack(
         progress.check()
         budget.check()
 
-    # In the thread that unpacks; it takes in the blocks as well, so that the count is part of its time.
+    # In the thread that gunzips; it takes in the blocks as well, so that the count is part of its time.
     budget.begin()
     yield from gunzip(stored, max_bytes=settings.csv_max_bytes, max_expansion=settings.csv_max_expansion, check=check)
     check()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shared.archive.unpacked import StreamedCsv, spooled_csv
+from shared.archive.csv_sources import StreamedCsv, spooled_csv
 from shared.csvfile.head import CsvDialect
 from shared.errors import EndOfDataMarker, TemporaryDiskFull
 from tests.fix_small_disk import can_mount
@@ -86,7 +86,7 @@ def test_the_file_is_closed_whatever_happens(limit: int, tmp_path: Path, monkeyp
 PROBE = """
 import resource, sys, tempfile
 from shared.errors import TemporaryDiskFull
-from shared.archive.unpacked import StreamedCsv, spooled_csv
+from shared.archive.csv_sources import StreamedCsv, spooled_csv
 directory, file_limit, block, times, memory = sys.argv[1], *map(int, sys.argv[2:])
 tempfile.tempdir = directory
 if file_limit:

@@ -11,11 +11,9 @@ is in the server's language. So the cursor measures how long a statement ran.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -29,9 +27,10 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from shared.postgres.libpq import take_in
 from shared.postgres.search_path import Statement, with_path
+from shared.postgres.watchdog import Watchdog
 
 # How many seconds after the server's own limit this side gives up a statement.
-_GRACE_SECONDS = 5
+GRACE_SECONDS = 5
 # The clocks of two machines may run at different speeds: NTP corrects a clock by 0.05 % at most.
 _CLOCKS_AGREE = 0.999
 
@@ -164,47 +163,7 @@ def limit_reached(exc: psycopg2.Error) -> float | None:
     return limit if cursor.failed_after_seconds >= limit * _CLOCKS_AGREE else None
 
 
-class _Watchdog:
-    """Cuts sockets off whose time is up.
-
-    It has one thread for all of them: to start a thread takes longer than most statements do.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._deadlines: dict[socket.socket, float] = {}
-        self._thread: threading.Thread | None = None
-        self._wakes_at = math.inf
-
-    @contextmanager
-    def watch(self, watched: socket.socket, seconds: float) -> Iterator[None]:
-        """Cut a socket off if the body takes longer. After the body, it is not touched."""
-        deadline = time.monotonic() + seconds
-        with self._changed:
-            self._deadlines[watched] = deadline
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="statement limits", daemon=True)
-                self._thread.start()
-            elif deadline < self._wakes_at:
-                self._changed.notify()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._deadlines.pop(watched, None)
-
-    def _run(self) -> None:
-        with self._changed:
-            while True:
-                now = time.monotonic()
-                for watched in [watched for watched, deadline in self._deadlines.items() if deadline <= now]:
-                    del self._deadlines[watched]
-                    _cut(watched)
-                self._wakes_at = min(self._deadlines.values(), default=math.inf)
-                self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
-
-
-_watchdog = _Watchdog()
+_watchdog = Watchdog()
 
 
 @contextmanager
@@ -212,14 +171,6 @@ def _limit(connection: LimitedConnection) -> Iterator[None]:
     # A descriptor of our own: libpq's may be closed, and its number used again, when the time is up.
     with (
         closing(socket.socket(fileno=os.dup(connection.fileno()))) as watched,
-        _watchdog.watch(watched, connection.statement_seconds + _GRACE_SECONDS),
+        _watchdog.watch(watched, connection.statement_seconds + GRACE_SECONDS),
     ):
         yield
-
-
-def _cut(watched: socket.socket) -> None:
-    try:
-        watched.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        # The peer was faster.
-        return

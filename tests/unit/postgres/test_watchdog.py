@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from shared.postgres.limit import _Watchdog
+from shared.postgres.watchdog import Watchdog
 
 # Long enough for a thread that a busy machine keeps waiting.
 PATIENCE_SECONDS = 30
@@ -36,7 +36,7 @@ def is_open(watched: socket.socket, peer: socket.socket) -> bool:
 
 
 def test_a_later_watch_with_less_time_is_cut_first(stack: ExitStack) -> None:
-    watchdog = _Watchdog()
+    watchdog = Watchdog()
     patient, patient_peer = pair(stack)
     hasty, hasty_peer = pair(stack)
     with watchdog.watch(patient, NEVER_SECONDS), watchdog.watch(hasty, SOON_SECONDS):
@@ -45,7 +45,7 @@ def test_a_later_watch_with_less_time_is_cut_first(stack: ExitStack) -> None:
 
 
 def test_what_has_ended_is_not_cut(stack: ExitStack) -> None:
-    watchdog = _Watchdog()
+    watchdog = Watchdog()
     ended, ended_peer = pair(stack)
     other, other_peer = pair(stack)
     with watchdog.watch(ended, SOON_SECONDS):
@@ -57,7 +57,7 @@ def test_what_has_ended_is_not_cut(stack: ExitStack) -> None:
 
 
 def test_one_after_the_other_is_cut(stack: ExitStack) -> None:
-    watchdog = _Watchdog()
+    watchdog = Watchdog()
     for _ in range(3):
         watched, peer = pair(stack)
         with watchdog.watch(watched, SOON_SECONDS):

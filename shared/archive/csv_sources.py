@@ -1,4 +1,4 @@
-"""The unpacked day: spooled into memory and one temporary file, or streamed straight out of the lake.
+"""The CSV of an archive: spooled into memory and one temporary file, or streamed straight out of the lake.
 
 When it is streamed, the download, the gunzip and the reader overlap, and nothing is kept. Whether the archive is
 complete is known only at its end. Until then the reader's transaction is not committed: a truncated or damaged archive
@@ -157,15 +157,15 @@ _USUAL_EXPANSION = 3.5
 
 
 class StreamedCsv:
-    r"""A CSV that is downloaded and unpacked again each time it is read.
+    r"""A CSV that is downloaded and gunzipped again each time it is read.
 
     Args:
-        unpack: begins to unpack the archive from its beginning; its errors are the archive's.
+        gunzip: begins to gunzip the archive from its beginning; its errors are the archive's.
         dialect: how the CSV is written.
         stored_size: length of the stored archive, in bytes.
         progress: counts what is read, and says whether to stop.
         preamble: the lines before the CSV (default: none).
-        loaded: is called, in the thread that unpacks, with the bytes of a block that was handed on to the load.
+        loaded: is called, in the thread that gunzips, with the bytes of a block that was handed on to the load.
 
     Attributes:
         head: its first part, seekable.
@@ -176,7 +176,7 @@ class StreamedCsv:
 
     def __init__(
         self,
-        unpack: Callable[[], Generator[bytes, None, None]],
+        gunzip: Callable[[], Generator[bytes, None, None]],
         dialect: CsvDialect,
         stored_size: int,
         progress: Progress | None = None,
@@ -185,7 +185,7 @@ class StreamedCsv:
         loaded: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._loaded = loaded
-        self._unpack = unpack
+        self._gunzip = gunzip
         self._dialect = dialect
         self._stored_size = stored_size
         self._progress = progress or Progress()
@@ -203,7 +203,7 @@ class StreamedCsv:
 
     def _read_head(self) -> bytes:
         head = bytearray()
-        with closing(self._unpack()) as blocks:
+        with closing(self._gunzip()) as blocks:
             for block in self.preamble.behind(blocks):
                 head += block
                 if len(head) >= _HEAD_BYTES:
@@ -224,7 +224,7 @@ class StreamedCsv:
     def _counted(self, handed_on: Callable[[int], None] = lambda _: None) -> Generator[bytes, None, None]:
         counter = RecordCounter(self._dialect)
         size = 0
-        with closing(self._unpack()) as blocks:
+        with closing(self._gunzip()) as blocks:
             for block in self.preamble.behind(blocks):
                 counter.see(block)
                 size += len(block)
