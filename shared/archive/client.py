@@ -82,10 +82,10 @@ OPTIONS: dict[str, Any] = {
 # pool throws connections away and warns. It opens none before it is needed.
 _POOL_SIZE = 2 * 32
 
-_MOST_CLIENTS = 16
+MOST_CLIENTS = 16
 # Azure's load balancers forget a connection that was silent for four minutes, and do not say so: the next request on it
 # would wait for all of its read timeout. https://learn.microsoft.com/azure/load-balancer/load-balancer-tcp-reset
-_IDLE_SECONDS = 180
+IDLE_SECONDS = 180
 
 _kept: OrderedDict[Hashable, tuple[DataLakeServiceClient, float]] = OrderedDict()
 _lock = threading.Lock()
@@ -105,13 +105,13 @@ def kept_client(key: Hashable, make: Callable[[], DataLakeServiceClient]) -> Dat
     now = time.monotonic()
     with _lock:
         client, used_at = _kept.pop(key, (None, now))
-        if client is None or now - used_at > _IDLE_SECONDS:
+        if client is None or now - used_at > IDLE_SECONDS:
             client = make()
             # Opens the transport here, in one thread: otherwise the first request does, without a lock, and two first
             # requests would each make a pool.
             client.__enter__()
         _kept[key] = client, now
-        while len(_kept) > _MOST_CLIENTS:
+        while len(_kept) > MOST_CLIENTS:
             _kept.popitem(last=False)
     return client
 

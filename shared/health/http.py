@@ -9,12 +9,12 @@ from shared.api.call import new_request_id
 from shared.api.handle import HttpAnswer, answer_request, json_reply
 from shared.health.checks import Kept, is_well, look_at_all, shown
 
-_kept = Kept()
+kept = Kept()
 
 
 def get_health() -> HttpAnswer:
     """Say whether the app is well, and nothing more: anybody may ask. Raises nothing."""
-    well = _kept.is_well(new_request_id())
+    well = kept.is_well(new_request_id())
     return HttpAnswer(_status(well=well), {}, json.dumps({"status": _word(well=well)}) + "\n")
 
 

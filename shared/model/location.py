@@ -31,7 +31,7 @@ from shared.secret import Secret
 _SERVICE = "sv sr st se sp sip spr si ses sdd sig rscc rscd rsce rscl rsct"
 _ACCOUNT = "sv ss srt sp st se sip spr ses sig"
 _USER_DELEGATION = "sv sr st se sp sip spr skoid sktid skt ske sks skv saoid suoid scid ses sdd sig"
-_KNOWN = frozenset(f"{_SERVICE} {_ACCOUNT} {_USER_DELEGATION}".split())
+SAS_PARAMETERS = frozenset(f"{_SERVICE} {_ACCOUNT} {_USER_DELEGATION}".split())
 _NEEDED = frozenset({"sig", "sv"})
 # Characters that need no escape in a query value (RFC 3986, 3.4, without the separator &). Any other would be escaped
 # in transit, and the signature might then differ from the one that was given.
@@ -63,7 +63,7 @@ def split_sas(text: str) -> tuple[str, Secret | None]:
     names = []
     for parameter in query.split("&"):
         name, _, value = parameter.partition("=")
-        if name not in _KNOWN:
+        if name not in SAS_PARAMETERS:
             raise InvalidArchiveUrl("the query of adls_url holds a parameter that belongs to no SAS", hint=_HINT)
         if not _VALUE.fullmatch(value):
             raise InvalidArchiveUrl(

@@ -134,7 +134,9 @@ def connect(
     hidden = None if endpoint.is_own else password
     with shown_to_server(hidden):
         opened = wait_for(
-            partial(_open, endpoint, password, limits, application_name), check=check, discard=Connection.close
+            partial(open_connection, endpoint, password, limits, application_name),
+            check=check,
+            discard=Connection.close,
         )
     with shown_to_server(hidden), closing(opened) as connection:
         connection.autocommit = True
@@ -142,7 +144,8 @@ def connect(
             yield connection
 
 
-def _open(endpoint: Endpoint, password: Secret | None, limits: Limits, application_name: str) -> Connection:
+def open_connection(endpoint: Endpoint, password: Secret | None, limits: Limits, application_name: str) -> Connection:
+    """Open one connection, and wait for it."""
     # psycopg2 quotes the values; nothing is pasted together here.
     parameters = endpoint.with_password(password) | _PARAMETERS | {"application_name": application_name}
     parameters["connect_timeout"] = limits.connect_seconds

@@ -217,7 +217,7 @@ def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
     message = refusal or message_without_rows(exc, reads_values=rows.by_insert)
     is_hidden = message != exc.diag.message_primary
     has_place = not sqlstate.startswith(_OF_NO_ROW)
-    line, column = _place(exc.diag.context or "", rows.relation, rows.columns) if has_place else (None, None)
+    line, column = place_in_file(exc.diag.context or "", rows.relation, rows.columns) if has_place else (None, None)
     line = None if line is None else rows.errors.lines_before + line
     # RAISE ... USING COLUMN = NEW.v: a function says what it likes.
     says_names = not _is_of_a_function(exc)
@@ -386,7 +386,7 @@ def name_of(sqlstate: str) -> str | None:
         return None
 
 
-def _place(context: str, relation: str, columns: Sequence[str]) -> tuple[int | None, str | None]:
+def place_in_file(context: str, relation: str, columns: Sequence[str]) -> tuple[int | None, str | None]:
     """Read line and column from `COPY <relation>, line 3, column v: "abc"`, in any language.
 
     PostgreSQL reports them nowhere else (CopyFromErrorCallback in copyfrom.c). Every translation keeps the order:

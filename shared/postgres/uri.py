@@ -130,7 +130,7 @@ def read_connection_uri(text: str) -> dict[str, str]:
     # An unescaped @ in the password ends up in the host, and libpq repeats the host in its messages.
     if "@" in parameters.get("host", ""):
         raise ValueError("holds an @ that is not written as %40")
-    refused = sorted(parameters.keys() - _CHECKS.keys())
+    refused = sorted(parameters.keys() - CHECKS.keys())
     if refused:
         raise ValueError(f"must not set {', '.join(refused)}")
     faults = [fault for keyword, value in parameters.items() for fault in _fault_of(keyword, value)]
@@ -141,7 +141,7 @@ def read_connection_uri(text: str) -> dict[str, str]:
 
 def _fault_of(keyword: str, value: str) -> Iterator[str]:
     try:
-        _CHECKS[keyword](value)
+        CHECKS[keyword](value)
     except ValueError as exc:
         yield f"{keyword} {exc}"
 
@@ -176,7 +176,7 @@ def _one_of(*values: str) -> Callable[[str], None]:
 
 
 # The timeouts, the encoding and the application name are accepted, but the restore's own values replace them.
-_CHECKS: Mapping[str, Callable[[str], Any]] = {
+CHECKS: Mapping[str, Callable[[str], Any]] = {
     "host": check_hosts,
     "port": _ports,
     "user": check_login,

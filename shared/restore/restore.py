@@ -34,7 +34,7 @@ from shared.settings import Settings
 BeforeCommit: TypeAlias = Callable[[PendingCommit, Report], None]
 
 # How long a connection may have been idle to be used again. A server, or a gateway on the way, ends one in time.
-_IDLE_SECONDS = 10
+IDLE_SECONDS = 10
 
 
 def restore(
@@ -90,7 +90,7 @@ class _LookedOn:
     @property
     def is_fresh(self) -> bool:
         """Whether the load may use it."""
-        return not self.connection.closed and time.monotonic() - self.since < _IDLE_SECONDS
+        return not self.connection.closed and time.monotonic() - self.since < IDLE_SECONDS
 
 
 @dataclass(frozen=True)

@@ -270,9 +270,9 @@ def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chun
     with savepoint(cursor) as step:
         # `compress_chunk` truncates the file that checks at the COMMIT would read (XX001; run on 2.29.2).
         cursor.execute(by_users_path("SET CONSTRAINTS ALL IMMEDIATE"))
-        before = _count(cursor, name)
+        before = count_rows(cursor, name)
         is_same = _compress(cursor, timescaledb, name)
-        if is_same and _count(cursor, name) != before:
+        if is_same and count_rows(cursor, name) != before:
             step.fail(DatabaseFailed("compress_chunk changed the number of rows, and was rolled back"))
         if not is_same:
             step.roll_back()
@@ -308,7 +308,8 @@ def _missing_keys(cursor: Cursor, table: Table, chunk: Chunk) -> list[Key]:
     return list(missing)
 
 
-def _count(cursor: Cursor, chunk: sql.Identifier) -> int:
+def count_rows(cursor: Cursor, chunk: sql.Identifier) -> int:
+    """Count the rows of a chunk."""
     cursor.execute(by_users_path(sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(chunk)))
     ((rows,),) = cursor.fetchall()
     return int(rows)

@@ -57,7 +57,7 @@ def test_a_replica_that_was_just_started_may_be_an_old_primary(replica: App, mon
     assert (answer.status, answer.code) == (409, "DatabaseReadOnly"), answer.body
     assert "failover" in answer.body["error"]["message"]
     assert "wait a minute" in answer.body["error"]["hint"]
-    monkeypatch.setattr("shared.load.inspect.acceptance._FAILOVER_TIME", "0 s")
+    monkeypatch.setattr("shared.load.inspect.acceptance.FAILOVER_TIME", "0 s")
     answer = replica.restore(replica.archive("t", CSV))
     assert (answer.status, answer.code) == (409, "DatabaseReadOnly"), answer.body
     assert answer.body["error"]["message"] == "the server is a replica"

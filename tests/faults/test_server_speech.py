@@ -86,7 +86,7 @@ def test_a_copy_ends_as_soon_as_too_many_rows_are_skipped(skips: App, monkeypatc
     rows, handed_out = 3_000_000, 0
     url = skips.archive("t", b"v\n" + b"x\n" * rows)
     monkeypatch.setenv("CSV_MAX_EXPANSION", "1032")
-    read = CopyReader._read
+    read = CopyReader.read
 
     def counted(reader: CopyReader, size: int) -> bytes:
         nonlocal handed_out
@@ -94,7 +94,7 @@ def test_a_copy_ends_as_soon_as_too_many_rows_are_skipped(skips: App, monkeypatc
         handed_out += len(block)
         return block
 
-    monkeypatch.setattr(CopyReader, "_read", counted)
+    monkeypatch.setattr(CopyReader, "read", counted)
     for most in (0, 1000):
         handed_out = 0
         answer = skips.restore(url, copy={"on_error": "skip", "max_rejected_rows": most}, **SKIP)

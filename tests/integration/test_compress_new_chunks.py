@@ -190,7 +190,7 @@ def test_rows_that_compression_loses_are_not_lost(
 ) -> None:
     """No TimescaleDB is known that does so. What counts the rows is made to see it."""
     counts = iter([5000, 4999])
-    monkeypatch.setattr(compression, "_count", lambda *_: next(counts))
+    monkeypatch.setattr(compression, "count_rows", lambda *_: next(counts))
     compressing_load.execute(KEY)
     assert compressing_load.day(ROWS) == [("compress", "failed")]
     assert compressing_load.was_compressed is False

@@ -103,7 +103,7 @@ def key_that_stays(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """As from 2.22 to 2.27, which Azure has and nobody packages: a chunk's constraint cannot be dropped."""
     if app.database.version < (2, 22):
         pytest.skip("no index is deferred before 2.22")
-    monkeypatch.setattr("shared.timescale.indexes.eligibility._CONSTRAINTS_SINCE", (99, 0))
+    monkeypatch.setattr("shared.timescale.indexes.eligibility.CONSTRAINTS_SINCE", (99, 0))
 
 
 @MODES

@@ -22,7 +22,7 @@ GOOD = 'time,device,note\n2025-01-01 00:00Z,1,"two\nlines"\n' + "".join(
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the file be searched in many parts."""
-    monkeypatch.setattr(refused_row, "_PART_ROWS", 64)
+    monkeypatch.setattr(refused_row, "PART_ROWS", 64)
 
 
 def table(app: App, foreign_key: str = "", *, hypertable: bool = True) -> None:
@@ -182,15 +182,15 @@ def test_a_search_that_takes_its_processor_time_names_no_line(app: App, monkeypa
 
 
 def test_wide_rows_are_tried_few_at_once(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refused_row, "_PART_ROWS", 10_000)
-    monkeypatch.setattr(refused_row, "_PART_BYTES", 1000)
-    joined, sizes = refused_row._joined, list[int]()
+    monkeypatch.setattr(refused_row, "PART_ROWS", 10_000)
+    monkeypatch.setattr(refused_row, "PART_BYTES", 1000)
+    joined, sizes = refused_row.joined, list[int]()
 
     def seen(part: Sequence[Record]) -> Iterator[bytes]:
         sizes.append(sum(len(record.text) for record in part))
         return joined(part)
 
-    monkeypatch.setattr(refused_row, "_joined", seen)
+    monkeypatch.setattr(refused_row, "joined", seen)
     table(app)
     assert place(load(app, GOOD + "2025-01-01 20:00Z,3,\n"))[2] == 703
     assert len(GOOD) // 1000 < len(sizes)

@@ -120,7 +120,7 @@ def test_a_wrong_key_is_refused_while_the_right_one_is_kept(storage: Storage) ->
 
 
 def test_the_clients_that_were_used_last_are_kept(lake: Azure, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_client, "_MOST_CLIENTS", 2)
+    monkeypatch.setattr(service_client, "MOST_CLIENTS", 2)
     keys = [KEY, OTHER_KEY, "dGhpcmQta2V5"]
     for number in (0, 1, 0, 2, 0):
         read_lake(PUBLIC, by_key(keys[number]))
@@ -131,7 +131,7 @@ def test_the_clients_that_were_used_last_are_kept(lake: Azure, monkeypatch: pyte
 
 def test_a_client_that_was_idle_is_replaced(lake: Azure, monkeypatch: pytest.MonkeyPatch) -> None:
     read_lake(PUBLIC, by_key())
-    monkeypatch.setattr(service_client, "_IDLE_SECONDS", -1)
+    monkeypatch.setattr(service_client, "IDLE_SECONDS", -1)
     read_lake(PUBLIC, by_key())
     assert len(lake.connections) == 2
 

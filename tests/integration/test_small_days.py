@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.postgres.connect import Connection, _open
+from shared.postgres.connect import Connection, open_connection
 from tests.integration.fix_app import Answer, App
 from tests.integration.fix_fast_day import MODES, PLAIN, ROWS, TRANSFERS, check_deferred, check_same, csv, kept, make
 
@@ -67,11 +67,11 @@ def test_the_connection_of_the_first_look_is_the_loads(
     opened = []
 
     def counted(*args: Any) -> Connection:
-        opened.append(_open(*args))
+        opened.append(open_connection(*args))
         return opened[-1]
 
-    monkeypatch.setattr("shared.postgres.connect._open", counted)
-    monkeypatch.setattr("shared.restore.restore._IDLE_SECONDS", idle_seconds)
+    monkeypatch.setattr("shared.postgres.connect.open_connection", counted)
+    monkeypatch.setattr("shared.restore.restore.IDLE_SECONDS", idle_seconds)
     assert put_back(usual_app, "direct").status == 200
     # Of two restores.
     assert len(opened) == 2 * expected

@@ -35,8 +35,8 @@ from shared.timescale.constraints import find_constraint, judges_rows_together
 from shared.timescale.references import find_references
 
 # How many rows are tried at once, and how many bytes: wide rows would fill the memory.
-_PART_ROWS = 10_000
-_PART_BYTES = 8 * MIB
+PART_ROWS = 10_000
+PART_BYTES = 8 * MIB
 
 
 class _SearchTooLongError(Exception):
@@ -114,7 +114,7 @@ def _parts_of(records: Iterator[Record]) -> Iterator[tuple[list[Record], int]]:
     for record in records:
         part.append(record)
         size += len(record.text)
-        if len(part) >= _PART_ROWS or size >= _PART_BYTES:
+        if len(part) >= PART_ROWS or size >= PART_BYTES:
             yield part, size
             part, size = [], 0
     if part:
@@ -163,7 +163,7 @@ class _Loader:
 
     def _copy(self, part: Sequence[Record]) -> None:
         search, staging = self._search, self._staging
-        reader = CopyReader(_joined(part))
+        reader = CopyReader(joined(part))
         table, columns, errors = search.target.table, search.target.columns.loaded, search.day.row_errors
         if staging is None:
             copy_into(search.cursor, table.identifier, columns, self._options, reader, errors=errors)
@@ -182,5 +182,6 @@ class _Loader:
         insert_staged(search.cursor, table, staging, columns, skips_conflicts=search.skips_conflicts, errors=errors)
 
 
-def _joined(part: Sequence[Record]) -> Iterator[bytes]:
+def joined(part: Sequence[Record]) -> Iterator[bytes]:
+    """Write the records of a part as one block."""
     yield b"".join(record.text for record in part)

@@ -41,7 +41,7 @@ from shared.timescale.table import has_insert_rule
 from shared.timescale.triggers import has_before_triggers
 
 # A replica that has run for longer is not the old primary of a failover under way: most failovers take about a minute.
-_FAILOVER_TIME = "10 min"
+FAILOVER_TIME = "10 min"
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def look_at_server(cursor: Cursor) -> RestoreError | None:
         " pg_catalog.clock_timestamp() - pg_catalog.pg_postmaster_start_time() < %s::interval,"
         " CASE WHEN pg_catalog.current_setting('default_transaction_read_only') = 'on' THEN"
         " (SELECT source FROM pg_catalog.pg_settings WHERE name = 'default_transaction_read_only') END",
-        (_FAILOVER_TIME,),
+        (FAILOVER_TIME,),
     )
     ((is_replica, is_new, read_only_by),) = cursor.fetchall()
     return server_read_only(is_replica=is_replica, is_new=is_new, read_only_by=read_only_by)

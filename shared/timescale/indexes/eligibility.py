@@ -22,7 +22,7 @@ from shared.timescale.triggers import HAS_EVENT_TRIGGERS, IS_USERS
 # From 2.22 on, no catalogue of TimescaleDB lists the indexes of a chunk. Before, a dropped index would remain listed.
 _INDEXES_SINCE = (2, 22)
 # From 2.28 on, none lists its constraints either. Before, `ALTER TABLE chunk DROP CONSTRAINT` is refused with 0A000.
-_CONSTRAINTS_SINCE = (2, 28)
+CONSTRAINTS_SINCE = (2, 28)
 
 # Each index is built once as a rehearsal. Over a few MiB that takes less time than a query of the catalogue.
 _MOST_BYTES = 4 * MIB
@@ -183,7 +183,7 @@ def _reasons(index: ChunkIndex, timescaledb: TimescaleDB) -> Iterator[tuple[str,
 
 
 def _constraint_reasons(constraint: Constraint, timescaledb: TimescaleDB) -> Iterator[tuple[str, str]]:
-    if not timescaledb.at_least(*_CONSTRAINTS_SINCE):
+    if not timescaledb.at_least(*CONSTRAINTS_SINCE):
         yield "TimescaleDBVersion", f"TimescaleDB {timescaledb.version} cannot drop a constraint of a chunk"
     if constraint.is_deferrable:
         yield "DeferrableConstraint", "its constraint is deferrable"

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidArchiveUrl
-from shared.model.location import _KNOWN, split_sas
+from shared.model.location import SAS_PARAMETERS, split_sas
 
 KEY = "c2VjcmV0LWtleS1vZi1hLXN0b3JhZ2UtYWNjb3VudA=="
 START, END = dt.datetime(2025, 1, 1, tzinfo=dt.timezone.utc), dt.datetime(2099, 1, 1, tzinfo=dt.timezone.utc)
@@ -99,7 +99,7 @@ def test_the_kinds_together_hold_every_parameter_that_is_known() -> None:
     """So that none of them stands in the list without a reason."""
     names = {name for query in SIGNED.values() for name in parse_qs(query)}
     # It takes the place of saoid.
-    assert names | {"suoid"} == _KNOWN
+    assert names | {"suoid"} == SAS_PARAMETERS
 
 
 @pytest.mark.parametrize(

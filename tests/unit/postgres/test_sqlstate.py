@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.postgres.sqlstate import _place, error_for_sqlstate
+from shared.postgres.sqlstate import error_for_sqlstate, place_in_file
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_a_hint_fits_the_sqlstate_and_not_only_its_code(sqlstate: str, hint: str
     ],
 )
 def test_line_and_column_in_any_language(context: str, expected: tuple[int | None, str | None]) -> None:
-    assert _place(context, "t2024", ["v", "v w", "w"]) == expected
+    assert place_in_file(context, "t2024", ["v", "v w", "w"]) == expected

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from psycopg2 import _psycopg
 
-from shared.postgres.uri import _CHECKS, check_hosts, read_connection_uri
+from shared.postgres.uri import CHECKS, check_hosts, read_connection_uri
 
 # Each parameter of libpq 17 and 18 that a request may not set, and a value that libpq itself would take.
 REFUSED = {
@@ -71,7 +71,7 @@ def test_every_parameter_of_this_libpq_is_allowed_or_refused_on_purpose() -> Non
     while options[len(keywords)].keyword:
         keywords.add(options[len(keywords)].keyword.decode())
     assert len(keywords) > 40
-    assert keywords - set(REFUSED) - set(_CHECKS) == set()
+    assert keywords - set(REFUSED) - set(CHECKS) == set()
 
 
 @pytest.mark.parametrize(
