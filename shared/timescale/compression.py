@@ -44,7 +44,7 @@ from shared.postgres.search_path import by_users_path
 from shared.postgres.session import attempt_in_autocommit, local_settings
 from shared.timescale.chunks import Chunk, is_own
 from shared.timescale.keys import Key, has_duplicates, keys_of
-from shared.timescale.privileges import Check, name_missing, to_compress
+from shared.timescale.privileges import Right, name_missing, to_compress
 from shared.timescale.table import Table, TimescaleDB
 
 
@@ -82,7 +82,7 @@ def _steps(
     action: Literal["decompress", "recompress", "compress"],
     attempt: Attempt,
     call: Callable[[Chunk, Cursor], None],
-    rights: Sequence[Check],
+    rights: Sequence[Right],
     chunks: Sequence[Chunk],
 ) -> list[ChunkStep]:
     steps = []

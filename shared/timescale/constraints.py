@@ -12,7 +12,7 @@ from shared.timescale.triggers import IS_USERS
 
 
 @dataclass(frozen=True)
-class Constraint:
+class RefusingConstraint:
     """A constraint of a table, of one of its partitions or chunks.
 
     Attributes:
@@ -57,9 +57,9 @@ _MAY_JUDGE_TOGETHER = sql.SQL(
 ).format(is_users=IS_USERS)
 
 
-def find_constraint(
+def find_refusing_constraint(
     cursor: Cursor, table: Table, schema: str | None, name: str | None, constraint: str | None
-) -> Constraint | None:
+) -> RefusingConstraint | None:
     """Look up the constraint that refused a row in a transaction that was rolled back.
 
     Args:
@@ -75,7 +75,7 @@ def find_constraint(
     """
     cursor.execute(_FIND, {"table": table.oid, "schema": schema, "name": name, "constraint": constraint})
     row = cursor.fetchone()
-    return None if row is None else Constraint(*row)
+    return None if row is None else RefusingConstraint(*row)
 
 
 def judges_rows_together(cursor: Cursor, table: Table) -> bool:

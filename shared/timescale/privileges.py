@@ -32,16 +32,16 @@ from shared.timescale.table import Table, TimescaleDB
 
 
 @dataclass(frozen=True)
-class Check:
-    """A right, and the SQL condition that is true if the role has it."""
+class Right:
+    """A right by its name, and the SQL condition that is true if the role has it."""
 
-    right: str
+    name: str
     target: str
     condition: sql.Composed
     is_needed: bool = True
 
 
-def to_read(table: Table) -> list[Check]:
+def to_read(table: Table) -> list[Right]:
     """Rights to count the day's rows. That reads the time column, or, if there is none, whether any row exists."""
     if table.has_partitioning_function:
         # Its chunks are found by `tableoid`, which no right on columns covers.
@@ -50,15 +50,15 @@ def to_read(table: Table) -> list[Check]:
         condition = _privilege("has_any_column_privilege", table.oid, "SELECT")
     else:
         condition = _column_privilege(table, table.time_column, "SELECT")
-    return [_on_schema(table, "USAGE"), Check("SELECT", str(table), condition)]
+    return [_on_schema(table, "USAGE"), Right("SELECT", str(table), condition)]
 
 
-def to_read_rows(table: Table) -> Check:
+def to_read_rows(table: Table) -> Right:
     """Right to read whole rows of the table and of its chunks."""
-    return Check("SELECT", str(table), _privilege("has_table_privilege", table.oid, "SELECT"))
+    return Right("SELECT", str(table), _privilege("has_table_privilege", table.oid, "SELECT"))
 
 
-def to_write(table: Table, columns: Sequence[str], chunks: Sequence[Chunk]) -> list[Check]:
+def to_write(table: Table, columns: Sequence[str], chunks: Sequence[Chunk]) -> list[Right]:
     """Rights to copy or insert rows, and to lock the table and its chunks over the day.
 
     INSERT on the columns is enough for the rows, but LOCK needs a right on the whole table
@@ -72,93 +72,93 @@ def to_write(table: Table, columns: Sequence[str], chunks: Sequence[Chunk]) -> l
     schemas = sorted({chunk.schema for chunk in chunks})
     return [
         _on_schema(table, "USAGE"),
-        Check("INSERT", str(table), by_columns),
+        Right("INSERT", str(table), by_columns),
         *(_on_named_schema(schema, is_needed=True) for schema in schemas),
     ]
 
 
-def to_delete(table: Table, *, has_chunks: bool) -> list[Check]:
+def to_delete(table: Table, *, has_chunks: bool) -> list[Right]:
     """Rights to delete rows. TRUNCATE is the fast way, for whole chunks that no other session reads."""
-    delete = Check("DELETE", str(table), _privilege("has_table_privilege", table.oid, "DELETE"))
-    truncate = Check("TRUNCATE", str(table), _privilege("has_table_privilege", table.oid, "TRUNCATE"), is_needed=False)
+    delete = Right("DELETE", str(table), _privilege("has_table_privilege", table.oid, "DELETE"))
+    truncate = Right("TRUNCATE", str(table), _privilege("has_table_privilege", table.oid, "TRUNCATE"), is_needed=False)
     return [delete, truncate] if has_chunks else [delete]
 
 
-def to_stage(table: Table, like: Table) -> list[Check]:
+def to_stage(table: Table, like: Table) -> list[Right]:
     """Rights to create a table like another one in the target's schema. LIKE reads all columns."""
     return [
         _on_schema(table, "USAGE"),
         _on_schema(table, "CREATE"),
         _on_schema(like, "USAGE"),
-        Check("SELECT", str(like), _privilege("has_table_privilege", like.oid, "SELECT")),
+        Right("SELECT", str(like), _privilege("has_table_privilege", like.oid, "SELECT")),
     ]
 
 
-def to_try(tables: Sequence[Table]) -> list[Check]:
+def to_try(tables: Sequence[Table]) -> list[Right]:
     """Rights to load the rows into temporary doubles of tables, as a full dry run does."""
     temporary = sql.SQL(
         "SELECT pg_catalog.has_database_privilege(oid, 'TEMPORARY') FROM pg_catalog.pg_database"
         " WHERE datname = pg_catalog.current_database()"
     )
     return [
-        Check("TEMPORARY", "the database", sql.Composed([temporary]), is_needed=False),
+        Right("TEMPORARY", "the database", sql.Composed([temporary]), is_needed=False),
         *(
-            Check("SELECT", str(table), _privilege("has_table_privilege", table.oid, "SELECT"), is_needed=False)
+            Right("SELECT", str(table), _privilege("has_table_privilege", table.oid, "SELECT"), is_needed=False)
             for table in tables
         ),
     ]
 
 
-def to_compress(table: Table, timescaledb: TimescaleDB) -> list[Check]:
+def to_compress(table: Table, timescaledb: TimescaleDB) -> list[Right]:
     """Rights to decompress and compress chunks. Only the owner may (`ts_hypertable_permissions_check`)."""
     return [
-        Check(OWNERSHIP, str(table), _owns(table.schema, table.name), is_needed=False),
+        Right(OWNERSHIP, str(table), _owns(table.schema, table.name), is_needed=False),
         _on_named_schema(timescaledb.schema, is_needed=False),
     ]
 
 
-def to_refresh(names: Sequence[QualifiedName], timescaledb: TimescaleDB) -> list[Check]:
+def to_refresh(names: Sequence[QualifiedName], timescaledb: TimescaleDB) -> list[Right]:
     """Rights to refresh continuous aggregates. Only their owner may."""
     return [
-        *(Check(OWNERSHIP, str(name), _owns(str(name.schema), name.name), is_needed=False) for name in names),
+        *(Right(OWNERSHIP, str(name), _owns(str(name.schema), name.name), is_needed=False) for name in names),
         *([_on_named_schema(timescaledb.schema, is_needed=False)] if names else []),
     ]
 
 
-def to_follow(table: Table, referring: Sequence[Referring]) -> list[Check]:
+def to_follow(table: Table, referring: Sequence[Referring]) -> list[Right]:
     """Rights to find the rows that change with those of a table. Policies would hide some, so they must not apply."""
     if not referring:
         return []
     tables = {(one.oid, one.schema_oid): (one.schema, one.name) for one in referring}
     tables |= {(table.oid, table.schema_oid): (table.schema, table.name)}
-    checks = []
+    rights = []
     for (oid, schema_oid), (schema, name) in tables.items():
-        checks += [
-            Check("USAGE", f"schema {schema}", _privilege("has_schema_privilege", schema_oid, "USAGE")),
-            Check("SELECT", f"{schema}.{name}", _privilege("has_table_privilege", oid, "SELECT")),
+        rights += [
+            Right("USAGE", f"schema {schema}", _privilege("has_schema_privilege", schema_oid, "USAGE")),
+            Right("SELECT", f"{schema}.{name}", _privilege("has_table_privilege", oid, "SELECT")),
         ]
     hides = sql.SQL("NOT pg_catalog.row_security_active({}::oid)")
-    checks += [Check(BYPASS, str(one), hides.format(sql.Literal(one.oid))) for one in referring]
-    return checks
+    rights += [Right(BYPASS, str(one), hides.format(sql.Literal(one.oid))) for one in referring]
+    return rights
 
 
-def to_compare(table: Table, sequences: Sequence[NumberSequence], *, is_needed: bool) -> list[Check]:
+def to_compare(table: Table, sequences: Sequence[NumberSequence], *, is_needed: bool) -> list[Right]:
     """Rights to see how far loaded values reach in sequences. The rows of the load are found by `xmin`."""
     if not sequences:
         return []
-    checks = [replace(to_read_rows(table), is_needed=is_needed)]
+    rights = [replace(to_read_rows(table), is_needed=is_needed)]
     for sequence in sequences:
-        checks += [
+        rights += [
             _on_named_schema(sequence.schema, is_needed=is_needed),
-            Check("SELECT", f"sequence {sequence}", _on_sequence(sequence, "SELECT"), is_needed),
+            Right("SELECT", f"sequence {sequence}", _on_sequence(sequence, "SELECT"), is_needed),
         ]
-    return checks
+    return rights
 
 
-def to_advance(sequences: Sequence[NumberSequence]) -> list[Check]:
+def to_advance(sequences: Sequence[NumberSequence]) -> list[Right]:
     """Right to move sequences. An owner has it."""
     return [
-        Check("UPDATE", f"sequence {sequence}", _on_sequence(sequence, "UPDATE"))
+        Right("UPDATE", f"sequence {sequence}", _on_sequence(sequence, "UPDATE"))
         for sequence in sequences
         if not sequence.is_owned
     ]
@@ -181,17 +181,17 @@ def can_read(cursor: Cursor, table: Table) -> bool:
     return not find_missing(cursor, to_read(table))
 
 
-def find_missing(cursor: Cursor, checks: Sequence[Check]) -> list[MissingRight]:
+def find_missing(cursor: Cursor, rights: Sequence[Right]) -> list[MissingRight]:
     """List the missing rights, each once, by a single query. One that is needed for anything is needed."""
-    if not checks:
+    if not rights:
         return []
-    conditions = sql.SQL(", ").join(sql.SQL("({})").format(check.condition) for check in checks)
+    conditions = sql.SQL(", ").join(sql.SQL("({})").format(right.condition) for right in rights)
     cursor.execute(sql.SQL("SELECT CURRENT_USER, {}").format(conditions))
     row = cursor.fetchone()
     role, held = ("", ()) if row is None else (row[0], row[1:])
     missing = [
-        MissingRight(role, check.right, check.target, check.is_needed)
-        for check, is_held in zip(checks, held, strict=True)
+        MissingRight(role, right.name, right.target, right.is_needed)
+        for right, is_held in zip(rights, held, strict=True)
         if not is_held
     ]
     needed = {(right.right, right.target) for right in missing if right.is_needed}
@@ -230,7 +230,7 @@ def missing_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -> l
     return [MissingRight(role, "USAGE", f"sequence {name}") for role, name in cursor.fetchall()]
 
 
-def name_missing(error: RestoreError | None, attempt: Attempt, checks: Sequence[Check]) -> RestoreError | None:
+def name_missing(error: RestoreError | None, attempt: Attempt, rights: Sequence[Right]) -> RestoreError | None:
     """Return a step's error, and name the missing rights if they were the cause.
 
     A cancel ended only the step, not the restore.
@@ -238,27 +238,27 @@ def name_missing(error: RestoreError | None, attempt: Attempt, checks: Sequence[
     Args:
         error: of a best-effort step, if it failed.
         attempt: runs the query for the rights.
-        checks: the rights that the step needs.
+        rights: the rights that the step needs.
     """
     if isinstance(error, RestoreCanceled):
         return StatementCanceled("the statement was canceled on the database server", details=error.details)
     if not isinstance(error, DatabasePermissionDenied):
         return error
-    missing, _ = attempt(lambda cursor: find_missing(cursor, checks))
+    missing, _ = attempt(lambda cursor: find_missing(cursor, rights))
     return lacks(missing) if missing else error
 
 
-def _on_schema(table: Table, right: str) -> Check:
+def _on_schema(table: Table, right: str) -> Right:
     condition = _privilege("has_schema_privilege", table.schema_oid, right)
-    return Check(right, f"schema {table.schema}", condition)
+    return Right(right, f"schema {table.schema}", condition)
 
 
-def _on_named_schema(name: str, *, is_needed: bool) -> Check:
+def _on_named_schema(name: str, *, is_needed: bool) -> Right:
     """USAGE on a schema, mostly TimescaleDB's own. PUBLIC has it unless it was revoked."""
     condition = sql.SQL(
         "SELECT pg_catalog.has_schema_privilege(oid, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname = {}"
     ).format(sql.Literal(name))
-    return Check("USAGE", f"schema {name}", condition, is_needed)
+    return Right("USAGE", f"schema {name}", condition, is_needed)
 
 
 def _on_sequence(sequence: NumberSequence, right: str) -> sql.Composed:

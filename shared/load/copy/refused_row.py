@@ -31,7 +31,7 @@ from shared.postgres.savepoint import refusal_in_savepoint
 from shared.postgres.search_path import by_users_path
 from shared.postgres.sqlstate import CopiedRows, as_refused_row, at_line, is_of_foreign_key, translated
 from shared.process import MIB, CpuBudget
-from shared.timescale.constraints import find_constraint, judges_rows_together
+from shared.timescale.constraints import find_refusing_constraint, judges_rows_together
 from shared.timescale.references import find_references
 
 # How many rows are tried at once, and how many bytes: wide rows would fill the memory.
@@ -92,7 +92,7 @@ class Search:
         if not isinstance(cause, psycopg2.Error):
             return None
         diag, table = cause.diag, self.target.table
-        found = find_constraint(self.cursor, table, diag.schema_name, diag.table_name, diag.constraint_name)
+        found = find_refusing_constraint(self.cursor, table, diag.schema_name, diag.table_name, diag.constraint_name)
         if found is not None:
             may_need_another_row = (
                 found.refers_to_itself

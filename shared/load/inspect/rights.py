@@ -10,7 +10,7 @@ from shared.model.request import RestoreRequest
 from shared.postgres.connect import Cursor
 from shared.timescale.keys import may_meet_unenforced
 from shared.timescale.privileges import (
-    Check,
+    Right,
     find_missing,
     missing_sequences,
     to_advance,
@@ -39,23 +39,23 @@ def missing_rights(
         target: what the database said of the table.
         rows_existing: rows of the day; None where they were not counted.
     """
-    checks = list(_checks(request, target, rows_existing))
+    rights = list(_rights(request, target, rows_existing))
     if not target.columns.by_staging and may_leave_checks_out(cursor, target.table):
-        checks.append(to_read_rows(target.table))
+        rights.append(to_read_rows(target.table))
     if _deletes(request, rows_existing):
-        checks += to_follow(target.table, find_references(cursor, target.table).changed)
+        rights += to_follow(target.table, find_references(cursor, target.table).changed)
     if target.compression is not None and target.compressed:
         # Beside compressed rows, a query proves the keys.
         is_safe = target.meets_none_of_its_time(request, rows_existing)
         extension, table, chunks = target.compression, target.table, target.compressed
         if may_meet_unenforced(cursor, extension, table, chunks, meets_none_of_its_time=is_safe):
-            checks.append(to_read_rows(table))
+            rights.append(to_read_rows(table))
     advances = request.destination.sequences == "advance"
     sequences = find_sequences(cursor, target.table, target.columns.loaded)
-    checks += to_compare(target.table, sequences, is_needed=advances)
+    rights += to_compare(target.table, sequences, is_needed=advances)
     if advances:
-        checks += to_advance(sequences)
-    missing = find_missing(cursor, checks)
+        rights += to_advance(sequences)
+    missing = find_missing(cursor, rights)
     missing += missing_sequences(cursor, target.table, target.columns.defaulted)
     if target.like.oid != target.table.oid:
         # The staging table has the defaults of the table that it is modeled on.
@@ -68,7 +68,7 @@ def _deletes(request: RestoreRequest, rows_existing: int | None) -> bool:
     return request.destination.existing_rows == "replace" and rows_existing != 0
 
 
-def _checks(request: RestoreRequest, target: Target, rows_existing: int | None) -> Iterator[Check]:
+def _rights(request: RestoreRequest, target: Target, rows_existing: int | None) -> Iterator[Right]:
     destination, table = request.destination, target.table
     policy = destination.existing_rows
     # Without a window, "error" checks whether the table is empty.
