@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from shared.arrivals.rules import load_rules
 from shared.errors import ConfigurationError, InternalError, RestoreError
 from shared.jobs.storage import job_storage_if_any, reaching_storage
-from shared.postgres.endpoint import find_endpoint
+from shared.postgres.endpoint import allowed_endpoint
 from shared.postgres.transaction import transaction
 from shared.progress.progress import Progress
 from shared.restore.server import Server
@@ -100,7 +100,7 @@ def _database(settings: Settings, request_id: str) -> Mapping[str, str] | None:
     if settings.libpq.host is None:
         return None
     database = (settings.pg_allowed_databases or (_ANY_DATABASE,))[0]
-    endpoint = find_endpoint({}, None, settings, database=database)
+    endpoint = allowed_endpoint({}, None, settings, database=database)
     patience = min(settings.pg_connect_timeout_seconds, _MOST_CONNECT_SECONDS)
     limited = settings.model_copy(update={"pg_connect_timeout_seconds": patience})
     server = Server.of(endpoint, limited, request_id, Progress())

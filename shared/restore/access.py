@@ -6,7 +6,7 @@ from shared.errors import StorageAccountNotAllowed, TargetNotAllowed
 from shared.identity import PUBLIC
 from shared.model.location import ArchiveLocation
 from shared.model.request import RestoreRequest
-from shared.postgres.endpoint import Endpoint, find_endpoint
+from shared.postgres.endpoint import Endpoint, allowed_endpoint
 from shared.settings import Settings
 
 
@@ -53,7 +53,7 @@ def authorize(request: RestoreRequest, settings: Settings) -> Endpoint:
     Raises:
         StorageAccountNotAllowed: the archive is elsewhere.
         TargetNotAllowed: the table, or the one that staging is modeled on, is not listed, or is the server's own.
-        RestoreError: as `find_endpoint`.
+        RestoreError: as `allowed_endpoint`.
     """
     refuse_other_accounts(request.archive, settings)
     for table, target in (
@@ -70,4 +70,4 @@ def authorize(request: RestoreRequest, settings: Settings) -> Endpoint:
             )
         if not settings.allows(table):
             raise TargetNotAllowed(f"the table {table} is not one that this function may write to", target=target)
-    return find_endpoint(request.pg.parameters, request.pg.auth, settings, database=request.archive.database)
+    return allowed_endpoint(request.pg.parameters, request.pg.auth, settings, database=request.archive.database)

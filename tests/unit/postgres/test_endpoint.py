@@ -16,7 +16,8 @@ from shared.errors import (
 )
 from shared.identity import CHINA, GOVERNMENT, PUBLIC
 from shared.model.request import Pg
-from shared.postgres.endpoint import Endpoint, find_endpoint, find_system_roots
+from shared.postgres.endpoint import Endpoint, allowed_endpoint
+from shared.postgres.tls import find_system_roots
 from shared.secret import Secret
 from shared.settings import LibpqVariables, Settings
 
@@ -28,7 +29,7 @@ AZURE = "server.postgres.database.azure.com"
 
 def endpoint(pg: dict[str, Any], libpq: LibpqVariables = OWN, **settings: Any) -> Endpoint:
     given = Pg.model_validate(pg)
-    return find_endpoint(given.parameters, given.auth, Settings(libpq=libpq, **settings), database="weavix")
+    return allowed_endpoint(given.parameters, given.auth, Settings(libpq=libpq, **settings), database="weavix")
 
 
 def own(**changes: Any) -> LibpqVariables:
