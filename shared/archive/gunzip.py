@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import NoReturn
 
 from isal import isal_zlib
 
@@ -82,7 +83,7 @@ def gunzip(
     block_bytes: int = MIB,
     check: Callable[[], None] = lambda: None,
 ) -> Generator[bytes, None, None]:
-    """Unpack a gzip file of any number of members. No byte beyond a limit is handed out.
+    """Gunzip a file of any number of members. No byte beyond a limit is handed out.
 
     Zero bytes after a member are padding, as GNU gzip and Python's own `gzip` read them.
 
@@ -105,42 +106,23 @@ def gunzip(
             begins no character in UTF-8.
         ArchiveCorrupt: a member is damaged, or other bytes than zeros follow one.
     """
-    members = _Members(block_bytes)
-    stored = unpacked = 0
-    head = b""
-    small: list[bytes] = []
-    size = 0  # of the small blocks that wait
+    members, limits, small = _Members(block_bytes), _Limits(max_bytes, max_expansion), _SmallBlocks()
+    most_small = min(block_bytes, _SMALL_BLOCK_BYTES)
     for piece in _pieces(chunks):
-        stored += len(piece)
+        limits.stored += len(piece)
         check()
-        for block in members.unpack(piece):
-            unpacked += len(block)
-            if len(head) < len(_GZIP_AGAIN):
-                head += block[: len(_GZIP_AGAIN)]
-                if head.startswith(_GZIP_AGAIN):
-                    raise ArchiveCompressedTwice("the archive decompresses to gzip data: it was compressed twice")
-            if unpacked > max_bytes:
-                raise ArchiveTooLarge(
-                    f"the archive decompresses to more than the {max_bytes} bytes that CSV_MAX_BYTES allows:"
-                    f" {unpacked} bytes came out of its first {stored}"
-                )
-            if unpacked > max(_FREE_BYTES, max_expansion * stored):
-                raise ArchiveTooLarge(
-                    f"the archive decompresses to more than the {max_expansion} times its size that CSV_MAX_EXPANSION"
-                    f" allows: {unpacked} bytes came out of its first {stored}"
-                )
-            if small and size + len(block) > min(block_bytes, _SMALL_BLOCK_BYTES):
-                yield b"".join(small)
-                small, size = [], 0
+        for block in members.gunzip(piece):
+            limits.see(block)
+            if small.size and small.size + len(block) > most_small:
+                yield small.take()
             if len(block) < _SMALL_BLOCK_BYTES:
-                small.append(block)
-                size += len(block)
+                small.add(block)
             else:
                 yield block
                 check()
     members.finish()
-    if small:
-        yield b"".join(small)
+    if small.size:
+        yield small.take()
 
 
 def _pieces(chunks: Iterable[bytes]) -> Iterator[memoryview]:
@@ -148,6 +130,64 @@ def _pieces(chunks: Iterable[bytes]) -> Iterator[memoryview]:
         view = memoryview(chunk)
         for start in range(0, len(view), _PIECE_BYTES):
             yield view[start : start + _PIECE_BYTES]
+
+
+class _Limits:
+    """What may come out of a file, and how much.
+
+    Attributes:
+        stored: how many bytes of the file were read.
+    """
+
+    def __init__(self, max_bytes: int, max_expansion: int) -> None:
+        self.stored = 0
+        self._plain = 0
+        self._head = b""
+        self._max_bytes = max_bytes
+        self._max_expansion = max_expansion
+
+    def see(self, block: bytes) -> None:
+        """Take the next bytes that came out, before they are handed out.
+
+        Raises:
+            ArchiveTooLarge: they are too many.
+            ArchiveCompressedTwice: they begin like gzip.
+        """
+        self._plain += len(block)
+        if len(self._head) < len(_GZIP_AGAIN):
+            self._head += block[: len(_GZIP_AGAIN)]
+            if self._head.startswith(_GZIP_AGAIN):
+                raise ArchiveCompressedTwice("the archive decompresses to gzip data: it was compressed twice")
+        if self._plain > self._max_bytes:
+            self._refuse(f"the {self._max_bytes} bytes that CSV_MAX_BYTES allows")
+        if self._plain > max(_FREE_BYTES, self._max_expansion * self.stored):
+            self._refuse(f"the {self._max_expansion} times its size that CSV_MAX_EXPANSION allows")
+
+    def _refuse(self, allowed: str) -> NoReturn:
+        raise ArchiveTooLarge(
+            f"the archive decompresses to more than {allowed}: {self._plain} bytes came out of its first {self.stored}"
+        )
+
+
+class _SmallBlocks:
+    """Small blocks that wait to make one larger block.
+
+    Attributes:
+        size: how many bytes wait.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._blocks: list[bytes] = []
+
+    def add(self, block: bytes) -> None:
+        self._blocks.append(block)
+        self.size += len(block)
+
+    def take(self) -> bytes:
+        block = b"".join(self._blocks)
+        self._blocks, self.size = [], 0
+        return block
 
 
 class _Members:
@@ -160,7 +200,7 @@ class _Members:
         self._inflater: isal_zlib.Decompress | None = None
         self._is_begun = False  # whether only its header was read
 
-    def unpack(self, data: memoryview) -> Iterator[bytes]:
+    def gunzip(self, data: memoryview) -> Iterator[bytes]:
         while data:
             if self._inflater is None:
                 data = self._begin(data)
@@ -209,7 +249,7 @@ class _Members:
         return data[min(size, len(data)) - (len(head) - length) :]
 
     def _inflate(self, inflater: isal_zlib.Decompress, data: memoryview) -> Generator[bytes, None, memoryview]:
-        """Unpack, and return the data after the member, or what was not unpacked yet."""
+        """Yield what comes out, and return the data after the member, or what was not read yet."""
         part: bytes | memoryview = data[:_SMALL_MEMBER_BYTES] if self._is_begun else data
         rest = data[len(part) :]
         self._is_begun = False
