@@ -73,6 +73,7 @@ class RecordReader:
         # Any other QUOTE could occur in a number.
         self._quotable = texts if options.quote in "\"'" else range(columns)
         self._skips_header = options.has_header
+        self._holds_quotes = False  # values of the block before
         self.line_end = b""
 
     def read(self, data: bytes) -> tuple[Cells | None, int]:
@@ -88,7 +89,10 @@ class RecordReader:
             NotEncodable: COPY might split them otherwise.
         """
         demand(holds=b"\0" not in data, what="a byte is zero")
-        end, quotes = self._cut(data)
+        # Where the values of a block hold quotes, those of the next mostly do, and it has to be split at quotes. The
+        # pieces tell the number of quotes, too.
+        pieces = data.split(self._quote) if self._holds_quotes else None
+        end, quotes = self._cut(data, data.count(self._quote) if pieces is None else len(pieces) - 1)
         if not end:
             return None, 0
         begin = self._after_header(data)
@@ -98,17 +102,28 @@ class RecordReader:
             return None, end
         demand(holds=not data.startswith(codecs.BOM_UTF8, begin), what="a block begins with a byte order mark")
         cells = self._cells(data, begin, end)
-        self._compare(data, begin, end, quotes - data.count(self._quote, 0, begin), cells)
+        quotes -= data.count(self._quote, 0, begin)
+        self._holds_quotes = self._compare(data, begin, end, quotes, cells)
+        if self._holds_quotes:
+            if begin or pieces is None:
+                pieces = data[begin:end].split(self._quote)
+            else:
+                pieces[quotes:] = [data[data.rfind(self._quote, 0, end) + 1 : end]]
+            demand(holds=self._stand_at_edges(pieces), what="a quote stands inside a cell")
         return cells, end
 
-    def _cut(self, data: bytes) -> tuple[int, int]:
+    def _cut(self, data: bytes, quotes: int) -> tuple[int, int]:
         """Find the end of the last complete record: a line feed after an even number of quotes.
+
+        Args:
+            data: bytes of the file, from the beginning of a record.
+            quotes: how many are in it.
 
         Returns:
             The end, 0 if there is none, and the number of quotes before it.
         """
         end = data.rfind(b"\n") + 1
-        quotes = data.count(self._quote, 0, end)
+        quotes -= data.count(self._quote, end)
         steps = 0
         while end and quotes % 2:
             # Everything after the last quote is inside quotes.
@@ -150,8 +165,12 @@ class RecordReader:
     def _outside_quotes(self, text: bytes) -> bytes:
         return b"".join(text.split(self._quote)[::2])
 
-    def _compare(self, data: bytes, begin: int, end: int, quotes: int, cells: Cells) -> None:
-        """Demand that the cells account for all bytes of the records, which hold that many quotes."""
+    def _compare(self, data: bytes, begin: int, end: int, quotes: int, cells: Cells) -> bool:
+        """Demand that the cells account for all bytes of the records, which hold that many quotes.
+
+        Returns:
+            Whether values hold quotes: each quote must stand at an edge then.
+        """
         columns = cells.columns
         inside = sum(data_of(columns[number]).count(self._quote) for number in self._quotable) if quotes else 0
         # Arrow drops the quotes around a cell, and the one that doubles a quote in it.
@@ -165,18 +184,17 @@ class RecordReader:
             demand(holds=b"\r" not in self._outside_quotes(data[begin:end]), what=_LONE_RETURN)
         if quotes and self._escape != self._quote:
             demand(holds=not inside and data.find(self._escape, begin, end) < 0, what=_MEETING)
-        elif inside:
-            demand(holds=self._stand_at_edges(data[begin:end]), what="a quote stands inside a cell")
+        return bool(inside)
 
-    def _stand_at_edges(self, block: bytes) -> bool:
-        """Whether every quote is at the edge of a cell, or doubled."""
+    def _stand_at_edges(self, pieces: Sequence[bytes]) -> bool:
+        """Whether every quote is at the edge of a cell, or doubled, in records that were split at quotes."""
         edges = set(self._delimiter + b"\r\n")
         # Every other piece is outside quotes, and is empty if the quote is doubled. No Python loop: a block of JSON has
         # a hundred thousand quotes.
-        first, *between = block.split(self._quote)[::2]
+        first, *between = pieces[::2]
         last = between.pop()
-        pieces = list(filter(None, between))
-        begins, ends = set(map(itemgetter(0), pieces)), set(map(itemgetter(-1), pieces))
+        outside = list(filter(None, between))
+        begins, ends = set(map(itemgetter(0), outside)), set(map(itemgetter(-1), outside))
         return begins | ends <= edges and set(first[-1:] + last[:1]) <= edges
 
 

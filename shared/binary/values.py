@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -117,7 +118,8 @@ def timestamps(cells: Any, *, zoned: bool) -> Any:
     """
     kind: Kind = "timestamptz" if zoned else "timestamp"
     what = not_plain(kind)
-    demand(holds=_have_seconds(cells), what=what)
+    alike = _alike(cells)
+    demand(holds=_have_seconds(cells, alike), what=what)
     if not zoned:
         times = cast(cells, pa.timestamp("us"), kind)
     else:
@@ -127,36 +129,71 @@ def timestamps(cells: Any, *, zoned: bool) -> Any:
         except pa.ArrowInvalid:
             times = cast(cells, pa.timestamp("us"), kind).cast(type_)
         else:
-            demand(holds=_zones_are_known(cells), what=what)
+            demand(holds=_zones_are_known(cells, alike), what=what)
     demand(holds=_is_from(_ZONED_YEAR_1 if zoned else _YEAR_1, times), what=what)
     return times
 
 
-def _have_seconds(cells: Any) -> bool:
+@dataclass(frozen=True)
+class _Alike:
+    """Cells of one length, one after the other. Nulls are left out.
+
+    Programs write all times of a file with as many digits, mostly. Then a character of all cells is a slice of bytes,
+    in a fifth of the time that Arrow needs to cut the cells.
+    """
+
+    data: bytes
+    width: int
+
+    def at(self, place: int) -> bytes:
+        """Return one character of each cell; a negative place counts from a cell's end."""
+        return self.data[place % self.width :: self.width]
+
+    def common(self, place: int) -> bytes | None:
+        """Return the character that all cells have at a place; None if they differ."""
+        signs = self.at(place)
+        # Faster than to count them: `count` stops at each.
+        return signs[:1] if signs == signs[:1] * len(signs) else None
+
+
+def _alike(cells: Any) -> _Alike | None:
+    """Return the cells if all have one length, which is not 0."""
+    least, most = lengths(cells)
+    return _Alike(data_of(cells), most) if least == most > 0 else None
+
+
+def _have_seconds(cells: Any, alike: _Alike | None) -> bool:
     """Whether all cells begin like `2025-01-01 00:00:00`. Any character passes as a digit: Arrow checks those."""
     if not len(cells) - cells.null_count:
         return True
     if lengths(cells)[0] < _TIME_LENGTH:
         return False
-    heads = data_of(pc.binary_slice(cells, 0, _TIME_LENGTH))
-    count = len(heads) // _TIME_LENGTH
-
-    def at(place: int) -> bytes:
-        return heads[place::_TIME_LENGTH]
-
-    is_separated = not at(10).translate(None, b" T")
-    return is_separated and at(4).count(b"-") == at(7).count(b"-") == at(13).count(b":") == at(16).count(b":") == count
+    heads = alike or _Alike(data_of(pc.binary_slice(cells, 0, _TIME_LENGTH)), _TIME_LENGTH)
+    is_separated = not heads.at(10).strip(b" T")
+    return is_separated and b"".join(heads.common(place) or b"?" for place in (4, 7, 13, 16)) == b"--::"
 
 
-def _zones_are_known(cells: Any) -> bool:
+def _zones_are_known(cells: Any, alike: _Alike | None) -> bool:
     """Whether PostgreSQL accepts the zones, which Arrow has accepted: Z, +hh or +hh:mm, of less than 16 hours."""
-    tails = pc.binary_slice(cells, -3)
-    found = [tail for tail in tails.unique().to_pylist() if tail is not None and not tail.endswith(b"Z")]
+    tails = _different(cells, alike, -3)
+    found = [tail for tail in tails if not tail.endswith(b"Z")]
     minutes = [tail for tail in found if _WITH_MINUTES.fullmatch(tail)]
-    if minutes:
-        long = cells.filter(pc.is_in(tails, value_set=pa.array(minutes, pa.binary())))
-        found += [hours for hours in pc.binary_slice(long, -6, -3).unique().to_pylist() if hours is not None]
+    if len(minutes) == len(tails):
+        found += _different(cells, alike, -6, -3)
+    elif minutes:
+        long = cells.filter(pc.is_in(pc.binary_slice(cells, -3), value_set=pa.array(minutes, pa.binary())))
+        found += _different(long, None, -6, -3)
     return all(_ZONE_HOURS.fullmatch(hours) for hours in found if hours not in minutes)
+
+
+def _different(cells: Any, alike: _Alike | None, begin: int, end: int = 0) -> list[bytes]:
+    """Return the different slices of all cells that are not null; places count from the end."""
+    if alike is not None:
+        signs = [alike.common(place) for place in range(begin, end)]
+        if None not in signs:
+            return [b"".join(filter(None, signs))]
+    slices = pc.binary_slice(cells, begin, end or None).unique().to_pylist()
+    return [part for part in slices if part is not None]
 
 
 def _is_from(begin: datetime, times: Any) -> bool:

@@ -70,6 +70,33 @@ def test_a_file_longer_than_a_block() -> None:
     assert encoded == (HEADER + expected + TRAILER, len(values))
 
 
+@pytest.mark.parametrize(
+    "text", ['"a ""b"""', '""', '"a\n"', '"""a"', 'a"b', 'ab"', 'a""b', '"a"b"c"', '""a""b', 'a"",']
+)
+def test_quotes_in_a_block_are_judged_alike_whatever_the_block_before_held(text: str) -> None:
+    columns, options = columns_of(["integer", "text"]), CsvOptions(header=False)
+    plain, quoted, last = b"1,x\n", b'2,"c ""d"""\n', f'3,{text}\n4,"d"\n5,'.encode()
+    found: list[tuple[int, bytes, bytes] | None] = []
+    for blocks in (
+        [plain + quoted + last],
+        [plain, quoted + last],
+        [plain + quoted, last],
+        [plain, quoted, last],
+        [plain + quoted[:-2], quoted[-2:] + last],
+    ):
+        rows, rest, sent = BinaryRows(columns, options), b"", []
+        try:
+            for block in blocks:
+                encoded, rest = rows.encode_whole_records(rest + block)
+                sent.append(encoded)
+            found.append((rows.rows, b"".join(sent) + rows.end(), rest))
+        except NotEncodable:
+            found.append(None)
+    assert all(one == found[0] for one in found)
+    is_well_quoted = text[0] == '"' and text[-1] == '"' and text.count('"') % 2 == 0 and text != '"a"b"c"'
+    assert (found[0] is not None and found[0][::2] == (4, b"5,")) is is_well_quoted
+
+
 @pytest.mark.parametrize("data", [b"", b"c0,c1\n", b"c0,c1\r\n"])
 def test_no_rows(data: bytes) -> None:
     assert in_binary(columns_of(["text", "text"]), CsvOptions(), [data]) == (HEADER + TRAILER, 0)
@@ -201,6 +228,27 @@ def test_zones_may_differ_from_row_to_row(zones: tuple[str, str]) -> None:
     expected = [struct.pack(">q", -ahead.get(zone, 0) * 1_000_000) for zone in zones]
     times = [f"2000-01-01 00:00:00{zone}" for zone in zones]
     assert last_values("timestamp with time zone", 8, *times) == expected
+
+
+GOOD_ZONES = ["Z", "+00", "+15", "-15", "+15:59", "-15:59", "+00:00"]
+BAD_ZONES = ["+16", "-16", "+16:00", "+99", "+0130", "+1", "z", " UTC", "+00+00"]
+GOOD_BODIES = ["2000-01-01 00:00:00", "2000-01-01T00:00:00", "2000-01-01 00:00:00.5", "0001-01-03 00:00:00"]
+BAD_BODIES = [
+    *("2000-01-01", "2000-01-01 00:00", "2000-01-01 12", "2000-01-01_00:00:00", "2000/01/01 00:00:00", "infinity"),
+    *("0000-01-01 00:00:00", "2000-01-01 00.00.00", "20000-01-01 00:00:00", "2000-01-01 00:00:00.1234567"),
+]
+
+
+@pytest.mark.parametrize("zone", ["", *GOOD_ZONES, *BAD_ZONES])
+def test_a_time_is_judged_alike_among_times_of_its_length_and_of_others(zone: str) -> None:
+    type_ = "timestamp with time zone" if zone else "timestamp without time zone"
+    columns, options = columns_of([type_, "boolean"]), CsvOptions(header=False)
+    for body in (*GOOD_BODIES, *BAD_BODIES):
+        odd, others = f"{body}{zone}", [f"2000-01-01 00:00:00{zone}", f"2000-01-01 00:00:00.25{zone}"]
+        expected = body in GOOD_BODIES and zone not in BAD_ZONES
+        for beside in ([odd, odd], [odd, "", odd], *([other, "", odd] for other in others)):
+            data = "".join(f"{time},t\n" for time in beside).encode()
+            assert (in_binary(columns, options, [data]) is not None) is expected, beside
 
 
 @pytest.mark.parametrize("type_", GRAMMARS)
