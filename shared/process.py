@@ -4,7 +4,12 @@ glibc gives a large block a mapping of its own, which goes back to the system wh
 raises that threshold, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD). Below it, parts of an archive land in the heaps of
 the threads that fetch them, between small long-lived blocks, and the process never returns that memory. A threshold
 that is set explicitly no longer moves. Lower ones keep less memory and cost more: each page that comes back is
-cleared first. Arrow has an allocator of its own.
+cleared first.
+
+Smaller blocks come from heaps, of which glibc makes a new one for each thread that finds the others busy, up to eight
+times the cores. What the threads of eight restores have filled, eight times as many heaps keep. Arrow has an allocator
+of its own, which keeps what it was given, too. So there are two heaps, and after a large restore both allocators are
+told to give back what is free: docs/performance_binary.md has the figures.
 
 The Functions host drops a log line that carries no invocation id, and a new thread has none: the worker reads it from
 `Context.thread_local_storage`. So each thread of a restore joins the restore's invocation first.
@@ -13,6 +18,7 @@ The Functions host drops a log line that carries no invocation id, and a new thr
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,11 +33,12 @@ T = TypeVar("T")
 MIB = 1024 * 1024  # bytes
 
 # malloc.h
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 # Less than a range of an archive, and more than a block that is processed at once.
 _MAPPED_BYTES = 4 * MIB
 # Of free memory at the end of a heap.
 _TRIM_BYTES = 8 * MIB
+_HEAPS = 2
 
 # How often a wait asks whether it is to end.
 _CHECK_SECONDS = 0.5
@@ -40,7 +47,9 @@ _join: ContextVar[Callable[[], None]] = ContextVar("join_invocation", default=la
 
 
 def limit_heap_retention() -> bool:
-    """Let every block of 4 MiB and more go back to the system when it is freed, in this process from now on.
+    """Let every block of 4 MiB and more go back to the system when it is freed, and all threads share two heaps.
+
+    Holds for this process from now on.
 
     Returns:
         Whether the C library can; where it cannot, nothing is changed.
@@ -49,7 +58,16 @@ def limit_heap_retention() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES) and mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES))
+    limits = ((_M_MMAP_THRESHOLD, _MAPPED_BYTES), (_M_TRIM_THRESHOLD, _TRIM_BYTES), (_M_ARENA_MAX, _HEAPS))
+    return all(mallopt(name, value) for name, value in limits)
+
+
+def give_back_memory() -> None:
+    """Give free memory back to the system: Arrow's, if that is loaded, and the C library's. It takes milliseconds."""
+    if (arrow := sys.modules.get("pyarrow")) is not None:
+        arrow.default_memory_pool().release_unused()
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager

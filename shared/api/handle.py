@@ -18,13 +18,15 @@ from shared.errors import InternalError, RestoreError
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
-from shared.process import invocation, repeating
+from shared.process import MIB, give_back_memory, invocation, repeating
 from shared.restore.after_commit import PutOff
 from shared.restore.restore import BeforeCommit, restore
 from shared.settings import Settings, load_settings
 
 _log = logging.getLogger(OUR_LOGGER)
 
+# Of an archive as stored. The memory of a smaller one is not worth the time.
+_LARGE_BYTES = 4 * MIB
 # https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
 WITH_RETRY_AFTER = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 
@@ -90,8 +92,12 @@ def run_restore(
     """
     report.describe(request)
     _write(report, logging.INFO, lambda: start_line(report))
-    with invocation(join), _progress_lines(report, settings.log_progress_seconds):
-        restore(request, settings, report, before_commit, put_off)
+    try:
+        with invocation(join), _progress_lines(report, settings.log_progress_seconds):
+            restore(request, settings, report, before_commit, put_off)
+    finally:
+        if (report.compressed_bytes or 0) >= _LARGE_BYTES:
+            give_back_memory()
 
 
 def answered(report: Report, work: Callable[[], None]) -> Reply:

@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
-# A block that is freed raises the bound; then large blocks lie between small ones that stay.
-KEPT_AFTERWARDS = """
-import sys
+RESIDENT = """
 from pathlib import Path
-from shared.process import limit_heap_retention
 
 def resident():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) // 1024
+"""
+
+# A block that is freed raises the bound; then large blocks lie between small ones that stay.
+KEPT_AFTERWARDS = """
+import sys
+from shared.process import limit_heap_retention
 
 if sys.argv[1] == "set":
     assert limit_heap_retention()
@@ -31,16 +34,48 @@ del large
 print(resident() - before)
 """
 
+# Threads fill the C library's heaps and Arrow's, and something small stays in each.
+GIVEN_BACK = """
+from threading import Barrier, Thread
+import pyarrow as pa
+from shared.process import give_back_memory, limit_heap_retention
 
-def kept_mib(how: str) -> int:
+limit_heap_retention()
+before, small, together = resident(), [], Barrier(8)
+
+def work():
+    held = []
+    for _ in range(20):
+        held += [bytearray(b"x") * 100_000 for _ in range(10)]
+        held.append(pa.array([b"x" * 1000] * 1000))
+        small.append(bytearray(b"x") * 2000)
+    together.wait()
+
+threads = [Thread(target=work) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+filled = resident() - before
+give_back_memory()
+print(filled, resident() - before)
+"""
+
+
+def numbers_of(script: str, *arguments: str) -> list[int]:
+    """What a process of its own prints, in MiB."""
     root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", KEPT_AFTERWARDS, how], cwd=root, capture_output=True, text=True, check=True
-    )
-    return int(done.stdout)
+    command = [sys.executable, "-c", RESIDENT + script, *arguments]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    return list(map(int, done.stdout.split()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_large_blocks_go_back() -> None:
-    assert kept_mib("set") < 10
-    assert kept_mib("leave") > 60
+    assert numbers_of(KEPT_AFTERWARDS, "set")[0] < 10
+    assert numbers_of(KEPT_AFTERWARDS, "leave")[0] > 60
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_what_threads_have_filled_goes_back() -> None:
+    filled, kept = numbers_of(GIVEN_BACK)
+    assert filled > 200
+    assert kept < 50
