@@ -7,6 +7,8 @@ import pytest
 from tests.faults.fix_account import Account, Kind, Service
 from tests.faults.fix_backfills import Backfills, day_of
 
+pytestmark = pytest.mark.any_server
+
 # Longer than the function tries here before it says that the account is away, as a minute is in earnest.
 SECONDS = 1.2
 DAYS = range(1, 6)

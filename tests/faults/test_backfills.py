@@ -26,6 +26,7 @@ from tests.integration.fix_threads import Call
 from tools.process import wait_until
 
 
+@pytest.mark.any_server
 def test_a_month_with_missing_and_corrupt_days(many: Backfills) -> None:
     many.table()
     many.archive(*(number for number in range(31) if number not in (4, 5, 9)))
@@ -63,6 +64,7 @@ def test_a_month_with_missing_and_corrupt_days(many: Backfills) -> None:
     assert many.counts() == many.all_of(*(number for number in range(31) if number != 5))
 
 
+@pytest.mark.any_server
 def test_a_day_that_waits_again_shows_nothing_of_its_failure(many: Backfills) -> None:
     many.table()
     many.archive(0)
@@ -89,6 +91,7 @@ def test_a_day_that_waits_again_shows_nothing_of_its_failure(many: Backfills) ->
     assert many.monitor(backfill_id)["progress"]["rows"] == many.rows
 
 
+@pytest.mark.any_server
 def test_nothing_is_written_without_an_archive(many: Backfills) -> None:
     """A path that is mistyped must not look like success."""
     many.table()
@@ -115,6 +118,7 @@ def test_a_plan(many: Backfills) -> None:
     assert many.listed() == []
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize(
     ("change", "target"),
     [
@@ -134,6 +138,7 @@ def test_a_request_that_is_wrong(many: Backfills, change: dict[str, Any], target
     assert answer.body["error"]["target"] == target
 
 
+@pytest.mark.any_server
 def test_the_same_request_twice(many: Backfills) -> None:
     many.table()
     many.archive(0)
@@ -146,6 +151,7 @@ def test_the_same_request_twice(many: Backfills) -> None:
     assert many.retry("unknown").code == "OperationNotFound"
 
 
+@pytest.mark.any_server
 def test_nobody_takes_the_id_of_a_day(many: Backfills) -> None:
     """It follows from the backfill's id. A day whose id was taken would have no record, and the backfill no end."""
     many.table()
@@ -187,6 +193,7 @@ def test_days_that_are_stale(many: Backfills) -> None:
     assert many.counts() == {day_of(0): 3, day_of(1): 5, day_of(2): 5, day_of(3): 1}
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize("running", [None, "cancel"])
 def test_a_stop_while_days_end(many: Backfills, running: str | None) -> None:
     many.table(interval="interval '4 days'")
@@ -215,6 +222,7 @@ def test_a_stop_while_days_end(many: Backfills, running: str | None) -> None:
     assert many.counts() == many.all_of(*range(12))
 
 
+@pytest.mark.any_server
 def test_a_stop_before_it_was_planned(many: Backfills) -> None:
     many.table()
     many.archive(0)
@@ -229,6 +237,7 @@ def test_a_stop_before_it_was_planned(many: Backfills) -> None:
     assert (many.stop(backfill_id).status, many.stop(backfill_id).code) == (409, "OperationEnded")
 
 
+@pytest.mark.any_server
 def test_stops_and_retries_while_days_end(many: Backfills) -> None:
     """A retry before the end is refused. After it, what was canceled is restored, and nothing else."""
     many.table(interval="interval '2 days'")
@@ -256,6 +265,7 @@ def test_stops_and_retries_while_days_end(many: Backfills) -> None:
     assert many.counts() == many.all_of(*range(20))
 
 
+@pytest.mark.any_server
 def test_a_day_that_fails_stops_the_rest(many: Backfills) -> None:
     many.table()
     many.archive(0, 2, 3)
@@ -266,6 +276,7 @@ def test_a_day_that_fails_stops_the_rest(many: Backfills) -> None:
     assert many.counts() == many.all_of(0)
 
 
+@pytest.mark.any_server
 def test_never_more_messages_than_may_run(many: Backfills) -> None:
     many.table()
     many.archive(*range(6))
@@ -284,6 +295,7 @@ def test_never_more_messages_than_may_run(many: Backfills) -> None:
     assert many.counts() == many.all_of(*range(6))
 
 
+@pytest.mark.any_server
 def test_a_worker_that_is_killed_in_a_group(many: Backfills) -> None:
     many.table(interval="interval '7 days'")
     many.archive(*range(1, 8))
@@ -305,6 +317,7 @@ def test_a_worker_that_is_killed_in_a_group(many: Backfills) -> None:
     assert many.counts() == many.all_of(*range(1, 8))
 
 
+@pytest.mark.any_server
 def test_a_chain_that_broke(many: Backfills) -> None:
     """All messages are lost: the timer puts in others."""
     many.table()
@@ -322,6 +335,7 @@ def test_a_chain_that_broke(many: Backfills) -> None:
     assert many.counts() == many.all_of(*range(4))
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize("moment", ["days", "within", "groups"])
 def test_a_planner_that_dies_is_run_again(many: Backfills, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     many.table()

@@ -56,6 +56,7 @@ def refused(answer: HttpAnswer, code: str = "InvalidRequest") -> dict[str, Any]:
     return dict(body["error"])
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize("text", TEXTS)
 def test_each_parameter_of_each_function(many: Backfills, text: str) -> None:
     many.table()
@@ -74,6 +75,7 @@ def test_each_parameter_of_each_function(many: Backfills, text: str) -> None:
     assert many.record(backfill_id).status == "NotStarted"
 
 
+@pytest.mark.any_server
 def test_addresses_names_and_days_of_a_query(many: Backfills) -> None:
     url = many.body(0, 0)["adls_url"]
     for text in TEXTS.values():
@@ -87,6 +89,7 @@ def test_addresses_names_and_days_of_a_query(many: Backfills) -> None:
         refused(get_restores(call_of("GET", "/api/restores", {}, query={"day": day})))
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize("text", [*TEXTS.values(), ".", "..", "a/b", "%2e%2e"])
 def test_each_id_and_each_token(jobs: Jobs, text: str) -> None:
     jobs.app.database.hypertable("t", "time timestamptz NOT NULL")
@@ -105,6 +108,7 @@ def test_each_id_and_each_token(jobs: Jobs, text: str) -> None:
         assert (sent.status, sent.code) == (400, "InvalidRequest")
 
 
+@pytest.mark.any_server
 def test_halves_of_surrogate_pairs_in_json(jobs: Jobs) -> None:
     for body in (
         {"\ud800": 1},
@@ -115,6 +119,7 @@ def test_halves_of_surrogate_pairs_in_json(jobs: Jobs) -> None:
         assert jobs.post(body).status == 400
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize(
     "message",
     [
@@ -142,6 +147,7 @@ def test_a_forged_message_writes_nothing_into_the_log(
         assert len(said) < 300
 
 
+@pytest.mark.any_server
 def test_a_forged_message_starts_no_day_or_group_before_its_turn(many: Backfills) -> None:
     many.table()
     many.archive(*range(4))
@@ -222,6 +228,7 @@ def test_a_groups_message_that_kills_each_worker_while_it_compresses(
     assert many.counts() == many.all_of(1, 2, 3)
 
 
+@pytest.mark.any_server
 def test_a_groups_message_that_kills_each_worker_between_days(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOB_MAX_CRASHES", "2")
     with monkeypatch.context() as killing:
@@ -239,6 +246,7 @@ def test_a_groups_message_that_kills_each_worker_between_days(many: Backfills, m
     assert many.counts() == many.all_of(0, 1)
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize("place", ["day", "backfill"])
 def test_a_group_whose_records_are_gone_ends(many: Backfills, place: str) -> None:
     many.table(interval="interval '7 days'")
@@ -255,6 +263,7 @@ def test_a_group_whose_records_are_gone_ends(many: Backfills, place: str) -> Non
     assert many.counts() == ({} if place == "backfill" else many.all_of(2))
 
 
+@pytest.mark.any_server
 def test_the_days_of_a_backfill_are_kept_as_long_as_it_is(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may take longer than records are kept."""
     many.table()

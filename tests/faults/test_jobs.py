@@ -80,6 +80,7 @@ def test_a_worker_that_is_killed_while_it_copies(jobs: Jobs, day: FaultCase) -> 
     check_succeeded(jobs, day, operation.id)
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_worker_that_is_killed_at_each_stage(
     jobs: Jobs, staged: FaultCase, stage: str, monkeypatch: pytest.MonkeyPatch
@@ -94,6 +95,7 @@ def test_a_worker_that_is_killed_at_each_stage(
     check_succeeded(jobs, staged, operation.id)
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_cancel_during_each_stage(jobs: Jobs, staged: FaultCase, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     operation = jobs.taken(staged.job_body())
@@ -121,6 +123,7 @@ def test_a_cancel_during_each_stage(jobs: Jobs, staged: FaultCase, stage: str, m
     staged.check_nothing_left()
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_a_clock_that_jumps_while_it_restores(jobs: Jobs, staged: FaultCase, clock: Clock, hours: int) -> None:
     operation = jobs.taken(staged.job_body())
@@ -141,6 +144,7 @@ def test_a_clock_that_jumps_while_it_restores(jobs: Jobs, staged: FaultCase, clo
     check_succeeded(jobs, staged, operation.id)
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_a_clock_that_is_wrong_while_one_waits(
     jobs: Jobs, staged: FaultCase, clock: Clock, hours: int, monkeypatch: pytest.MonkeyPatch
@@ -164,6 +168,7 @@ def test_a_clock_that_is_wrong_while_one_waits(
         check_succeeded(jobs, staged, operation.id)
 
 
+@pytest.mark.any_server
 def test_nothing_that_is_kept_holds_a_secret_or_a_row(
     jobs: Jobs, staged: FaultCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +240,7 @@ def lost_behind_its_commit(jobs: Jobs, day: FaultCase) -> str:
     return operation.id
 
 
+@pytest.mark.any_server
 def test_a_cancel_while_the_server_is_asked_for_a_commit(
     jobs: Jobs, staged: FaultCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +258,7 @@ def test_a_cancel_while_the_server_is_asked_for_a_commit(
     check_succeeded(jobs, staged, operation_id)
 
 
+@pytest.mark.any_server
 def test_a_cancel_while_the_server_is_asked_for_a_commit_that_did_not_take_place(
     jobs: Jobs, staged: FaultCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +269,7 @@ def test_a_cancel_while_the_server_is_asked_for_a_commit_that_did_not_take_place
     assert jobs.monitor(operation_id).body["status"] == "Canceled"
 
 
+@pytest.mark.any_server
 def test_a_server_that_cannot_be_asked_for_a_commit(
     jobs: Jobs, staged: FaultCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,6 +290,7 @@ def test_a_server_that_cannot_be_asked_for_a_commit(
     staged.check_complete()
 
 
+@pytest.mark.any_server
 def test_workers_that_die_after_the_commit(jobs: Jobs, staged: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes after it is given up at last. The rows are in, and the answer says so."""
     monkeypatch.setenv("JOB_MAX_CRASHES", "2")
@@ -296,6 +305,7 @@ def test_workers_that_die_after_the_commit(jobs: Jobs, staged: FaultCase, monkey
     check_succeeded(jobs, staged, operation_id)
 
 
+@pytest.mark.any_server
 def test_the_same_message_twice(jobs: Jobs, day: FaultCase) -> None:
     operation = jobs.taken(day.job_body())
     with gate(day) as let_go, jobs.worker(message(operation.id)) as first, jobs.worker(message(operation.id)) as second:
@@ -344,6 +354,7 @@ def takes_claim(jobs: Jobs, operation_id: str) -> bool:
     return True
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize("heartbeat_seconds", [0.5, 3600])
 def test_a_claim_that_was_lost_commits_nothing(
     jobs: Jobs, day: FaultCase, heartbeat_seconds: float, monkeypatch: pytest.MonkeyPatch
@@ -384,6 +395,7 @@ def test_a_cancel_at_any_time(jobs: Jobs, day: FaultCase) -> None:
     check_succeeded(jobs, day, done.id)
 
 
+@pytest.mark.any_server
 def test_a_database_unreachable_for_a_while(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 1)
     operation = jobs.taken(day.job_body())
@@ -399,6 +411,7 @@ def test_a_database_unreachable_for_a_while(jobs: Jobs, day: FaultCase, monkeypa
     check_succeeded(jobs, day, operation.id)
 
 
+@pytest.mark.any_server
 def test_an_error_that_stays_ends_it_at_last(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 0)
     monkeypatch.setenv("JOB_MAX_ATTEMPTS", "3")
@@ -411,6 +424,7 @@ def test_an_error_that_stays_ends_it_at_last(jobs: Jobs, day: FaultCase, monkeyp
     assert jobs.store.queue_is_empty()
 
 
+@pytest.mark.any_server
 def test_workers_that_die_again_and_again(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOB_MAX_CRASHES", "2")
     operation = jobs.taken(day.job_body())
@@ -431,6 +445,7 @@ def test_workers_that_die_again_and_again(jobs: Jobs, day: FaultCase, monkeypatc
     assert day.table() == day.before
 
 
+@pytest.mark.any_server
 @pytest.mark.usefixtures("managed_identity", "quick_retries")
 def test_an_archive_that_is_being_rehydrated(jobs: Jobs, azure: Azure, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has a schedule of its own: these attempts do not count as those of other errors."""
@@ -451,6 +466,7 @@ def test_an_archive_that_is_being_rehydrated(jobs: Jobs, azure: Azure, monkeypat
     assert jobs.store.queue_is_empty()
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize(
     "text", [b"", b"no JSON", b"[]", b'{"id": "x"}', b'{"version": 2, "id": "x"}', b'{"version": 1}', b"[" * 100_000]
 )
@@ -462,6 +478,7 @@ def test_a_message_that_says_nothing(jobs: Jobs, text: bytes) -> None:
     assert jobs.listed().body["value"] == []
 
 
+@pytest.mark.any_server
 def test_a_message_that_the_host_gave_up(jobs: Jobs, day: FaultCase) -> None:
     operation = jobs.taken(day.job_body())
     jobs.store.change(operation, stage="copy", error=json.dumps({"code": "TargetLocked"}))
@@ -475,6 +492,7 @@ def test_a_message_that_the_host_gave_up(jobs: Jobs, day: FaultCase) -> None:
     dispatch_message(message("unknown").encode())
 
 
+@pytest.mark.any_server
 def test_a_message_that_was_lost(jobs: Jobs, day: FaultCase) -> None:
     operation = jobs.taken(day.job_body())
     jobs.storage.queue.clear_messages()
@@ -484,6 +502,7 @@ def test_a_message_that_was_lost(jobs: Jobs, day: FaultCase) -> None:
     check_succeeded(jobs, day, operation.id)
 
 
+@pytest.mark.any_server
 def test_records_end_when_they_are_old(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
     ended, waiting = jobs.taken(day.job_body()), jobs.taken(day.job_body())
     jobs.cancel(ended.id)
@@ -496,6 +515,7 @@ def test_records_end_when_they_are_old(jobs: Jobs, day: FaultCase, monkeypatch: 
     assert jobs.monitor(ended.id).code == "OperationNotFound"
 
 
+@pytest.mark.any_server
 def test_a_record_that_is_old_takes_its_texts_along(
     jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -516,6 +536,7 @@ def test_a_record_that_is_old_takes_its_texts_along(
     jobs.work()
 
 
+@pytest.mark.any_server
 def test_no_storage_account(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
     """A restore that somebody waits for does not need it."""
     port = free_port()

@@ -73,6 +73,7 @@ def grown(app: App, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
     return answer, size
 
 
+@pytest.mark.any_server
 def test_a_million_rows_that_are_skipped_take_no_memory(skips: App) -> None:
     """They took 180 MiB."""
     rows = 1_000_000
@@ -82,6 +83,7 @@ def test_a_million_rows_that_are_skipped_take_no_memory(skips: App) -> None:
     assert size < 40 * MIB, size
 
 
+@pytest.mark.any_server
 def test_a_copy_ends_as_soon_as_too_many_rows_are_skipped(skips: App, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, handed_out = 3_000_000, 0
     url = skips.archive("t", b"v\n" + b"x\n" * rows)

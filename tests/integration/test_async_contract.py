@@ -23,6 +23,8 @@ from tests.integration.fix_app import Answer, App
 from tests.integration.fix_threads import at_once
 from tools.local_server import free_port
 
+pytestmark = pytest.mark.any_server
+
 CSV = b"time,v\n2025-01-01 01:00Z,1\n2025-01-01 02:00Z,2\n"
 ASYNC = {"Prefer": "respond-async"}
 TWO_UNITS = "\N{GRINNING FACE}"
