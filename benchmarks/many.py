@@ -10,8 +10,9 @@ from datetime import date, timedelta
 from azure.storage.blob import ContainerClient
 
 from shared.jobs.keys import row_of
-from shared.jobs.operation import Operation, now
+from shared.jobs.operation import RestoreOperation
 from shared.jobs.store import OperationStore
+from shared.model.stamp import now
 
 RESTORES = 1000
 FIRST_DAY = date(2015, 1, 1)
@@ -35,7 +36,7 @@ def days() -> Iterator[date]:
         yield FIRST_DAY + timedelta(days=number)
 
 
-def record_restores(store: OperationStore, pattern: str, database: str, target_table: str) -> None:
+def record_restores(store: OperationStore[RestoreOperation], pattern: str, database: str, target_table: str) -> None:
     """Write the records of a thousand restores that have ended, as the queue's worker leaves them.
 
     Args:
@@ -56,17 +57,17 @@ def record_restores(store: OperationStore, pattern: str, database: str, target_t
 
 def ended_restore(
     operation_id: str, day: date, pattern: str, database: str, target_table: str, *, has_failed: bool = False
-) -> Operation:
+) -> RestoreOperation:
     """Return the record of a restore that has ended now."""
     url, time = pattern.replace("{date}", f"{day}"), now()
-    return Operation(
-        operation_id,
-        json.dumps({"adls_url": url}),
-        url,
-        database,
-        target_table,
-        f"{day}",
-        time,
+    return RestoreOperation(
+        id=operation_id,
+        request=json.dumps({"adls_url": url}),
+        archive=url,
+        database=database,
+        target_table=target_table,
+        day=f"{day}",
+        created=time,
         row_key=row_of(operation_id),
         status="Failed" if has_failed else "Succeeded",
         started=time,

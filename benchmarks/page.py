@@ -20,6 +20,7 @@ from azure.storage.blob import BlobServiceClient
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks import many
+from shared.jobs.operation import RestoreOperation
 from shared.jobs.storage import job_storage
 from shared.jobs.store import OperationStore
 from shared.settings import load_settings
@@ -125,7 +126,7 @@ def _many(port: int) -> Iterator[str]:
             container = service.create_container(sample_target.FILESYSTEM)
             many.store_archives(container, sample_target.PATTERN)
         print(f"-- the records of {many.RESTORES:,} restores", flush=True)
-        store = OperationStore(job_storage(load_settings({"AzureWebJobsStorage": storage})))
+        store = OperationStore(job_storage(load_settings({"AzureWebJobsStorage": storage})), RestoreOperation)
         many.record_restores(store, _pattern(storage), sample_target.DATABASE, "silver.telemetry")
         yield storage
     finally:

@@ -57,9 +57,9 @@ from tools.pages import examples, meanings
 from tools.schemas import (
     ANSWER,
     BACKFILL_ANSWER,
+    BACKFILL_DRY_RUN,
     BACKFILL_MONITOR,
     BACKFILL_MONITORS,
-    BACKFILL_PLAN,
     CALENDAR,
     ERROR,
     MONITOR,
@@ -149,7 +149,7 @@ def _not_ended(text: str, schema: str) -> Json:
 
 def backfill_post_responses() -> Json:
     """Return the answers to a backfill: its plan, or that it was taken."""
-    plan = _response("What would be done, with `dry_run`. Nothing was written.", BACKFILL_PLAN)
+    plan = _response("What would be done, with `dry_run`. Nothing was written.", BACKFILL_DRY_RUN)
     taken = _taken("The backfill waits in the queue. The body is its monitor.", BACKFILL_MONITOR)
     kinds = {*_LOOK, *_BODY, OperationNotFound, OperationIdReused, SecretInAsyncRequest}
     return _by_status({HTTPStatus.OK: plan, HTTPStatus.ACCEPTED: taken} | _errors(kinds))

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from shared.model.answer import Answer, ErrorAnswer
 from shared.model.backfill import BackfillRequest
-from shared.model.backfill_answer import BackfillAnswer, BackfillList, BackfillMonitor, BackfillPlan
+from shared.model.backfill_answer import BackfillAnswer, BackfillDryRun, BackfillList, BackfillMonitor
 from shared.model.calendar import CalendarPage
 from shared.model.monitor import Monitor, MonitorList
 from shared.model.request import RestoreRequest
@@ -25,9 +25,9 @@ Schema = dict[str, Any]
 PLACE = "#/components/schemas/"
 REQUEST, ANSWER, ERROR = "RestoreRequest", "Answer", "ErrorAnswer"
 MONITOR, MONITORS, CALENDAR = "Monitor", "MonitorList", "CalendarPage"
-BACKFILL, BACKFILL_ANSWER, BACKFILL_PLAN = "BackfillRequest", "BackfillAnswer", "BackfillPlan"
+BACKFILL, BACKFILL_ANSWER, BACKFILL_DRY_RUN = "BackfillRequest", "BackfillAnswer", "BackfillDryRun"
 BACKFILL_MONITOR, BACKFILL_MONITORS = "BackfillMonitor", "BackfillList"
-OF_BACKFILLS = (BACKFILL, BACKFILL_ANSWER, BACKFILL_PLAN, BACKFILL_MONITOR, BACKFILL_MONITORS)
+OF_BACKFILLS = (BACKFILL, BACKFILL_ANSWER, BACKFILL_DRY_RUN, BACKFILL_MONITOR, BACKFILL_MONITORS)
 
 # Pydantic keeps its own names for a number that may be null.
 _LIMITS = {"ge": "minimum", "le": "maximum"}
@@ -46,7 +46,7 @@ def make_schemas() -> dict[str, Schema]:
         (CALENDAR, "serialization", TypeAdapter(CalendarPage)),
         (BACKFILL, "validation", TypeAdapter(BackfillRequest)),
         (BACKFILL_ANSWER, "serialization", TypeAdapter(BackfillAnswer)),
-        (BACKFILL_PLAN, "serialization", TypeAdapter(BackfillPlan)),
+        (BACKFILL_DRY_RUN, "serialization", TypeAdapter(BackfillDryRun)),
         (BACKFILL_MONITOR, "serialization", TypeAdapter(BackfillMonitor)),
         (BACKFILL_MONITORS, "serialization", TypeAdapter(BackfillList)),
     ]
@@ -67,7 +67,7 @@ def make_schemas() -> dict[str, Schema]:
     for name, heading in (
         (BACKFILL_MONITOR, "Follow it"),
         (BACKFILL_ANSWER, "The result"),
-        (BACKFILL_PLAN, "The plan"),
+        (BACKFILL_DRY_RUN, "The plan"),
     ):
         _describe(schemas, schemas[name], _with_units("backfills.md", heading))
     return dict(sorted(schemas.items()))

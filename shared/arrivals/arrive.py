@@ -10,11 +10,12 @@ from shared.arrivals.order import order
 from shared.arrivals.rules import Rule, find_rule, load_rules
 from shared.errors import InvalidArchiveUrl, StorageHostNotAllowed
 from shared.jobs.enqueue import enqueue
-from shared.jobs.operation import iso
+from shared.jobs.operation import RestoreOperation
 from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore, each_page
 from shared.log_redaction import OUR_LOGGER
 from shared.model.location import ArchiveLocation, parse_adls_url
+from shared.model.stamp import stamp
 from shared.settings import Settings, load_settings
 
 _log = logging.getLogger(OUR_LOGGER)
@@ -65,11 +66,11 @@ def _restore(rule: Rule, location: ArchiveLocation, settings: Settings) -> None:
 
 def _resume(location: ArchiveLocation, settings: Settings) -> None:
     """Let restores go on that wait for a file to come back from the archive tier."""
-    store = OperationStore(job_storage(settings))
+    store = OperationStore(job_storage(settings), RestoreOperation)
     for operation in each_page(store, {"status": "NotStarted"}):
         if operation.archive == location.url and operation.waits:
             try:
-                waiting = store.change(operation, next_attempt=iso(store.service_time()), is_queued=False)
+                waiting = store.change(operation, next_attempt=stamp(store.service_time()), is_queued=False)
             except Conflict:
                 # A worker has it already.
                 continue

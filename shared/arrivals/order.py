@@ -15,12 +15,13 @@ from shared.errors import RestoreError
 from shared.jobs.day_notes import RestoredDay, partition_of, read_days
 from shared.jobs.enqueue import enqueue_new
 from shared.jobs.keys import id_of_order
-from shared.jobs.operation import Operation, iso, now
+from shared.jobs.operation import RestoreOperation
 from shared.jobs.storage import job_storage
 from shared.jobs.store import OperationStore
 from shared.log_redaction import OUR_LOGGER
 from shared.model.location import ArchiveLocation
 from shared.model.request import RestoreRequest
+from shared.model.stamp import now, stamp
 from shared.restore.access import authorize
 from shared.settings import Settings
 
@@ -54,17 +55,17 @@ def order(
         return
     body = rule.body(location.url, **_changes(rule, found, restored))
     version = found.copy_id or found.etag
-    store = OperationStore(job_storage(settings))
+    store = OperationStore(job_storage(settings), RestoreOperation)
     begins = store.service_time() + timedelta(seconds=delay_seconds)
-    operation = Operation(
-        _id(rule, location, version),
-        json.dumps(body),
-        location.url,
-        database,
-        str(request.target_table),
-        location.day.isoformat(),
-        now(),
-        next_attempt=iso(begins) if delay_seconds else "",
+    operation = RestoreOperation(
+        id=_id(rule, location, version),
+        request=json.dumps(body),
+        archive=location.url,
+        database=database,
+        target_table=str(request.target_table),
+        day=location.day.isoformat(),
+        created=now(),
+        next_attempt=stamp(begins) if delay_seconds else "",
     )
     kept, is_new = store.create(operation)
     if is_new:

@@ -15,7 +15,7 @@ from shared.backfills.summary import MOST_DETAILS, count_days
 from shared.errors import DaysFailed, Fault, RestoreCanceled, RestoreError
 from shared.jobs.claim import Claim
 from shared.jobs.enqueue import try_again
-from shared.jobs.operation import Operation
+from shared.jobs.operation import BackfillOperation, DayOperation
 from shared.jobs.transitions import ended
 from shared.log_redaction import OUR_LOGGER
 from shared.model.answer import ChunkOutcome, WarningNote
@@ -33,7 +33,9 @@ from shared.timescale.cagg_refresh import refresh
 _log = logging.getLogger(OUR_LOGGER)
 
 
-def conclude(claim: Claim, records: Records, backfill: Backfill, settings: Settings, report: Report) -> None:
+def conclude(
+    claim: Claim[BackfillOperation], records: Records, backfill: Backfill, settings: Settings, report: Report
+) -> None:
     """Refresh what the request names over the days that are in, and end the backfill.
 
     If the server cannot be reached, this is tried again later. If that does not help, it is a warning: the days are in.
@@ -65,7 +67,7 @@ def conclude(claim: Claim, records: Records, backfill: Backfill, settings: Setti
     _end(claim, records, days, report)
 
 
-def spans_of(days: Sequence[Operation]) -> list[Window]:
+def spans_of(days: Sequence[DayOperation]) -> list[Window]:
     """Return what was loaded, oldest first; days without a gap between them are one span.
 
     A gap is not refreshed: if its rows are gone from the table, a refresh would remove them from the aggregate too.
@@ -92,7 +94,7 @@ def _refresh(backfill: Backfill, spans: Sequence[Window], settings: Settings, re
             report.add_warnings(left_out)
 
 
-def _end(claim: Claim, records: Records, days: Sequence[Operation], report: Report) -> None:
+def _end(claim: Claim[BackfillOperation], records: Records, days: Sequence[DayOperation], report: Report) -> None:
     operation, plan = claim.operation, decode_plan(claim.operation.plan)
     counts = count_days(days, plan)
     chunks: list[ChunkOutcome] = []
@@ -127,7 +129,7 @@ def _end(claim: Claim, records: Records, days: Sequence[Operation], report: Repo
     claim.write_patiently(**ended("Succeeded", reply, report))
 
 
-def _error(days: Sequence[Operation], total: int) -> RestoreError | None:
+def _error(days: Sequence[DayOperation], total: int) -> RestoreError | None:
     """Return why not all days are in; None if they are."""
     of_failed = [day for day in days if day.status == "Failed"]
     if of_failed:
@@ -143,7 +145,7 @@ def _error(days: Sequence[Operation], total: int) -> RestoreError | None:
     return None
 
 
-def end_failed(claim: Claim, error: RestoreError, report: Report) -> None:
+def end_failed(claim: Claim[BackfillOperation], error: RestoreError, report: Report) -> None:
     """End a backfill by an error."""
     status: Status = "Canceled" if isinstance(error, RestoreCanceled) else "Failed"
     claim.write_patiently(**ended(status, failed(report, error), report))

@@ -25,12 +25,13 @@ from shared.backfills.records import GroupPlan, Records, decode_group_plan
 from shared.errors import OperationNotFound, RestoreError
 from shared.jobs.claim import Claim, ClaimLost, claim_operation
 from shared.jobs.enqueue import enqueue, try_again
-from shared.jobs.operation import Operation, iso
+from shared.jobs.operation import DayOperation, GroupOperation
 from shared.jobs.transitions import update
 from shared.jobs.worker import work_on
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.results import ChunkStep, warnings_of
+from shared.model.stamp import stamp
 from shared.restore.left import Left, decode_left
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_maintain
@@ -60,7 +61,7 @@ class Context:
     has_time: Callable[[], bool]
 
 
-def run_group(claim: Claim, context: Context) -> bool:
+def run_group(claim: Claim[GroupOperation], context: Context) -> bool:
     """Run the days of a group that is claimed, as far as they are due and there is time.
 
     Returns:
@@ -88,7 +89,7 @@ def run_group(claim: Claim, context: Context) -> bool:
 
 
 class _Group:
-    def __init__(self, claim: Claim, context: Context, report: Report) -> None:
+    def __init__(self, claim: Claim[GroupOperation], context: Context, report: Report) -> None:
         self._claim = claim
         self._report = report
         self._context = context
@@ -107,7 +108,7 @@ class _Group:
             open_days = [day for day in days if not day.has_ended]
             if not open_days:
                 return self._finish(days)
-            time = iso(self._records.days.service_time())
+            time = stamp(self._records.days.service_time())
             due = [day for day in open_days if self._next_attempt(day) <= time or self._backfill.is_stopped]
             for day in due:
                 if self._claim.is_lost:
@@ -123,19 +124,19 @@ class _Group:
                 self._claim.write_patiently(**not_due(first))
                 return True
 
-    def _days(self) -> list[Operation]:
+    def _days(self) -> list[DayOperation]:
         days = self._records.days_of(self._backfill, self._plan.days)
         if len(days) < len(self._plan.days):
             # The others are restored: otherwise a group with a day that cannot be read would be tried forever.
             _log.error("operation=%s: %d of its days have a record", self._claim.operation.id, len(days))
         return days
 
-    def _crashes(self, days: list[Operation]) -> int:
+    def _crashes(self, days: list[DayOperation]) -> int:
         """Return how often the group lost its worker between its days. Each day counts the workers that it lost."""
         # A day that is still claimed has a worker that was lost as well, or will be counted when it is claimed again.
         return self._claim.operation.crashes - sum(day.crashes + bool(day.claim) for day in days)
 
-    def _give_up(self, days: list[Operation]) -> bool:
+    def _give_up(self, days: list[DayOperation]) -> bool:
         """End the group without another try at anything that may have killed its workers."""
         lost = f"the group of this day lost its worker {self._claim.operation.crashes} times"
         for day in days:
@@ -144,14 +145,14 @@ class _Group:
             self._report.warn("RecompressFailed", f"chunks of {self._plan.days[0]} and later: {lost}")
         return self._end()
 
-    def _next_attempt(self, day: Operation) -> str:
+    def _next_attempt(self, day: DayOperation) -> str:
         return max(day.next_attempt, self._others.get(day.day, ""))
 
     def _hand_on(self) -> None:
         released = self._claim.write_patiently(**handed_on())
         enqueue(self._records.groups, released)
 
-    def _run_day(self, day: Operation) -> None:
+    def _run_day(self, day: DayOperation) -> None:
         days = self._records.days
         if self._backfill.is_stopped and not day.commit and not day.claim:
             update(days, day, never_started)
@@ -159,7 +160,7 @@ class _Group:
         claim = claim_operation(days, day)
         if claim is None:
             # Another worker has it, which may be dead.
-            self._others[day.day] = iso(days.service_time() + timedelta(seconds=_OTHERS_SECONDS))
+            self._others[day.day] = stamp(days.service_time() + timedelta(seconds=_OTHERS_SECONDS))
             return
         # Read after the claim: a stop of the backfill looks for claimed days after that.
         self._backfill = self._records.backfills.at(self._backfill.row_key, load=False)
@@ -169,7 +170,7 @@ class _Group:
         if ended is not None and ended.status == "Failed" and self._plan.stops:
             self._backfill = self._records.backfills.update(self._backfill, stopped_by_a_day)
 
-    def _finish(self, days: list[Operation]) -> bool:
+    def _finish(self, days: list[DayOperation]) -> bool:
         """Compress the chunks that the days have left, and end the group."""
         lefts = [decode_left(json.loads(day.left)) for day in days if day.status == "Succeeded" and day.left]
         report = self._report
@@ -193,7 +194,7 @@ class _Group:
 
 
 def compress_left(
-    day: Operation, plan: GroupPlan, lefts: list[Left], context: Context, report: Report
+    day: DayOperation, plan: GroupPlan, lefts: list[Left], context: Context, report: Report
 ) -> list[ChunkStep]:
     """Compress the chunks that days have left, each once.
 

@@ -12,18 +12,18 @@ from shared.api.handle import HttpAnswer, answer_request, json_reply, replied
 from shared.api.parse import require_json
 from shared.backfills.lifecycle import begun_again, stopped, told_to_stop
 from shared.backfills.planner import make_plan, refuse_missing
-from shared.backfills.records import Plan, Records, backfill_record
+from shared.backfills.records import BackfillPlan, Records, backfill_record
 from shared.backfills.request import Backfill, parse_backfill
-from shared.backfills.summary import links, listed, monitor
+from shared.backfills.summary import backfill_links, backfill_monitor, listed_backfill
 from shared.errors import OperationNotFound
 from shared.jobs.enqueue import enqueue
 from shared.jobs.http import check_status, list_newest, result_answer, until_it_ends
 from shared.jobs.monitor import RETRY_AFTER_SECONDS
-from shared.jobs.operation import Operation
+from shared.jobs.operation import BackfillOperation
 from shared.jobs.storage import job_storage
 from shared.jobs.submit import add_token, chosen_id, record, refuse_secrets, stored_request
 from shared.jobs.transitions import update
-from shared.model.backfill_answer import BackfillList, BackfillPlan
+from shared.model.backfill_answer import BackfillDryRun, BackfillList
 from shared.model.report import Report
 from shared.restore.access import authorize
 from shared.settings import Settings, load_settings
@@ -54,9 +54,9 @@ def result(call: HttpCall) -> HttpAnswer:
     def answer(settings: Settings, records: Records) -> HttpAnswer:
         base = base_url(call, settings, f"/backfills/{call.route.get('id')}/result")
 
-        def show(operation: Operation) -> tuple[Mapping[str, object], str]:
-            shown = monitor(operation, records.all_days(operation), base, most=_DAYS_LISTED)
-            return shown, links(base, operation)["result"]
+        def show(operation: BackfillOperation) -> tuple[Mapping[str, object], str]:
+            shown = backfill_monitor(operation, records.all_days(operation), base, most=_DAYS_LISTED)
+            return shown, backfill_links(base, operation)["result"]
 
         return result_answer(call, records.backfills, show)
 
@@ -96,7 +96,7 @@ def _post(call: HttpCall) -> HttpAnswer:
     return replied(report, answer).answer
 
 
-def _plan_answer(backfill: Backfill, plan: Plan, database: str, report: Report) -> BackfillPlan:
+def _plan_answer(backfill: Backfill, plan: BackfillPlan, database: str, report: Report) -> BackfillDryRun:
     days = [day for group in plan.groups for day in group]
     return {
         "status": "dry_run",
@@ -122,7 +122,7 @@ def _take(call: HttpCall, backfill: Backfill, database: str, settings: Settings)
     )
     records = Records.of(job_storage(settings))
 
-    def is_same(other: Operation) -> bool:
+    def is_same(other: BackfillOperation) -> bool:
         return parse_backfill(other.request.encode(), settings).request == backfill.request
 
     submitted = record(records.backfills, asked, call.traceparent, is_same)
@@ -130,18 +130,20 @@ def _take(call: HttpCall, backfill: Backfill, database: str, settings: Settings)
     return _taken(call, submitted.operation, submitted.token, records, base)
 
 
-def _taken(call: HttpCall, operation: Operation, token: str, records: Records, base: str) -> HttpAnswer:
-    addresses = links(base, operation)
+def _taken(call: HttpCall, operation: BackfillOperation, token: str, records: Records, base: str) -> HttpAnswer:
+    addresses = backfill_links(base, operation)
     headers = {"Operation-Location": addresses["self"], **until_it_ends(addresses["result"], token)}
-    body = monitor(operation, records.all_days(operation), base, most=_DAYS_LISTED)
+    body = backfill_monitor(operation, records.all_days(operation), base, most=_DAYS_LISTED)
     return json_reply(202, body, headers, request_id=call.request_id)
 
 
-def _show(call: HttpCall, settings: Settings, records: Records, operation: Operation, status: int = 200) -> HttpAnswer:
+def _show(
+    call: HttpCall, settings: Settings, records: Records, operation: BackfillOperation, status: int = 200
+) -> HttpAnswer:
     base = base_url(call, settings, f"/backfills/{operation.id}")
     most = whole_number(call, "top", most=_MOST_DAYS_LISTED, default=_DAYS_LISTED)
     after = read_day(call, "after").isoformat() if call.query.get("after") else ""
-    body = monitor(operation, records.all_days(operation), base, most=most, after=after)
+    body = backfill_monitor(operation, records.all_days(operation), base, most=most, after=after)
     headers = {} if operation.has_ended else {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return json_reply(status, body, headers, request_id=call.request_id)
 
@@ -162,7 +164,7 @@ def _stop(call: HttpCall, settings: Settings, records: Records, backfill_id: str
     return _show(call, settings, records, store.get(backfill_id), 202)
 
 
-def _cancel_running(records: Records, backfill: Operation) -> None:
+def _cancel_running(records: Records, backfill: BackfillOperation) -> None:
     """Cancel the days that run. One that is claimed after this look finds the backfill stopped."""
     for day in records.all_days(backfill):
         if day.status == "Running":
@@ -185,5 +187,8 @@ def _list(call: HttpCall, settings: Settings, records: Records) -> HttpAnswer:
     check_status(status)
     equal = {} if status is None else {"status": status}
     page = list_newest(call, settings, records.backfills, "/backfills", equal, equal)
-    body: BackfillList = {"value": [listed(one, page.base) for one in page.operations], "nextLink": page.next_link}
+    body: BackfillList = {
+        "value": [listed_backfill(one, page.base) for one in page.operations],
+        "nextLink": page.next_link,
+    }
     return json_reply(200, body, request_id=call.request_id)

@@ -29,46 +29,47 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from shared.backfills.records import BackfillPhase, Plan, decode_plan
+from shared.backfills.records import BackfillPlan, decode_plan
 from shared.errors import InternalError, OperationEnded, OperationNotEnded, TooManyAttempts
-from shared.jobs.operation import Operation, as_new, now
+from shared.jobs.operation import BackfillOperation, BackfillPhase, DayOperation, as_new
 from shared.jobs.transitions import Change, End, end_of_waiting, waiting
+from shared.model.stamp import now
 
-_NEXT: Mapping[str, BackfillPhase] = {"plan": "create", "create": "run", "run": "refresh", "refresh": "plan"}
+_NEXT: Mapping[BackfillPhase, BackfillPhase] = {"plan": "create", "create": "run", "run": "refresh", "refresh": "plan"}
 
 
-def _moved(backfill: Operation, to: BackfillPhase) -> dict[str, Any]:
+def _moved(backfill: BackfillOperation, to: BackfillPhase) -> dict[str, Any]:
     if _NEXT[backfill.phase] != to:
         raise InternalError(f"a backfill cannot come from the phase {backfill.phase} to {to}")
     return {"phase": to}
 
 
-def planned(backfill: Operation, plan: Plan) -> dict[str, Any]:
+def planned(backfill: BackfillOperation, plan: BackfillPlan) -> dict[str, Any]:
     """The plan of this round is made. It is written before anything that follows from it."""
     return {**_moved(backfill, "create"), "plan": plan.encode(), "retries": 0}
 
 
-def records_are_there(backfill: Operation) -> dict[str, Any]:
+def records_are_there(backfill: BackfillOperation) -> dict[str, Any]:
     """The records of days and groups are created. From now on the workers of its groups move it forward."""
     return {**_moved(backfill, "run"), "claim": "", "retries": 0}
 
 
-def groups_ended(backfill: Operation) -> dict[str, Any]:
+def groups_ended(backfill: BackfillOperation) -> dict[str, Any]:
     """No group is left."""
     return _moved(backfill, "refresh")
 
 
-def reopened(backfill: Operation) -> dict[str, Any]:
+def reopened(backfill: BackfillOperation) -> dict[str, Any]:
     """A day waits again: a planner that was taken for dead was still running, and has set it back."""
     return {**_moved(backfill, "plan"), "claim": ""}
 
 
-def is_before_its_plan(backfill: Operation) -> bool:
+def is_before_its_plan(backfill: BackfillOperation) -> bool:
     """Whether no plan was made yet, so that no day can have a record."""
     return backfill.phase == "plan" and not decode_plan(backfill.plan).round
 
 
-def begun_again(backfill: Operation) -> dict[str, Any]:
+def begun_again(backfill: BackfillOperation) -> dict[str, Any]:
     """A caller wants the days that are not in to be restored once more.
 
     Raises:
@@ -76,10 +77,10 @@ def begun_again(backfill: Operation) -> dict[str, Any]:
     """
     if not backfill.has_ended:
         raise OperationNotEnded(f"the backfill has not ended: {backfill.status}")
-    return {**as_new(), "phase": "plan"}
+    return {**as_new(backfill), "phase": "plan"}
 
 
-def stopped(backfill: Operation, *, cancels_running: bool) -> Change:
+def stopped(backfill: BackfillOperation, *, cancels_running: bool) -> Change:
     """A caller wants no further day to start.
 
     Args:
@@ -99,7 +100,7 @@ def stopped(backfill: Operation, *, cancels_running: bool) -> Change:
     return {"is_stopped": True, "is_canceled": backfill.is_canceled or cancels_running}
 
 
-def stopped_by_a_day(backfill: Operation) -> dict[str, Any]:
+def stopped_by_a_day(backfill: BackfillOperation) -> dict[str, Any]:
     """A day has failed, and the request wants no further one to start then."""
     return {} if backfill.has_ended or backfill.is_stopped else {"is_stopped": True}
 
@@ -128,7 +129,7 @@ def group_ended(answer: Mapping[str, Any]) -> dict[str, Any]:
     return {"status": "Succeeded", "claim": "", "ended": now(), "answer": json.dumps(answer)}
 
 
-def waits_again(day: Operation, planned_day: Operation) -> dict[str, Any]:
+def waits_again(day: DayOperation, planned_day: DayOperation) -> dict[str, Any]:
     """A day is planned once more; nothing, if it is in, or has not ended.
 
     Args:
@@ -140,19 +141,19 @@ def waits_again(day: Operation, planned_day: Operation) -> dict[str, Any]:
     body = json.loads(day.request)
     if planned_day.shares_chunks and "timescaledb" in body:
         body["timescaledb"]["compress_new_chunks"] = False
-    return {**as_new(), "request": json.dumps(body), "shares_chunks": planned_day.shares_chunks}
+    return {**as_new(day), "request": json.dumps(body), "shares_chunks": planned_day.shares_chunks}
 
 
-def never_started(day: Operation) -> Change:
+def never_started(day: DayOperation) -> Change:
     """A day of a stopped backfill is not to start; nothing, if it has, or if its rows may be in."""
     return {} if day.has_ended or day.claim or day.commit else end_of_waiting()
 
 
-def lost_with_its_group(day: Operation, *, why: str) -> Change:
+def lost_with_its_group(day: DayOperation, *, why: str) -> Change:
     """A group that lost its workers again and again is given up, and its days with it; nothing, if one has ended."""
     return {} if day.has_ended else End("Failed", TooManyAttempts(why))
 
 
-def told_to_stop(day: Operation) -> dict[str, Any]:
+def told_to_stop(day: DayOperation) -> dict[str, Any]:
     """A day that runs is to be rolled back. Its worker looks at it with each heartbeat."""
     return {} if day.has_ended or day.is_canceled else {"is_canceled": True}

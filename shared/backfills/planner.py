@@ -7,14 +7,14 @@ from datetime import date
 from typing import Literal, TypeAlias
 
 from shared.backfills.lifecycle import planned, records_are_there, waits_again
-from shared.backfills.records import GroupPlan, Plan, Records, day_record, decode_plan, group_records
+from shared.backfills.records import BackfillPlan, GroupPlan, Records, day_record, decode_plan, group_records
 from shared.backfills.request import Backfill
 from shared.backfills.summary import MOST_DETAILS
 from shared.calendar.look import Question, look_at_days
 from shared.calendar.state import KnownDay
 from shared.errors import ArchiveNotFound, Fault, OperationNotFound
 from shared.jobs.claim import Claim
-from shared.jobs.operation import Operation
+from shared.jobs.operation import BackfillOperation, DayOperation
 from shared.model.backfill import Existing
 from shared.model.report import Report
 from shared.restore.server import Server
@@ -37,7 +37,7 @@ def choose(known: KnownDay, existing: Existing) -> Choice:
     return "skip" if existing == "stale" and state in ("running", "restored") else "restore"
 
 
-def make_plan(backfill: Backfill, days: Sequence[date], settings: Settings, report: Report) -> Plan:
+def make_plan(backfill: Backfill, days: Sequence[date], settings: Settings, report: Report) -> BackfillPlan:
     """Look at days, and plan what to do with them.
 
     Args:
@@ -50,13 +50,13 @@ def make_plan(backfill: Backfill, days: Sequence[date], settings: Settings, repo
         RestoreError: as `look_at_days`.
     """
     if not days:
-        return Plan()
+        return BackfillPlan()
     request = backfill.request_of(days[0])
     report.describe(request)
     known = look_at_days(Question(backfill.pattern, request, days), settings, report.request_id, report.progress)
     chosen = {day: choose(facts, backfill.request.existing) for day, facts in known.items()}
     to_restore = [day for day in days if chosen[day] == "restore"]
-    return Plan(
+    return BackfillPlan(
         groups=[[day.isoformat() for day in group] for group in _groups(backfill, to_restore, settings, report)],
         missing=[day.isoformat() for day in days if chosen[day] == "missing"],
         skipped={day.isoformat(): known[day].state for day in days if chosen[day] == "skip"},
@@ -67,7 +67,7 @@ def make_plan(backfill: Backfill, days: Sequence[date], settings: Settings, repo
     )
 
 
-def refuse_missing(backfill: Backfill, plan: Plan) -> None:
+def refuse_missing(backfill: Backfill, plan: BackfillPlan) -> None:
     """Refuse a plan without archives.
 
     Raises:
@@ -86,7 +86,9 @@ def refuse_missing(backfill: Backfill, plan: Plan) -> None:
     )
 
 
-def plan_round(claim: Claim, records: Records, backfill: Backfill, settings: Settings, report: Report) -> None:
+def plan_round(
+    claim: Claim[BackfillOperation], records: Records, backfill: Backfill, settings: Settings, report: Report
+) -> None:
     """Plan the first round or a retry, and record the plan.
 
     Raises:
@@ -102,7 +104,7 @@ def plan_round(claim: Claim, records: Records, backfill: Backfill, settings: Set
         found = make_plan(backfill, _dates({*again, *before.missing}), settings, report)
         newly = {day for group in found.groups for day in group} - again
         groups = _groups(backfill, _dates(again | newly), settings, report)
-        plan = Plan(
+        plan = BackfillPlan(
             round=before.round + 1,
             groups=[[day.isoformat() for day in group] for group in groups],
             missing=[day for day in found.missing if day not in again],
@@ -113,7 +115,7 @@ def plan_round(claim: Claim, records: Records, backfill: Backfill, settings: Set
     claim.write(**planned(operation, plan))
 
 
-def create_round(claim: Claim, records: Records, backfill: Backfill) -> None:
+def create_round(claim: Claim[BackfillOperation], records: Records, backfill: Backfill) -> None:
     """Create the records that follow from the plan, and let the groups run. Once more changes nothing."""
     operation = claim.operation
     plan = decode_plan(operation.plan)
@@ -145,7 +147,7 @@ def create_round(claim: Claim, records: Records, backfill: Backfill) -> None:
     claim.write(**records_are_there(claim.operation))
 
 
-def _renew(records: Records, backfill: Operation, day: Operation) -> None:
+def _renew(records: Records, backfill: BackfillOperation, day: DayOperation) -> None:
     """Create a day; or let it wait again, if it has ended and is not in."""
     try:
         found = records.day(backfill, day.day)

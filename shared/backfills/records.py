@@ -9,21 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal, TypeAlias
 
 from shared.backfills.request import Backfill
 from shared.jobs.keys import row_below, stem_of_backfill
-from shared.jobs.operation import Operation, iso, now
+from shared.jobs.operation import BackfillOperation, DayOperation, GroupOperation
 from shared.jobs.storage import JobStorage
 from shared.jobs.store import OperationStore
 from shared.model.calendar import DayState
-
-# What is to be done next. A backfill that is in the phase `run` has no worker: its groups have.
-BackfillPhase: TypeAlias = Literal["plan", "create", "run", "refresh"]
+from shared.model.stamp import now, stamp
 
 
 @dataclass(frozen=True)
-class Plan:
+class BackfillPlan:
     """What is to be done with each day. It is written before anything that follows from it.
 
     Attributes:
@@ -49,9 +46,9 @@ class Plan:
         return json.dumps(asdict(self))
 
 
-def decode_plan(text: str) -> Plan:
+def decode_plan(text: str) -> BackfillPlan:
     """Read what `encode` wrote; an empty text is an empty plan."""
-    return Plan(**json.loads(text)) if text else Plan(round=0)
+    return BackfillPlan(**json.loads(text)) if text else BackfillPlan(round=0)
 
 
 @dataclass(frozen=True)
@@ -82,20 +79,24 @@ def decode_group_plan(text: str) -> GroupPlan:
 class Records:
     """Where the records are."""
 
-    days: OperationStore
-    groups: OperationStore
-    backfills: OperationStore
+    days: OperationStore[DayOperation]
+    groups: OperationStore[GroupOperation]
+    backfills: OperationStore[BackfillOperation]
 
     @classmethod
     def of(cls, storage: JobStorage) -> Records:
         """Return those of the app's own storage account."""
-        return cls(*(OperationStore(storage, kind) for kind in ("restore", "group", "backfill")))
+        return cls(
+            OperationStore(storage, DayOperation),
+            OperationStore(storage, GroupOperation),
+            OperationStore(storage, BackfillOperation),
+        )
 
-    def day(self, backfill: Operation, day: str) -> Operation:
+    def day(self, backfill: BackfillOperation, day: str) -> DayOperation:
         """Read the record of a day. Raises as `OperationStore.get`."""
         return self.days.at(_rows(backfill) + day)
 
-    def days_of(self, backfill: Operation, days: Sequence[str]) -> list[Operation]:
+    def days_of(self, backfill: BackfillOperation, days: Sequence[str]) -> list[DayOperation]:
         """Read the records of days, oldest first, with their texts: one request for all of them.
 
         A day without a record is left out.
@@ -114,19 +115,19 @@ class Records:
         )
         return [day for day in found if day.day in wanted]
 
-    def all_days(self, backfill: Operation) -> list[Operation]:
+    def all_days(self, backfill: BackfillOperation) -> list[DayOperation]:
         """List the days, oldest first, without the texts of requests and answers."""
         return self.days.below(_rows(backfill), texts=("left", "error"))
 
-    def open_groups(self, backfill: Operation, *, most: int | None = None) -> list[Operation]:
+    def open_groups(self, backfill: BackfillOperation, *, most: int | None = None) -> list[GroupOperation]:
         """List the groups that have not ended."""
         return self.groups.below(_rows(backfill), "ended eq ''", most=most)
 
-    def answers_of_groups(self, backfill: Operation) -> list[Operation]:
+    def answers_of_groups(self, backfill: BackfillOperation) -> list[GroupOperation]:
         """List all groups with what they did."""
         return self.groups.below(_rows(backfill), texts=("answer",))
 
-    def next_group(self, backfill: Operation) -> Operation | None:
+    def next_group(self, backfill: BackfillOperation) -> GroupOperation | None:
         """Find the group whose turn it is; None if there is none, or if as many run as may run at once.
 
         All workers find the same group; the first one to write its record owns it. The active groups are read after it,
@@ -138,7 +139,7 @@ class Records:
             return next(
                 iter(self.groups.below(_rows(backfill), "status eq 'NotStarted'", texts=("plan",), most=1)), None
             )
-        time = iso(self.groups.service_time())
+        time = stamp(self.groups.service_time())
         due = self.groups.below(
             _rows(backfill), f"{held} and next_attempt le @time", texts=("plan",), most=1, time=time
         )
@@ -149,12 +150,12 @@ class Records:
         return found[0] if found and len(active) < backfill.parallel else None
 
 
-def _rows(backfill: Operation) -> str:
+def _rows(backfill: BackfillOperation) -> str:
     """Return what the rows of its days and groups begin with: the time of the backfill, so that it is one range."""
     return row_below(backfill.row_key, stem_of_backfill(backfill.id))
 
 
-def backfill_record(backfill_id: str, request: str, backfill: Backfill, database: str) -> Operation:
+def backfill_record(backfill_id: str, request: str, backfill: Backfill, database: str) -> BackfillOperation:
     """Return the record of a backfill that is to be planned.
 
     Args:
@@ -163,22 +164,21 @@ def backfill_record(backfill_id: str, request: str, backfill: Backfill, database
         backfill: the same, as it was checked.
         database: where the days go.
     """
-    first = backfill.request.days[0]
-    return Operation(
-        backfill_id,
-        request,
-        backfill.pattern.text,
-        database,
-        str(backfill.request_of(first).target_table),
-        first.isoformat(),
-        now(),
-        kind="backfill",
+    return BackfillOperation(
+        id=backfill_id,
+        request=request,
+        archive=backfill.pattern.text,
+        database=database,
+        target_table=str(backfill.request_of(backfill.request.days[0]).target_table),
+        created=now(),
         parallel=backfill.parallel,
         phase="plan",
     )
 
 
-def day_record(backfill: Operation, day: str, archive: str, request: str, *, shares_chunks: bool) -> Operation:
+def day_record(
+    backfill: BackfillOperation, day: str, archive: str, request: str, *, shares_chunks: bool
+) -> DayOperation:
     """Return the record of a day that waits for its group.
 
     Args:
@@ -188,34 +188,27 @@ def day_record(backfill: Operation, day: str, archive: str, request: str, *, sha
         request: for this day alone, as JSON.
         shares_chunks: whether other days of its group are in the same chunks.
     """
-    return Operation(
-        stem_of_backfill(backfill.id) + day,
-        request,
-        archive,
-        backfill.database,
-        backfill.target_table,
-        day,
-        now(),
+    return DayOperation(
+        id=stem_of_backfill(backfill.id) + day,
+        request=request,
+        archive=archive,
+        database=backfill.database,
+        target_table=backfill.target_table,
+        day=day,
+        created=now(),
         row_key=_rows(backfill) + day,
         backfill=backfill.id,
-        is_held=True,
         shares_chunks=shares_chunks,
         traceparent=backfill.traceparent,
     )
 
 
-def group_records(backfill: Operation, round_: int, plans: Sequence[GroupPlan]) -> list[Operation]:
+def group_records(backfill: BackfillOperation, round_: int, plans: Sequence[GroupPlan]) -> list[GroupOperation]:
     """Return the records of the groups of a round, held until their turn."""
     return [
-        Operation(
-            f"{stem_of_backfill(backfill.id)}{round_:04d}-{number:04d}",
-            "{}",
-            backfill.archive,
-            backfill.database,
-            backfill.target_table,
-            plan.days[0],
-            now(),
-            kind="group",
+        GroupOperation(
+            id=f"{stem_of_backfill(backfill.id)}{round_:04d}-{number:04d}",
+            created=now(),
             row_key=f"{_rows(backfill)}{round_:04d}-{number:04d}",
             backfill=backfill.id,
             is_held=True,

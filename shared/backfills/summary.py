@@ -9,8 +9,8 @@ from datetime import datetime, timedelta, timezone
 from typing import cast
 
 from shared.api.call import page_link
-from shared.backfills.records import Plan, decode_plan
-from shared.jobs.operation import Operation
+from shared.backfills.records import BackfillPlan, decode_plan
+from shared.jobs.operation import BackfillOperation, BackfillPhase, DayOperation
 from shared.model.backfill_answer import (
     BackfillDay,
     BackfillLinks,
@@ -22,6 +22,7 @@ from shared.model.backfill_answer import (
     Phase,
 )
 from shared.model.monitor import Status
+from shared.model.stamp import read_stamp, stamp
 from shared.progress.progress import percent_of
 
 # From that many ended days on, an end is estimated.
@@ -30,7 +31,7 @@ _ENOUGH_DAYS = 3
 # How many days the details of an error name.
 MOST_DETAILS = 100
 
-_PHASES: Mapping[str, Phase] = {"plan": "plan", "create": "plan", "run": "restore", "refresh": "refresh"}
+_PHASES: Mapping[BackfillPhase, Phase] = {"plan": "plan", "create": "plan", "run": "restore", "refresh": "refresh"}
 _OUTCOMES: Mapping[Status, DayOutcome] = {
     "NotStarted": "waiting",
     "Running": "running",
@@ -39,7 +40,7 @@ _OUTCOMES: Mapping[Status, DayOutcome] = {
 }
 
 
-def outcome_of(day: Operation) -> DayOutcome:
+def outcome_of(day: DayOperation) -> DayOutcome:
     """Return the word for a day that has a record."""
     if day.status == "Succeeded":
         # A load leaves something to do, if only the span that it loaded.
@@ -47,7 +48,7 @@ def outcome_of(day: Operation) -> DayOutcome:
     return _OUTCOMES[day.status]
 
 
-def count_days(days: Sequence[Operation], plan: Plan) -> DayCounts:
+def count_days(days: Sequence[DayOperation], plan: BackfillPlan) -> DayCounts:
     """Count the days of each outcome."""
     found = Counter(map(outcome_of, days))
     found["skipped"] += len(plan.skipped)
@@ -67,13 +68,13 @@ def count_days(days: Sequence[Operation], plan: Plan) -> DayCounts:
     }
 
 
-def links(base: str, operation: Operation) -> BackfillLinks:
+def backfill_links(base: str, operation: BackfillOperation) -> BackfillLinks:
     """Return the addresses of a backfill. None of them holds its token."""
     own = f"{base}/backfills/{operation.id}"
     return {"self": own, "result": f"{own}/result", "cancel": own, "retry": f"{own}/retry"}
 
 
-def listed(operation: Operation, base: str) -> ListedBackfill:
+def listed_backfill(operation: BackfillOperation, base: str) -> ListedBackfill:
     """Return a backfill as a list has it."""
     shown: ListedBackfill = {
         "id": operation.id,
@@ -87,15 +88,15 @@ def listed(operation: Operation, base: str) -> ListedBackfill:
         "database": operation.database,
         "target_table": operation.target_table,
         "parallel": operation.parallel,
-        "links": links(base, operation),
+        "links": backfill_links(base, operation),
     }
     if operation.error:
         shown["error"] = json.loads(operation.error)
     return shown
 
 
-def monitor(
-    operation: Operation, days: Sequence[Operation], base: str, *, most: int, after: str = ""
+def backfill_monitor(
+    operation: BackfillOperation, days: Sequence[DayOperation], base: str, *, most: int, after: str = ""
 ) -> BackfillMonitor:
     """Return the monitor of a backfill.
 
@@ -113,7 +114,7 @@ def monitor(
     following = None
     if len(rest) > most:
         following = page_link(f"{base}/backfills/{operation.id}", {"top": str(most), "after": rest[most - 1]})
-    shown = cast("BackfillMonitor", listed(operation, base))
+    shown = cast("BackfillMonitor", listed_backfill(operation, base))
     shown |= {
         "stopping": operation.is_stopped and not operation.has_ended,
         "days": count_days(days, plan),
@@ -126,7 +127,7 @@ def monitor(
     return shown
 
 
-def _day(name: str, day: Operation | None, plan: Plan) -> BackfillDay:
+def _day(name: str, day: DayOperation | None, plan: BackfillPlan) -> BackfillDay:
     shown: BackfillDay = {
         "day": name,
         "outcome": "waiting",
@@ -161,7 +162,7 @@ def _day(name: str, day: Operation | None, plan: Plan) -> BackfillDay:
     return shown
 
 
-def _progress(operation: Operation, days: Sequence[Operation], plan: Plan) -> BackfillProgress:
+def _progress(operation: BackfillOperation, days: Sequence[DayOperation], plan: BackfillPlan) -> BackfillProgress:
     total = sum(plan.sizes.get(day.day, 0) for day in days)
     ended = [day for day in days if day.has_ended]
     read = sum(plan.sizes.get(day.day, 0) if day.has_ended else day.compressed_bytes for day in days)
@@ -175,15 +176,15 @@ def _progress(operation: Operation, days: Sequence[Operation], plan: Plan) -> Ba
     }
 
 
-def _seconds(operation: Operation) -> float:
+def _seconds(operation: BackfillOperation) -> float:
     if not operation.started:
         return 0.0
-    end = _time(operation.ended) if operation.ended else datetime.now(timezone.utc)
-    return max(0.0, round((end - _time(operation.started)).total_seconds(), 3))
+    end = read_stamp(operation.ended) if operation.ended else datetime.now(timezone.utc)
+    return max(0.0, round((end - read_stamp(operation.started)).total_seconds(), 3))
 
 
 def _estimated_end(
-    operation: Operation, ended: Sequence[Operation], days: Sequence[Operation], plan: Plan
+    operation: BackfillOperation, ended: Sequence[DayOperation], days: Sequence[DayOperation], plan: BackfillPlan
 ) -> str | None:
     """Estimate when the last day ends, by the bytes of the days that have ended since the start."""
     if operation.has_ended or not operation.started or len(ended) == len(days):
@@ -194,8 +195,4 @@ def _estimated_end(
         return None
     left = sum(plan.sizes.get(day.day, 0) for day in days if not day.has_ended)
     end = datetime.now(timezone.utc) + timedelta(seconds=_seconds(operation) * left / done)
-    return end.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return stamp(end, "seconds")

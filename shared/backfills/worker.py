@@ -11,7 +11,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from datetime import datetime
 
 from shared.api.handle import new_report
 from shared.backfills.conclusion import conclude, end_failed
@@ -31,12 +30,13 @@ from shared.errors import (
 from shared.jobs.claim import Claim, ClaimLost, claim_operation
 from shared.jobs.enqueue import enqueue, try_again
 from shared.jobs.message import decode
-from shared.jobs.operation import Operation, iso
+from shared.jobs.operation import BackfillOperation, GroupOperation
 from shared.jobs.storage import job_storage, job_storage_if_any
 from shared.jobs.store import Conflict, OperationStore, each_page
 from shared.jobs.worker import run_restore_message
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
+from shared.model.stamp import read_stamp, stamp
 from shared.settings import load_settings
 
 _log = logging.getLogger(OUR_LOGGER)
@@ -106,7 +106,7 @@ def run_backfill(backfill_id: str, context: Context) -> None:
     go_on(backfill_id, context)
 
 
-def _attempt(claim: Claim, context: Context, report: Report) -> None:
+def _attempt(claim: Claim[BackfillOperation], context: Context, report: Report) -> None:
     records, settings = context.records, context.settings
     try:
         if claim.operation.crashes >= settings.job_max_crashes:
@@ -125,7 +125,7 @@ def _attempt(claim: Claim, context: Context, report: Report) -> None:
             end_failed(claim, error, report)
 
 
-def _run_groups(claim: Claim | None, context: Context) -> None:
+def _run_groups(claim: Claim[GroupOperation] | None, context: Context) -> None:
     """Run a group that is claimed, and further ones of its backfill."""
     while claim is not None:
         backfill_id = claim.operation.backfill
@@ -137,7 +137,7 @@ def _run_groups(claim: Claim | None, context: Context) -> None:
             go_on(backfill_id, context)
 
 
-def _next_claim(backfill: Operation, context: Context) -> Claim | None:
+def _next_claim(backfill: BackfillOperation, context: Context) -> Claim[GroupOperation] | None:
     """Claim the group whose turn it is; None if there is none that is due."""
     records = context.records
     while True:
@@ -149,12 +149,12 @@ def _next_claim(backfill: Operation, context: Context) -> Claim | None:
             return claim
 
 
-def seconds_until(time: str, store: OperationStore) -> int:
+def seconds_until(time: str, store: OperationStore[GroupOperation]) -> int:
     """Return how many seconds it is until a time of the storage service; 0 if it is past or empty."""
     now = store.service_time()
-    if time <= iso(now):
+    if time <= stamp(now):
         return 0
-    return math.ceil((datetime.fromisoformat(time.replace("Z", "+00:00")) - now).total_seconds())
+    return math.ceil((read_stamp(time) - now).total_seconds())
 
 
 def go_on(backfill_id: str, context: Context) -> None:

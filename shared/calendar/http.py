@@ -13,6 +13,7 @@ from shared.calendar.look import Question, look_at_days
 from shared.calendar.pattern import days_between, read_pattern
 from shared.calendar.state import KnownDay
 from shared.model.calendar import MOST_DAYS, CalendarDay, CalendarPage
+from shared.model.stamp import stamp
 from shared.progress.progress import Progress
 from shared.settings import Settings, load_settings
 
@@ -72,7 +73,7 @@ def calendar_day(day: date, known: KnownDay) -> CalendarDay:
         else {
             "bytes": archive.size,
             "etag": archive.etag,
-            "modified": archive.modified.isoformat().replace("+00:00", "Z"),
+            "modified": stamp(archive.modified, "auto"),
             "tier": archive.tier,
         },
         "table": {"rows": known.rows.rows, "count": known.rows.count},

@@ -12,6 +12,7 @@ from shared.calendar.pattern import ArchivePattern
 from shared.calendar.state import KnownDay
 from shared.errors import RestoreError
 from shared.jobs.day_notes import partition_of, read_days
+from shared.jobs.operation import RestoreOperation
 from shared.jobs.storage import job_storage_if_any
 from shared.jobs.store import OperationStore, each_page
 from shared.model.request import RestoreRequest
@@ -87,7 +88,7 @@ def _running(settings: Settings, database: str, target_table: str) -> set[date]:
     storage = job_storage_if_any(settings)
     if storage is None:
         return set()
-    store = OperationStore(storage)
+    store = OperationStore(storage, RestoreOperation)
     return {
         date.fromisoformat(operation.day)
         for status in ("NotStarted", "Running")

@@ -8,16 +8,19 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from shared.errors import JobStorageUnreachable, OperationNotFound
-from shared.jobs.operation import Operation, now, seconds_since
+from shared.jobs.operation import Operation
 from shared.jobs.store import OperationStore
 from shared.log_redaction import OUR_LOGGER
+from shared.model.stamp import now, seconds_since
 from shared.process import repeating
 from shared.progress.progress import Progress
 
 _log = logging.getLogger(OUR_LOGGER)
+
+R = TypeVar("R", bound=Operation)
 
 HEARTBEAT_SECONDS = 5
 # Shorter than operation.STALE_SECONDS: nothing else writes a heartbeat then.
@@ -28,7 +31,7 @@ class ClaimLost(Exception):
     """Another worker has taken over the operation, or it was ended. This worker must roll back what it began."""
 
 
-class Claim:
+class Claim(Generic[R]):
     """The claim on an operation that runs.
 
     Only one claim of an operation is valid. Another worker may take it over once no heartbeat was written for two
@@ -36,15 +39,13 @@ class Claim:
 
     Attributes:
         is_lost: whether a write has found the claim invalid.
-        last_stage: the stage in which the previous attempt ended.
+        before: the record as the previous attempt left it.
         queued_seconds: how long the operation waited after it was due, by the clocks of this machine and of those that
             recorded it; None if it waits for its group.
     """
 
-    def __init__(
-        self, store: OperationStore, operation: Operation, *, last_stage: str, queued_seconds: float | None
-    ) -> None:
-        self.last_stage = last_stage
+    def __init__(self, store: OperationStore[R], operation: R, *, before: R, queued_seconds: float | None) -> None:
+        self.before = before
         self.queued_seconds = queued_seconds
         self._store = store
         self._operation = operation
@@ -52,21 +53,33 @@ class Claim:
         self.is_lost = False
 
     @property
-    def operation(self) -> Operation:
+    def operation(self) -> R:
         """The record as it was last read or written."""
         return self._operation
 
-    def write(self, **changes: Any) -> Operation:
+    def write(self, **changes: Any) -> R:
         """Write attributes of the record.
 
         Raises:
             ClaimLost: the claim is not valid any more; nothing was written.
             JobStorageUnreachable: it is unknown whether it was written.
         """
+        return self._write(lambda _: changes)
 
-        def while_it_holds(current: Operation) -> dict[str, Any]:
+    def renew(self, progress: Progress) -> R:
+        """Write how far the attempt is, and that the claim holds, unless it was given up. Raises as `write`."""
+
+        def changes(current: R) -> dict[str, Any]:
+            return {"claim": current.claim, **current.progress_changes(progress)} if current.claim else {}
+
+        return self._write(changes)
+
+    def _write(self, decide: Callable[[R], dict[str, Any]]) -> R:
+        def while_it_holds(current: R) -> dict[str, Any]:
+            changes = decide(current)
             # There are other writes: a caller's cancel, or an earlier attempt of this write that succeeded after all.
-            if "claim" in changes and all(getattr(current, name) == value for name, value in changes.items()):
+            gives_up = changes.get("claim") == ""
+            if gives_up and all(getattr(current, name) == value for name, value in changes.items()):
                 # It gave the claim up, and its answer was lost. No other writer knows this time and this answer.
                 return {}
             if current.claim != self._operation.claim or current.has_ended:
@@ -82,7 +95,7 @@ class Claim:
                 raise ClaimLost("the record is gone") from None
             return self._operation
 
-    def write_patiently(self, **changes: Any) -> Operation:
+    def write_patiently(self, **changes: Any) -> R:
         """Write at the end of an attempt, and wait if the storage account does not answer. Raises as `write`."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
@@ -99,7 +112,7 @@ class Claim:
 
         def beat() -> bool:
             try:
-                self.write(**progress_of(progress))
+                self.renew(progress)
             except ClaimLost:
                 _log.warning("operation=%s was taken over by another worker", self._operation.id)
                 progress.cancel()
@@ -117,7 +130,7 @@ class Claim:
             yield
 
 
-def claim_operation(store: OperationStore, operation: Operation, **changes: Any) -> Claim | None:
+def claim_operation(store: OperationStore[R], operation: R, **changes: Any) -> Claim[R] | None:
     """Claim an operation; None if there is nothing to do, or another worker has it.
 
     Args:
@@ -128,14 +141,14 @@ def claim_operation(store: OperationStore, operation: Operation, **changes: Any)
     Raises:
         OperationNotFound, JobStorageUnreachable: as `OperationStore.update`.
     """
-    claim, last_stage, due = uuid.uuid4().hex, "", ""
+    claim, before = uuid.uuid4().hex, operation
 
-    def take(current: Operation) -> dict[str, Any]:
-        nonlocal last_stage, due
+    def take(current: R) -> dict[str, Any]:
+        nonlocal before
         # If it has this claim, the write came through and its answer did not.
         if current.has_ended or current.claim == claim or (current.claim and not current.is_stale):
             return {}
-        last_stage, due = current.stage, max(current.created, current.next_attempt)
+        before = current
         return {
             "status": "Running",
             "claim": claim,
@@ -144,23 +157,12 @@ def claim_operation(store: OperationStore, operation: Operation, **changes: Any)
             "started": current.started or now(),
             "next_attempt": "",
             "is_queued": False,
-            **progress_of(Progress()),
+            **current.progress_changes(Progress()),
             **changes,
         }
 
     operation = store.update(operation, take)
     if operation.claim != claim:
         return None
-    queued_seconds = None if operation.is_held else seconds_since(due)
-    return Claim(store, operation, last_stage=last_stage, queued_seconds=queued_seconds)
-
-
-def progress_of(progress: Progress) -> dict[str, Any]:
-    """Return the attributes of a record for the progress of a restore."""
-    return {
-        "stage": progress.stage_name or "",
-        "compressed_bytes": progress.compressed_bytes,
-        "compressed_bytes_total": progress.compressed_bytes_total or 0,
-        "rows": progress.rows or 0,
-        "seconds": progress.seconds()["total"],
-    }
+    queued_seconds = None if operation.is_held else seconds_since(max(before.created, before.next_attempt))
+    return Claim(store, operation, before=before, queued_seconds=queued_seconds)

@@ -6,18 +6,22 @@ import json
 import logging
 from contextlib import suppress
 from datetime import timedelta
+from typing import TypeVar
 
 from shared.api.render import error_answer
 from shared.errors import CommitOutcomeUnknown, JobStorageUnreachable, RestoreCanceled, RestoreError
 from shared.jobs.claim import Claim
 from shared.jobs.message import Message
-from shared.jobs.operation import Operation, iso
+from shared.jobs.operation import Operation
 from shared.jobs.store import Conflict, OperationStore
 from shared.jobs.transitions import waiting
 from shared.log_redaction import OUR_LOGGER
+from shared.model.stamp import stamp
 from shared.settings import Settings
 
 _log = logging.getLogger(OUR_LOGGER)
+
+R = TypeVar("R", bound=Operation)
 
 _FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS = 5, 300
 
@@ -36,7 +40,7 @@ def delay_seconds(error: RestoreError, operation: Operation, settings: Settings)
     return min(_FIRST_DELAY_SECONDS << tries, _LONGEST_DELAY_SECONDS)
 
 
-def try_again(claim: Claim, store: OperationStore, settings: Settings, error: RestoreError) -> bool:
+def try_again(claim: Claim[R], store: OperationStore[R], settings: Settings, error: RestoreError) -> bool:
     """Let a claimed operation wait for its next attempt if its error may pass, and it was not tried too often.
 
     An operation that is held gets no message: its group looks at `next_attempt`.
@@ -59,7 +63,7 @@ def try_again(claim: Claim, store: OperationStore, settings: Settings, error: Re
         **waiting(
             **counted,
             error=json.dumps(error_answer(error, "")["error"]),
-            next_attempt=iso(store.service_time() + timedelta(seconds=delay)),
+            next_attempt=stamp(store.service_time() + timedelta(seconds=delay)),
         )
     )
     _log.info("operation=%s attempt=%d waits for %d s: %s", released.id, released.attempt, delay, error.code)
@@ -68,7 +72,7 @@ def try_again(claim: Claim, store: OperationStore, settings: Settings, error: Re
     return True
 
 
-def enqueue_new(store: OperationStore, operation: Operation, *, delay_seconds: int = 0) -> None:
+def enqueue_new(store: OperationStore[R], operation: R, *, delay_seconds: int = 0) -> None:
     """Send the first message of an operation, unless it has one, or was tried, or has ended.
 
     Creating a record and sending its message are two steps: if the second failed, sending the request again repairs it.
@@ -80,7 +84,7 @@ def enqueue_new(store: OperationStore, operation: Operation, *, delay_seconds: i
         enqueue(store, operation, delay_seconds=delay_seconds)
 
 
-def enqueue(store: OperationStore, operation: Operation, *, delay_seconds: int = 0) -> None:
+def enqueue(store: OperationStore[R], operation: R, *, delay_seconds: int = 0) -> None:
     """Put a message for a waiting operation into the queue, and note that it is there.
 
     If that note fails, the sweep sends another message: two messages are harmless.

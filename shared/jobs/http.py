@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 from shared.api.call import (
@@ -21,8 +21,8 @@ from shared.api.handle import HttpAnswer, answer_request, answered, json_reply, 
 from shared.errors import OperationNotFound
 from shared.jobs.day_notes import day_note, write_day_soon
 from shared.jobs.keys import is_row
-from shared.jobs.monitor import RETRY_AFTER_SECONDS, links, monitor
-from shared.jobs.operation import Operation, now
+from shared.jobs.monitor import RETRY_AFTER_SECONDS, restore_links, restore_monitor
+from shared.jobs.operation import AskedOperation, RestoreOperation
 from shared.jobs.recorded_answer import answer_of
 from shared.jobs.storage import job_storage
 from shared.jobs.store import NO_SUCH_OPERATION, OperationStore
@@ -32,10 +32,13 @@ from shared.log_redaction import OUR_LOGGER
 from shared.model.monitor import STATUSES, MonitorList
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
+from shared.model.stamp import now
 from shared.settings import Settings, load_settings
 from shared.telemetry.trace import Origin, restoring
 
 _log = logging.getLogger(OUR_LOGGER)
+
+A = TypeVar("A", bound=AskedOperation)
 
 # Parameters of the query, and the attributes of a record that they filter by.
 _FILTERS = {"status": "status", "database": "database", "table": "target_table", "day": "day", "backfill": "backfill"}
@@ -71,11 +74,11 @@ def _take(call: HttpCall, request: RestoreRequest, settings: Settings) -> HttpAn
     _log.info("operation=%s request_id=%s was taken: %s", operation.id, call.request_id, operation.status)
     base = base_url(call, settings, "/restore")
     headers = {
-        "Operation-Location": links(base, operation)["self"],
-        **until_it_ends(links(base, operation)["result"], submitted.token),
+        "Operation-Location": restore_links(base, operation)["self"],
+        **until_it_ends(restore_links(base, operation)["result"], submitted.token),
         "Preference-Applied": "respond-async",
     }
-    return json_reply(202, monitor(operation, base), headers, request_id=call.request_id)
+    return json_reply(202, restore_monitor(operation, base), headers, request_id=call.request_id)
 
 
 def until_it_ends(result: str, token: str) -> dict[str, str]:
@@ -103,17 +106,17 @@ def get_restores(call: HttpCall) -> HttpAnswer:
 def get_result(call: HttpCall) -> HttpAnswer:
     """Answer what a call that waits would have answered; 202 until the operation has ended. Raises nothing."""
 
-    def result(settings: Settings, store: OperationStore) -> HttpAnswer:
+    def result(settings: Settings, store: OperationStore[RestoreOperation]) -> HttpAnswer:
         base = base_url(call, settings, f"/restores/{call.route.get('id')}/result")
         return result_answer(
-            call, store, lambda operation: (monitor(operation, base), links(base, operation)["result"])
+            call, store, lambda operation: (restore_monitor(operation, base), restore_links(base, operation)["result"])
         )
 
     return _answered(call, result)
 
 
 def result_answer(
-    call: HttpCall, store: OperationStore, show: Callable[[Operation], tuple[Mapping[str, Any], str]]
+    call: HttpCall, store: OperationStore[A], show: Callable[[A], tuple[Mapping[str, Any], str]]
 ) -> HttpAnswer:
     """Return the result of an operation that has ended, else its monitor, to a caller with its token.
 
@@ -134,45 +137,47 @@ def result_answer(
     return json_reply(202, body, until_it_ends(address, token), request_id=call.request_id)
 
 
-def _answered(call: HttpCall, work: Callable[[Settings, OperationStore], HttpAnswer]) -> HttpAnswer:
+def _answered(call: HttpCall, work: Callable[[Settings, OperationStore[RestoreOperation]], HttpAnswer]) -> HttpAnswer:
     def answer() -> HttpAnswer:
         settings = load_settings()
-        return work(settings, OperationStore(job_storage(settings)))
+        return work(settings, OperationStore(job_storage(settings), RestoreOperation))
 
     return answer_request(call.request_id, answer)
 
 
-def _show(call: HttpCall, settings: Settings, operation: Operation, status: int = 200) -> HttpAnswer:
+def _show(call: HttpCall, settings: Settings, operation: RestoreOperation, status: int = 200) -> HttpAnswer:
     base = base_url(call, settings, f"/restores/{call.route.get('id')}")
     headers = {} if operation.has_ended else {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    return json_reply(status, monitor(operation, base), headers, request_id=call.request_id)
+    return json_reply(status, restore_monitor(operation, base), headers, request_id=call.request_id)
 
 
-def _no_id(_: Settings, __: OperationStore) -> HttpAnswer:
+def _no_id(_: Settings, __: OperationStore[RestoreOperation]) -> HttpAnswer:
     raise bad_parameter("id", "is missing: DELETE cancels one restore, /restores/{id}")
 
 
-def _cancel(call: HttpCall, settings: Settings, store: OperationStore, operation_id: str) -> HttpAnswer:
+def _cancel(
+    call: HttpCall, settings: Settings, store: OperationStore[RestoreOperation], operation_id: str
+) -> HttpAnswer:
     operation = update(store, store.get(operation_id), canceled)
     _log.info("operation=%s is to be canceled: %s", operation.id, operation.status)
     return _show(call, settings, operation, 202)
 
 
-def _list(call: HttpCall, settings: Settings, store: OperationStore) -> HttpAnswer:
+def _list(call: HttpCall, settings: Settings, store: OperationStore[RestoreOperation]) -> HttpAnswer:
     check_names(call, (*_FILTERS, "top", "after"))
     given = {name: call.query[name] for name in _FILTERS if call.query.get(name)}
     _check_filters(call, given)
     equal = {_FILTERS[name]: value for name, value in given.items()}
     listed = list_newest(call, settings, store, "/restores", equal, given)
     body: MonitorList = {
-        "value": [monitor(operation, listed.base, with_result=False) for operation in listed.operations],
+        "value": [restore_monitor(operation, listed.base, with_result=False) for operation in listed.operations],
         "nextLink": listed.next_link,
     }
     return json_reply(200, body, request_id=call.request_id)
 
 
 @dataclass(frozen=True)
-class Listed:
+class Listed(Generic[A]):
     """A page of a list of operations.
 
     Attributes:
@@ -181,7 +186,7 @@ class Listed:
         next_link: address of the next page; None after the last one.
     """
 
-    operations: Sequence[Operation]
+    operations: Sequence[A]
     base: str
     next_link: str | None
 
@@ -189,11 +194,11 @@ class Listed:
 def list_newest(
     call: HttpCall,
     settings: Settings,
-    store: OperationStore,
+    store: OperationStore[A],
     route: str,
     equal: Mapping[str, str],
     parameters: Mapping[str, str],
-) -> Listed:
+) -> Listed[A]:
     """List operations by a query with `top` and `after`.
 
     Args:

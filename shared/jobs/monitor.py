@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 
-from shared.jobs.operation import Operation
+from shared.jobs.operation import DayOperation, RestoreOperation
 from shared.model.monitor import Monitor, OperationLinks
+from shared.model.stamp import stamp
 from shared.progress.progress import percent_of
 
 # How soon a caller should look again, in seconds.
 RETRY_AFTER_SECONDS = 5
 
 
-def links(base: str, operation: Operation) -> OperationLinks:
-    """Return the addresses of an operation. None of them holds its token."""
+def restore_links(base: str, operation: RestoreOperation) -> OperationLinks:
+    """Return the addresses of a restore. None of them holds its token."""
     own = f"{base}/restores/{operation.id}"
     return {"self": own, "result": f"{own}/result", "cancel": own}
 
 
-def monitor(operation: Operation, base: str, *, with_result: bool = True) -> Monitor:
+def restore_monitor(operation: RestoreOperation, base: str, *, with_result: bool = True) -> Monitor:
     """Return the status monitor, in the shape of Azure's REST guidelines for long-running operations.
 
     https://github.com/microsoft/api-guidelines/blob/vNext/azure/ConsiderationsForServiceDesign.md#long-running-operations
@@ -31,7 +32,7 @@ def monitor(operation: Operation, base: str, *, with_result: bool = True) -> Mon
     shown: Monitor = {
         "id": operation.id,
         "kind": "restore",
-        "backfill": operation.backfill or None,
+        "backfill": operation.backfill if isinstance(operation, DayOperation) else None,
         "status": operation.status,
         "created": operation.created,
         "started": operation.started or None,
@@ -51,7 +52,7 @@ def monitor(operation: Operation, base: str, *, with_result: bool = True) -> Mon
             "rows": operation.rows,
             "seconds": operation.seconds,
         },
-        "links": links(base, operation),
+        "links": restore_links(base, operation),
     }
     if with_result:
         shown["request"] = json.loads(operation.request)
@@ -62,7 +63,7 @@ def monitor(operation: Operation, base: str, *, with_result: bool = True) -> Mon
     return shown
 
 
-def _heartbeat(operation: Operation) -> str | None:
+def _heartbeat(operation: RestoreOperation) -> str | None:
     if operation.status != "Running" or operation.written is None:
         return None
-    return operation.written.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return stamp(operation.written, "seconds")

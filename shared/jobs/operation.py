@@ -1,40 +1,53 @@
-"""One operation behind the queue as it is recorded: what was asked, how far it is, how it ended. Pure data."""
+"""One operation behind the queue as it is recorded: what was asked, how far it is, how it ended. Pure data.
+
+Each kind has a type, with the fields that it has:
+
+| type                | kind       | what it is                                                                       |
+|---------------------|------------|----------------------------------------------------------------------------------|
+| `RestoreOperation`  | `restore`  | one day                                                                          |
+| `DayOperation`      | `restore`  | one day of a backfill. It is recorded among the restores, and is one for callers |
+| `GroupOperation`    | `group`    | the days of a backfill that share chunks. Callers do not see it                  |
+| `BackfillOperation` | `backfill` | many days                                                                        |
+
+`Operation` is what all of them have, and `AskedOperation` what those have that a caller asked for.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timezone
-from typing import Any
+from datetime import datetime
+from typing import Any, ClassVar, Literal, TypeAlias, cast
+
+from typing_extensions import Self
 
 from shared.model.monitor import Kind, Status
+from shared.progress.progress import Progress
 
 ENDED: tuple[Status, ...] = ("Succeeded", "Failed", "Canceled")
 # In the path of a link or a blob, one dot and two are steps, and clients remove them (RFC 3986, 5.2.4).
 OPERATION_ID = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,64}", re.ASCII)
 # A worker writes a heartbeat every 5 s.
 STALE_SECONDS = 120
+# What is to be done next. A backfill that is in the phase `run` has no worker: its groups have.
+BackfillPhase: TypeAlias = Literal["plan", "create", "run", "refresh"]
 # Marks a field that is reset for each run: from the time when an operation waits to its end.
 _OF_RUN = {"of_run": True}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Operation:
-    """The record of an operation. Texts that name a time are ISO 8601 in UTC.
+    """What is recorded of each operation. Texts that name a time are ISO 8601 in UTC.
 
     Attributes:
-        id: chosen by the client, or a UUID.
-        kind: `restore`, one day; `backfill`, many days; `group`, those of them that share chunks.
+        kind: of all operations of the type.
+        id: chosen by the client, or a UUID; of a day or a group it follows from the backfill's.
         row_key: of its entity.
         etag: of the entity as it was read. Each write names it, and fails if another writer came first.
         written: when the entity was written, by the Table service's clock.
         read: when it was read, by the same clock.
         status: what callers see.
-        request: the checked request, as JSON. It holds no secret.
-        archive: URL of the archive.
-        database: the database that it names.
-        target_table: schema and table.
-        day: the archive's day.
         created: when the operation was created.
         started: when its first attempt began.
         ended: when it ended.
@@ -46,36 +59,14 @@ class Operation:
         claim: names the attempt that works on it; empty if none does.
         is_queued: whether a message for it was put into the queue since it last waited.
         is_canceled: whether a caller asked to cancel it.
-        tokens: hashes of the tokens that open its result, newest last.
-        stage: of the attempt.
-        compressed_bytes: how much of the archive was read.
-        compressed_bytes_total: length of the archive.
-        rows: how many rows were read.
-        seconds: how long the attempt has run.
-        commit: what is known of a COMMIT that was about to be sent, as JSON; empty before that.
         error: the last attempt's error, as the answer's JSON; empty if there was none.
-        answer_status: HTTP status of the synchronous answer; 0 before the end.
-        answer_headers: its headers, as JSON.
-        answer: its body, as JSON.
+        answer: what was answered or done at its end, as JSON.
         traceparent: the caller's trace context; empty if there was none.
-        backfill: id of the backfill that a day or a group belongs to; empty if there is none.
-        is_held: whether it gets no message of its own: a day of a group never gets one, a group only at its turn.
-        is_stopped: of a backfill: whether no further day is to start.
-        parallel: of a backfill: how many groups run at once.
-        shares_chunks: of a day: whether its chunks hold other days of its group, too.
-        phase: of a backfill: what is to be done next.
-        plan: of a backfill: its days and groups. Of a group: its days. As JSON.
-        left: of a day: what its load leaves to its group and its backfill, as JSON; empty if it has loaded nothing.
     """
 
+    kind: ClassVar[Kind]
     id: str
-    request: str
-    archive: str
-    database: str
-    target_table: str
-    day: str
     created: str
-    kind: Kind = "restore"
     row_key: str = ""
     etag: str = ""
     written: datetime | None = field(default=None, compare=False)
@@ -91,26 +82,9 @@ class Operation:
     claim: str = field(default="", metadata=_OF_RUN)
     is_queued: bool = field(default=False, metadata=_OF_RUN)
     is_canceled: bool = field(default=False, metadata=_OF_RUN)
-    tokens: tuple[str, ...] = ()
-    stage: str = field(default="", metadata=_OF_RUN)
-    compressed_bytes: int = field(default=0, metadata=_OF_RUN)
-    compressed_bytes_total: int = field(default=0, metadata=_OF_RUN)
-    rows: int = field(default=0, metadata=_OF_RUN)
-    seconds: float = field(default=0.0, metadata=_OF_RUN)
-    commit: str = ""
     error: str = field(default="", metadata=_OF_RUN)
-    answer_status: int = field(default=0, metadata=_OF_RUN)
-    answer_headers: str = field(default="", metadata=_OF_RUN)
     answer: str = field(default="", metadata=_OF_RUN)
     traceparent: str = ""
-    backfill: str = ""
-    is_held: bool = False
-    is_stopped: bool = field(default=False, metadata=_OF_RUN)
-    parallel: int = 0
-    shares_chunks: bool = False
-    phase: str = ""
-    plan: str = ""
-    left: str = field(default="", metadata=_OF_RUN)
 
     @property
     def has_ended(self) -> bool:
@@ -124,34 +98,147 @@ class Operation:
             return False
         return (self.read - self.written).total_seconds() > STALE_SECONDS
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it gets no message of its own."""
+        return False
 
-def as_new() -> dict[str, Any]:
+    @classmethod
+    def type_of(cls, stored: Mapping[str, Any]) -> type[Self]:  # noqa: ARG003 - for those that differ
+        """Return the type of a record of this kind, given what is stored."""
+        return cls
+
+    def progress_changes(self, progress: Progress) -> dict[str, Any]:  # noqa: ARG002 - likewise
+        """Return the attributes in which a heartbeat writes how far an attempt is."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedOperation(Operation):
+    """An operation that a caller asked for, and that has a result.
+
+    Attributes:
+        request: the checked request, as JSON. It holds no secret.
+        archive: URL of the archive; of a backfill, with `{date}` where the day stands.
+        database: the database that it names.
+        target_table: schema and table.
+        tokens: hashes of the tokens that open its result, newest last.
+        answer_status: HTTP status of the synchronous answer; 0 before the end.
+        answer_headers: its headers, as JSON. Its body is `answer`.
+    """
+
+    request: str
+    archive: str
+    database: str
+    target_table: str
+    tokens: tuple[str, ...] = ()
+    answer_status: int = field(default=0, metadata=_OF_RUN)
+    answer_headers: str = field(default="", metadata=_OF_RUN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreOperation(AskedOperation):
+    """The restore of one day.
+
+    Attributes:
+        day: the archive's day.
+        stage: of the attempt.
+        compressed_bytes: how much of the archive was read.
+        compressed_bytes_total: length of the archive.
+        rows: how many rows were read.
+        seconds: how long the attempt has run.
+        commit: what is known of a COMMIT that was about to be sent, as JSON; empty before that.
+    """
+
+    kind: ClassVar[Kind] = "restore"
+    day: str
+    stage: str = field(default="", metadata=_OF_RUN)
+    compressed_bytes: int = field(default=0, metadata=_OF_RUN)
+    compressed_bytes_total: int = field(default=0, metadata=_OF_RUN)
+    rows: int = field(default=0, metadata=_OF_RUN)
+    seconds: float = field(default=0.0, metadata=_OF_RUN)
+    commit: str = ""
+
+    @classmethod
+    def type_of(cls, stored: Mapping[str, Any]) -> type[Self]:
+        """Return the type of a restore: one that names a backfill is a day of it."""
+        return cast("type[Self]", DayOperation) if stored.get("backfill") else cls
+
+    def progress_changes(self, progress: Progress) -> dict[str, Any]:
+        """Return the attributes for the progress of a restore."""
+        return {
+            "stage": progress.stage_name or "",
+            "compressed_bytes": progress.compressed_bytes,
+            "compressed_bytes_total": progress.compressed_bytes_total or 0,
+            "rows": progress.rows or 0,
+            "seconds": progress.seconds()["total"],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class DayOperation(RestoreOperation):
+    """The restore of one day of a backfill. Its group works on it.
+
+    Attributes:
+        backfill: id of the backfill.
+        shares_chunks: whether its chunks hold other days of its group, too.
+        left: what its load leaves to its group and its backfill, as JSON; empty if it has loaded nothing.
+    """
+
+    backfill: str
+    shares_chunks: bool = False
+    left: str = field(default="", metadata=_OF_RUN)
+
+    @property
+    def is_held(self) -> bool:
+        """A message names the group, never a day of it."""
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupOperation(Operation):
+    """The days of a backfill that share chunks. One worker restores them, one after the other.
+
+    Attributes:
+        kind: its own.
+        backfill: id of the backfill.
+        is_held: whether its turn has not come: until then it gets no message.
+        plan: a `GroupPlan`, as JSON.
+    """
+
+    kind: ClassVar[Kind] = "group"
+    backfill: str
+    is_held: bool = False
+    plan: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackfillOperation(AskedOperation):
+    """Many days of one table.
+
+    Attributes:
+        kind: its own.
+        is_stopped: whether no further day is to start.
+        parallel: how many groups run at once.
+        phase: what is to be done next.
+        plan: a `BackfillPlan`, as JSON; empty before the first one is made.
+    """
+
+    kind: ClassVar[Kind] = "backfill"
+    is_stopped: bool = field(default=False, metadata=_OF_RUN)
+    parallel: int
+    phase: BackfillPhase
+    plan: str = ""
+
+
+PartOfBackfill: TypeAlias = DayOperation | GroupOperation
+TYPES: Mapping[Kind, type[Operation]] = {one.kind: one for one in (RestoreOperation, GroupOperation, BackfillOperation)}
+
+
+def as_new(operation: Operation) -> dict[str, Any]:
     """Return the attributes that let an operation that has ended wait again, as if it had not begun.
 
     The request stays, and so do the tokens, the count of attempts and the plan. A COMMIT whose outcome is unknown stays
     too: the server must still be asked for it.
     """
-    return {one.name: one.default for one in fields(Operation) if one.metadata == _OF_RUN}
-
-
-def now() -> str:
-    """Return this machine's time in ISO 8601. Only for people: no decision depends on it."""
-    return iso(datetime.now(timezone.utc))
-
-
-def seconds_since(time: str) -> float | None:
-    """Return the seconds since a time of `iso`, by this machine's clock; 0 if it is yet to come, None if it is no time.
-
-    Only for people: no decision depends on it.
-    """
-    try:
-        # Python before 3.11 reads no Z.
-        ago = datetime.now(timezone.utc) - datetime.fromisoformat(time.replace("Z", "+00:00"))
-    except (ValueError, TypeError):
-        return None
-    return max(0.0, ago.total_seconds())
-
-
-def iso(time: datetime) -> str:
-    """Return a time in ISO 8601, in a form that sorts by time."""
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {one.name: one.default for one in fields(operation) if one.metadata == _OF_RUN}

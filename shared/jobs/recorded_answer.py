@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.api.handle import HttpAnswer
 from shared.api.render import success_answer
-from shared.jobs.operation import Operation
+from shared.jobs.operation import AskedOperation
 from shared.model.answer import Answer
 from shared.model.report import Report
 
@@ -24,6 +24,6 @@ def continued(answer: Answer, report: Report) -> dict[str, Any]:
     return merged
 
 
-def answer_of(operation: Operation) -> HttpAnswer:
+def answer_of(operation: AskedOperation) -> HttpAnswer:
     """Return what the synchronous call would have answered; the operation has ended."""
     return HttpAnswer(operation.answer_status, json.loads(operation.answer_headers), operation.answer)

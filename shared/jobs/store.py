@@ -21,13 +21,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from itertools import islice
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from shared.errors import JobStorageUnreachable, OperationNotFound
 from shared.jobs.keys import BEHIND_LAST_ROW, FIRST_ROW, row_of
 from shared.jobs.operation import OPERATION_ID, Operation
 from shared.jobs.storage import JobStorage, reaching_storage
-from shared.model.monitor import Kind
 
 # A property holds 64 KiB of UTF-16 (https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model).
 _LONGEST_TEXT = 60_000  # bytes
@@ -37,11 +36,11 @@ _FIRST_OF_64_BITS = 2**31
 _MOST_AT_ONCE = 50
 # Texts that may be long.
 _LONG = ("request", "commit", "error", "answer", "plan", "left")
-_NOT_STORED = ("id", "kind", "row_key", "etag", "written", "read")
+_NOT_STORED = ("id", "row_key", "etag", "written", "read")
 # How many operations' rows the process remembers: about a megabyte.
 _MOST_ROWS = 5000
 
-_SHORT = tuple(one.name for one in dataclasses.fields(Operation) if one.name not in (*_NOT_STORED, *_LONG))
+R = TypeVar("R", bound=Operation)
 
 NO_SUCH_OPERATION = "there is no such operation, or it is no longer kept"
 
@@ -51,21 +50,22 @@ class Conflict(Exception):
 
 
 @dataclass(frozen=True)
-class Page:
+class Page(Generic[R]):
     """Some operations, and where the next ones begin; None after the last."""
 
-    operations: tuple[Operation, ...]
+    operations: tuple[R, ...]
     next_row: str | None
 
 
-class OperationStore:
-    """Creates, finds and changes the records of one kind of operation."""
+class OperationStore(Generic[R]):
+    """Creates, finds and changes the records of one type of operation."""
 
-    def __init__(self, storage: JobStorage, kind: Kind = "restore") -> None:
+    def __init__(self, storage: JobStorage, type_: type[R]) -> None:
         self._storage = storage
-        self._kind = kind
+        self._type = type_
+        self._kind = type_.kind
 
-    def create(self, operation: Operation) -> tuple[Operation, bool]:
+    def create(self, operation: R) -> tuple[R, bool]:
         """Create a record.
 
         Returns:
@@ -88,7 +88,7 @@ class OperationStore:
                 return self.get(operation.id), False
         return dataclasses.replace(operation, etag=written[1]["etag"]), True
 
-    def create_all(self, operations: Sequence[Operation]) -> None:
+    def create_all(self, operations: Sequence[R]) -> None:
         """Create records that name their rows; those that are there already stay as they are."""
         from azure.core.exceptions import ResourceExistsError  # noqa: PLC0415 - see shared/jobs/storage.py
         from azure.data.tables import TableTransactionError  # noqa: PLC0415
@@ -105,12 +105,12 @@ class OperationStore:
                     for one in some:
                         self.create(one)
 
-    def _creation(self, operation: Operation) -> list[tuple[str, dict[str, Any]]]:
+    def _creation(self, operation: R) -> list[tuple[str, dict[str, Any]]]:
         pointer = {"PartitionKey": self._kind, "RowKey": f"id~{operation.id}", "row": operation.row_key}
         entity = self._entity(operation.id, operation.row_key, _stored(operation))
         return [("create", pointer), ("create", entity)]
 
-    def get(self, operation_id: str) -> Operation:
+    def get(self, operation_id: str) -> R:
         """Read a record.
 
         Raises:
@@ -138,7 +138,7 @@ class OperationStore:
         rows[key] = row
         return operation
 
-    def at(self, row_key: str, *, load: bool = True) -> Operation:
+    def at(self, row_key: str, *, load: bool = True) -> R:
         """Read a record whose row is known. Raises as `get`.
 
         Args:
@@ -155,7 +155,7 @@ class OperationStore:
 
     def below(
         self, prefix: str, condition: str = "", *, texts: Sequence[str] = (), most: int | None = None, **values: Any
-    ) -> list[Operation]:
+    ) -> list[R]:
         """List records whose row begins with a prefix, in the order of their rows.
 
         Args:
@@ -166,7 +166,8 @@ class OperationStore:
             values: of the condition.
         """
         text = "PartitionKey eq @kind and RowKey ge @prefix and RowKey lt @after" + (condition and f" and {condition}")
-        names = ["PartitionKey", "RowKey", "Timestamp", "id", *_SHORT, *texts]
+        short = (name for name in _stored_names(self._type) if name not in _LONG)
+        names = ["PartitionKey", "RowKey", "Timestamp", "id", *short, *texts]
         with reaching_storage():
             found = self._storage.table.query_entities(
                 text,
@@ -176,7 +177,7 @@ class OperationStore:
             )
             return [self._operation(entity) for entity in islice(found, most)]
 
-    def change(self, operation: Operation, **changes: Any) -> Operation:
+    def change(self, operation: R, **changes: Any) -> R:
         """Write some attributes of a record that is as it was read.
 
         Returns:
@@ -200,7 +201,7 @@ class OperationStore:
                 raise Conflict from None
         return dataclasses.replace(changed, etag=written["etag"])
 
-    def update(self, operation: Operation, decide: Callable[[Operation], Mapping[str, Any]]) -> Operation:
+    def update(self, operation: R, decide: Callable[[R], Mapping[str, Any]]) -> R:
         """Write some attributes of a record, also if others write to it meanwhile.
 
         Args:
@@ -235,7 +236,7 @@ class OperationStore:
         most: int = 50,
         from_row: str | None = None,
         written_before: datetime | None = None,
-    ) -> Page:
+    ) -> Page[R]:
         """List records, newest first, without long texts that are not in the entity.
 
         Args:
@@ -252,7 +253,7 @@ class OperationStore:
         for name, value in (equal or {}).items():
             conditions.append(f"{name} eq @{name}")
             parameters[name] = value
-        found: list[Operation] = []
+        found: list[R] = []
         with reaching_storage():
             for entity in self._storage.table.query_entities(
                 " and ".join(conditions), parameters=parameters, results_per_page=min(most + 1, 1000)
@@ -274,7 +275,7 @@ class OperationStore:
             raise JobStorageUnreachable("the function app's own storage account does not say what time it is")
         return self._storage.clock.now
 
-    def delete(self, operation: Operation) -> None:
+    def delete(self, operation: R) -> None:
         """Delete a record that is as it was read, and what belongs to it.
 
         Raises:
@@ -340,21 +341,22 @@ class OperationStore:
             self._storage.container.upload_blob(blob, text.encode())
         return _BLOB + blob
 
-    def _operation(self, entity: Mapping[str, Any], *, load: bool = True) -> Operation:
-        known = {one.name for one in dataclasses.fields(Operation)} - set(_NOT_STORED)
+    def _operation(self, entity: Mapping[str, Any], *, load: bool = True) -> R:
+        type_ = self._type.type_of(entity)
+        known = _stored_names(type_)
         # A number of 64 bits comes with its type.
         found = {name: getattr(value, "value", value) for name, value in entity.items() if name in known}
-        properties = {"request": ""} | found
-        for name in _LONG:
-            text = str(properties.get(name, ""))
-            if text.startswith(_BLOB):
+        # A text that was not asked for is empty.
+        properties = {name: "" for name in known if name in _LONG} | found
+        for name, text in properties.items():
+            if name in _LONG and text.startswith(_BLOB):
                 blob = text.removeprefix(_BLOB)
                 properties[name] = self._storage.container.download_blob(blob).readall().decode() if load else ""
-        properties["tokens"] = tuple(json.loads(properties.get("tokens") or "[]"))
+        if "tokens" in properties:
+            properties["tokens"] = tuple(json.loads(properties["tokens"] or "[]"))
         metadata = entity.metadata  # type: ignore[attr-defined] # a TableEntity
-        return Operation(
+        return type_(
             id=str(entity["id"]),
-            kind=self._kind,
             row_key=str(entity["RowKey"]),
             etag=metadata["etag"],
             written=metadata["timestamp"],
@@ -370,16 +372,18 @@ def _entity_value(value: Any) -> Any:
     return EntityProperty(value, EdmType.INT64) if type(value) is int and value >= _FIRST_OF_64_BITS else value
 
 
+def _stored_names(type_: type[Operation]) -> tuple[str, ...]:
+    return tuple(one.name for one in dataclasses.fields(type_) if one.name not in _NOT_STORED)
+
+
 def _stored(operation: Operation) -> dict[str, Any]:
-    values = {
-        one.name: getattr(operation, one.name) for one in dataclasses.fields(operation) if one.name not in _NOT_STORED
-    }
-    return values | {"tokens": json.dumps(operation.tokens)}
+    values = {name: getattr(operation, name) for name in _stored_names(type(operation))}
+    return values | ({"tokens": json.dumps(values["tokens"])} if "tokens" in values else {})
 
 
 def each_page(
-    store: OperationStore, equal: Mapping[str, str], *, written_before: datetime | None = None
-) -> Iterator[Operation]:
+    store: OperationStore[R], equal: Mapping[str, str], *, written_before: datetime | None = None
+) -> Iterator[R]:
     """Yield all operations whose attributes have these values, newest first. The arguments are those of `newest`."""
     row = None
     while True:

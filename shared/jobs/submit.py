@@ -11,18 +11,22 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from shared.api.parse import parse_for
 from shared.errors import Fault, InvalidRequest, JobStorageUnreachable, OperationIdReused, SecretInAsyncRequest
 from shared.jobs.enqueue import enqueue_new
 from shared.jobs.keys import is_own_id
-from shared.jobs.operation import OPERATION_ID, Operation, now
+from shared.jobs.operation import OPERATION_ID, AskedOperation, RestoreOperation
 from shared.jobs.storage import RESTORE_QUEUE, job_storage
 from shared.jobs.store import Conflict, OperationStore
 from shared.model.request import RestoreRequest
+from shared.model.stamp import now
 from shared.restore.access import authorize
 from shared.settings import Settings
 from shared.telemetry.trace import sending
+
+A = TypeVar("A", bound=AskedOperation)
 
 _ID_HEADERS = ("Operation-Id", "Repeatability-Request-ID", "Idempotency-Key")
 # A text in quotes, in which commas and semicolons are only characters (RFC 9110, section 5.6.4).
@@ -38,10 +42,10 @@ _INSTEAD = {
 
 
 @dataclass(frozen=True)
-class Submitted:
+class Submitted(Generic[A]):
     """An operation that was taken, and a token that opens its result."""
 
-    operation: Operation
+    operation: A
     token: str
 
 
@@ -57,7 +61,7 @@ def wants_async(request: RestoreRequest, headers: Mapping[str, str]) -> bool:
 
 def submit(
     request: RestoreRequest, body: bytes, headers: Mapping[str, str], traceparent: str, settings: Settings
-) -> Submitted:
+) -> Submitted[RestoreOperation]:
     """Take an asynchronous restore.
 
     The same request under an id that was used before is the same operation: it gets one more token, and nothing is
@@ -73,25 +77,23 @@ def submit(
     operation_id = chosen_id(headers) or str(uuid.uuid4())
     refuse_secrets(request)
     endpoint = authorize(request, settings)
-    asked = Operation(
-        operation_id,
-        stored_request(body),
-        request.archive.url,
-        endpoint.database,
-        str(request.target_table),
-        request.archive.day.isoformat(),
-        now(),
+    asked = RestoreOperation(
+        id=operation_id,
+        request=stored_request(body),
+        archive=request.archive.url,
+        database=endpoint.database,
+        target_table=str(request.target_table),
+        day=request.archive.day.isoformat(),
+        created=now(),
     )
 
-    def is_same(other: Operation) -> bool:
+    def is_same(other: RestoreOperation) -> bool:
         return parse_for(other.request.encode(), settings) == request.model_copy(update={"async_": None})
 
-    return record(OperationStore(job_storage(settings)), asked, traceparent, is_same)
+    return record(OperationStore(job_storage(settings), RestoreOperation), asked, traceparent, is_same)
 
 
-def record(
-    store: OperationStore, asked: Operation, traceparent: str, is_same: Callable[[Operation], bool]
-) -> Submitted:
+def record(store: OperationStore[A], asked: A, traceparent: str, is_same: Callable[[A], bool]) -> Submitted[A]:
     """Create a record and put its message into the queue, unless the same was asked before.
 
     Args:
@@ -115,7 +117,7 @@ def record(
     return Submitted(operation, token)
 
 
-def _enqueue(store: OperationStore, operation: Operation, *, is_new: bool) -> None:
+def _enqueue(store: OperationStore[A], operation: A, *, is_new: bool) -> None:
     """Put in the message of an operation that needs one."""
     try:
         enqueue_new(store, operation)
@@ -176,7 +178,7 @@ def hash_of(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
-def opens(operation: Operation, token: str) -> bool:
+def opens(operation: AskedOperation, token: str) -> bool:
     """Whether a token is one of the operation's. It takes the same time for any token."""
     given = hash_of(token)
     return any([hmac.compare_digest(given, kept) for kept in operation.tokens])  # noqa: C419 - all of them, always
@@ -188,6 +190,6 @@ def stored_request(body: bytes) -> str:
     return json.dumps({name: value for name, value in document.items() if name != "async" and value is not None})
 
 
-def add_token(store: OperationStore, operation: Operation, token: str) -> Operation:
+def add_token(store: OperationStore[A], operation: A, token: str) -> A:
     """Let a further token open the result of an operation; the last ones stay."""
     return store.update(operation, lambda one: {"tokens": (*one.tokens, hash_of(token))[-_MOST_TOKENS:]})

@@ -6,19 +6,22 @@ import logging
 from contextlib import suppress
 from datetime import timedelta
 from functools import cache
+from typing import TypeVar
 
 from shared.errors import OperationNotFound
 from shared.jobs.enqueue import enqueue
 from shared.jobs.message import UnreadableMessageError, decode
-from shared.jobs.operation import ENDED, STALE_SECONDS, Operation, iso
+from shared.jobs.operation import ENDED, STALE_SECONDS, TYPES, BackfillOperation, Operation, PartOfBackfill
 from shared.jobs.storage import job_storage, job_storage_if_any
 from shared.jobs.store import Conflict, OperationStore, each_page
 from shared.jobs.transitions import given_up, update, waiting
 from shared.log_redaction import OUR_LOGGER
-from shared.model.monitor import KINDS
+from shared.model.stamp import stamp
 from shared.settings import Settings, load_settings
 
 _log = logging.getLogger(OUR_LOGGER)
+
+R = TypeVar("R", bound=Operation)
 
 
 def sweep() -> None:
@@ -34,13 +37,13 @@ def sweep() -> None:
     storage = job_storage_if_any(settings)
     if storage is None:
         return
-    for kind in KINDS:
-        store = OperationStore(storage, kind)
+    for type_ in TYPES.values():
+        store = OperationStore(storage, type_)
         _mend(store)
-        _delete_old(store, OperationStore(storage, "backfill"), settings)
+        _delete_old(store, OperationStore(storage, BackfillOperation), settings)
 
 
-def _mend(store: OperationStore) -> None:
+def _mend(store: OperationStore[R]) -> None:
     for operation in each_page(store, {"status": "Running"}):
         # A backfill whose groups run has no worker of its own.
         if operation.claim and operation.is_stale:
@@ -72,7 +75,7 @@ def end_poisoned(text: bytes) -> None:
     except UnreadableMessageError as error:
         _log.error("a message in the poison queue cannot be read: %s; it is dropped", error)
         return
-    store = OperationStore(job_storage(load_settings()), message.kind)
+    store = OperationStore(job_storage(load_settings()), TYPES[message.kind])
     try:
         operation = update(store, store.get(message.operation_id), given_up)
     except OperationNotFound:
@@ -83,11 +86,11 @@ def end_poisoned(text: bytes) -> None:
         enqueue(store, operation)
 
 
-def _take_from_worker(store: OperationStore, operation: Operation) -> None:
+def _take_from_worker(store: OperationStore[R], operation: R) -> None:
     _log.warning("operation=%s has had no heartbeat for %d s", operation.id, STALE_SECONDS)
     try:
         released = store.change(
-            operation, **waiting(crashes=operation.crashes + 1, next_attempt=iso(store.service_time()))
+            operation, **waiting(crashes=operation.crashes + 1, next_attempt=stamp(store.service_time()))
         )
     except Conflict:
         # The worker lives, or another sweep was here.
@@ -98,10 +101,10 @@ def _take_from_worker(store: OperationStore, operation: Operation) -> None:
 
 def _is_to_wait(operation: Operation) -> bool:
     """Whether its next attempt is in the future. The queue hides the message until then."""
-    return operation.read is not None and operation.next_attempt > iso(operation.read)
+    return operation.read is not None and operation.next_attempt > stamp(operation.read)
 
 
-def _delete_old(store: OperationStore, backfills: OperationStore, settings: Settings) -> None:
+def _delete_old(store: OperationStore[R], backfills: OperationStore[BackfillOperation], settings: Settings) -> None:
     oldest_kept = store.service_time() - timedelta(days=settings.job_retention_days)
 
     @cache
@@ -114,7 +117,8 @@ def _delete_old(store: OperationStore, backfills: OperationStore, settings: Sett
 
     for status in ENDED:
         for operation in each_page(store, {"status": status}, written_before=oldest_kept):
-            # A backfill may run for longer, and each of its days is a part of its outcome.
-            if not (operation.backfill and is_known(operation.backfill)):
-                with suppress(Conflict):
-                    store.delete(operation)
+            if isinstance(operation, PartOfBackfill) and is_known(operation.backfill):
+                # A backfill may run for longer, and each of its days is a part of its outcome.
+                continue
+            with suppress(Conflict):
+                store.delete(operation)

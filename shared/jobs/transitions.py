@@ -15,15 +15,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from shared.api.handle import Reply, error_reply, log_error, new_report
 from shared.api.render import error_answer
 from shared.errors import OperationEnded, RestoreCanceled, RestoreError, TooManyAttempts
-from shared.jobs.operation import Operation, now
+from shared.jobs.operation import Operation, RestoreOperation
 from shared.jobs.store import OperationStore
 from shared.model.monitor import Status
 from shared.model.report import Report
+from shared.model.stamp import now
+
+R = TypeVar("R", bound=Operation)
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,11 @@ class End:
 Change: TypeAlias = Mapping[str, Any] | End
 
 
-def update(store: OperationStore, operation: Operation, decide: Callable[[Operation], Change]) -> Operation:
+def update(store: OperationStore[R], operation: R, decide: Callable[[R], Change]) -> R:
     """Write what is decided of a record, as `OperationStore.update`. An end is logged once, when it is written."""
     decided: Change = {}
 
-    def changes(current: Operation) -> Mapping[str, Any]:
+    def changes(current: R) -> Mapping[str, Any]:
         nonlocal decided
         decided = decide(current)
         return decided.changes if isinstance(decided, End) else decided
@@ -99,7 +102,7 @@ def end_of_waiting() -> End:
     return End("Canceled", canceled_before(), more={"is_canceled": True})
 
 
-def canceled(operation: Operation) -> Change:
+def canceled(operation: RestoreOperation) -> Change:
     """Decide what a caller's cancel does to a restore.
 
     Raises:
@@ -123,8 +126,8 @@ def given_up(operation: Operation) -> Change:
     if operation.is_held:
         # It waits for its turn, and has no message: this one was forged.
         return {}
-    if operation.commit or operation.kind != "restore":
-        # Its rows may be in: a worker has to ask. A backfill and a group end with their days.
+    if not isinstance(operation, RestoreOperation) or operation.commit:
+        # A backfill and a group end with their days. The rows of a restore may be in: a worker has to ask.
         return waiting()
     last = "" if not operation.error else f"; its last error was {json.loads(operation.error)['code']}"
     stage = f" in {operation.stage!r}" if operation.stage else ""

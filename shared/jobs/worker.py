@@ -14,17 +14,17 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from shared.api.handle import Reply, answered, failed, json_reply, new_report, run_restore
 from shared.api.parse import parse_for
 from shared.api.render import success_answer
 from shared.errors import CommitOutcomeUnknown, OperationNotFound, RestoreCanceled, RestoreError, TooManyAttempts
-from shared.jobs.claim import Claim, ClaimLost, claim_operation, progress_of
+from shared.jobs.claim import Claim, ClaimLost, claim_operation
 from shared.jobs.day_notes import day_note, try_to_write_day
 from shared.jobs.enqueue import try_again
 from shared.jobs.message import Message
-from shared.jobs.operation import Operation
+from shared.jobs.operation import DayOperation, RestoreOperation
 from shared.jobs.recorded_answer import continued
 from shared.jobs.storage import RESTORE_QUEUE, job_storage
 from shared.jobs.store import OperationStore
@@ -43,6 +43,8 @@ from shared.telemetry.trace import Origin, restoring
 
 _log = logging.getLogger(OUR_LOGGER)
 
+R = TypeVar("R", bound=RestoreOperation)
+
 
 def run_restore_message(message: Message, *, join: Callable[[], None] = lambda: None) -> None:
     """Work on the restore that a message names.
@@ -57,7 +59,7 @@ def run_restore_message(message: Message, *, join: Callable[[], None] = lambda: 
         ConfigurationError: likewise, if the settings are wrong.
     """
     settings = load_settings()
-    store = OperationStore(job_storage(settings))
+    store = OperationStore(job_storage(settings), RestoreOperation)
     try:
         operation = store.get(message.operation_id)
         if operation.is_held:
@@ -71,7 +73,7 @@ def run_restore_message(message: Message, *, join: Callable[[], None] = lambda: 
         work_on(claim, store, settings, join)
 
 
-def work_on(claim: Claim, store: OperationStore, settings: Settings, join: Callable[[], None]) -> Operation | None:
+def work_on(claim: Claim[R], store: OperationStore[R], settings: Settings, join: Callable[[], None]) -> R | None:
     """Attempt an operation that is claimed, and record the outcome.
 
     Returns:
@@ -85,10 +87,10 @@ def work_on(claim: Claim, store: OperationStore, settings: Settings, join: Calla
     return claim.operation
 
 
-class _Work:
+class _Work(Generic[R]):
     """One attempt at an operation."""
 
-    def __init__(self, claim: Claim, store: OperationStore, settings: Settings, join: Callable[[], None]) -> None:
+    def __init__(self, claim: Claim[R], store: OperationStore[R], settings: Settings, join: Callable[[], None]) -> None:
         self._claim = claim
         self._store = store
         self._settings = settings
@@ -171,14 +173,15 @@ class _Work:
         crashes = self._claim.operation.crashes
         if crashes < self._settings.job_max_crashes:
             return None
-        return TooManyAttempts(f"the restore lost its worker {crashes} times, last in {self._claim.last_stage!r}")
+        return TooManyAttempts(f"the restore lost its worker {crashes} times, last in {self._claim.before.stage!r}")
 
     def _note_commit(self, report: Report) -> Callable[[PendingCommit, Report], None]:
         def note(pending: PendingCommit, expected: Report) -> None:
             record = {"pending": pending.encode(), "answer": success_answer(expected)}
             self._left = pending.left
             try:
-                operation = self._claim.write(commit=json.dumps(record), **progress_of(report.progress))
+                changes = self._claim.operation.progress_changes(report.progress)
+                operation = self._claim.write(commit=json.dumps(record), **changes)
             except ClaimLost:
                 report.progress.cancel()
             else:
@@ -190,14 +193,14 @@ class _Work:
 
     def _put_off(self) -> PutOff | None:
         """Leave compression and aggregates to the backfill that the day belongs to."""
-        operation = self._claim.operation
-        return PutOff(operation.shares_chunks) if operation.backfill else None
+        operation: RestoreOperation = self._claim.operation
+        return PutOff(operation.shares_chunks) if isinstance(operation, DayOperation) else None
 
     def _request(self) -> RestoreRequest:
         return parse_for(self._claim.operation.request.encode(), self._settings)
 
     def _write_down(self, reply: Reply, report: Report) -> None:
-        error = reply.error
+        error, operation = reply.error, self._claim.operation
         if self._claim.is_lost:
             raise ClaimLost
         if error is not None and try_again(self._claim, self._store, self._settings, error):
@@ -205,19 +208,20 @@ class _Work:
         # An administrator may have ended the restore in the database: the operation was not canceled then.
         was_canceled = isinstance(error, RestoreCanceled) and self._claim.operation.is_canceled
         status: Status = "Succeeded" if error is None else ("Canceled" if was_canceled else "Failed")
-        operation = self._claim.write_patiently(
+        written = self._claim.write_patiently(
             **ended(status, reply, report),
-            **(progress_of(report.progress) if report.progress.compressed_bytes_total else {}),
+            **(operation.progress_changes(report.progress) if report.progress.compressed_bytes_total else {}),
             **self._left_to_backfill(report),
         )
-        _log.info("operation=%s ended: %s", operation.id, operation.status)
-        try_to_write_day(self._settings, day_note(report, error, operation.ended, operation.id))
+        _log.info("operation=%s ended: %s", written.id, written.status)
+        try_to_write_day(self._settings, day_note(report, error, written.ended, written.id))
 
     def _left_to_backfill(self, report: Report) -> dict[str, Any]:
         """Return what a day of a backfill leaves to do, as attributes of its record; none if it loaded nothing.
 
         It is known before the COMMIT: no step after the COMMIT has to succeed for it.
         """
-        if self._left is None or not report.progress.is_committed or not self._claim.operation.backfill:
+        operation: RestoreOperation = self._claim.operation
+        if self._left is None or not report.progress.is_committed or not isinstance(operation, DayOperation):
             return {}
         return {"left": json.dumps(self._left.encode())}

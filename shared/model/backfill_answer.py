@@ -117,7 +117,7 @@ class BackfillList(TypedDict):
     nextLink: str | None
 
 
-class BackfillPlan(TypedDict):
+class BackfillDryRun(TypedDict):
     """What a backfill would do. Nothing was written."""
 
     status: Literal["dry_run"]

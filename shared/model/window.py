@@ -11,6 +11,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Literal, TypeAlias
 from uuid import UUID
 
+from shared.model.stamp import stamp
+
 TimeKind: TypeAlias = Literal["timestamptz", "timestamp", "date", "integer", "uuid"]
 TimeValue: TypeAlias = datetime | date | int
 
@@ -101,7 +103,7 @@ def _as_instant(value: TimeValue) -> datetime | int:
 def iso(value: TimeValue) -> str | int:
     """Format a bound for the answer: ISO 8601, with Z if it has a time zone; an integer stays a number."""
     if isinstance(value, datetime) and value.tzinfo:
-        return value.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+        return stamp(value, "auto")
     return value if isinstance(value, int) else value.isoformat()
 
 

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from benchmarks import many
+from shared.jobs.operation import RestoreOperation
 from shared.jobs.storage import job_storage
 from shared.jobs.store import OperationStore
 from shared.settings import load_settings
@@ -481,7 +482,8 @@ def archived_days(route: Route) -> list[dict[str, Any]]:
 
 def test_a_thousand_restores_and_ten_years_of_days(page: Page, site: Site) -> None:
     """A look at a thousand rows builds none of those again that are the same. `make bench-page` measures it."""
-    many.record_restores(OperationStore(job_storage(load_settings())), site.pattern, "weavix", "silver.telemetry")
+    store = OperationStore(job_storage(load_settings()), RestoreOperation)
+    many.record_restores(store, site.pattern, "weavix", "silver.telemetry")
     page.goto(f"{site.url}#/restores?table=silver.telemetry")
     rows = page.get_by_role("table", name="Ended, newest first").locator("tbody tr")
     for number in range(100, many.RESTORES, 100):
@@ -507,7 +509,7 @@ def test_a_thousand_restores_and_ten_years_of_days(page: Page, site: Site) -> No
     # A new one is one row more, and the others stay where they are.
     newest = f"{many.LAST_DAY}"
     fresh = many.ended_restore("many-new", many.LAST_DAY, site.pattern, "weavix", "silver.telemetry")
-    OperationStore(job_storage(load_settings())).create_all([fresh])
+    store.create_all([fresh])
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(rows).to_have_count(many.RESTORES + 1)
     expect(rows.first).to_contain_text(newest)

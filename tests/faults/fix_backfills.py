@@ -19,7 +19,7 @@ from shared.backfills.http import backfills, result, retry
 from shared.backfills.records import Records
 from shared.backfills.worker import dispatch_message, resume_broken_chains
 from shared.errors import JobStorageUnreachable
-from shared.jobs.operation import Operation
+from shared.jobs.operation import BackfillOperation, DayOperation, GroupOperation
 from shared.jobs.store import OperationStore
 from shared.jobs.sweep import sweep
 from shared.load.locks.restore_lock import restore_lock
@@ -109,10 +109,10 @@ class Backfills:
         assert answer.status == 200, answer.body
         return list(answer.body["value"])
 
-    def record(self, backfill_id: str) -> Operation:
+    def record(self, backfill_id: str) -> BackfillOperation:
         return Records.of(self.jobs.storage).backfills.get(backfill_id)
 
-    def groups(self, backfill_id: str) -> list[Operation]:
+    def groups(self, backfill_id: str) -> list[GroupOperation]:
         records = Records.of(self.jobs.storage)
         return records.open_groups(records.backfills.get(backfill_id))
 
@@ -213,7 +213,7 @@ def die_in(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     else:
         create, created = OperationStore._creation, []
 
-        def create_some(store: OperationStore, operation: Operation) -> object:
+        def create_some(store: OperationStore[DayOperation], operation: DayOperation) -> object:
             created.append(operation)
             if len(created) > 55:
                 die()

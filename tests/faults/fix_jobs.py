@@ -21,7 +21,7 @@ from shared.backfills.worker import dispatch_message
 from shared.errors import JobStorageUnreachable
 from shared.jobs import http as jobs_http
 from shared.jobs.http import get_restores, get_result
-from shared.jobs.operation import Operation
+from shared.jobs.operation import RestoreOperation
 from shared.jobs.storage import JobStorage, forget_job_storage, job_storage
 from shared.jobs.store import OperationStore
 from shared.jobs.sweep import sweep
@@ -74,8 +74,8 @@ class Jobs:
         return job_storage(load_settings())
 
     @property
-    def store(self) -> OperationStore:
-        return OperationStore(self.storage)
+    def store(self) -> OperationStore[RestoreOperation]:
+        return OperationStore(self.storage, RestoreOperation)
 
     def post(self, body: dict[str, Any], **headers: str) -> Answer:
         """Send a request; names of headers are written with underscores."""
@@ -83,13 +83,13 @@ class Jobs:
         call = call_of("POST", "/api/restore", named, body=json.dumps(body).encode())
         return checked_answer(jobs_http.post_restore(call, join=self.join), "restoreDay")
 
-    def taken(self, body: dict[str, Any], **headers: str) -> Operation:
+    def taken(self, body: dict[str, Any], **headers: str) -> RestoreOperation:
         """Send a request that is taken, and return its record."""
         answer = self.post(body, Prefer="respond-async", **headers)
         assert answer.status == 202, answer.body
         return self.state(answer.body["id"])
 
-    def state(self, operation_id: str) -> Operation:
+    def state(self, operation_id: str) -> RestoreOperation:
         return self.store.get(operation_id)
 
     def monitor(self, operation_id: str, method: str = "GET") -> Answer:

@@ -16,7 +16,7 @@ from shared.arrivals.arrive import archive_arrived
 from shared.arrivals.daily import restore_daily
 from shared.errors import ConfigurationError, StorageUnreachable
 from shared.jobs.message import UnreadableMessageError
-from shared.jobs.operation import Operation
+from shared.jobs.operation import RestoreOperation
 from shared.jobs.store import each_page
 from shared.jobs.sweep import sweep
 from tests.faults.fix_http_fault import Fault, FaultyStorage
@@ -61,11 +61,11 @@ class Arrivals:
         told = {"specversion": "1.0", "type": f"Microsoft.Storage.{kind}", "data": {"url": self.url()} | data}
         archive_arrived(json.dumps(told).encode())
 
-    def orders(self) -> list[Operation]:
+    def orders(self) -> list[RestoreOperation]:
         """Return the restores that were ordered, the oldest first."""
         return list(each_page(self.jobs.store, {}))[::-1]
 
-    def order(self) -> Operation:
+    def order(self) -> RestoreOperation:
         """Return the only one."""
         (one,) = self.orders()
         return one

@@ -19,6 +19,7 @@ from shared.backfills.worker import dispatch_message, resume_broken_chains
 from shared.calendar.http import get_days
 from shared.jobs.http import get_restores, get_result
 from shared.jobs.message import UnreadableMessageError
+from shared.jobs.operation import BackfillOperation, DayOperation, GroupOperation
 from shared.jobs.store import OperationStore
 from shared.jobs.sweep import end_poisoned, sweep
 from tests.faults.fix_backfills import Backfills, PlannerKilledError, day_of
@@ -254,11 +255,11 @@ def test_a_group_whose_records_are_gone_ends(many: Backfills, place: str) -> Non
     backfill_id = many.taken(1, 2)
     many.work()
     (group,) = many.groups(backfill_id)
-    store = many.jobs.store if place == "day" else OperationStore(many.jobs.storage, "backfill")
+    store = OperationStore(many.jobs.storage, DayOperation if place == "day" else BackfillOperation)
     gone = many.days(backfill_id)[day_of(1)]["operation_id"] if place == "day" else backfill_id
     store.delete(store.get(gone))
     many.work()
-    groups = OperationStore(many.jobs.storage, "group")
+    groups = OperationStore(many.jobs.storage, GroupOperation)
     assert groups.get(group.id).has_ended
     assert many.counts() == ({} if place == "backfill" else many.all_of(2))
 
@@ -347,7 +348,9 @@ def test_a_day_whose_workers_die_after_its_commit_is_still_refreshed(many: Backf
         assert wait_until(ended, 60)
     (day,) = many.days(backfill_id).values()
     assert day["outcome"] == "restored"
-    assert many.jobs.state(day["operation_id"]).left
+    state = many.jobs.state(day["operation_id"])
+    assert isinstance(state, DayOperation)
+    assert state.left
 
 
 @pytest.mark.parametrize("place", ["before the catalogue", "behind it"])

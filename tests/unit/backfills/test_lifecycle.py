@@ -9,18 +9,19 @@ from typing import Any, get_args
 import pytest
 
 from shared.backfills import lifecycle
-from shared.backfills.records import BackfillPhase, Plan
+from shared.backfills.records import BackfillPlan
 from shared.errors import InternalError, OperationEnded, OperationNotEnded
-from shared.jobs.operation import Operation
+from shared.jobs.operation import BackfillOperation, BackfillPhase, DayOperation
 from shared.jobs.transitions import End
 
-BACKFILL = Operation("id", "{}", "archive", "db", "public.t", "2025-01-01", "", kind="backfill", phase="plan")
-DAY = Operation("day", '{"timescaledb": {}}', "archive", "db", "public.t", "2025-01-01", "", is_held=True)
-PHASES = get_args(BackfillPhase)
+ASKED: dict[str, Any] = {"archive": "archive", "database": "db", "target_table": "public.t", "created": ""}
+BACKFILL = BackfillOperation(id="id", request="{}", parallel=0, phase="plan", **ASKED)
+DAY = DayOperation(id="day", request='{"timescaledb": {}}', day="2025-01-01", backfill="id", **ASKED)
+PHASES: tuple[BackfillPhase, ...] = get_args(BackfillPhase)
 
-Move = Callable[[Operation], dict[str, Any]]
-MOVES: dict[str, tuple[str, Move]] = {
-    "planned": ("plan", lambda one: lifecycle.planned(one, Plan())),
+Move = Callable[[BackfillOperation], dict[str, Any]]
+MOVES: dict[str, tuple[BackfillPhase, Move]] = {
+    "planned": ("plan", lambda one: lifecycle.planned(one, BackfillPlan())),
     "records_are_there": ("create", lifecycle.records_are_there),
     "groups_ended": ("run", lifecycle.groups_ended),
     "reopened": ("refresh", lifecycle.reopened),
@@ -29,7 +30,7 @@ MOVES: dict[str, tuple[str, Move]] = {
 
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize("phase", PHASES)
-def test_each_move_begins_in_one_phase(phase: str, move: str) -> None:
+def test_each_move_begins_in_one_phase(phase: BackfillPhase, move: str) -> None:
     start, moved = MOVES[move]
     backfill = replace(BACKFILL, phase=phase)
     if phase != start:
@@ -48,7 +49,7 @@ def test_the_moves_go_once_around() -> None:
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_what_has_ended_is_planned_again_from_each_phase(phase: str) -> None:
+def test_what_has_ended_is_planned_again_from_each_phase(phase: BackfillPhase) -> None:
     ended = replace(BACKFILL, phase=phase, status="Failed", is_stopped=True, error="{}", answer_status=409)
     assert replace(ended, **lifecycle.begun_again(ended)) == BACKFILL
     with pytest.raises(OperationNotEnded):

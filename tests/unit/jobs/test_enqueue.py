@@ -16,10 +16,12 @@ from shared.errors import (
 )
 from shared.jobs.claim import HEARTBEAT_SECONDS
 from shared.jobs.enqueue import delay_seconds
-from shared.jobs.operation import STALE_SECONDS, Operation
+from shared.jobs.operation import STALE_SECONDS, RestoreOperation
 from shared.settings import Settings
 
-NEW = Operation("id", "{}", "archive", "db", "public.t", "2025-01-01", "")
+NEW = RestoreOperation(
+    id="id", request="{}", archive="archive", database="db", target_table="public.t", day="2025-01-01", created=""
+)
 
 
 def delays(error: RestoreError, *, waits: bool = False) -> list[int | None]:

@@ -10,11 +10,14 @@ from typing import Any, cast
 import pytest
 
 from shared.errors import OperationEnded
-from shared.jobs.operation import Operation
+from shared.jobs.operation import BackfillOperation, DayOperation, GroupOperation, Operation, RestoreOperation
 from shared.jobs.store import OperationStore
 from shared.jobs.transitions import End, canceled, given_up, update
 
-WAITING = Operation("id", "{}", "archive", "db", "public.t", "2025-01-01", "2025-01-02T00:00:00.000Z")
+ASKED: dict[str, Any] = {"request": "{}", "archive": "archive", "database": "db", "target_table": "public.t"}
+CREATED = "2025-01-02T00:00:00.000Z"
+WAITING = RestoreOperation(id="id", day="2025-01-01", created=CREATED, **ASKED)
+HELD = DayOperation(id="id", day="2025-01-01", created=CREATED, backfill="whole", **ASKED)
 RUNNING = replace(WAITING, status="Running", claim="a worker", attempt=1)
 CANCELED = replace(WAITING, status="Canceled", is_canceled=True)
 
@@ -22,17 +25,17 @@ CANCELED = replace(WAITING, status="Canceled", is_canceled=True)
 class Contended:
     """A store in which other writers come first: each of them leaves the record as it is given."""
 
-    def __init__(self, *found: Operation) -> None:
+    def __init__(self, *found: RestoreOperation) -> None:
         self._found = found
 
-    def update(self, _: Operation, decide: Callable[[Operation], Mapping[str, Any]]) -> Operation:
+    def update(self, _: RestoreOperation, decide: Callable[[RestoreOperation], Mapping[str, Any]]) -> RestoreOperation:
         for operation in self._found:
             changes = decide(operation)
         return replace(operation, **changes)
 
 
-def decided(decide: Callable[[Operation], Any], *found: Operation) -> Operation:
-    return update(cast("OperationStore", Contended(*found)), found[0], decide)
+def decided(decide: Callable[[RestoreOperation], Any], *found: RestoreOperation) -> RestoreOperation:
+    return update(cast("OperationStore[RestoreOperation]", Contended(*found)), found[0], decide)
 
 
 def test_an_end_that_is_decided_twice_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -71,11 +74,18 @@ def test_what_the_host_gives_up_fails_with_its_last_stage_and_error() -> None:
     )
 
 
-@pytest.mark.parametrize("change", [{"commit": "{}"}, {"kind": "group"}, {"kind": "backfill"}])
-def test_what_may_be_in_or_ends_with_its_days_is_not_failed_but_waits(change: dict[str, Any]) -> None:
-    assert given_up(replace(WAITING, **change)) == {"status": "NotStarted", "claim": "", "is_queued": False}
+@pytest.mark.parametrize(
+    "operation",
+    [
+        replace(WAITING, commit="{}"),
+        GroupOperation(id="id", created=CREATED, backfill="whole"),
+        BackfillOperation(id="id", created=CREATED, parallel=1, phase="plan", **ASKED),
+    ],
+)
+def test_what_may_be_in_or_ends_with_its_days_is_not_failed_but_waits(operation: Operation) -> None:
+    assert given_up(operation) == {"status": "NotStarted", "claim": "", "is_queued": False}
 
 
-@pytest.mark.parametrize("operation", [RUNNING, CANCELED, replace(WAITING, is_held=True)])
+@pytest.mark.parametrize("operation", [RUNNING, CANCELED, HELD])
 def test_what_a_worker_has_or_has_ended_or_has_no_message_is_left_alone(operation: Operation) -> None:
     assert given_up(operation) == {}
