@@ -145,7 +145,7 @@ class ReferencedRow(TypedDict):
     rows: int | None
 
 
-class Plan(TypedDict):
+class DryRunOutcome(TypedDict):
     """What a restore would do."""
 
     rows_in_archive: int
@@ -177,7 +177,7 @@ class Occasional(TypedDict, total=False):
     referenced_rows: list[ReferencedRow]
     rows_rejected: int
     rejected_lines: list[int]
-    dry_run: Plan
+    dry_run: DryRunOutcome
 
 
 class Answer(Occasional):

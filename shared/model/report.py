@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Literal
 
-from shared.model.answer import Outcomes, Plan
+from shared.model.answer import DryRunOutcome, Outcomes
 from shared.model.request import RestoreRequest
 from shared.model.results import CaggStep, ChunkStep, Count, KeptIndex, Notice, ReferringRows, Rejected, Verification
 from shared.progress.progress import Progress
@@ -50,7 +50,7 @@ class Report:
     referenced_rows: tuple[ReferringRows, ...] = ()
     rejected: Rejected | None = None
     verification: Verification | None = None
-    dry_run: Plan | None = None
+    dry_run: DryRunOutcome | None = None
     is_skipped: bool = False
     chunks: list[ChunkStep] = field(default_factory=list)
     caggs: list[CaggStep] = field(default_factory=list)

@@ -28,7 +28,7 @@ from shared.load.refusals import (
 from shared.load.target.target import Target
 from shared.load.trial.trial import Trial, missing_for_trial, try_rows
 from shared.load.verify.proof import ends_at_marker, warn_of_doubled, warn_of_hidden
-from shared.model.answer import CaggWindow, Plan, PlannedCagg, PlannedChunk, Problem, failure, referenced_row
+from shared.model.answer import CaggWindow, DryRunOutcome, PlannedCagg, PlannedChunk, Problem, failure, referenced_row
 from shared.model.report import Report
 from shared.model.results import CheckName, Count, NotChecked, ReferringRows
 from shared.model.window import iso
@@ -149,7 +149,7 @@ class DryRun:
         times: Count | None,
         planned: Sequence[PlannedRefresh],
         missing: Sequence[MissingRight],
-    ) -> Plan:
+    ) -> DryRunOutcome:
         """Write the answer: what was found, and what the restore would do."""
         checked = checks.checked
         return {

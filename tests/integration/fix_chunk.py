@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shared.timescale.indexes.deferred import Build, DeferredIndexes, Plan, decide
+from shared.timescale.indexes.deferred import Build, DeferredIndexes, IndexPlan, decide
 from tests.integration.fix_database import Database
 from tests.integration.fix_hypertable import Hypertable
 
@@ -46,7 +46,7 @@ class Day(Hypertable):
     """A hypertable `t` of a schema, and its day. `plans` are those of the last load."""
 
     table_name = "t"
-    plans: list[Plan] = field(default_factory=list)
+    plans: list[IndexPlan] = field(default_factory=list)
 
     @property
     def chunk(self) -> str:
@@ -102,7 +102,7 @@ class Day(Hypertable):
         self.plans = indexes.plans
         return {one.code for plan in self.plans for one in plan.kept}
 
-    def plan(self) -> Plan:
+    def plan(self) -> IndexPlan:
         """Decide about the last chunk."""
         return decide(self.cursor, self.table, self.chunks[-1])
 

@@ -35,7 +35,7 @@ from shared.timescale.table import Table
 
 
 @dataclass(frozen=True)
-class Plan:
+class IndexPlan:
     """Which of a chunk's indexes are dropped and rebuilt, and which are kept.
 
     Attributes:
@@ -64,7 +64,7 @@ class Build:
     workers: int | None = None
 
 
-def decide(cursor: Cursor, table: Table, chunk: Chunk) -> Plan:
+def decide(cursor: Cursor, table: Table, chunk: Chunk) -> IndexPlan:
     """Decide which of a chunk's indexes are deferred. Changes nothing.
 
     Indexes that pass the rules are rehearsed: dropped and rebuilt on the chunk, which is empty or nearly empty. If the
@@ -84,26 +84,28 @@ def decide(cursor: Cursor, table: Table, chunk: Chunk) -> Plan:
         shape = _shape(cursor, chunk)
         general = chunk_rule(cursor, shape.oid, table.oid)
         if general is not None:
-            return Plan(chunk, shape, (), (general,))
+            return IndexPlan(chunk, shape, (), (general,))
         unrepeatable: set[str] = set()
         while True:
             kept = index_rules(shape, table.timescaledb, unrepeatable)
             names = {one.index for one in kept}
-            plan = Plan(chunk, shape, tuple(index for index in shape.indexes if index.name not in names), tuple(kept))
+            plan = IndexPlan(
+                chunk, shape, tuple(index for index in shape.indexes if index.name not in names), tuple(kept)
+            )
             if not plan.deferred or _rehearse(cursor, plan):
                 return plan
             alone = {index.name for index in plan.deferred if not _rehearse(cursor, _with_twins(plan, index))}
             unrepeatable |= alone or {index.name for index in plan.deferred}
 
 
-def drop_indexes(cursor: Cursor, plan: Plan) -> None:
+def drop_indexes(cursor: Cursor, plan: IndexPlan) -> None:
     """Drop the plan's indexes and constraints."""
     chunk = plan.chunk.identifier
     if plan.deferred:
         cursor.execute(sql.SQL("; ").join(drop_statement(chunk, index) for index in plan.deferred))
 
 
-def rebuild(cursor: Cursor, plan: Plan, build: Build | None = None) -> None:
+def rebuild(cursor: Cursor, plan: IndexPlan, build: Build | None = None) -> None:
     """Rebuild the plan's indexes and constraints, and prove that the chunk has its old shape.
 
     Args:
@@ -141,7 +143,7 @@ class DeferredIndexes:
         self._cursor = cursor
         self._table = table
         self._build = build
-        self.plans: list[Plan] = []
+        self.plans: list[IndexPlan] = []
 
     def drop(self, chunks: Sequence[Chunk]) -> None:
         """Drop the indexes of chunks. A chunk that was passed before is skipped.
@@ -162,12 +164,12 @@ class DeferredIndexes:
             rebuild(self._cursor, plan, self._build)
 
 
-def _with_twins(plan: Plan, index: ChunkIndex) -> Plan:
+def _with_twins(plan: IndexPlan, index: ChunkIndex) -> IndexPlan:
     """Reduce a plan to an index and those with the same key, whose order matters."""
     return replace(plan, deferred=tuple(other for other in plan.deferred if other.key == index.key))
 
 
-def _rehearse(cursor: Cursor, plan: Plan) -> bool:
+def _rehearse(cursor: Cursor, plan: IndexPlan) -> bool:
     """Drop and rebuild a plan's indexes, and return whether the chunk's shape is the same."""
 
     def once(cursor: Cursor) -> bool:
@@ -180,7 +182,7 @@ def _rehearse(cursor: Cursor, plan: Plan) -> bool:
     return is_same is True
 
 
-def _make(cursor: Cursor, plan: Plan) -> bool:
+def _make(cursor: Cursor, plan: IndexPlan) -> bool:
     """Rebuild a plan's indexes, and return whether the chunk's shape is the same."""
     chunk = plan.chunk.identifier
     # The definitions need pg_catalog first. An index with a function that resolves names by the search_path is kept

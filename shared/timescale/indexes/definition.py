@@ -98,7 +98,7 @@ _TABLE = """
 
 
 @dataclass(frozen=True)
-class Constraint:
+class OwningConstraint:
     """The PRIMARY KEY, UNIQUE or EXCLUDE constraint that owns an index.
 
     Attributes:
@@ -146,7 +146,7 @@ class ChunkIndex:
     name: str
     method: str
     definition: str
-    constraint: Constraint | None
+    constraint: OwningConstraint | None
     key: str
     tablespace: str | None
     may_use_tablespace: bool = field(compare=False)
@@ -220,7 +220,7 @@ def _key(index: ChunkIndex) -> str:
 def _index(row: dict[str, Any]) -> ChunkIndex:
     constraint = row.pop("constraint")
     return ChunkIndex(
-        constraint=None if constraint is None else Constraint(**constraint),
+        constraint=None if constraint is None else OwningConstraint(**constraint),
         **{name: _frozen(value) for name, value in row.items()},
     )
 

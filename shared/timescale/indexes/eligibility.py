@@ -15,7 +15,7 @@ from shared.model.results import KeptIndex
 from shared.postgres.connect import Cursor
 from shared.process import MIB
 from shared.timescale.chunks import IS_OWN
-from shared.timescale.indexes.definition import ChunkIndex, ChunkShape, Constraint
+from shared.timescale.indexes.definition import ChunkIndex, ChunkShape, OwningConstraint
 from shared.timescale.table import Table, TimescaleDB
 from shared.timescale.triggers import HAS_EVENT_TRIGGERS, IS_USERS
 
@@ -182,7 +182,7 @@ def _reasons(index: ChunkIndex, timescaledb: TimescaleDB) -> Iterator[tuple[str,
         yield "MissingCreate", f"the role lacks the right CREATE on the tablespace {index.tablespace}"
 
 
-def _constraint_reasons(constraint: Constraint, timescaledb: TimescaleDB) -> Iterator[tuple[str, str]]:
+def _constraint_reasons(constraint: OwningConstraint, timescaledb: TimescaleDB) -> Iterator[tuple[str, str]]:
     if not timescaledb.at_least(*CONSTRAINTS_SINCE):
         yield "TimescaleDBVersion", f"TimescaleDB {timescaledb.version} cannot drop a constraint of a chunk"
     if constraint.is_deferrable:

@@ -16,7 +16,7 @@ from shared.api.log_line import log_line
 from shared.api.render import error_answer, success_answer
 from shared.csvfile.options import OPTION_NAMES, CsvOptions
 from shared.errors import ArchiveNotFound, Fault, InvalidRequest
-from shared.model.answer import Facts, Plan
+from shared.model.answer import DryRunOutcome, Facts
 from shared.model.backfill import BackfillRequest
 from shared.model.report import Report
 from shared.model.request import Copy, Destination, Pg, RestoreRequest, Timescaledb
@@ -81,7 +81,7 @@ def full_report() -> Report:
     report.rows_removed, report.removed_by, report.rejected = 1, "delete", Rejected(1, (2,))
     report.referenced_rows = (ReferringRows("t", "c", "CASCADE", 1),)
     report.verification = Verification(1, Count(2), 1, Count(0))
-    report.dry_run = cast("Plan", dict.fromkeys(Plan.__annotations__))
+    report.dry_run = cast("DryRunOutcome", dict.fromkeys(DryRunOutcome.__annotations__))
     report.options |= {"decompress_window": "failed", "recompress_window": "failed", "refresh_caggs": "failed"}
     report.options["compress_new_chunks"] = "done"
     report.chunks += [ChunkStep("c", "create", "done"), ChunkStep("c", "compress", "not available")]
