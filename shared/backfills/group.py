@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from shared.api.handle import new_report
 from shared.api.parse import parse_for
 from shared.api.render import chunk_outcome, note
 from shared.backfills.lifecycle import (
@@ -70,22 +69,18 @@ def run_group(claim: Claim[GroupOperation], context: Context) -> bool:
     Raises:
         JobStorageUnreachable: the app's own storage account cannot be reached.
     """
-    report = new_report()
-    try:
-        with claim.heartbeat(report.progress):
-            try:
-                group = _Group(claim, context, report)
-            except OperationNotFound:
-                # The group has no worker any more.
-                _log.error("operation=%s ends, since its backfill is not recorded any more", claim.operation.id)
-                claim.write_patiently(**group_ended({}))
-                return False
-            return group.run()
-    except ClaimLost:
-        _log.warning("operation=%s was taken over by another worker", claim.operation.id)
-        return False
-    finally:
-        report.progress.end()
+
+    def work(report: Report) -> bool:
+        try:
+            group = _Group(claim, context, report)
+        except OperationNotFound:
+            # The group has no worker any more.
+            _log.error("operation=%s ends, since its backfill is not recorded any more", claim.operation.id)
+            claim.write_patiently(**group_ended({}))
+            return False
+        return group.run()
+
+    return claim.attempt(work)
 
 
 class _Group:

@@ -11,8 +11,8 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 
-from shared.api.handle import new_report
 from shared.backfills.conclusion import conclude, end_failed
 from shared.backfills.group import Context, run_group
 from shared.backfills.lifecycle import groups_ended, has_its_turn, is_before_its_plan
@@ -27,7 +27,7 @@ from shared.errors import (
     RestoreError,
     TooManyAttempts,
 )
-from shared.jobs.claim import Claim, ClaimLost, claim_operation
+from shared.jobs.claim import Claim, claim_operation
 from shared.jobs.enqueue import enqueue, try_again
 from shared.jobs.message import decode
 from shared.jobs.operation import BackfillOperation, GroupOperation
@@ -92,21 +92,11 @@ def run_backfill(backfill_id: str, context: Context) -> None:
         go_on(backfill_id, context)
         return
     claim = claim_operation(backfills, backfill)
-    if claim is None:
-        return
-    report = new_report()
-    try:
-        with claim.heartbeat(report.progress):
-            _attempt(claim, context, report)
-    except ClaimLost:
-        _log.warning("operation=%s was taken over by another worker", backfill_id)
-        return
-    finally:
-        report.progress.end()
-    go_on(backfill_id, context)
+    if claim is not None and claim.attempt(partial(_take_step, claim, context)):
+        go_on(backfill_id, context)
 
 
-def _attempt(claim: Claim[BackfillOperation], context: Context, report: Report) -> None:
+def _take_step(claim: Claim[BackfillOperation], context: Context, report: Report) -> bool:
     records, settings = context.records, context.settings
     try:
         if claim.operation.crashes >= settings.job_max_crashes:
@@ -114,7 +104,7 @@ def _attempt(claim: Claim[BackfillOperation], context: Context, report: Report) 
         backfill = parse_backfill(claim.operation.request.encode(), settings)
         if claim.operation.phase == "refresh":
             conclude(claim, records, backfill, settings, report)
-            return
+            return True
         if claim.operation.is_stopped and is_before_its_plan(claim.operation):
             raise RestoreCanceled("the backfill was canceled before it began; nothing was changed")
         if claim.operation.phase == "plan":
@@ -123,6 +113,7 @@ def _attempt(claim: Claim[BackfillOperation], context: Context, report: Report) 
     except RestoreError as error:
         if not try_again(claim, records.backfills, settings, error):
             end_failed(claim, error, report)
+    return True
 
 
 def _run_groups(claim: Claim[GroupOperation] | None, context: Context) -> None:

@@ -6,14 +6,16 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
+from shared.api.handle import new_report
 from shared.errors import JobStorageUnreachable, OperationNotFound
 from shared.jobs.operation import Operation
 from shared.jobs.store import OperationStore
 from shared.log_redaction import OUR_LOGGER
+from shared.model.report import Report
 from shared.model.stamp import now, seconds_since
 from shared.process import repeating
 from shared.progress.progress import Progress
@@ -128,6 +130,22 @@ class Claim(Generic[R]):
 
         with repeating(beat, HEARTBEAT_SECONDS, name="heartbeat"):
             yield
+
+    def attempt(self, work: Callable[[Report], bool]) -> bool:
+        """Do the work of a group or a backfill with a heartbeat. Its progress is canceled if the claim is lost.
+
+        Returns:
+            What the work returns; False if another worker has taken the operation over.
+        """
+        report = new_report()
+        try:
+            with self.heartbeat(report.progress):
+                return work(report)
+        except ClaimLost:
+            _log.warning("operation=%s was taken over by another worker", self._operation.id)
+            return False
+        finally:
+            report.progress.end()
 
 
 def claim_operation(store: OperationStore[R], operation: R, **changes: Any) -> Claim[R] | None:
