@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, timezone
 
-from shared.api.call import new_request_id
+from shared.api.handle import new_report
 from shared.api.parse import parse_for
 from shared.archive.listing import list_paths
 from shared.archive.stored import FoundArchive
@@ -17,7 +17,6 @@ from shared.calendar.look import Question, look_at_days
 from shared.calendar.pattern import days_between, read_pattern
 from shared.errors import RestoreError
 from shared.log_redaction import OUR_LOGGER
-from shared.progress.progress import Progress
 from shared.settings import Settings, load_settings
 
 _log = logging.getLogger(OUR_LOGGER)
@@ -67,7 +66,7 @@ def _restore_days(rules: Sequence[Rule], rule: Rule, text: str, days: Sequence[d
     try:
         pattern = read_pattern(text, settings)
         request = parse_for(json.dumps(rule.body(pattern.url(days[0]))).encode(), settings)
-        known = look_at_days(Question(pattern, request, days), settings, new_request_id(), Progress())
+        known = look_at_days(Question(pattern, request, days), settings, new_report())
     except RestoreError as error:
         _log.error("rule=%s %s of %s: %s", rule.name, error.code, text, error.message)
         return

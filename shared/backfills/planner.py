@@ -53,7 +53,7 @@ def make_plan(backfill: Backfill, days: Sequence[date], settings: Settings, repo
         return BackfillPlan()
     request = backfill.request_of(days[0])
     report.describe(request)
-    known = look_at_days(Question(backfill.pattern, request, days), settings, report.request_id, report.progress)
+    known = look_at_days(Question(backfill.pattern, request, days), settings, report)
     chosen = {day: choose(facts, backfill.request.existing) for day, facts in known.items()}
     to_restore = [day for day in days if chosen[day] == "restore"]
     return BackfillPlan(
@@ -166,5 +166,5 @@ def _groups(backfill: Backfill, days: Sequence[date], settings: Settings, report
         return []
     request = backfill.request_of(days[0])
     server = Server.for_request(request, settings, report)
-    with table_to_read(server, request) as (cursor, table):
+    with table_to_read(server, request, settings) as (cursor, table):
         return group_days(cursor, table, days)

@@ -13,8 +13,8 @@ from shared.calendar.look import Question, look_at_days
 from shared.calendar.pattern import days_between, read_pattern
 from shared.calendar.state import KnownDay
 from shared.model.calendar import MOST_DAYS, CalendarDay, CalendarPage
+from shared.model.report import Report
 from shared.model.stamp import stamp
-from shared.progress.progress import Progress
 from shared.settings import Settings, load_settings
 
 _MOST_LISTED, _LISTED = 1_000, 400
@@ -27,7 +27,7 @@ def get_days(call: HttpCall) -> HttpAnswer:
     def answer() -> HttpAnswer:
         settings = load_settings()
         question, following = _question(call, settings)
-        known = look_at_days(question, settings, call.request_id, Progress())
+        known = look_at_days(question, settings, Report(call.request_id))
         body: CalendarPage = {
             "value": [calendar_day(day, facts) for day, facts in known.items()],
             "nextLink": None if following is None else _link(call, settings, following),

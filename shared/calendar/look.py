@@ -15,10 +15,9 @@ from shared.jobs.day_notes import partition_of, read_days
 from shared.jobs.operation import RestoreOperation
 from shared.jobs.storage import job_storage_if_any
 from shared.jobs.store import OperationStore, each_page
+from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.process import result_of, started
-from shared.progress.progress import Progress
-from shared.restore.access import authorize
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_read
 from shared.settings import Settings
@@ -42,7 +41,7 @@ class Question:
     counts: bool = False
 
 
-def look_at_days(question: Question, settings: Settings, request_id: str, progress: Progress) -> dict[date, KnownDay]:
+def look_at_days(question: Question, settings: Settings, report: Report) -> dict[date, KnownDay]:
     """Find out what is known of each day.
 
     The archives are listed in a thread of their own, beside the other looks. Rows are counted only after that: it may
@@ -52,8 +51,7 @@ def look_at_days(question: Question, settings: Settings, request_id: str, progre
     Args:
         question: the days.
         settings: name the server and hold the credentials.
-        request_id: names the session on the server.
-        progress: canceling it ends what runs there.
+        report: of the call. Its id names the session on the server, and a cancel of its progress ends what runs there.
 
     Raises:
         StorageAccessDenied: the function may not list the file system.
@@ -61,21 +59,21 @@ def look_at_days(question: Question, settings: Settings, request_id: str, progre
         RestoreError: as of a restore, by access, storage and server.
     """
     request, days = question.request, question.days
-    endpoint = authorize(request, settings)
+    server, check = Server.for_request(request, settings, report), report.progress.check
     locations = {day: question.pattern.location(day) for day in days}
-    target = str(request.target_table)
+    database, target = str(report.database), str(request.target_table)
     listing = started(partial(list_archives, locations, settings), name="list")
     try:
-        last = read_days(settings, partition_of(endpoint.database, target), days[0], days[-1])
-        running = _running(settings, endpoint.database, target)
+        last = read_days(settings, partition_of(database, target), days[0], days[-1])
+        running = _running(settings, database, target)
         if question.counts:
-            result_of(listing, check=progress.check)
-        with table_to_read(Server.of(endpoint, settings, request_id, progress), request) as (cursor, table):
+            result_of(listing, check=check)
+        with table_to_read(server, request, settings) as (cursor, table):
             rows = find_days(cursor, table, days, counts=question.counts)
-        archives = result_of(listing, check=progress.check)
+        archives = result_of(listing, check=check)
     except RestoreError:
         # Of two errors, that of the listing is always the answer, whichever came first.
-        result_of(listing, check=progress.check)
+        result_of(listing, check=check)
         raise
     finally:
         # An exception keeps this frame, and the frame would keep the future with the exception: a cycle.

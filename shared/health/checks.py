@@ -11,10 +11,10 @@ from typing import Literal, TypeAlias
 from shared.arrivals.rules import load_rules
 from shared.errors import ConfigurationError, InternalError, RestoreError
 from shared.jobs.storage import job_storage_if_any, reaching_storage
+from shared.model.report import Report
 from shared.postgres.endpoint import allowed_endpoint
-from shared.postgres.transaction import transaction
-from shared.progress.progress import Progress
 from shared.restore.server import Server
+from shared.restore.target_table import reading
 from shared.settings import Settings, load_settings
 from shared.timescale.table import find_timescaledb
 
@@ -102,12 +102,12 @@ def _database(settings: Settings, request_id: str) -> Mapping[str, str] | None:
     database = (settings.pg_allowed_databases or (_ANY_DATABASE,))[0]
     endpoint = allowed_endpoint({}, None, settings, database=database)
     patience = min(settings.pg_connect_timeout_seconds, _MOST_CONNECT_SECONDS)
-    limited = settings.model_copy(update={"pg_connect_timeout_seconds": patience})
-    server = Server.of(endpoint, limited, request_id, Progress())
-    with server.connect_to_look() as connection, transaction(connection, "REPEATABLE READ READ ONLY") as work:
-        work.cursor.execute("SELECT CURRENT_USER, pg_catalog.current_setting('server_version')")
-        user, version = next(iter(work.cursor))
-        found = find_timescaledb(work.cursor)
+    limits = ("pg_connect_timeout_seconds", "pg_statement_timeout_seconds", "pg_lock_timeout_seconds")
+    limited = settings.model_copy(update=dict.fromkeys(limits, patience))
+    with reading(Server.of(endpoint, limited, Report(request_id)), limited) as cursor:
+        cursor.execute("SELECT CURRENT_USER, pg_catalog.current_setting('server_version')")
+        user, version = next(iter(cursor))
+        found = find_timescaledb(cursor)
     facts = {"database": database, "user": str(user), "postgresql": str(version)}
     return facts | ({} if found is None else {"timescaledb": found.version, "edition": found.edition})
 

@@ -95,7 +95,7 @@ def was_committed(request: RestoreRequest, settings: Settings, pending: PendingC
         day = pending.left.day
         if day is None or pending.rows_before is None or pending.rows_after is None:
             return None
-        table = read_table(cursor.connection, request)
+        table = read_table(cursor.connection, request, settings)
         return rows_show_commit(cursor, table, day, before=pending.rows_before, after=pending.rows_after)
 
     with report.progress.stage("commit"):
@@ -119,7 +119,7 @@ def finish_committed(
     """
     try:
         with Server.for_request(request, settings, report).connect() as connection:
-            table = read_table(connection, request)
+            table = read_table(connection, request, settings)
             after_commit(connection, request, settings, table, pending.left, report, put_off)
     except Exception as exc:  # noqa: BLE001 - nothing may say any more that the rows are not in
         note_failure_after_commit(report, exc)

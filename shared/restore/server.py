@@ -55,23 +55,22 @@ class Server:
         Raises:
             RestoreError: as `authorize`.
         """
-        endpoint = authorize(request, settings)
-        report.database = endpoint.database
-        return cls.of(endpoint, settings, report.request_id, report.progress)
+        return cls.of(authorize(request, settings), settings, report)
 
     @classmethod
-    def of(cls, endpoint: Endpoint, settings: Settings, request_id: str, progress: Progress) -> Server:
-        """Return the ways to a server; the request's id names the session."""
-        seconds, session = settings.pg_connect_timeout_seconds, session_name(request_id)
+    def of(cls, endpoint: Endpoint, settings: Settings, report: Report) -> Server:
+        """Return the ways to a server. The arguments are those of `for_request`."""
+        report.database = endpoint.database
+        seconds, session = settings.pg_connect_timeout_seconds, session_name(report.request_id)
         limits = Limits(seconds, settings.pg_statement_timeout_seconds)
-        of_restore = partial(connect, endpoint, application_name=session, check=progress.check)
+        of_restore = partial(connect, endpoint, application_name=session, check=report.progress.check)
         return cls(
             partial(of_restore, limits),
             partial(of_restore, Limits(seconds, seconds)),
             partial(connect, endpoint, limits, application_name=f"{APPLICATION_NAME} cancel"),
             session,
             limits.statement_seconds,
-            progress,
+            report.progress,
         )
 
     def keep(self, connection: Connection) -> None:

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date, timedelta
 from typing import Any
 
@@ -15,15 +16,16 @@ from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 from shared.api.call import HttpCall
 from shared.api.parse import parse_for
 from shared.archive.listing import list_archives
+from shared.backfills.http import backfills
 from shared.calendar import look
 from shared.calendar.look import Question, look_at_days
 from shared.calendar.pattern import read_pattern
 from shared.errors import RestoreCanceled
 from shared.jobs.http import post_restore
-from shared.progress.progress import Progress
+from shared.model.report import Report
 from shared.restore.target_table import table_to_read
 from shared.settings import load_settings
-from tests.integration.fix_app import App
+from tests.integration.fix_app import Answer, App
 from tests.integration.fix_calendar import Calendar
 from tools.process import wait_until
 
@@ -118,6 +120,29 @@ def test_a_plain_table_whose_time_is_named_or_is_not(calendar: Calendar) -> None
     calendar.app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01', '2025-01-02')")
     assert calendar.states(FIRST, "2025-01-02") == {FIRST: "unknown", "2025-01-02": "unknown"}
     assert calendar.states(FIRST, "2025-01-02", time_column="b") == {FIRST: "missing", "2025-01-02": "present"}
+
+
+@pytest.mark.parametrize("asked", ["the days", "the plan of a backfill"])
+def test_a_table_that_another_session_has_locked(
+    calendar: Calendar, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """A look waits for a lock as long as a restore does, not as long as a statement may take."""
+    monkeypatch.setenv("PG_LOCK_TIMEOUT_SECONDS", "1")
+    monkeypatch.setenv("PG_STATEMENT_TIMEOUT_SECONDS", "10")
+    app = calendar.app
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    app.archive("t", csv(FIRST), day=FIRST)
+    with closing(app.database.session()) as other, other.cursor() as cursor:
+        cursor.execute(f'BEGIN; LOCK TABLE "{app.database.schema}".t IN ACCESS EXCLUSIVE MODE')
+        if asked == "the days":
+            answer = calendar.ask(FIRST, FIRST)
+        else:
+            body = {"adls_url": calendar.pattern, "dates": {"from": FIRST, "to": FIRST}, "dry_run": True}
+            in_json = {"Content-Type": "application/json"}
+            url = "http://localhost:7071/api/backfills"
+            found = backfills(HttpCall("POST", url, in_json, {}, {}, json.dumps(body).encode()))
+            answer = Answer(found.status, json.loads(found.body), found.headers)
+    assert (answer.status, answer.body["error"]["code"]) == (503, "TargetLocked")
 
 
 def test_another_table_and_pages(calendar: Calendar) -> None:
@@ -270,10 +295,10 @@ def test_a_listing_that_fails_is_the_answer(calendar: Calendar, monkeypatch: pyt
 
 def test_a_canceled_look_does_not_wait_for_a_listing(calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> None:
     calendar.app.database.hypertable("t", "time timestamptz NOT NULL, v int")
-    progress, ended = Progress(), threading.Event()
+    report, ended = Report("request"), threading.Event()
 
     def hanging(*_: object) -> None:
-        progress.cancel()
+        report.progress.cancel()
         ended.wait(60)
 
     monkeypatch.setattr(look, "list_archives", hanging)
@@ -283,9 +308,9 @@ def test_a_canceled_look_does_not_wait_for_a_listing(calendar: Calendar, monkeyp
     question = Question(pattern, parse_for(body, settings), [date.fromisoformat(FIRST)])
     begin = time.monotonic()
     with pytest.raises(RestoreCanceled):
-        look_at_days(question, settings, "request", progress)
+        look_at_days(question, settings, report)
     assert time.monotonic() - begin < 30
-    progress.end()
+    report.progress.end()
     ended.set()
 
 
