@@ -37,11 +37,11 @@ def print_monitor(screen: Screen, monitor: Mapping[str, Any]) -> None:
     if screen.output == "json":
         screen.print_json(monitor)
     elif is_backfill:
-        screen.print_facts(_backfill_facts(monitor) | {"warnings": _codes(result.get("warnings"))})
+        screen.print_facts(_backfill_facts(monitor) | {"warnings": _codes(monitor.get("warnings"))})
         _print_open_days(screen, monitor)
     else:
         screen.print_facts(_monitor_facts(monitor) | _result_facts(result))
-    _say_of_result(screen, result)
+    _say_of_result(screen, monitor if is_backfill else result)
     if error and monitor.get("status") != "Succeeded":
         # A day of a backfill is retried by the backfill.
         backfill = monitor.get("id") if is_backfill else monitor.get("backfill")

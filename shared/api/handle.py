@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,6 +16,7 @@ from shared.api.parse import parse_for, require_json
 from shared.api.render import error_answer, internal_error, success_answer
 from shared.errors import InternalError, RestoreError
 from shared.log_redaction import OUR_LOGGER
+from shared.model.answer import WarningNote
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.process import MIB, give_back_memory, invocation, repeating
@@ -162,10 +163,10 @@ def _progress_lines(report: Report, every_seconds: int) -> Iterator[None]:
         yield
 
 
-def failed(report: Report, error: RestoreError) -> Reply:
+def failed(report: Report, error: RestoreError, warnings: Sequence[WarningNote] = ()) -> Reply:
     """Log an error, and reply with it."""
     log_error(report, error)
-    return Reply(error_reply(report, error), error)
+    return Reply(error_reply(report, error, warnings), error)
 
 
 def log_error(report: Report, error: RestoreError) -> None:
@@ -175,9 +176,10 @@ def log_error(report: Report, error: RestoreError) -> None:
     _write(report, level, lambda: log_line(report, error), exc_info=isinstance(error, InternalError))
 
 
-def error_reply(report: Report, error: RestoreError) -> HttpAnswer:
+def error_reply(report: Report, error: RestoreError, warnings: Sequence[WarningNote] = ()) -> HttpAnswer:
     """Make the answer of an error."""
-    body = internal_error(report) if isinstance(error, InternalError) else error_answer(error, report.request_id)
+    is_ours = isinstance(error, InternalError)
+    body = internal_error(report) if is_ours else error_answer(error, report.request_id, warnings)
     wait = {"Retry-After": str(error.retry_after_seconds)} if error.status in WITH_RETRY_AFTER else {}
     return json_reply(error.status, body, wait, request_id=report.request_id, error_code=error.code)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import TypeVar, cast
 
@@ -63,11 +64,15 @@ def success_answer(report: Report) -> Answer:
     }
 
 
-def error_answer(error: RestoreError, request_id: str) -> ErrorAnswer:
+def error_answer(error: RestoreError, request_id: str, warnings: Sequence[WarningNote] = ()) -> ErrorAnswer:
     """Return the body of an error, in the shape of Azure's REST API guidelines."""
     # Our own bug is in the log, under the id; what it says may be anything.
     ours = isinstance(error, InternalError)
-    return _error(error, _INTERNAL if ours else error.message, [_detail(fault) for fault in error.details], request_id)
+    message, details = _INTERNAL if ours else error.message, [_detail(fault) for fault in error.details]
+    body = _error(error, message, details, request_id)
+    if warnings:
+        body["warnings"] = [*warnings]
+    return body
 
 
 def internal_error(report: Report) -> ErrorAnswer:

@@ -10,9 +10,9 @@ from shared.api.handle import Reply, failed, json_reply
 from shared.api.render import cagg_outcome, note
 from shared.backfills.lifecycle import reopened
 from shared.backfills.records import Records, decode_plan
-from shared.backfills.request import Backfill
+from shared.backfills.request import read_backfill, read_fields
 from shared.backfills.summary import MOST_DETAILS, count_days
-from shared.errors import DaysFailed, Fault, RestoreCanceled, RestoreError
+from shared.errors import DaysFailed, Fault, RestoreCanceled, RestoreError, TooManyAttempts
 from shared.jobs.claim import Claim
 from shared.jobs.enqueue import try_again
 from shared.jobs.operation import BackfillOperation, DayOperation
@@ -33,32 +33,38 @@ from shared.timescale.cagg_refresh import refresh
 _log = logging.getLogger(OUR_LOGGER)
 
 
-def conclude(
-    claim: Claim[BackfillOperation], records: Records, backfill: Backfill, settings: Settings, report: Report
-) -> None:
-    """Refresh what the request names over the days that are in, and end the backfill.
+def conclude(claim: Claim[BackfillOperation], records: Records, settings: Settings, report: Report) -> None:
+    """Refresh the aggregates that the request names over the days that are in, and end the backfill.
 
-    If the server cannot be reached, this is tried again later. If that does not help, it is a warning: the days are in.
+    How it ends depends only on its days. If the server cannot be reached, the refresh is tried again later. If that
+    does not help, or if the refresh fails by another error, it is a warning: the days are in.
 
     Args:
         claim: of the backfill.
         records: where the days are.
-        backfill: its request.
         settings: the function app's.
         report: of this attempt. If the claim is lost, its progress is canceled, and what runs on the server ends.
 
     Raises:
         ClaimLost, JobStorageUnreachable: as `Claim.write`.
+        TooManyAttempts: its workers were lost, the last ones without a refresh.
     """
-    days = records.all_days(claim.operation)
+    operation = claim.operation
+    if operation.crashes >= 2 * settings.job_max_crashes:
+        raise lost_its_workers(operation)
+    days = records.all_days(operation)
     if any(not day.has_ended for day in days):
-        claim.write(**reopened(claim.operation))
+        claim.write(**reopened(operation))
         return
-    report.describe(backfill.request_of(backfill.request.days[0]))
-    chosen, spans = backfill.request.timescaledb.refresh_caggs, spans_of(days)
-    if chosen and spans:
+    report.archive_url, report.database, report.target_table = (
+        operation.archive,
+        operation.database,
+        operation.target_table,
+    )
+    spans = spans_of(days)
+    if spans:
         try:
-            _refresh(backfill, spans, settings, report)
+            _refresh(operation, spans, settings, report)
         except RestoreError as error:
             if try_again(claim, records.backfills, settings, error):
                 return
@@ -84,7 +90,20 @@ def spans_of(days: Sequence[DayOperation]) -> list[Window]:
     return found
 
 
-def _refresh(backfill: Backfill, spans: Sequence[Window], settings: Settings, report: Report) -> None:
+def lost_its_workers(operation: BackfillOperation) -> TooManyAttempts:
+    """Return the error of a backfill whose workers were lost."""
+    return TooManyAttempts(f"the backfill lost its worker {operation.crashes} times")
+
+
+def _refresh(operation: BackfillOperation, spans: Sequence[Window], settings: Settings, report: Report) -> None:
+    body = operation.request.encode()
+    if not read_fields(body).timescaledb.refresh_caggs:
+        return
+    if operation.crashes >= settings.job_max_crashes:
+        # The refresh may be what kills them.
+        raise lost_its_workers(operation)
+    # What the settings allow may have changed since the days were restored.
+    backfill = read_backfill(body, settings)
     request = backfill.request_of(backfill.request.days[0])
     server = Server.for_request(request, settings, report)
     with table_to_maintain(server, request, settings) as (connection, table):
@@ -108,7 +127,7 @@ def _end(claim: Claim[BackfillOperation], records: Records, days: Sequence[DayOp
     warnings += [note(warning) for warning in report.warnings]
     error = _error(days, counts["total"])
     if error is not None:
-        end_failed(claim, error, report)
+        end_failed(claim, error, report, warnings)
         return
     body: BackfillAnswer = {
         "status": "ok_with_warnings" if warnings else "ok",
@@ -145,8 +164,17 @@ def _error(days: Sequence[DayOperation], total: int) -> RestoreError | None:
     return None
 
 
-def end_failed(claim: Claim[BackfillOperation], error: RestoreError, report: Report) -> None:
-    """End a backfill by an error."""
+def end_failed(
+    claim: Claim[BackfillOperation], error: RestoreError, report: Report, warnings: Sequence[WarningNote] = ()
+) -> None:
+    """End a backfill by an error.
+
+    Args:
+        claim: of the backfill.
+        error: why.
+        report: of this attempt.
+        warnings: what its result shows beside the error.
+    """
     status: Status = "Canceled" if isinstance(error, RestoreCanceled) else "Failed"
-    claim.write_patiently(**ended(status, failed(report, error), report))
+    claim.write_patiently(**ended(status, failed(report, error, warnings), report))
     _log.info("backfill=%s ended: %s", claim.operation.id, status)

@@ -74,13 +74,32 @@ def parse_backfill(body: bytes, settings: Settings) -> Backfill:
         RestoreError: as `parse_as` and `read_pattern`; what is wrong with the request for any one day.
         InvalidRequest: `parallel` is above `BACKFILL_MAX_PARALLEL`.
     """
-    request = parse_as(BackfillRequest, body, {})
+    request = read_fields(body)
     most = settings.backfill_max_parallel
     if request.parallel is not None and request.parallel > most:
         message = f"must be {most} at most, as the setting BACKFILL_MAX_PARALLEL says"
         raise InvalidRequest(
             f"parallel: {message}", target="parallel", details=[Fault("InvalidValue", message, "parallel")]
         )
-    backfill = Backfill(request, read_pattern(request.adls_url, settings), json.loads(body), settings)
+    backfill = read_backfill(body, settings)
     backfill.request_of(request.days[0])
     return backfill
+
+
+def read_fields(body: bytes) -> BackfillRequest:
+    """Read the fields of a request for many days. No setting has a say.
+
+    Raises:
+        RestoreError: as `parse_as`.
+    """
+    return parse_as(BackfillRequest, body, {})
+
+
+def read_backfill(body: bytes, settings: Settings) -> Backfill:
+    """Read a request that was checked before.
+
+    Raises:
+        RestoreError: as `read_fields` and `read_pattern`.
+    """
+    request = read_fields(body)
+    return Backfill(request, read_pattern(request.adls_url, settings), json.loads(body), settings)

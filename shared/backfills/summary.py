@@ -121,9 +121,13 @@ def backfill_monitor(
         "progress": _progress(operation, days, plan),
         "value": [_day(name, known.get(name), plan) for name in rest[:most]],
         "nextLink": following,
+        "warnings": [],
     }
-    if operation.status == "Succeeded" and operation.answer:
-        shown["result"] = json.loads(operation.answer)
+    if operation.has_ended and operation.answer:
+        answer = json.loads(operation.answer)
+        shown["warnings"] = answer.get("warnings", [])
+        if operation.status == "Succeeded":
+            shown["result"] = answer
     return shown
 
 

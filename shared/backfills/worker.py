@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from shared.backfills.conclusion import conclude, end_failed
+from shared.backfills.conclusion import conclude, end_failed, lost_its_workers
 from shared.backfills.group import Context, run_group
 from shared.backfills.lifecycle import groups_ended, has_its_turn, is_before_its_plan
 from shared.backfills.planner import create_round, plan_round
@@ -25,7 +25,6 @@ from shared.errors import (
     OperationNotFound,
     RestoreCanceled,
     RestoreError,
-    TooManyAttempts,
 )
 from shared.jobs.claim import Claim, claim_operation
 from shared.jobs.enqueue import enqueue, try_again
@@ -99,12 +98,12 @@ def run_backfill(backfill_id: str, context: Context) -> None:
 def _take_step(claim: Claim[BackfillOperation], context: Context, report: Report) -> bool:
     records, settings = context.records, context.settings
     try:
-        if claim.operation.crashes >= settings.job_max_crashes:
-            raise TooManyAttempts(f"the backfill lost its worker {claim.operation.crashes} times")
-        backfill = parse_backfill(claim.operation.request.encode(), settings)
         if claim.operation.phase == "refresh":
-            conclude(claim, records, backfill, settings, report)
+            conclude(claim, records, settings, report)
             return True
+        if claim.operation.crashes >= settings.job_max_crashes:
+            raise lost_its_workers(claim.operation)
+        backfill = parse_backfill(claim.operation.request.encode(), settings)
         if claim.operation.is_stopped and is_before_its_plan(claim.operation):
             raise RestoreCanceled("the backfill was canceled before it began; nothing was changed")
         if claim.operation.phase == "plan":

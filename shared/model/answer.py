@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from shared.errors import RestoreError, Retry
 from shared.model.results import CheckName, ChunkAction, Outcome, ReferenceAction, ReferringRows
@@ -264,6 +264,7 @@ class ErrorAnswer(TypedDict):
 
     status: Literal["error"]
     error: ErrorBody
+    warnings: NotRequired[list[WarningNote]]
     request_id: str
 
 

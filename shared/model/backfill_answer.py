@@ -107,6 +107,7 @@ class BackfillMonitor(ListedBackfill):
     progress: BackfillProgress
     value: list[BackfillDay]
     nextLink: str | None
+    warnings: list[WarningNote]
     result: NotRequired[BackfillAnswer]
 
 

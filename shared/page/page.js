@@ -180,6 +180,10 @@ function problem(error, title) {
     error.details?.length > 1 ? h("ul", {}, error.details.slice(0, 20).map((one) => h("li", {}, one.target && !one.message?.startsWith(one.target) ? `${one.target}: ${one.message}` : one.message))) : null);
 }
 
+function warnings(all) {
+  return all?.length ? h("section", { class: "notice" }, h("h3", {}, "Warnings"), h("ul", {}, all.map((warning) => h("li", {}, `${warning.code}: ${warning.message}`)))) : null;
+}
+
 function progress(one) {
   const percent = one.progress?.percent;
   return [h("progress", { max: 100, value: percent ?? null, "aria-label": `${one.target_table} ${one.day ?? ""}: read` }),
@@ -263,7 +267,7 @@ async function viewRestore(id) {
     one.status === "Running" ? h("p", {}, progress(one)) : null,
     runs ? h("p", {}, cancelButton(one)) : null,
     one.error ? problem(one.error, runs ? "The last attempt failed" : one.status === "Canceled" ? "Canceled" : "It failed") : null,
-    result?.warnings?.length ? h("section", { class: "notice" }, h("h3", {}, "Warnings"), h("ul", {}, result.warnings.map((warning) => h("li", {}, `${warning.code}: ${warning.message}`)))) : null,
+    warnings(result?.warnings),
     facts([
       ["Archive", one.archive], ["Database", one.database],
       ["Rows", result ? `${number(result.rows_loaded)} loaded of ${number(result.rows_read)} read` : number(one.progress.rows) || null],
@@ -470,7 +474,7 @@ async function viewBackfill(id) {
     h("p", {}, h("a", { href: "#/backfills" }, "All backfills"), days.length ? [" · ", calendar(one.adls_url, days[0].day, "Days of this table")] : null),
     h("h2", {}, `${one.target_table} `, badge(one.status)),
     one.error ? problem(one.error, runs ? "Failed so far" : one.status === "Canceled" ? "Canceled" : "It failed") : null,
-    one.result?.warnings?.length ? h("section", { class: "notice" }, h("h3", {}, "Warnings"), h("ul", {}, one.result.warnings.map((warning) => h("li", {}, `${warning.code}: ${warning.message}`)))) : null,
+    warnings(one.warnings),
     h("ul", { class: "legend", "aria-label": "How many days" }, OUTCOMES.filter((word) => counts[word]).map((word) => h("li", {}, badge(word, `${word} ${number(counts[word])}`)))),
     h("p", {}, h("progress", { max: 100, value: all.percent, "aria-label": "Archives read" }), h("span", { class: "soft" }, ` ${[
       all.percent === null ? null : `${all.percent} % of ${bytes(all.compressed_bytes_total)} read`, `${number(all.rows)} rows`, seconds(all.seconds),

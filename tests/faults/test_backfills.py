@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from shared.backfills.records import Records
 from shared.backfills.worker import dispatch_message
 from shared.errors import DatabaseDiskFull, DatabaseUnreachable
 from tests.faults.fix_backfills import (
@@ -628,11 +629,11 @@ def test_a_table_that_cannot_be_read_after_a_commit(many: Backfills, monkeypatch
     assert [warning["code"] for warning in warnings] == ["AfterCommitFailed"]
 
 
-def before_its_end(many: Backfills) -> str:
+def before_its_end(many: Backfills, **request: Any) -> str:
     """Run a backfill until only its aggregates are to be refreshed."""
     many.table()
     many.archive(0)
-    backfill_id = many.taken(0, 0, timescaledb={"refresh_caggs": "all"})
+    backfill_id = many.taken(0, 0, timescaledb={"refresh_caggs": "all"}, **request)
     while many.record(backfill_id).phase != "refresh":
         # There is time for one day.
         many.work(seconds=0.001)
@@ -669,3 +670,60 @@ def test_a_server_that_is_full_at_the_end_of_a_backfill(many: Backfills, monkeyp
     again = many.record(backfill_id)
     assert (again.status, again.retries, json.loads(again.error)["code"]) == ("NotStarted", 1, "DatabaseDiskFull")
     check_not_refreshed(many, many.finish(backfill_id))
+
+
+def test_settings_that_no_longer_allow_the_request_at_the_end_of_a_backfill(
+    many: Backfills, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its days are in. A setting without which its archives have no address only keeps it from a refresh."""
+    storage = many.app.storage
+    monkeypatch.setenv("ADLS_ACCOUNT_URL_DEFAULT", f"https://{storage.account}.dfs.core.windows.net")
+    monkeypatch.setenv("ADLS_FILESYSTEM_DEFAULT", storage.filesystem)
+    backfill_id = before_its_end(many, adls_url=many.app.path("t", day_of(0)).replace(day_of(0), "{date}"))
+    monkeypatch.delenv("ADLS_FILESYSTEM_DEFAULT")
+    check_not_refreshed(many, many.finish(backfill_id))
+
+
+def test_fewer_groups_at_once_than_a_backfill_asked_for_are_allowed_at_its_end(
+    community_many: Backfills, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = community_many
+    backfill_id = before_its_end(many, parallel=2)
+    aggregate(many)
+    monkeypatch.setenv("BACKFILL_MAX_PARALLEL", "1")
+    state = many.finish(backfill_id)
+    assert (state["status"], state["warnings"]) == ("Succeeded", [])
+    assert aggregated(many) == many.all_of(0)
+
+
+@pytest.mark.parametrize("crashes", [3, 6])
+def test_workers_that_die_at_the_end_of_a_backfill(many: Backfills, crashes: int) -> None:
+    """The refresh may be what kills them, and is left out. If that does not help either, the backfill ends."""
+    backfill_id = before_its_end(many)
+    Records.of(many.jobs.storage).backfills.change(many.record(backfill_id), crashes=crashes)
+    state = many.finish(backfill_id)
+    if crashes == 3:
+        check_not_refreshed(many, state)
+    else:
+        assert (state["status"], state["error"]["code"]) == ("Failed", "TooManyAttempts")
+
+
+@pytest.mark.parametrize("end", ["DaysFailed", "RestoreCanceled"])
+def test_warnings_of_a_backfill_whose_days_are_not_all_in(many: Backfills, end: str) -> None:
+    many.table(interval="interval '7 days'")
+    many.archive(1, 2)
+    if end == "DaysFailed":
+        many.corrupt(2)
+    taken = many.post(many.body(1, 3))
+    backfill_id = taken.body["id"]
+    assert taken.body["warnings"] == []
+    many.work()
+    if end == "RestoreCanceled":
+        # There is time for one day.
+        many.work(seconds=0.001)
+        assert many.stop(backfill_id).status == 202
+    state = many.finish(backfill_id)
+    assert state["error"]["code"] == end
+    assert [warning["code"] for warning in state["warnings"]] == ["DaysMissing"]
+    result = many.result(taken.headers["Location"])
+    assert (result.status, result.code, result.body["warnings"]) == (409, end, state["warnings"])

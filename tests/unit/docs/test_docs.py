@@ -188,7 +188,7 @@ def test_every_word_of_what_a_dry_run_looks_at() -> None:
 def test_every_field_of_an_error() -> None:
     # The tests of restores find those that are put into a detail but not into this type.
     fault = Fault("a", "b", "c", tuple(dict.fromkeys(Facts.__annotations__, 1).items()))
-    body = error_answer(InvalidRequest("x", details=[fault]), "id")
+    body = error_answer(InvalidRequest("x", details=[fault]), "id", [{"code": "a", "message": "b"}])
     assert set(rows(section("answer.md", "Errors"))) == set(paths(body))
 
 
