@@ -23,6 +23,7 @@ from shared.backfills.lifecycle import (
 from shared.backfills.records import GroupPlan, Records, decode_group_plan
 from shared.errors import OperationNotFound, RestoreError
 from shared.jobs.claim import Claim, ClaimLost, claim_operation
+from shared.jobs.day_notes import note_end
 from shared.jobs.enqueue import enqueue, try_again
 from shared.jobs.operation import DayOperation, GroupOperation
 from shared.jobs.transitions import update
@@ -135,7 +136,8 @@ class _Group:
         """End the group without another try at anything that may have killed its workers."""
         lost = f"the group of this day lost its worker {self._claim.operation.crashes} times"
         for day in days:
-            update(self._records.days, day, partial(lost_with_its_group, why=lost))
+            ended = update(self._records.days, day, partial(lost_with_its_group, why=lost))
+            note_end(self._context.settings, day, ended)
         if any(day.status == "Succeeded" and day.left for day in days):
             self._report.warn("RecompressFailed", f"chunks of {self._plan.days[0]} and later: {lost}")
         return self._end()

@@ -5,6 +5,7 @@ The calendar of a table reads the notes. A restore never fails because of a note
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import threading
@@ -16,6 +17,7 @@ from functools import cache
 from typing import Any
 
 from shared.errors import ArchiveOtherVersion, RestoreError
+from shared.jobs.operation import Operation, RestoreOperation
 from shared.jobs.storage import job_storage, job_storage_if_any, reaching_storage
 from shared.log_redaction import OUR_LOGGER
 from shared.model.location import bare_etag
@@ -86,6 +88,25 @@ def day_note(report: Report, error: RestoreError | None, at: str, operation_id: 
             "restored_at": at,
         }
     return DayNote(partition_of(report.database, report.target_table), report.day.isoformat(), last)
+
+
+def note_end(settings: Settings, before: Operation, after: Operation) -> None:
+    """Note the restore of a day that failed between two looks at its record, and without a worker that could note it.
+
+    Args:
+        settings: name the app's own storage account.
+        before: an operation, as it was read.
+        after: the same, as it was left.
+    """
+    if isinstance(after, RestoreOperation) and after.status == "Failed" and not before.has_ended:
+        last = {
+            "outcome": "failed",
+            "code": json.loads(after.error)["code"],
+            "at": after.ended,
+            "request_id": json.loads(after.answer_headers)["x-ms-request-id"],
+            "operation_id": after.id,
+        }
+        try_to_write_day(settings, DayNote(partition_of(after.database, after.target_table), after.day, last))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TypeVar
 
 from shared.errors import OperationNotFound
+from shared.jobs.day_notes import note_end
 from shared.jobs.enqueue import enqueue
 from shared.jobs.message import UnreadableMessageError, decode
 from shared.jobs.operation import ENDED, STALE_SECONDS, TYPES, BackfillOperation, Operation, PartOfBackfill
@@ -75,13 +76,16 @@ def end_poisoned(text: bytes) -> None:
     except UnreadableMessageError as error:
         _log.error("a message in the poison queue cannot be read: %s; it is dropped", error)
         return
-    store = OperationStore(job_storage(load_settings()), TYPES[message.kind])
+    settings = load_settings()
+    store = OperationStore(job_storage(settings), TYPES[message.kind])
     try:
-        operation = update(store, store.get(message.operation_id), given_up)
+        found = store.get(message.operation_id)
+        operation = update(store, found, given_up)
     except OperationNotFound:
         _log.error("operation=%s in the poison queue is not recorded", message.operation_id)
         return
     _log.error("operation=%s in the poison queue is %s now", operation.id, operation.status)
+    note_end(settings, found, operation)
     if operation.status == "NotStarted":
         enqueue(store, operation)
 

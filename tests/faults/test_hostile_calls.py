@@ -6,6 +6,7 @@ import json
 import logging
 import signal
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from shared.backfills import worker
 from shared.backfills.http import backfills, result, retry
 from shared.backfills.worker import dispatch_message, resume_broken_chains
 from shared.calendar.http import get_days
+from shared.jobs.day_notes import partition_of, read_days
 from shared.jobs.http import get_restores, get_result
 from shared.jobs.message import UnreadableMessageError
 from shared.jobs.operation import BackfillOperation, DayOperation, GroupOperation
 from shared.jobs.store import OperationStore
 from shared.jobs.sweep import end_poisoned, sweep
+from shared.settings import load_settings
 from tests.faults.fix_backfills import Backfills, PlannerKilledError, day_of
 from tests.faults.fix_fault_case import FaultCase, make_fault_case
 from tests.faults.fix_jobs import Jobs, call_of
@@ -242,6 +245,9 @@ def test_a_groups_message_that_kills_each_worker_between_days(many: Backfills, m
     assert (state["status"], state["error"]["code"]) == ("Failed", "DaysFailed")
     assert {detail["code"] for detail in state["error"]["details"]} == {"TooManyAttempts"}
     assert many.counts() == {}
+    table = partition_of(state["database"], state["target_table"])
+    notes = read_days(load_settings(), table, date.fromisoformat(day_of(0)), date.fromisoformat(day_of(1)))
+    assert [note.code for note in notes.values()] == ["TooManyAttempts"] * 2
     many.retry(backfill_id)
     assert many.finish(backfill_id)["status"] == "Succeeded"
     assert many.counts() == many.all_of(0, 1)

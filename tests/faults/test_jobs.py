@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ import pytest
 
 from shared.backfills.worker import dispatch_message
 from shared.errors import ArchiveBeingRehydrated
+from shared.jobs.day_notes import partition_of, read_days
 from shared.jobs.message import UnreadableMessageError
 from shared.jobs.store import Conflict, OperationStore
 from shared.jobs.sweep import end_poisoned, sweep
 from shared.progress.progress import Progress
 from shared.restore.pending import was_committed
+from shared.settings import load_settings
 from tests.faults.fix_clock import Clock
 from tests.faults.fix_fault_case import FaultCase, gate, make_fault_case
 from tests.faults.fix_jobs import STALE_SECONDS, Jobs
@@ -486,6 +488,14 @@ def test_a_message_that_the_host_gave_up(jobs: Jobs, day: FaultCase) -> None:
     state = jobs.monitor(operation.id).body
     assert (state["status"], state["error"]["code"]) == ("Failed", "TooManyAttempts")
     assert all(word in state["error"]["message"] for word in ("copy", "TargetLocked"))
+    # The calendar knows of it.
+    of_day = date.fromisoformat(operation.day)
+    (note,) = read_days(
+        load_settings(), partition_of(operation.database, operation.target_table), of_day, of_day
+    ).values()
+    assert (note.outcome, note.code, note.at) == ("failed", "TooManyAttempts", state["ended"])
+    answer = json.loads(jobs.state(operation.id).answer)
+    assert (note.operation_id, note.request_id) == (operation.id, answer["request_id"])
     jobs.work()
     assert day.table() == day.before
     end_poisoned(message("unknown").encode())
