@@ -108,6 +108,7 @@ _LOOK: Kinds = {
 }
 # What only a backfill meets.
 _OF_BACKFILLS: Kinds = {DaysFailed, OperationNotEnded}
+_SOON = "5, or until the next attempt if everything waits for one, but at most 60"
 # What is wrong with a body.
 _BODY: Kinds = {InvalidJson, RequestTooLarge, UnsupportedMediaType}
 _ANY_OPERATION: Kinds = {ConfigurationError, InternalError, JobStorageUnreachable}
@@ -126,7 +127,7 @@ def _taken(text: str, schema: str) -> Json:
     taken["headers"] |= {
         "Operation-Location": _header("Address of the monitor, which always answers 200"),
         "Location": _header("Address of the result, with a token that opens it. It answers 202 until the end"),
-        "Retry-After": _seconds("When to look again, in seconds"),
+        "Retry-After": _seconds(f"When to look again, in seconds: {_SOON}"),
     }
     return taken
 
@@ -142,7 +143,7 @@ def _not_ended(text: str, schema: str) -> Json:
     running = _response(text, schema)
     running["headers"] |= {
         "Location": _header("The same address"),
-        "Retry-After": _seconds("When to ask again, in seconds"),
+        "Retry-After": _seconds(f"When to ask again, in seconds: {_SOON}"),
     }
     return running
 
@@ -200,7 +201,9 @@ def cancel_responses() -> Json:
 
 def _with_monitor(status: HTTPStatus, text: str, *kinds: type[RestoreError], schema: str = MONITOR) -> Json:
     shown = _response(text, schema)
-    shown["headers"]["Retry-After"] = _seconds("When to look again, in seconds, unless it has ended", required=False)
+    shown["headers"]["Retry-After"] = _seconds(
+        f"When to look again, in seconds, unless it has ended: {_SOON}", required=False
+    )
     return _by_status({status: shown} | _errors({*_ANY_OPERATION, OperationNotFound, *kinds}))
 
 

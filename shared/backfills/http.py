@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 from shared.api.call import HttpCall, bad_parameter, base_url, check_names, read_day, whole_number
@@ -14,11 +14,11 @@ from shared.backfills.lifecycle import begun_again, stopped, told_to_stop
 from shared.backfills.planner import make_plan, refuse_missing
 from shared.backfills.records import BackfillPlan, Records, backfill_record
 from shared.backfills.request import Backfill, parse_backfill
-from shared.backfills.summary import backfill_links, backfill_monitor, listed_backfill
+from shared.backfills.summary import backfill_links, backfill_monitor, listed_backfill, waited_for
 from shared.errors import OperationNotFound
 from shared.jobs.enqueue import enqueue
-from shared.jobs.http import check_status, list_newest, result_answer, until_it_ends
-from shared.jobs.monitor import RETRY_AFTER_SECONDS
+from shared.jobs.http import Shown, check_status, list_newest, result_answer, until_it_ends
+from shared.jobs.monitor import retry_after_seconds
 from shared.jobs.operation import BackfillOperation
 from shared.jobs.storage import job_storage
 from shared.jobs.submit import add_token, chosen_id, record, refuse_secrets, stored_request
@@ -54,9 +54,11 @@ def result(call: HttpCall) -> HttpAnswer:
     def answer(settings: Settings, records: Records) -> HttpAnswer:
         base = base_url(call, settings, f"/backfills/{call.route.get('id')}/result")
 
-        def show(operation: BackfillOperation) -> tuple[Mapping[str, object], str]:
-            shown = backfill_monitor(operation, records.all_days(operation), base, most=_DAYS_LISTED)
-            return shown, backfill_links(base, operation)["result"]
+        def show(operation: BackfillOperation) -> Shown:
+            days = records.all_days(operation)
+            body = backfill_monitor(operation, days, base, most=_DAYS_LISTED)
+            seconds = retry_after_seconds(waited_for(operation, days))
+            return Shown(body, backfill_links(base, operation)["result"], seconds)
 
         return result_answer(call, records.backfills, show)
 
@@ -131,9 +133,10 @@ def _take(call: HttpCall, backfill: Backfill, database: str, settings: Settings)
 
 
 def _taken(call: HttpCall, operation: BackfillOperation, token: str, records: Records, base: str) -> HttpAnswer:
-    addresses = backfill_links(base, operation)
-    headers = {"Operation-Location": addresses["self"], **until_it_ends(addresses["result"], token)}
-    body = backfill_monitor(operation, records.all_days(operation), base, most=_DAYS_LISTED)
+    addresses, days = backfill_links(base, operation), records.all_days(operation)
+    seconds = retry_after_seconds(waited_for(operation, days))
+    headers = {"Operation-Location": addresses["self"], **until_it_ends(addresses["result"], token, seconds)}
+    body = backfill_monitor(operation, days, base, most=_DAYS_LISTED)
     return json_reply(202, body, headers, request_id=call.request_id)
 
 
@@ -143,8 +146,10 @@ def _show(
     base = base_url(call, settings, f"/backfills/{operation.id}")
     most = whole_number(call, "top", most=_MOST_DAYS_LISTED, default=_DAYS_LISTED)
     after = read_day(call, "after").isoformat() if call.query.get("after") else ""
-    body = backfill_monitor(operation, records.all_days(operation), base, most=most, after=after)
-    headers = {} if operation.has_ended else {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    days = records.all_days(operation)
+    body = backfill_monitor(operation, days, base, most=most, after=after)
+    seconds = retry_after_seconds(waited_for(operation, days))
+    headers = {} if operation.has_ended else {"Retry-After": str(seconds)}
     return json_reply(status, body, headers, request_id=call.request_id)
 
 

@@ -10,7 +10,7 @@ from typing import cast
 
 from shared.api.call import page_link
 from shared.backfills.records import BackfillPlan, decode_plan
-from shared.jobs.operation import BackfillOperation, BackfillPhase, DayOperation
+from shared.jobs.operation import BackfillOperation, BackfillPhase, DayOperation, Operation
 from shared.model.backfill_answer import (
     BackfillDay,
     BackfillLinks,
@@ -66,6 +66,11 @@ def count_days(days: Sequence[DayOperation], plan: BackfillPlan) -> DayCounts:
         "canceled": found["canceled"],
         "missing": found["missing"],
     }
+
+
+def waited_for(operation: BackfillOperation, days: Sequence[DayOperation]) -> Sequence[Operation]:
+    """Return what a backfill waits for: its days while its groups run, else its own next attempt."""
+    return days if operation.phase == "run" else [operation]
 
 
 def backfill_links(base: str, operation: BackfillOperation) -> BackfillLinks:

@@ -21,7 +21,7 @@ from shared.api.handle import HttpAnswer, answer_request, answered, json_reply, 
 from shared.errors import OperationNotFound
 from shared.jobs.day_notes import day_note, write_day_soon
 from shared.jobs.keys import is_row
-from shared.jobs.monitor import RETRY_AFTER_SECONDS, restore_links, restore_monitor
+from shared.jobs.monitor import restore_links, restore_monitor, retry_after_seconds
 from shared.jobs.operation import AskedOperation, RestoreOperation
 from shared.jobs.recorded_answer import answer_of
 from shared.jobs.storage import job_storage
@@ -75,20 +75,21 @@ def _take(call: HttpCall, request: RestoreRequest, settings: Settings) -> HttpAn
     base = base_url(call, settings, "/restore")
     headers = {
         "Operation-Location": restore_links(base, operation)["self"],
-        **until_it_ends(restore_links(base, operation)["result"], submitted.token),
+        **until_it_ends(restore_links(base, operation)["result"], submitted.token, retry_after_seconds([operation])),
         "Preference-Applied": "respond-async",
     }
     return json_reply(202, restore_monitor(operation, base), headers, request_id=call.request_id)
 
 
-def until_it_ends(result: str, token: str) -> dict[str, str]:
+def until_it_ends(result: str, token: str, seconds: int) -> dict[str, str]:
     """Return the headers by which Data Factory and Logic Apps follow an operation to its result.
 
     Args:
         result: address of the result.
         token: opens it.
+        seconds: how soon they should look again.
     """
-    return {"Location": f"{result}?token={quote(token)}", "Retry-After": str(RETRY_AFTER_SECONDS)}
+    return {"Location": f"{result}?token={quote(token)}", "Retry-After": str(seconds)}
 
 
 def get_restores(call: HttpCall) -> HttpAnswer:
@@ -108,22 +109,38 @@ def get_result(call: HttpCall) -> HttpAnswer:
 
     def result(settings: Settings, store: OperationStore[RestoreOperation]) -> HttpAnswer:
         base = base_url(call, settings, f"/restores/{call.route.get('id')}/result")
-        return result_answer(
-            call, store, lambda operation: (restore_monitor(operation, base), restore_links(base, operation)["result"])
-        )
+
+        def show(operation: RestoreOperation) -> Shown:
+            address = restore_links(base, operation)["result"]
+            return Shown(restore_monitor(operation, base), address, retry_after_seconds([operation]))
+
+        return result_answer(call, store, show)
 
     return _answered(call, result)
 
 
-def result_answer(
-    call: HttpCall, store: OperationStore[A], show: Callable[[A], tuple[Mapping[str, Any], str]]
-) -> HttpAnswer:
+@dataclass(frozen=True)
+class Shown:
+    """What a caller sees of an operation that has not ended.
+
+    Attributes:
+        body: its monitor.
+        result: the address of its result, without the token.
+        retry_after_seconds: how soon the caller should look again.
+    """
+
+    body: Mapping[str, Any]
+    result: str
+    retry_after_seconds: int
+
+
+def result_answer(call: HttpCall, store: OperationStore[A], show: Callable[[A], Shown]) -> HttpAnswer:
     """Return the result of an operation that has ended, else its monitor, to a caller with its token.
 
     Args:
         call: names the operation and the token.
         store: holds the operation.
-        show: returns the monitor, and the address of the result.
+        show: returns what a caller sees of an operation.
 
     Raises:
         OperationNotFound: there is none, or the token does not open it: a stranger learns nothing.
@@ -133,8 +150,9 @@ def result_answer(
         raise OperationNotFound(NO_SUCH_OPERATION)
     if operation.has_ended:
         return answer_of(operation)
-    body, address = show(operation)
-    return json_reply(202, body, until_it_ends(address, token), request_id=call.request_id)
+    shown = show(operation)
+    headers = until_it_ends(shown.result, token, shown.retry_after_seconds)
+    return json_reply(202, shown.body, headers, request_id=call.request_id)
 
 
 def _answered(call: HttpCall, work: Callable[[Settings, OperationStore[RestoreOperation]], HttpAnswer]) -> HttpAnswer:
@@ -147,7 +165,7 @@ def _answered(call: HttpCall, work: Callable[[Settings, OperationStore[RestoreOp
 
 def _show(call: HttpCall, settings: Settings, operation: RestoreOperation, status: int = 200) -> HttpAnswer:
     base = base_url(call, settings, f"/restores/{call.route.get('id')}")
-    headers = {} if operation.has_ended else {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    headers = {} if operation.has_ended else {"Retry-After": str(retry_after_seconds([operation]))}
     return json_reply(status, restore_monitor(operation, base), headers, request_id=call.request_id)
 
 

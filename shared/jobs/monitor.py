@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable
 
-from shared.jobs.operation import DayOperation, RestoreOperation
+from shared.jobs.operation import DayOperation, Operation, RestoreOperation
 from shared.model.monitor import Monitor, OperationLinks
-from shared.model.stamp import stamp
+from shared.model.stamp import read_stamp, stamp
 from shared.progress.progress import percent_of
 
-# How soon a caller should look again, in seconds.
-RETRY_AFTER_SECONDS = 5
+# How soon a caller should look again, in seconds: while something runs, and at most. It may be canceled meanwhile.
+_RUNNING_SECONDS, _MOST_SECONDS = 5, 60
+
+
+def retry_after_seconds(operations: Iterable[Operation]) -> int:
+    """Return how soon a caller should look again: when the first attempt is due, if all of them wait for one.
+
+    Args:
+        operations: whose end is waited for, as they were read. One that has ended has no say.
+    """
+    waits = [_seconds_of_wait(operation) for operation in operations if not operation.has_ended]
+    return max(_RUNNING_SECONDS, min([*waits, _MOST_SECONDS])) if waits else _RUNNING_SECONDS
+
+
+def _seconds_of_wait(operation: Operation) -> int:
+    """Return how long an operation waits from the time on when it was read; 0 if it runs, or may run at once."""
+    if operation.status == "Running" or not operation.next_attempt or operation.read is None:
+        return 0
+    # Both are times of the storage service.
+    return math.ceil((read_stamp(operation.next_attempt) - operation.read).total_seconds())
 
 
 def restore_links(base: str, operation: RestoreOperation) -> OperationLinks:

@@ -6,7 +6,7 @@ import base64
 import gzip
 import json
 import re
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from shared.backfills.worker import dispatch_message
 from shared.jobs.day_notes import partition_of, read_days
 from shared.jobs.http import get_restores, get_result
 from shared.jobs.message import decode
+from shared.model.stamp import stamp
 from shared.settings import Settings, load_settings
 from tests.faults.fix_jobs import Jobs, call_of, checked_answer
 from tests.integration.fix_app import Answer, App
@@ -284,6 +285,14 @@ def test_the_result_while_it_runs(jobs: Jobs, body: dict[str, Any]) -> None:
     assert waiting.headers["Location"] == taken.headers["Location"]
     assert int(waiting.headers["Retry-After"]) > 0
     assert int(jobs.monitor(taken.body["id"]).headers["Retry-After"]) > 0
+    # One that waits is looked at when it is tried again, and in a minute at the latest.
+    in_an_hour = stamp(jobs.store.service_time() + timedelta(hours=1))
+    operation = jobs.store.change(jobs.state(taken.body["id"]), next_attempt=in_an_hour)
+    answers = [jobs.monitor(operation.id), jobs.result(taken.headers["Location"])]
+    assert [answer.headers["Retry-After"] for answer in answers] == ["60", "60"]
+    jobs.store.change(operation, next_attempt=stamp(jobs.store.service_time() + timedelta(seconds=30)))
+    # The header Date, by which the service tells its time, has whole seconds.
+    assert 25 < int(jobs.monitor(operation.id).headers["Retry-After"]) <= 31
     jobs.work()
     result = jobs.result(taken.headers["Location"])
     monitor = jobs.monitor(taken.body["id"])
