@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,12 @@ import pytest
 
 from shared.backfills.worker import dispatch_message
 from shared.errors import ArchiveBeingRehydrated
+from shared.jobs.claim import claim_operation
 from shared.jobs.day_notes import partition_of, read_days
 from shared.jobs.message import UnreadableMessageError
 from shared.jobs.store import Conflict, OperationStore
 from shared.jobs.sweep import end_poisoned, sweep
+from shared.jobs.transitions import waiting
 from shared.progress.progress import Progress
 from shared.restore.pending import was_committed
 from shared.settings import load_settings
@@ -500,6 +504,29 @@ def test_a_message_that_the_host_gave_up(jobs: Jobs, day: FaultCase) -> None:
     assert day.table() == day.before
     end_poisoned(message("unknown").encode())
     dispatch_message(message("unknown").encode())
+
+
+@pytest.mark.any_server
+def test_a_heartbeat_takes_no_claim_back_that_is_given_up_meanwhile(jobs: Jobs, day: FaultCase) -> None:
+    claim = claim_operation(jobs.store, jobs.taken(day.job_body()))
+    assert claim is not None
+    give_up = partial(claim.write, **waiting())
+    given_up: list[threading.Thread] = []
+
+    class Slow(Progress):
+        """Gives the other thread of the worker time to give the claim up, in the middle of a heartbeat."""
+
+        def seconds(self) -> dict[str, float]:
+            if not given_up:
+                given_up.append(threading.Thread(target=give_up))
+                given_up[0].start()
+                given_up[0].join(2)
+            return super().seconds()
+
+    claim.renew(Slow())
+    given_up[0].join()
+    claim.renew(Progress())
+    assert (jobs.state(claim.operation.id).claim, claim.is_lost) == ("", False)
 
 
 @pytest.mark.any_server
