@@ -169,7 +169,7 @@ def test_the_next_page_of_no_address_is_not_asked_for(cli: Cli, gateway: Gateway
     gateway.rewrite = lambda body: body.replace(b'"nextLink": null', b'"nextLink": "http://["')
     done = cli.run("list")
     assert done.status == 1
-    assert "no address" in done.stderr
+    assert "no valid address" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(gateway.seen) == 1
 
