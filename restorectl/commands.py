@@ -511,7 +511,10 @@ def cancel(
 def retry(
     call: Call, operation_id: IdArgument, *, no_wait: NoWaitOption = False, timeout: TimeoutOption = None
 ) -> ExitCode:
-    """Restore the days of a backfill again that failed, were canceled, or were missing and are there now."""
+    """Restore again the days of a backfill that are not in.
+
+    Those failed, were canceled, or were missing until now.
+    """
     path = f"{operation_path('backfills', checked_id(operation_id))}/retry"
     maybe = f"it may have been taken: `restorectl watch {operation_id}` says so"
     try:
@@ -531,7 +534,7 @@ def _check_not_a_restore(call: Call, operation_id: str, exc: ServiceError) -> No
     if exc.body["error"]["code"] != "OperationNotFound" or _find(call, operation_id)[0] != "restores":
         return
     raise UsageError(
-        f"{operation_id} is a restore, and backfills alone are retried: send it again by `restorectl restore`"
+        f"{operation_id} is a restore, and only backfills are retried: send it again with `restorectl restore`"
     ) from None
 
 
@@ -580,7 +583,7 @@ def days(
     time_column: Annotated[str | None, typer.Option("--time-column", help="The time column of a plain table.")] = None,
     counts: Annotated[bool, typer.Option("--counts", help="Count the rows of each day.")] = False,
 ) -> ExitCode:
-    """Show which days are archived, in the table, missing, stale or failed."""
+    """Show for each day whether it is archived, restored or missing."""
     query = {
         "adls_url": pattern,
         "from": first,
@@ -598,7 +601,7 @@ def days(
 
 @command("restorectl open", name="open")
 def open_page(call: Call) -> ExitCode:
-    """Print the address of the page that shows all this in a browser. It asks for the key itself."""
+    """Print the address of the page for a browser. It asks for the key itself."""
     address = call.service.url("/ui")
     if call.wants_json:
         call.screen.print_json({"url": address})

@@ -197,7 +197,7 @@ def _line(monitor: Monitor) -> str:
         what = "archive" if "day" in monitor else "archives"
         parts.append(f"{texts.percent(progress['percent'])} of the {what}")
     if progress.get("rows"):
-        parts += [texts.count(progress["rows"], "rows"), texts.seconds(progress.get("seconds"))]
+        parts += [texts.count(progress["rows"], "rows read"), texts.seconds(progress.get("seconds"))]
     if (days := monitor.get("days")) and has_ended(monitor):
         parts += [f"{days[name]} {name}" for name in ("skipped", "missing", "failed", "canceled") if days.get(name)]
     if waits := _waits(monitor):

@@ -233,7 +233,7 @@ def print_monitors(screen: Screen, kind: Kind, monitors: Sequence[Mapping[str, A
         Column("DATABASE", rank=6),
         Column("STAGE", rank=5),
         Column("READ", is_number=True, rank=4),
-        Column("ROWS", is_number=True, rank=4),
+        Column("ROWS READ", is_number=True, rank=4),
         Column("TIME", is_number=True, rank=5),
         Column("ERROR", rank=2),
         Column("CREATED", rank=5),
