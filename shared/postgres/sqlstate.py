@@ -203,7 +203,7 @@ class CopiedRows:
     by_insert: bool = False
 
 
-def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
+def row_error(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
     """Translate an error of a COPY or INSERT, with the CSV line and the column if PostgreSQL names them.
 
     Returns:
@@ -213,35 +213,21 @@ def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
     sqlstate = exc.pgcode
     if sqlstate is None or sqlstate in (_QUERY_CANCELED, *_SESSION_TIMEOUTS):
         return database_error(exc)
+    line, column = _line_and_column(exc, sqlstate, rows)
     refusal = rows.refusals.get(exc.diag.source_function or "")
-    message = refusal or message_without_rows(exc, reads_values=rows.by_insert)
-    is_hidden = message != exc.diag.message_primary
-    has_place = not sqlstate.startswith(_OF_NO_ROW)
-    line, column = place_in_file(exc.diag.context or "", rows.relation, rows.columns) if has_place else (None, None)
-    line = None if line is None else rows.errors.lines_before + line
-    # RAISE ... USING COLUMN = NEW.v: a function says what it likes.
-    says_names = not _is_of_a_function(exc)
-    column = (exc.diag.column_name if says_names else None) or column
-    facts = {"line": line, "column": column, "constraint": exc.diag.constraint_name if says_names else None}
-    if rows.errors.show_row_data:
-        message, is_hidden = redact_from_server(exc.diag.message_primary or message), False
-        said = {"server_detail": exc.diag.message_detail, "server_context": exc.diag.context}
-        facts |= {name: None if text is None else redact_from_server(text) for name, text in said.items()}
-    message = message.replace(rows.relation, rows.errors.shown_as or rows.relation)
-    known = {name: fact for name, fact in facts.items() if fact is not None}
-    error = error_for_sqlstate(sqlstate, message, known)
-    is_of_a_function = isinstance(error, DatabaseFailed) and not sqlstate.startswith(_SERVERS_OWN)
+    message, is_hidden = _shown_message(exc, rows, refusal)
+    error = error_for_sqlstate(sqlstate, message, _shown_facts(exc, rows, line, column))
     # "No such table" caused by a value that is read as a table's name, or by a statement of a trigger. COPY names a
     # column only if it reads a value.
-    is_of_names = sqlstate.startswith(_OF_NAMES) and sqlstate != "42501"
-    is_of_a_statement = is_of_names and not says_names
-    is_of_a_value = is_of_names and line is not None
-    is_of_a_value |= column is not None and sqlstate.startswith("0A")
+    is_of_names = sqlstate.startswith(_OF_NAMES) and sqlstate != errorcodes.INSUFFICIENT_PRIVILEGE
+    is_of_a_statement = is_of_names and _is_of_a_function(exc)
+    is_of_a_value = (is_of_names and line is not None) or (column is not None and sqlstate.startswith("0A"))
+    # A trigger or function of the user raised a SQLSTATE of its own.
+    is_of_a_function = isinstance(error, DatabaseFailed) and not sqlstate.startswith(_SERVERS_OWN)
     if is_of_a_function or is_of_a_statement or is_of_a_value or refusal is not None:
-        # A trigger or function of the user raised a SQLSTATE of its own.
         error = DataRejected(message, details=[Fault(DataRejected.code, message, info=error.details[0].info)])
     if isinstance(error, DataRejected):
-        if sqlstate == "23505":  # unique_violation
+        if sqlstate == errorcodes.UNIQUE_VIOLATION:
             error.hint = CONFLICT_HINT
         elif is_of_a_statement:
             error.hint = _FUNCTION_HINT
@@ -251,6 +237,37 @@ def rejected_row(exc: psycopg2.Error, rows: CopiedRows) -> RestoreError:
     elif is_hidden and isinstance(error, OperationNotSupported):
         error.hint = "the server's own message may hold a value, so it is shown only with the setting SHOW_ROW_DATA"
     return error
+
+
+def _line_and_column(exc: psycopg2.Error, sqlstate: str, rows: CopiedRows) -> tuple[int | None, str | None]:
+    """Return the line of the file and the column that an error is about."""
+    line, column = None, None
+    if not sqlstate.startswith(_OF_NO_ROW):
+        line, column = place_in_file(exc.diag.context or "", rows.relation, rows.columns)
+    if line is not None:
+        line += rows.errors.lines_before
+    # RAISE ... USING COLUMN = NEW.v: a function says what it likes.
+    named = None if _is_of_a_function(exc) else exc.diag.column_name
+    return line, named or column
+
+
+def _shown_message(exc: psycopg2.Error, rows: CopiedRows, refusal: str | None) -> tuple[str, bool]:
+    """Return the message for the caller, and whether it hides the server's own."""
+    message = refusal or message_without_rows(exc, reads_values=rows.by_insert)
+    is_hidden = message != exc.diag.message_primary
+    if rows.errors.show_row_data:
+        message, is_hidden = redact_from_server(exc.diag.message_primary or message), False
+    return message.replace(rows.relation, rows.errors.shown_as or rows.relation), is_hidden
+
+
+def _shown_facts(exc: psycopg2.Error, rows: CopiedRows, line: int | None, column: str | None) -> dict[str, Any]:
+    """Return what the caller is told beside the message."""
+    constraint = None if _is_of_a_function(exc) else exc.diag.constraint_name
+    facts: dict[str, Any] = {"line": line, "column": column, "constraint": constraint}
+    if rows.errors.show_row_data:
+        said = {"server_detail": exc.diag.message_detail, "server_context": exc.diag.context}
+        facts |= {name: None if text is None else redact_from_server(text) for name, text in said.items()}
+    return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 def at_line(error: DataRejected, line: int) -> DataRejected:
@@ -279,7 +296,7 @@ def translated(
         cause: returns what really ended a COPY, or None. psycopg2 replaces it by its own "COPY from stdin failed".
 
     Raises:
-        RestoreError: as `database_error`, or as `rejected_row`.
+        RestoreError: as `database_error`, or as `row_error`.
     """
     try:
         yield
@@ -292,7 +309,7 @@ def translated(
                 del ended_by
         if rows is None:
             raise database_error(exc) from exc
-        raise rejected_row(exc, rows) from exc
+        raise row_error(exc, rows) from exc
 
 
 def sqlstate_of(error: RestoreError) -> str | None:

@@ -232,7 +232,7 @@ def test_a_traceback_of_our_own_holds_no_row(
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr("shared.postgres.sqlstate.rejected_row", broken)
+    monkeypatch.setattr("shared.postgres.sqlstate.row_error", broken)
     answer = app.restore(archive(app, f"2025-01-01,a,{VALUE},1"))
     assert answer.code == "InternalError"
     assert "a bug of ours" in caplog.text
