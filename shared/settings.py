@@ -201,7 +201,7 @@ class Settings(_Variables):
         pg_statement_timeout_seconds: how long one statement of a restore may take, and so how long a restore can
             keep others from its chunks.
         pg_index_defer_min_bytes: how much CSV a day must have for its indexes to be dropped and built at the end.
-        pg_index_memory_mib: what the build of one index may use (`maintenance_work_mem`), in MiB; None: the server's.
+        pg_index_memory_mib: what the build of one index may use (`maintenance_work_mem`), in MiB; None: it is chosen.
         pg_index_workers: how many parallel workers help it (`max_parallel_maintenance_workers`); None: the server's.
         allowed_targets: `schema.table` with `*` and `?`, the only tables that are written.
         show_row_data: whether answers and logs may hold values of rows.

@@ -143,6 +143,7 @@ def _copy(report: Report) -> CopyOutcome | None:
         "text_because": report.text_because,
         "indexes_deferred": list(report.indexes_deferred),
         "indexes_kept": [{"index": one.index, "code": one.code, "reason": one.reason} for one in report.indexes_kept],
+        "index_memory_bytes": report.index_memory_bytes,
         "waited_seconds": round(report.waited_seconds, 3),
     }
 

@@ -17,6 +17,7 @@ from shared.log_redaction import OUR_LOGGER
 from shared.model.results import IndexOutcome, KeptIndex
 from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import INTERRUPTIONS, sqlstate_of, translated
+from shared.process import MIB
 from shared.timescale.chunks import Chunk
 from shared.timescale.indexes.deferred import Build, DeferredIndexes
 from shared.timescale.indexes.eligibility import table_rule
@@ -49,10 +50,11 @@ class DayIndexes:
             emptied: the chunks over the day that this transaction has truncated.
             keep_because: why no index may be dropped; None: some may.
         """
-        settings = day.settings
-        build = Build(settings.pg_index_memory_mib, settings.pg_index_workers)
+        settings, size = day.settings, day.csv.probable_size
+        memory = None if settings.pg_index_memory_mib is None else settings.pg_index_memory_mib * MIB
+        build = Build(memory, settings.pg_index_workers, size)
         # To drop the indexes and build them would take longer than to keep them up to date.
-        is_small = day.csv.probable_size < settings.pg_index_defer_min_bytes
+        is_small = size < settings.pg_index_defer_min_bytes
         self._cursor = cursor
         self._target = target
         self._deferred = DeferredIndexes(cursor, target.table, build)
@@ -102,7 +104,8 @@ class DayIndexes:
         kept = self._kept
         if known and later:
             kept = (*kept, KeptIndex(None, "LaterChunk", f"{len(later)} chunks were made after the first row"))
-        return IndexOutcome(tuple(index.name for plan in self._deferred.plans for index in plan.deferred), kept)
+        deferred = tuple(index.name for plan in self._deferred.plans for index in plan.deferred)
+        return IndexOutcome(deferred, kept, self._deferred.build.memory_bytes if deferred else None)
 
     def rebuild(self) -> None:
         """Rebuild the indexes.

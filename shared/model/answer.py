@@ -58,6 +58,7 @@ class CopyOutcome(TypedDict):
     text_because: str | None
     indexes_deferred: list[str]
     indexes_kept: list[IndexKept]
+    index_memory_bytes: int | None
     waited_seconds: float
 
 

@@ -33,6 +33,7 @@ class Report:
     text_because: str | None = None
     indexes_deferred: tuple[str, ...] = ()
     indexes_kept: tuple[KeptIndex, ...] = ()
+    index_memory_bytes: int | None = None
     database: str | None = None
     target_table: str | None = None
     day: date | None = None

@@ -299,7 +299,9 @@ class IndexOutcome:
     Attributes:
         deferred: names of the indexes that were dropped before the load and rebuilt after it.
         kept: the indexes that were maintained row by row, with the reason.
+        memory_bytes: what the build of one deferred index could use; None: none was deferred.
     """
 
     deferred: tuple[str, ...]
     kept: tuple[KeptIndex, ...]
+    memory_bytes: int | None = None

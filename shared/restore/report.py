@@ -25,6 +25,7 @@ def note_loaded(report: Report, loaded: Loaded) -> None:
     report.rows_read, report.rejected = transferred.rows_read, transferred.rejected
     report.rows_loaded, report.rows_skipped = transferred.rows_loaded, transferred.rows_skipped
     report.indexes_deferred, report.indexes_kept = loaded.indexes.deferred, loaded.indexes.kept
+    report.index_memory_bytes = loaded.indexes.memory_bytes
     if removed is not None:
         report.rows_removed, report.removed_by = removed.rows, removed.by
         report.referenced_rows = removed.referenced

@@ -10,6 +10,7 @@ import psycopg2.errors
 import pytest
 
 from shared.errors import InternalError
+from shared.process import MIB
 from shared.timescale.indexes.deferred import Build, DeferredIndexes
 from tests.integration.catalogue import rolled_back, snapshot
 from tests.integration.fix_chunk import ONE_ROW, THE_REST, Day, plain_name
@@ -222,7 +223,9 @@ def test_the_settings_of_the_transaction_stay(bare: Day) -> None:
         for name, value in settings.items():
             bare.execute(f"SET LOCAL {name} = {value}")
         before = [bare.value(f"SHOW {name}") for name in settings]
-        assert bare.load(deferred=True, statements=[ONE_ROW_OF_BARE], build=Build(64, 0)) <= {"TimescaleDBVersion"}
+        assert bare.load(deferred=True, statements=[ONE_ROW_OF_BARE], build=Build(64 * MIB, 0)) <= {
+            "TimescaleDBVersion"
+        }
         assert [bare.value(f"SHOW {name}") for name in settings] == before
         p = f"{bare.schema}.{bare.name_of('p')}"
     predicate = bare.value(f"SELECT pg_get_expr(indpred, indrelid) FROM pg_index WHERE indexrelid = '{p}'::regclass")
@@ -239,7 +242,10 @@ def test_the_builds_have_the_memory_and_the_workers_that_they_were_given(bare: D
                 OR current_setting('max_parallel_maintenance_workers') <> '0') THEN RAISE 'not as given'; END IF;
             RETURN $1; END $$; CREATE INDEX ON {s}.t ({s}.look(w))
     """)
-    for build, raises in ((Build(77, 0), nullcontext()), (Build(), pytest.raises(psycopg2.errors.RaiseException))):
+    for build, raises in (
+        (Build(77 * MIB, 0), nullcontext()),
+        (Build(), pytest.raises(psycopg2.errors.RaiseException)),
+    ):
         with raises, bare.transaction():
             bare.load(deferred=True, statements=[ONE_ROW_OF_BARE, "SET LOCAL test.looks = on"], build=build)
 

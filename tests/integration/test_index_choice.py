@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from shared.process import MIB
 from tests.integration.fix_app import App
 from tests.integration.fix_fast_day import (
     COLUMNS,
@@ -241,8 +242,42 @@ def test_the_memory_and_the_workers_of_the_settings(app: App, monkeypatch: pytes
     monkeypatch.setenv("PG_INDEX_MEMORY_MIB", "7")
     monkeypatch.setenv("PG_INDEX_WORKERS", "0")
     make(app)
+    seen_by_an_index(app)
+    answer = app.restore(app.archive("t", csv(ROWS)))
+    assert (answer.status, answer.body["copy"]["index_memory_bytes"]) == (200, 7 * MIB), answer.body
+    assert app.database.value("SELECT last_value FROM {s}.memory") == 7 * MIB
+    assert app.database.value("SELECT last_value FROM {s}.workers") == 0
+
+
+def test_memory_by_the_day_and_the_server_if_no_setting_says_so(app: App) -> None:
+    if app.database.version < (2, 22):
+        pytest.skip("no index is built")
+    make(app)
+    seen_by_an_index(app)
+    rows = [f"2025-01-01 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}+00,{n},1,{n}" for n in range(80_000)]
+    url = app.archive("t", csv(rows))
+    app.database.execute("ALTER SYSTEM SET maintenance_work_mem = '1MB'")
+    app.database.execute("SELECT pg_reload_conf()")
+    try:
+        answer = app.restore(url)
+        assert answer.status == 200, answer.body
+        of_the_day = answer.body["source"]["csv_bytes"] // MIB * MIB
+        assert answer.body["copy"]["index_memory_bytes"] == of_the_day > MIB
+        assert app.database.value("SELECT last_value FROM {s}.memory") == of_the_day
+        # What somebody has set for the database stays.
+        app.database.execute(f"ALTER DATABASE {app.database.name} SET maintenance_work_mem = '1500kB'")
+        answer = app.restore(url, destination={"on_existing": "replace"})
+        assert (answer.status, answer.body["copy"]["index_memory_bytes"]) == (200, 1500 * 1024), answer.body
+        assert app.database.value("SELECT last_value FROM {s}.memory") == 1500 * 1024
+    finally:
+        app.database.execute(f"ALTER DATABASE {app.database.name} RESET maintenance_work_mem")
+        app.database.execute("ALTER SYSTEM RESET maintenance_work_mem")
+        app.database.execute("SELECT pg_reload_conf()")
+
+
+def seen_by_an_index(app: App) -> None:
+    """Make an index whose function sees the settings of its build, and sequences that keep them."""
     schema = app.database.schema
-    # A function in an index sees them, and a sequence keeps what it saw.
     app.database.execute("CREATE SEQUENCE {s}.memory; CREATE SEQUENCE {s}.workers MINVALUE 0")
     app.database.execute(
         "CREATE FUNCTION {s}.look(v float8) RETURNS float8 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog"
@@ -251,6 +286,3 @@ def test_the_memory_and_the_workers_of_the_settings(app: App, monkeypatch: pytes
         " RETURN v; END $$"
     )
     app.database.execute("CREATE INDEX ON {s}.t ({s}.look(v))")
-    assert app.restore(app.archive("t", csv(ROWS))).status == 200
-    assert app.database.value("SELECT last_value FROM {s}.memory") == 7 * 1024 * 1024
-    assert app.database.value("SELECT last_value FROM {s}.workers") == 0

@@ -31,7 +31,10 @@ from shared.timescale.indexes.definition import (
     make_statements,
 )
 from shared.timescale.indexes.eligibility import chunk_rule, index_rules
+from shared.timescale.indexes.memory import build_memory, server_memory
 from shared.timescale.table import Table
+
+KIB = 1024  # bytes
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,18 @@ class IndexPlan:
 
 @dataclass(frozen=True)
 class Build:
-    """Settings for building indexes. None: the server's own.
+    """Settings for building indexes.
 
     Attributes:
-        maintenance_work_mem_mib: memory for one build, its workers included.
-        workers: maximum number of parallel workers for one build.
+        memory_bytes: memory for one build (`maintenance_work_mem`), its workers included; None: chosen by the day's
+            size and the server's settings.
+        workers: maximum number of parallel workers for one build; None: the server's own.
+        csv_bytes: approximate size of the day, unpacked.
     """
 
-    maintenance_work_mem_mib: int | None = None
+    memory_bytes: int | None = None
     workers: int | None = None
+    csv_bytes: int = 0
 
 
 def decide(cursor: Cursor, table: Table, chunk: Chunk) -> IndexPlan:
@@ -132,6 +138,7 @@ class DeferredIndexes:
 
     Attributes:
         plans: the plan of each chunk, in the order of the calls of `drop`.
+        build: settings for building indexes, the memory included once an index is dropped.
 
     Args:
         cursor: in the load's transaction.
@@ -142,7 +149,7 @@ class DeferredIndexes:
     def __init__(self, cursor: Cursor, table: Table, build: Build | None = None) -> None:
         self._cursor = cursor
         self._table = table
-        self._build = build
+        self.build = build or Build()
         self.plans: list[IndexPlan] = []
 
     def drop(self, chunks: Sequence[Chunk]) -> None:
@@ -157,11 +164,14 @@ class DeferredIndexes:
                 plan = decide(self._cursor, self._table, chunk)
                 drop_indexes(self._cursor, plan)
                 self.plans.append(plan)
+                if plan.deferred and self.build.memory_bytes is None:
+                    memory = build_memory(server_memory(self._cursor), self.build.csv_bytes)
+                    self.build = replace(self.build, memory_bytes=memory)
 
     def rebuild(self) -> None:
         """Rebuild all dropped indexes. Raises the same exceptions as the function `rebuild`."""
         for plan in self.plans:
-            rebuild(self._cursor, plan, self._build)
+            rebuild(self._cursor, plan, self.build)
 
 
 def _with_twins(plan: IndexPlan, index: ChunkIndex) -> IndexPlan:
@@ -207,8 +217,8 @@ def _shape(cursor: Cursor, chunk: Chunk) -> ChunkShape:
 
 def _build_settings(build: Build) -> dict[str, str]:
     settings = {}
-    if build.maintenance_work_mem_mib is not None:
-        settings["maintenance_work_mem"] = f"{build.maintenance_work_mem_mib}MB"
+    if build.memory_bytes is not None:
+        settings["maintenance_work_mem"] = f"{build.memory_bytes // KIB}kB"
     if build.workers is not None:
         settings["max_parallel_maintenance_workers"] = str(build.workers)
     return settings
