@@ -29,7 +29,6 @@ from tools.rootfs import RootFs
 # each. Without TLS, which would cost each way the same.
 _SETTINGS = {
     "shared_buffers": "512MB",
-    "maintenance_work_mem": "256MB",
     "max_wal_size": "8GB",
     "min_wal_size": "2GB",
     "checkpoint_timeout": "1h",
@@ -183,13 +182,10 @@ def open_bench(name: str) -> Iterator[Bench]:
         # Not from template1: TimescaleDB's launcher connects to it now and then, and CREATE DATABASE then fails.
         _run(admin, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(database))
         try:
-            # A server that a DSN names keeps its other settings. This one decides how fast indexes are built.
-            memory = sql.Literal(_SETTINGS["maintenance_work_mem"])
-            _run(admin, sql.SQL("ALTER DATABASE {} SET maintenance_work_mem = {}").format(database, memory))
             dsn = make_dsn(server_dsn, dbname=DATABASE)
             with _connected(dsn, name) as connection:
                 _run(connection, sql.SQL("CREATE EXTENSION IF NOT EXISTS timescaledb"))
-                shown = [*_SETTINGS, "max_parallel_maintenance_workers", "fsync", "wal_level"]
+                shown = [*_SETTINGS, "maintenance_work_mem", "max_parallel_maintenance_workers", "fsync", "wal_level"]
                 version, is_community, settings = _run(connection, _ABOUT, shown=shown)
                 edition = "community" if is_community else "apache"
                 title = f"PostgreSQL {connection.server_version // 10000} / TimescaleDB {version} {edition}"

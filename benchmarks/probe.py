@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from tools.process import children, command_line
 
@@ -79,7 +79,7 @@ class Probe:
                 seconds["copy busy"] += busy
                 seconds["copy ready"] += ready
         if self.pid is not None:
-            self._memory = max(self._memory, peak_memory(self.pid))
+            self._memory = max(self._memory, process_memory(self.pid).peak)
             self._disk = max(self._disk, disk_use(self.pid, self._folder))
 
     def seen(self) -> dict[Fact, float]:
@@ -132,9 +132,16 @@ def watching(probe: Probe) -> Iterator[Probe]:
         probe.look()
 
 
-def peak_memory(pid: int) -> int:
-    """Return a process's VmHWM in bytes; 0 where it has ended."""
-    return _status(pid, "VmHWM") * 1024
+class Memory(NamedTuple):
+    """What a process has in memory (`VmRSS`), and the most that it ever had (`VmHWM`), in bytes."""
+
+    now: int
+    peak: int
+
+
+def process_memory(pid: int) -> Memory:
+    """Return the memory of a process; 0 where it has ended."""
+    return Memory(_status(pid, "VmRSS") * 1024, _status(pid, "VmHWM") * 1024)
 
 
 def disk_use(pid: int, folder: Path) -> int:

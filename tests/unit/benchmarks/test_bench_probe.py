@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.probe import disk_use, peak_memory
+from benchmarks.probe import disk_use, process_memory
 from shared.process import MIB
 
 
@@ -34,7 +34,7 @@ def test_peak_memory_remembers_what_was_given_back() -> None:
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        seen = peak_memory(process.pid)
+        seen = process_memory(process.pid).peak
         process.communicate()
     assert 200 * MIB < seen < 300 * MIB
-    assert peak_memory(process.pid) == 0
+    assert process_memory(process.pid) == (0, 0)
