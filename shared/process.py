@@ -9,7 +9,7 @@ cleared first.
 Smaller blocks come from heaps, of which glibc makes a new one for each thread that finds the others busy, up to eight
 times the cores. What the threads of eight restores have filled, eight times as many heaps keep. Arrow has an allocator
 of its own, which keeps what it was given, too. So there are two heaps, and after a large restore both allocators are
-told to give back what is free: docs/performance_binary.md has the figures.
+told to give back what is free (docs/performance.md#what-it-costs).
 
 The Functions host drops a log line that carries no invocation id, and a new thread has none: the worker reads it from
 `Context.thread_local_storage`. So each thread of a restore joins the restore's invocation first.
