@@ -7,6 +7,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.pairs import without_products
+
 # Theirs are written out when they fail, like those of a test.
 pytest.register_assert_rewrite("tests.browser", "tests.faults", "tests.fix_contract", "tests.fuzz", "tests.integration")
 
@@ -21,6 +23,9 @@ pytest_plugins = [
     "tests.faults.fix_aftermath",
 ]
 
+# The other suites run in one stage of .ci/run alone, and in full.
+ON_BOTH_SERVERS = ("tests/faults/", "tests/integration/")
+
 # What takes seconds to make and is made once for all tests of a file, or has a name on the server: one worker runs all
 # of them, one after the other. All other tests go one by one to the next worker that is free.
 TOGETHER = {
@@ -31,6 +36,23 @@ TOGETHER = {
     "test_serve.py": "the database of the demo",
     "test_tls.py": "a server with TLS",
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--pairs",
+        action="store_true",
+        help="of a test of a server with several parameters, run each pair of values and not each mixture",
+    )
+
+
+# After -m and -k, which may leave out a case that was chosen.
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("pairs"):
+        left_out = without_products([item for item in items if item.nodeid.startswith(ON_BOTH_SERVERS)])
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
+        items[:] = [item for item in items if item.nodeid not in left_out]
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # It has no types.
