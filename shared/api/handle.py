@@ -19,6 +19,7 @@ from shared.log_redaction import OUR_LOGGER
 from shared.model.answer import WarningNote
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
+from shared.postgres.kept import KeptSessions
 from shared.process import MIB, give_back_memory, invocation, repeating
 from shared.restore.after_commit import PutOff
 from shared.restore.restore import BeforeCommit, restore
@@ -85,6 +86,7 @@ def run_restore(
     join: Callable[[], None],
     before_commit: BeforeCommit | None = None,
     put_off: PutOff | None = None,
+    kept: KeptSessions | None = None,
 ) -> None:
     """Run one restore, with its lines in the log.
 
@@ -95,7 +97,7 @@ def run_restore(
     _write(report, logging.INFO, lambda: start_line(report))
     try:
         with invocation(join), _progress_lines(report, settings.log_progress_seconds):
-            restore(request, settings, report, before_commit, put_off)
+            restore(request, settings, report, before_commit, put_off, kept)
     finally:
         if (report.compressed_bytes or 0) >= _LARGE_BYTES:
             give_back_memory()

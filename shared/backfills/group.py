@@ -32,6 +32,7 @@ from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.results import ChunkStep, warnings_of
 from shared.model.stamp import stamp
+from shared.postgres.kept import KeptSessions
 from shared.restore.left import Left, decode_left
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_maintain
@@ -72,21 +73,23 @@ def run_group(claim: Claim[GroupOperation], context: Context) -> bool:
     """
 
     def work(report: Report) -> bool:
-        try:
-            group = _Group(claim, context, report)
-        except OperationNotFound:
-            # The group has no worker any more.
-            _log.error("operation=%s ends, since its backfill is not recorded any more", claim.operation.id)
-            claim.write_patiently(**group_ended({}))
-            return False
-        return group.run()
+        with KeptSessions() as kept:
+            try:
+                group = _Group(claim, context, report, kept)
+            except OperationNotFound:
+                # The group has no worker any more.
+                _log.error("operation=%s ends, since its backfill is not recorded any more", claim.operation.id)
+                claim.write_patiently(**group_ended({}))
+                return False
+            return group.run()
 
     return claim.attempt(work)
 
 
 class _Group:
-    def __init__(self, claim: Claim[GroupOperation], context: Context, report: Report) -> None:
+    def __init__(self, claim: Claim[GroupOperation], context: Context, report: Report, kept: KeptSessions) -> None:
         self._claim = claim
+        self._kept = kept
         self._report = report
         self._context = context
         self._records = context.records
@@ -163,7 +166,10 @@ class _Group:
         self._backfill = self._records.backfills.at(self._backfill.row_key, load=False)
         if self._backfill.is_stopped and not claim.operation.commit:
             claim.write(**told_to_stop(claim.operation))
-        ended = work_on(claim, days, self._context.settings, self._context.join)
+        ended = work_on(claim, days, self._context.settings, self._context.join, self._kept)
+        if ended is None or ended.status != "Succeeded" or ended.is_canceled:
+            # The next day begins in sessions in which nothing has gone wrong.
+            self._kept.close_idle()
         if ended is not None and ended.status == "Failed" and self._plan.stops:
             self._backfill = self._records.backfills.update(self._backfill, stopped_by_a_day)
 
@@ -173,7 +179,9 @@ class _Group:
         report = self._report
         if len(self._plan.days) > 1 and lefts:
             try:
-                report.add_warnings(warnings_of(compress_left(days[0], self._plan, lefts, self._context, report)))
+                report.add_warnings(
+                    warnings_of(compress_left(days[0], self._plan, lefts, self._context, report, self._kept))
+                )
             except RestoreError as error:
                 if try_again(self._claim, self._records.groups, self._context.settings, error):
                     return True
@@ -191,7 +199,7 @@ class _Group:
 
 
 def compress_left(
-    day: DayOperation, plan: GroupPlan, lefts: list[Left], context: Context, report: Report
+    day: DayOperation, plan: GroupPlan, lefts: list[Left], context: Context, report: Report, kept: KeptSessions
 ) -> list[ChunkStep]:
     """Compress the chunks that days have left, each once.
 
@@ -210,7 +218,7 @@ def compress_left(
         new = []
     if not again and not new:
         return []
-    server = Server.for_request(request, settings, report)
+    server = Server.for_request(request, settings, report, kept)
     with table_to_maintain(server, request, settings) as (connection, table):
         if table.compression is None:
             return []

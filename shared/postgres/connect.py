@@ -106,6 +106,27 @@ class Limits:
     statement_seconds: float
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A connection that is open, in autocommit.
+
+    Attributes:
+        connection: the connection.
+        hidden: the secret that the server was sent and may repeat; None: there is none that is to be taken out.
+        password: what was sent as the password. Held as long as the connection: it stays known as a secret.
+    """
+
+    connection: Connection
+    hidden: Secret | None
+    password: Secret | None
+
+    @contextmanager
+    def in_use(self) -> Iterator[Connection]:
+        """Let the body use the connection; its errors become ours."""
+        with shown_to_server(self.hidden), translated():
+            yield self.connection
+
+
 @contextmanager
 def connect(
     endpoint: Endpoint,
@@ -114,7 +135,16 @@ def connect(
     application_name: str = APPLICATION_NAME,
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[Connection]:
-    """Open a connection in autocommit and close it at the end.
+    """Open a connection in autocommit and close it at the end. Arguments and errors as of `open_session`."""
+    opened = open_session(endpoint, limits, application_name=application_name, check=check)
+    with closing(opened.connection), opened.in_use() as connection:
+        yield connection
+
+
+def open_session(
+    endpoint: Endpoint, limits: Limits, *, application_name: str, check: Callable[[], None] = lambda: None
+) -> Opened:
+    """Open a connection in autocommit. The caller closes it.
 
     Args:
         endpoint: the server, and the way in.
@@ -127,21 +157,18 @@ def connect(
         DatabaseAccessDenied: wrong user or password, or the server does not admit this client.
         DatabaseNotFound: the server has no such database.
     """
-    # Held as long as the connection: it stays known as a secret.
     password = wait_for(partial(password_of, endpoint), check=check)
     # Redacted in what the server says. Not the function's own password: an operator's server does not repeat it, and if
     # a name in the request equaled it, the redaction would confirm that guess.
     hidden = None if endpoint.is_own else password
     with shown_to_server(hidden):
-        opened = wait_for(
+        connection = wait_for(
             partial(open_connection, endpoint, password, limits, application_name),
             check=check,
             discard=Connection.close,
         )
-    with shown_to_server(hidden), closing(opened) as connection:
-        connection.autocommit = True
-        with translated():
-            yield connection
+    connection.autocommit = True
+    return Opened(connection, hidden, password)
 
 
 def open_connection(endpoint: Endpoint, password: Secret | None, limits: Limits, application_name: str) -> Connection:

@@ -37,7 +37,7 @@ _SET_AFTER_CATALOG: LiteralString = (
 )
 
 # They look up no name, and must be the only statement of their message.
-_CONTROL = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE")
+_CONTROL = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "DISCARD")
 
 
 class UsersStatement(sql.Composed):

@@ -19,6 +19,7 @@ from shared.load.target.file_header import FileHeader, read_file_header
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.postgres.connect import Connection
+from shared.postgres.kept import IDLE_SECONDS, KeptSessions
 from shared.postgres.session import attempt_in_autocommit
 from shared.postgres.transaction import CommitId, Isolation, transaction
 from shared.restore.after_commit import PutOff, after_commit, note_failure_after_commit
@@ -33,9 +34,6 @@ from shared.settings import Settings
 
 BeforeCommit: TypeAlias = Callable[[PendingCommit, Report], None]
 
-# How long a connection may have been idle to be used again. A server, or a gateway on the way, ends one in time.
-IDLE_SECONDS = 10
-
 
 def restore(
     request: RestoreRequest,
@@ -43,6 +41,7 @@ def restore(
     report: Report,
     before_commit: BeforeCommit | None = None,
     put_off: PutOff | None = None,
+    kept: KeptSessions | None = None,
 ) -> None:
     """Restore one archived day.
 
@@ -53,6 +52,7 @@ def restore(
         before_commit: is called right before the COMMIT, with what must be known to continue after it, and with the
             report as it will be if the COMMIT takes place. What it raises rolls back.
         put_off: as of `after_commit`.
+        kept: sessions of the restores before; None: each connection is a new one.
 
     Raises:
         RestoreCanceled: the restore was canceled before its COMMIT began.
@@ -60,7 +60,7 @@ def restore(
     """
     progress = report.progress
     try:
-        one = _Restore(request, settings, Server.for_request(request, settings, report), report)
+        one = _Restore(request, settings, Server.for_request(request, settings, report, kept), report)
         with ExitStack() as stack:
             looked_on = None if request.dry_run else one.refuse_running(stack)
             csv = stack.enter_context(open_csv(request, settings, report))
@@ -225,7 +225,7 @@ class _Restore:
             csv,
             self.report.request_id.replace("-", ""),
             self.report.progress,
-            self.server.connect,
+            self.server.connect_anew,
             found=partial(note_target, self.report),
             before_commit=about_to_commit,
             committed=partial(note_loaded, self.report),

@@ -17,6 +17,7 @@ from shared.postgres.connect import (
     session_name,
 )
 from shared.postgres.endpoint import Endpoint
+from shared.postgres.kept import KeptSessions
 from shared.postgres.limited_cursor import set_statement_limit
 from shared.progress.progress import Progress
 from shared.restore.access import authorize
@@ -28,8 +29,9 @@ class Server:
     """The ways to the server of one restore.
 
     Attributes:
-        connect: opens a connection of the restore.
-        connect_to_look: opens one for a query that may fail: it may not take longer than a connect.
+        connect: opens a connection of the restore, or takes one that was kept.
+        connect_to_look: does the same for a query that may fail: it may not take longer than a connect.
+        connect_anew: opens a connection of the restore, whatever is kept: the server may be another one by now.
         connect_to_cancel: opens one that is not canceled itself.
         session: the `application_name` of the restore's connections.
         statement_seconds: how long a statement of the restore may take.
@@ -38,35 +40,41 @@ class Server:
 
     connect: Connect
     connect_to_look: Connect
+    connect_anew: Connect
     connect_to_cancel: Connect
     session: str
     statement_seconds: float
     progress: Progress
 
     @classmethod
-    def for_request(cls, request: RestoreRequest, settings: Settings, report: Report) -> Server:
+    def for_request(
+        cls, request: RestoreRequest, settings: Settings, report: Report, kept: KeptSessions | None = None
+    ) -> Server:
         """Return the ways to the server of a request, if it is allowed.
 
         Args:
             request: what is asked for.
             settings: what is allowed, and how to log in.
             report: gets the database's name. Its id names the session, and a cancel of its progress ends waits.
+            kept: sessions that may be used again; None: each connection is a new one.
 
         Raises:
             RestoreError: as `authorize`.
         """
-        return cls.of(authorize(request, settings), settings, report)
+        return cls.of(authorize(request, settings), settings, report, kept)
 
     @classmethod
-    def of(cls, endpoint: Endpoint, settings: Settings, report: Report) -> Server:
+    def of(cls, endpoint: Endpoint, settings: Settings, report: Report, kept: KeptSessions | None = None) -> Server:
         """Return the ways to a server. The arguments are those of `for_request`."""
         report.database = endpoint.database
         seconds, session = settings.pg_connect_timeout_seconds, session_name(report.request_id)
         limits = Limits(seconds, settings.pg_statement_timeout_seconds)
-        of_restore = partial(connect, endpoint, application_name=session, check=report.progress.check)
+        opener = connect if kept is None else kept.connect
+        of_restore = partial(opener, endpoint, application_name=session, check=report.progress.check)
         return cls(
             partial(of_restore, limits),
             partial(of_restore, Limits(seconds, seconds)),
+            partial(connect, endpoint, limits, application_name=session, check=report.progress.check),
             partial(connect, endpoint, limits, application_name=f"{APPLICATION_NAME} cancel"),
             session,
             limits.statement_seconds,

@@ -73,6 +73,14 @@ _FIND = """
     ORDER BY q.seqrelid, u.attrelid, u.attnum
 """
 
+# Whether `_FIND` can find anything: to plan it takes longer than the COPY of a small day, and few tables have such a
+# column. A column has a default of its own, or is an identity column; partitions may have others.
+_HAS_ANY = """
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = %(table)s
+            AND a.attname = ANY (%(columns)s::text[]::name[]) AND (a.atthasdef OR a.attidentity <> ''))
+        OR EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = %(table)s AND c.relkind = 'p')
+"""
+
 # Below PostgreSQL's default of deadlock_timeout, 1 s.
 _PATIENCE = "500ms"
 # This many numbers are drawn in less than a second. No session draws as many between the two halves of one statement.
@@ -195,7 +203,11 @@ def find_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -> tupl
         table: the table.
         columns: those for which a file has values.
     """
-    cursor.execute(_FIND, {"table": table.oid, "columns": list(columns)})
+    asked = {"table": table.oid, "columns": list(columns)}
+    cursor.execute(_HAS_ANY, asked)
+    if cursor.fetchone() != (True,):
+        return ()
+    cursor.execute(_FIND, asked)
     found: dict[NumberSequence, list[NumberColumn]] = defaultdict(list)
     for row in cursor.fetchall():
         is_of_part, schema, name, column = row[8:]

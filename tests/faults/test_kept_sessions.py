@@ -1,0 +1,235 @@
+"""The days of a group share two sessions of the server. Nothing of one day is left in them for the next one."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from shared.errors import DatabaseAccessDenied
+from shared.jobs.worker import work_on
+from shared.postgres.connect import APPLICATION_NAME, Connection, Limits
+from shared.postgres.endpoint import Endpoint, allowed_endpoint
+from shared.postgres.kept import KeptSessions
+from shared.settings import load_settings
+from tests.faults.fix_backfills import Backfills, behind_proxy, day_of
+from tests.integration.fix_app import App
+from tests.integration.fix_small_day import slow_down
+from tests.integration.fix_threads import Call
+from tools.process import wait_until
+
+_OURS = f"application_name LIKE '{APPLICATION_NAME}%'"
+_LIMITS = Limits(5, 60)
+
+
+def a_group(many: Backfills, days: int = 3) -> str:
+    """Send a backfill of days of one chunk, which begins on 2 January 2025."""
+    many.archive(*range(1, 1 + days))
+    return many.taken(1, days)
+
+
+def watch(many: Backfills, state: str = "NULL", then: str = "") -> None:
+    """Note what each day finds in its load's session, and do something in it."""
+    database = many.app.database
+    database.execute("CREATE TABLE {s}.seen (number serial, pid int, named text, state text)")
+    database.execute(
+        "CREATE FUNCTION {s}.look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" INSERT INTO {{s}}.seen (pid, named, state) SELECT pg_backend_pid(),"
+        f" current_setting('application_name'), {state};"
+        f" {then} RETURN NULL; END $$"
+    )
+    database.execute("CREATE TRIGGER look BEFORE INSERT ON {s}.t FOR EACH STATEMENT EXECUTE FUNCTION {s}.look()")
+
+
+def seen(many: Backfills, *columns: str) -> list[tuple[Any, ...]]:
+    return many.app.database.fetch(f"SELECT {', '.join(columns)} FROM {{s}}.seen ORDER BY number")
+
+
+def test_days_of_a_group_share_their_sessions(many: Backfills) -> None:
+    many.table(interval="interval '7 days'")
+    watch(many)
+    assert many.finish(a_group(many))["status"] == "Succeeded"
+    assert many.counts() == many.all_of(1, 2, 3)
+    pids, names = zip(*seen(many, "pid", "named"), strict=True)
+    assert len(pids) == 3
+    assert len(set(pids)) == 1
+    # Each has the id of its own request, by which a cancel finds it.
+    assert len(set(names)) == 3
+    assert not many.app.database.has_session(_OURS)
+
+
+# What a session may hold, and how a trigger changes it. All of it outlives a transaction.
+_STATE = """pg_catalog.concat_ws(' ', current_user, current_setting('IntervalStyle'), current_setting('work_mem'),
+    current_setting('timescaledb.restoring'), current_setting('client_encoding'), current_setting('bytea_output'),
+    (SELECT count(*) FROM pg_class WHERE oid = to_regclass('pg_temp.mine')),
+    (SELECT count(*) FROM pg_prepared_statements), (SELECT count(*) FROM pg_listening_channels()),
+    (SELECT count(*) FROM pg_cursors WHERE is_holdable),
+    (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711))"""
+_CHANGES = """
+    PERFORM set_config('IntervalStyle', 'iso_8601', false), set_config('work_mem', '123kB', false);
+    PERFORM set_config('bytea_output', 'escape', false);
+    EXECUTE 'CREATE TEMP TABLE mine (v int)'; EXECUTE 'PREPARE mine AS SELECT 1'; EXECUTE 'LISTEN mine';
+    PERFORM pg_advisory_lock(4711);"""
+
+
+def test_nothing_of_a_day_is_left_for_the_next_one(many: Backfills) -> None:
+    many.table(interval="interval '7 days'")
+    watch(many, _STATE, _CHANGES)
+    backfill_id = a_group(many)
+    assert many.finish(backfill_id)["status"] == "Succeeded", many.days(backfill_id)
+    assert len(set(seen(many, "pid"))) == 1
+    states = [state for (state,) in seen(many, "state")]
+    assert len(states) == 3
+    assert set(states) == {states[0]}
+    # It was a new one, and is not kept from others now.
+    assert many.app.database.value("SELECT pg_try_advisory_lock(4711)")
+    many.app.database.execute("SELECT pg_advisory_unlock(4711)")
+    assert many.counts() == many.all_of(1, 2, 3)
+
+
+def test_a_session_begins_with_the_settings_of_its_role(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with the role that it becomes, and with a style of dates that psycopg2 cannot read and so changes."""
+    many.table(interval="interval '7 days'")
+    database = many.app.database
+    owner, login = database.role("GRANT ALL ON SCHEMA {s}"), database.role()
+    database.execute(f"ALTER TABLE {{s}}.t OWNER TO {owner['user']}")
+    database.execute(f"GRANT {owner['user']} TO {login['user']}")
+    database.execute(f"ALTER ROLE {login['user']} SET role = '{owner['user']}'")
+    database.execute(f"ALTER ROLE {login['user']} SET datestyle = 'SQL, DMY'")
+    watch(many, "concat(current_user, current_setting('DateStyle'))")
+    database.execute("GRANT ALL ON ALL TABLES IN SCHEMA {s} TO PUBLIC")
+    database.execute("GRANT ALL ON ALL SEQUENCES IN SCHEMA {s} TO PUBLIC")
+    for name in ("user", "password"):
+        monkeypatch.setenv(f"PG{name.upper()}", login[name])
+    backfill_id = a_group(many)
+    assert many.finish(backfill_id)["status"] == "Succeeded", many.days(backfill_id)
+    assert len(set(seen(many, "pid"))) == 1
+    assert [state for (state,) in seen(many, "state")] == [f"{owner['user']}ISO, DMY"] * 3
+    assert many.counts() == many.all_of(1, 2, 3)
+
+
+def test_sessions_that_end_between_days_are_replaced(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
+    many.table(interval="interval '7 days'")
+    watch(many)
+    killed = []
+
+    def kill_before(*arguments: Any) -> Any:
+        killed.append(
+            many.app.database.value(
+                f"SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+                f" WHERE datname = current_database() AND {_OURS}"
+            )
+        )
+        return work_on(*arguments)
+
+    monkeypatch.setattr("shared.backfills.group.work_on", kill_before)
+    backfill_id = a_group(many)
+    assert many.finish(backfill_id)["status"] == "Succeeded", many.days(backfill_id)
+    assert killed == [0, 2, 2]
+    assert many.counts() == many.all_of(1, 2, 3)
+    assert len(set(seen(many, "pid"))) == 3
+    days = many.days(backfill_id).values()
+    assert [many.jobs.state(day["operation_id"]).attempt for day in days] == [1, 1, 1]
+
+
+def test_a_cancel_of_a_day_does_not_hit_the_next_one(many: Backfills) -> None:
+    many.table(interval="interval '7 days'")
+    watch(many)
+    slow_down(many.app, 1)
+    backfill_id = a_group(many)
+    many.work()
+    worker = Call(many.work)
+    first = many.days(backfill_id)[day_of(1)]["operation_id"]
+    many.app.database.wait_for_session(f"{_OURS} AND wait_event = 'PgSleep'")
+    assert many.jobs.cancel(first).status == 202
+    worker.result()
+    many.finish(backfill_id)
+    outcomes = [day["outcome"] for day in many.days(backfill_id).values()]
+    assert outcomes == ["canceled", "restored", "restored"]
+    assert many.counts() == many.all_of(2, 3)
+    # What was rolled back left no line.
+    assert len(set(seen(many, "pid"))) == 1
+    assert not many.app.database.has_session(_OURS)
+
+
+def test_a_day_that_fails_leaves_no_session(many: Backfills) -> None:
+    many.table(interval="interval '7 days'")
+    watch(many)
+    many.archive(1, 2, 3, 4)
+    many.corrupt(3)
+    backfill_id = many.taken(1, 4)
+    assert many.finish(backfill_id)["status"] == "Failed"
+    assert many.counts() == many.all_of(1, 2, 4)
+    (first,), (second,), (fourth,) = seen(many, "pid")
+    assert first == second
+    assert second != fourth
+
+
+def test_a_commit_in_a_kept_session_whose_answer_is_lost(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
+    many.table(interval="interval '7 days'")
+    many.archive(1)
+    with behind_proxy(many.app, monkeypatch) as proxy:
+
+        def lose_second(*arguments: Any) -> Any:
+            if arguments[0].operation.day == day_of(2):
+                proxy.when(b"COMMIT\0", lambda link: link.cut(), answers=True)
+            return work_on(*arguments)
+
+        monkeypatch.setattr("shared.backfills.group.work_on", lose_second)
+        backfill_id = a_group(many)
+        assert many.finish(backfill_id)["status"] == "Succeeded", many.days(backfill_id)
+    assert many.counts() == many.all_of(1, 2, 3)
+    second = many.jobs.monitor(many.days(backfill_id)[day_of(2)]["operation_id"]).body
+    assert [warning["code"] for warning in second["result"]["warnings"]] == ["CommitConfirmedLate"]
+
+
+def endpoint_of(app: App, **pg: Any) -> Endpoint:
+    given = {name: str(value) for name, value in (app.database.pg | pg).items()}
+    return allowed_endpoint(given, None, load_settings({}), database=app.database.name)
+
+
+def pid_in(kept: KeptSessions, endpoint: Endpoint, work: Any = lambda _: None) -> int:
+    with kept.connect(endpoint, _LIMITS, application_name=str(uuid.uuid4())) as connection:
+        work(connection)
+        return connection.info.backend_pid
+
+
+def test_a_session_is_for_one_way_in_alone(app: App) -> None:
+    role = app.database.role()
+    own, other = endpoint_of(app), endpoint_of(app, **role)
+    with KeptSessions() as kept:
+        first = pid_in(kept, own)
+        assert pid_in(kept, own) == first
+        theirs = pid_in(kept, other)
+        assert theirs != first
+        # Of another role or with other parameters; and one with a wrong password is refused as ever.
+        assert pid_in(kept, endpoint_of(app, **role, options="-c work_mem=1MB")) != theirs
+        wrong = endpoint_of(app, **role | {"password": "wrong"})
+        with pytest.raises(DatabaseAccessDenied):
+            pid_in(kept, wrong)
+
+
+def fail(_: Connection) -> None:
+    raise ZeroDivisionError
+
+
+def begin(connection: Connection) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+
+
+def test_a_session_in_which_something_went_wrong_is_not_kept(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = endpoint_of(app)
+    with KeptSessions() as kept:
+        first = pid_in(kept, endpoint)
+        with pytest.raises(ZeroDivisionError):
+            pid_in(kept, endpoint, fail)
+        second = pid_in(kept, endpoint)
+        assert second != first
+        assert pid_in(kept, endpoint, begin) == second
+        third = pid_in(kept, endpoint)
+        assert third not in (first, second)
+        monkeypatch.setattr("shared.postgres.kept.IDLE_SECONDS", 0)
+        assert pid_in(kept, endpoint) != third
+    assert wait_until(lambda: not app.database.has_session(f"pid IN ({first}, {second}, {third})"), 10)
