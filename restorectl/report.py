@@ -175,12 +175,24 @@ def _monitor_facts(monitor: Mapping[str, Any]) -> dict[str, Any]:
         "rows read": texts.count(progress.get("rows") or None),
         "time": texts.seconds(progress.get("seconds") or None),
         "attempt": monitor.get("attempt") or None,
+        **{f"  attempt {one.get('attempt')}": _failed_attempt(one) for one in _earlier_attempts(monitor)},
         "next attempt": texts.moment(monitor.get("next_attempt")),
         "created": texts.moment(monitor.get("created")),
         "started": texts.moment(monitor.get("started")),
         "heartbeat": texts.moment(monitor.get("heartbeat")),
         "ended": texts.moment(monitor.get("ended")),
     }
+
+
+def _earlier_attempts(monitor: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the attempts that failed. The last one of a restore that has ended is what the whole says."""
+    last = monitor.get("attempt") if monitor.get("ended") else None
+    return [one for one in monitor.get("attempts") or () if one.get("attempt") != last]
+
+
+def _failed_attempt(one: Mapping[str, Any]) -> str:
+    stage = f" in {one['stage']}" if one.get("stage") else ""
+    return f"{one.get('code') or 'its worker was lost'}{stage}, {texts.moment(one.get('ended'))}"
 
 
 def _result_facts(result: Mapping[str, Any]) -> dict[str, Any]:

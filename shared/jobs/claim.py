@@ -175,6 +175,7 @@ def claim_operation(store: OperationStore[R], operation: R, **changes: Any) -> C
             "started": current.started or now(),
             "next_attempt": "",
             "is_queued": False,
+            **current.loss_changes(),
             **current.progress_changes(Progress()),
             **changes,
         }

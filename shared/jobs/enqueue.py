@@ -6,7 +6,7 @@ import json
 import logging
 from contextlib import suppress
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from shared.api.render import error_answer
 from shared.errors import CommitOutcomeUnknown, JobStorageUnreachable, RestoreCanceled, RestoreError
@@ -40,10 +40,17 @@ def delay_seconds(error: RestoreError, operation: Operation, settings: Settings)
     return min(_FIRST_DELAY_SECONDS << tries, _LONGEST_DELAY_SECONDS)
 
 
-def try_again(claim: Claim[R], store: OperationStore[R], settings: Settings, error: RestoreError) -> bool:
+def try_again(claim: Claim[R], store: OperationStore[R], settings: Settings, error: RestoreError, **more: Any) -> bool:
     """Let a claimed operation wait for its next attempt if its error may pass, and it was not tried too often.
 
     An operation that is held gets no message: its group looks at `next_attempt`.
+
+    Args:
+        claim: of the operation.
+        store: holds it.
+        settings: the function app's.
+        error: with which the attempt failed.
+        more: further attributes to write if it waits.
 
     Returns:
         Whether it waits. If not, the caller must end it.
@@ -62,6 +69,7 @@ def try_again(claim: Claim[R], store: OperationStore[R], settings: Settings, err
     released = claim.write_patiently(
         **waiting(
             **counted,
+            **more,
             error=json.dumps(error_answer(error, "")["error"]),
             next_attempt=stamp(store.service_time() + timedelta(seconds=delay)),
         )

@@ -47,7 +47,7 @@ def restore_monitor(operation: RestoreOperation, base: str, *, with_result: bool
     Args:
         operation: the record.
         base: what links begin with.
-        with_result: whether to add the request, and the answer of a success.
+        with_result: whether to add the request, the attempts that failed, and the answer of a success.
     """
     shown: Monitor = {
         "id": operation.id,
@@ -76,6 +76,7 @@ def restore_monitor(operation: RestoreOperation, base: str, *, with_result: bool
     }
     if with_result:
         shown["request"] = json.loads(operation.request)
+        shown["attempts"] = json.loads(operation.attempts or "[]")
     if with_result and operation.status == "Succeeded" and operation.answer:
         shown["result"] = json.loads(operation.answer)
     if operation.error:

@@ -14,6 +14,7 @@ Each kind has a type, with the fields that it has:
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -23,6 +24,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, cast
 from typing_extensions import Self
 
 from shared.model.monitor import Kind, Status
+from shared.model.stamp import now
 from shared.progress.progress import Progress
 
 ENDED: tuple[Status, ...] = ("Succeeded", "Failed", "Canceled")
@@ -32,6 +34,8 @@ OPERATION_ID = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,64}", re.ASCII)
 STALE_SECONDS = 120
 # What is to be done next. A backfill that is in the phase `run` has no worker: its groups have.
 BackfillPhase: TypeAlias = Literal["plan", "create", "run", "refresh"]
+# How many attempts that failed are kept: about 2 KB, of the 64 KiB of a property.
+MOST_ATTEMPTS = 20
 # Marks a field that is reset for each run: from the time when an operation waits to its end.
 _OF_RUN = {"of_run": True}
 
@@ -112,6 +116,19 @@ class Operation:
         """Return the attributes in which a heartbeat writes how far an attempt is."""
         return {}
 
+    def failure_changes(self, stage: str | None, code: str) -> dict[str, Any]:  # noqa: ARG002 - likewise
+        """Return the attributes that keep the attempt among those that failed.
+
+        Args:
+            stage: in which it failed; None: none had begun.
+            code: of its error.
+        """
+        return {}
+
+    def loss_changes(self) -> dict[str, Any]:
+        """Return the same for an attempt whose worker is lost; nothing if no worker has the operation."""
+        return {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class AskedOperation(Operation):
@@ -148,6 +165,7 @@ class RestoreOperation(AskedOperation):
         rows: how many rows were read.
         seconds: how long the attempt has run.
         commit: what is known of a COMMIT that was about to be sent, as JSON; empty before that.
+        attempts: the attempts that failed, oldest first, as JSON: the last `MOST_ATTEMPTS` of them.
     """
 
     kind: ClassVar[Kind] = "restore"
@@ -158,6 +176,7 @@ class RestoreOperation(AskedOperation):
     rows: int = field(default=0, metadata=_OF_RUN)
     seconds: float = field(default=0.0, metadata=_OF_RUN)
     commit: str = ""
+    attempts: str = ""
 
     @classmethod
     def type_of(cls, stored: Mapping[str, Any]) -> type[Self]:
@@ -173,6 +192,18 @@ class RestoreOperation(AskedOperation):
             "rows": progress.rows or 0,
             "seconds": progress.seconds()["total"],
         }
+
+    def failure_changes(self, stage: str | None, code: str) -> dict[str, Any]:
+        """Return the attributes that keep the attempt among those that failed."""
+        return self._with_attempt(stage, code)
+
+    def loss_changes(self) -> dict[str, Any]:
+        """Return the same for an attempt whose worker is lost; nothing if no worker has the operation."""
+        return self._with_attempt(self.stage, None) if self.claim else {}
+
+    def _with_attempt(self, stage: str | None, code: str | None) -> dict[str, Any]:
+        failed = {"attempt": self.attempt, "ended": now(), "stage": stage or None, "code": code}
+        return {"attempts": json.dumps([*json.loads(self.attempts or "[]"), failed][-MOST_ATTEMPTS:])}
 
 
 @dataclass(frozen=True, kw_only=True)

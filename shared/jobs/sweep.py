@@ -94,7 +94,10 @@ def _take_from_worker(store: OperationStore[R], operation: R) -> None:
     _log.warning("operation=%s has had no heartbeat for %d s", operation.id, STALE_SECONDS)
     try:
         released = store.change(
-            operation, **waiting(crashes=operation.crashes + 1, next_attempt=stamp(store.service_time()))
+            operation,
+            **waiting(
+                crashes=operation.crashes + 1, next_attempt=stamp(store.service_time()), **operation.loss_changes()
+            ),
         )
     except Conflict:
         # The worker lives, or another sweep was here.

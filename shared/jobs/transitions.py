@@ -128,7 +128,7 @@ def given_up(operation: Operation) -> Change:
         return {}
     if not isinstance(operation, RestoreOperation) or operation.commit:
         # A backfill and a group end with their days. The rows of a restore may be in: a worker has to ask.
-        return waiting()
+        return waiting(**operation.loss_changes())
     last = "" if not operation.error else f"; its last error was {json.loads(operation.error)['code']}"
     stage = f" in {operation.stage!r}" if operation.stage else ""
     report = new_report()
@@ -138,4 +138,4 @@ def given_up(operation: Operation) -> Change:
         operation.target_table,
     )
     message = f"the host gave the restore up after {operation.attempt} attempts{stage}{last}"
-    return End("Failed", TooManyAttempts(message), report)
+    return End("Failed", TooManyAttempts(message), report, more=operation.loss_changes())

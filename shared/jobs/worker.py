@@ -226,14 +226,19 @@ class _Work(Generic[R]):
         error, operation = reply.error, self._claim.operation
         if self._claim.is_lost:
             raise ClaimLost
-        if error is not None and try_again(self._claim, self._store, self._settings, error):
-            return
+        failure: dict[str, Any] = {}
+        if error is not None:
+            failure = operation.failure_changes(report.progress.stage_name, error.code)
+            reached = operation.progress_changes(report.progress)
+            if try_again(self._claim, self._store, self._settings, error, **reached, **failure):
+                return
         # An administrator may have ended the restore in the database: the operation was not canceled then.
         was_canceled = isinstance(error, RestoreCanceled) and self._claim.operation.is_canceled
         status: Status = "Succeeded" if error is None else ("Canceled" if was_canceled else "Failed")
         written = self._claim.write_patiently(
             **ended(status, reply, report),
             **(operation.progress_changes(report.progress) if report.progress.compressed_bytes_total else {}),
+            **failure,
             **self._left_to_backfill(report),
         )
         _log.info("operation=%s ended: %s", written.id, written.status)

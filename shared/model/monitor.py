@@ -25,6 +25,15 @@ class OperationProgress(TypedDict):
     seconds: float
 
 
+class FailedAttempt(TypedDict):
+    """An attempt that failed, or whose worker was lost."""
+
+    attempt: int
+    ended: str
+    stage: str | None
+    code: str | None
+
+
 class OperationLinks(TypedDict):
     """Addresses of an operation."""
 
@@ -52,6 +61,7 @@ class Monitor(TypedDict):
     day: str
     progress: OperationProgress
     request: NotRequired[dict[str, Any]]
+    attempts: NotRequired[list[FailedAttempt]]
     result: NotRequired[Answer]
     error: NotRequired[ErrorBody]
     links: OperationLinks

@@ -278,12 +278,23 @@ async function viewRestore(id) {
       ["Tried again at", one.next_attempt ? clock(one.next_attempt) : null], ["Id", one.id],
       ["Part of", one.backfill ? h("a", { href: `#/backfills/${encodeURIComponent(one.backfill)}` }, `the backfill ${one.backfill}`) : null],
     ]),
+    attempts(one),
     result?.timings ? stages(result.timings) : null,
     one.request ? [h("h3", {}, "Repeat it"), h("p", { class: "soft" }, "With curl, and the key in RESTORE_KEY:"), h("pre", { tabindex: "0" }, curl(one.request)),
       h("p", { class: "soft" }, "With the command line:"), h("pre", { tabindex: "0" }, command(one.request))] : null,
     one.request ? [h("h3", {}, "Request"), h("pre", { tabindex: "0" }, JSON.stringify(one.request, null, 2))] : null,
     result ? h("details", {}, h("summary", {}, "The whole answer"), h("pre", { tabindex: "0" }, JSON.stringify(result, null, 2))) : null);
   return runs ? wait ?? 5 : null;
+}
+
+// The last attempt of a restore that has ended is what the view itself says.
+function attempts(one) {
+  const failed = (one.attempts ?? []).filter((each) => !one.ended || each.attempt !== one.attempt);
+  if (!failed.length) return null;
+  return [h("h3", { id: "attempts" }, "Attempts that failed"),
+    h("div", { class: "scroll" }, h("table", { "aria-labelledby": "attempts" },
+      h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "number" }, "Attempt"), h("th", { scope: "col" }, "Ended"), h("th", { scope: "col" }, "Stage"), h("th", { scope: "col" }, "What happened"))),
+      h("tbody", {}, failed.map((each) => h("tr", {}, h("th", { scope: "row", class: "number" }, each.attempt), h("td", { class: "short" }, clock(each.ended)), h("td", {}, each.stage ?? ""), h("td", {}, each.code ?? "its worker was lost"))))))];
 }
 
 function stages(timings) {

@@ -19,6 +19,7 @@ from shared.jobs.storage import job_storage
 from shared.jobs.store import OperationStore
 from shared.settings import load_settings
 from tests.browser.fix_page import Site, violations
+from tests.integration.fix_attempts import record_three_attempts
 from tests.integration.fix_cli import put_into_path
 from tools.process import wait_until
 
@@ -527,3 +528,13 @@ def test_a_thousand_restores_and_ten_years_of_days(page: Page, site: Site) -> No
     page.get_by_role("button", name=f"{many.LAST_DAY}: archived").click()
     expect(page.get_by_role("region", name="Restore these days")).to_be_in_viewport()
     assert asked == []
+
+
+def test_the_attempts_that_failed_before_the_last_one(page: Page, site: Site) -> None:
+    record_three_attempts("thrice", site.pattern, "weavix", "silver.telemetry")
+    page.goto(f"{site.url}#/restores/thrice")
+    rows = page.get_by_role("table", name="Attempts that failed").locator("tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.nth(0)).to_contain_text(re.compile("1.*connect.*DatabaseUnreachable"))
+    expect(rows.nth(1)).to_contain_text(re.compile("2.*copy.*its worker was lost"))
+    assert violations(page) == []

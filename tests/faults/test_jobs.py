@@ -428,6 +428,12 @@ def test_an_error_that_stays_ends_it_at_last(jobs: Jobs, day: FaultCase, monkeyp
     state = jobs.state(operation.id)
     assert (state.status, state.attempt, state.answer_status) == ("Failed", 3, 503)
     assert jobs.store.queue_is_empty()
+    failed = jobs.monitor(operation.id).body["attempts"]
+    assert [(one["attempt"], one["stage"], one["code"]) for one in failed] == [
+        (attempt, "connect", "DatabaseUnreachable") for attempt in (1, 2, 3)
+    ]
+    assert [one["ended"] for one in failed] == sorted(one["ended"] for one in failed)
+    assert "attempts" not in jobs.listed().body["value"][0]
 
 
 @pytest.mark.any_server
@@ -448,6 +454,11 @@ def test_workers_that_die_again_and_again(jobs: Jobs, day: FaultCase, monkeypatc
     state = jobs.monitor(operation.id).body
     assert (state["status"], state["error"]["code"]) == ("Failed", "TooManyAttempts")
     assert "copy" in state["error"]["message"]
+    assert [(one["attempt"], one["stage"], one["code"]) for one in state["attempts"]] == [
+        (1, "copy", None),
+        (2, "copy", None),
+        (3, None, "TooManyAttempts"),
+    ]
     assert day.table() == day.before
 
 

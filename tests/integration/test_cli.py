@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.fix_contract import check_answer
+from tests.integration.fix_attempts import record_three_attempts
 from tests.integration.fix_cli import DAYS, PROGRAM, Cli
 from tools.config import LOOPBACK, REPOSITORY
 from tools.local_server import free_port
@@ -162,6 +163,16 @@ def test_it_is_left_seen_and_canceled(cli: Cli) -> None:
         assert cli.run("watch", operation_id, "--output", output).status == 5
     assert cli.run("status", operation_id).status == 0
     assert cli.rows() == 0
+
+
+def test_status_lists_the_attempts_that_failed_before_the_last_one(cli: Cli) -> None:
+    record_three_attempts("thrice", cli.path().replace(DAYS[0], "{date}"), "weavix", "silver.telemetry")
+    facts = cli.run("status", "thrice").facts
+    assert facts["attempt"] == "3"
+    earlier = {name: facts[name] for name in facts if name.startswith("attempt ")}
+    assert list(earlier) == ["attempt 1", "attempt 2"]
+    assert earlier["attempt 1"].startswith("DatabaseUnreachable in connect, 20")
+    assert earlier["attempt 2"].startswith("its worker was lost in copy, 20")
 
 
 def test_what_has_ended_cannot_be_canceled(cli: Cli) -> None:
