@@ -157,7 +157,8 @@ def _error(days: Sequence[DayOperation], total: int) -> RestoreError | None:
             error = json.loads(day.error)
             details.append(Fault(error["code"], error["message"], day.day))
         first, last = of_failed[0].day, of_failed[-1].day
-        return DaysFailed(f"{len(of_failed)} of {total} days failed, from {first} to {last}", details=details)
+        which = first if first == last else f"the first {first}, the last {last}"
+        return DaysFailed(f"{len(of_failed)} of {total} days failed: {which}", details=details)
     canceled = [day for day in days if day.status == "Canceled"]
     if canceled:
         return RestoreCanceled(f"{len(canceled)} of {total} days were canceled; the others are in")

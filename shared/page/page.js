@@ -208,7 +208,8 @@ async function viewRestores(query) {
   listed.first = answer.value;
   const all = [...answer.value, ...listed.more];
   const live = all.filter((one) => ["NotStarted", "Running"].includes(one.status));
-  const ended = all.filter((one) => !live.includes(one));
+  // The list is by when they were taken; the days of a backfill were taken together.
+  const ended = all.filter((one) => !live.includes(one)).sort((one, other) => (one.ended < other.ended ? 1 : one.ended > other.ended ? -1 : 0));
   show(
     h("h2", {}, "Restores"),
     h("form", { id: "filters", class: "fields", "aria-label": "Filters" },
@@ -270,7 +271,7 @@ async function viewRestore(id) {
     warnings(result?.warnings),
     facts([
       ["Archive", one.archive], ["Database", one.database],
-      ["Rows", result ? `${number(result.rows_loaded)} loaded of ${number(result.rows_read)} read` : number(one.progress.rows) || null],
+      result ? ["Rows", `${number(result.rows_loaded)} loaded of ${number(result.rows_read)} read`] : ["Rows read", number(one.progress.rows) || null],
       ["Rows of the day now", result?.verification ? number(result.verification.rows_after) : null],
       ["Read", one.progress.compressed_bytes_total ? `${bytes(one.progress.compressed_bytes)} of ${bytes(one.progress.compressed_bytes_total)}` : null],
       ["Taken", clock(one.created)], ["Started", clock(one.started)], ["Ended", one.ended ? clock(one.ended) : null],
@@ -292,7 +293,7 @@ function attempts(one) {
   const failed = (one.attempts ?? []).filter((each) => !one.ended || each.attempt !== one.attempt);
   if (!failed.length) return null;
   return [h("h3", { id: "attempts" }, "Attempts that failed"),
-    h("div", { class: "scroll" }, h("table", { "aria-labelledby": "attempts" },
+    h("div", { class: "scroll" }, h("table", { class: "figures", "aria-labelledby": "attempts" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "number" }, "Attempt"), h("th", { scope: "col" }, "Ended"), h("th", { scope: "col" }, "Stage"), h("th", { scope: "col" }, "What happened"))),
       h("tbody", {}, failed.map((each) => h("tr", {}, h("th", { scope: "row", class: "number" }, each.attempt), h("td", { class: "short" }, clock(each.ended)), h("td", {}, each.stage ?? ""), h("td", {}, each.code ?? "its worker was lost"))))))];
 }
@@ -309,7 +310,7 @@ function stages(timings) {
   });
   return [h("h3", { id: "stages" }, `Where the ${seconds(timings.total ?? total)} went`),
     h("svg", { class: "stages", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" }, bars),
-    h("div", { class: "scroll" }, h("table", { "aria-labelledby": "stages" },
+    h("div", { class: "scroll" }, h("table", { class: "figures", "aria-labelledby": "stages" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Stage"), h("th", { scope: "col", class: "number" }, "Seconds"), h("th", { scope: "col", class: "number" }, "Share"))),
       h("tbody", {}, parts.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "number" }, value.toFixed(3)), h("td", { class: "number" }, `${Math.round((100 * value) / total)} %`))))))];
 }
@@ -497,7 +498,7 @@ async function viewBackfill(id) {
       h("thead", {}, h("tr", {}, ["Day", "Outcome", "Rows", "Ended", "What happened"].map((name) => h("th", { scope: "col", class: name === "Rows" ? "number" : null }, name)))),
       rows(one.id, days, (day) => day.day, (day) => [
         h("th", { scope: "row" }, day.operation_id ? h("a", { href: `#/restores/${encodeURIComponent(day.operation_id)}` }, day.day) : day.day),
-        h("td", {}, badge(day.outcome, day.outcome)), h("td", { class: "number", "data-name": "rows" }, day.rows ? number(day.rows) : ""), h("td", { class: "short", "data-name": "ended" }, day.ended ? clock(day.ended) : ""),
+        h("td", {}, badge(day.outcome, day.outcome)), h("td", { class: "number", "data-name": "rows" }, day.rows && day.outcome !== "failed" ? number(day.rows) : ""), h("td", { class: "short", "data-name": "ended" }, day.ended ? clock(day.ended) : ""),
         h("td", { class: "wrap" }, whatHappened(day))])))] : null,
     next ? h("p", {}, h("button", { type: "button", "data-action": "more-days" }, "Show more days")) : null);
   return runs ? wait ?? 5 : null;
