@@ -15,6 +15,8 @@ _log = logging.getLogger(OUR_LOGGER)
 
 # How often a running statement is interrupted until it ends.
 _INTERRUPT_SECONDS = 0.5
+# How long a body that has ended waits for an interrupt under way. One may connect first, which takes 15 s by default.
+_PATIENCE_SECONDS = 30
 
 
 class Cancelable:
@@ -29,11 +31,14 @@ class Cancelable:
         self._canceled = threading.Event()
         self._ended = threading.Event()
         self._interrupt: Callable[[], None] | None = None
-        self._lock = threading.Lock()
+        # Guards the above for moments: nobody calls the network meanwhile.
+        self._state = threading.Lock()
+        # Held while an interrupt is under way, which calls the network.
+        self._interrupting = threading.Lock()
 
     def cancel(self) -> None:
-        """Cancel the restore: it rolls back. After its COMMIT began, this has no effect."""
-        with self._lock:
+        """Cancel the restore: it rolls back. After its COMMIT began, this has no effect. Waits for nothing."""
+        with self._state:
             if self._canceled.is_set():
                 return
             self._canceled.set()
@@ -60,7 +65,7 @@ class Cancelable:
         Raises:
             RestoreCanceled: the restore was canceled before.
         """
-        with self._lock:
+        with self._state:
             self.check()
             self._may_commit = True
 
@@ -70,33 +75,44 @@ class Cancelable:
 
     @contextmanager
     def interruptible(self, interrupt: Callable[[], None]) -> Iterator[None]:
-        """Let a cancel interrupt what the body waits for.
+        """Let a cancel interrupt what the body waits for, except while no cancel is taken.
 
         Args:
-            interrupt: ends a statement that runs. It is called from another thread, again and again, and never after
-                the body has ended.
+            interrupt: ends a statement that runs. It is called from another thread, again and again, and is not begun
+                after the body has ended. One that is under way is waited for, for half a minute at most.
         """
-        with self._lock:
+        with self._state:
             self._interrupt = interrupt
         try:
             yield
         finally:
-            with self._lock:
+            with self._state:
                 self._interrupt = None
+            self._wait_for_interrupt()
 
     def end(self) -> None:
         """Note that the restore is over, whatever its outcome."""
         self._ended.set()
 
+    def _wait_for_interrupt(self) -> None:
+        """Wait for an interrupt under way: it would end a later statement, such as the ROLLBACK."""
+        if not self._interrupting.acquire(timeout=_PATIENCE_SECONDS):
+            _log.warning("an interrupt of a canceled restore has not ended after %s s", _PATIENCE_SECONDS)
+            return
+        self._interrupting.release()
+
     def _keep_interrupting(self) -> None:
         while not self._ended.is_set():
-            with self._lock:
-                if self._interrupt is not None:
-                    self._try_to_interrupt(self._interrupt)
+            with self._interrupting:
+                self._try_to_interrupt()
             self._ended.wait(_INTERRUPT_SECONDS)
 
-    @staticmethod
-    def _try_to_interrupt(interrupt: Callable[[], None]) -> None:
+    def _try_to_interrupt(self) -> None:
+        # One that begins here makes `refuse_cancels` raise: none can be under way once the COMMIT begins.
+        with self._state:
+            interrupt = self._interrupt if self.is_canceled else None
+        if interrupt is None:
+            return
         try:
             interrupt()
         except Exception:  # noqa: BLE001 - the next try may come through

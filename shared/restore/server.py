@@ -32,7 +32,7 @@ class Server:
         connect: opens a connection of the restore, or takes one that was kept.
         connect_to_look: does the same for a query that may fail: it may not take longer than a connect.
         connect_anew: opens a connection of the restore, whatever is kept: the server may be another one by now.
-        connect_to_cancel: opens one that is not canceled itself.
+        connect_to_cancel: opens one that is not canceled itself. A query on it may not take longer than a connect.
         session: the `application_name` of the restore's connections.
         statement_seconds: how long a statement of the restore may take.
         progress: of the restore. A cancel of it ends waits for a connection.
@@ -69,13 +69,14 @@ class Server:
         report.database = endpoint.database
         seconds, session = settings.pg_connect_timeout_seconds, session_name(report.request_id)
         limits = Limits(seconds, settings.pg_statement_timeout_seconds)
+        brief = Limits(seconds, seconds)
         opener = connect if kept is None else kept.connect
         of_restore = partial(opener, endpoint, application_name=session, check=report.progress.check)
         return cls(
             partial(of_restore, limits),
-            partial(of_restore, Limits(seconds, seconds)),
+            partial(of_restore, brief),
             partial(connect, endpoint, limits, application_name=session, check=report.progress.check),
-            partial(connect, endpoint, limits, application_name=f"{APPLICATION_NAME} cancel"),
+            partial(connect, endpoint, brief, application_name=f"{APPLICATION_NAME} cancel"),
             session,
             limits.statement_seconds,
             report.progress,
