@@ -126,7 +126,7 @@ class _Work(Generic[R]):
         _log.info("operation=%s attempt=%d request_id=%s begins", operation.id, operation.attempt, report.request_id)
         if operation.commit:
             # The rows may be in: canceling the operation now would not remove them.
-            report.progress.begin_commit()
+            report.progress.refuse_cancels()
         origin = Origin(operation.traceparent, RESTORE_QUEUE, operation.id, operation.attempt)
         with invocation(self._join), self._claim.heartbeat(report.progress), restoring(report, origin) as trace:
             reply = self._finish_commit(report) or self._restore(report)
@@ -154,7 +154,7 @@ class _Work(Generic[R]):
             return failed(report, outcome_unknown(pending.commit_id, f"the server cannot be asked: {error.message}"))
         if not is_committed:
             self._claim.write(commit="")
-            report.progress.commit_was_refused()
+            report.progress.take_cancels()
             return None
 
         self._left = pending.left

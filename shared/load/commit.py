@@ -54,14 +54,14 @@ def commit(
             advance(tx.cursor, numbers)
         if truncated and not no_other_transactions(lock.cursor, tx.cursor):
             raise Fallback(readers=True)
-        day.progress.begin_commit()
+        day.progress.refuse_cancels()
 
     try:
         # A deferred constraint refuses its rows now.
         with translated(CopiedRows(loaded.target.table.name, (), day.row_errors)):
             tx.commit(last_look)
     except DataRejected as exc:
-        day.progress.commit_was_refused()
+        day.progress.take_cancels()
         _judge_refused_commit(tx, day, loaded, exc)
         raise
     except CommitInterruptedError as exc:

@@ -27,7 +27,7 @@ class Cancelable:
     """
 
     def __init__(self) -> None:
-        self._may_commit = False
+        self._refuses_cancels = False
         self._canceled = threading.Event()
         self._ended = threading.Event()
         self._interrupt: Callable[[], None] | None = None
@@ -37,7 +37,7 @@ class Cancelable:
         self._interrupting = threading.Lock()
 
     def cancel(self) -> None:
-        """Cancel the restore: it rolls back. After its COMMIT began, this has no effect. Waits for nothing."""
+        """Cancel the restore: it rolls back. While it refuses cancels, this has no effect. Waits for nothing."""
         with self._state:
             if self._canceled.is_set():
                 return
@@ -48,7 +48,7 @@ class Cancelable:
     @property
     def is_canceled(self) -> bool:
         """Whether the restore was canceled, in time."""
-        return self._canceled.is_set() and not self._may_commit
+        return self._canceled.is_set() and not self._refuses_cancels
 
     def check(self) -> None:
         """Stop here if the restore was canceled.
@@ -59,19 +59,19 @@ class Cancelable:
         if self.is_canceled:
             raise RestoreCanceled("the restore was canceled; nothing was changed")
 
-    def begin_commit(self) -> None:
-        """Refuse cancels from now on.
+    def refuse_cancels(self) -> None:
+        """Refuse cancels from now on: the COMMIT begins, or may have taken place already.
 
         Raises:
             RestoreCanceled: the restore was canceled before.
         """
         with self._state:
             self.check()
-            self._may_commit = True
+            self._refuses_cancels = True
 
-    def commit_was_refused(self) -> None:
-        """Take cancels again: the server refused the COMMIT and rolled back, and the restore is not over."""
-        self._may_commit = False
+    def take_cancels(self) -> None:
+        """Take cancels again: the COMMIT did not take place, and the restore is not over."""
+        self._refuses_cancels = False
 
     @contextmanager
     def interruptible(self, interrupt: Callable[[], None]) -> Iterator[None]:

@@ -63,7 +63,7 @@ def ends_soon(action: Callable[[], object]) -> bool:
 
 def refused(progress: Progress) -> None:
     with pytest.raises(RestoreCanceled):
-        progress.begin_commit()
+        progress.refuse_cancels()
 
 
 def test_nobody_but_the_end_of_the_body_waits_for_an_interrupt(progress: Progress, hanging: Hanging) -> None:
@@ -103,9 +103,9 @@ def test_the_end_of_the_body_does_not_wait_forever(
 
 def test_nothing_is_interrupted_while_no_cancel_is_taken(progress: Progress, hanging: Hanging) -> None:
     with progress.interruptible(hanging):
-        progress.begin_commit()
+        progress.refuse_cancels()
         progress.cancel()
         assert not hanging.has_begun.wait(1.2)
-        progress.commit_was_refused()
+        progress.take_cancels()
         assert hanging.has_begun.wait(5)
         hanging.let_go()
