@@ -49,34 +49,33 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
         RestoreError: the load has failed. The transaction must be rolled back.
     """
     load, progress = tx.cursor, day.progress
-    with progress.interruptible(lock.cancel):
-        with progress.stage("inspect"):
-            day.limit(load)
-            ahead = look_ahead(lock, day)
-            if isinstance(ahead, Skipped):
-                return ahead
-            truncatable = lock_target(load, lock, day, ahead, plan)
-            target = _find_same_target(load, day, ahead, truncatable)
-        before, cautions = _count_before(load, day, ahead)
-        with advised(day, target):
-            cleared = clear_day(load, day, ahead, truncatable, before)
-            proof = Proof(day, target, before, cleared.removed)
-            with progress.stage("index"):
-                indexes = DayIndexes(load, day, target, cleared.truncated, plan.keep_because)
-            skips_conflicts = _skips_conflicts(day, proof, plan)
-            if plan.refused is not None:
-                with progress.stage("copy"):
-                    raise Search(load, day, target, skips_conflicts).run(plan.refused)
-            try:
-                transferred = Transfer(load, day, target, indexes, plan.text_because, skips_conflicts).run(proof)
-            except DatabaseFailed as exc:
-                raise (not_searched(lock, target, cleared.steps, exc) or exc) from exc.__cause__
-        with progress.stage("verify"):
-            added = _verify(load, lock, day, proof, transferred)
-            numbers = _numbers_reached(load, added)
-            noticed = warn_of_rows(load, day, added, cleared.removed, numbers)
-        created, reached = _new_chunks(load, target)
-        compressed, compress_outcome = _finish_chunks(load, day, target, created, indexes)
+    with progress.stage("inspect"):
+        day.limit(load)
+        ahead = look_ahead(lock, day)
+        if isinstance(ahead, Skipped):
+            return ahead
+        truncatable = lock_target(load, lock, day, ahead, plan)
+        target = _find_same_target(load, day, ahead, truncatable)
+    before, cautions = _count_before(load, day, ahead)
+    with advised(day, target):
+        cleared = clear_day(load, day, ahead, truncatable, before)
+        proof = Proof(day, target, before, cleared.removed)
+        with progress.stage("index"):
+            indexes = DayIndexes(load, day, target, cleared.truncated, plan.keep_because)
+        skips_conflicts = _skips_conflicts(day, proof, plan)
+        if plan.refused is not None:
+            with progress.stage("copy"):
+                raise Search(load, day, target, skips_conflicts).run(plan.refused)
+        try:
+            transferred = Transfer(load, day, target, indexes, plan.text_because, skips_conflicts).run(proof)
+        except DatabaseFailed as exc:
+            raise (not_searched(lock, target, cleared.steps, exc) or exc) from exc.__cause__
+    with progress.stage("verify"):
+        added = _verify(load, lock, day, proof, transferred)
+        numbers = _numbers_reached(load, added)
+        noticed = warn_of_rows(load, day, added, cleared.removed, numbers)
+    created, reached = _new_chunks(load, target)
+    compressed, compress_outcome = _finish_chunks(load, day, target, created, indexes)
     verified = added.verified
     loaded = Loaded(
         target=target,

@@ -41,7 +41,8 @@ def load_day(connection: Connection, lock: RestoreLock, day: Day) -> Loaded | Sk
     while True:
         day.progress.loads += 1
         try:
-            with transaction(connection, "REPEATABLE READ") as tx:
+            # Up to the COMMIT, which refuses cancels.
+            with transaction(connection, "REPEATABLE READ") as tx, day.progress.interruptible(lock.cancel):
                 return attempt(tx, lock, day, plan)
         except (TargetChanged, DayNotLocked) as exc:
             changes += 1

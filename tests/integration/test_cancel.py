@@ -34,11 +34,11 @@ SLEEP = (
 class Running:
     """A restore in a thread of its own."""
 
-    def __init__(self, app: App, progress: Progress | None = None, **body: Any) -> None:
+    def __init__(self, app: App, progress: Progress | None = None, csv: bytes = CSV, **body: Any) -> None:
         # Of its own: the session is found by it, and other tests run at the same time.
         self.report = Report(str(uuid.uuid4()), progress=progress or Progress())
         self.error: BaseException | None = None
-        url = app.archive("t", CSV)
+        url = app.archive("t", csv)
         request = parse_request(json.dumps({"adls_url": url, "pg": app.database.pg} | body).encode())
         settings = load_settings()
 
@@ -198,6 +198,22 @@ def test_while_an_index_is_built(day: App) -> None:
     check_nothing_happened(day)
 
 
+def test_while_another_restore_moves_a_sequence(day: App) -> None:
+    """The last wait before the COMMIT."""
+    day.database.execute("ALTER TABLE {s}.t ADD id serial")
+    with closing(day.database.session()) as other, other.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_lock(hashtextextended("
+            f"E'restore-chunk\\nsequence\\n' || '{day.database.schema}.t_id_seq'::regclass::oid, 0))"
+        )
+        csv = b"time,id\n2025-01-01 00:00:00Z,40\n"
+        running = Running(day, csv=csv, destination={"sequences": "advance"})
+        running.wait_for_stage("commit")
+        running.cancel()
+    running.check_canceled()
+    check_nothing_happened(day)
+
+
 class CanceledAt(Progress):
     """A restore that is canceled when a stage begins."""
 
@@ -224,7 +240,7 @@ def run(app: App, progress: Progress, **body: Any) -> Running:
     return running
 
 
-STAGES = ["download", "connect", "inspect", "verify", "replace", "decompress", "index", "copy"]
+STAGES = ["download", "connect", "inspect", "verify", "replace", "decompress", "index", "copy", "commit"]
 
 
 @pytest.mark.parametrize("at_check", [True, False], ids=["within", "before"])
