@@ -106,7 +106,7 @@ def _refresh(operation: BackfillOperation, spans: Sequence[Window], settings: Se
     backfill = read_backfill(body, settings)
     request = backfill.request_of(backfill.request.days[0])
     server = Server.for_request(request, settings, report)
-    with table_to_maintain(server, request, settings) as (connection, table):
+    with table_to_maintain(server, request) as (connection, table):
         for span in spans:
             steps, left_out = refresh(connection, table, span, [span], request.timescaledb.refresh_caggs)
             report.caggs += steps

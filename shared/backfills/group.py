@@ -219,7 +219,7 @@ def compress_left(
     if not again and not new:
         return []
     server = Server.for_request(request, settings, report, kept)
-    with table_to_maintain(server, request, settings) as (connection, table):
+    with table_to_maintain(server, request) as (connection, table):
         if table.compression is None:
             return []
         compress = partial(compress_after_commit, connection, table.compression, table)

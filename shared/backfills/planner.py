@@ -166,5 +166,5 @@ def _groups(backfill: Backfill, days: Sequence[date], settings: Settings, report
         return []
     request = backfill.request_of(days[0])
     server = Server.for_request(request, settings, report)
-    with table_to_read(server, request, settings) as (cursor, table):
+    with table_to_read(server, request) as (cursor, table):
         return group_days(cursor, table, days)

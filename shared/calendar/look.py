@@ -68,7 +68,7 @@ def look_at_days(question: Question, settings: Settings, report: Report) -> dict
         running = _running(settings, database, target)
         if question.counts:
             result_of(listing, check=check)
-        with table_to_read(server, request, settings) as (cursor, table):
+        with table_to_read(server, request) as (cursor, table):
             rows = find_days(cursor, table, days, counts=question.counts)
         archives = result_of(listing, check=check)
     except RestoreError:

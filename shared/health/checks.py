@@ -104,7 +104,7 @@ def _database(settings: Settings, request_id: str) -> Mapping[str, str] | None:
     patience = min(settings.pg_connect_timeout_seconds, _MOST_CONNECT_SECONDS)
     limits = ("pg_connect_timeout_seconds", "pg_statement_timeout_seconds", "pg_lock_timeout_seconds")
     limited = settings.model_copy(update=dict.fromkeys(limits, patience))
-    with reading(Server.of(endpoint, limited, Report(request_id)), limited) as cursor:
+    with reading(Server.of(endpoint, limited, Report(request_id))) as cursor:
         cursor.execute("SELECT CURRENT_USER, pg_catalog.current_setting('server_version')")
         user, version = next(iter(cursor))
         found = find_timescaledb(cursor)

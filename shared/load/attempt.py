@@ -50,7 +50,6 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
     """
     load, progress = tx.cursor, day.progress
     with progress.stage("inspect"):
-        day.limit(load)
         ahead = look_ahead(lock, day)
         if isinstance(ahead, Skipped):
             return ahead

@@ -74,7 +74,13 @@ def commit(
 def _ask_again(day: Day, loaded: Loaded, proof: Proof, interrupted: CommitInterruptedError) -> Loaded:
     """Ask the server, on another connection, whether a COMMIT took place whose answer was lost."""
     patience = day.settings.pg_lock_timeout_seconds
-    if not resolve_commit(day.connect_again, interrupted.commit_id, proof.rows_show_commit, patience_seconds=patience):
+    if not resolve_commit(
+        day.connect_again,
+        interrupted.commit_id,
+        proof.rows_show_commit,
+        timeouts=day.timeouts,
+        patience_seconds=patience,
+    ):
         message = "the connection broke at the COMMIT, and the server rolled the restore back"
         raise DatabaseUnreachable(message) from interrupted
     message = "the connection broke at the COMMIT; the server confirmed it when asked again"
@@ -89,8 +95,7 @@ def _judge_refused_commit(tx: Transaction, day: Day, loaded: Loaded, error: Data
     """
     if loaded.removed is None:
         return
-    with transaction(tx.cursor.connection, "READ COMMITTED") as asking:
-        day.limit(asking.cursor)
+    with transaction(tx.cursor.connection, "READ COMMITTED", day.timeouts) as asking:
         refused = refused_by_server(
             asking.cursor, day.request.archive.day, loaded.target, loaded.removed.referenced, error, at_commit=True
         )

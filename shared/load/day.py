@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from shared.csvfile.source import CsvSource
@@ -15,11 +15,12 @@ from shared.model.results import ChunkStep, Count, IndexOutcome, Notice, Removed
 from shared.model.window import Window
 from shared.postgres.connect import Connect, Cursor
 from shared.postgres.sqlstate import RowErrors
-from shared.postgres.transaction import CommitId, set_transaction_limits
+from shared.postgres.timeouts import Timeouts
+from shared.postgres.transaction import CommitId
 from shared.progress.progress import Progress
 from shared.settings import Settings
 from shared.timescale.chunks import Chunk
-from shared.timescale.session import NEEDED_SETTINGS
+from shared.timescale.session import timeouts_of
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,13 @@ class Day:
         self.found(target)
         return target
 
-    def limit(self, cursor: Cursor) -> None:
-        """Set the limits of a transaction of the load, and what TimescaleDB needs. Takes no snapshot."""
-        set_transaction_limits(
-            cursor,
-            synchronous_commit_off=self.request.copy_.synchronous_commit_off,
-            lock_timeout_seconds=self.settings.pg_lock_timeout_seconds,
-            statement_timeout_seconds=self.settings.pg_statement_timeout_seconds,
-            further=NEEDED_SETTINGS,
-        )
+    @property
+    def timeouts(self) -> Timeouts:
+        """What each transaction of the load begins with."""
+        timeouts = timeouts_of(self.settings)
+        if not self.request.copy_.synchronous_commit_off:
+            return timeouts
+        return replace(timeouts, further={**timeouts.further, "synchronous_commit": "off"})
 
     @property
     def row_errors(self) -> RowErrors:

@@ -42,7 +42,10 @@ def load_day(connection: Connection, lock: RestoreLock, day: Day) -> Loaded | Sk
         day.progress.loads += 1
         try:
             # Up to the COMMIT, which refuses cancels.
-            with transaction(connection, "REPEATABLE READ") as tx, day.progress.interruptible(lock.cancel):
+            with (
+                transaction(connection, "REPEATABLE READ", day.timeouts) as tx,
+                day.progress.interruptible(lock.cancel),
+            ):
                 return attempt(tx, lock, day, plan)
         except (TargetChanged, DayNotLocked) as exc:
             changes += 1

@@ -47,15 +47,6 @@ def password_of(endpoint: Endpoint) -> Secret | None:
 
 APPLICATION_NAME = "restore-chunk"
 
-# With these a server notices within about a minute and a half that this side is gone, and releases its locks.
-# Linux' own default is two hours.
-DEAD_CLIENT_SETTINGS = {
-    "tcp_keepalives_idle": "30",
-    "tcp_keepalives_interval": "10",
-    "tcp_keepalives_count": "6",
-    "tcp_user_timeout": "90000",
-}
-
 # Neither a URI nor a setting changes these: the restore's own limits depend on them.
 _PARAMETERS: dict[str, Any] = {
     # A peer that vanishes silently is noticed within about a minute and a half.
@@ -98,8 +89,7 @@ class Limits:
 
     Attributes:
         connect_seconds: for each host, to accept the connection.
-        statement_seconds: what the server gives a statement. Some seconds later the connection is cut here
-            (limited_cursor.py).
+        statement_seconds: what the server gives a statement. Some seconds later this side cuts the connection.
     """
 
     connect_seconds: int

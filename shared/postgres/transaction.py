@@ -1,4 +1,4 @@
-"""One transaction: its settings, BEGIN, COMMIT, and whether a COMMIT whose answer was lost took place.
+"""One transaction: BEGIN, COMMIT, and whether a COMMIT whose answer was lost took place.
 
 psycopg2's own transaction handling is off (autocommit), and BEGIN and COMMIT are statements like any other: this is the
 only way to read the answer to a COMMIT. If the transaction had already failed, PostgreSQL answers COMMIT with
@@ -14,22 +14,19 @@ they are as many as before the load, or as many as after it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 import psycopg2
 import psycopg2.extensions
-from psycopg2 import sql
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR, TRANSACTION_STATUS_UNKNOWN
 
 from shared.errors import CommitOutcomeUnknown, InternalError, RestoreError
-from shared.postgres.connect import DEAD_CLIENT_SETTINGS, Connection, Cursor
-from shared.postgres.savepoint import set_accepted
+from shared.postgres.connect import Connection, Cursor
 from shared.postgres.search_path import SET_USERS
-from shared.postgres.session import no_transaction_timeout
+from shared.postgres.timeouts import Timeouts, set_transaction_limits
 
 
 @dataclass(frozen=True)
@@ -129,11 +126,20 @@ class CommitInterruptedError(Exception):
 
 
 @contextmanager
-def transaction(connection: Connection, isolation: Isolation) -> Iterator[Transaction]:
-    """Begin a transaction; what the body did not commit is rolled back at its end."""
+def transaction(connection: Connection, isolation: Isolation, timeouts: Timeouts) -> Iterator[Transaction]:
+    """Begin a transaction with timeouts of its own; what the body did not commit is rolled back at its end.
+
+    It has no snapshot yet.
+
+    Args:
+        connection: in autocommit.
+        isolation: of the transaction.
+        timeouts: of its statements, whatever the role or the database has set.
+    """
     with connection.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL " + isolation)
         try:
+            set_transaction_limits(cursor, timeouts)
             yield Transaction(connection, cursor)
         finally:
             _roll_back(connection)
@@ -148,53 +154,6 @@ def _roll_back(connection: Connection) -> None:
             cursor.execute("ROLLBACK")
     except Exception:  # noqa: BLE001 - an error here must not replace the restore's own error or answer
         connection.close()
-
-
-def set_transaction_limits(
-    cursor: Cursor,
-    *,
-    synchronous_commit_off: bool,
-    lock_timeout_seconds: int,
-    statement_timeout_seconds: int,
-    further: Mapping[str, str] = MappingProxyType({}),
-) -> None:
-    """Set the transaction's timeouts and time zone, the same on every server and for every role. Takes no snapshot.
-
-    A timestamp without an offset is read as UTC, since the archive's day is the UTC day. `array_nulls` and `xmloption`
-    are those with which PostgreSQL reads what it wrote: where the first is off, a NULL in an array becomes the text
-    "NULL"; with DOCUMENT, XML that is no document is refused (pg_dump sets this one too). The server checks every two
-    seconds whether the client is still there, even while a statement runs. Without the check it would go on with a long
-    statement or a wait for a lock, and keep its own locks, until it has something to send (PostgreSQL 14 and newer).
-
-    Args:
-        cursor: in the transaction.
-        synchronous_commit_off: whether no statement waits for the disk.
-        lock_timeout_seconds: how long a statement waits for a lock.
-        statement_timeout_seconds: how long one may take, and how long the session may be idle.
-        further: settings that a server may refuse.
-    """
-    settings = {
-        "timezone": "UTC",
-        "array_nulls": "on",
-        "xmloption": "content",
-        # A trigger may raise a notice for each row, and no one reads it.
-        "client_min_messages": "error",
-        "lock_timeout": f"{lock_timeout_seconds}s",
-        "statement_timeout": f"{statement_timeout_seconds}s",
-        "idle_in_transaction_session_timeout": f"{statement_timeout_seconds}s",
-        **no_transaction_timeout(cursor.connection),
-        **DEAD_CLIENT_SETTINGS,
-    }
-    if synchronous_commit_off:
-        settings["synchronous_commit"] = "off"
-    # SET takes no snapshot: the chunks are locked before the first query fixes it.
-    cursor.execute(
-        sql.SQL("; ").join(
-            sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value))
-            for name, value in settings.items()
-        )
-    )
-    set_accepted(cursor, {"client_connection_check_interval": "2s", **further})
 
 
 def make_commit_durable(cursor: Cursor) -> None:
@@ -219,6 +178,7 @@ def resolve_commit(
     commit_id: CommitId,
     rows_show_commit: Callable[[Cursor], bool | None],
     *,
+    timeouts: Timeouts,
     patience_seconds: float,
 ) -> bool:
     """Return whether a transaction was committed.
@@ -226,7 +186,9 @@ def resolve_commit(
     Args:
         connect_again: opens a new connection to the same database.
         commit_id: of the transaction.
-        rows_show_commit: tells by the day's rows whether it was committed; None where they do not tell.
+        rows_show_commit: tells by the day's rows whether it was committed; None where they do not tell. It gets a
+            cursor in READ COMMITTED.
+        timeouts: of the queries.
         patience_seconds: how long the server may be unreachable, or still busy with the COMMIT.
 
     Raises:
@@ -234,7 +196,7 @@ def resolve_commit(
     """
     deadline = time.monotonic() + patience_seconds
     while True:
-        is_committed = _ask(connect_again, commit_id, rows_show_commit)
+        is_committed = _ask(connect_again, commit_id, rows_show_commit, timeouts)
         if is_committed is not None:
             return is_committed
         if time.monotonic() > deadline:
@@ -260,9 +222,11 @@ def _ask(
     connect_again: Callable[[], AbstractContextManager[Connection]],
     commit_id: CommitId,
     rows_show_commit: Callable[[Cursor], bool | None],
+    timeouts: Timeouts,
 ) -> bool | None:
     try:
-        with connect_again() as connection, connection.cursor() as cursor:
+        with connect_again() as connection, transaction(connection, "READ COMMITTED", timeouts) as asking:
+            cursor = asking.cursor
             if not commit_id.server.is_same(server_incarnation(cursor)):
                 return rows_show_commit(cursor)
             cursor.execute("SELECT pg_catalog.pg_xact_status(%s::xid8)", (commit_id.xid,))

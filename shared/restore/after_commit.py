@@ -10,12 +10,13 @@ from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.model.results import CaggStep, ChunkStep, Notice, summary, warnings_of
 from shared.postgres.connect import Connection
+from shared.postgres.timeouts import limit_session
 from shared.restore.left import Left
-from shared.restore.target_table import maintenance_session
 from shared.settings import Settings
 from shared.timescale.cagg_refresh import refresh
 from shared.timescale.caggs import caggs_available
 from shared.timescale.compression import compress_after_commit
+from shared.timescale.session import timeouts_of
 from shared.timescale.table import Table
 
 _log = logging.getLogger(OUR_LOGGER)
@@ -59,7 +60,7 @@ def after_commit(
         put_off: what others will do; None: nothing.
     """
     wishes, extension = request.timescaledb, table.compression
-    with maintenance_session(connection, settings):
+    with limit_session(connection, timeouts_of(settings)):
         chunk_steps: list[ChunkStep] = []
         with report.progress.stage("recompress"):
             if wishes.recompress_window and extension is not None:

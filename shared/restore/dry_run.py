@@ -114,8 +114,6 @@ class DryRun:
         """
         cursor, day, report = self.cursor, self.day, self.report
         checks, trial = _Checks(), Trial()
-        # First: the session waits in its transaction while a streamed archive is read.
-        day.limit(cursor)
         with report.progress.stage("inspect"):
             self._look_at_lock(checks)
             target = day.find_target(cursor)

@@ -18,7 +18,7 @@ from shared.postgres.transaction import CommitId, ServerIncarnation, resolve_com
 from shared.restore.after_commit import PutOff, after_commit, note_failure_after_commit
 from shared.restore.left import Left, decode_left
 from shared.restore.server import Server
-from shared.restore.target_table import read_table
+from shared.restore.target_table import read_table, table_of
 from shared.settings import Settings
 
 
@@ -86,8 +86,8 @@ def was_committed(request: RestoreRequest, settings: Settings, pending: PendingC
         CommitOutcomeUnknown: the server cannot tell.
         DatabaseError: it cannot be reached.
     """
-    connect_again = Server.for_request(request, settings, report).connect
-    with report.progress.stage("connect"), connect_again():
+    server = Server.for_request(request, settings, report)
+    with report.progress.stage("connect"), server.connect():
         # A server that cannot be reached is another error than one that cannot tell.
         pass
 
@@ -95,12 +95,16 @@ def was_committed(request: RestoreRequest, settings: Settings, pending: PendingC
         day = pending.left.day
         if day is None or pending.rows_before is None or pending.rows_after is None:
             return None
-        table = read_table(cursor.connection, request, settings)
+        table = table_of(cursor, request)
         return rows_show_commit(cursor, table, day, before=pending.rows_before, after=pending.rows_after)
 
     with report.progress.stage("commit"):
         report.progress.is_committed = resolve_commit(
-            connect_again, pending.commit_id, by_rows, patience_seconds=settings.pg_lock_timeout_seconds
+            server.connect,
+            pending.commit_id,
+            by_rows,
+            timeouts=server.timeouts,
+            patience_seconds=settings.pg_lock_timeout_seconds,
         )
     return report.progress.is_committed
 
@@ -118,8 +122,9 @@ def finish_committed(
         put_off: as of `after_commit`.
     """
     try:
-        with Server.for_request(request, settings, report).connect() as connection:
-            table = read_table(connection, request, settings)
+        server = Server.for_request(request, settings, report)
+        with server.connect() as connection:
+            table = read_table(connection, request, server.timeouts)
             after_commit(connection, request, settings, table, pending.left, report, put_off)
     except Exception as exc:  # noqa: BLE001 - nothing may say any more that the rows are not in
         note_failure_after_commit(report, exc)

@@ -156,7 +156,7 @@ class _Restore:
             with (
                 self._explained(connection),
                 progress.interruptible(self.server.cancel),
-                transaction(connection, isolation) as work,
+                transaction(connection, isolation, self.server.timeouts) as work,
             ):
                 DryRun(work.cursor, self._day(header, csv), self.report).run()
 
@@ -205,6 +205,7 @@ class _Restore:
                         own,
                         self.request.target_table,
                         self.request.archive.day,
+                        self.server.timeouts,
                         request_id=self.report.request_id,
                         connect_to_cancel=self.server.connect_to_cancel,
                     )

@@ -6,10 +6,10 @@ no meaning.
 
 from __future__ import annotations
 
-from shared.postgres.connect import Cursor
-from shared.postgres.savepoint import set_accepted
+from shared.postgres.timeouts import Timeouts
+from shared.settings import Settings
 
-NEEDED_SETTINGS = {
+_NEEDED_SETTINGS = {
     # While it is off, no query shows a compressed row: the day looks empty, and is loaded once more (run on 2.28.3).
     # Its name was enable_transparent_decompression (2.24.0).
     "timescaledb.enable_columnarscan": "on",
@@ -31,6 +31,6 @@ NEEDED_SETTINGS = {
 }
 
 
-def set_needed(cursor: Cursor) -> None:
-    """Set them for the cursor's transaction. A server may refuse settings that it does not know."""
-    set_accepted(cursor, NEEDED_SETTINGS)
+def timeouts_of(settings: Settings) -> Timeouts:
+    """Return what every transaction of a restore begins with, and its steps after the COMMIT."""
+    return Timeouts(settings.pg_lock_timeout_seconds, settings.pg_statement_timeout_seconds, further=_NEEDED_SETTINGS)

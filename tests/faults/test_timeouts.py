@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.faults.fix_aftermath import Aftermath
+from tests.faults.fix_proxy import Link, Proxy
 from tests.integration.fix_app import App
 
 CSV = b"time,v\n" + b"".join(b"2025-01-01 00:00:0%dZ,%d\n" % (second, second) for second in range(5))
@@ -56,6 +57,28 @@ def test_a_timeout_of_the_role_does_not_end_a_restore(
     assert answer.status == 200, answer.body
     assert app.database.value("SELECT count(*) FROM {s}.t") == 5
     aftermath.assert_nothing_left()
+
+
+def test_a_timeout_of_the_role_does_not_hide_a_commit(app: App, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that may have crashed at the COMMIT is not asked for its transaction: the day's rows are counted."""
+    monkeypatch.setenv("PG_LOCK_TIMEOUT_SECONDS", "5")
+    monkeypatch.setattr("shared.postgres.transaction.ServerIncarnation.is_same", lambda *_: False)
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int", interval="interval '7 days'")
+    role = hurried_role(app, "statement_timeout", "USAGE, CREATE")
+
+    def slow_down(link: Link) -> None:
+        """From here on each session takes 0.4 s to plan its first query of the table."""
+        app.database.execute(
+            "CREATE FUNCTION {s}.slow() RETURNS bool LANGUAGE plpgsql IMMUTABLE AS"
+            " $$BEGIN PERFORM pg_sleep(0.4); RETURN true; END$$"
+        )
+        app.database.execute("CREATE INDEX ON {s}.t (v) WHERE {s}.slow()")
+        link.cut()
+
+    proxy.when(b"COMMIT\0", slow_down, answers=True)
+    login = {name: role[name] for name in ("user", "password")}
+    answer = app.restore(app.archive("t", CSV), pg=proxy.pg(app) | login)
+    assert [warning["code"] for warning in answer.body["warnings"]] == ["CommitConfirmedLate"], answer.body
 
 
 @pytest.mark.community

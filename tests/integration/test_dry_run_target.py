@@ -10,6 +10,8 @@ import pytest
 
 from shared.load.locks.restore_lock import restore_lock
 from shared.names import QualifiedName
+from shared.settings import load_settings
+from shared.timescale.session import timeouts_of
 from tests.integration.fix_app import App
 from tests.integration.fix_dry_run import codes, dry, same_words
 
@@ -26,7 +28,12 @@ def test_a_restore_that_runs(app: App, kind: Any) -> None:
     table = QualifiedName(app.database.schema, "t")
     with closing(app.database.session()) as other:
         lock = restore_lock(
-            other, table, date(2025, 1, 1), request_id=REQUEST_ID, connect_to_cancel=app.database.session
+            other,
+            table,
+            date(2025, 1, 1),
+            timeouts_of(load_settings()),
+            request_id=REQUEST_ID,
+            connect_to_cancel=app.database.session,
         )
         with lock:
             (problem,) = dry(app, CSV, dry_run=kind)["problems"]

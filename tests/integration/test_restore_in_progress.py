@@ -14,6 +14,8 @@ from shared.errors import RestoreInProgress
 from shared.load.locks.restore_lock import find_running, restore_lock
 from shared.load.plan import DayNotLocked
 from shared.names import QualifiedName
+from shared.settings import load_settings
+from shared.timescale.session import timeouts_of
 from tests.integration.fix_app import Answer, App
 from tests.integration.fix_database import PATIENCE_SECONDS, Database
 from tests.integration.fix_small_day import CSV, TABLE, restore, values
@@ -135,7 +137,21 @@ def test_a_prepared_transaction(app: App) -> None:
 def take(database: Database, connection: Any, request_id: str) -> Any:
     """Take the lock of the day."""
     table = QualifiedName(database.schema, "t")
-    return restore_lock(connection, table, DAY, request_id=request_id, connect_to_cancel=database.session)
+    timeouts = timeouts_of(load_settings())
+    return restore_lock(connection, table, DAY, timeouts, request_id=request_id, connect_to_cancel=database.session)
+
+
+def test_what_its_connection_reads_has_the_restores_timeouts(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found there decides, and the role may have a timeout that is too short for it, or none."""
+    monkeypatch.setenv("PG_LOCK_TIMEOUT_SECONDS", "7")
+    monkeypatch.setenv("PG_STATEMENT_TIMEOUT_SECONDS", "11")
+    with closing(app.database.session()) as own:
+        with own.cursor() as cursor:
+            cursor.execute("SET statement_timeout = '300ms'; SET lock_timeout = 0; SET timezone = 'Asia/Tokyo'")
+        names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", "timezone")
+        with take(app.database, own, REQUEST_ID) as lock, lock.read_current() as cursor:
+            cursor.execute("SELECT " + ", ".join(f"current_setting('{name}')" for name in names))
+            assert cursor.fetchone() == ("7s", "11s", "0", "UTC")
 
 
 def info(caught: pytest.ExceptionInfo[RestoreInProgress]) -> dict[str, Any]:

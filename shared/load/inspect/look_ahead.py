@@ -81,8 +81,6 @@ def look_ahead(lock: RestoreLock, day: Day) -> Ahead | Skipped:
     seen: Count | None = None
     whole: tuple[Chunk, ...] = ()
     with lock.read_current() as looking:
-        # A query here may wait for locks too. The limits end with the block.
-        day.limit(looking)
         target = day.find_target(looking)
         counts = day.policy != "append" or day.request.timescaledb.decompress_window == "auto"
         if target.window is not None and counts and can_read(looking, target.table):

@@ -22,7 +22,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from typing import TypeAlias
@@ -35,7 +35,6 @@ from shared.model.results import RunningRestore
 from shared.names import QualifiedName
 from shared.postgres.connect import (
     APPLICATION_NAME,
-    DEAD_CLIENT_SETTINGS,
     Connect,
     Connection,
     Cursor,
@@ -43,10 +42,10 @@ from shared.postgres.connect import (
     session_name,
 )
 from shared.postgres.savepoint import attempt_in_savepoint, savepoint
-from shared.postgres.session import no_transaction_timeout, set_local
+from shared.postgres.session import set_local
+from shared.postgres.timeouts import Timeouts
 from shared.postgres.transaction import transaction
 from shared.timescale.ancestry import Root, find_roots
-from shared.timescale.session import set_needed
 
 # None: the whole table.
 Days: TypeAlias = frozenset[date] | None
@@ -278,7 +277,13 @@ def _find_holder(cursor: Cursor, keys: Sequence[_Key]) -> RunningRestore | None:
 
 @contextmanager
 def restore_lock(
-    connection: Connection, table: QualifiedName, day: date, *, request_id: str, connect_to_cancel: Connect
+    connection: Connection,
+    table: QualifiedName,
+    day: date,
+    timeouts: Timeouts,
+    *,
+    request_id: str,
+    connect_to_cancel: Connect,
 ) -> Iterator[RestoreLock]:
     """Hold the lock of a table's day while the body runs.
 
@@ -286,22 +291,16 @@ def restore_lock(
         connection: the lock's own. Its transaction keeps no snapshot.
         table: the target.
         day: the archive's day.
+        timeouts: of what is asked on that connection.
         request_id: is shown in the session's application_name.
         connect_to_cancel: opens a connection on which a statement of this one is canceled.
 
     Raises:
         RestoreInProgress: another restore holds it.
     """
-    with transaction(connection, "READ COMMITTED") as work:
-        # The lock's session is idle while the load runs. The server must not end it for that.
-        settings = {
-            **DEAD_CLIENT_SETTINGS,
-            **no_transaction_timeout(connection),
-            "idle_in_transaction_session_timeout": "0",
-            "application_name": lock_session_name(request_id),
-        }
-        set_local(work.cursor, settings)
-        set_needed(work.cursor)
+    # The session is idle while the load runs. The server must not end it for that.
+    with transaction(connection, "READ COMMITTED", replace(timeouts, idle_seconds=0)) as work:
+        set_local(work.cursor, {"application_name": lock_session_name(request_id)})
         lock = RestoreLock(work.cursor, table, day, request_id, connect_to_cancel)
         lock.take()
         yield lock

@@ -25,11 +25,9 @@ from shared.model.request import RestoreRequest
 from shared.model.results import Count, Notice, Removed, Transferred, Verification
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
-from shared.postgres.transaction import transaction
 from shared.timescale.chunks import Chunk
 from shared.timescale.privileges import policies_apply
 from shared.timescale.rows_of_days import count_window
-from shared.timescale.session import set_needed
 from shared.timescale.table import Table, has_insert_triggers, has_unique_index
 
 
@@ -147,7 +145,7 @@ def rows_show_commit(cursor: Cursor, table: Table, window: Window, *, before: in
     """Tell by the rows of a window whether a load was committed; None where they do not tell.
 
     Args:
-        cursor: in autocommit.
+        cursor: in READ COMMITTED, and in a transaction that began after the load's ended.
         table: the target.
         window: the day.
         before: rows of the day before the load.
@@ -155,9 +153,7 @@ def rows_show_commit(cursor: Cursor, table: Table, window: Window, *, before: in
     """
     if before == after:
         return None
-    with transaction(cursor.connection, "READ COMMITTED") as counting:
-        set_needed(counting.cursor)
-        rows = count_window(counting.cursor, table, window).rows
+    rows = count_window(cursor, table, window).rows
     return {after: True, before: False}.get(rows)
 
 
