@@ -42,7 +42,7 @@ from shared.timescale.compression import compress_after_commit
 _log = logging.getLogger(OUR_LOGGER)
 
 # How soon a group looks again at a day that another worker has.
-_OTHERS_SECONDS = 10
+OTHERS_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class _Group:
             if not open_days:
                 return self._finish(days)
             time = stamp(self._records.days.service_time())
-            due = [day for day in open_days if self._next_attempt(day) <= time or self._backfill.is_stopped]
+            due = [day for day in open_days if self._due_at(day) <= time]
             for day in due:
                 if self._claim.is_lost:
                     raise ClaimLost
@@ -119,7 +119,7 @@ class _Group:
                 self._run_day(day)
                 has_run = True
             if not due:
-                first = min(map(self._next_attempt, open_days))
+                first = min(map(self._due_at, open_days))
                 self._claim.write_patiently(**not_due(first))
                 return True
 
@@ -145,8 +145,10 @@ class _Group:
             self._report.warn("RecompressFailed", f"chunks of {self._plan.days[0]} and later: {lost}")
         return self._end()
 
-    def _next_attempt(self, day: DayOperation) -> str:
-        return max(day.next_attempt, self._others.get(day.day, ""))
+    def _due_at(self, day: DayOperation) -> str:
+        """Return when to look at a day again: at once if the backfill is stopped, unless another worker has the day."""
+        next_attempt = "" if self._backfill.is_stopped else day.next_attempt
+        return max(next_attempt, self._others.get(day.day, ""))
 
     def _hand_on(self) -> None:
         released = self._claim.write_patiently(**handed_on())
@@ -160,7 +162,7 @@ class _Group:
         claim = claim_operation(days, day)
         if claim is None:
             # Another worker has it, which may be dead.
-            self._others[day.day] = stamp(days.service_time() + timedelta(seconds=_OTHERS_SECONDS))
+            self._others[day.day] = stamp(days.service_time() + timedelta(seconds=OTHERS_SECONDS))
             return
         # Read after the claim: a stop of the backfill looks for claimed days after that.
         self._backfill = self._records.backfills.at(self._backfill.row_key, load=False)

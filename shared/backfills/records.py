@@ -133,19 +133,17 @@ class Records:
         All workers find the same group; the first one to write its record owns it. The active groups are read after it,
         so the owner has seen every group that was active before.
         """
-        held = "status eq 'NotStarted' and is_held eq true"
-        if backfill.is_stopped:
-            # Its days end at once, also those of a group whose message is still hidden.
-            return next(
-                iter(self.groups.below(_rows(backfill), "status eq 'NotStarted'", texts=("plan",), most=1)), None
-            )
+        # The days of a stopped backfill end at once, also those of a group whose message is still hidden.
+        waits = "status eq 'NotStarted'" + ("" if backfill.is_stopped else " and is_held eq true")
         time = stamp(self.groups.service_time())
         due = self.groups.below(
-            _rows(backfill), f"{held} and next_attempt le @time", texts=("plan",), most=1, time=time
+            _rows(backfill), f"{waits} and next_attempt le @time", texts=("plan",), most=1, time=time
         )
         found = due or sorted(
-            self.groups.below(_rows(backfill), held, texts=("plan",)), key=lambda one: one.next_attempt
+            self.groups.below(_rows(backfill), waits, texts=("plan",)), key=lambda one: one.next_attempt
         )
+        if backfill.is_stopped:
+            return next(iter(found), None)
         active = self.groups.below(_rows(backfill), "ended eq '' and is_held eq false", most=backfill.parallel)
         return found[0] if found and len(active) < backfill.parallel else None
 

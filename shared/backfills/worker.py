@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 from shared.backfills.conclusion import conclude, end_failed, lost_its_workers
-from shared.backfills.group import Context, run_group
+from shared.backfills.group import OTHERS_SECONDS, Context, run_group
 from shared.backfills.lifecycle import groups_ended, has_its_turn, is_before_its_plan
 from shared.backfills.planner import create_round, plan_round
 from shared.backfills.records import Records
@@ -132,7 +132,11 @@ def _next_claim(backfill: BackfillOperation, context: Context) -> Claim[GroupOpe
     records = context.records
     while True:
         found = records.next_group(backfill)
-        if found is None or (seconds_until(found.next_attempt, records.groups) and not backfill.is_stopped):
+        if found is None:
+            return None
+        wait = seconds_until(found.next_attempt, records.groups)
+        # A stop does not wait for the next attempt of a day, but for a day that another worker has.
+        if wait and (wait <= OTHERS_SECONDS or not backfill.is_stopped):
             return None
         claim = claim_operation(records.groups, found, **has_its_turn())
         if claim is not None:

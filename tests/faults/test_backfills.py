@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from contextlib import closing
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from shared.backfills.records import Records
 from shared.backfills.worker import dispatch_message
 from shared.errors import DatabaseDiskFull, DatabaseUnreachable
+from shared.jobs.claim import claim_operation
 from tests.faults.fix_backfills import (
     Backfills,
     PlannerKilledError,
@@ -221,6 +223,29 @@ def test_a_stop_while_days_end(many: Backfills, running: str | None) -> None:
     assert many.retry(backfill_id).status == 202
     assert many.finish(backfill_id)["status"] == "Succeeded"
     assert many.counts() == many.all_of(*range(12))
+
+
+@pytest.mark.any_server
+def test_a_stop_beside_a_day_that_another_worker_has(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The group comes back to that day later: it does not try to claim it without a pause."""
+    many.table(interval="interval '7 days'")
+    many.archive(1, 2)
+    backfill_id = many.taken(1, 2)
+    many.work()
+    monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", 600)
+    records = Records.of(many.jobs.storage)
+    assert claim_operation(records.days, records.day(many.record(backfill_id), day_of(1))) is not None
+    assert many.stop(backfill_id).status == 202
+    Call(many.work).result()
+    (group,) = many.groups(backfill_id)
+    due = datetime.fromisoformat(group.next_attempt.replace("Z", "+00:00"))
+    assert timedelta(0) < due - records.days.service_time() <= timedelta(seconds=10)
+    outcomes = {day: facts["outcome"] for day, facts in many.days(backfill_id).items()}
+    assert outcomes == {day_of(1): "running", day_of(2): "canceled"}
+    # The other worker is lost.
+    monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", 0)
+    assert many.finish(backfill_id)["status"] == "Canceled"
+    assert many.counts() == {}
 
 
 @pytest.mark.any_server
