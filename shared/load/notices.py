@@ -75,7 +75,9 @@ def _of_retention(load: Cursor, added: Added) -> tuple[Notice, ...]:
     chunks = (*chunks_of_day(load, target.table, window), *added.verified.chunks)
     if not chunks:
         return ()
-    found, _ = attempt_in_savepoint(load, lambda asking: find_retention(asking, target.table, window, chunks))
+    found, _ = attempt_in_savepoint(
+        load, "retention", lambda asking: find_retention(asking, target.table, window, chunks)
+    )
     return tuple(policy.notice for policy in found or ())
 
 
@@ -87,7 +89,9 @@ def _of_unlogged(load: Cursor, day: Day, added: Added) -> tuple[Notice, ...]:
     if transferred.rows_inserted is not None or not transferred.rows_loaded:
         return ()
     chosen = day.request.timescaledb.refresh_caggs
-    found, _ = attempt_in_savepoint(load, lambda asking: find_unlogged(asking, target.table, chosen, window))
+    found, _ = attempt_in_savepoint(
+        load, "unlogged", lambda asking: find_unlogged(asking, target.table, chosen, window)
+    )
     return found or ()
 
 

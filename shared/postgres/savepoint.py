@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +11,15 @@ from typing import Protocol, TypeVar
 import psycopg2
 from psycopg2 import sql
 
-from shared.errors import RestoreError
+from shared.errors import RestoreCanceled, RestoreError, StatementCanceled
+from shared.log_redaction import OUR_LOGGER
 from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import database_error
+
+_log = logging.getLogger(OUR_LOGGER)
+
+# No step is so optional that its cancel does not count: a caller, an administrator or a timeout means the restore.
+_CANCELS = (RestoreCanceled, StatementCanceled)
 
 T = TypeVar("T")
 E = TypeVar("E", bound=RestoreError)
@@ -47,24 +54,38 @@ class _RolledBackError(Exception):
 
 
 @contextmanager
-def savepoint(cursor: Cursor) -> Iterator[SavepointOutcome]:
+def savepoint(cursor: Cursor, step: str, *, also_if_canceled: bool = False) -> Iterator[SavepointOutcome]:
     """Run the body in a savepoint. A database error rolls back only the body, and is stored in the outcome.
 
     Without the savepoint every later statement would fail (25P02) and the COMMIT would be a silent rollback.
     A broken connection is raised, since it ends the restore.
+
+    Args:
+        cursor: in the transaction.
+        step: what the body does, for the log.
+        also_if_canceled: whether the restore goes on even if a statement of the body was canceled, or took too long.
+
+    Raises:
+        RestoreCanceled, StatementCanceled: a statement was canceled, or took too long: that ends the restore.
     """
     outcome = SavepointOutcome()
     cursor.execute("SAVEPOINT optional_step")
+    failed: psycopg2.Error | None = None
     try:
         yield outcome
     except (psycopg2.Error, _RolledBackError) as exc:
         if isinstance(exc, psycopg2.Error):
             if exc.pgcode is None or cursor.connection.closed:
                 raise
-            outcome.error = database_error(exc)
+            failed, outcome.error = exc, database_error(exc)
         cursor.execute("ROLLBACK TO SAVEPOINT optional_step")
         outcome.was_rolled_back = True
     cursor.execute("RELEASE SAVEPOINT optional_step")
+    if failed is None or outcome.error is None:
+        return
+    if isinstance(outcome.error, _CANCELS) and not also_if_canceled:
+        raise outcome.error from failed
+    _log.info("step=%s was rolled back: sqlstate=%s", step, failed.pgcode)
 
 
 def set_accepted(cursor: Cursor, settings: Mapping[str, str]) -> None:
@@ -78,29 +99,32 @@ def set_accepted(cursor: Cursor, settings: Mapping[str, str]) -> None:
         sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(*name.split(".")), sql.Literal(value))
         for name, value in settings.items()
     ]
-    with savepoint(cursor) as all_at_once:
+    with savepoint(cursor, "settings") as all_at_once:
         cursor.execute(sql.SQL("; ").join(statements))
     if all_at_once.was_rolled_back:
         for statement in statements:
-            with savepoint(cursor):
+            with savepoint(cursor, "setting"):
                 cursor.execute(statement)
 
 
-def attempt_in_savepoint(cursor: Cursor, action: Callable[[Cursor], T]) -> tuple[T | None, RestoreError | None]:
-    """Run an action in a savepoint of an open transaction."""
+def attempt_in_savepoint(
+    cursor: Cursor, step: str, action: Callable[[Cursor], T]
+) -> tuple[T | None, RestoreError | None]:
+    """Run an action in a savepoint of an open transaction. Errors as of `savepoint`."""
     result = None
-    with savepoint(cursor) as step:
+    with savepoint(cursor, step) as outcome:
         result = action(cursor)
-    return result, step.error
+    return result, outcome.error
 
 
 def refusal_in_savepoint(
-    cursor: Cursor, action: Callable[[], object], as_refusal: Callable[[RestoreError], E | None]
+    cursor: Cursor, step: str, action: Callable[[], object], as_refusal: Callable[[RestoreError], E | None]
 ) -> E | None:
     """Run an action in a savepoint. If it is refused, nothing of it stays, and the error is returned.
 
     Args:
         cursor: in the transaction.
+        step: what the action does, for the log.
         action: what may be refused.
         as_refusal: returns the error if it is a refusal; None: it is another one, which is raised.
 
@@ -108,14 +132,14 @@ def refusal_in_savepoint(
         RestoreError: the action failed otherwise.
     """
     refusal: E | None = None
-    with savepoint(cursor) as step:
+    with savepoint(cursor, step) as outcome:
         try:
             action()
         except RestoreError as exc:
             refusal = as_refusal(exc)
             if refusal is None:
                 raise
-            step.roll_back()
-    if step.error is not None:
-        raise step.error
+            outcome.roll_back()
+    if outcome.error is not None:
+        raise outcome.error
     return refusal

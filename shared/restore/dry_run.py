@@ -169,7 +169,9 @@ class DryRun:
 
     def _look_at_lock(self, checks: _Checks) -> None:
         table, day = self.day.request.target_table, self.day.request.archive.day
-        running, error = attempt_in_savepoint(self.cursor, partial(find_running, table=table, day=day))
+        running, error = attempt_in_savepoint(
+            self.cursor, "running restore", partial(find_running, table=table, day=day)
+        )
         checks.look("lock", None if running is None else in_progress(table, running))
         if error is not None:
             checks.left_out.append(NotChecked("lock", "the role may not see the locks of the server"))
@@ -202,7 +204,7 @@ class DryRun:
         if self.day.policy != "replace" or (existing is not None and not existing.rows):
             checks.look("referenced_rows")
             return
-        attempt = partial(attempt_in_savepoint, self.cursor)
+        attempt = partial(attempt_in_savepoint, self.cursor, "referenced rows")
         changed, error = attempt(partial(find_referenced, target=target))
         refusing, _ = attempt(partial(find_refusing, target=target))
         if error is not None:
@@ -223,7 +225,7 @@ class DryRun:
             checks.look("retention")
             return
         find = partial(find_retention, table=target.table, window=target.window, chunks=target.chunks)
-        found, error = attempt_in_savepoint(self.cursor, find)
+        found, error = attempt_in_savepoint(self.cursor, "retention", find)
         if error is not None:
             checks.left_out.append(NotChecked("retention", "the role may not see the jobs of TimescaleDB"))
             return
@@ -266,7 +268,7 @@ class DryRun:
         wished = self.day.request.timescaledb.refresh_caggs
         if not wished or target.window is None or not caggs_available(target.table):
             return []
-        attempt = partial(attempt_in_savepoint, self.cursor)
+        attempt = partial(attempt_in_savepoint, self.cursor, "refresh")
         planned, left_out = plan_refresh(attempt, target.table, [target.window], wished)
         self.report.add_warnings(left_out)
         return planned

@@ -54,7 +54,9 @@ def decompress(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: S
     Each chunk stays locked in ACCESS EXCLUSIVE mode until the transaction ends.
     """
     call = partial(_call, timescaledb.function("decompress_chunk"), sql.SQL("true"))
-    return _steps("decompress", partial(attempt_in_savepoint, cursor), call, to_compress(table, timescaledb), chunks)
+    return _steps(
+        "decompress", partial(attempt_in_savepoint, cursor, "decompress"), call, to_compress(table, timescaledb), chunks
+    )
 
 
 def compress_after_commit(
@@ -115,10 +117,10 @@ def _compress_arguments(timescaledb: TimescaleDB) -> sql.SQL:
 def allow_delete_of_compressed(cursor: Cursor) -> None:
     """Let a DELETE of this transaction delete every compressed row, and fire a chunk's own triggers."""
     # A compressed chunk may not have been decompressed: lift the limit on what the DELETE may decompress.
-    with savepoint(cursor):
+    with savepoint(cursor, "setting"):
         cursor.execute("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
     # A DELETE of whole batches skips a chunk's own triggers (measured on 2.29.2). Older versions lack the setting.
-    with savepoint(cursor):
+    with savepoint(cursor, "setting"):
         cursor.execute("SET LOCAL timescaledb.enable_compressed_direct_batch_delete = off")
 
 
@@ -267,7 +269,8 @@ def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chun
     if not is_own(cursor, chunk) or not all(key.is_plain for key in keys):
         return None
     name = chunk.identifier
-    with savepoint(cursor) as step:
+    # The rows are counted and their keys proved. So a compression that is canceled is a warning, as one that fails.
+    with savepoint(cursor, "compress", also_if_canceled=True) as step:
         # `compress_chunk` truncates the file that checks at the COMMIT would read (XX001; run on 2.29.2).
         cursor.execute(by_users_path("SET CONSTRAINTS ALL IMMEDIATE"))
         before = count_rows(cursor, name)
@@ -281,7 +284,10 @@ def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chun
     if step.error is not None:
         rights = to_compress(table, timescaledb)
         return ChunkStep(
-            str(chunk), "compress", "failed", name_missing(step.error, partial(attempt_in_savepoint, cursor), rights)
+            str(chunk),
+            "compress",
+            "failed",
+            name_missing(step.error, partial(attempt_in_savepoint, cursor, "missing right"), rights),
         )
     return None if step.was_rolled_back else _compress_step(chunk, available=True)
 

@@ -169,7 +169,7 @@ def has_duplicates(cursor: Cursor, relation: sql.Identifier, key: Key, *, among:
         among: the condition of the rows that may have it; None: all rows.
     """
     # The columnar aggregation compares bytes, but different bytes may be equal in a collation. Older versions lack it.
-    with savepoint(cursor):
+    with savepoint(cursor, "setting"):
         cursor.execute("SET LOCAL timescaledb.enable_vectorized_aggregation = off")
     terms = sql.SQL(", ").join(key.terms)
     conditions = [condition for condition in (among, key.predicate) if condition is not None]

@@ -17,7 +17,7 @@ def restoring(cursor: Cursor) -> Iterator[None]:
     It must be off again before the load writes to a hypertable. From 2.23 on, rows that are copied or inserted into a
     hypertable while it is on go into the root table, where no query finds them. So the setting is checked, not assumed.
     """
-    with savepoint(cursor) as allowed:
+    with savepoint(cursor, "timescaledb.restoring") as allowed:
         cursor.execute("SET LOCAL timescaledb.restoring = on")
     yield
     if allowed.error is None:

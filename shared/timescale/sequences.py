@@ -329,7 +329,7 @@ def _behind(cursor: Cursor, reached: Reached) -> Behind | None:
 def _restart(cursor: Cursor, reached: Reached) -> bool:
     """Restart a sequence under a lock, and say whether it is past the value now."""
     sequence = reached.sequence
-    with savepoint(cursor) as step, local_settings(cursor, {"lock_timeout": _PATIENCE}):
+    with savepoint(cursor, "restart a sequence") as step, local_settings(cursor, {"lock_timeout": _PATIENCE}):
         # It changes nothing, and locks the sequence: LOCK TABLE takes none.
         alter = sql.SQL("ALTER SEQUENCE {} INCREMENT BY {}")
         cursor.execute(by_users_path(alter.format(sequence.identifier, sql.Literal(sequence.increment))))
@@ -350,7 +350,7 @@ def _skip(cursor: Cursor, reached: Reached) -> None:
             return
         numbers = reached.numbers_to_skip(behind.next_number)
         # In a savepoint: if others draw at the same time, the sequence may come to its end.
-        with savepoint(cursor) as step:
+        with savepoint(cursor, "skip numbers") as step:
             if numbers <= _MOST_DRAWN:
                 cursor.execute(
                     "SELECT count(pg_catalog.nextval(%s::oid::regclass)) FROM pg_catalog.generate_series(1, %s)",

@@ -423,7 +423,7 @@ def _as_hypertable(cursor: Cursor, table: Table) -> Table:
 
 def _call_integer_now(cursor: Cursor, function: tuple[str, str]) -> int | None:
     # A user's function: it may fail, and the restore does not need it.
-    with savepoint(cursor):
+    with savepoint(cursor, "integer_now_func"):
         cursor.execute(by_users_path(sql.SQL("SELECT {}()::bigint").format(sql.Identifier(*function))))
         row = cursor.fetchone()
         return None if row is None else row[0]

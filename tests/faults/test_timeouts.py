@@ -136,3 +136,28 @@ def test_a_timeout_of_the_restore_is_not_a_cancel_nor_a_cancel_a_timeout(
     assert (late.status, late.code) == (503, "StatementCanceled"), late.body
     assert "PG_STATEMENT_TIMEOUT_SECONDS" in late.body["error"]["hint"]
     assert late.headers["Retry-After"] == "30"
+
+
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        ("pg_cancel_backend(pg_backend_pid()), pg_sleep(5)", (409, "RestoreCanceled")),
+        ("pg_sleep(5)", (503, "StatementCanceled")),
+    ],
+    ids=["cancel", "timeout"],
+)
+def test_a_step_that_may_fail_is_not_left_out_if_it_is_canceled(
+    app: App, aftermath: Aftermath, monkeypatch: pytest.MonkeyPatch, statement: str, error: tuple[int, str]
+) -> None:
+    """The function that tells the unit of integer times may fail. But a cancel or a timeout means the restore."""
+    app.database.hypertable("t", "time bigint NOT NULL, v int", interval="86400")
+    app.database.execute(
+        "CREATE FUNCTION {s}.now() RETURNS bigint LANGUAGE plpgsql STABLE AS"
+        f" $$BEGIN PERFORM {statement}; RETURN 1735689600; END$$"
+    )
+    app.database.execute("SELECT public.set_integer_now_func('{s}.t', '{s}.now')")
+    monkeypatch.setenv("PG_STATEMENT_TIMEOUT_SECONDS", "1")
+    answer = app.restore(app.archive("t", b"time,v\n1735689600,1\n"))
+    assert (answer.status, answer.code) == error, answer.body
+    assert app.database.value("SELECT count(*) FROM {s}.t") == 0
+    aftermath.assert_nothing_left()

@@ -86,7 +86,7 @@ def _refused_by(
         return None
     # The role may lack the right to read that table.
     found, _ = attempt_in_savepoint(
-        cursor, lambda asking: count_refusing(asking, target.table, window, references, key)
+        cursor, "referring rows", lambda asking: count_refusing(asking, target.table, window, references, key)
     )
     if at_commit and found == ():
         return None

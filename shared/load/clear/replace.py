@@ -56,7 +56,7 @@ def delete_day(cursor: Cursor, table: Table, window: Window) -> bool:
 
     # In a savepoint: rows that the DELETE decompresses must not look like rows that the load added, and the caller can
     # ask why it is refused.
-    refused = refusal_in_savepoint(cursor, delete, as_refused_row)
+    refused = refusal_in_savepoint(cursor, "delete", delete, as_refused_row)
     if refused is not None:
         raise refused
     left = count_window(cursor, table, window).rows
@@ -69,9 +69,12 @@ def truncate(cursor: Cursor, chunks: Sequence[Chunk]) -> bool:
     """Truncate chunks that are locked for it. The role needs the right TRUNCATE.
 
     Returns:
-        Whether it succeeded.
+        Whether it succeeded. If not, a DELETE may: it needs no lock that keeps readers out.
+
+    Raises:
+        RestoreCanceled, StatementCanceled: it was canceled, or took too long.
     """
     names = sql.SQL(", ").join(chunk.identifier for chunk in chunks)
-    with savepoint(cursor) as step:
+    with savepoint(cursor, "truncate") as step:
         cursor.execute(by_users_path(sql.SQL("TRUNCATE TABLE {}").format(names)))
     return not step.was_rolled_back

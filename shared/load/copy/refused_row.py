@@ -159,7 +159,7 @@ class _Loader:
                 with translated(CopiedRows(self._search.target.table.name, ())):
                     self._search.cursor.execute(by_users_path("SET CONSTRAINTS ALL IMMEDIATE"))
 
-        return refusal_in_savepoint(self._search.cursor, load_and_check, as_refused_row)
+        return refusal_in_savepoint(self._search.cursor, "part of the file", load_and_check, as_refused_row)
 
     def _copy(self, part: Sequence[Record]) -> None:
         search, staging = self._search, self._staging

@@ -56,7 +56,7 @@ def _name_the_line(cursor: Cursor, day: Day, target: Target) -> None:
     table, options = target.table, day.request.copy_.csv_options
     temporary = sql.Identifier("pg_temp", staging_name(day.token))
     generated = [column.name for column in table.columns if column.is_generated]
-    with savepoint(cursor) as step:
+    with savepoint(cursor, "table to name a line") as step:
         statement = create_staging(temporary, table.identifier, generated=generated, added={}, kind="TEMPORARY")
         cursor.execute(by_users_path(statement))
     if step.error is None:

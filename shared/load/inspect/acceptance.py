@@ -217,7 +217,7 @@ def parts_refused(cursor: Cursor, target: Target, settings: Settings) -> TargetN
 
 def look_at_chunks(now: Situation) -> Finding:
     """Check for frozen chunks over the day."""
-    found, error = attempt_in_savepoint(now.cursor, partial(_frozen, now.target))
+    found, error = attempt_in_savepoint(now.cursor, "frozen chunks", partial(_frozen, now.target))
     if error is not None or found is None:
         return Finding(unsure=NotChecked("chunks", "the role may not ask whether a chunk is frozen"))
     replaces = now.request.destination.existing_rows == "replace"

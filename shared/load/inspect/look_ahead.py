@@ -111,5 +111,7 @@ def _copies_beside(looking: Cursor, day: Day, target: Target, before: Count | No
     if may_meet_unenforced(looking, extension, target.table, chunks, meets_none_of_its_time=is_safe):
         return False
     # A role without the right to ask has no right to decompress either.
-    size, _ = attempt_in_savepoint(looking, lambda asking: compressed_size(asking, extension, target.table, chunks))
+    size, _ = attempt_in_savepoint(
+        looking, "compressed size", lambda asking: compressed_size(asking, extension, target.table, chunks)
+    )
     return not should_decompress(size, day.csv.probable_size, day_is_empty=before is None or not before.rows)

@@ -50,7 +50,7 @@ def lock_chunks(load: Cursor, table: Table, chunks: Sequence[Chunk], *, rewritte
     """
     _lock_tables(load, [table.identifier], "ROW EXCLUSIVE")
     if rewritten:
-        with savepoint(load) as step:
+        with savepoint(load, "lock to decompress") as step:
             _lock_tables(load, [chunk.identifier for chunk in rewritten], "ACCESS EXCLUSIVE")
         _tolerate_missing_right(step)
     if chunks:
@@ -70,7 +70,7 @@ def try_lock_for_truncate(load: Cursor, lock: Cursor, chunks: Sequence[Chunk]) -
     """
     if not chunks:
         return False
-    with savepoint(load) as step:
+    with savepoint(load, "lock to truncate") as step:
         names = [chunk.identifier for chunk in chunks]
         _lock_tables(load, names, "ACCESS EXCLUSIVE", wait=False)
         if not no_other_transactions(lock, load):

@@ -93,7 +93,7 @@ class RestoreLock:
         self._roots = find_roots(self.cursor, self._table)
         self._lock(self.cursor, self._keys(_OF_RESTORE))
         # Rolled back at once: the load itself must hold this one.
-        with savepoint(self.cursor) as step:
+        with savepoint(self.cursor, "lock of the load") as step:
             self._lock(self.cursor, self._keys(_OF_LOAD))
             step.roll_back()
 
@@ -151,7 +151,7 @@ class RestoreLock:
         with self._use:
             self._is_reading = True
         try:
-            with savepoint(self.cursor) as step:
+            with savepoint(self.cursor, "look") as step:
                 yield self.cursor
                 step.roll_back()
         finally:
@@ -176,7 +176,7 @@ class RestoreLock:
         cursor.execute(_TRY, _columns(keys))
         refused = [key for key, (is_taken,) in zip(keys, cursor.fetchall(), strict=True) if not is_taken]
         if refused:
-            running, _ = attempt_in_savepoint(cursor, partial(_find_holder, keys=refused))
+            running, _ = attempt_in_savepoint(cursor, "holder of the lock", partial(_find_holder, keys=refused))
             raise in_progress(self._table, running or RunningRestore(refused[0].day, self._roots[0].name))
 
 

@@ -74,7 +74,7 @@ def _is_read(cursor: Cursor, values: Sequence[tuple[Column, str]]) -> bool:
         for column, value in values
     ]
     query = sql.SQL("SELECT {}").format(sql.SQL(" AND ").join(casts))
-    _, error = attempt_in_savepoint(cursor, partial(_execute, query=query))
+    _, error = attempt_in_savepoint(cursor, "read a skipped line", partial(_execute, query=query))
     return error is None
 
 

@@ -128,7 +128,7 @@ class _Rows:
 
     def run(self) -> None:
         """Load the rows, and collect the errors that would end the load."""
-        made, error = attempt_in_savepoint(self.cursor, self._make_doubles)
+        made, error = attempt_in_savepoint(self.cursor, "temporary tables", self._make_doubles)
         if made is None:
             why = "" if error is None else f": {error.message}"
             self.trial.left_out.append(NotChecked("values", f"the temporary table could not be made{why}"))
@@ -253,7 +253,7 @@ class _Rows:
                 # A constraint may wait for the COMMIT, which does not come.
                 self.cursor.execute(by_users_path("SET CONSTRAINTS ALL IMMEDIATE"))
 
-        return refusal_in_savepoint(self.cursor, load_and_check, _of_rows)
+        return refusal_in_savepoint(self.cursor, "rows on trial", load_and_check, _of_rows)
 
     def _add(self, refusal: RestoreError | None) -> None:
         if refusal is not None:

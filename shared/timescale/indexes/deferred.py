@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 
 from psycopg2 import sql
 
-from shared.errors import InternalError
+from shared.errors import DatabaseUnreachable, InternalError
 from shared.model.results import KeptIndex
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint
 from shared.postgres.session import local_settings, set_local
-from shared.postgres.sqlstate import INTERRUPTIONS
 from shared.timescale.chunks import Chunk
 from shared.timescale.indexes.definition import (
     DEPARSE_SETTINGS,
@@ -186,8 +185,8 @@ def _rehearse(cursor: Cursor, plan: IndexPlan) -> bool:
         drop_indexes(cursor, plan)
         return _make(cursor, plan)
 
-    is_same, error = attempt_in_savepoint(cursor, once)
-    if isinstance(error, INTERRUPTIONS):
+    is_same, error = attempt_in_savepoint(cursor, "rehearse indexes", once)
+    if isinstance(error, DatabaseUnreachable):
         raise error
     return is_same is True
 

@@ -1,0 +1,72 @@
+"""Steps of a transaction that may fail: which errors they may fail with, and what is said of those."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg2
+import pytest
+
+from shared.errors import RestoreCanceled, RestoreError, StatementCanceled, TargetLocked
+from shared.log_redaction import OUR_LOGGER
+from shared.postgres.connect import Cursor
+from shared.postgres.limited_cursor import LimitedCursor, limited_connection
+from shared.postgres.savepoint import attempt_in_savepoint, savepoint
+from shared.postgres.timeouts import Timeouts
+from shared.postgres.transaction import transaction
+from tests.integration.fix_database import Database
+
+CANCEL = "SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(5)"
+SLEEP = "SELECT pg_sleep(5)"
+
+
+@pytest.fixture
+def cursor(database: Database) -> Iterator[Cursor]:
+    """In a transaction whose statements may take a second."""
+    pg = database.pg
+    login = {name: pg[name] for name in ("host", "port", "user", "password")}
+    connection = psycopg2.connect(
+        dbname=database.name, connection_factory=limited_connection(1), cursor_factory=LimitedCursor, **login
+    )
+    with closing(connection):
+        connection.autocommit = True
+        with transaction(connection, "READ COMMITTED", Timeouts(1, 1)) as work:
+            yield work.cursor
+
+
+@pytest.mark.parametrize(("statement", "error"), [(CANCEL, RestoreCanceled), (SLEEP, StatementCanceled)])
+def test_a_cancel_and_a_timeout_end_more_than_the_step(
+    cursor: Cursor, statement: str, error: type[RestoreError]
+) -> None:
+    with pytest.raises(error):
+        attempt_in_savepoint(cursor, "sleep", lambda asking: asking.execute(statement))
+    # What else is in the transaction is as it was: the lock's connection keeps its locks.
+    cursor.execute("SELECT 1")
+    assert cursor.fetchone() == (1,)
+
+
+@pytest.mark.parametrize(("statement", "error"), [(CANCEL, RestoreCanceled), (SLEEP, StatementCanceled)])
+def test_a_step_may_ask_to_fail_alone(cursor: Cursor, statement: str, error: type[RestoreError]) -> None:
+    with savepoint(cursor, "sleep", also_if_canceled=True) as step:
+        cursor.execute(statement)
+    assert (type(step.error), step.was_rolled_back) == (error, True)
+
+
+def test_a_lock_that_is_not_there_in_time_is_a_failure_of_the_step(cursor: Cursor, database: Database) -> None:
+    database.execute("CREATE TABLE {s}.t ()")
+    with closing(database.session(autocommit=False)) as other, other.cursor() as holder:
+        holder.execute(f"LOCK TABLE {database.schema}.t")
+        _, error = attempt_in_savepoint(
+            cursor, "lock", lambda asking: asking.execute(f"LOCK TABLE {database.schema}.t NOWAIT")
+        )
+    assert isinstance(error, TargetLocked)
+
+
+def test_what_a_step_failed_with_is_in_the_log(cursor: Cursor, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, OUR_LOGGER)
+    _, error = attempt_in_savepoint(cursor, "read a word", lambda asking: asking.execute("SELECT 'secret'::int"))
+    assert error is not None
+    (record,) = caplog.records
+    assert (record.levelno, record.getMessage()) == (logging.INFO, "step=read a word was rolled back: sqlstate=22P02")
