@@ -23,14 +23,13 @@ from shared.load.refusals import PARTITION_HINT, STAGING_HINT, columns_without_v
 from shared.load.target.target import Target
 from shared.model.request import Copy, RestoreRequest
 from shared.postgres.sqlstate import sqlstate_of, translated
-from shared.timescale.table import Table
 
 _BAD_COPY_FILE = "22P04"
 _OF_ENCODING = ("22021", "22P05")  # character_not_in_repertoire, untranslatable_character
 _UNTRANSLATABLE, _UNDEFINED_FUNCTION = "22P05", "42883"
 _OF_VALUE = ("22P02", "22007", "22008")  # invalid_text_representation, invalid_datetime_format, ..._overflow
 _NOT_NULL, _CHECK = "23502", "23514"
-_NOT_SUPPORTED, _NOT_IN_STATE = "0A000", "55000"
+_NOT_SUPPORTED = "0A000"
 
 # TimescaleDB's functions that find the chunk of a row (2.19.3; 2.28.3 and 2.29.2). Their 0A000 is for tiered chunks.
 _ROUTES_TO_CHUNK = ("ts_chunk_dispatch_get_chunk_insert_state", "ts_chunk_tuple_routing_find_chunk")
@@ -47,7 +46,7 @@ def advised(day: Day, target: Target) -> Iterator[None]:
     """Add a fitting hint to the database's refusals in the body.
 
     Args:
-        day: what is loaded. Its progress says in which stage a statement failed.
+        day: what is loaded.
         target: where the rows go.
 
     Raises:
@@ -62,7 +61,7 @@ def advised(day: Day, target: Target) -> Iterator[None]:
         _advise_on_row(exc, day.request, target, day.csv)
         raise
     except OperationNotSupported as exc:
-        exc.hint = _on_table(exc, day.request, target, day.progress.stage_name) or exc.hint
+        exc.hint = _on_table(exc, day.request, target) or exc.hint
         raise
 
 
@@ -171,7 +170,7 @@ def _value(error: DataRejected, column: str) -> str | None:
     return value if value or blanks is None else blanks[1]
 
 
-def _on_table(error: OperationNotSupported, request: RestoreRequest, target: Target, stage: str | None) -> str | None:
+def _on_table(error: OperationNotSupported, request: RestoreRequest, target: Target) -> str | None:
     sqlstate, is_direct = sqlstate_of(error), request.destination.mode == "direct"
     cause = error.__cause__
     if isinstance(cause, psycopg2.Error) and cause.diag.source_function in _ROUTES_TO_CHUNK:
@@ -179,23 +178,8 @@ def _on_table(error: OperationNotSupported, request: RestoreRequest, target: Tar
             "the day lies in the range of the hypertable's tiered chunks, which take no rows: bring the chunk back with"
             " untier_chunk(), then send the request again"
         )
-    if stage == "replace" and sqlstate == _NOT_IN_STATE:
-        return _on_replica_identity(target.table)
-    if stage == "insert" and sqlstate == _NOT_IN_STATE:
-        return (
-            'rows in conflict cannot be skipped by a deferrable key: use destination.mode "direct", which refuses them,'
-            " or make the key NOT DEFERRABLE"
-        )
     if not is_direct and sqlstate == _NOT_SUPPORTED:
         return 'if the table has rules on INSERT, use destination.mode "direct": COPY does not apply them'
     if is_direct and not target.columns.by_staging and sqlstate == _NOT_SUPPORTED:
         return STAGING_HINT
     return None
-
-
-def _on_replica_identity(table: Table) -> str:
-    return (
-        f"a publication has the deletes of {table}, and cannot name its rows: give it a primary key, or say what names"
-        " them (ALTER TABLE ... REPLICA IDENTITY; FULL needs no key, and each partition has its own); or publish no"
-        " deletes (ALTER PUBLICATION ... SET (publish = 'insert, update, truncate'))"
-    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from shared.errors import DatabaseFailed
 from shared.load.advice import advised
-from shared.load.clear.clear import clear_day, lock_target
+from shared.load.clear.clear import Cleared, clear_day, lock_target
 from shared.load.commit import commit
-from shared.load.copy.refused_row import Search
 from shared.load.copy.rows import Transfer
 from shared.load.day import Day, Loaded, Skipped
 from shared.load.indexes import DayIndexes
@@ -33,6 +33,21 @@ from shared.timescale.rows_of_days import count_window
 from shared.timescale.sequences import Reached, find_reached
 
 
+@dataclass(frozen=True)
+class Room:
+    """A day in which room was made for its rows, in the load's transaction.
+
+    Attributes:
+        proof: counts what comes; it knows the target, and the rows that were there.
+        cleared: what was done to make room.
+        warnings: what the caller should know of the rows that were there.
+    """
+
+    proof: Proof
+    cleared: Cleared
+    warnings: tuple[Notice, ...]
+
+
 def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loaded | Skipped:
     """Try one plan in one transaction.
 
@@ -49,24 +64,17 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
         RestoreError: the load has failed. The transaction must be rolled back.
     """
     load, progress = tx.cursor, day.progress
-    with progress.stage("inspect"):
-        ahead = look_ahead(lock, day)
-        if isinstance(ahead, Skipped):
-            return ahead
-        truncatable = lock_target(load, lock, day, ahead, plan)
-        target = _find_same_target(load, day, ahead, truncatable)
-    before, cautions = _count_before(load, day, ahead)
+    room = make_room(load, lock, day, plan)
+    if isinstance(room, Skipped):
+        return room
+    proof, cleared = room.proof, room.cleared
+    target = proof.target
     with advised(day, target):
-        cleared = clear_day(load, day, ahead, truncatable, before)
-        proof = Proof(day, target, before, cleared.removed)
         with progress.stage("index"):
             indexes = DayIndexes(load, day, target, cleared.truncated, plan.keep_because)
-        skips_conflicts = _skips_conflicts(day, proof, plan)
-        if plan.refused is not None:
-            with progress.stage("copy"):
-                raise Search(load, day, target, skips_conflicts).run(plan.refused)
+        transfer = Transfer(load, day, target, indexes, plan.text_because, skips_conflicts(day, proof, plan))
         try:
-            transferred = Transfer(load, day, target, indexes, plan.text_because, skips_conflicts).run(proof)
+            transferred = transfer.run(proof)
         except DatabaseFailed as exc:
             raise (not_searched(lock, target, cleared.steps, exc) or exc) from exc.__cause__
     with progress.stage("verify"):
@@ -89,7 +97,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
         created=created,
         warnings=(
             *target.warnings,
-            *cautions,
+            *room.warnings,
             *verified.warnings,
             *warnings_of(cleared.steps),
             *noticed,
@@ -98,6 +106,41 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
     )
     with progress.stage("commit"):
         return commit(tx, lock, day, loaded, proof, cleared.truncated, numbers)
+
+
+def make_room(load: Cursor, lock: RestoreLock, day: Day, plan: LoadPlan) -> Room | Skipped:
+    """Look at the day, lock what is written, and take away what is to be replaced.
+
+    Args:
+        load: in the load's transaction, which has no snapshot yet.
+        lock: is held.
+        day: what is loaded.
+        plan: what may be tried.
+
+    Raises:
+        TargetChanged, DayNotLocked, RestoreError: as `attempt`.
+    """
+    with day.progress.stage("inspect"):
+        ahead = look_ahead(lock, day)
+        if isinstance(ahead, Skipped):
+            return ahead
+        truncatable = lock_target(load, lock, day, ahead, plan)
+        target = _find_same_target(load, day, ahead, truncatable)
+    before, cautions = _count_before(load, day, ahead)
+    with advised(day, target):
+        cleared = clear_day(load, day, ahead, truncatable, before)
+    return Room(Proof(day, target, before, cleared.removed), cleared, cautions)
+
+
+def skips_conflicts(day: Day, proof: Proof, plan: LoadPlan) -> bool:
+    """Whether staged rows in conflict, with each other or with rows that are in the table, are to be skipped.
+
+    Direct mode refuses them, also where it goes through a staging table.
+    """
+    if day.request.destination.mode == "direct":
+        return False
+    is_empty = not proof.may_have_kept_rows
+    return not plan.expect_no_conflicts or not proof.target.expects_no_conflicts(day_is_empty=is_empty)
 
 
 def _find_same_target(load: Cursor, day: Day, ahead: Ahead, truncatable: Sequence[Chunk]) -> Target:
@@ -131,17 +174,6 @@ def _count_before(load: Cursor, day: Day, ahead: Ahead) -> tuple[Count | None, t
             raise TargetChanged
         doubled = warn_of_doubled(load, day.request, target.table, before)
         return before, (*doubled, *warn_of_hidden(load, target, before))
-
-
-def _skips_conflicts(day: Day, proof: Proof, plan: LoadPlan) -> bool:
-    """Whether staged rows in conflict, with each other or with rows that are in the table, are to be skipped.
-
-    Direct mode refuses them, also where it goes through a staging table.
-    """
-    if day.request.destination.mode == "direct":
-        return False
-    is_empty = not proof.may_have_kept_rows
-    return not plan.expect_no_conflicts or not proof.target.expects_no_conflicts(day_is_empty=is_empty)
 
 
 def _verify(load: Cursor, lock: RestoreLock, day: Day, proof: Proof, transferred: Transferred) -> Added:

@@ -6,9 +6,10 @@ work for these rows. What one transaction does is in `attempt.py`; the ways that
 
 from __future__ import annotations
 
-from shared.errors import DataRejected, RestoreCanceled, RestoreError, TargetLocked
+from shared.errors import DataRejected, TargetLocked
 from shared.load.attempt import attempt
 from shared.load.day import Day, Loaded, Skipped
+from shared.load.find_row import find_refused_row
 from shared.load.locks.restore_lock import RestoreLock
 from shared.load.plan import DayNotLocked, Fallback, LoadPlan, TargetChanged
 from shared.postgres.connect import Connection
@@ -58,18 +59,10 @@ def load_day(connection: Connection, lock: RestoreLock, day: Day) -> Loaded | Sk
                 lock.take(exc.days)
         except Fallback as exc:
             plan = plan.without(exc)
-        except RestoreError as exc:
-            plan = _looking_for_row(plan, exc)
-
-
-def _looking_for_row(plan: LoadPlan, error: RestoreError) -> LoadPlan:
-    """Return the plan that finds the line of a row that was refused without one. Raise any other error.
-
-    Raises:
-        RestoreError: the error; or, if the search for a row failed, the error of that row without its line.
-    """
-    if plan.refused is not None and not isinstance(error, (DataRejected, RestoreCanceled)):
-        raise plan.refused from error
-    if plan.refused is not None or not isinstance(error, DataRejected) or not lacks_a_line(error):
-        raise error
-    return plan.looking_for(error)
+        except DataRejected as exc:
+            if not lacks_a_line(exc):
+                raise
+            refused = exc
+            break
+    day.progress.loads += 1
+    raise find_refused_row(connection, lock, day, plan, refused)

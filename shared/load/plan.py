@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import date
 
-from shared.errors import DataRejected, InternalError
+from shared.errors import InternalError
 from shared.model.request import RestoreRequest
 from shared.model.results import KeptIndex
 
@@ -67,14 +67,12 @@ class LoadPlan:
         keep_because: why the indexes are kept while rows come; None: they may be dropped and rebuilt.
         expect_no_conflicts: plain INSERT from staging is permitted; else ON CONFLICT DO NOTHING.
         truncate: emptying whole chunks is permitted; else their rows are deleted.
-        refused: the error of a row whose line is not known. This attempt only looks for it, and never commits.
     """
 
     text_because: str | None = None
     keep_because: KeptIndex | None = None
     expect_no_conflicts: bool = True
     truncate: bool = True
-    refused: DataRejected | None = None
 
     @classmethod
     def for_request(cls, request: RestoreRequest) -> LoadPlan:
@@ -89,16 +87,6 @@ class LoadPlan:
         if copy.indexes == "keep":
             keep_because = KeptIndex(None, "Requested", "the request asks for it")
         return cls(text_because, keep_because)
-
-    def looking_for(self, refused: DataRejected) -> LoadPlan:
-        """Return the plan that finds the line of a refused row, in the plain way."""
-        reason = "a row was refused"
-        return replace(
-            self,
-            refused=refused,
-            text_because=self.text_because or reason,
-            keep_because=self.keep_because or KeptIndex(None, "RowRefused", reason),
-        )
 
     def without(self, fallback: Fallback) -> LoadPlan:
         """Return the plan without the permission that did not work.

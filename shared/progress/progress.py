@@ -5,9 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal, TypeAlias
 
 from shared.csvfile.scan import rows_of
 from shared.progress.cancelable import Cancelable
+
+Stage: TypeAlias = Literal[
+    "connect",
+    "download",
+    "count",
+    "inspect",
+    "decompress",
+    "replace",
+    "index",
+    "copy",
+    "insert",
+    "verify",
+    "compress",
+    "commit",
+    "recompress",
+    "refresh",
+]
 
 
 def percent_of(read: int, total: int | None) -> float | None:
@@ -35,8 +53,8 @@ class Progress(Cancelable):
     def __init__(self) -> None:
         super().__init__()
         self._begin = time.monotonic()
-        self._stages: dict[str, float] = {}
-        self.stage_name: str | None = None
+        self._stages: dict[Stage, float] = {}
+        self.stage_name: Stage | None = None
         self.compressed_bytes = 0
         self.compressed_bytes_total: int | None = None
         self.csv_bytes = 0
@@ -47,7 +65,7 @@ class Progress(Cancelable):
         self.observe: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext()
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: Stage) -> Iterator[None]:
         """Count the body's time for a stage.
 
         Raises:

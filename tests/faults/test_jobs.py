@@ -24,7 +24,7 @@ from shared.jobs.message import UnreadableMessageError
 from shared.jobs.store import Conflict, OperationStore
 from shared.jobs.sweep import end_poisoned, sweep
 from shared.jobs.transitions import waiting
-from shared.progress.progress import Progress
+from shared.progress.progress import Progress, Stage
 from shared.restore.pending import was_committed
 from shared.settings import load_settings
 from tests.faults.fix_clock import Clock
@@ -108,7 +108,7 @@ def test_a_cancel_during_each_stage(jobs: Jobs, staged: FaultCase, stage: str, m
     stage_of, canceled_at = Progress.stage, list[float]()
 
     @contextmanager
-    def canceling(progress: Progress, name: str) -> Iterator[None]:
+    def canceling(progress: Progress, name: Stage) -> Iterator[None]:
         with stage_of(progress, name):
             if name == stage and not canceled_at:
                 assert jobs.cancel(operation.id).status == 202

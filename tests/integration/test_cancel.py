@@ -17,7 +17,7 @@ import pytest
 from shared.api.parse import parse_request
 from shared.errors import RestoreCanceled, RestoreError
 from shared.model.report import Report
-from shared.progress.progress import Progress
+from shared.progress.progress import Progress, Stage
 from shared.restore.restore import restore
 from shared.settings import load_settings
 from tests.integration.fix_app import App
@@ -224,7 +224,7 @@ class CanceledAt(Progress):
         self.seen: list[str] = []
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: Stage) -> Iterator[None]:
         self.seen.append(name)
         if name == self._stage and not self._at_check:
             self.cancel()

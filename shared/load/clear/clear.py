@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.errors import DataRejected
+from psycopg2 import errorcodes
+
+from shared.errors import DataRejected, OperationNotSupported
 from shared.load.clear.references import find_referenced, refused_by_server
 from shared.load.clear.replace import delete_day, truncate
 from shared.load.day import Day
@@ -20,8 +22,10 @@ from shared.model.answer import Outcomes
 from shared.model.results import ChunkStep, Count, ReferringRows, Removed, summary
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
+from shared.postgres.sqlstate import sqlstate_of
 from shared.timescale.chunks import Chunk
 from shared.timescale.compression import decompress
+from shared.timescale.table import Table
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,21 @@ def _delete(load: Cursor, day: Day, target: Target, window: Window, referenced: 
     """Delete the rows of the day that are left, and say whether there were any."""
     try:
         return delete_day(load, target.table, window)
+    except OperationNotSupported as exc:
+        if sqlstate_of(exc) == errorcodes.OBJECT_NOT_IN_PREREQUISITE_STATE:
+            exc.hint = _no_replica_identity(target.table)
+        raise
     except DataRejected as exc:
         refused = refused_by_server(load, day.request.archive.day, target, referenced, exc)
         judged = refused or broken_by_deletion(target, exc)
         if judged is None:
             raise
         raise judged from exc
+
+
+def _no_replica_identity(table: Table) -> str:
+    return (
+        f"a publication has the deletes of {table}, and cannot name its rows: give it a primary key, or say what names"
+        " them (ALTER TABLE ... REPLICA IDENTITY; FULL needs no key, and each partition has its own); or publish no"
+        " deletes (ALTER PUBLICATION ... SET (publish = 'insert, update, truncate'))"
+    )

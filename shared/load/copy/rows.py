@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
+from psycopg2 import errorcodes
+
 from shared.csvfile.head import bom_length, first_row_length
 from shared.csvfile.source import CopyReader, FirstRow, rows_in
 from shared.errors import DatabaseFailed, DataRejected, OperationNotSupported, RestoreError
@@ -28,8 +30,13 @@ from shared.load.target.target import Target
 from shared.load.verify.proof import Proof
 from shared.model.results import Count, KeptIndex, Transferred
 from shared.postgres.connect import Cursor
-from shared.postgres.sqlstate import is_conflict, is_of_foreign_key, names_a_line
+from shared.postgres.sqlstate import is_conflict, is_of_foreign_key, names_a_line, sqlstate_of
 from shared.timescale.table import Column
+
+_KEY_IS_DEFERRABLE = (
+    'rows in conflict cannot be skipped by a deferrable key: use destination.mode "direct", which refuses them,'
+    " or make the key NOT DEFERRABLE"
+)
 
 
 @dataclass(frozen=True)
@@ -193,6 +200,10 @@ class Transfer:
         skips = self.skips_conflicts and not self.indexes.are_dropped
         try:
             return rows + insert(but=first, skips_conflicts=skips), skips
+        except OperationNotSupported as exc:
+            if skips and sqlstate_of(exc) == errorcodes.OBJECT_NOT_IN_PREREQUISITE_STATE:
+                exc.hint = _KEY_IS_DEFERRABLE
+            raise
         except DataRejected as exc:
             if self._is_direct or skips or self.indexes.are_dropped or not is_conflict(exc):
                 raise

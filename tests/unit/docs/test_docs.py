@@ -31,6 +31,7 @@ from shared.model.results import (
     Verification,
     warnings_of,
 )
+from shared.progress.progress import Stage
 from shared.settings import load_settings
 from tests.fix_errors import errors
 from tools.pages import rows, section
@@ -88,7 +89,7 @@ def full_report() -> Report:
     report.chunks += [ChunkStep("c", action, "failed", error) for action in ("compress", "decompress", "recompress")]
     report.caggs.append(CaggStep("a", "failed", ("1", "2"), error, (("1", "2"),)))
     report.add_warnings(warnings_of([*report.chunks, *report.caggs]))
-    for stage in in_sources(r'\bstage\("(\w+)"\)'):
+    for stage in get_args(Stage):
         with report.progress.stage(stage):
             pass
     return report

@@ -1,0 +1,63 @@
+"""Finds the line of a row that PostgreSQL refused without naming one: once more, in parts of the file."""
+
+from __future__ import annotations
+
+import logging
+
+from shared.errors import DataRejected, RestoreCanceled, RestoreError
+from shared.load.advice import advised
+from shared.load.attempt import make_room, skips_conflicts
+from shared.load.copy.refused_row import Search
+from shared.load.day import Day, Skipped
+from shared.load.locks.restore_lock import RestoreLock
+from shared.load.plan import DayNotLocked, Fallback, LoadPlan, TargetChanged
+from shared.log_redaction import OUR_LOGGER
+from shared.postgres.connect import Connection, Cursor
+from shared.postgres.sqlstate import translated
+from shared.postgres.transaction import transaction
+
+_log = logging.getLogger(OUR_LOGGER)
+
+
+def find_refused_row(
+    connection: Connection, lock: RestoreLock, day: Day, plan: LoadPlan, refused: DataRejected
+) -> DataRejected:
+    """Return the error of a refused row with its line. Nothing is committed.
+
+    Args:
+        connection: the load's, in autocommit.
+        lock: is held.
+        day: what is loaded.
+        plan: with which the row was refused.
+        refused: the error, which names no line.
+
+    Returns:
+        The error that names the line; `refused` if it cannot be known, or if the search failed.
+
+    Raises:
+        RestoreCanceled: the restore was canceled.
+    """
+    try:
+        with (
+            translated(),
+            transaction(connection, "REPEATABLE READ", day.timeouts) as tx,
+            day.progress.interruptible(lock.cancel),
+        ):
+            return _search(tx.cursor, lock, day, plan, refused)
+    except RestoreCanceled:
+        raise
+    except DataRejected as exc:
+        return exc
+    except (RestoreError, TargetChanged, DayNotLocked, Fallback) as exc:
+        _log.info("the line of a refused row was not found: %s", type(exc).__name__)
+        return refused
+
+
+def _search(load: Cursor, lock: RestoreLock, day: Day, plan: LoadPlan, refused: DataRejected) -> DataRejected:
+    room = make_room(load, lock, day, plan)
+    if isinstance(room, Skipped):
+        return refused
+    proof = room.proof
+    search = Search(load, day, proof.target, skips_conflicts(day, proof, plan))
+    with day.progress.stage("copy"), advised(day, proof.target):
+        raise search.run(refused)
