@@ -90,7 +90,8 @@ def _changes(rule: Rule, found: FoundArchive, restored: RestoredDay | None) -> d
         # The end of a copy changes the version.
         changes["copy"] = {"expected_etag": found.etag}
     is_restored = restored is not None and restored.restored_etag is not None
-    # It is unknown which rows outside the day the previous restore loaded.
+    # It is unknown which rows outside the day the previous restore loaded. With `verify` false, the rule says that
+    # there are none.
     if is_restored and (rule.request.get("destination") or {}).get("rows_outside_window") != "allow":
         changes["destination"] = {"on_existing": "replace"}
     return changes

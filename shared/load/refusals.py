@@ -290,7 +290,7 @@ def rights_missing(missing: Sequence[MissingRight]) -> DatabasePermissionDenied 
 
 def rows_outside(request: RestoreRequest, outside: Count) -> RowsOutsideWindow | None:
     """Refuse rows of another day than the archive's. The detail holds `rows`, `min_time` and `max_time`."""
-    if outside.rows == 0 or request.destination.rows_outside_window == "allow":
+    if outside.rows == 0 or not request.refuses_rows_outside:
         return None
     facts = {
         "rows": outside.rows,

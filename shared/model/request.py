@@ -179,6 +179,7 @@ class Destination(Section):
 
     @model_validator(mode="after")
     def _replaces_the_day_alone(self) -> Destination:
+        # Not with `verify` false, which is the caller's word that every row is of the day.
         if self.on_existing == "replace" and self.rows_outside_window == "allow":
             raise ValueError(
                 'on_existing "replace" and rows_outside_window "allow" exclude each other: "replace" removes only rows'
@@ -281,6 +282,11 @@ class RestoreOptions(Section):
         return self
 
     @property
+    def refuses_rows_outside(self) -> bool:
+        """Whether a row that is not of the archive's day ends the restore. With `verify` false nobody looks for one."""
+        return self.verify and self.destination.rows_outside_window == "error"
+
+    @property
     def secrets(self) -> list[str]:
         """The fields of the request that hold a secret."""
         found = []
@@ -300,6 +306,11 @@ class RestoreRequest(RestoreOptions):
     ] = Field(alias="adls_url")
     dry_run: Annotated[bool | Literal["full"], WrapValidator(_flag_or("full"))] = False
     async_: bool | None = Field(None, alias="async")
+
+    @property
+    def refuses_rows_outside(self) -> bool:
+        """Whether a row that is not of the archive's day ends the restore. With `verify` false nobody looks for one."""
+        return self.verify and self.destination.rows_outside_window == "error"
 
     @property
     def secrets(self) -> list[str]:

@@ -90,6 +90,15 @@ def test_a_key_that_is_in_the_table(app: App) -> None:
     assert codes(full(app, destination={"mode": "staging"})) == []
 
 
+def test_a_key_that_another_day_holds(app: App) -> None:
+    """With `verify` false, rows of other days come in beside those that are there."""
+    app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 00:00Z', 9), ('2025-01-02 00:00Z', 9)")
+    csv = b"time,v\n2025-01-01 00:00Z,1\n2025-01-02 00:00Z,2\n"
+    options: dict[str, Any] = {"destination": {"on_existing": "replace"}, "verify": False}
+    assert codes(full(app, csv, **options)) == ["DataRejected"]
+    assert app.restore(app.archive("t", csv), **options).code == "DataRejected"
+
+
 def test_a_key_of_a_plain_table_without_the_time(app: App) -> None:
     """Replacing a day leaves the others' keys."""
     app.database.execute("CREATE TABLE {s}.p (ts timestamptz NOT NULL, id int UNIQUE, v int, UNIQUE (v, id))")

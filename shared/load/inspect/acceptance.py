@@ -92,8 +92,7 @@ class Situation:
     @property
     def has_only_rows_of_day(self) -> bool:
         """Whether every loaded row is of the day: others are refused, and no row gets its time from a default."""
-        is_refused = self.request.verify and self.request.destination.rows_outside_window == "error"
-        return is_refused and self.target.table.time_column in self.target.columns.loaded
+        return self.request.refuses_rows_outside and self.target.table.time_column in self.target.columns.loaded
 
 
 # None: the check was not possible.

@@ -72,8 +72,8 @@ class Target:
             request: what is restored, and how.
             rows_existing: rows of the day; None where they were not counted.
         """
-        is_counted = self.window is not None and request.verify and request.destination.rows_outside_window == "error"
-        return is_counted and (rows_existing == 0 or request.destination.existing_rows == "replace")
+        is_of_day = self.window is not None and request.refuses_rows_outside
+        return is_of_day and (rows_existing == 0 or request.destination.existing_rows == "replace")
 
 
 def find_target(cursor: Cursor, request: RestoreRequest, header: FileHeader, file: IO[bytes]) -> Target:
@@ -148,6 +148,7 @@ def _window(request: RestoreRequest, table: Table, names: Sequence[str | None], 
     now = [] if table.integer_now is None else [table.integer_now]
     sample, has_rows = sample_times(table, names, request.copy_, file, is_needed=not now)
     units = units_per_second_of([*sample, *now], day)
+    # Also with `verify` false: without the unit, the day's own rows cannot be found.
     if units is None and has_rows and request.destination.rows_outside_window == "error":
         message = (
             f'the first row\'s "{table.time_column}" is not near {day.isoformat()}, be it in seconds, milliseconds,'

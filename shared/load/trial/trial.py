@@ -339,9 +339,9 @@ class _Rows:
 
     def _may_be_taken(self, columns: Collection[str]) -> bool:
         """Whether rows that stay in the table may have the key of a row that comes: not if each key is of one day."""
-        destination, table = self.day.request.destination, self.target.table
+        request, table = self.day.request, self.target.table
         is_by_day = self.target.window is not None and table.time_column in columns
-        return destination.existing_rows == "append" or not is_by_day or destination.rows_outside_window == "allow"
+        return request.destination.existing_rows == "append" or not is_by_day or not request.refuses_rows_outside
 
 
 def _of_rows(error: RestoreError) -> RestoreError | None:
