@@ -62,8 +62,13 @@ class Context:
     has_time: Callable[[], bool]
 
 
-def run_group(claim: Claim[GroupOperation], context: Context) -> bool:
+def run_group(claim: Claim[GroupOperation], context: Context, kept: KeptSessions) -> bool:
     """Run the days of a group that is claimed, as far as they are due and there is time.
+
+    Args:
+        claim: of the group.
+        context: of the worker's run.
+        kept: the sessions of the days before, those of other groups included.
 
     Returns:
         Whether this worker may go on with another group. If not, a message brings this one to the next worker.
@@ -73,15 +78,14 @@ def run_group(claim: Claim[GroupOperation], context: Context) -> bool:
     """
 
     def work(report: Report) -> bool:
-        with KeptSessions() as kept:
-            try:
-                group = _Group(claim, context, report, kept)
-            except OperationNotFound:
-                # The group has no worker any more.
-                _log.error("operation=%s ends, since its backfill is not recorded any more", claim.operation.id)
-                claim.write_patiently(**group_ended({}))
-                return False
-            return group.run()
+        try:
+            group = _Group(claim, context, report, kept)
+        except OperationNotFound:
+            # The group has no worker any more.
+            _log.error("operation=%s ends, since its backfill is not recorded any more", claim.operation.id)
+            claim.write_patiently(**group_ended({}))
+            return False
+        return group.run()
 
     return claim.attempt(work)
 

@@ -155,9 +155,10 @@ def test_a_year_is_planned_by_few_requests(many: Backfills, monkeypatch: pytest.
     assert year["requests"] - week["requests"] <= (8 - 1) + (2 - 1) + 2
 
 
-def test_a_group_takes_two_connections(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the lock and of the load, for all of its days."""
-    many.table(interval="interval '7 days'")
+@pytest.mark.parametrize("chunk", ["7 days", "1 day"])
+def test_a_worker_takes_two_connections(many: Backfills, monkeypatch: pytest.MonkeyPatch, chunk: str) -> None:
+    """Those of the lock and of the load, for all days of a group, and for the groups that follow it."""
+    many.table(interval=f"interval '{chunk}'")
     many.archive(*range(1, 8))
     backfill_id = many.taken(1, 7)
     many.work()
