@@ -101,7 +101,7 @@ def get_restores(call: HttpCall) -> HttpAnswer:
         return _answered(call, lambda settings, store: _list(call, settings, store))
     if call.method == "DELETE":
         return _answered(call, lambda settings, store: _cancel(call, settings, store, operation_id))
-    return _answered(call, lambda settings, store: _show(call, settings, store.get(operation_id)))
+    return _answered(call, lambda settings, store: _show(call, settings, store.get_to_show(operation_id)))
 
 
 def get_result(call: HttpCall) -> HttpAnswer:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared.errors import ConfigurationError, JobStorageUnreachable
 from shared.identity import log_refusal
+from shared.jobs.operation import Operation
 from shared.settings import Settings, WebJobsStorage
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class JobStorage:
     Attributes:
         clock: of the Table service.
         rows: the row of a record, by its kind and id. It never changes.
+        shown: records that were read to show them, by kind and id, and when (`time.monotonic`).
     """
 
     _table: TableClient
@@ -93,6 +95,7 @@ class JobStorage:
     _container: ContainerClient
     clock: _ServiceClock
     rows: dict[tuple[str, str], str] = field(default_factory=dict)
+    shown: dict[tuple[str, str], tuple[Operation, float]] = field(default_factory=dict)
     _made: set[str] = field(default_factory=set)
 
     @property

@@ -160,7 +160,7 @@ def test_a_worker_takes_two_connections(many: Backfills, monkeypatch: pytest.Mon
     """Those of the lock and of the load, for all days of a group, and for the groups that follow it."""
     many.table(interval=f"interval '{chunk}'")
     many.archive(*range(1, 8))
-    backfill_id = many.taken(1, 7)
+    backfill_id = many.taken(1, 7, parallel=1)
     many.work()
     with counted(monkeypatch) as found:
         many.work()

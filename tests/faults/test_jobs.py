@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.data.tables import TableClient
 
 from shared.backfills.worker import dispatch_message
 from shared.errors import ArchiveBeingRehydrated
@@ -402,6 +403,35 @@ def test_a_cancel_at_any_time(jobs: Jobs, day: FaultCase) -> None:
 
 
 @pytest.mark.any_server
+def test_looks_at_a_restore_that_runs_share_a_read(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a moment, and until this process changes the record."""
+    reads = 0
+    get_entity = TableClient.get_entity
+
+    def counting(*args: Any, **options: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return get_entity(*args, **options)
+
+    running = jobs.taken(day.job_body())
+    with gate(day):
+        worker = Call(jobs.work)
+        day.wait_until_locked_out()
+        monkeypatch.setattr(TableClient, "get_entity", counting)
+        for shown_seconds, most_reads in ((3600, 20), (0, 1000)):
+            monkeypatch.setattr("shared.jobs.store.SHOWN_SECONDS", shown_seconds)
+            reads = 0
+            for _ in range(100):
+                assert jobs.monitor(running.id).body["status"] == "Running"
+            assert (reads >= 100) == (shown_seconds == 0)
+            assert reads <= most_reads
+        monkeypatch.setattr("shared.jobs.store.SHOWN_SECONDS", 3600)
+        assert jobs.monitor(running.id).body["status"] == "Running"
+        assert jobs.cancel(running.id).status == 202
+        worker.result()
+    assert jobs.monitor(running.id).body["status"] == "Canceled"
+
+
 def test_a_database_unreachable_for_a_while(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 1)
     operation = jobs.taken(day.job_body())
