@@ -322,7 +322,7 @@ def backfill(
 
 
 def _new_id() -> str:
-    # Short enough to be typed; the service refuses one that it knows.
+    # Short enough to be typed; the service refuses it for a different request.
     return secrets.token_hex(8)
 
 
@@ -473,7 +473,7 @@ def _find(call: Call, operation_id: str) -> tuple[Kind, Answer]:
 
 @command("restorectl status 3f2a9c1e5b7d4f60")
 def status(call: Call, operation_id: IdArgument) -> ExitCode:
-    """Show a restore or a backfill. Ends with 0 whatever its outcome, which `watch` tells."""
+    """Show a restore or a backfill. Ends with 0, whatever its outcome; `watch` has an exit code for each."""
     kind, answer = _find(call, operation_id)
     print_monitor(call.screen, _whole(call, kind, answer))
     return ExitCode.DONE
@@ -495,7 +495,7 @@ def cancel(
     no_wait: NoWaitOption = False,
     timeout: TimeoutOption = None,
 ) -> ExitCode:
-    """Stop a restore or a backfill, and wait until it has stopped. Ends with 1 if it had ended before."""
+    """Cancel a restore, or stop a backfill, and wait until it has ended. Ends with 1 if it had ended before."""
     kind, _ = _find(call, operation_id)
     query = {"running": "cancel"} if running and kind == "backfills" else None
     answer = call.service.delete(operation_path(kind, operation_id), query)

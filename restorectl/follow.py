@@ -16,7 +16,7 @@ from restorectl.screen import Screen
 from restorectl.service import Answer, Service, Unanswered, operation_path
 
 ENDED = frozenset({"Succeeded", "Failed", "Canceled"})
-# A small day is over in a second: the first looks come sooner than the service asks for, which means a long one.
+# Poll sooner at first: the service's interval is meant for long restores.
 _FIRST_PAUSE = 0.5
 _PAUSE = 5.0
 _LINE_SECONDS = 30.0
@@ -96,7 +96,8 @@ def _left(operation_id: str, message: str) -> CommandError:
 
 def leaving(operation_id: str) -> str:
     """Return what to print about an operation that runs on without a wait."""
-    return f"it runs on: see it with `restorectl watch {operation_id}`, stop it with `restorectl cancel {operation_id}`"
+    watch, cancel = f"restorectl watch {operation_id}", f"restorectl cancel {operation_id}"
+    return f"it runs on: see it with `{watch}`, cancel it with `{cancel}`"
 
 
 @contextmanager
@@ -146,7 +147,7 @@ class _EndedDays:
         self._screen.say_word(f"{day.get('day')} {outcome}", text, style)
 
 
-# What happened. Thousands of days may be skipped, and these are counted alone.
+# Outcomes that get a line. Skipped days may number thousands, and are only counted.
 _TOLD = frozenset({"restored", "failed", "canceled"})
 
 

@@ -128,7 +128,7 @@ class Service:
         base: what all paths follow, `https://<host>/api`.
         key: goes into a header of each request, and nowhere else; None for a local host, which asks for none.
         retry_seconds: how long a request is sent again while there is no answer.
-        say: told what a person should know while it is.
+        say: prints what a person should know meanwhile.
     """
 
     base: str

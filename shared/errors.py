@@ -38,17 +38,18 @@ class Fault:
     info: tuple[tuple[str, Any], ...] = ()
 
 
-# What a queue does about an error: try again at once; later, with growing delays; not before somebody fixes the cause;
-# or ask the server first whether the COMMIT took place.
+# What the queue does about an error: `now`: it tries again at once; `later`: it does so with growing delays; `fix`: it
+# does not, since somebody must fix the cause; `ask`: it first asks the server whether the COMMIT took place.
 Retry: TypeAlias = Literal["now", "later", "fix", "ask"]
 
 
 class RestoreError(Exception):
-    """A restore that failed. The target is unchanged.
+    """A restore that failed. The target is unchanged, unless the subclass says otherwise.
 
-    `retryable` says whether a caller may send the same request again at once; `retry`, what the queue of asynchronous
-    restores does, and `most_retries`, how often at most (None: as often as for any error). An error with
-    `retry_delay_seconds` is tried again that often on a schedule of its own; the delays of other errors grow.
+    `retryable` says whether a caller may send the same request again unchanged, after `retry_after_seconds`; `retry`,
+    what the queue of asynchronous restores does, and `most_retries`, how often at most (None: as often as for any
+    error). With `retry_delay_seconds` set, the queue tries again at that fixed interval, and these attempts do not
+    count in JOB_MAX_ATTEMPTS. Otherwise the delays grow.
 
     Args:
         message: what is wrong, for a person. It never holds a secret.
@@ -103,7 +104,7 @@ class InvalidRequest(RequestError):
     """One or more fields are wrong; `details` names each."""
 
     code = "InvalidRequest"
-    default_hint = "correct the fields that details name; each says what it takes"
+    default_hint = "correct the fields that details names; each says what it takes"
 
 
 class RequestTooLarge(RequestError):
@@ -440,7 +441,7 @@ class EndOfDataMarker(ArchiveError):
 
 
 class DatabaseError(RestoreError):
-    """The database refused the restore or could not be reached. The transaction was rolled back."""
+    """The database refused the restore, or could not be reached. The restore was rolled back, unless said otherwise."""
 
 
 class DatabaseUnreachable(DatabaseError):
@@ -487,8 +488,8 @@ class DatabasePermissionDenied(DatabaseError):
     status = 403
     default_target = "pg.user"
     default_hint = (
-        "grant the role each right that details name: GRANT <right> ON <target> TO <role>; for ownership, make the role"
-        " a member of the role that owns the target"
+        "grant the role each right that details names: GRANT <right> ON <target> TO <role>; for ownership, make the"
+        " role a member of the role that owns the target"
     )
 
 
@@ -571,7 +572,7 @@ class TooManyRejectedRows(DatabaseError):
     code = "TooManyRejectedRows"
     status = 422
     default_target = "copy.max_rejected_rows"
-    default_hint = "correct the rows, or raise copy.max_rejected_rows; details name the first lines"
+    default_hint = "correct the rows, or raise copy.max_rejected_rows; details names the first lines"
 
 
 class OnErrorNotSupported(DatabaseError):
@@ -610,7 +611,7 @@ class ReferencedRows(DatabaseError):
     status = 409
     default_target = "destination.on_referenced"
     default_hint = (
-        "details name the tables and what would happen to their rows;"
+        "details names the tables and what would happen to their rows;"
         ' if that is wanted, set destination.on_referenced to "allow"'
     )
 
@@ -663,7 +664,7 @@ class VerificationFailed(DatabaseError):
     code = "VerificationFailed"
     status = 422
     default_target = "verify"
-    default_hint = "look for a trigger or rule on the table that drops, adds or moves rows; details hold the counts"
+    default_hint = "look for a trigger or rule on the table that drops, adds or moves rows; details has the counts"
 
 
 class RestoreInProgress(DatabaseError):
@@ -805,7 +806,7 @@ class JobStorageUnreachable(JobError):
 
 
 class TooManyAttempts(JobError):
-    """The operation lost its worker again and again."""
+    """The operation lost its worker again and again. Of a backfill, the days that are in stay in."""
 
     code = "TooManyAttempts"
     status = 500
@@ -813,15 +814,15 @@ class TooManyAttempts(JobError):
 
 
 class DaysFailed(JobError):
-    """Days of a backfill failed; `details` names up to a hundred of them. The others are in."""
+    """Days of a backfill failed; `details` names up to a hundred of them. Days that were restored stay in."""
 
     code = "DaysFailed"
     status = 409
-    default_hint = "fix the causes that details name, then retry the backfill: it restores only days that are not in"
+    default_hint = "fix the causes that details names, then retry the backfill: it restores only days that are not in"
 
 
 class RestoreCanceled(RestoreError):
-    """The restore was canceled, here or by an administrator of the server. Everything was rolled back."""
+    """The restore was canceled, here or by an administrator, and rolled back. Restored days of a backfill stay in."""
 
     code = "RestoreCanceled"
     status = 409
@@ -837,7 +838,7 @@ class ConfigurationError(RestoreError):
 
 
 class InternalError(RestoreError):
-    """A bug in this project. The log holds the traceback under the request id; the caller sees only the id."""
+    """A bug in this project. The log has the traceback under the request id. The message says so if the rows are in."""
 
     code = "InternalError"
     status = 500

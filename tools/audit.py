@@ -46,23 +46,23 @@ def ask(packages: Sequence[str], service: Sequence[str]) -> tuple[list[str], str
     versions: dict[str, list[str]] = {}
     for package in packages:
         versions.setdefault(package.partition("==")[0], []).append(package)
-    holes: list[str] = []
+    vulnerabilities: list[str] = []
     # pip-audit takes each name once, and the lock may have another version for an older Python.
     for part in zip_longest(*versions.values()):
         asked = [package for package in part if package is not None]
         try:
             found = _run(asked, service)
         except ValueError as exc:
-            return holes, str(exc)
-        holes += [
-            f"{package['name']} {package['version']}: {hole['id']}, fixed in {', '.join(hole['fix_versions']) or '-'}"
+            return vulnerabilities, str(exc)
+        vulnerabilities += [
+            f"{package['name']} {package['version']}: {vuln['id']}, fixed in {', '.join(vuln['fix_versions']) or '-'}"
             for package in found
-            for hole in package.get("vulns", ())
+            for vuln in package.get("vulns", ())
         ]
         answered = {f"{package['name']}=={package['version']}" for package in found if "skip_reason" not in package}
         if unknown := sum(package not in answered for package in asked):
-            return holes, f"it does not know {unknown} of {len(asked)} packages"
-    return holes, ""
+            return vulnerabilities, f"it does not know {unknown} of {len(asked)} packages"
+    return vulnerabilities, ""
 
 
 def _run(packages: Sequence[str], service: Sequence[str]) -> Any:
@@ -87,16 +87,16 @@ def main(service: Sequence[str] = (), lock: Path = LOCK) -> int:
     """Ask, print the outcome, and return the exit code."""
     packages = pins(lock.read_text(encoding="utf-8"))
     for asked in (service,) if service else _SERVICES:
-        holes, problem = ask(packages, asked)
-        for hole in holes:
-            print(f"audit: {hole}")
-        if holes:
+        vulnerabilities, problem = ask(packages, asked)
+        for vuln in vulnerabilities:
+            print(f"audit: {vuln}")
+        if vulnerabilities:
             return 1
         if not problem:
-            print(f"audit: {len(packages)} packages, no known hole")
+            print(f"audit: {len(packages)} packages, no known vulnerability")
             return 0
         print(f"audit: no answer from {' '.join(asked)}: {problem}", file=sys.stderr)
-    print(f"WARNING: {lock} WAS NOT AUDITED: nobody said whether there are holes in it", file=sys.stderr)
+    print(f"WARNING: {lock} WAS NOT AUDITED: no service said whether it has vulnerabilities", file=sys.stderr)
     return 1 if os.environ.get("AUDIT") == "strict" else 0
 
 

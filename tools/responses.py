@@ -125,7 +125,9 @@ def post_responses() -> Json:
 def _taken(text: str, schema: str) -> Json:
     taken = _response(text, schema)
     taken["headers"] |= {
-        "Operation-Location": _header("Address of the monitor, which always answers 200"),
+        "Operation-Location": _header(
+            "Address of the monitor, which answers 200, whatever the status, while the record is kept"
+        ),
         "Location": _header("Address of the result, with a token that opens it. It answers 202 until the end"),
         "Retry-After": _seconds(f"When to look again, in seconds: {_SOON}"),
     }

@@ -161,7 +161,7 @@ def _error(days: Sequence[DayOperation], total: int) -> RestoreError | None:
         return DaysFailed(f"{len(of_failed)} of {total} days failed: {which}", details=details)
     canceled = [day for day in days if day.status == "Canceled"]
     if canceled:
-        return RestoreCanceled(f"{len(canceled)} of {total} days were canceled; the others are in")
+        return RestoreCanceled(f"{len(canceled)} of {total} days were canceled; those that were restored stay in")
     return None
 
 

@@ -69,8 +69,10 @@ def in_progress(table: QualifiedName, running: RunningRestore) -> RestoreInProgr
             "any role can take this advisory lock: let the session's user end its transaction, or end the session by"
             f" SELECT pg_terminate_backend({running.pid})"
         )
-    if since is not None:
-        message += f" since {since}"
+        if since is not None:
+            message += f"; the transaction of that session began {since}"
+    elif since is not None:
+        message = f"a restore{of_day} into {into} has been running since {since}"
     if running.request_id is not None:
         message += f", with the request_id {running.request_id}"
     facts = {
@@ -176,7 +178,7 @@ def columns_without_value(names: Sequence[str], copy: Copy) -> DataRejected | No
     remedy = "say in copy.column_map which columns of the file they are"
     if copy.left_out.intersection(names):
         remedy = "load those that copy.column_map leaves out"
-    message = f"the file lacks {which} of the table's columns, which must not be null and have no default"
+    message = f"the file lacks {which}: in the table these columns are NOT NULL and have no default"
     fault = Fault("DataRejected", message, names[0], (("sqlstate", "23502"), ("column", names[0])))
     return DataRejected(
         message,

@@ -109,8 +109,8 @@ CONFLICT_HINT = (
 )
 
 _FUNCTION_HINT = (
-    "a trigger or another function of the table fails by itself: correct it; it finds names without a schema by the"
-    " role's search_path; with the setting SHOW_ROW_DATA the server's own message is shown"
+    "a trigger or another function of the table raised the error: correct that function; names without a schema in it"
+    " are looked up by the role's search_path; with the setting SHOW_ROW_DATA the server's own message is shown"
 )
 
 # PostgreSQL's messages for these name objects and reasons, but no values of a row.
@@ -261,7 +261,7 @@ def _shown_message(exc: psycopg2.Error, rows: CopiedRows, refusal: str | None) -
 
 
 def _shown_facts(exc: psycopg2.Error, rows: CopiedRows, line: int | None, column: str | None) -> dict[str, Any]:
-    """Return what the caller is told beside the message."""
+    """Return the facts that are shown beside the message."""
     constraint = None if _is_of_a_function(exc) else exc.diag.constraint_name
     facts: dict[str, Any] = {"line": line, "column": column, "constraint": constraint}
     if rows.errors.show_row_data:

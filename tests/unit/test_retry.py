@@ -1,4 +1,4 @@
-"""Both lists of what to do about an error: for the caller at once (`retryable`), and for the queue (`retry`)."""
+"""Both lists of what to do about an error: for the caller (`retryable`), and for the queue (`retry`)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import trustme
 from tools.audit import LOCK, main, pins
 
 ROOT = Path(__file__).resolve().parents[3]
-HOLE = {
+VULNERABILITY = {
     "id": "PYSEC-1",
     "aliases": [],
     "details": "bad",
@@ -29,11 +29,11 @@ LEFT_AND_RIGHT = (
 
 
 class Service(ThreadingHTTPServer):
-    """Knows of the holes that a test gives it; `is_down` answers 503."""
+    """Knows of the vulnerabilities that a test gives it; `is_down` answers 503."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.holes: dict[tuple[str, str], list[object]] = {}
+        self.vulnerabilities: dict[tuple[str, str], list[object]] = {}
         self.is_down = False
         self.asked: list[tuple[str, str]] = []
 
@@ -49,8 +49,8 @@ class Handler(BaseHTTPRequestHandler):
         query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         package = query["package"]["name"], query["version"]
         self.server.asked.append(package)
-        holes = self.server.holes.get(package)
-        body = json.dumps({} if holes is None else {"vulns": holes}).encode()
+        vulnerabilities = self.server.vulnerabilities.get(package)
+        body = json.dumps({} if vulnerabilities is None else {"vulns": vulnerabilities}).encode()
         self.send_response(503 if self.server.is_down else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -86,11 +86,11 @@ def test_every_version_is_asked_for_whatever_python_it_is_for(
 ) -> None:
     assert main(service.arguments, lock) == 0
     assert sorted(service.asked) == [("left", "1.0"), ("left", "2.0"), ("right", "1.0")]
-    assert capsys.readouterr().out == "audit: 3 packages, no known hole\n"
+    assert capsys.readouterr().out == "audit: 3 packages, no known vulnerability\n"
 
 
-def test_a_known_hole_fails(service: Service, lock: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    service.holes["left", "2.0"] = [HOLE]
+def test_a_known_vulnerability_fails(service: Service, lock: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    service.vulnerabilities["left", "2.0"] = [VULNERABILITY]
     assert main(service.arguments, lock) == 1
     assert capsys.readouterr().out == "audit: left 2.0: PYSEC-1, fixed in -\n"
 
@@ -111,7 +111,7 @@ def test_a_service_that_is_down_is_a_loud_warning(
     assert main(service.arguments, lock) == code
     said = capsys.readouterr()
     assert "some.lock WAS NOT AUDITED" in said.err
-    assert "no known hole" not in said.out
+    assert "no known vulnerability" not in said.out
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_a_package_that_nobody_knows_was_not_audited(lock: Path, capsys: pytest.
     assert "it does not know 1 of 2 packages\nWARNING: " in capsys.readouterr().err
     lock.write_text("left==1.0\n")
     assert main(by_pypi, lock) == 0
-    assert capsys.readouterr().out == "audit: 1 packages, no known hole\n"
+    assert capsys.readouterr().out == "audit: 1 packages, no known vulnerability\n"
 
 
 def test_the_projects_own_lock_is_read_whole() -> None:
