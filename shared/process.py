@@ -3,13 +3,13 @@
 glibc gives a large block a mapping of its own, which goes back to the system when it is freed. But each such free
 raises that threshold, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD). Below it, parts of an archive land in the heaps of
 the threads that fetch them, between small long-lived blocks, and the process never returns that memory. A threshold
-that is set explicitly no longer moves. Lower ones keep less memory and cost more: each page that comes back is
-cleared first.
+that is set explicitly no longer moves. Lower thresholds keep less memory and cost more: each page that comes
+back is cleared first.
 
 Smaller blocks come from heaps, of which glibc makes a new one for each thread that finds the others busy, up to eight
-times the cores. What the threads of eight restores have filled, eight times as many heaps keep. Arrow has an allocator
-of its own, which keeps what it was given, too. So there are two heaps, and after a large restore both allocators are
-told to give back what is free (docs/performance.md#what-it-costs).
+times the cores. Each heap keeps what the threads of eight restores once filled, so eight times as many heaps keep eight
+times as much. Arrow has an allocator of its own, which keeps its memory, too. So there are two heaps, and after a large
+restore both allocators release what is free (docs/performance.md#what-it-costs).
 
 The Functions host drops a log line that carries no invocation id, and a new thread has none: the worker reads it from
 `Context.thread_local_storage`. So each thread of a restore joins the restore's invocation first.

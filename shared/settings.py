@@ -129,7 +129,7 @@ class LibpqVariables(_Variables):
         sslmode: `PGSSLMODE`.
         sslrootcert: `PGSSLROOTCERT`, path of a file.
         options: `PGOPTIONS`.
-        others: what else is stricter by the operator's will, by libpq's keywords; a request does not change it.
+        others: further libpq parameters that the operator has tightened, by keyword; a request cannot change them.
     """
 
     host: str | None = None
@@ -185,9 +185,9 @@ class Settings(_Variables):
         csv_max_expansion: how many times the size of its archive a CSV may have.
         prepare_cpu_seconds: how much processor time may be spent on an archive before the database gets its rows, and
             how much on finding the line of a row that the database refused without naming it.
-        spool_max_memory_bytes: how much CSV is held in memory before it goes to the temporary disk.
-        spool_max_archive_bytes: how large an archive may be to be gunzipped to the temporary disk; a larger one is
-            streamed, unless the request says otherwise.
+        spool_max_memory_bytes: how much CSV of a restore is held in memory before it goes to a temporary file.
+        spool_max_archive_bytes: how large an archive may be to be gunzipped to memory or a temporary file; a larger one
+            is streamed, unless the request says otherwise.
         libpq: what libpq's own variables say.
         pg_auth: how the function proves to PostgreSQL who it is, where the request does not say; None: by password.
         pg_entra_scope: what a token for PostgreSQL is asked for; None: by the host's cloud.

@@ -1,4 +1,4 @@
-"""The CSV of an archive: spooled into memory and one temporary file, or streamed straight out of the lake.
+"""The CSV of an archive: spooled to memory or a temporary file, or streamed straight from the lake.
 
 When it is streamed, the download, the gunzip and the reader overlap, and nothing is kept. Whether the archive is
 complete is known only at its end. Until then the reader's transaction is not committed: a truncated or damaged archive
@@ -38,7 +38,7 @@ class SpooledCsv:
         records: how many it holds, the header included.
         ends_with_marker: whether its last line is `\.`.
         dialect: how it is written.
-        progress: counts what is read, and says whether to stop.
+        progress: counts what is read, and says whether the restore was canceled.
         preamble: the lines before the CSV, which the file lacks and the size counts.
     """
 
@@ -88,7 +88,7 @@ def spooled_csv(
         max_memory_bytes: a file of up to this many bytes stays in memory.
         dialect: how the CSV is written (default: PostgreSQL's defaults); needed to tell a line `\.` that ends
             the data from one inside quotes, and to count the records.
-        progress: counts what is read, and says whether to stop.
+        progress: counts what is read, and says whether the restore was canceled.
         preamble: the lines before the CSV (default: none).
 
     Yields:
@@ -163,7 +163,7 @@ class StreamedCsv:
         gunzip: begins to gunzip the archive from its beginning; its errors are the archive's.
         dialect: how the CSV is written.
         stored_size: length of the stored archive, in bytes.
-        progress: counts what is read, and says whether to stop.
+        progress: counts what is read, and says whether the restore was canceled.
         preamble: the lines before the CSV (default: none).
         loaded: is called, in the thread that gunzips, with the bytes of a block that was handed on to the load.
 

@@ -117,7 +117,7 @@ class Archive:
             The stored bytes in order, at most one range (`RANGE_BYTES`) at a time.
 
         Raises:
-            ArchiveChanged: the file was overwritten or deleted since it was opened.
+            ArchiveChanged: the file has been overwritten or deleted since it was opened.
             ArchiveError: as `open_archive`, at any point of the iteration; StorageUnreachable also where
                 storage ended the file early without an error of its own.
         """

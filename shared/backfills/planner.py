@@ -137,7 +137,7 @@ def create_round(claim: Claim[BackfillOperation], records: Records, backfill: Ba
         records.days.create_all(days)
     else:
         for day in days:
-            # A planner that was taken for dead must not touch days that run since.
+            # A planner that was taken for dead must not touch days that another planner has started meanwhile.
             claim.write()
             _renew(records, operation, day)
     groups = [

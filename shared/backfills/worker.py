@@ -138,7 +138,7 @@ def _next_claim(backfill: BackfillOperation, context: Context) -> Claim[GroupOpe
         if found is None:
             return None
         wait = seconds_until(found.next_attempt, records.groups)
-        # A stop does not wait for the next attempt of a day, but for a day that another worker has.
+        # After a stop, do not wait for a day's next attempt; wait only for a day that another worker has.
         if wait and (wait <= OTHERS_SECONDS or not backfill.is_stopped):
             return None
         claim = claim_operation(records.groups, found, **has_its_turn())

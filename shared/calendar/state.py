@@ -54,7 +54,7 @@ class KnownDay:
         if self.archive is not None and not self._is_of_this_archive:
             return "stale"
         if self.rows.rows == "partly" and self.rows.count != self.last.restored_rows:
-            # Chunks over a part of the day were dropped since, or never existed.
+            # Chunks over a part of the day have been dropped since the restore, or never existed.
             return "unknown"
         return "restored"
 

@@ -51,7 +51,7 @@ def escapes_by_backslash(file: IO[bytes], dialect: CsvDialect) -> bool:
     before = 0
     for found in part.finditer(text):
         opens, closes = found.start(), found.end()
-        # Back to the part before, since it is that one which a wrong end has cut short.
+        # Include the previous part: a wrongly detected end may have cut it short.
         if (not _is_limit(text, opens, -1, limits) or (found[1] and not _is_limit(text, closes - 1, 1, limits))) and (
             f"\\{quote}" in text[before:closes]
         ):

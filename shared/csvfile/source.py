@@ -19,7 +19,7 @@ BYTES_PER_CPU_SECOND = 20_000_000
 
 
 class CsvSource(Protocol):
-    r"""A CSV that can be read repeatedly, from a temporary file or from the lake itself.
+    r"""A CSV that can be read repeatedly, from memory or a temporary file, or from the lake itself.
 
     Attributes:
         head: the beginning of the CSV, seekable. It holds the whole header, and the whole first row unless that is very

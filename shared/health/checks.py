@@ -1,4 +1,7 @@
-"""Checks whether a day could be restored, without a restore. Writes nothing and shows no secret."""
+"""Checks whether the settings, the app's storage account and the database server can be used.
+
+The lake is not checked. Writes nothing and shows no secret.
+"""
 
 from __future__ import annotations
 

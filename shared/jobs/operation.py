@@ -61,7 +61,7 @@ class Operation:
         waits: how many of them ended with an error that has a schedule of its own.
         crashes: how many of them lost their worker.
         claim: names the attempt that works on it; empty if none does.
-        is_queued: whether a message for it was put into the queue since it last waited.
+        is_queued: whether a message for it has been put into the queue since it last waited.
         is_canceled: whether a caller asked to cancel it.
         error: the last attempt's error, as the answer's JSON; empty if there was none.
         answer: what was answered or done at its end, as JSON.

@@ -4,7 +4,7 @@
 |------------|------------|-------------------------------------------------------------------------------------|
 | NotStarted | Running    | `claim_operation` in `claim.py`: a worker                                           |
 | Running    | NotStarted | `waiting`: its error may pass; its worker is gone; a group is not due, or has no time |
-| NotStarted | Canceled   | `canceled`: a caller. A record that names a COMMIT goes on, and is asked for        |
+| NotStarted | Canceled   | `canceled`: a caller. A record that names a COMMIT stays: a worker first asks about it |
 | both       | Failed     | `given_up`: the host has given up its message, and no worker has it                 |
 | Running    | an end     | `ended`: its worker                                                                 |
 | an end     | NotStarted | `as_new` in `operation.py`: the retry of a backfill, for itself and for its days    |

@@ -141,7 +141,7 @@ class _Work(Generic[R]):
         pending = decode_pending(record["pending"])
         lost = self._lost_its_workers()
         if lost is not None and self._claim.operation.crashes >= 2 * self._settings.job_max_crashes:
-            # Each worker that asked for the COMMIT was lost.
+            # Each worker that asked about the COMMIT was lost.
             return failed(report, outcome_unknown(pending.commit_id, f"the server was not asked: {lost.message}"))
         try:
             request = self._request()

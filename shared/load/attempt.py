@@ -160,9 +160,9 @@ def _count_before(load: Cursor, day: Day, ahead: Ahead) -> tuple[Count | None, t
     """Count the day's rows in the load's own snapshot, and warn where a default may double them or a policy hide some.
 
     Raises:
-        TargetChanged: rows were added or removed since the look. The day may now be one to skip, or chunks may have
-            to be decompressed that were not locked for that.
-        WindowNotEmpty: rows were added since the look, and the request refuses such a day.
+        TargetChanged: rows have been added or removed since the look. The day may now be one to skip, or chunks may
+            have to be decompressed that were not locked for that.
+        WindowNotEmpty: rows have been added since the look, and the request refuses such a day.
     """
     target = ahead.target
     if target.window is None or not (day.request.verify or day.policy != "append"):

@@ -38,7 +38,7 @@ def commit(
     """Commit, and believe it only when the server says so, on another connection if need be.
 
     Raises:
-        Fallback: another transaction came since the chunks were truncated, and would see a hole.
+        Fallback: another transaction has begun since the chunks were truncated, and would find them empty.
         ReferencedRows: a deferred foreign key does not let the day's rows go.
         DatabaseUnreachable: the connection broke, and the server says that it rolled back.
         CommitOutcomeUnknown: the server cannot say whether the COMMIT took place.
@@ -48,8 +48,8 @@ def commit(
     def last_look(commit_id: CommitId) -> None:
         day.before_commit(commit_id, loaded)
         lock.confirm()
-        # Each may take a while. So sequences are locked as late as possible, and other transactions are looked for
-        # last.
+        # Each of these steps may take a while. So sequences are locked as late as possible, and other transactions are
+        # looked for last.
         if day.request.destination.sequences == "advance":
             advance(tx.cursor, numbers)
         if truncated and not no_other_transactions(lock.cursor, tx.cursor):
@@ -72,7 +72,7 @@ def commit(
 
 
 def _ask_again(day: Day, loaded: Loaded, proof: Proof, interrupted: CommitInterruptedError) -> Loaded:
-    """Ask the server, on another connection, whether a COMMIT took place whose answer was lost."""
+    """Ask the server, on another connection, whether a COMMIT whose answer was lost took place."""
     patience = day.settings.pg_lock_timeout_seconds
     if not resolve_commit(
         day.connect_again,

@@ -33,11 +33,11 @@ class Day:
         header: what precedes the file's rows.
         csv: the archive's CSV.
         token: makes the name of a staging table unique: lower-case hexadecimal digits.
-        progress: is written, and asked whether to stop.
+        progress: is written, and says whether the restore was canceled.
         connect_again: another connection to the same server.
         found: is called with the target each time it was looked up.
-        before_commit: is called right before the COMMIT, with what the server can be asked for and with the result.
-            What it raises rolls back.
+        before_commit: is called right before the COMMIT, with what identifies the COMMIT to the server and with the
+            result. What it raises rolls back.
         committed: is called with the result as soon as the server has confirmed the COMMIT.
     """
 

@@ -16,16 +16,16 @@ from shared.postgres.connect import Connection
 from shared.postgres.sqlstate import lacks_a_line
 from shared.postgres.transaction import transaction
 
-# How many attempts may find that the day's chunks or rows changed between the look at them and their lock, or that rows
-# go to days that are not locked yet.
+# The load ends when so many attempts have found that the day's chunks or rows changed between the look at them and
+# their lock, or that rows go to days that are not locked yet.
 MAX_CHANGED_ATTEMPTS = 4
 
 
 def load_day(connection: Connection, lock: RestoreLock, day: Day) -> Loaded | Skipped:
     """Load one day, and commit it. This is the only loop that repeats a load.
 
-    At most 4 attempts may find the target changed or a day not locked, and each of the 4 permissions of the plan is
-    given up once at most. If a row was refused without its line, one more attempt looks for the line.
+    The fourth attempt that finds the target changed or a day not locked ends the load. Each of the 4 permissions of the
+    plan is given up once at most. If a row was refused without its line, one more attempt looks for the line.
 
     Args:
         connection: the load's, in autocommit.
@@ -36,7 +36,8 @@ def load_day(connection: Connection, lock: RestoreLock, day: Day) -> Loaded | Sk
         TargetLocked: the chunks, or the days that get rows, kept changing.
         RestoreInProgress: another session holds the lock of a day that gets rows.
         RestoreCanceled: the restore was canceled.
-        RestoreError: nothing was loaded; the target is as it was before.
+        CommitOutcomeUnknown: the server cannot say whether the COMMIT took place.
+        RestoreError: nothing was loaded; the target is unchanged.
     """
     plan, changes = LoadPlan.for_request(day.request), 0
     while True:

@@ -21,7 +21,7 @@ class Fallback(Exception):
         text_because: why the file is to be copied as text; None where binary may stay.
         keep_because: why the indexes are to be kept while rows come; None where they may be dropped.
         conflicts: whether staged rows may be in conflict with others.
-        readers: whether another transaction would see a hole where chunks are truncated.
+        readers: whether another transaction would find truncated chunks empty.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ from shared.postgres.sqlstate import database_error
 
 _log = logging.getLogger(OUR_LOGGER)
 
-# No step is so optional that its cancel does not count: a caller, an administrator or a timeout means the restore.
+# By default these end the restore, not only the step: a caller, an administrator or a timeout means the restore.
 _CANCELS = (RestoreCanceled, StatementCanceled)
 
 T = TypeVar("T")
@@ -66,7 +66,8 @@ def savepoint(cursor: Cursor, step: str, *, also_if_canceled: bool = False) -> I
         also_if_canceled: whether the restore goes on even if a statement of the body was canceled, or took too long.
 
     Raises:
-        RestoreCanceled, StatementCanceled: a statement was canceled, or took too long: that ends the restore.
+        RestoreCanceled, StatementCanceled: a statement was canceled, or took too long, and `also_if_canceled` is not
+            set: the restore ends.
     """
     outcome = SavepointOutcome()
     cursor.execute("SAVEPOINT optional_step")

@@ -61,7 +61,7 @@ def server_incarnation(cursor: psycopg2.extensions.cursor) -> ServerIncarnation:
 
 @dataclass(frozen=True)
 class CommitId:
-    """What a COMMIT can be asked for later.
+    """What identifies a COMMIT when the server is asked later whether it took place.
 
     Attributes:
         xid: the transaction's id, as `pg_xact_status` takes it.
@@ -92,7 +92,7 @@ class Transaction:
         """Commit, and believe it only when the server says so.
 
         Args:
-            last_look: called right before the COMMIT with what it can be asked for; what it raises leaves the
+            last_look: called right before the COMMIT with what identifies it; what it raises leaves the
                 transaction open.
 
         Raises:

@@ -69,7 +69,7 @@ class Progress(Cancelable):
         """Count the body's time for a stage.
 
         Raises:
-            RestoreCanceled: the restore is to stop.
+            RestoreCanceled: the restore was canceled.
         """
         self.check()
         begin = time.monotonic()

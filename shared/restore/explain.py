@@ -42,7 +42,7 @@ def explained(connection: Connection, request: RestoreRequest, settings: Setting
     Args:
         connection: is in autocommit again when the body has ended.
         request: what is restored.
-        settings: say which tables the caller may be told of.
+        settings: say which tables may be named to the caller.
         request_id: names the restore's own sessions.
 
     Raises:

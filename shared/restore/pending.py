@@ -27,7 +27,7 @@ class PendingCommit:
     """What is known right before a COMMIT.
 
     Attributes:
-        commit_id: what the server can be asked for.
+        commit_id: what identifies the COMMIT to the server.
         rows_before: rows of the day before the load; None where they were not counted.
         rows_after: rows of the day after it.
         left: what is to be done after the COMMIT.
@@ -83,7 +83,7 @@ def was_committed(request: RestoreRequest, settings: Settings, pending: PendingC
         report: gets the time that it takes.
 
     Raises:
-        CommitOutcomeUnknown: the server cannot tell.
+        CommitOutcomeUnknown: the server cannot say whether the COMMIT took place.
         DatabaseError: it cannot be reached.
     """
     server = Server.for_request(request, settings, report)

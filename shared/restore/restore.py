@@ -56,7 +56,8 @@ def restore(
 
     Raises:
         RestoreCanceled: the restore was canceled before its COMMIT began.
-        RestoreError: nothing was loaded; the target is as it was before.
+        CommitOutcomeUnknown: the server cannot say whether the COMMIT took place.
+        RestoreError: nothing was loaded; the target is unchanged.
     """
     progress = report.progress
     try:
@@ -82,7 +83,7 @@ def restore(
 
 @dataclass(frozen=True)
 class _LookedOn:
-    """The connection on which a running restore was looked for, and since when it is idle, by `time.monotonic`."""
+    """The connection on which a running restore was looked for, and when it became idle, by `time.monotonic`."""
 
     connection: Connection
     since: float
@@ -124,7 +125,7 @@ class _Restore:
 
         Raises:
             RestoreInProgress: another restore of the day is running.
-            RestoreCanceled: the restore was told to stop.
+            RestoreCanceled: the restore was canceled.
         """
         table, day, progress = self.request.target_table, self.request.archive.day, self.report.progress
         with progress.stage("connect"):

@@ -1,4 +1,4 @@
-"""Opens the CSV of an archive: gunzipped into a temporary file first (`spool`), or while it is loaded (`stream`)."""
+"""Opens the CSV of an archive: gunzipped to memory or a temporary file first (`spool`), or as it loads (`stream`)."""
 
 from __future__ import annotations
 

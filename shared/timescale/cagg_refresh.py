@@ -3,7 +3,7 @@
 A refresh computes the buckets that TimescaleDB's log of changes names. The log misses buckets of a time zone or of
 months (https://github.com/timescale/timescaledb/issues/10296) and all rows that COPY stores one by one, under some
 triggers (read in src/copy.c of 2.28.3; both measured there). So the refresh is by force. No other bucket is refreshed:
-a bucket whose rows were dropped since would become empty.
+a bucket whose rows have since been dropped would become empty.
 
 The refresh runs after the load's commit, in autocommit: the CALL raises 25001 inside a transaction.
 """

@@ -252,7 +252,7 @@ def written_chunks(cursor: Cursor, table: Table) -> tuple[Chunk, ...]:
         " CROSS JOIN LATERAL pg_catalog.pg_identify_object('pg_catalog.pg_class'::regclass, l.relation, 0) o"
         " WHERE l.pid = pg_catalog.pg_backend_pid() AND l.mode = 'RowExclusiveLock' AND l.locktype = 'relation'"
         " AND l.relation >= 16384"
-        # A relation that was dropped since has none.
+        # A relation that has been dropped meanwhile has none.
         " AND o.identity IS NOT NULL"
     )
     visible = {tuple(parts): is_visible for parts, is_visible in cursor.fetchall()}

@@ -85,7 +85,7 @@ def clear_day(load: Cursor, day: Day, ahead: Ahead, truncatable: tuple[Chunk, ..
     with progress.stage("replace"):
         referenced = find_referenced(load, target) if replaces else ()
         refuse(rows_referenced(day.request, referenced))
-        # Without the right to truncate, the rows are deleted, and no reader can see a hole.
+        # Without the right to truncate, the rows are deleted, and no reader can find the chunk empty.
         truncated = truncatable if truncatable and truncate(load, truncatable) else ()
     steps: list[ChunkStep] = []
     with progress.stage("decompress"):

@@ -41,7 +41,7 @@ def delete_day(cursor: Cursor, table: Table, window: Window) -> bool:
         Whether there were rows to delete.
 
     Raises:
-        DataRejected: a constraint or a trigger refuses it. The transaction is then as it was before.
+        DataRejected: a constraint or a trigger refuses it. The transaction is then unchanged.
         VerificationFailed: rows of the day are still there.
     """
     if not count_window(cursor, table, window).rows:
