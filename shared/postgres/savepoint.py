@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import TRANSACTION_STATUS_INERROR, TRANSACTION_STATUS_INTRANS
 
 from shared.errors import RestoreCanceled, RestoreError, StatementCanceled
 from shared.log_redaction import OUR_LOGGER
 from shared.postgres.connect import Cursor
-from shared.postgres.sqlstate import database_error
+from shared.postgres.sqlstate import database_error, sqlstate_of
 
 _log = logging.getLogger(OUR_LOGGER)
 
 # By default these end the restore, not only the step: a caller, an administrator or a timeout means the restore.
 _CANCELS = (RestoreCanceled, StatementCanceled)
+
+# The transaction is still there.
+_MAY_GO_ON = (TRANSACTION_STATUS_INTRANS, TRANSACTION_STATUS_INERROR)
 
 T = TypeVar("T")
 E = TypeVar("E", bound=RestoreError)
@@ -58,7 +62,8 @@ def savepoint(cursor: Cursor, step: str, *, also_if_canceled: bool = False) -> I
     """Run the body in a savepoint. A database error rolls back only the body, and is stored in the outcome.
 
     Without the savepoint every later statement would fail (25P02) and the COMMIT would be a silent rollback.
-    A broken connection is raised, since it ends the restore.
+    Any other error rolls back the body as well, and is raised: who handles it goes on with neither its changes nor its
+    locks. So does a broken connection, which ends the restore.
 
     Args:
         cursor: in the transaction.
@@ -71,22 +76,38 @@ def savepoint(cursor: Cursor, step: str, *, also_if_canceled: bool = False) -> I
     """
     outcome = SavepointOutcome()
     cursor.execute("SAVEPOINT optional_step")
-    failed: psycopg2.Error | None = None
+    cause: BaseException | None = None
     try:
         yield outcome
-    except (psycopg2.Error, _RolledBackError) as exc:
-        if isinstance(exc, psycopg2.Error):
-            if exc.pgcode is None or cursor.connection.closed:
-                raise
-            failed, outcome.error = exc, database_error(exc)
-        cursor.execute("ROLLBACK TO SAVEPOINT optional_step")
+    except _RolledBackError:
+        _roll_back(cursor)
         outcome.was_rolled_back = True
-    cursor.execute("RELEASE SAVEPOINT optional_step")
-    if failed is None or outcome.error is None:
+    except psycopg2.Error as exc:
+        if exc.pgcode is None or cursor.connection.closed:
+            raise
+        _roll_back(cursor)
+        cause, outcome.error, outcome.was_rolled_back = exc, database_error(exc), True
+    except Exception as exc:
+        if cursor.connection.info.transaction_status in _MAY_GO_ON:
+            # If it fails, so does the next statement. The error that began it says more.
+            with suppress(psycopg2.Error):
+                _roll_back(cursor)
+        # A statement of the body, in a savepoint of its own.
+        if not (also_if_canceled and isinstance(exc, _CANCELS) and isinstance(exc.__cause__, psycopg2.Error)):
+            raise
+        cause, outcome.error, outcome.was_rolled_back = exc.__cause__, exc, True
+    else:
+        cursor.execute("RELEASE SAVEPOINT optional_step")
+    if cause is None or outcome.error is None:
         return
     if isinstance(outcome.error, _CANCELS) and not also_if_canceled:
-        raise outcome.error from failed
-    _log.info("step=%s was rolled back: sqlstate=%s", step, failed.pgcode)
+        raise outcome.error from cause
+    _log.info("step=%s was rolled back: sqlstate=%s", step, sqlstate_of(outcome.error))
+
+
+def _roll_back(cursor: Cursor) -> None:
+    # Released too: what has the same name around it is the next one again.
+    cursor.execute("ROLLBACK TO SAVEPOINT optional_step; RELEASE SAVEPOINT optional_step")
 
 
 def set_accepted(cursor: Cursor, settings: Mapping[str, str]) -> None:

@@ -9,11 +9,12 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from shared.errors import RestoreCanceled, RestoreError, StatementCanceled, TargetLocked
+from shared.errors import DataRejected, RestoreCanceled, RestoreError, StatementCanceled, TargetLocked
 from shared.log_redaction import OUR_LOGGER
 from shared.postgres.connect import Cursor
 from shared.postgres.limited_cursor import LimitedCursor, limited_connection
-from shared.postgres.savepoint import attempt_in_savepoint, savepoint
+from shared.postgres.savepoint import attempt_in_savepoint, refusal_in_savepoint, savepoint
+from shared.postgres.sqlstate import as_refused_row
 from shared.postgres.timeouts import Timeouts
 from shared.postgres.transaction import transaction
 from tests.integration.fix_database import Database
@@ -70,3 +71,39 @@ def test_what_a_step_failed_with_is_in_the_log(cursor: Cursor, caplog: pytest.Lo
     assert error is not None
     (record,) = caplog.records
     assert (record.levelno, record.getMessage()) == (logging.INFO, "step=read a word was rolled back: sqlstate=22P02")
+
+
+def test_an_error_of_ours_leaves_nothing_of_the_step_either(cursor: Cursor, database: Database) -> None:
+    database.execute("CREATE TABLE {s}.t ()")
+
+    def look() -> None:
+        with savepoint(cursor, "look"):
+            cursor.execute(f"LOCK TABLE {database.schema}.t")
+            raise TargetLocked("another restore runs")
+
+    with pytest.raises(TargetLocked):
+        look()
+    with closing(database.session(autocommit=False)) as other, other.cursor() as holder:
+        holder.execute(f"LOCK TABLE {database.schema}.t NOWAIT")
+
+
+def test_a_refusal_out_of_a_step_in_it_rolls_back_all(cursor: Cursor) -> None:
+    cursor.execute("CREATE TEMP TABLE seen (v int)")
+
+    def action() -> None:
+        cursor.execute("INSERT INTO seen VALUES (1)")
+        with savepoint(cursor, "look"):
+            raise DataRejected("a row")
+
+    refusal = refusal_in_savepoint(cursor, "rows", action, as_refused_row)
+    cursor.execute("SELECT count(*) FROM seen")
+    assert (type(refusal), cursor.fetchone()) == (DataRejected, (0,))
+
+
+@pytest.mark.parametrize(("statement", "error"), [(CANCEL, RestoreCanceled), (SLEEP, StatementCanceled)])
+def test_a_step_fails_alone_also_if_a_step_in_it_is_canceled(
+    cursor: Cursor, statement: str, error: type[RestoreError]
+) -> None:
+    with savepoint(cursor, "compress", also_if_canceled=True) as step:
+        attempt_in_savepoint(cursor, "sleep", lambda asking: asking.execute(statement))
+    assert (type(step.error), step.was_rolled_back) == (error, True)
