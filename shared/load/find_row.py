@@ -46,8 +46,7 @@ def find_refused_row(
             return _search(tx.cursor, lock, day, plan, refused)
     except RestoreCanceled:
         raise
-    except DataRejected as exc:
-        return exc
+    # DataRejected as well: what is raised, not returned, is an error of something else, such as the DELETE.
     except (RestoreError, TargetChanged, DayNotLocked, Fallback) as exc:
         _log.info("the line of a refused row was not found: %s", type(exc).__name__)
         return refused
@@ -59,5 +58,10 @@ def _search(load: Cursor, lock: RestoreLock, day: Day, plan: LoadPlan, refused: 
         return refused
     proof = room.proof
     search = Search(load, day, proof.target, skips_conflicts(day, proof, plan))
-    with day.progress.stage("copy"), advised(day, proof.target):
-        raise search.run(refused)
+    with day.progress.stage("copy"):
+        found = search.run(refused)
+    try:
+        with advised(day, proof.target):
+            raise found
+    except DataRejected as exc:
+        return exc

@@ -101,7 +101,14 @@ def test_a_row_with_its_line_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(
     "end",
-    [TargetChanged(), DayNotLocked(OTHER_DAYS), Fallback(readers=True), TargetLocked("x"), DatabaseUnreachable("x")],
+    [
+        TargetChanged(),
+        DayNotLocked(OTHER_DAYS),
+        Fallback(readers=True),
+        TargetLocked("x"),
+        DatabaseUnreachable("x"),
+        DataRejected("a trigger refuses the DELETE"),
+    ],
     ids=lambda end: type(end).__name__,
 )
 def test_a_search_that_fails_leaves_the_error_of_the_row(monkeypatch: pytest.MonkeyPatch, end: Exception) -> None:
@@ -115,10 +122,9 @@ def test_a_search_that_fails_leaves_the_error_of_the_row(monkeypatch: pytest.Mon
     assert (case.locked, len(case.plans), case.progress.loads) == ([], 1, 2)
 
 
-@pytest.mark.parametrize("end", [RestoreCanceled("stop"), refused(line=7)], ids=["canceled", "found"])
-def test_a_search_that_is_canceled_or_finds_the_row_says_so(monkeypatch: pytest.MonkeyPatch, end: RestoreError) -> None:
-    case = Case(monkeypatch, refused())
+def test_a_search_that_is_canceled_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, end = Case(monkeypatch, refused()), RestoreCanceled("stop")
     case.search_ends(end)
-    with pytest.raises(RestoreError) as raised:
+    with pytest.raises(RestoreCanceled) as raised:
         case.run()
     assert raised.value is end
