@@ -110,7 +110,7 @@ class Claim(Generic[R]):
 
     @contextmanager
     def heartbeat(self, progress: Progress) -> Iterator[None]:
-        """Write the progress every few seconds. Cancel the restore if a caller asked for it, or the claim is lost."""
+        """Write the progress every few seconds. Cancel the work if a caller's cancel ends it, or the claim is lost."""
 
         def beat() -> bool:
             try:
@@ -124,7 +124,7 @@ class Claim(Generic[R]):
                 _log.warning("operation=%s has no heartbeat: %s", self._operation.id, error.message)
             except Exception:  # noqa: BLE001 - it must not end the restore
                 _log.exception("operation=%s has no heartbeat", self._operation.id)
-            if self._operation.is_canceled:
+            if self._operation.is_to_end:
                 progress.cancel()
             return True
 
@@ -132,7 +132,7 @@ class Claim(Generic[R]):
             yield
 
     def attempt(self, work: Callable[[Report], bool]) -> bool:
-        """Do the work of a group or a backfill with a heartbeat. Its progress is canceled if the claim is lost.
+        """Do the work of a group or a backfill with a heartbeat, which may cancel its progress.
 
         Returns:
             What the work returns; False if another worker has taken the operation over.

@@ -59,7 +59,7 @@ def try_again(claim: Claim[R], store: OperationStore[R], settings: Settings, err
         ClaimLost, JobStorageUnreachable: as `Claim.write`.
     """
     operation = claim.operation
-    if isinstance(error, RestoreCanceled) or (operation.is_canceled and not isinstance(error, CommitOutcomeUnknown)):
+    if isinstance(error, RestoreCanceled) or (operation.is_to_end and not isinstance(error, CommitOutcomeUnknown)):
         return False
     delay = delay_seconds(error, operation, settings)
     if delay is None:

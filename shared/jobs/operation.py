@@ -107,6 +107,11 @@ class Operation:
         """Whether it gets no message of its own."""
         return False
 
+    @property
+    def is_to_end(self) -> bool:
+        """Whether a caller's cancel ends what its worker does, and no further attempt follows."""
+        return self.is_canceled
+
     @classmethod
     def type_of(cls, stored: Mapping[str, Any]) -> type[Self]:  # noqa: ARG003 - for those that differ
         """Return the type of a record of this kind, given what is stored."""
@@ -260,6 +265,14 @@ class BackfillOperation(AskedOperation):
     parallel: int
     phase: BackfillPhase
     plan: str = ""
+
+    @property
+    def is_to_end(self) -> bool:
+        """A cancel ends its first plan, before which no day can be in. After that it is for the days that run.
+
+        The days that are in leave their aggregates to be refreshed.
+        """
+        return self.is_canceled and not self.plan
 
 
 PartOfBackfill: TypeAlias = DayOperation | GroupOperation

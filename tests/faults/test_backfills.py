@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -563,6 +564,23 @@ def test_aggregates_are_refreshed_once_also_if_days_failed(community_many: Backf
         assert (answer["timescaledb"]["refresh_caggs"], answer["caggs"]) == ("later", [])
 
 
+@contextmanager
+def locked(many: Backfills, name: str) -> Iterator[None]:
+    """Let whoever uses a table wait."""
+    with closing(many.app.database.session(autocommit=False)) as other, other.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+def aggregate_locked(many: Backfills) -> AbstractContextManager[None]:
+    """Let a refresh wait."""
+    ((name,),) = many.app.database.fetch(
+        "SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)"
+        f" FROM timescaledb_information.continuous_aggregates WHERE view_schema = '{many.app.database.schema}'"
+    )
+    return locked(many, name)
+
+
 def test_a_refresh_that_fails(community_many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows are in: it is a warning."""
     many = community_many
@@ -570,13 +588,7 @@ def test_a_refresh_that_fails(community_many: Backfills, monkeypatch: pytest.Mon
     aggregate(many)
     many.archive(0)
     monkeypatch.setenv("PG_LOCK_TIMEOUT_SECONDS", "1")
-    with closing(many.app.database.session(autocommit=False)) as other, other.cursor() as cursor:
-        cursor.execute(
-            f"SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)"
-            f" FROM timescaledb_information.continuous_aggregates WHERE view_schema = '{many.app.database.schema}'"
-        )
-        ((name,),) = cursor.fetchall()
-        cursor.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
+    with aggregate_locked(many):
         state = many.finish(many.taken(0, 0, timescaledb={"refresh_caggs": "all"}))
     assert (state["status"], state["result"]["status"]) == ("Succeeded", "ok_with_warnings")
     assert [warning["code"] for warning in state["result"]["warnings"]] == ["RefreshFailed"]
@@ -677,10 +689,31 @@ def test_a_server_that_is_gone_at_the_end_of_a_backfill_that_is_stopped(
 ) -> None:
     backfill_id = before_its_end(many)
     assert many.stop(backfill_id, running="cancel").status == 202
+    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 0)
     with behind_proxy(many.app, monkeypatch) as proxy:
         proxy.is_refusing = True
+        many.work()
+        again = many.record(backfill_id)
+        assert (again.status, again.retries) == ("NotStarted", 1)
         state = many.finish(backfill_id)
     check_not_refreshed(many, state)
+
+
+def test_a_stop_does_not_end_the_refresh_at_the_end_of_a_backfill(community_many: Backfills) -> None:
+    many = community_many
+    backfill_id = before_its_end(many)
+    aggregate(many)
+    with aggregate_locked(many):
+        ending = Call(lambda: many.finish(backfill_id))
+        many.app.database.wait_for_session("wait_event_type = 'Lock'")
+        assert many.stop(backfill_id, running="cancel").status == 202
+        # Each heartbeat reads it, and writes.
+        for _ in range(3):
+            written = many.record(backfill_id).etag
+            wait_until(lambda: many.record(backfill_id).etag != written, 5)  # noqa: B023 - at once
+    state = ending.result()
+    assert (state["status"], state["warnings"]) == ("Succeeded", [])
+    assert aggregated(many) == many.all_of(0)
 
 
 def test_a_server_that_is_full_at_the_end_of_a_backfill(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:

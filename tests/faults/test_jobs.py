@@ -37,6 +37,7 @@ from tests.integration.fix_app import App
 from tests.integration.fix_azure import PATH, Azure, Refusal
 from tests.integration.fix_database import PATIENCE_SECONDS
 from tests.integration.fix_threads import Call
+from tools.config import LOOPBACK
 from tools.local_server import free_port
 from tools.process import wait_until
 
@@ -219,14 +220,18 @@ def test_nothing_that_is_kept_holds_a_secret_or_a_row(
             assert secret.lower() not in str(one).lower(), str(one)[:500]
 
 
+def behind(proxy: Proxy) -> dict[str, str]:
+    """Return the settings that name a proxy before the server."""
+    return {"PGHOST": LOOPBACK, "PGPORT": str(proxy.port), "PGSSLMODE": "disable"}
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_worker_that_is_killed_at_its_commit(
     jobs: Jobs, day: FaultCase, proxy: Proxy, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sent, and perhaps carried out; nobody has noted it. The next worker asks the server."""
     operation = jobs.taken(day.job_body())
-    through = {"PGHOST": "127.0.0.1", "PGPORT": str(proxy.port), "PGSSLMODE": "disable"}
-    with jobs.worker(jobs.receive().content, **through) as worker:
+    with jobs.worker(jobs.receive().content, **behind(proxy)) as worker:
         proxy.when(b"COMMIT\0", lambda _: worker.kill(), answers=moment == "after")
         worker.wait(timeout=60)
     day.wait_until_gone()
