@@ -26,7 +26,7 @@ Fact: TypeAlias = Literal[
     "disk_bytes",  # the most that its temporary folder held at once, unlinked files included
     "process_seconds",  # CPU seconds of the process
     "process_busy",  # cores that the process used during the COPY
-    "server_seconds",  # CPU seconds of all backends and their workers; a busy machine does not change it
+    "server_seconds",  # CPU seconds of all backends and their workers; a busy machine changes it less than the time
     "copy_seconds",  # how long a backend was in a COPY, summed over the backends
     "backend_busy",  # share of that time in which the backend had a core
     "backend_ready",  # share in which it wanted a core and another program had it: the noise of the machine

@@ -199,8 +199,8 @@ class Settings(_Variables):
         pg_allow_insecure_sslmode: whether `sslmode` may be below `require` for other hosts than this one.
         pg_connect_timeout_seconds: how long a connection to PostgreSQL may take.
         pg_lock_timeout_seconds: how long a restore waits for a lock that another session holds.
-        pg_statement_timeout_seconds: how long one statement of a restore may take, and so how long a restore can
-            keep others from its chunks.
+        pg_statement_timeout_seconds: how long one statement of a restore may take. Others may have to wait for the
+            day's chunks for as long as its statements take together.
         pg_index_defer_min_bytes: how much CSV a day must have for its indexes to be dropped and built at the end.
         pg_index_memory_mib: what the build of one index may use (`maintenance_work_mem`), in MiB; None: it is chosen.
         pg_index_workers: how many parallel workers help it (`max_parallel_maintenance_workers`); None: the server's.
