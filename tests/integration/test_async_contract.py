@@ -65,6 +65,7 @@ def test_the_answer_to_a_restore_that_is_taken(jobs: Jobs, app: App, body: dict[
         "kind": "restore",
         "status": "NotStarted",
         "attempt": 0,
+        "attempts": [],
         "archive": body["adls_url"],
         "database": app.database.name,
         "target_table": f"{app.database.schema}.t",
