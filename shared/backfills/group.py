@@ -170,7 +170,8 @@ class _Group:
             return
         # Read after the claim: a stop of the backfill looks for claimed days after that.
         self._backfill = self._records.backfills.at(self._backfill.row_key, load=False)
-        if self._backfill.is_stopped and not claim.operation.commit:
+        if self._backfill.is_stopped:
+            # If the day names a COMMIT, the server is asked for that first; a day that is in stays in.
             claim.write(**told_to_stop(claim.operation))
         ended = work_on(claim, days, self._context.settings, self._context.join, self._kept)
         if ended is None or ended.status != "Succeeded" or ended.is_canceled:

@@ -25,6 +25,7 @@ from tests.faults.fix_backfills import (
     lock_of_day,
     refuse_behind_commit,
 )
+from tests.faults.fix_proxy import Link
 from tests.integration.fix_small_day import slow_down
 from tests.integration.fix_threads import Call
 from tools.process import wait_until
@@ -246,6 +247,30 @@ def test_a_stop_beside_a_day_that_another_worker_has(many: Backfills, monkeypatc
     # The other worker is lost.
     monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", 0)
     assert many.finish(backfill_id)["status"] == "Canceled"
+    assert many.counts() == {}
+
+
+@pytest.mark.any_server
+def test_a_stop_before_a_day_whose_commit_did_not_take_place(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is asked for the COMMIT. The day does not start once more."""
+    many.table()
+    many.archive(0)
+    backfill_id = many.taken(0, 0)
+    many.work()
+    with behind_proxy(many.app, monkeypatch) as proxy, many.jobs.worker(many.jobs.receive().content) as worker:
+
+        def lose(link: Link) -> None:
+            worker.kill()
+            link.cut()
+
+        proxy.when(b"COMMIT\0", lose)
+        assert worker.wait(60) == -signal.SIGKILL
+    (day,) = many.days(backfill_id).values()
+    assert many.jobs.state(day["operation_id"]).commit
+    assert many.stop(backfill_id).status == 202
+    many.serve_until_ended(backfill_id)
+    state = many.monitor(backfill_id)
+    assert (state["status"], state["error"]["code"]) == ("Canceled", "RestoreCanceled")
     assert many.counts() == {}
 
 
