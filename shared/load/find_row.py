@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from shared.errors import DataRejected, RestoreCanceled, RestoreError
 from shared.load.advice import advised
 from shared.load.attempt import make_room, skips_conflicts
@@ -11,12 +9,10 @@ from shared.load.copy.refused_row import Search
 from shared.load.day import Day, Skipped
 from shared.load.locks.restore_lock import RestoreLock
 from shared.load.plan import DayNotLocked, Fallback, LoadPlan, TargetChanged
-from shared.log_redaction import OUR_LOGGER
 from shared.postgres.connect import Connection, Cursor
+from shared.postgres.optional_step import note_failed_step
 from shared.postgres.sqlstate import translated
 from shared.postgres.transaction import transaction
-
-_log = logging.getLogger(OUR_LOGGER)
 
 
 def find_refused_row(
@@ -48,7 +44,7 @@ def find_refused_row(
         raise
     # DataRejected as well: what is raised, not returned, is an error of something else, such as the DELETE.
     except (RestoreError, TargetChanged, DayNotLocked, Fallback) as exc:
-        _log.info("the line of a refused row was not found: %s", type(exc).__name__)
+        note_failed_step(connection, "find the line of a refused row", exc)
         return refused
 
 

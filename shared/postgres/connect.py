@@ -65,6 +65,17 @@ def session_name(request_id: str) -> str:
     return f"{APPLICATION_NAME}/{request_id}"
 
 
+def request_id_of(connection: Connection) -> str | None:
+    """Return the id of the request whose session this is, by its name; None if the name is another one.
+
+    The server reports a change of `application_name` by itself, so nothing is asked
+    (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC).
+    """
+    name = connection.info.parameter_status("application_name")
+    kind, _, request_id = (name or "").partition("/")
+    return request_id if request_id and kind.startswith(APPLICATION_NAME) else None
+
+
 def cancel_session(cursor: Cursor, name: str) -> None:
     """End the statement that runs in another session of this role.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 import psycopg2
@@ -13,11 +13,9 @@ from psycopg2 import sql
 from psycopg2.extensions import TRANSACTION_STATUS_INERROR, TRANSACTION_STATUS_INTRANS
 
 from shared.errors import RestoreCanceled, RestoreError, StatementCanceled
-from shared.log_redaction import OUR_LOGGER
 from shared.postgres.connect import Cursor
-from shared.postgres.sqlstate import database_error, sqlstate_of
-
-_log = logging.getLogger(OUR_LOGGER)
+from shared.postgres.optional_step import note_failed_step, set_each
+from shared.postgres.sqlstate import database_error
 
 # By default these end the restore, not only the step: a caller, an administrator or a timeout means the restore.
 _CANCELS = (RestoreCanceled, StatementCanceled)
@@ -102,7 +100,7 @@ def savepoint(cursor: Cursor, step: str, *, also_if_canceled: bool = False) -> I
         return
     if isinstance(outcome.error, _CANCELS) and not also_if_canceled:
         raise outcome.error from cause
-    _log.info("step=%s was rolled back: sqlstate=%s", step, sqlstate_of(outcome.error))
+    note_failed_step(cursor.connection, step, outcome.error)
 
 
 def _roll_back(cursor: Cursor) -> None:
@@ -117,16 +115,13 @@ def set_accepted(cursor: Cursor, settings: Mapping[str, str]) -> None:
         cursor: in a transaction.
         settings: a name may have a prefix with a dot.
     """
-    statements = [
-        sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(*name.split(".")), sql.Literal(value))
-        for name, value in settings.items()
-    ]
-    with savepoint(cursor, "settings") as all_at_once:
-        cursor.execute(sql.SQL("; ").join(statements))
-    if all_at_once.was_rolled_back:
-        for statement in statements:
-            with savepoint(cursor, "setting"):
-                cursor.execute(statement)
+    set_each(
+        partial(attempt_in_savepoint, cursor),
+        {
+            name: sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(*name.split(".")), sql.Literal(value))
+            for name, value in settings.items()
+        },
+    )
 
 
 def attempt_in_savepoint(

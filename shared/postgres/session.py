@@ -10,23 +10,31 @@ import psycopg2
 
 from shared.errors import RestoreError
 from shared.postgres.connect import Connection, Cursor
+from shared.postgres.optional_step import note_failed_step
 from shared.postgres.sqlstate import database_error
 
 T = TypeVar("T")
 
 
 def attempt_in_autocommit(
-    connection: Connection, action: Callable[[Cursor], T]
+    connection: Connection, step: str, action: Callable[[Cursor], T]
 ) -> tuple[T | None, RestoreError | None]:
     """Run an action in autocommit. Return its error, even a lost connection, instead of raising it.
 
     After the load its rows are committed, and an error answer would say that they are not.
+
+    Args:
+        connection: in autocommit.
+        step: what the action does, for the log.
+        action: what may fail.
     """
     try:
         with connection.cursor() as cursor:
             return action(cursor), None
     except psycopg2.Error as exc:
-        return None, database_error(exc)
+        error = database_error(exc)
+        note_failed_step(connection, step, error)
+        return None, error
 
 
 @contextmanager

@@ -7,7 +7,7 @@ transaction begins with those of the restore (transaction.py), and so do the ste
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +15,7 @@ from functools import partial
 from psycopg2 import sql
 
 from shared.postgres.connect import Connection, Cursor
+from shared.postgres.optional_step import set_each
 from shared.postgres.savepoint import set_accepted
 from shared.postgres.session import attempt_in_autocommit
 
@@ -97,24 +98,15 @@ def limit_session(connection: Connection, timeouts: Timeouts) -> Iterator[None]:
     """
     settings = {**timeouts.of_statements, **_no_transaction_timeout(connection), **timeouts.further}
     names = {name: sql.Identifier(*name.split(".")) for name in settings}
-    _run(
-        connection, [sql.SQL("SET {} = {}").format(names[name], sql.Literal(value)) for name, value in settings.items()]
+    attempt = partial(attempt_in_autocommit, connection)
+    set_each(
+        attempt,
+        {name: sql.SQL("SET {} = {}").format(names[name], sql.Literal(value)) for name, value in settings.items()},
     )
     try:
         yield
     finally:
-        _run(connection, [sql.SQL("RESET {}").format(name) for name in names.values()])
-
-
-def _run(connection: Connection, statements: Sequence[sql.Composed]) -> None:
-    """Run statements in one round trip. If the server refuses one, run each of the others."""
-    _, error = attempt_in_autocommit(connection, partial(_execute, sql.SQL("; ").join(statements)))
-    for statement in statements if error is not None else ():
-        attempt_in_autocommit(connection, partial(_execute, statement))
-
-
-def _execute(statement: sql.Composed, cursor: Cursor) -> None:
-    cursor.execute(statement)
+        set_each(attempt, {name: sql.SQL("RESET {}").format(quoted) for name, quoted in names.items()})
 
 
 def _no_transaction_timeout(connection: Connection) -> dict[str, str]:

@@ -132,7 +132,9 @@ class _Restore:
             try:
                 connection = stack.enter_context(self.server.connect_to_look())
                 with progress.interruptible(self.server.cancel):
-                    running, _ = attempt_in_autocommit(connection, partial(find_running, table=table, day=day))
+                    running, _ = attempt_in_autocommit(
+                        connection, "look for a running restore", partial(find_running, table=table, day=day)
+                    )
             except RestoreError:
                 progress.check()
                 return None

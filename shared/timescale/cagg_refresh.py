@@ -87,7 +87,7 @@ def refresh(
     if not caggs_available(table) or extension is None or day is None:
         return [CaggStep(name, "not available") for name in ([] if chosen == "all" else chosen)], ()
     steps = []
-    attempt = partial(attempt_in_autocommit, connection)
+    attempt = partial(attempt_in_autocommit, connection, "plan a refresh")
     plan, notices = plan_refresh(attempt, table, spans, chosen)
     for planned in plan:
         if planned.cagg is None or planned.window is None:
@@ -112,7 +112,9 @@ def _refresh_one(
         cursor.execute(by_users_path(_refresh_call(cursor, table, extension, cagg, window)))
         return gaps
 
-    other, error = attempt_in_autocommit(connection, partial(_find_others_procedure, extension))
+    other, error = attempt_in_autocommit(
+        connection, "find another procedure", partial(_find_others_procedure, extension)
+    )
     if other is not None:
         error = OperationNotSupported(
             f"{other} is not TimescaleDB's, and would be called in its place",
@@ -120,11 +122,11 @@ def _refresh_one(
         )
     gaps: tuple[tuple[str | int, str | int], ...] | None = None
     if error is None:
-        gaps, error = attempt_in_autocommit(connection, call)
+        gaps, error = attempt_in_autocommit(connection, "refresh", call)
     bounds = (iso(window.lower), iso(window.upper))
     if error is not None:
         return CaggStep(str(cagg.name), "failed", bounds, error)
-    retention, _ = attempt_in_autocommit(connection, partial(_retention, table, cagg, window))
+    retention, _ = attempt_in_autocommit(connection, "retention", partial(_retention, table, cagg, window))
     return CaggStep(str(cagg.name), "done", bounds, None, gaps or (), retention or ())
 
 

@@ -39,7 +39,7 @@ from psycopg2 import sql
 from shared.errors import DatabaseFailed
 from shared.model.results import ChunkStep
 from shared.postgres.connect import Connection, Cursor
-from shared.postgres.savepoint import Attempt, attempt_in_savepoint, savepoint
+from shared.postgres.savepoint import Attempt, attempt_in_savepoint, savepoint, set_accepted
 from shared.postgres.search_path import by_users_path
 from shared.postgres.session import attempt_in_autocommit, local_settings
 from shared.timescale.chunks import Chunk, is_own
@@ -76,7 +76,7 @@ def compress_after_commit(
         action: what the steps are called: `recompress` for chunks that were compressed before, `compress` for new ones.
     """
     call = partial(_call, timescaledb.function("compress_chunk"), _compress_arguments(timescaledb))
-    attempt = partial(attempt_in_autocommit, connection)
+    attempt = partial(attempt_in_autocommit, connection, action)
     return _steps(action, attempt, call, to_compress(table, timescaledb), chunks)
 
 
@@ -116,12 +116,15 @@ def _compress_arguments(timescaledb: TimescaleDB) -> sql.SQL:
 
 def allow_delete_of_compressed(cursor: Cursor) -> None:
     """Let a DELETE of this transaction delete every compressed row, and fire a chunk's own triggers."""
-    # A compressed chunk may not have been decompressed: lift the limit on what the DELETE may decompress.
-    with savepoint(cursor, "setting"):
-        cursor.execute("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
-    # A DELETE of whole batches skips a chunk's own triggers (measured on 2.29.2). Older versions lack the setting.
-    with savepoint(cursor, "setting"):
-        cursor.execute("SET LOCAL timescaledb.enable_compressed_direct_batch_delete = off")
+    set_accepted(
+        cursor,
+        {
+            # A compressed chunk may not have been decompressed: lift the limit on what the DELETE may decompress.
+            "timescaledb.max_tuples_decompressed_per_dml_transaction": "0",
+            # A DELETE of whole batches skips a chunk's own triggers (measured on 2.29.2). Older versions lack it.
+            "timescaledb.enable_compressed_direct_batch_delete": "off",
+        },
+    )
 
 
 def compressed_size(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunks: Sequence[Chunk]) -> int | None:

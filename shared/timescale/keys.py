@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from psycopg2 import sql
 
 from shared.postgres.connect import Cursor
-from shared.postgres.savepoint import savepoint
+from shared.postgres.savepoint import set_accepted
 from shared.postgres.search_path import after_catalog
 from shared.postgres.trusted_sql import trusted_sql
 from shared.timescale.chunks import Chunk
@@ -169,8 +169,7 @@ def has_duplicates(cursor: Cursor, relation: sql.Identifier, key: Key, *, among:
         among: the condition of the rows that may have it; None: all rows.
     """
     # The columnar aggregation compares bytes, but different bytes may be equal in a collation. Older versions lack it.
-    with savepoint(cursor, "setting"):
-        cursor.execute("SET LOCAL timescaledb.enable_vectorized_aggregation = off")
+    set_accepted(cursor, {"timescaledb.enable_vectorized_aggregation": "off"})
     terms = sql.SQL(", ").join(key.terms)
     conditions = [condition for condition in (among, key.predicate) if condition is not None]
     if not key.nulls_are_equal:

@@ -47,7 +47,7 @@ class Case:
         request = SimpleNamespace(archive=SimpleNamespace(day=date(2025, 1, 1)))
         day: Any = SimpleNamespace(request=request, progress=self.progress, timeouts=None)
         lock: Any = SimpleNamespace(take=self.locked.append, cancel=lambda: None)
-        connection: Any = None
+        connection: Any = SimpleNamespace(info=SimpleNamespace(parameter_status=lambda _: "restore-chunk/7"))
         return load_day(connection, lock, day)
 
     def search_ends(self, error: BaseException) -> None:
