@@ -169,7 +169,8 @@ class RestoreOperation(AskedOperation):
         compressed_bytes_total: length of the archive.
         rows: how many rows were read.
         seconds: how long the attempt has run.
-        commit: what is known of a COMMIT that was about to be sent, as JSON; empty before that.
+        commit: what is known of a COMMIT that was about to be sent, as JSON; empty before that, and once its outcome
+            is known.
         attempts: the attempts that failed, oldest first, as JSON: the last `MOST_ATTEMPTS` of them.
     """
 

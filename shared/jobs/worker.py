@@ -4,7 +4,7 @@ A message may come twice, at once or later, and a worker may end at any point. S
 
 - A record is claimed by a write under its ETag. Only the holder of a valid claim may commit.
 - Before a COMMIT is sent, the record names the transaction. A worker that claims such a record first asks the server
-  whether that transaction was committed.
+  whether that transaction was committed. Once that is known, the record does not name it any more.
 - A message for an operation that has ended, or that another worker holds, is dropped. The sweep finds the record
   of a worker that died.
 """
@@ -19,7 +19,14 @@ from typing import Any, Generic, TypeVar
 from shared.api.handle import Reply, answered, failed, json_reply, new_report, run_restore
 from shared.api.parse import parse_for
 from shared.api.render import success_answer
-from shared.errors import CommitOutcomeUnknown, OperationNotFound, RestoreCanceled, RestoreError, TooManyAttempts
+from shared.errors import (
+    CommitOutcomeUnknown,
+    InternalError,
+    OperationNotFound,
+    RestoreCanceled,
+    RestoreError,
+    TooManyAttempts,
+)
 from shared.jobs.claim import Claim, ClaimLost, claim_operation
 from shared.jobs.day_notes import day_note, try_to_write_day
 from shared.jobs.enqueue import try_again
@@ -226,11 +233,13 @@ class _Work(Generic[R]):
         error, operation = reply.error, self._claim.operation
         if self._claim.is_lost:
             raise ClaimLost
-        failure: dict[str, Any] = {}
+        # A bug may have come up behind the COMMIT, too.
+        is_settled = not isinstance(error, CommitOutcomeUnknown | InternalError)
+        noted: dict[str, Any] = {"commit": ""} if is_settled else {}
         if error is not None:
-            failure = operation.failure_changes(report.progress.stage_name, error.code)
+            noted |= operation.failure_changes(report.progress.stage_name, error.code)
             reached = operation.progress_changes(report.progress)
-            if try_again(self._claim, self._store, self._settings, error, **reached, **failure):
+            if try_again(self._claim, self._store, self._settings, error, **reached, **noted):
                 return
         # An administrator may have ended the restore in the database: the operation was not canceled then.
         was_canceled = isinstance(error, RestoreCanceled) and self._claim.operation.is_canceled
@@ -238,7 +247,7 @@ class _Work(Generic[R]):
         written = self._claim.write_patiently(
             **ended(status, reply, report),
             **(operation.progress_changes(report.progress) if report.progress.compressed_bytes_total else {}),
-            **failure,
+            **noted,
             **self._left_to_backfill(report),
         )
         _log.info("operation=%s ended: %s", written.id, written.status)

@@ -28,6 +28,7 @@ from tests.faults.fix_backfills import (
 from tests.faults.fix_proxy import Link
 from tests.integration.fix_small_day import slow_down
 from tests.integration.fix_threads import Call
+from tools.local_server import free_port
 from tools.process import wait_until
 
 
@@ -272,6 +273,34 @@ def test_a_stop_before_a_day_whose_commit_did_not_take_place(many: Backfills, mo
     state = many.monitor(backfill_id)
     assert (state["status"], state["error"]["code"]) == ("Canceled", "RestoreCanceled")
     assert many.counts() == {}
+
+
+@pytest.mark.any_server
+def test_a_day_whose_commit_was_refused_waits_again_without_it(
+    many: Backfills, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its outcome is known. A server that is away, or was restarted, cannot make it unknown."""
+    many.app.database.execute(
+        "CREATE TABLE {s}.known (v int PRIMARY KEY);"
+        " CREATE TABLE {s}.t (time timestamptz PRIMARY KEY,"
+        " v int REFERENCES {s}.known DEFERRABLE INITIALLY DEFERRED)"
+    )
+    many.archive(0)
+    backfill_id = many.taken(0, 0)
+    assert many.finish(backfill_id)["error"]["code"] == "DaysFailed"
+    (day,) = many.days(backfill_id).values()
+    assert day["error"]["code"] == "DataRejected"
+    assert many.jobs.state(day["operation_id"]).commit == ""
+    assert many.retry(backfill_id).status == 202
+    many.work()
+    with monkeypatch.context() as away:
+        away.setenv("PGPORT", str(free_port()))
+        many.work()
+        (day,) = many.days(backfill_id).values()
+        assert (day["outcome"], day["error"]["code"]) == ("waiting", "DatabaseUnreachable")
+    many.app.database.execute("INSERT INTO {s}.known VALUES (20250101)")
+    assert many.finish(backfill_id)["status"] == "Succeeded"
+    assert many.counts() == many.all_of(0)
 
 
 @pytest.mark.any_server

@@ -31,7 +31,7 @@ from shared.settings import load_settings
 from tests.faults.fix_clock import Clock
 from tests.faults.fix_fault_case import FaultCase, gate, make_fault_case
 from tests.faults.fix_jobs import STALE_SECONDS, Jobs
-from tests.faults.fix_proxy import Proxy
+from tests.faults.fix_proxy import Link, Proxy
 from tests.faults.fix_quiet import CANARY
 from tests.integration.fix_app import App
 from tests.integration.fix_azure import PATH, Azure, Refusal
@@ -300,6 +300,29 @@ def test_a_server_that_cannot_be_asked_for_a_commit(
             assert "cannot be asked" in error["message"]
             assert "pg_xact_status" in error["hint"]
     staged.check_complete()
+
+
+@pytest.mark.any_server
+def test_a_commit_that_the_server_rolled_back_is_not_asked_for_again(
+    jobs: Jobs, staged: FaultCase, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its outcome is known. A server that is away, or was restarted, cannot make it unknown."""
+    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 0)
+    operation = jobs.taken(staged.job_body())
+    with monkeypatch.context() as through:
+        for name, value in behind(proxy).items():
+            through.setenv(name, value)
+        proxy.when(b"COMMIT\0", Link.cut)
+        jobs.work()
+    state = jobs.state(operation.id)
+    assert (state.status, state.commit) == ("NotStarted", "")
+    assert "rolled the restore back" in json.loads(state.error)["message"]
+    with monkeypatch.context() as away:
+        away.setenv("PGPORT", str(free_port()))
+        jobs.work()
+        assert jobs.monitor(operation.id).body["error"]["code"] == "DatabaseUnreachable"
+    jobs.work()
+    check_succeeded(jobs, staged, operation.id)
 
 
 @pytest.mark.any_server
