@@ -9,10 +9,10 @@ with a summary of what was restored and what is left, also where Ctrl+C or an er
 
 Exit status:
   0   every day is restored, or was left out as -Existing and -Missing say; read the warnings
-  1   a request was refused: the day is as it was before; or no day has an archive
+  1   a request was refused: the day is unchanged; or no day has an archive
   2   wrong usage; nothing was sent
   3   it is not known whether a day was restored: look into the function's log before it is sent again
-  75  an error that may pass stayed; the day is as it was before
+  75  an error that may pass stayed; the day is unchanged
 
 .EXAMPLE
 ./restore.ps1 -Url https://restore-chunk.azurewebsites.net/api/restore `

@@ -21,10 +21,10 @@
 # Standard output has the answers, one JSON object a line; standard error is for a person. It ends with a summary of what
 # was restored and what is left, also where a signal or an error ends it. Exit status:
 #   0   every day is restored, or was left out as --existing and --missing say; read the warnings
-#   1   a request was refused: the day is as it was before; or no day has an archive
+#   1   a request was refused: the day is unchanged; or no day has an archive
 #   2   wrong usage; nothing was sent
 #   3   it is not known whether a day was restored: look into the function's log before it is sent again
-#   75  an error that may pass stayed; the day is as it was before
+#   75  an error that may pass stayed; the day is unchanged
 #   129, 130, 143  a signal ended it; of the day that was under way it is not known what becomes
 # Needs bash, curl and jq.
 set -euo pipefail

@@ -64,7 +64,8 @@ def in_progress(table: QualifiedName, running: RunningRestore) -> RestoreInProgr
     message, hint = f"a restore{of_day} into {into} is running", None
     if running.pid is not None and running.request_id is None:
         who = ", ".join(filter(None, (running.user and f"role {running.user}", running.application_name)))
-        message = f"the lock{of_day} of {into} is held by pid {running.pid} ({who}), which is not a restore"
+        holder = f"pid {running.pid}" + (f" ({who})" if who else "")
+        message = f"the lock{of_day} of {into} is held by {holder}, which is not a restore"
         hint = (
             "any role can take this advisory lock: let the session's user end its transaction, or end the session by"
             f" SELECT pg_terminate_backend({running.pid})"

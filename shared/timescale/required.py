@@ -1,4 +1,4 @@
-"""The columns of a table that must not be null and have no default, so a file must have them."""
+"""The columns of a table that are NOT NULL and have no default, so a file must have them."""
 
 from __future__ import annotations
 

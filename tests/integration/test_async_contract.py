@@ -395,7 +395,7 @@ def test_a_cancel_of_nothing_in_particular(jobs: Jobs, body: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("status", ["Succeeded", "Failed"])
 def test_a_cancel_that_came_too_late_has_an_end(jobs: Jobs, body: dict[str, Any], status: str) -> None:
-    """Whoever asks again is to hear that it was not canceled."""
+    """A caller that asks again must learn that it was not canceled."""
     operation = jobs.taken(body)
     jobs.store.change(operation, status=status, is_canceled=True)
     refused = jobs.cancel(operation.id)

@@ -54,7 +54,7 @@ def test_columns_that_the_file_lacks(app: App, mode: str, kind: Any) -> None:
     request: dict[str, Any] = {"dry_run": kind, "destination": {"mode": mode}}
     assert same_words(app, CSV, **request) == ["DataRejected"]
     (problem,) = dry(app, CSV, **request)["problems"]
-    assert problem["message"].startswith('the file lacks "b", "c" of ')
+    assert problem["message"].startswith('the file lacks "b", "c": in the table ')
     assert dry(app, EMPTY, **request)["problems"] == []
     assert app.restore(app.archive("t", EMPTY), destination={"mode": mode}).status == 200
 

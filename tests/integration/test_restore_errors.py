@@ -1,4 +1,4 @@
-"""What callers get wrong, and what goes wrong: stable codes, and a target that is as it was before."""
+"""What callers get wrong, and what goes wrong: stable codes, and a target that is unchanged."""
 
 from __future__ import annotations
 

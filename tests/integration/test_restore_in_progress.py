@@ -1,4 +1,4 @@
-"""A second restore of a day: it is told which one runs, before anything is downloaded."""
+"""A second restore of a day: its error names the one that runs, before anything is downloaded."""
 
 from __future__ import annotations
 

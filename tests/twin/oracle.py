@@ -225,7 +225,7 @@ class Oracle:
             expected.errors.add("ReferencedRows")
 
     def _count_needed(self) -> int:
-        """Count the columns that the file lacks, must not be null and have no default."""
+        """Count the columns that the file lacks, and that are NOT NULL and have no default."""
         names = ", ".join(literal(name) for name in ["", *self._expected.counts["columns_defaulted"]])
         return int(
             self._twin.value(
