@@ -158,8 +158,8 @@ class _Restore:
             isolation: Isolation = "REPEATABLE READ" if is_full else "REPEATABLE READ READ ONLY"
             with (
                 self._explained(connection),
-                progress.interruptible(self.server.cancel),
                 transaction(connection, isolation, self.server.timeouts) as work,
+                progress.interruptible(self.server.cancel),
             ):
                 DryRun(work.cursor, self._day(header, csv), self.report).run()
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 from shared.model.request import RestoreRequest
 from shared.postgres.connect import Connection, Cursor
@@ -28,8 +29,9 @@ def reading(server: Server) -> Iterator[Cursor]:
     """
     with (
         server.connect() as connection,
-        server.progress.interruptible(server.cancel),
         transaction(connection, "REPEATABLE READ READ ONLY", server.timeouts) as work,
+        # Within, as everywhere: a cancel is not to interrupt the ROLLBACK.
+        server.progress.interruptible(server.cancel),
     ):
         yield work.cursor
 
@@ -66,20 +68,32 @@ def table_to_maintain(server: Server, request: RestoreRequest) -> Iterator[tuple
     Raises:
         RestoreError: as `table_to_read`.
     """
-    with server.connect() as connection, server.progress.interruptible(server.cancel):
-        table = read_table(connection, request, server.timeouts)
-        with limit_session(connection, server.timeouts):
+    interruptible = partial(server.progress.interruptible, server.cancel)
+    with server.connect() as connection:
+        table = read_table(connection, request, server.timeouts, interruptible)
+        with limit_session(connection, server.timeouts), interruptible():
             yield connection, table
 
 
-def read_table(connection: Connection, request: RestoreRequest, timeouts: Timeouts) -> Table:
-    """Read what the table of a request is, on a connection in autocommit.
+def read_table(
+    connection: Connection,
+    request: RestoreRequest,
+    timeouts: Timeouts,
+    interruptible: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Table:
+    """Read what the table of a request is.
+
+    Args:
+        connection: in autocommit.
+        request: names the table.
+        timeouts: of the transaction.
+        interruptible: lets a cancel interrupt the statements in its body.
 
     Raises:
         RestoreError: it is not there.
     """
     # It calls the table's `integer_now_func` in a savepoint.
-    with transaction(connection, "READ COMMITTED", timeouts) as work:
+    with transaction(connection, "READ COMMITTED", timeouts) as work, interruptible():
         return table_of(work.cursor, request)
 
 
