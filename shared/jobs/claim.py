@@ -110,7 +110,10 @@ class Claim(Generic[R]):
 
     @contextmanager
     def heartbeat(self, progress: Progress) -> Iterator[None]:
-        """Write the progress every few seconds. Cancel the work if a caller's cancel ends it, or the claim is lost."""
+        """Write the progress every few seconds. Cancel the work if a caller's cancel ends it, or the claim is lost.
+
+        With the body the work is over, whatever its outcome: nothing interrupts it any more.
+        """
 
         def beat() -> bool:
             try:
@@ -128,8 +131,12 @@ class Claim(Generic[R]):
                 progress.cancel()
             return True
 
-        with repeating(beat, HEARTBEAT_SECONDS, name="heartbeat"):
-            yield
+        try:
+            with repeating(beat, HEARTBEAT_SECONDS, name="heartbeat"):
+                yield
+        finally:
+            # Else the thread of a cancel would go on, for as long as the process lives.
+            progress.end()
 
     def attempt(self, work: Callable[[Report], bool]) -> bool:
         """Do the work of a group or a backfill with a heartbeat, which may cancel its progress.
@@ -144,8 +151,6 @@ class Claim(Generic[R]):
         except ClaimLost:
             _log.warning("operation=%s was taken over by another worker", self._operation.id)
             return False
-        finally:
-            report.progress.end()
 
 
 def claim_operation(store: OperationStore[R], operation: R, **changes: Any) -> Claim[R] | None:

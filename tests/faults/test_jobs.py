@@ -302,6 +302,29 @@ def test_a_server_that_cannot_be_asked_for_a_commit(
     staged.check_complete()
 
 
+def interrupting_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "cancel"]
+
+
+@pytest.mark.any_server
+def test_nothing_goes_on_canceling_once_an_attempt_has_ended(
+    jobs: Jobs, staged: FaultCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even one that could not ask for its COMMIT: a thread that never ends stays for the life of the process."""
+    operation_id = lost_behind_its_commit(jobs, staged)
+    jobs.cancel(operation_id)
+
+    def ask_in_vain(*arguments: Any) -> bool:
+        assert wait_until(lambda: bool(interrupting_threads()), 20)
+        return was_committed(*arguments)
+
+    monkeypatch.setattr("shared.jobs.worker.was_committed", ask_in_vain)
+    monkeypatch.setenv("PGPORT", str(free_port()))
+    jobs.work()
+    assert jobs.monitor(operation_id).body["error"]["code"] == "CommitOutcomeUnknown"
+    assert wait_until(lambda: not interrupting_threads(), 5)
+
+
 @pytest.mark.any_server
 def test_a_commit_that_the_server_rolled_back_is_not_asked_for_again(
     jobs: Jobs, staged: FaultCase, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
