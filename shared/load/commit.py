@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shared.errors import DatabaseUnreachable, DataRejected
+from shared.errors import DatabaseUnreachable, DataRejected, RestoreError
 from shared.load.clear.references import refused_by_server
 from shared.load.day import Day, Loaded
 from shared.load.locks.chunk_locks import no_other_transactions
@@ -37,6 +37,8 @@ def commit(
 ) -> Loaded:
     """Commit, and believe it only when the server says so, on another connection if need be.
 
+    Cancels are refused from the COMMIT on, and taken again once it is known that it did not take place.
+
     Raises:
         Fallback: another transaction has begun since the chunks were truncated, and would find them empty.
         ReferencedRows: a deferred foreign key does not let the day's rows go.
@@ -60,12 +62,13 @@ def commit(
         # A deferred constraint refuses its rows now.
         with translated(CopiedRows(loaded.target.table.name, (), day.row_errors)):
             tx.commit(last_look)
-    except DataRejected as exc:
-        day.progress.take_cancels()
-        _judge_refused_commit(tx, day, loaded, exc)
-        raise
     except CommitInterruptedError as exc:
         loaded = _ask_again(day, loaded, proof, exc)
+    except RestoreError as exc:
+        day.progress.take_cancels()
+        if isinstance(exc, DataRejected):
+            _judge_refused_commit(tx, day, loaded, exc)
+        raise
     day.progress.is_committed = True
     day.committed(loaded)
     return loaded
@@ -81,6 +84,7 @@ def _ask_again(day: Day, loaded: Loaded, proof: Proof, interrupted: CommitInterr
         timeouts=day.timeouts,
         patience_seconds=patience,
     ):
+        day.progress.take_cancels()
         message = "the connection broke at the COMMIT, and the server rolled the restore back"
         raise DatabaseUnreachable(message) from interrupted
     message = "the connection broke at the COMMIT; the server confirmed it when asked again"

@@ -349,6 +349,40 @@ def test_a_commit_that_the_server_rolled_back_is_not_asked_for_again(
 
 
 @pytest.mark.any_server
+@pytest.mark.parametrize("end", ["refused", "cut"])
+def test_a_cancel_at_a_commit_that_does_not_take_place(
+    jobs: Jobs, app: App, proxy: Proxy, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts, whatever kept the rows out."""
+    app.database.execute(
+        "CREATE TABLE {s}.t (time timestamptz NOT NULL, v int);"
+        " CREATE FUNCTION {s}.refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = 'serialization_failure'; END $$"
+    )
+    if end == "refused":
+        app.database.execute(
+            "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON {s}.t DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION {s}.refuse()"
+        )
+    operation = jobs.taken({"adls_url": app.archive("t", b"time,v\n2025-01-01 00:00Z,1\n")})
+
+    def cancel(link: Link) -> None:
+        jobs.cancel(operation.id)
+        # The heartbeat has read it.
+        assert wait_until(lambda: bool(interrupting_threads()), 20)
+        if end == "cut":
+            link.cut()
+
+    for name, value in behind(proxy).items():
+        monkeypatch.setenv(name, value)
+    proxy.when(b"COMMIT\0", cancel)
+    jobs.work()
+    state = jobs.monitor(operation.id).body
+    assert (state["status"], state["error"]["code"]) == ("Canceled", "RestoreCanceled")
+    assert app.database.value("SELECT count(*) FROM {s}.t") == 0
+
+
+@pytest.mark.any_server
 def test_workers_that_die_after_the_commit(jobs: Jobs, staged: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes after it is given up at last. The rows are in, and the answer says so."""
     monkeypatch.setenv("JOB_MAX_CRASHES", "2")
