@@ -127,7 +127,7 @@ def _end(claim: Claim[BackfillOperation], records: Records, days: Sequence[DayOp
     warnings += [note(warning) for warning in report.warnings]
     error = _error(days, counts["total"])
     if error is not None:
-        end_failed(claim, error, report, warnings)
+        end_failed(claim, error, report, warnings, was_canceled=isinstance(error, RestoreCanceled))
         return
     body: BackfillAnswer = {
         "status": "ok_with_warnings" if warnings else "ok",
@@ -166,7 +166,12 @@ def _error(days: Sequence[DayOperation], total: int) -> RestoreError | None:
 
 
 def end_failed(
-    claim: Claim[BackfillOperation], error: RestoreError, report: Report, warnings: Sequence[WarningNote] = ()
+    claim: Claim[BackfillOperation],
+    error: RestoreError,
+    report: Report,
+    warnings: Sequence[WarningNote] = (),
+    *,
+    was_canceled: bool,
 ) -> None:
     """End a backfill by an error.
 
@@ -175,7 +180,8 @@ def end_failed(
         error: why.
         report: of this attempt.
         warnings: what its result shows beside the error.
+        was_canceled: whether a caller wanted that: an administrator may have ended a statement in the database.
     """
-    status: Status = "Canceled" if isinstance(error, RestoreCanceled) else "Failed"
+    status: Status = "Canceled" if was_canceled else "Failed"
     claim.write_patiently(**ended(status, failed(report, error, warnings), report))
     _log.info("backfill=%s ended: %s", claim.operation.id, status)

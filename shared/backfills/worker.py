@@ -112,7 +112,8 @@ def _take_step(claim: Claim[BackfillOperation], context: Context, report: Report
         create_round(claim, records, backfill)
     except RestoreError as error:
         if not try_again(claim, records.backfills, settings, error):
-            end_failed(claim, error, report)
+            was_canceled = isinstance(error, RestoreCanceled) and claim.operation.is_stopped
+            end_failed(claim, error, report, was_canceled=was_canceled)
     return True
 
 

@@ -276,6 +276,31 @@ def test_a_stop_before_a_day_whose_commit_did_not_take_place(many: Backfills, mo
 
 
 @pytest.mark.any_server
+@pytest.mark.parametrize(("by", "status"), [("caller", "Canceled"), ("administrator", "Failed")])
+def test_a_plan_that_is_canceled(many: Backfills, by: str, status: str) -> None:
+    """Only what a caller has canceled is called so."""
+    many.table()
+    many.archive(0)
+    backfill_id = many.taken(0, 0, existing="skip")
+    with locked(many, f"{many.app.database.schema}.t"):
+        planning = Call(many.work)
+        many.app.database.wait_for_session("wait_event_type = 'Lock'")
+        if by == "caller":
+            assert many.stop(backfill_id, running="cancel").status == 202
+        else:
+            many.app.database.execute(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        planning.result()
+    state = many.monitor(backfill_id)
+    assert (state["status"], state["error"]["code"]) == (status, "RestoreCanceled")
+    assert many.days(backfill_id) == {}
+    assert many.retry(backfill_id).status == 202
+    assert many.finish(backfill_id)["status"] == "Succeeded"
+
+
+@pytest.mark.any_server
 def test_a_day_whose_commit_was_refused_waits_again_without_it(
     many: Backfills, monkeypatch: pytest.MonkeyPatch
 ) -> None:
