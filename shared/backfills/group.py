@@ -142,9 +142,13 @@ class _Group:
     def _give_up(self, days: list[DayOperation]) -> bool:
         """End the group without another try at anything that may have killed its workers."""
         lost = f"the group of this day lost its worker {self._claim.operation.crashes} times"
-        for day in days:
-            ended = update(self._records.days, day, partial(lost_with_its_group, why=lost))
+        ends = [update(self._records.days, day, partial(lost_with_its_group, why=lost)) for day in days]
+        for day, ended in zip(days, ends, strict=True):
             note_end(self._context.settings, day, ended)
+        if not all(day.has_ended for day in ends):
+            # Another worker has one, which may be dead.
+            self._claim.write_patiently(**not_due(self._in_a_while()))
+            return True
         if any(day.status == "Succeeded" and day.left for day in days):
             self._report.warn("RecompressFailed", f"chunks of {self._plan.days[0]} and later: {lost}")
         return self._end()
@@ -153,6 +157,9 @@ class _Group:
         """Return when to look at a day again: at once if the backfill is stopped, unless another worker has the day."""
         next_attempt = "" if self._backfill.is_stopped else day.next_attempt
         return max(next_attempt, self._others.get(day.day, ""))
+
+    def _in_a_while(self) -> str:
+        return stamp(self._records.days.service_time() + timedelta(seconds=OTHERS_SECONDS))
 
     def _hand_on(self) -> None:
         released = self._claim.write_patiently(**handed_on())
@@ -166,7 +173,7 @@ class _Group:
         claim = claim_operation(days, day)
         if claim is None:
             # Another worker has it, which may be dead.
-            self._others[day.day] = stamp(days.service_time() + timedelta(seconds=OTHERS_SECONDS))
+            self._others[day.day] = self._in_a_while()
             return
         # Read after the claim: a stop of the backfill looks for claimed days after that.
         self._backfill = self._records.backfills.at(self._backfill.row_key, load=False)

@@ -34,6 +34,8 @@ from shared.errors import InternalError, OperationEnded, OperationNotEnded, TooM
 from shared.jobs.operation import BackfillOperation, BackfillPhase, DayOperation, as_new
 from shared.jobs.transitions import Change, End, end_of_waiting, waiting
 from shared.model.stamp import now
+from shared.postgres.transaction import outcome_unknown
+from shared.restore.pending import decode_pending
 
 _NEXT: Mapping[BackfillPhase, BackfillPhase] = {"plan": "create", "create": "run", "run": "refresh", "refresh": "plan"}
 
@@ -150,8 +152,16 @@ def never_started(day: DayOperation) -> Change:
 
 
 def lost_with_its_group(day: DayOperation, *, why: str) -> Change:
-    """A group that lost its workers again and again is given up, and its days with it; nothing, if one has ended."""
-    return {} if day.has_ended else End("Failed", TooManyAttempts(why))
+    """A group that lost its workers again and again is given up, and its days with it.
+
+    Nothing, if the day has ended, or if another worker has it. If it names a COMMIT, its rows may be in.
+    """
+    if day.has_ended or (day.claim and not day.is_stale):
+        return {}
+    if day.commit:
+        pending = decode_pending(json.loads(day.commit)["pending"])
+        return End("Failed", outcome_unknown(pending.commit_id, f"the server was not asked: {why}"))
+    return End("Failed", TooManyAttempts(why))
 
 
 def told_to_stop(day: DayOperation) -> dict[str, Any]:

@@ -276,6 +276,50 @@ def test_a_stop_before_a_day_whose_commit_did_not_take_place(many: Backfills, mo
 
 
 @pytest.mark.any_server
+def test_a_group_that_is_given_up_behind_the_commit_of_a_day(many: Backfills) -> None:
+    """The rows of the day may be in: no error may say otherwise, and a retry asks the server."""
+    many.table()
+    many.archive(0)
+    backfill_id = many.taken(0, 0)
+    many.work()
+    with many.jobs.worker(many.jobs.receive().content, TEST_KILLED_AT="recompress") as worker:
+        assert worker.wait(60) == -signal.SIGKILL
+    (group,) = many.groups(backfill_id)
+    Records.of(many.jobs.storage).groups.change(group, crashes=9)
+    many.serve_until_ended(backfill_id)
+    (day,) = many.days(backfill_id).values()
+    assert (day["outcome"], day["error"]["code"]) == ("failed", "CommitOutcomeUnknown")
+    assert many.retry(backfill_id).status == 202
+    assert many.finish(backfill_id)["status"] == "Succeeded"
+    assert many.counts() == many.all_of(0)
+
+
+@pytest.mark.any_server
+def test_a_group_that_is_given_up_beside_a_day_that_another_worker_has(
+    many: Backfills, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for that worker, and does not end the day under it."""
+    many.table(interval="interval '7 days'")
+    many.archive(1, 2)
+    backfill_id = many.taken(1, 2)
+    many.work()
+    monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", 600)
+    records = Records.of(many.jobs.storage)
+    assert claim_operation(records.days, records.day(many.record(backfill_id), day_of(1))) is not None
+    (group,) = many.groups(backfill_id)
+    records.groups.change(group, crashes=9)
+    many.work()
+    outcomes = {day: facts["outcome"] for day, facts in many.days(backfill_id).items()}
+    assert outcomes == {day_of(1): "running", day_of(2): "failed"}
+    assert len(many.groups(backfill_id)) == 1
+    # The other worker is lost.
+    monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", 0)
+    state = many.finish(backfill_id)
+    assert {detail["code"] for detail in state["error"]["details"]} == {"TooManyAttempts"}
+    assert many.counts() == {}
+
+
+@pytest.mark.any_server
 @pytest.mark.parametrize(("by", "status"), [("caller", "Canceled"), ("administrator", "Failed")])
 def test_a_plan_that_is_canceled(many: Backfills, by: str, status: str) -> None:
     """Only what a caller has canceled is called so."""
