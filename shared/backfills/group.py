@@ -124,6 +124,9 @@ class _Group:
                 has_run = True
             if not due:
                 first = min(map(self._due_at, open_days))
+                if self._backfill.is_stopped:
+                    # A group of a stopped backfill does not wait for a later time.
+                    first = min(first, self._in_a_while())
                 self._claim.write_patiently(**not_due(first))
                 return True
 
@@ -154,8 +157,12 @@ class _Group:
         return self._end()
 
     def _due_at(self, day: DayOperation) -> str:
-        """Return when to look at a day again: at once if the backfill is stopped, unless another worker has the day."""
-        next_attempt = "" if self._backfill.is_stopped else day.next_attempt
+        """Return when to look at a day again.
+
+        If the backfill is stopped, at once; unless another worker has the day, or the server is to be asked for its
+        COMMIT: it needs its time to come back.
+        """
+        next_attempt = "" if self._backfill.is_stopped and not day.commit else day.next_attempt
         return max(next_attempt, self._others.get(day.day, ""))
 
     def _in_a_while(self) -> str:

@@ -320,6 +320,38 @@ def test_a_group_that_is_given_up_beside_a_day_that_another_worker_has(
 
 
 @pytest.mark.any_server
+def test_a_stop_beside_a_day_whose_server_cannot_be_asked_for_its_commit(
+    many: Backfills, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked again after a while, and not so often at once that the outcome stays unknown."""
+    many.table()
+    many.archive(0)
+    backfill_id = many.taken(0, 0)
+    many.work()
+    with many.jobs.worker(many.jobs.receive().content, TEST_KILLED_AT="recompress") as worker:
+        assert worker.wait(60) == -signal.SIGKILL
+    assert many.stop(backfill_id).status == 202
+
+    def asked() -> bool:
+        many.mend()
+        for message in many.jobs.storage.queue.receive_messages(max_messages=1, visibility_timeout=1):
+            dispatch_message(message.content.encode())
+            many.jobs.storage.queue.delete_message(message)
+        (day,) = many.days(backfill_id).values()
+        return "error" in day
+
+    with monkeypatch.context() as away:
+        away.setenv("PGPORT", str(free_port()))
+        assert wait_until(asked, 60)
+    (day,) = many.days(backfill_id).values()
+    assert (day["outcome"], day["error"]["code"]) == ("waiting", "CommitOutcomeUnknown")
+    assert many.jobs.state(day["operation_id"]).retries == 1
+    many.serve_until_ended(backfill_id)
+    assert many.monitor(backfill_id)["status"] == "Succeeded"
+    assert many.counts() == many.all_of(0)
+
+
+@pytest.mark.any_server
 @pytest.mark.parametrize(("by", "status"), [("caller", "Canceled"), ("administrator", "Failed")])
 def test_a_plan_that_is_canceled(many: Backfills, by: str, status: str) -> None:
     """Only what a caller has canceled is called so."""
