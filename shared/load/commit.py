@@ -81,7 +81,7 @@ def _ask_again(day: Day, loaded: Loaded, proof: Proof, interrupted: CommitInterr
         day.connect_again,
         interrupted.commit_id,
         proof.rows_show_commit,
-        timeouts=day.timeouts,
+        session_settings=day.session_settings,
         patience_seconds=patience,
     ):
         day.progress.take_cancels()
@@ -99,7 +99,7 @@ def _judge_refused_commit(tx: Transaction, day: Day, loaded: Loaded, error: Data
     """
     if loaded.removed is None:
         return
-    with transaction(tx.cursor.connection, "READ COMMITTED", day.timeouts) as asking:
+    with transaction(tx.cursor.connection, "READ COMMITTED", day.session_settings) as asking:
         refused = refused_by_server(
             asking.cursor, day.request.archive.day, loaded.target, loaded.removed.referenced, error, at_commit=True
         )

@@ -15,12 +15,12 @@ from shared.model.results import ChunkStep, Count, IndexOutcome, Notice, Removed
 from shared.model.window import Window
 from shared.postgres.connect import Connect, Cursor
 from shared.postgres.sqlstate import RowErrors
-from shared.postgres.timeouts import Timeouts
+from shared.postgres.timeouts import SessionSettings
 from shared.postgres.transaction import CommitId
 from shared.progress.progress import Progress
 from shared.settings import Settings
 from shared.timescale.chunks import Chunk
-from shared.timescale.session import timeouts_of
+from shared.timescale.session import session_settings_of
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ class Day:
         return target
 
     @property
-    def timeouts(self) -> Timeouts:
+    def session_settings(self) -> SessionSettings:
         """What each transaction of the load begins with."""
-        timeouts = timeouts_of(self.settings)
+        session_settings = session_settings_of(self.settings)
         if not self.request.copy_.synchronous_commit_off:
-            return timeouts
-        return replace(timeouts, further={**timeouts.further, "synchronous_commit": "off"})
+            return session_settings
+        return replace(session_settings, others={**session_settings.others, "synchronous_commit": "off"})
 
     @property
     def row_errors(self) -> RowErrors:

@@ -36,7 +36,7 @@ def find_refused_row(
     try:
         with (
             translated(),
-            transaction(connection, "REPEATABLE READ", day.timeouts) as tx,
+            transaction(connection, "REPEATABLE READ", day.session_settings) as tx,
             day.progress.interruptible(lock.cancel),
         ):
             return _search(tx.cursor, lock, day, plan, refused)

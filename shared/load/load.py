@@ -45,7 +45,7 @@ def load_day(connection: Connection, lock: RestoreLock, day: Day) -> Loaded | Sk
         try:
             # Up to the COMMIT, which refuses cancels.
             with (
-                transaction(connection, "REPEATABLE READ", day.timeouts) as tx,
+                transaction(connection, "REPEATABLE READ", day.session_settings) as tx,
                 day.progress.interruptible(lock.cancel),
             ):
                 return attempt(tx, lock, day, plan)

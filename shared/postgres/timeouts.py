@@ -1,7 +1,8 @@
-"""How long a statement may take, wait for a lock, or leave its transaction idle. Nothing else sets it.
+"""The settings of a restore's sessions: lock_timeout and the other timeouts, and what else it needs.
 
 A role or a database may have timeouts that are right for its users, and too short for a day, or none at all. So every
-transaction begins with those of the restore (transaction.py), and so do the steps after the COMMIT. On this side,
+transaction begins with those of the restore (transaction.py), and so do the steps after the COMMIT. Within a
+transaction, only the restart of a sequence waits less long for its lock (timescale/sequences.py). On this side,
 `limited_cursor.py` cuts a connection that does not answer in time.
 """
 
@@ -32,20 +33,20 @@ _FIRST_TRANSACTION_TIMEOUT = 170000
 
 
 @dataclass(frozen=True)
-class Timeouts:
-    """How long statements may take, in whole seconds, and what else they need.
+class SessionSettings:
+    """What the statements of a session begin with: how long they may take, in whole seconds, and what else they need.
 
     Attributes:
         lock_seconds: how long a statement waits for a lock.
         statement_seconds: how long one may take.
         idle_seconds: how long the session may be idle in its transaction; 0: without end, None: as long as a statement.
-        further: settings of any other kind. A server may refuse each.
+        others: settings of any other kind, such as those without which rows are not seen. A server may refuse each.
     """
 
     lock_seconds: int
     statement_seconds: int
     idle_seconds: int | None = None
-    further: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def of_statements(self) -> dict[str, str]:
@@ -53,8 +54,8 @@ class Timeouts:
         return {"lock_timeout": f"{self.lock_seconds}s", "statement_timeout": f"{self.statement_seconds}s"}
 
 
-def set_transaction_limits(cursor: Cursor, timeouts: Timeouts) -> None:
-    """Set the transaction's timeouts and time zone, the same on every server and for every role. Takes no snapshot.
+def set_transaction_limits(cursor: Cursor, session_settings: SessionSettings) -> None:
+    """Set the transaction's timeouts, time zone and other settings, the same everywhere. Takes no snapshot.
 
     A timestamp without an offset is read as UTC, since the archive's day is the UTC day. `array_nulls` and `xmloption`
     are those with which PostgreSQL reads what it wrote: where the first is off, a NULL in an array becomes the text
@@ -64,16 +65,18 @@ def set_transaction_limits(cursor: Cursor, timeouts: Timeouts) -> None:
 
     Args:
         cursor: in the transaction.
-        timeouts: of its statements.
+        session_settings: what its statements begin with.
     """
-    idle = timeouts.statement_seconds if timeouts.idle_seconds is None else timeouts.idle_seconds
+    idle = (
+        session_settings.statement_seconds if session_settings.idle_seconds is None else session_settings.idle_seconds
+    )
     settings = {
         "timezone": "UTC",
         "array_nulls": "on",
         "xmloption": "content",
         # A trigger may raise a notice for each row, and no one reads it.
         "client_min_messages": "error",
-        **timeouts.of_statements,
+        **session_settings.of_statements,
         "idle_in_transaction_session_timeout": f"{idle}s",
         **_no_transaction_timeout(cursor.connection),
         **DEAD_CLIENT_SETTINGS,
@@ -85,18 +88,18 @@ def set_transaction_limits(cursor: Cursor, timeouts: Timeouts) -> None:
             for name, value in settings.items()
         )
     )
-    set_accepted(cursor, {"client_connection_check_interval": "2s", **timeouts.further})
+    set_accepted(cursor, {"client_connection_check_interval": "2s", **session_settings.others})
 
 
 @contextmanager
-def limit_session(connection: Connection, timeouts: Timeouts) -> Iterator[None]:
-    """Set the timeouts for statements in autocommit, and reset them, since a pooler may reuse the session.
+def limit_session(connection: Connection, session_settings: SessionSettings) -> Iterator[None]:
+    """Set what statements in autocommit begin with, and reset it, since a pooler may reuse the session.
 
     Args:
         connection: in autocommit.
-        timeouts: of its statements.
+        session_settings: what its statements begin with.
     """
-    settings = {**timeouts.of_statements, **_no_transaction_timeout(connection), **timeouts.further}
+    settings = {**session_settings.of_statements, **_no_transaction_timeout(connection), **session_settings.others}
     names = {name: sql.Identifier(*name.split(".")) for name in settings}
     attempt = partial(attempt_in_autocommit, connection)
     set_each(

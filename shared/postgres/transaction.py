@@ -26,7 +26,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INER
 from shared.errors import CommitOutcomeUnknown, InternalError, RestoreError
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.search_path import SET_USERS
-from shared.postgres.timeouts import Timeouts, set_transaction_limits
+from shared.postgres.timeouts import SessionSettings, set_transaction_limits
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,9 @@ class CommitInterruptedError(Exception):
 
 
 @contextmanager
-def transaction(connection: Connection, isolation: Isolation, timeouts: Timeouts) -> Iterator[Transaction]:
+def transaction(
+    connection: Connection, isolation: Isolation, session_settings: SessionSettings
+) -> Iterator[Transaction]:
     """Begin a transaction with timeouts of its own; what the body did not commit is rolled back at its end.
 
     It has no snapshot yet.
@@ -134,12 +136,12 @@ def transaction(connection: Connection, isolation: Isolation, timeouts: Timeouts
     Args:
         connection: in autocommit.
         isolation: of the transaction.
-        timeouts: of its statements, whatever the role or the database has set.
+        session_settings: of its statements, whatever the role or the database has set.
     """
     with connection.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL " + isolation)
         try:
-            set_transaction_limits(cursor, timeouts)
+            set_transaction_limits(cursor, session_settings)
             yield Transaction(connection, cursor)
         finally:
             _roll_back(connection)
@@ -178,7 +180,7 @@ def resolve_commit(
     commit_id: CommitId,
     rows_show_commit: Callable[[Cursor], bool | None],
     *,
-    timeouts: Timeouts,
+    session_settings: SessionSettings,
     patience_seconds: float,
 ) -> bool:
     """Return whether a transaction was committed.
@@ -188,7 +190,7 @@ def resolve_commit(
         commit_id: of the transaction.
         rows_show_commit: tells by the day's rows whether it was committed; None where they do not tell. It gets a
             cursor in READ COMMITTED.
-        timeouts: of the queries.
+        session_settings: of the queries.
         patience_seconds: how long the server may be unreachable, or still busy with the COMMIT.
 
     Raises:
@@ -196,7 +198,7 @@ def resolve_commit(
     """
     deadline = time.monotonic() + patience_seconds
     while True:
-        is_committed = _ask(connect_again, commit_id, rows_show_commit, timeouts)
+        is_committed = _ask(connect_again, commit_id, rows_show_commit, session_settings)
         if is_committed is not None:
             return is_committed
         if time.monotonic() > deadline:
@@ -222,10 +224,10 @@ def _ask(
     connect_again: Callable[[], AbstractContextManager[Connection]],
     commit_id: CommitId,
     rows_show_commit: Callable[[Cursor], bool | None],
-    timeouts: Timeouts,
+    session_settings: SessionSettings,
 ) -> bool | None:
     try:
-        with connect_again() as connection, transaction(connection, "READ COMMITTED", timeouts) as asking:
+        with connect_again() as connection, transaction(connection, "READ COMMITTED", session_settings) as asking:
             cursor = asking.cursor
             if not commit_id.server.is_same(server_incarnation(cursor)):
                 return rows_show_commit(cursor)

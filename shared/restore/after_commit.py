@@ -16,7 +16,7 @@ from shared.settings import Settings
 from shared.timescale.cagg_refresh import refresh
 from shared.timescale.caggs import caggs_available
 from shared.timescale.compression import compress_after_commit
-from shared.timescale.session import timeouts_of
+from shared.timescale.session import session_settings_of
 from shared.timescale.table import Table
 
 _log = logging.getLogger(OUR_LOGGER)
@@ -60,7 +60,7 @@ def after_commit(
         put_off: what others will do; None: nothing.
     """
     wishes, extension = request.timescaledb, table.compression
-    with limit_session(connection, timeouts_of(settings)):
+    with limit_session(connection, session_settings_of(settings)):
         chunk_steps: list[ChunkStep] = []
         with report.progress.stage("recompress"):
             if wishes.recompress_window and extension is not None:

@@ -20,7 +20,7 @@ from shared.postgres.connect import Connection, Cursor, session_name
 from shared.postgres.lock_holders import find_lock_holders
 from shared.postgres.sqlstate import sqlstate_of, translated
 from shared.postgres.table_names import tables_to_see
-from shared.postgres.timeouts import Timeouts
+from shared.postgres.timeouts import SessionSettings
 from shared.postgres.transaction import transaction
 from shared.restore.access import INTERNAL_SCHEMAS
 from shared.settings import Settings
@@ -54,8 +54,11 @@ def explained(connection: Connection, request: RestoreRequest, settings: Setting
     except (DatabaseReadOnly, TableNotFound, TargetLocked) as error:
         better: RestoreError | None = None
         # A closed connection answers with an error as well.
-        timeouts = Timeouts(_SECONDS, _SECONDS)
-        with suppress(psycopg2.Error, RestoreError), transaction(connection, "READ COMMITTED", timeouts) as asking:
+        session_settings = SessionSettings(_SECONDS, _SECONDS)
+        with (
+            suppress(psycopg2.Error, RestoreError),
+            transaction(connection, "READ COMMITTED", session_settings) as asking,
+        ):
             better = _explain(asking.cursor, error, request, settings, request_id)
         if better is not None:
             raise better from error

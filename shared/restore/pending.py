@@ -103,7 +103,7 @@ def was_committed(request: RestoreRequest, settings: Settings, pending: PendingC
             server.connect,
             pending.commit_id,
             by_rows,
-            timeouts=server.timeouts,
+            session_settings=server.session_settings,
             patience_seconds=settings.pg_lock_timeout_seconds,
         )
     return report.progress.is_committed
@@ -124,7 +124,7 @@ def finish_committed(
     try:
         server = Server.for_request(request, settings, report)
         with server.connect() as connection:
-            table = read_table(connection, request, server.timeouts)
+            table = read_table(connection, request, server.session_settings)
             after_commit(connection, request, settings, table, pending.left, report, put_off)
     except Exception as exc:  # noqa: BLE001 - nothing may say any more that the rows are not in
         note_failure_after_commit(report, exc)

@@ -158,7 +158,7 @@ class _Restore:
             isolation: Isolation = "REPEATABLE READ" if is_full else "REPEATABLE READ READ ONLY"
             with (
                 self._explained(connection),
-                transaction(connection, isolation, self.server.timeouts) as work,
+                transaction(connection, isolation, self.server.session_settings) as work,
                 progress.interruptible(self.server.cancel),
             ):
                 DryRun(work.cursor, self._day(header, csv), self.report).run()
@@ -208,7 +208,7 @@ class _Restore:
                         own,
                         self.request.target_table,
                         self.request.archive.day,
-                        self.server.timeouts,
+                        self.server.session_settings,
                         request_id=self.report.request_id,
                         connect_to_cancel=self.server.connect_to_cancel,
                     )

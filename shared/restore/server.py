@@ -19,11 +19,11 @@ from shared.postgres.connect import (
 from shared.postgres.endpoint import Endpoint
 from shared.postgres.kept import KeptSessions
 from shared.postgres.limited_cursor import set_statement_limit
-from shared.postgres.timeouts import Timeouts
+from shared.postgres.timeouts import SessionSettings
 from shared.progress.progress import Progress
 from shared.restore.access import authorize
 from shared.settings import Settings
-from shared.timescale.session import timeouts_of
+from shared.timescale.session import session_settings_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Server:
         connect_anew: opens a connection of the restore, whatever is kept: the server may be another one by now.
         connect_to_cancel: opens one that is not canceled itself. A query on it may not take longer than a connect.
         session: the `application_name` of the restore's connections.
-        timeouts: what each transaction of the restore begins with.
+        session_settings: what each transaction of the restore begins with.
         progress: of the restore. A cancel of it ends waits for a connection.
     """
 
@@ -45,7 +45,7 @@ class Server:
     connect_anew: Connect
     connect_to_cancel: Connect
     session: str
-    timeouts: Timeouts
+    session_settings: SessionSettings
     progress: Progress
 
     @classmethod
@@ -70,8 +70,8 @@ class Server:
         """Return the ways to a server. The arguments are those of `for_request`."""
         report.database = endpoint.database
         seconds, session = settings.pg_connect_timeout_seconds, session_name(report.request_id)
-        timeouts = timeouts_of(settings)
-        limits = Limits(seconds, timeouts.statement_seconds)
+        session_settings = session_settings_of(settings)
+        limits = Limits(seconds, session_settings.statement_seconds)
         brief = Limits(seconds, seconds)
         opener = connect if kept is None else kept.connect
         of_restore = partial(opener, endpoint, application_name=session, check=report.progress.check)
@@ -81,13 +81,13 @@ class Server:
             partial(connect, endpoint, limits, application_name=session, check=report.progress.check),
             partial(connect, endpoint, brief, application_name=f"{APPLICATION_NAME} cancel"),
             session,
-            timeouts,
+            session_settings,
             report.progress,
         )
 
     def keep(self, connection: Connection) -> None:
         """Let a connection that was opened to look run the statements of the restore."""
-        set_statement_limit(connection, self.timeouts.statement_seconds)
+        set_statement_limit(connection, self.session_settings.statement_seconds)
 
     def cancel(self) -> None:
         """End the statement that runs on the restore's connection."""

@@ -8,7 +8,7 @@ from functools import partial
 
 from shared.model.request import RestoreRequest
 from shared.postgres.connect import Connection, Cursor
-from shared.postgres.timeouts import Timeouts, limit_session
+from shared.postgres.timeouts import SessionSettings, limit_session
 from shared.postgres.transaction import transaction
 from shared.restore.server import Server
 from shared.timescale.table import Table, find_table
@@ -29,7 +29,7 @@ def reading(server: Server) -> Iterator[Cursor]:
     """
     with (
         server.connect() as connection,
-        transaction(connection, "REPEATABLE READ READ ONLY", server.timeouts) as work,
+        transaction(connection, "REPEATABLE READ READ ONLY", server.session_settings) as work,
         # Within, as everywhere: a cancel is not to interrupt the ROLLBACK.
         server.progress.interruptible(server.cancel),
     ):
@@ -70,15 +70,15 @@ def table_to_maintain(server: Server, request: RestoreRequest) -> Iterator[tuple
     """
     interruptible = partial(server.progress.interruptible, server.cancel)
     with server.connect() as connection:
-        table = read_table(connection, request, server.timeouts, interruptible)
-        with limit_session(connection, server.timeouts), interruptible():
+        table = read_table(connection, request, server.session_settings, interruptible)
+        with limit_session(connection, server.session_settings), interruptible():
             yield connection, table
 
 
 def read_table(
     connection: Connection,
     request: RestoreRequest,
-    timeouts: Timeouts,
+    session_settings: SessionSettings,
     interruptible: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Table:
     """Read what the table of a request is.
@@ -86,14 +86,14 @@ def read_table(
     Args:
         connection: in autocommit.
         request: names the table.
-        timeouts: of the transaction.
+        session_settings: of the transaction.
         interruptible: lets a cancel interrupt the statements in its body.
 
     Raises:
         RestoreError: it is not there.
     """
     # It calls the table's `integer_now_func` in a savepoint.
-    with transaction(connection, "READ COMMITTED", timeouts) as work, interruptible():
+    with transaction(connection, "READ COMMITTED", session_settings) as work, interruptible():
         return table_of(work.cursor, request)
 
 

@@ -6,7 +6,7 @@ no meaning.
 
 from __future__ import annotations
 
-from shared.postgres.timeouts import Timeouts
+from shared.postgres.timeouts import SessionSettings
 from shared.settings import Settings
 
 _NEEDED_SETTINGS = {
@@ -31,6 +31,8 @@ _NEEDED_SETTINGS = {
 }
 
 
-def timeouts_of(settings: Settings) -> Timeouts:
+def session_settings_of(settings: Settings) -> SessionSettings:
     """Return what every transaction of a restore begins with, and its steps after the COMMIT."""
-    return Timeouts(settings.pg_lock_timeout_seconds, settings.pg_statement_timeout_seconds, further=_NEEDED_SETTINGS)
+    return SessionSettings(
+        settings.pg_lock_timeout_seconds, settings.pg_statement_timeout_seconds, others=_NEEDED_SETTINGS
+    )

@@ -25,7 +25,7 @@ from shared.jobs.sweep import sweep
 from shared.load.locks.restore_lock import restore_lock
 from shared.names import QualifiedName
 from shared.settings import load_settings
-from shared.timescale.session import timeouts_of
+from shared.timescale.session import session_settings_of
 from tests.faults.fix_jobs import Jobs, call_of, checked_answer, empty_queue
 from tests.faults.fix_proxy import Link, Proxy
 from tests.integration.fix_app import Answer, App
@@ -257,7 +257,7 @@ def lock_of_day(app: App, day: str) -> Iterator[None]:
             other,
             table,
             date.fromisoformat(day),
-            timeouts_of(load_settings()),
+            session_settings_of(load_settings()),
             request_id=str(uuid.uuid4()),
             connect_to_cancel=app.database.session,
         )

@@ -30,7 +30,7 @@ from shared.load.copy.staging import make_staging
 from shared.load.copy.text import copy_into
 from shared.load.plan import Fallback
 from shared.names import QualifiedName
-from shared.postgres.timeouts import Timeouts, set_transaction_limits
+from shared.postgres.timeouts import SessionSettings, set_transaction_limits
 from shared.timescale.table import Table, find_table
 from tests.integration.fix_database import Database
 
@@ -70,7 +70,7 @@ def cursor(database: Database) -> Iterator[Cursor]:
     """A cursor in the load's transaction, which is rolled back in the end."""
     with database.connection.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        set_transaction_limits(cursor, Timeouts(5, 60, further={"synchronous_commit": "off"}))
+        set_transaction_limits(cursor, SessionSettings(5, 60, others={"synchronous_commit": "off"}))
         yield cursor
         cursor.execute("ROLLBACK")
 

@@ -11,7 +11,7 @@ import pytest
 from shared.load.locks.restore_lock import restore_lock
 from shared.names import QualifiedName
 from shared.settings import load_settings
-from shared.timescale.session import timeouts_of
+from shared.timescale.session import session_settings_of
 from tests.integration.fix_app import App
 from tests.integration.fix_dry_run import codes, dry, same_words
 
@@ -31,7 +31,7 @@ def test_a_restore_that_runs(app: App, kind: Any) -> None:
             other,
             table,
             date(2025, 1, 1),
-            timeouts_of(load_settings()),
+            session_settings_of(load_settings()),
             request_id=REQUEST_ID,
             connect_to_cancel=app.database.session,
         )

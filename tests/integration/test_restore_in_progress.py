@@ -15,7 +15,7 @@ from shared.load.locks.restore_lock import find_running, restore_lock
 from shared.load.plan import DayNotLocked
 from shared.names import QualifiedName
 from shared.settings import load_settings
-from shared.timescale.session import timeouts_of
+from shared.timescale.session import session_settings_of
 from tests.integration.fix_app import Answer, App
 from tests.integration.fix_database import PATIENCE_SECONDS, Database
 from tests.integration.fix_small_day import CSV, TABLE, restore, values
@@ -137,8 +137,10 @@ def test_a_prepared_transaction(app: App) -> None:
 def take(database: Database, connection: Any, request_id: str) -> Any:
     """Take the lock of the day."""
     table = QualifiedName(database.schema, "t")
-    timeouts = timeouts_of(load_settings())
-    return restore_lock(connection, table, DAY, timeouts, request_id=request_id, connect_to_cancel=database.session)
+    session_settings = session_settings_of(load_settings())
+    return restore_lock(
+        connection, table, DAY, session_settings, request_id=request_id, connect_to_cancel=database.session
+    )
 
 
 def test_what_its_connection_reads_has_the_restores_timeouts(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from shared.postgres.limited_cursor import LimitedCursor, limited_connection
 from shared.postgres.savepoint import attempt_in_savepoint, refusal_in_savepoint, savepoint, set_accepted
 from shared.postgres.session import attempt_in_autocommit
 from shared.postgres.sqlstate import as_refused_row
-from shared.postgres.timeouts import Timeouts, limit_session
+from shared.postgres.timeouts import SessionSettings, limit_session
 from shared.postgres.transaction import transaction
 from tests.integration.fix_database import Database
 
@@ -45,7 +45,7 @@ def connection(database: Database) -> Iterator[Connection]:
 @pytest.fixture
 def cursor(connection: Connection) -> Iterator[Cursor]:
     """In a transaction whose statements may take a second."""
-    with transaction(connection, "READ COMMITTED", Timeouts(1, 1)) as work:
+    with transaction(connection, "READ COMMITTED", SessionSettings(1, 1)) as work:
         yield work.cursor
 
 
@@ -138,7 +138,7 @@ def test_the_log_names_the_setting_that_the_server_refuses(cursor: Cursor, caplo
 def test_a_step_in_autocommit_is_in_the_log_as_well(connection: Connection, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, OUR_LOGGER)
     attempt_in_autocommit(connection, "read a word", lambda asking: asking.execute("SELECT 'secret'::int"))
-    with limit_session(connection, Timeouts(1, 1, further={"no_such_setting": "1"})):
+    with limit_session(connection, SessionSettings(1, 1, others={"no_such_setting": "1"})):
         pass
     assert said(caplog) == [
         "step=read a word failed: sqlstate=22P02",
@@ -150,7 +150,7 @@ def test_a_step_on_a_connection_that_broke_is_in_the_log_once(
     connection: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, OUR_LOGGER)
-    with limit_session(connection, Timeouts(1, 1)):
+    with limit_session(connection, SessionSettings(1, 1)):
         connection.close()
     assert [record.getMessage() for record in caplog.records] == ["step=settings failed: DatabaseUnreachable"]
 

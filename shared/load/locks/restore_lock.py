@@ -43,7 +43,7 @@ from shared.postgres.connect import (
 )
 from shared.postgres.savepoint import attempt_in_savepoint, savepoint
 from shared.postgres.session import set_local
-from shared.postgres.timeouts import Timeouts
+from shared.postgres.timeouts import SessionSettings
 from shared.postgres.transaction import transaction
 from shared.timescale.ancestry import Root, find_roots
 
@@ -280,7 +280,7 @@ def restore_lock(
     connection: Connection,
     table: QualifiedName,
     day: date,
-    timeouts: Timeouts,
+    session_settings: SessionSettings,
     *,
     request_id: str,
     connect_to_cancel: Connect,
@@ -291,7 +291,7 @@ def restore_lock(
         connection: the lock's own. Its transaction keeps no snapshot.
         table: the target.
         day: the archive's day.
-        timeouts: of what is asked on that connection.
+        session_settings: of what is asked on that connection.
         request_id: is shown in the session's application_name.
         connect_to_cancel: opens a connection on which a statement of this one is canceled.
 
@@ -299,7 +299,7 @@ def restore_lock(
         RestoreInProgress: another restore holds it.
     """
     # The session is idle while the load runs. The server must not end it for that.
-    with transaction(connection, "READ COMMITTED", replace(timeouts, idle_seconds=0)) as work:
+    with transaction(connection, "READ COMMITTED", replace(session_settings, idle_seconds=0)) as work:
         set_local(work.cursor, {"application_name": lock_session_name(request_id)})
         lock = RestoreLock(work.cursor, table, day, request_id, connect_to_cancel)
         lock.take()

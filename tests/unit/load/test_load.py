@@ -45,7 +45,7 @@ class Case:
 
     def run(self) -> object:
         request = SimpleNamespace(archive=SimpleNamespace(day=date(2025, 1, 1)))
-        day: Any = SimpleNamespace(request=request, progress=self.progress, timeouts=None)
+        day: Any = SimpleNamespace(request=request, progress=self.progress, session_settings=None)
         lock: Any = SimpleNamespace(take=self.locked.append, cancel=lambda: None)
         connection: Any = SimpleNamespace(info=SimpleNamespace(parameter_status=lambda _: "restore-chunk/7"))
         return load_day(connection, lock, day)
