@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.errors import DataRejected, RestoreCanceled, RestoreError
 from shared.load.advice import advised
 from shared.load.attempt import make_room, skips_conflicts
-from shared.load.copy.refused_row import Search
+from shared.load.copy.halving import Search
 from shared.load.day import Day, Skipped
 from shared.load.locks.restore_lock import RestoreLock
 from shared.load.plan import DayNotLocked, Fallback, LoadPlan, TargetChanged

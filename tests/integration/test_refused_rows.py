@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.csvfile.cut import Record, records_of
-from shared.load.copy import refused_row
+from shared.load.copy import halving
 from tests.integration.fix_app import Answer, App
 
 BOTH = pytest.mark.parametrize("mode", ["direct", "staging"])
@@ -22,7 +22,7 @@ GOOD = 'time,device,note\n2025-01-01 00:00Z,1,"two\nlines"\n' + "".join(
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the file be searched in many parts."""
-    monkeypatch.setattr(refused_row, "PART_ROWS", 64)
+    monkeypatch.setattr(halving, "PART_ROWS", 64)
 
 
 def table(app: App, foreign_key: str = "", *, hypertable: bool = True) -> None:
@@ -170,27 +170,27 @@ def test_a_search_that_takes_its_processor_time_names_no_line(app: App, monkeypa
                 pass
             yield record
 
-    monkeypatch.setattr(refused_row, "records_of", slowly)
+    monkeypatch.setattr(halving, "records_of", slowly)
     table(app)
     # Two parts of 64 records, each 0.01 s, are more than a second; the third has the row.
     for row, line in ((3, 4), (130, None)):
         lines = GOOD.split("\n")[:200]
         lines[row] = lines[row].replace("Z,1,", "Z,9,")
         assert place(load(app, "\n".join(lines) + "\n"))[2] == line
-    monkeypatch.setattr(refused_row, "BYTES_PER_CPU_SECOND", 100)
+    monkeypatch.setattr(halving, "BYTES_PER_CPU_SECOND", 100)
     assert place(load(app, "\n".join(lines) + "\n"))[2] == 131
 
 
 def test_wide_rows_are_tried_few_at_once(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refused_row, "PART_ROWS", 10_000)
-    monkeypatch.setattr(refused_row, "PART_BYTES", 1000)
-    joined, sizes = refused_row.joined, list[int]()
+    monkeypatch.setattr(halving, "PART_ROWS", 10_000)
+    monkeypatch.setattr(halving, "PART_BYTES", 1000)
+    joined, sizes = halving.joined, list[int]()
 
     def seen(part: Sequence[Record]) -> Iterator[bytes]:
         sizes.append(sum(len(record.text) for record in part))
         return joined(part)
 
-    monkeypatch.setattr(refused_row, "joined", seen)
+    monkeypatch.setattr(halving, "joined", seen)
     table(app)
     assert place(load(app, GOOD + "2025-01-01 20:00Z,3,\n"))[2] == 703
     assert len(GOOD) // 1000 < len(sizes)

@@ -1,4 +1,4 @@
-"""Finds the line of a row that PostgreSQL refused without naming it.
+"""Finds the first part of a file that PostgreSQL refuses, and halves it until one row is left.
 
 COPY names the line of a row that it refuses itself. It names none if a foreign key or a deferrable key is checked when
 all rows are in. INSERT, which copies the rows of a staging table, never names one. So the file is loaded once more, in
