@@ -115,7 +115,7 @@ def _database(settings: Settings, request_id: str) -> Mapping[str, str] | None:
     return facts | ({} if found is None else {"timescaledb": found.version, "edition": found.edition})
 
 
-class Kept:
+class LastResult:
     """The last result, for those who ask often: at most one look runs at a time."""
 
     def __init__(self) -> None:

@@ -7,14 +7,14 @@ from http import HTTPStatus
 
 from shared.api.call import new_request_id
 from shared.api.handle import HttpAnswer, answer_request, json_reply
-from shared.health.checks import Kept, is_well, look_at_all, shown
+from shared.health.checks import LastResult, is_well, look_at_all, shown
 
-kept = Kept()
+last_result = LastResult()
 
 
 def get_health() -> HttpAnswer:
     """Say whether the app is well, and nothing more: anybody may ask. Raises nothing."""
-    well = kept.is_well(new_request_id())
+    well = last_result.is_well(new_request_id())
     return HttpAnswer(_status(well=well), {}, json.dumps({"status": _word(well=well)}) + "\n")
 
 

@@ -20,7 +20,7 @@ from shared.postgres.transaction import CommitId
 from shared.progress.progress import Progress
 from shared.settings import Settings
 from shared.timescale.chunks import Chunk
-from shared.timescale.session import session_settings_of
+from shared.timescale.needed_settings import session_settings_of
 
 
 @dataclass(frozen=True)

@@ -31,22 +31,22 @@ def note_failed_step(connection: Connection, step: str, error: Exception) -> Non
 
 
 def set_each(
-    attempt: Callable[[str, Callable[[Cursor], None]], tuple[object, RestoreError | None]],
+    run_optional: Callable[[str, Callable[[Cursor], None]], tuple[object, RestoreError | None]],
     statements: Mapping[str, sql.Composed],
 ) -> None:
     """Change settings in one round trip. If the server refuses one, change each of the others.
 
     Args:
-        attempt: runs an action that may fail, as a step of this name.
+        run_optional: runs an action that may fail, as a step of this name.
         statements: each by the name of its setting.
     """
     is_one = len(statements) == 1
     step = f"setting {next(iter(statements))}" if is_one else "settings"
-    _, error = attempt(step, partial(_execute, sql.SQL("; ").join(statements.values())))
+    _, error = run_optional(step, partial(_execute, sql.SQL("; ").join(statements.values())))
     if error is None or is_one or isinstance(error, DatabaseUnreachable):
         return
     for name, statement in statements.items():
-        attempt(f"setting {name}", partial(_execute, statement))
+        run_optional(f"setting {name}", partial(_execute, statement))
 
 
 def _execute(statement: sql.Composed, cursor: Cursor) -> None:

@@ -27,7 +27,7 @@ T = TypeVar("T")
 E = TypeVar("E", bound=RestoreError)
 
 
-class Attempt(Protocol):
+class RunsOptional(Protocol):
     """Runs an action. A database error ends only the action, and is returned instead of a result."""
 
     def __call__(self, action: Callable[[Cursor], T]) -> tuple[T | None, RestoreError | None]:

@@ -101,15 +101,15 @@ def limit_session(connection: Connection, session_settings: SessionSettings) -> 
     """
     settings = {**session_settings.of_statements, **_no_transaction_timeout(connection), **session_settings.others}
     names = {name: sql.Identifier(*name.split(".")) for name in settings}
-    attempt = partial(attempt_in_autocommit, connection)
+    run_optional = partial(attempt_in_autocommit, connection)
     set_each(
-        attempt,
+        run_optional,
         {name: sql.SQL("SET {} = {}").format(names[name], sql.Literal(value)) for name, value in settings.items()},
     )
     try:
         yield
     finally:
-        set_each(attempt, {name: sql.SQL("RESET {}").format(quoted) for name, quoted in names.items()})
+        set_each(run_optional, {name: sql.SQL("RESET {}").format(quoted) for name, quoted in names.items()})
 
 
 def _no_transaction_timeout(connection: Connection) -> dict[str, str]:

@@ -16,7 +16,7 @@ from shared.settings import Settings
 from shared.timescale.cagg_refresh import refresh
 from shared.timescale.caggs import caggs_available
 from shared.timescale.compression import compress_after_commit
-from shared.timescale.session import session_settings_of
+from shared.timescale.needed_settings import session_settings_of
 from shared.timescale.table import Table
 
 _log = logging.getLogger(OUR_LOGGER)

@@ -23,7 +23,7 @@ from shared.postgres.timeouts import SessionSettings
 from shared.progress.progress import Progress
 from shared.restore.access import authorize
 from shared.settings import Settings
-from shared.timescale.session import session_settings_of
+from shared.timescale.needed_settings import session_settings_of
 
 
 @dataclass(frozen=True)

@@ -87,15 +87,15 @@ def refresh(
     if not caggs_available(table) or extension is None or day is None:
         return [CaggStep(name, "not available") for name in ([] if chosen == "all" else chosen)], ()
     steps = []
-    attempt = partial(attempt_in_autocommit, connection, "plan a refresh")
-    plan, notices = plan_refresh(attempt, table, spans, chosen)
+    run_optional = partial(attempt_in_autocommit, connection, "plan a refresh")
+    plan, notices = plan_refresh(run_optional, table, spans, chosen)
     for planned in plan:
         if planned.cagg is None or planned.window is None:
             step = CaggStep(planned.name, "failed", error=planned.error)
         else:
             step = _refresh_one(connection, table, extension, planned.cagg, planned.window, day)
         rights = to_refresh(names_of([planned]), extension)
-        steps.append(replace(step, error=name_missing(step.error, attempt, rights)))
+        steps.append(replace(step, error=name_missing(step.error, run_optional, rights)))
     return steps, notices
 
 

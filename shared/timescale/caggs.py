@@ -17,7 +17,7 @@ from shared.model.results import Notice
 from shared.model.window import Window
 from shared.names import QualifiedName, parse_qualified_name
 from shared.postgres.connect import Cursor
-from shared.postgres.savepoint import Attempt
+from shared.postgres.savepoint import RunsOptional
 from shared.timescale.cagg_buckets import Cagg, widen_all
 from shared.timescale.table import Table
 
@@ -58,12 +58,12 @@ def caggs_available(table: Table) -> bool:
 
 
 def plan_refresh(
-    attempt: Attempt, table: Table, spans: Sequence[Window], chosen: Chosen
+    run_optional: RunsOptional, table: Table, spans: Sequence[Window], chosen: Chosen
 ) -> tuple[list[PlannedRefresh], tuple[Notice, ...]]:
     """Find the requested aggregates, parents first, and their windows. A failure affects only its own aggregate.
 
     Args:
-        attempt: runs queries, and returns their errors.
+        run_optional: runs queries, and returns their errors.
         table: the hypertable; `caggs_available(table)` is true.
         spans: what is loaded, in the time column's type.
         chosen: "all", or names as the request has them.
@@ -73,7 +73,7 @@ def plan_refresh(
         those that "all" leaves out.
     """
     extension = table.timescaledb
-    caggs, error = attempt(lambda cursor: caggs_over(cursor, table))
+    caggs, error = run_optional(lambda cursor: caggs_over(cursor, table))
     if caggs is None or extension is None:
         return [PlannedRefresh(name, error=error) for name in (("all",) if chosen == "all" else chosen)], ()
     wanted, missing = choose(caggs, chosen)
@@ -81,7 +81,7 @@ def plan_refresh(
     planned = []
     for cagg in caggs:
         sources = reached[cagg.source_id]
-        windows, error = attempt(partial(widen_all, extension, cagg, sources))
+        windows, error = run_optional(partial(widen_all, extension, cagg, sources))
         # If this one failed, aggregates on top of it start from its source.
         reached[cagg.hypertable_id] = sources if windows is None else windows
         if cagg in wanted and windows is None:

@@ -39,7 +39,7 @@ from psycopg2 import sql
 from shared.errors import DatabaseFailed
 from shared.model.results import ChunkStep
 from shared.postgres.connect import Connection, Cursor
-from shared.postgres.savepoint import Attempt, attempt_in_savepoint, savepoint, set_accepted
+from shared.postgres.savepoint import RunsOptional, attempt_in_savepoint, savepoint, set_accepted
 from shared.postgres.search_path import by_users_path
 from shared.postgres.session import attempt_in_autocommit, local_settings
 from shared.timescale.chunks import Chunk, is_own
@@ -76,21 +76,23 @@ def compress_after_commit(
         action: what the steps are called: `recompress` for chunks that were compressed before, `compress` for new ones.
     """
     call = partial(_call, timescaledb.function("compress_chunk"), _compress_arguments(timescaledb))
-    attempt = partial(attempt_in_autocommit, connection, action)
-    return _steps(action, attempt, call, to_compress(table, timescaledb), chunks)
+    run_optional = partial(attempt_in_autocommit, connection, action)
+    return _steps(action, run_optional, call, to_compress(table, timescaledb), chunks)
 
 
 def _steps(
     action: Literal["decompress", "recompress", "compress"],
-    attempt: Attempt,
+    run_optional: RunsOptional,
     call: Callable[[Chunk, Cursor], None],
     rights: Sequence[Right],
     chunks: Sequence[Chunk],
 ) -> list[ChunkStep]:
     steps = []
     for chunk in chunks:
-        _, error = attempt(partial(call, chunk))
-        steps.append(ChunkStep(str(chunk), action, "failed" if error else "done", name_missing(error, attempt, rights)))
+        _, error = run_optional(partial(call, chunk))
+        steps.append(
+            ChunkStep(str(chunk), action, "failed" if error else "done", name_missing(error, run_optional, rights))
+        )
     return steps
 
 
@@ -211,13 +213,13 @@ def compress_new_chunks(
     if _merges(cursor, table):
         rebuild()
         return [_compress_step(chunk, available=False) for chunk in chunks]
-    attempt = partial(_attempt, cursor, timescaledb, table)
+    compress = partial(_compress_one, cursor, timescaledb, table)
     early = {
-        chunk: attempt(chunk) for chunk in chunks if _can_compress_before_rebuild(cursor, timescaledb, table, chunk)
+        chunk: compress(chunk) for chunk in chunks if _can_compress_before_rebuild(cursor, timescaledb, table, chunk)
     }
     rebuild()
     # A chunk that was rolled back for duplicate keys gets no step: `rebuild` has raised for it.
-    late = {chunk: attempt(chunk) for chunk in chunks if early.get(chunk) is None}
+    late = {chunk: compress(chunk) for chunk in chunks if early.get(chunk) is None}
     return [early.get(chunk) or late[chunk] or _compress_step(chunk, available=False) for chunk in chunks]
 
 
@@ -266,7 +268,7 @@ def _merges(cursor: Cursor, table: Table) -> bool:
     return cursor.fetchone() == (True,)
 
 
-def _attempt(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chunk) -> ChunkStep | None:
+def _compress_one(cursor: Cursor, timescaledb: TimescaleDB, table: Table, chunk: Chunk) -> ChunkStep | None:
     """Compress one chunk; None if it was not compressed, or if that was rolled back."""
     keys = _missing_keys(cursor, table, chunk)
     if not is_own(cursor, chunk) or not all(key.is_plain for key in keys):

@@ -24,7 +24,7 @@ from shared.errors import (
 )
 from shared.names import QualifiedName
 from shared.postgres.connect import Cursor
-from shared.postgres.savepoint import Attempt
+from shared.postgres.savepoint import RunsOptional
 from shared.timescale.chunks import Chunk
 from shared.timescale.references import Referring
 from shared.timescale.sequences import NumberSequence, find_sequences
@@ -230,21 +230,23 @@ def missing_sequences(cursor: Cursor, table: Table, columns: Sequence[str]) -> l
     return [MissingRight(role, "USAGE", f"sequence {name}") for role, name in cursor.fetchall()]
 
 
-def name_missing(error: RestoreError | None, attempt: Attempt, rights: Sequence[Right]) -> RestoreError | None:
+def name_missing(
+    error: RestoreError | None, run_optional: RunsOptional, rights: Sequence[Right]
+) -> RestoreError | None:
     """Return a step's error, and name the missing rights if they were the cause.
 
     A cancel ended only the step, not the restore.
 
     Args:
         error: of a best-effort step, if it failed.
-        attempt: runs the query for the rights.
+        run_optional: runs the query for the rights.
         rights: the rights that the step needs.
     """
     if isinstance(error, RestoreCanceled):
         return StatementCanceled("the statement was canceled on the database server", details=error.details)
     if not isinstance(error, DatabasePermissionDenied):
         return error
-    missing, _ = attempt(lambda cursor: find_missing(cursor, rights))
+    missing, _ = run_optional(lambda cursor: find_missing(cursor, rights))
     return lacks(missing) if missing else error
 
 

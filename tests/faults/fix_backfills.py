@@ -25,7 +25,7 @@ from shared.jobs.sweep import sweep
 from shared.load.locks.restore_lock import restore_lock
 from shared.names import QualifiedName
 from shared.settings import load_settings
-from shared.timescale.session import session_settings_of
+from shared.timescale.needed_settings import session_settings_of
 from tests.faults.fix_jobs import Jobs, call_of, checked_answer, empty_queue
 from tests.faults.fix_proxy import Link, Proxy
 from tests.integration.fix_app import Answer, App

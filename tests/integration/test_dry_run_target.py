@@ -11,7 +11,7 @@ import pytest
 from shared.load.locks.restore_lock import restore_lock
 from shared.names import QualifiedName
 from shared.settings import load_settings
-from shared.timescale.session import session_settings_of
+from shared.timescale.needed_settings import session_settings_of
 from tests.integration.fix_app import App
 from tests.integration.fix_dry_run import codes, dry, same_words
 

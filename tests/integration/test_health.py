@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.health import http as health_http
-from shared.health.checks import Kept
+from shared.health.checks import LastResult
 from shared.health.http import get_details, get_health
 from tests.integration.fix_app import App
 from tests.integration.fix_calendar import set_server
@@ -25,7 +25,7 @@ from tools.process import wait_until
 def server(app: App, monkeypatch: pytest.MonkeyPatch) -> App:
     set_server(app, monkeypatch)
     monkeypatch.setenv("PG_ALLOWED_DATABASES", app.database.name)
-    monkeypatch.setattr(health_http, "kept", Kept())
+    monkeypatch.setattr(health_http, "last_result", LastResult())
     return app
 
 
@@ -115,7 +115,7 @@ def silent(server: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[]
 
 def test_a_look_that_takes_long_is_made_once(silent: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Else each call of anybody would keep a thread of the host for as long."""
-    monkeypatch.setattr(health_http, "kept", Kept())
+    monkeypatch.setattr(health_http, "last_result", LastResult())
     monkeypatch.setattr("shared.health.checks.KEPT_SECONDS", 2)
     details()
     of_one_look = silent()

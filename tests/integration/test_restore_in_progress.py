@@ -15,7 +15,7 @@ from shared.load.locks.restore_lock import find_running, restore_lock
 from shared.load.plan import DayNotLocked
 from shared.names import QualifiedName
 from shared.settings import load_settings
-from shared.timescale.session import session_settings_of
+from shared.timescale.needed_settings import session_settings_of
 from tests.integration.fix_app import Answer, App
 from tests.integration.fix_database import PATIENCE_SECONDS, Database
 from tests.integration.fix_small_day import CSV, TABLE, restore, values

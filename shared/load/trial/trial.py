@@ -165,11 +165,11 @@ class _Rows:
 
     def _bring_in(self, double: Double, load: Load) -> None:
         """Load the rows into the double of the target, and look at them there."""
-        refused = self._attempt(load)
+        refused = self._refusal_of(load)
         if refused is not None and self._is_direct and is_conflict(refused):
             self.trial.refusals.append(refused)
             drop_keys(self.cursor, double)
-            refused = self._attempt(load)
+            refused = self._refusal_of(load)
         self.trial.looked_at.add("values")
         if refused is not None:
             self.trial.refusals.append(refused)
@@ -186,7 +186,7 @@ class _Rows:
             self.trial.rows_of_day = count_staged_inside(self.cursor, self.target.table, double.identifier, window)
 
     def _bring_in_staged(self, double: Double, staged: _Staged) -> None:
-        refused = self._attempt(partial(self._copy_staged, staged.staging))
+        refused = self._refusal_of(partial(self._copy_staged, staged.staging))
         if refused is not None:
             self.trial.looked_at.add("values")
             self.trial.refusals.append(refused)
@@ -230,7 +230,7 @@ class _Rows:
     def _insert(self, double: Double, staging: Staging) -> None:
         """Insert as the load does: into the empty day of a hypertable at first without a look for conflicts."""
         if not self._is_direct and self.target.expects_no_conflicts(day_is_empty=self.is_day_empty):
-            refused = self._attempt(partial(self._insert_rows, double, staging, skips=False))
+            refused = self._refusal_of(partial(self._insert_rows, double, staging, skips=False))
             if refused is None:
                 return
             if not is_conflict(refused):
@@ -244,7 +244,7 @@ class _Rows:
             insert = insert_from_staging(double.identifier, staging.identifier, columns, skips_conflicts=skips)
             self.cursor.execute(by_users_path(insert))
 
-    def _attempt(self, load: Load) -> RestoreError | None:
+    def _refusal_of(self, load: Load) -> RestoreError | None:
         """Load rows. If they are refused, none of them stays, and the error is returned."""
 
         def load_and_check() -> None:
