@@ -2,6 +2,9 @@
 
 A plan holds permissions: inside an attempt the target still decides. A row that the plainest plan refuses is refused,
 with PostgreSQL's own error.
+
+Three files say why a file is copied as text: this one for what the request asks, `binary/eligibility.py` for columns
+and options, and `load/copy/binary.py` for the session and for a value.
 """
 
 from __future__ import annotations

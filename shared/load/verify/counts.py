@@ -1,7 +1,8 @@
 """Counts of the rows that the load itself brought: those in a staging table, and those in the target.
 
 All counts of a load come from one REPEATABLE READ snapshot. In that isolation the load sees its own rows and no other
-session's new ones, so the difference is exact while others write.
+session's new ones, so the difference is exact while others write. Whether rows outside the day are an error is asked
+in `rows_outside` of `load/refusals.py`.
 """
 
 from __future__ import annotations
