@@ -13,7 +13,7 @@ JOBS ?= 3
 PYTEST := -m pytest --numprocesses=$(JOBS)
 LINT ?= lint
 # Named, since ruff would enter .work/ where the folder is no git repository.
-SOURCES := $(sort $(dir $(wildcard */function.json))) restorectl shared tools tests benchmarks
+SOURCES := $(sort $(dir $(wildcard */function.json))) restorectl shared deploy tools tests benchmarks
 
 # For every Python from the oldest on, and without setup scripts, which would be run to see what they need.
 LOCK := uv pip compile --quiet --native-tls --python $(PY) --universal --python-version 3.10 --only-binary :all: --generate-hashes \

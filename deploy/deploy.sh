@@ -6,9 +6,10 @@
 # commands and options of the Azure CLI.
 #
 # Needs: the Azure CLI 2.60 or newer, logged in (az login) with the right to create resources and role assignments; curl,
-# jq, zip. The person who runs it needs the role Owner, or Contributor and Role Based Access Control Administrator, on
-# both resource groups, and the resource providers Microsoft.Web, Microsoft.Storage, Microsoft.Insights and
-# Microsoft.EventGrid registered in the subscription (az provider register).
+# git, jq, and a python3 with pip; better a Linux with the app's Python too (deploy/package.py). The person who runs it
+# needs the role Owner, or Contributor and Role Based Access Control Administrator, on both resource groups, and the
+# resource providers Microsoft.Web, Microsoft.Storage, Microsoft.Insights and Microsoft.EventGrid registered in the
+# subscription (az provider register).
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -82,6 +83,11 @@ settings+=("AzureFunctionsJobHost__functionTimeout=${FUNCTION_TIMEOUT:-00:30:00}
 if [ -n "${RULES:-}" ]; then
     settings+=("RESTORE_RULES=$RULES")
 fi
+if [ "$PLAN" = premium ]; then
+    # The zip is mounted as it is. Flex Consumption does so anyway, and the setting is not to be set there.
+    # https://learn.microsoft.com/azure/azure-functions/deployment-zip-push
+    settings+=("WEBSITE_RUN_FROM_PACKAGE=1")
+fi
 az functionapp config appsettings set --resource-group "$GROUP" --name "$APP" --settings "${settings[@]}" --output none
 # By the identity from here on.
 az functionapp config appsettings delete --resource-group "$GROUP" --name "$APP" --setting-names AzureWebJobsStorage \
@@ -98,16 +104,19 @@ az eventgrid event-subscription create --name "$APP-archives" --source-resource-
 say "code"
 package=$(mktemp -d)
 trap 'rm -rf "$package"' EXIT
-# What git tracks and .funcignore does not keep at home.
-git ls-files -z --cached | git -c core.excludesFile="$PWD/.funcignore" check-ignore -z --no-index --stdin --non-matching \
-    --verbose | tr '\0' '\n' | awk 'NR % 4 == 1 { source = $0 } NR % 4 == 0 && source == "" { print }' >"$package/files"
-# The remote build installs what requirements.txt names; the lock has the versions and hashes that the tests used.
-zip --quiet "$package/app.zip" --names-stdin <"$package/files"
-mkdir "$package/lock"
-cp requirements.lock "$package/lock/requirements.txt"
-(cd "$package/lock" && zip --quiet ../app.zip requirements.txt)
-az functionapp deployment source config-zip --resource-group "$GROUP" --name "$APP" --src "$package/app.zip" \
-    --build-remote true --output none
+if [ -z "${PACKAGE:-}" ]; then
+    PACKAGE=$package/app.zip
+    options=(--python "$PYTHON_VERSION")
+    if [ "${TEXT_ONLY:-no}" = yes ]; then
+        options+=(--text-only)
+    fi
+    python3 deploy/package.py "$PACKAGE" "${options[@]}"
+fi
+# All packages are in it. The CLI hands this "false" on for both plans (2.91: enable_zip_deploy_functionapp and
+# enable_zip_deploy_flex); without the option it asks for a remote build on Flex Consumption.
+# https://learn.microsoft.com/azure/azure-functions/python-build-options#local-build
+az functionapp deployment source config-zip --resource-group "$GROUP" --name "$APP" --src "$PACKAGE" \
+    --build-remote false --output none
 
 say "a key for those who call"
 key_of_callers() { az functionapp keys list --resource-group "$GROUP" --name "$APP" --query functionKeys.runbook --output tsv; }
@@ -131,7 +140,8 @@ for attempt in 1 2 3 4 5 6 7 8 9 10; do
     sleep "${WAIT_SECONDS:-30}"
 done
 jq -r '.checks[] | "   \(.name): \(.status) \(.error.message // "")"' "$package/health.json"
-jq -e '.status == "ok"' "$package/health.json" >/dev/null || {
+# Of an empty file, jq 1.6 makes no result and no error.
+jq --slurp --exit-status 'any(.[]; .status == "ok")' "$package/health.json" >/dev/null || {
     echo "error: the app is there, but not well; docs/operations.md, Health" >&2
     exit 1
 }

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from deploy.package import PACKAGES
 from tests.integration.fix_app import App
 from tests.integration.fix_calendar import set_server
 from tests.integration.fix_host import Host, running_host
 from tools.config import REPOSITORY
+from tools.installed import PYTHON
 
 pytestmark = pytest.mark.any_server
 
@@ -32,11 +34,15 @@ class Deployment:
     host: Host
 
     def run(
-        self, plan: str, *, has_app: bool, key: str = "c2VjcmV0LWtleQ==", **settings: str
+        self, plan: str, *, has_app: bool, key: str = "c2VjcmV0LWtleQ==", **settings: str | Path
     ) -> subprocess.CompletedProcess[str]:
         example = (REPOSITORY / "deploy/settings.example").read_text()
-        more = "".join(f"{name}='{value}'\n" for name, value in ({"PLAN": plan} | settings).items())
+        more = "".join(
+            f"{name}='{value}'\n"
+            for name, value in ({"PLAN": plan, "PACKAGE": self.folder / "made.zip"} | settings).items()
+        )
         (self.folder / "settings").write_text(example + more)
+        (self.folder / "made.zip").write_bytes(b"a zip that was made before")
         show = {"defaultHostName": f"127.0.0.1:{self.host.port}", "id": STATE}
         answers: dict[str, Any] = {
             "storage account show": STATE,
@@ -46,8 +52,11 @@ class Deployment:
         }
         return subprocess.run(
             [REPOSITORY / "deploy/deploy.sh", self.folder / "settings"],
-            env={
-                "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            env={name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+            | {
+                "PATH": os.pathsep.join(
+                    map(str, (self.folder / "bin", Path(sys.executable).parent, os.environ["PATH"]))
+                ),
                 "AZ_CALLS": str(self.folder / "calls"),
                 "AZ_ANSWERS": json.dumps(answers),
                 "WAIT_SECONDS": "0",
@@ -162,13 +171,28 @@ def test_the_script_is_clean() -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.parametrize("plan", ["flex", "premium"])
+def test_nothing_is_built_in_azure(deployment: Deployment, plan: str) -> None:
+    assert deployment.run(plan, has_app=True).returncode == 0
+    deployed = deployment.call("functionapp", "deployment", "source", "config-zip")
+    assert deployed[deployed.index("--build-remote") + 1] == "false"
+    assert (deployment.folder / "app.zip").read_bytes() == (deployment.folder / "made.zip").read_bytes()
+    # On Flex Consumption it is not to be set.
+    settings = deployment.call("functionapp", "config", "appsettings", "set")
+    assert ("WEBSITE_RUN_FROM_PACKAGE=1" in settings) is (plan == "premium")
+
+
 def test_what_is_deployed(deployment: Deployment) -> None:
-    """The functions and what they import, the packages of the lock file, and nothing that stays at home."""
-    assert deployment.run("flex", has_app=True).returncode == 0
-    with zipfile.ZipFile(deployment.folder / "app.zip") as package:
-        names = set(package.namelist())
-        assert package.read("requirements.txt").decode() == (REPOSITORY / "requirements.lock").read_text()
+    """The functions, what they import, their packages, and nothing that stays at home."""
+    done = deployment.run("flex", has_app=True, PACKAGE="", TEXT_ONLY="yes", PYTHON_VERSION=PYTHON)
+    if "pip failed" in done.stderr:
+        pytest.skip("no package index can be reached")
+    assert done.returncode == 0, done.stderr
+    assert f"checked by Python {PYTHON}" in done.stdout
+    with zipfile.ZipFile(deployment.folder / "app.zip") as packed:
+        names = set(packed.namelist())
     assert {"host.json", "RestoreChunk/function.json", "shared/errors.py", "shared/page/page.js"} <= names
+    assert f"{PACKAGES}/azure/functions/__init__.py" in names
     assert not [name for name in names if name.startswith(("tests", "tools", "deploy", "docs", ".git", "local."))]
 
 
@@ -178,6 +202,13 @@ def test_an_app_that_is_not_well_is_an_error(deployment: Deployment, monkeypatch
         done = Deployment(deployment.folder, ill).run("premium", has_app=True)
     assert done.returncode == 1
     assert "rules: failed" in done.stdout
+    assert "not well" in done.stderr
+
+
+def test_an_app_that_never_answers_is_an_error(deployment: Deployment) -> None:
+    program(deployment.folder / "bin/curl", "#!/bin/bash\nexit 7\n")
+    done = deployment.run("flex", has_app=True)
+    assert done.returncode == 1
     assert "not well" in done.stderr
 
 

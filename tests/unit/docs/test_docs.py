@@ -156,6 +156,8 @@ def test_every_setting() -> None:
     # The host's storage account is named either by its connection string or by these.
     assert {name for name in own if "__" not in name} <= set(example)
     assert set(example) <= set(re.findall(r"`(\w+)`", (DOCS / "settings.md").read_text()))
+    # A figure there would be every copy's, whatever the day and the server are.
+    assert load_settings(example).pg_index_memory_mib is None
 
 
 def paths(value: Any, prefix: str = "") -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Brings the function app to Azure; the script is deploy.sh."""
