@@ -87,7 +87,7 @@ def run_group(claim: Claim[GroupOperation], context: Context, kept: KeptSessions
             return False
         return group.run()
 
-    return claim.attempt(work)
+    return claim.work_with_heartbeat(work)
 
 
 class _Group:

@@ -92,7 +92,7 @@ def run_backfill(backfill_id: str, context: Context) -> None:
         go_on(backfill_id, context)
         return
     claim = claim_operation(backfills, backfill)
-    if claim is not None and claim.attempt(partial(_take_step, claim, context)):
+    if claim is not None and claim.work_with_heartbeat(partial(_take_step, claim, context)):
         go_on(backfill_id, context)
 
 

@@ -138,7 +138,7 @@ class Claim(Generic[R]):
             # Else the thread of a cancel would go on, for as long as the process lives.
             progress.end()
 
-    def attempt(self, work: Callable[[Report], bool]) -> bool:
+    def work_with_heartbeat(self, work: Callable[[Report], bool]) -> bool:
         """Do the work of a group or a backfill with a heartbeat, which may cancel its progress.
 
         Returns:
