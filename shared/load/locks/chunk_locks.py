@@ -26,12 +26,14 @@ _PATIENCE_SECONDS = 0.5
 _POLL_SECONDS = 0.05
 
 # Each transaction holds a lock on its own virtual id, which every role may see. The lock sessions of other restores are
-# left out: they keep no snapshot. So is autovacuum, which shows rows to no one, if the role can see what it is.
+# left out: they keep no snapshot. So is autovacuum, which shows rows to no one. Only pg_read_all_stats sees that it is
+# autovacuum, but every role sees that it has no role, unlike whatever else has a transaction in a database
+# (pgstat_bestart in PostgreSQL's backend_status.c).
 _OTHERS = (
     "SELECT count(*) FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
     " WHERE l.locktype = 'virtualxid' AND l.granted AND a.datname = pg_catalog.current_database()"
     " AND l.pid <> ALL (%s) AND NOT pg_catalog.starts_with(a.application_name, %s)"
-    " AND a.backend_type IS DISTINCT FROM 'autovacuum worker'"
+    " AND a.usesysid IS NOT NULL"
 )
 
 
