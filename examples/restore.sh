@@ -84,7 +84,8 @@ case $retries$wait in *[!0-9]*) fail 2 "--retries and --wait take whole numbers"
 # What the summary says. `open_day` is one whose restore was sent, and of which nothing is known yet.
 phase='' days='' total=0 number=0 finished=0 open_day=''
 restored=0 skipped=0 warned=0 problems=0 rows=0 missing_days='' missing_count=0
-work='' sender=''
+# `ended` is the process in the background that was last waited for.
+work='' ended=''
 
 summary() {
     local left
@@ -110,7 +111,10 @@ summary() {
 finish() { # runs at the end, whatever it is
     local status=$?
     trap - EXIT HUP INT TERM
-    if [ -n "$sender" ]; then kill "$sender" 2>/dev/null || true; fi
+    # Not by TERM: a process that has just begun may still have the traps above, and lives on. A shell that knows the
+    # process would print how it was killed.
+    disown -a
+    if [ "${!:-}" != "$ended" ]; then kill -KILL "$!" 2>/dev/null || true; fi
     if [ -n "$phase" ]; then summary || true; fi
     if [ -n "$work" ]; then rm -rf "$work"; fi
     exit "$status"
@@ -150,9 +154,8 @@ total=$(($(wc -l <"$work/days")))
 
 stand_by() { # stand_by PROCESS: until it ends, or a signal comes; a command in the foreground would hold the signal back
     local code=0
-    sender=$1
-    wait "$sender" || code=$?
-    sender=''
+    wait "$1" || code=$?
+    ended=$1
     return "$code"
 }
 

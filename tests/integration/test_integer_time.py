@@ -63,6 +63,17 @@ def test_a_file_without_the_times_leaves_the_day_unknown(app: App, mode: str, ou
         assert answer.body["error"]["message"].endswith('unit of "time" is unknown, since the file lacks that column')
 
 
+@pytest.mark.parametrize("outside", ["error", "allow"])
+def test_a_file_whose_rows_have_no_time_is_not_called_empty(app: App, outside: str) -> None:
+    app.database.hypertable("t", "time bigint NOT NULL DEFAULT 0, v int", interval="86400")
+    app.database.execute("INSERT INTO {s}.t VALUES (%s, 7)", DAY)
+    destination = {"rows_outside_window": outside}
+    answer = app.restore(app.archive("t", HEADER + b",1\n,2\n"), destination=destination)
+    assert (answer.status, answer.code) == (422, "WindowUnknown")
+    message = answer.body["error"]["message"]
+    assert message.endswith('the unit of "time" is unknown, since no row at the beginning of the file has a time')
+
+
 def test_integer_times_are_numbers(app: App) -> None:
     app.database.hypertable("t", "time bigint NOT NULL, v int", interval="86400")
     url = app.archive("t", HEADER + row(0) + row(3600, 2) + row(86400, 3))

@@ -68,6 +68,8 @@ class Oracle:
         self._day = twin.table.day_column(step.destination.get("time_column"))
         self._verifies = step.request.get("verify", True)
         self._skips_errors = step.copy.get("on_error") == "skip"
+        # Whether the file has a number where the day's column is.
+        self._has_numbers = False
 
     def run(self) -> Expected:
         """Restore, and say what must come of it."""
@@ -175,6 +177,9 @@ class Oracle:
             # Cells too many or too few, a quote that does not end, bytes that are no text.
             return -1
         count = int(self._twin.value("SELECT count(*) FROM anything"))
+        if self._day is not None and self._day[0] in self._step.archive.names:
+            cell = columns[self._step.archive.names.index(self._day[0])]
+            self._has_numbers = self._twin.value(f"SELECT bool_or({cell} ~ '[0-9]') FROM anything") is True
         self._twin.run("DROP TABLE anything")
         return count
 
@@ -183,7 +188,7 @@ class Oracle:
         expected, step = self._expected, self._step
         if self._day is not None and self._day[1].kind == "integer" and not self._table.has_integer_now:
             # The unit is that of the file's times.
-            if self._day[0] not in step.archive.kept or records == 0:
+            if self._day[0] not in step.archive.kept or (records >= 0 and not self._has_numbers):
                 self._day = None
                 expected.possible |= {"DataRejected"} if records < 0 else set()
                 if records and step.destination.get("rows_outside_window") != "allow":

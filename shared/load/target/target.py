@@ -154,7 +154,7 @@ def _window(request: RestoreRequest, table: Table, names: Sequence[str | None], 
             f'the first row\'s "{table.time_column}" is not near {day.isoformat()}, be it in seconds, milliseconds,'
             " microseconds or nanoseconds"
         )
-        if table.time_column not in names:
+        if not sample:
             message = _unit_unknown(table, names)
         raise WindowUnknown(
             message,
@@ -225,7 +225,8 @@ def _do_without_window(
 
 
 def _unit_unknown(table: Table, names: Sequence[str | None]) -> str:
-    why = "the file has no row" if table.time_column in names else "the file lacks that column"
+    lacks_column = table.time_column not in names
+    why = "the file lacks that column" if lacks_column else "no row at the beginning of the file has a time"
     return f'the unit of "{table.time_column}" is unknown, since {why}'
 
 
