@@ -115,7 +115,7 @@ def plan_round(
     claim.write(**planned(operation, plan))
 
 
-def create_round(claim: Claim[BackfillOperation], records: Records, backfill: Backfill) -> None:
+def create_round(claim: Claim[BackfillOperation], records: Records, backfill: Backfill, report: Report) -> None:
     """Create the records that follow from the plan, and let the groups run. Once more changes nothing."""
     operation = claim.operation
     plan = decode_plan(operation.plan)
@@ -138,7 +138,7 @@ def create_round(claim: Claim[BackfillOperation], records: Records, backfill: Ba
     else:
         for day in days:
             # A planner that was taken for dead must not touch days that another planner has started meanwhile.
-            claim.write()
+            claim.renew(report.progress)
             _renew(records, operation, day)
     groups = [
         GroupPlan(group, backfill.request.on_failure == "stop", compresses and len(group) > 1) for group in plan.groups

@@ -109,7 +109,7 @@ def _take_step(claim: Claim[BackfillOperation], context: Context, report: Report
             raise RestoreCanceled("the backfill was canceled before it began; nothing was changed")
         if claim.operation.phase == "plan":
             plan_round(claim, records, backfill, settings, report)
-        create_round(claim, records, backfill)
+        create_round(claim, records, backfill, report)
     except RestoreError as error:
         if not try_again(claim, records.backfills, settings, error):
             was_canceled = isinstance(error, RestoreCanceled) and claim.operation.is_stopped

@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 
+from shared.backfills import planner
 from shared.backfills.records import Records
 from shared.backfills.worker import dispatch_message
 from shared.errors import DatabaseDiskFull, DatabaseUnreachable
 from shared.jobs.claim import claim_operation
+from shared.jobs.message import Message
+from shared.jobs.operation import Operation
+from shared.jobs.sweep import end_poisoned
 from tests.faults.fix_backfills import (
     Backfills,
     PlannerKilledError,
@@ -537,6 +541,56 @@ def test_a_planner_that_dies_is_run_again(many: Backfills, monkeypatch: pytest.M
     assert many.counts() == many.all_of(*range(60))
     records = [one["day"] for one in many.jobs.listed(top="1000").body["value"]]
     assert sorted(records) == [day_of(number) for number in range(60)]
+
+
+@pytest.mark.any_server
+def test_a_planner_that_was_taken_for_dead_leaves_the_days_of_another_alone(
+    many: Backfills, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many.table()
+    for number in range(4):
+        many.corrupt(number)
+    backfill_id = many.taken(0, 3)
+    assert many.finish(backfill_id)["days"]["failed"] == 4
+    many.archive(*range(4))
+    assert many.retry(backfill_id).status == 202
+    # No heartbeat finds out that the claim is lost.
+    monkeypatch.setattr("shared.jobs.claim.HEARTBEAT_SECONDS", 3600)
+    renew = planner._renew
+
+    def renew_and_lose_the_claim(*arguments: Any) -> None:
+        renew(*arguments)
+        backfills = Records.of(many.jobs.storage).backfills
+        backfills.change(backfills.get(backfill_id), claim="another")
+
+    with monkeypatch.context() as losing:
+        losing.setattr(planner, "_renew", renew_and_lose_the_claim)
+        many.work()
+    outcomes = [facts["outcome"] for facts in many.days(backfill_id).values()]
+    assert outcomes == ["waiting", "failed", "failed", "failed"]
+    # The other one is lost as well.
+    many.serve_until_ended(backfill_id)
+    assert many.monitor(backfill_id)["status"] == "Succeeded"
+    assert many.counts() == many.all_of(*range(4))
+
+
+@pytest.mark.any_server
+def test_messages_of_what_is_held_that_the_host_gave_up(many: Backfills) -> None:
+    """A group whose turn has not come, and a day, get no message, and are not noted to have one."""
+    many.table()
+    many.archive(0, 1)
+    backfill_id = many.taken(0, 1, parallel=1)
+    many.work()
+    (held,) = [group for group in many.groups(backfill_id) if group.is_held]
+    records, waiting = Records.of(many.jobs.storage), many.waiting_messages()
+    day = records.day(many.record(backfill_id), day_of(0))
+    for message in (Message(held.id, kind="group"), Message(day.id)):
+        end_poisoned(message.encode().encode())
+    assert many.waiting_messages() == waiting
+    left: list[Operation] = [records.groups.get(held.id), records.days.get(day.id)]
+    assert [(one.status, one.is_queued) for one in left] == [("NotStarted", False)] * 2
+    assert many.finish(backfill_id)["status"] == "Succeeded"
+    assert many.counts() == many.all_of(0, 1)
 
 
 def test_a_day_that_another_restore_holds(many: Backfills) -> None:
