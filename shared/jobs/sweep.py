@@ -86,7 +86,8 @@ def end_poisoned(text: bytes) -> None:
         return
     _log.error("operation=%s in the poison queue is %s now", operation.id, operation.status)
     note_end(settings, found, operation)
-    if operation.status == "NotStarted":
+    # A message for what is held would be dropped, and the note that it has one would be wrong later.
+    if operation.status == "NotStarted" and not operation.is_held:
         enqueue(store, operation)
 
 
