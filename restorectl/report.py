@@ -353,12 +353,25 @@ def _say_error_body(screen: Screen, error: Mapping[str, Any], request_id: Any, n
     screen.say_word("error:", f"{code}: {message}", "bold red")
     if error.get("hint"):
         screen.say_word("  hint:", str(error["hint"]), "bold")
+    word = "  details:"
     for detail in error.get("details") or ():
-        if detail.get("message") is not None and str(detail["message"]) not in message:
-            target, text = str(detail.get("target") or ""), str(detail["message"])
-            screen.say_word("   ", text if text.startswith(target) else f"{target}: {text}", "")
+        if text := _detail_text(detail, error):
+            screen.say_word(word, text, "bold")
+            word = " " * len(word)
     step = next_step or NEXT_STEPS.get(code) or _BY_RETRY.get(str(error.get("retry")))
     if step:
         screen.say_word("  next:", f"{step} (docs/errors.md has {code})", "bold")
     if request_id:
         screen.say(f"  request_id: {request_id}")
+
+
+def _detail_text(detail: Mapping[str, Any], error: Mapping[str, Any]) -> str:
+    """Return what a detail adds to the message: a message of its own, and the facts that the hint speaks of."""
+    message, target = str(detail.get("message") or ""), str(detail.get("target") or "")
+    facts = {name: value for name, value in detail.items() if name not in {"code", "message", "target"}}
+    text = ""
+    if message and message not in str(error.get("message")):
+        text = message if message.startswith(target) else f"{target}: {message}"
+    elif target != str(error.get("target") or ""):
+        facts = {"target": target or None, **facts}
+    return "; ".join(filter(None, (text, texts.facts(facts))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 _KIB = 1024.0
@@ -63,3 +64,15 @@ def percent(number: float | None) -> str:
 def moment(text: Any) -> str:
     """Return a time of an answer (`2025-01-01T02:03:04.567Z`) to the second; nothing for None."""
     return "" if text is None else re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z$", r"\1 \2Z", str(text))
+
+
+def facts(values: Mapping[str, Any]) -> str:
+    """Return facts of an answer as a person reads them: `line 2, column v, rows 3`; null ones are left out."""
+    known = ((name, value) for name, value in values.items() if value is not None)
+    return ", ".join(f"{name.replace('_', ' ')} {_fact(value)}" for name, value in known)
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(_fact(one) for one in value)
+    return f"({facts(value)})" if isinstance(value, Mapping) else str(value)

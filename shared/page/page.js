@@ -7,6 +7,7 @@ const KEY = "restore-chunk-key";
 const IDLE_SECONDS = 30;
 const MOST_WAIT_SECONDS = 60;
 const PAGE_SIZE = 100;
+const MOST_DETAILS = 20;
 
 const $ = (id) => document.getElementById(id);
 
@@ -176,9 +177,25 @@ function facts(pairs) {
 function problem(error, title) {
   return h("section", { class: "notice bad", "aria-label": title },
     h("h3", {}, `${title}: ${error.code ?? "no code"}`), h("p", {}, error.message ?? ""),
-    error.hint ? h("p", {}, h("strong", {}, "What to do: "), error.hint) : null,
-    error.details?.length > 1 ? h("ul", {}, error.details.slice(0, 20).map((one) => h("li", {}, one.target && !one.message?.startsWith(one.target) ? `${one.target}: ${one.message}` : one.message))) : null);
+    error.hint ? h("p", {}, h("strong", {}, "What to do: "), error.hint) : null, detailsOf(error));
 }
+
+// A hint speaks of what the details name.
+function detailsOf(error) {
+  const all = (error.details ?? []).map((one) => detailText(one, error)).filter(Boolean), title = h("strong", {}, "Details: ");
+  if (all.length < 2) return all.length ? h("p", {}, title, all[0]) : null;
+  const shown = all.slice(0, MOST_DETAILS), left = all.length - shown.length;
+  return [h("p", {}, title), h("ul", {}, shown.map((text) => h("li", {}, text)), left ? h("li", {}, `and ${left} more`) : null)];
+}
+
+function detailText({ code, message, target, ...others }, error) {
+  const adds = message && !error.message?.includes(message);
+  const text = !adds ? "" : target && !message.startsWith(target) ? `${target}: ${message}` : message;
+  return [text, factsText(adds || !target || target === error.target ? others : { target, ...others })].filter(Boolean).join("; ");
+}
+
+const factsText = (values) => Object.entries(values).filter(([, value]) => value !== null).map(([name, value]) => `${name.replaceAll("_", " ")} ${factText(value)}`).join(", ");
+const factText = (value) => Array.isArray(value) ? value.map(factText).join(", ") : typeof value === "object" ? `(${factsText(value)})` : String(value);
 
 function warnings(all) {
   return all?.length ? h("section", { class: "notice" }, h("h3", {}, "Warnings"), h("ul", {}, all.map((warning) => h("li", {}, `${warning.code}: ${warning.message}`)))) : null;

@@ -166,8 +166,26 @@ def test_a_restore_that_failed_says_what_to_do_and_how_to_repeat_it(page: Page, 
     region = page.get_by_role("region", name="It failed")
     expect(region).to_contain_text("DataRejected")
     expect(region).to_contain_text("What to do:")
+    expect(region).to_contain_text("Details: sqlstate 22P02, line 2, column v")
     expect(page.get_by_role("main")).to_contain_text("curl --silent --show-error --request POST")
     expect(page.get_by_role("main")).to_contain_text("restorectl restore 'abfss://")
+
+
+def test_of_many_details_the_first_are_shown_and_the_rest_are_counted(page: Page, site: Site) -> None:
+    rights = [{"code": "x", "message": f"lacks {n}", "target": f"t{n}", "right": "SELECT"} for n in range(25)]
+
+    def add(route: Route) -> None:
+        answer = route.fetch()
+        known = answer.json()
+        known["error"]["details"] = [*rights, {"code": "x", "message": known["error"]["message"], "target": None}]
+        route.fulfill(response=answer, json=known)
+
+    page.route("**/api/restores/*", add)
+    page.goto(f"{site.url}#/restores/{site.ids['2025-01-05']}")
+    items = page.get_by_role("region", name="It failed").get_by_role("listitem")
+    expect(items).to_have_count(21)
+    expect(items.first).to_have_text("t0: lacks 0; right SELECT")
+    expect(items.last).to_have_text("and 5 more")
 
 
 def run_in_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -330,6 +348,7 @@ def test_a_range_of_days_is_planned_restored_and_retried(page: Page, site: Site)
     page.get_by_role("button", name="Start the backfill").click()
     counts = page.get_by_role("list", name="How many days")
     page.get_by_role("link", name="All backfills").wait_for()
+    expect(page.get_by_role("region", name="It failed")).to_contain_text("Details: 2025-01-05: line 2", timeout=60_000)
     for count in ("restored 2", "failed 1", "missing 2"):
         expect(counts).to_contain_text(count, timeout=60_000)
     expect(page.get_by_role("heading", name=re.compile("telemetry"))).to_contain_text("failed", timeout=30_000)
