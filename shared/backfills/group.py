@@ -23,7 +23,7 @@ from shared.backfills.lifecycle import (
 from shared.backfills.records import GroupPlan, Records, decode_group_plan
 from shared.errors import OperationNotFound, RestoreError
 from shared.jobs.claim import Claim, ClaimLost, claim_operation
-from shared.jobs.day_notes import note_end
+from shared.jobs.day_notes import note_without_worker, try_to_write_day
 from shared.jobs.enqueue import enqueue, try_again
 from shared.jobs.operation import DayOperation, GroupOperation
 from shared.jobs.transitions import update
@@ -146,8 +146,9 @@ class _Group:
         """End the group without another try at anything that may have killed its workers."""
         lost = f"the group of this day lost its worker {self._claim.operation.crashes} times"
         ends = [update(self._records.days, day, partial(lost_with_its_group, why=lost)) for day in days]
+        settings = self._context.settings
         for day, ended in zip(days, ends, strict=True):
-            note_end(self._context.settings, day, ended)
+            try_to_write_day(settings, note_without_worker(settings, day, ended))
         if not all(day.has_ended for day in ends):
             # Another worker has one, which may be dead.
             self._claim.write_patiently(**not_due(self._in_a_while()))

@@ -16,6 +16,7 @@ from datetime import date
 from functools import cache
 from typing import Any
 
+from shared.api.parse import parse_for
 from shared.errors import ArchiveOtherVersion, RestoreError
 from shared.jobs.operation import Operation, RestoreOperation
 from shared.jobs.storage import job_storage, job_storage_if_any, reaching_storage
@@ -90,23 +91,31 @@ def day_note(report: Report, error: RestoreError | None, at: str, operation_id: 
     return DayNote(partition_of(report.database, report.target_table), report.day.isoformat(), last)
 
 
-def note_end(settings: Settings, before: Operation, after: Operation) -> None:
-    """Note the restore of a day that failed between two looks at its record, and without a worker that could note it.
+def note_without_worker(settings: Settings, before: Operation, after: Operation) -> DayNote | None:
+    """Return the note of a restore that ended between two looks at its record, without a worker that could note it.
 
     Args:
-        settings: name the app's own storage account.
+        settings: the function app's.
         before: an operation, as it was read.
         after: the same, as it was left.
+
+    Returns:
+        The note; None if the operation has not ended by that, or says nothing about the day.
     """
-    if isinstance(after, RestoreOperation) and after.status == "Failed" and not before.has_ended:
-        last = {
-            "outcome": "failed",
-            "code": json.loads(after.error)["code"],
-            "at": after.ended,
-            "request_id": json.loads(after.answer_headers)["x-ms-request-id"],
-            "operation_id": after.id,
-        }
-        try_to_write_day(settings, DayNote(partition_of(after.database, after.target_table), after.day, last))
+    if not isinstance(after, RestoreOperation) or after.status not in ("Failed", "Canceled") or before.has_ended:
+        return None
+    # A request that is refused by now was accepted as a restore.
+    with suppress(RestoreError):
+        if parse_for(after.request.encode(), settings).dry_run:
+            return None
+    last = {
+        "outcome": "failed",
+        "code": json.loads(after.error)["code"],
+        "at": after.ended,
+        "request_id": json.loads(after.answer_headers)["x-ms-request-id"],
+        "operation_id": after.id,
+    }
+    return DayNote(partition_of(after.database, after.target_table), after.day, last)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from shared.api.call import (
 )
 from shared.api.handle import HttpAnswer, answer_request, answered, json_reply, read_request, replied, run_restore
 from shared.errors import OperationNotFound
-from shared.jobs.day_notes import day_note, write_day_soon
+from shared.jobs.day_notes import day_note, note_without_worker, write_day_soon
 from shared.jobs.keys import is_row
 from shared.jobs.monitor import restore_links, restore_monitor, retry_after_seconds
 from shared.jobs.operation import AskedOperation, RestoreOperation
@@ -176,7 +176,10 @@ def _no_id(_: Settings, __: OperationStore[RestoreOperation]) -> HttpAnswer:
 def _cancel(
     call: HttpCall, settings: Settings, store: OperationStore[RestoreOperation], operation_id: str
 ) -> HttpAnswer:
-    operation = update(store, store.get(operation_id), canceled)
+    found = store.get(operation_id)
+    operation = update(store, found, canceled)
+    # One that waited ends by that, and no worker sees it any more.
+    write_day_soon(settings, note_without_worker(settings, found, operation))
     _log.info("operation=%s is to be canceled: %s", operation.id, operation.status)
     return _show(call, settings, operation, 202)
 

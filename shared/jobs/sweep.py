@@ -9,7 +9,7 @@ from functools import cache
 from typing import TypeVar
 
 from shared.errors import OperationNotFound
-from shared.jobs.day_notes import note_end
+from shared.jobs.day_notes import note_without_worker, try_to_write_day
 from shared.jobs.enqueue import enqueue
 from shared.jobs.message import UnreadableMessageError, decode
 from shared.jobs.operation import ENDED, STALE_SECONDS, TYPES, BackfillOperation, Operation, PartOfBackfill
@@ -85,7 +85,7 @@ def end_poisoned(text: bytes) -> None:
         _log.error("operation=%s in the poison queue is not recorded", message.operation_id)
         return
     _log.error("operation=%s in the poison queue is %s now", operation.id, operation.status)
-    note_end(settings, found, operation)
+    try_to_write_day(settings, note_without_worker(settings, found, operation))
     # A message for what is held would be dropped, and the note that it has one would be wrong later.
     if operation.status == "NotStarted" and not operation.is_held:
         enqueue(store, operation)

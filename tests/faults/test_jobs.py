@@ -628,6 +628,13 @@ def test_a_message_that_the_host_gave_up(jobs: Jobs, day: FaultCase) -> None:
     assert (note.operation_id, note.request_id) == (operation.id, answer["request_id"])
     jobs.work()
     assert day.table() == day.before
+    rehearsal = jobs.taken(day.job_body() | {"dry_run": True})
+    end_poisoned(message(rehearsal.id).encode())
+    assert jobs.state(rehearsal.id).status == "Failed"
+    (after,) = read_days(
+        load_settings(), partition_of(operation.database, operation.target_table), of_day, of_day
+    ).values()
+    assert after == note
     end_poisoned(message("unknown").encode())
     dispatch_message(message("unknown").encode())
 

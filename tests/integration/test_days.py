@@ -21,10 +21,13 @@ from shared.calendar import look
 from shared.calendar.look import Question, look_at_days
 from shared.calendar.pattern import read_pattern
 from shared.errors import RestoreCanceled
+from shared.jobs import day_notes
 from shared.jobs.http import post_restore
 from shared.model.report import Report
 from shared.restore.target_table import table_to_read
 from shared.settings import load_settings
+from tests.faults.fix_backfills import Backfills
+from tests.faults.fix_jobs import Jobs
 from tests.integration.fix_app import Answer, App
 from tests.integration.fix_calendar import Calendar
 from tools.process import wait_until
@@ -43,6 +46,11 @@ def put_back(calendar: Calendar, day: str, data: bytes, **request: object) -> No
     assert wait_until(
         lambda: (calendar.days(day, day)[day]["last_restore"] or {}).get("request_id") == answer.body["request_id"], 20
     )
+
+
+def wait_for_notes() -> None:
+    """Wait until the thread that writes them has written those that wait."""
+    day_notes._waiting().join()
 
 
 def test_a_word_for_each_day(calendar: Calendar) -> None:
@@ -336,3 +344,33 @@ def test_a_day_that_waits_in_the_queue(calendar: Calendar) -> None:
     call = HttpCall("POST", "http://localhost/api/restore", {"Content-Type": "application/json"}, {}, {}, body)
     assert post_restore(call).status == 202
     assert calendar.states(FIRST, FIRST) == {FIRST: "running"}
+
+
+@pytest.mark.parametrize("dry_run", [False, True, "full"])
+def test_a_day_whose_restore_was_canceled_in_the_queue(calendar: Calendar, jobs: Jobs, dry_run: bool | str) -> None:
+    """The note says what became of the restore, as it does for one that was canceled while it ran."""
+    app = calendar.app
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    operation = jobs.taken({"adls_url": app.archive("t", csv(FIRST)), "dry_run": dry_run})
+    assert jobs.cancel(operation.id).body["status"] == "Canceled"
+    wait_for_notes()
+    day = calendar.days(FIRST, FIRST)[FIRST]
+    if dry_run:
+        assert (day["state"], day["last_restore"]) == ("archived", None)
+        return
+    last = day["last_restore"]
+    assert (day["state"], last["outcome"], last["code"]) == ("failed", "failed", "RestoreCanceled")
+    assert (last["operation_id"], last["at"]) == (operation.id, jobs.state(operation.id).ended)
+
+
+def test_a_day_that_a_stopped_backfill_had_not_begun(calendar: Calendar, jobs: Jobs) -> None:
+    """It keeps the note of the restore before: that one says more of the day."""
+    app, many = calendar.app, Backfills(jobs)
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    put_back(calendar, FIRST, csv(FIRST))
+    before = calendar.days(FIRST, FIRST)[FIRST]["last_restore"]
+    backfill_id = many.taken(0, 0, existing="replace")
+    many.work()
+    assert many.stop(backfill_id).status == 202
+    assert many.finish(backfill_id)["status"] == "Canceled"
+    assert calendar.days(FIRST, FIRST)[FIRST]["last_restore"] == before
