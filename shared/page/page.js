@@ -35,10 +35,11 @@ function askForKey(reason) {
 // --- asking the API ----------------------------------------------------------------------------------------------
 
 class Refused extends Error {
-  constructor(status, error) {
+  constructor(status, error, wait = null) {
     super(error?.message ?? `the function app answered HTTP ${status}`);
     this.status = status;
     this.error = error;
+    this.wait = wait;
   }
 }
 
@@ -65,9 +66,10 @@ async function ask(path, { method = "GET", body, headers = {} } = {}) {
       : `The function app asks for a key (HTTP ${response.status}).` });
   }
   if ([502, 503, 504].includes(response.status) && !answer?.error) throw new Away(`HTTP ${response.status} came back`);
-  if (!response.ok) throw new Refused(response.status, answer?.error);
+  const wait = Number(response.headers.get("Retry-After")) || null;
+  if (!response.ok) throw new Refused(response.status, answer?.error, wait);
   if (answer === null) throw new Away("the answer is not JSON");
-  return { answer, wait: Number(response.headers.get("Retry-After")) || null };
+  return { answer, wait };
 }
 
 // Ask for what a view shows. Whoever went to another view meanwhile does not want it any more.
@@ -504,7 +506,7 @@ async function viewBackfill(id) {
     h("h2", {}, `${one.target_table} `, badge(one.status)),
     one.error ? problem(one.error, runs ? "Failed so far" : one.status === "Canceled" ? "Canceled" : "It failed") : null,
     warnings(one.warnings),
-    h("ul", { class: "legend", "aria-label": "How many days" }, OUTCOMES.filter((word) => counts[word]).map((word) => h("li", {}, badge(word, `${word} ${number(counts[word])}`)))),
+    counts.total ? h("ul", { class: "legend", "aria-label": "How many days" }, OUTCOMES.filter((word) => counts[word]).map((word) => h("li", {}, badge(word, `${word} ${number(counts[word])}`)))) : null,
     h("p", {}, h("progress", { max: 100, value: all.percent, "aria-label": "Archives read" }), h("span", { class: "soft" }, ` ${[
       all.percent === null ? null : `${all.percent} % of ${bytes(all.compressed_bytes_total)} read`, `${number(all.rows)} rows`, seconds(all.seconds),
       runs && all.estimated_end ? `expected to end at ${clock(all.estimated_end)}` : null, runs && one.phase !== "restore" ? one.phase : null, runs && one.stopping ? "no further day starts" : null].filter(Boolean).join(", ")}`)),
@@ -572,7 +574,7 @@ async function refresh({ moved = false } = {}) {
     if (error instanceof Refused) {
       show(h("h2", {}, "This view cannot be shown"), problem(error.error ?? { message: error.message }, "The function app refused this"));
       say("");
-      wait = MOST_WAIT_SECONDS;
+      wait = error.wait ?? MOST_WAIT_SECONDS;
     } else say(`The function app does not answer${asOf ? `; these figures are of ${clock(asOf).slice(11)}` : ""}. Trying again.`, true);
   }
   if (document.visibilityState === "visible") timer = setTimeout(refresh, 1000 * wait);

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from benchmarks.page import open_chromium
+from shared.jobs.operation import ENDED
 from tests.integration.fix_app import App
 from tests.integration.fix_calendar import set_server
 from tests.integration.fix_host import Host, running_host
@@ -49,12 +50,16 @@ class Site:
         return str(json.loads(reply.body)["id"])
 
     def backfill(self, first: str, last: str) -> str:
-        """Restore a range of days, wait for the end, and return the backfill's id."""
+        """Start a backfill of a range of days, and return its id."""
         body = {"adls_url": self.pattern, "dates": {"from": first, "to": last}}
         reply = self.host.ask("POST", "/api/backfills", json.dumps(body).encode(), {"content-type": "application/json"})
         assert reply.status == 202, reply.body
-        found = str(json.loads(reply.body)["id"])
-        assert wait_until(lambda: self.status(found, "backfills") in {"Succeeded", "Failed"}, 90)
+        return str(json.loads(reply.body)["id"])
+
+    def ended_backfill(self, first: str, last: str) -> str:
+        """Restore a range of days, wait for the end, and return the backfill's id."""
+        found = self.backfill(first, last)
+        assert wait_until(lambda: self.status(found, "backfills") in ENDED, 90)
         return found
 
     @contextmanager
@@ -83,8 +88,7 @@ def site(app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
         found = Site(app, host)
         for day in ("2025-01-01", "2025-01-02", "2025-01-05", "2025-01-07"):
             found.ids[day] = found.post(day)
-        ended = {"Succeeded", "Failed"}
-        assert wait_until(lambda: all(found.status(one) in ended for one in found.ids.values()), 60)
+        assert wait_until(lambda: all(found.status(one) in ENDED for one in found.ids.values()), 60)
         yield found
 
 

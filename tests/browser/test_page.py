@@ -6,6 +6,8 @@ import json
 import os
 import re
 import subprocess
+from dataclasses import replace
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -14,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from benchmarks import many
+from shared.jobs.keys import row_of
 from shared.jobs.operation import RestoreOperation
 from shared.jobs.storage import job_storage
 from shared.jobs.store import OperationStore
@@ -105,7 +108,7 @@ TO_REACH = "main :is(a, button:enabled, input, select, pre[tabindex], summary):n
 def test_each_view_is_for_everybody(browser: Browser, site: Site, scheme: Any, width: int) -> None:
     """No violations of axe-core's rules, nothing wider than the screen. SCREENSHOTS names a folder for pictures."""
     folder = os.environ.get("SCREENSHOTS")
-    site.ids["backfill"] = site.backfill("2025-01-05", "2025-01-10")
+    site.ids["backfill"] = site.ended_backfill("2025-01-05", "2025-01-10")
     with browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800}) as context:
         page = context.new_page()
         if folder:
@@ -122,7 +125,7 @@ def test_each_view_is_for_everybody(browser: Browser, site: Site, scheme: Any, w
 
 
 def test_the_tab_key_reaches_everything_in_each_view(page: Page, site: Site) -> None:
-    site.ids["backfill"] = site.backfill("2025-01-05", "2025-01-06")
+    site.ids["backfill"] = site.ended_backfill("2025-01-05", "2025-01-06")
     for view in VIEWS.values():
         open_view(page, site, view)
         page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
@@ -308,6 +311,63 @@ def test_one_that_runs_is_canceled_by_keyboard_alone(page: Page, site: Site) -> 
     expect(row).to_contain_text("canceled", timeout=15_000)
 
 
+def test_a_backfill_that_is_stopped_ends_the_days_that_run_and_starts_no_other(page: Page, site: Site) -> None:
+    counts = page.get_by_role("list", name="How many days")
+    with site.table_held():
+        running = site.backfill("2025-01-10", "2025-01-12")
+        page.goto(f"{site.url}#/backfills/{running}")
+        expect(counts).to_contain_text("running 2", timeout=30_000)
+        expect(counts).to_contain_text("waiting 1")
+        page.get_by_role("button", name="Start no further day").click()
+        expect(page.get_by_role("button", name="Start no further day")).to_be_disabled()
+        expect(page.get_by_role("main")).to_contain_text("no further day starts")
+    heading = page.get_by_role("heading", name=re.compile("telemetry"))
+    expect(heading).to_contain_text("canceled", timeout=60_000)
+    expect(counts).to_contain_text("restored 2")
+    expect(counts).to_contain_text("canceled 1")
+    expect(page.get_by_role("button", name="Start no further day")).to_have_count(0)
+
+
+def test_a_backfill_that_is_canceled_rolls_back_the_days_that_run(page: Page, site: Site) -> None:
+    counts = page.get_by_role("list", name="How many days")
+    with site.table_held():
+        running = site.backfill("2025-01-10", "2025-01-12")
+        page.goto(f"{site.url}#/backfills/{running}")
+        expect(counts).to_contain_text("running 2", timeout=30_000)
+        cancel = page.get_by_role("button", name=re.compile("^Cancel"))
+        cancel.click()
+        expect(page.get_by_role("dialog")).to_contain_text("Days that run now are rolled back")
+        page.get_by_role("button", name="No", exact=True).click()
+        assert site.status(running, "backfills") == "Running"
+        cancel.click()
+        page.get_by_role("button", name="Yes").click()
+        assert wait_until(lambda: site.status(running, "backfills") == "Canceled", 60)
+    expect(page.get_by_role("heading", name=re.compile("telemetry"))).to_contain_text("canceled", timeout=20_000)
+    expect(counts).to_have_text(re.compile("^\\W*canceled 3$"))
+
+
+def test_a_row_says_how_far_a_restore_is(page: Page, site: Site) -> None:
+    one = many.ended_restore("halfway", date(2025, 1, 9), site.pattern, "weavix", "silver.telemetry")
+    one = replace(one, ended="", attempt=3, stage="copy", rows=1_234_567, seconds=75.4, compressed_bytes=500_000)
+    again = (datetime.now(timezone.utc) + timedelta(hours=1)).isoformat()
+    waiting = replace(
+        one, id="again", day="2025-01-10", row_key=row_of("again"), status="NotStarted", next_attempt=again
+    )
+    store = OperationStore(job_storage(load_settings()), RestoreOperation)
+    store.create_all([replace(one, status="Running", claim="a worker's"), replace(waiting, is_queued=True)])
+    page.goto(site.url)
+    table = page.get_by_role("table", name="Waiting and running")
+    running = table.get_by_role("row", name=re.compile("2025-01-09"))
+    cells = [
+        re.compile(text) for text in ("▶ runs", "copy, 25 % read", "^1,234,567$", "^1 min 15 s$", r"^\d\d:\d\d:\d\dZ$")
+    ]
+    expect(running.get_by_role("cell")).to_have_text([*cells, "3", "Cancel"])
+    expect(running.get_by_role("progressbar")).to_have_attribute("value", "25")
+    waits = table.get_by_role("row", name=re.compile("2025-01-10"))
+    expect(waits.get_by_role("cell").nth(0)).to_contain_text("waits")
+    expect(waits.get_by_role("cell").nth(1)).to_contain_text(f"again at {again[:19].replace('T', ' ')}Z")
+
+
 def test_no_leaves_it_running(page: Page, site: Site) -> None:
     with site.table_held():
         running = site.post("2025-01-09")
@@ -431,6 +491,36 @@ def test_it_does_not_ask_while_nobody_looks(page: Page, site: Site) -> None:
     assert len(asked) == 2
 
 
+def test_the_answer_says_when_to_look_again(page: Page, site: Site) -> None:
+    """Retry-After, of one that runs and of an error."""
+    asked: list[str] = []
+
+    def later(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            answer = route.fetch()
+            known = answer.json() | {"status": "Running", "ended": None}
+            route.fulfill(json=known, headers={"retry-after": "17", "content-type": "application/json"})
+        else:
+            error = {"code": "JobStorageUnreachable", "message": "no answer", "details": []}
+            route.fulfill(status=503, json={"error": error}, headers={"retry-after": "40"})
+
+    page.route("**/api/restores/*", later)
+    page.clock.install()
+    page.goto(f"{site.url}#/restores/{site.ids['2025-01-01']}")
+    page.get_by_role("button", name=re.compile("^Cancel")).wait_for()
+    page.clock.run_for(16_000)
+    assert len(asked) == 1
+    page.clock.run_for(2_000)
+    expect(page.get_by_role("region", name="The function app refused this")).to_contain_text("JobStorageUnreachable")
+    assert len(asked) == 2
+    page.clock.run_for(38_000)
+    assert len(asked) == 2
+    page.clock.run_for(3_000)
+    page.wait_for_load_state("networkidle")
+    assert len(asked) == 3
+
+
 HOSTILE = "<img src=x onerror='window.hit=1'><script>window.hit=1</script>\u202e"
 
 
@@ -445,7 +535,7 @@ def test_hostile_texts_are_texts(page: Page, site: Site) -> None:
         return value + long if isinstance(value, str) and not value.startswith(("http", "Succ", "Fail")) else value
 
     long = HOSTILE + "n" * 126
-    backfill = site.backfill("2025-01-04", "2025-01-05")
+    backfill = site.ended_backfill("2025-01-04", "2025-01-05")
     page.set_viewport_size({"width": 360, "height": 800})
     views: list[str] = []
 

@@ -89,6 +89,9 @@ def test_the_printed_lines_restore_the_day_and_sigterm_ends_the_host(served: Ser
     screen = served.screen.read_text()
     answer = paste(screen)
     assert (answer["status"], answer.get("rows_loaded")) == ("ok", ROWS), answer
+    (address,) = re.findall(r"^-- look at what runs .*: (http\S+)$", screen, re.MULTILINE)
+    page = subprocess.run(["curl", "--silent", "--fail", address], check=True, capture_output=True, timeout=60)
+    assert b"<title>restore-chunk</title>" in page.stdout
     lines = "\n".join(re.findall(r"^(?:export RESTORE_URL|restorectl ).*$", screen, re.MULTILINE))
     done = subprocess.run(
         ["sh", "-c", f"{lines} --existing replace --yes"],
