@@ -156,10 +156,11 @@ class QueueListener:
     def _receive(self) -> bool:
         found = False
         try:
+            # One page, which is a whole batch. A page of the SDK has one message by default, and it would ask for pages
+            # until the queue is empty.
             messages = self._queue.receive_messages(
-                max_messages=self._options.batch_size, visibility_timeout=int(self._invisible_seconds)
+                messages_per_page=self._options.batch_size, visibility_timeout=int(self._invisible_seconds)
             )
-            # One page: the SDK would go on until the queue is empty.
             for message in next(messages.by_page(), ()):
                 found = True
                 with self._lock:

@@ -6,11 +6,13 @@ import base64
 import json
 import os
 import signal
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from azure.storage.queue import QueueClient
@@ -21,6 +23,7 @@ from tools.config import ToolError
 from tools.host import load_app
 from tools.local_server import free_port
 from tools.process import wait_until
+from tools.triggers import QueueListener, QueueOptions
 
 pytestmark = pytest.mark.any_server
 
@@ -162,6 +165,75 @@ def test_several_processes_share_a_queue(folder: Folder, tmp_path: Path) -> None
         assert wait_until(all_have_some, 60)
         assert wait_until(lambda: len(folder.texts("slept")) == len(sent), 60)
     assert sorted(folder.texts("work")) == sorted(("1", text) for text in sent)
+
+
+@pytest.mark.parametrize(("options", "most"), [({"batchSize": 2}, 3), ({"batchSize": 3, "newBatchThreshold": 0}, 3)])
+def test_a_batch_is_received_beside_those_that_still_run(
+    folder: Folder, tmp_path: Path, options: dict[str, int], most: int
+) -> None:
+    """By default the threshold is half of `batchSize`."""
+    folder.host_json(**options)
+    texts = [f"sleep {seconds} {number}" for number, seconds in enumerate((4, 1, *[6] * 4))]
+    for text in texts:
+        folder.send(text)
+
+    def running() -> int:
+        return len(folder.texts("work")) - len(folder.texts("slept"))
+
+    counts: list[int] = []
+
+    def all_done() -> bool:
+        counts.append(running())
+        return len(folder.texts("slept")) == len(texts)
+
+    with running_host(folder.root, tmp_path / "host.log", folder.environ()):
+        assert wait_until(all_done, 60), folder.seen()
+    assert max(counts) == most
+    assert sorted(folder.texts("work")) == sorted(("1", text) for text in texts)
+
+
+class Watched:
+    """A queue that notes when it is asked for messages."""
+
+    def __init__(self, queue: QueueClient) -> None:
+        self._queue = queue
+        self.asked: list[float] = []
+
+    def receive_messages(self, **options: Any) -> Any:
+        self.asked.append(time.monotonic())
+        return self._queue.receive_messages(**options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+
+def test_an_empty_queue_is_asked_more_and_more_seldom(folder: Folder) -> None:
+    """After 0.2 s, doubled up to `maxPollingInterval`; from the start again after a message."""
+    watched, calls = Watched(folder.queue), list[bytes]()
+    listener = QueueListener(
+        "work",
+        lambda message: calls.append(message.get_body()),
+        lambda _: cast("QueueClient", watched),
+        folder.queue_name,
+        QueueOptions(max_polling_seconds=3),
+        invisible_seconds=30,
+    )
+
+    def pauses() -> list[float]:
+        return [after - before for before, after in pairwise(watched.asked)]
+
+    listener.start()
+    try:
+        assert wait_until(lambda: len(watched.asked) >= 6, 30)
+        folder.send("text")
+        assert wait_until(lambda: calls == [b"text"], 30)
+        asked = len(watched.asked)
+        assert wait_until(lambda: len(watched.asked) >= asked + 3, 30)
+    finally:
+        listener.stop()
+    assert all(pause >= least for pause, least in zip(pauses(), (0.2, 0.4, 0.8, 1.6, 3), strict=False)), pauses()
+    # The first pause may be none: after a message, the queue is asked at once.
+    assert pauses()[asked] < 1.6, pauses()
 
 
 @pytest.mark.parametrize(
