@@ -3,9 +3,10 @@
     python -m tools.host [--port 7071] [--root FOLDER] [--workers 1] [--invisible-seconds 600]
 
 It reads `host.json` and each `*/function.json` with an httpTrigger, a queueTrigger or a timerTrigger. It serves HTTP
-with Werkzeug; `tools/triggers.py` has the others. Requests and answers pass through the converters of the package
-azure-functions, which the real Python worker calls too. Like the real host, it answers 404 with an empty body for an
-unknown route and for a method that the route does not have
+with Werkzeug; `tools/triggers.py` has the others. As in the real worker, all functions share a few threads:
+`PYTHON_THREADPOOL_THREAD_COUNT`, else min(32, CPUs + 4). Further calls wait for one. Requests and answers pass through
+the converters of the package azure-functions, which the real Python worker calls too. Like the real host, it answers
+404 with an empty body for an unknown route and for a method that the route does not have
 (https://github.com/Azure/azure-functions-host/issues/10098), HEAD included (issue 11625 there), and 500 with an empty
 body when a function raises. A body without Content-Length (chunked) reaches the function empty, as in the real worker.
 Like Core Tools, it asks for no key; so it answers 403 to a `Host` or an `Origin` that is not this machine's,
@@ -26,7 +27,8 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -118,13 +120,15 @@ def load_app(root: Path, *, invisible_seconds: float = 600) -> App:
     prefix = host.get("extensions", {}).get("http", {}).get("routePrefix", "api")
     options = read_queue_options(host)
     sys.path.insert(0, str(root))
+    threads = ThreadPoolExecutor(thread_count(os.environ), thread_name_prefix="function")
     http: list[Function] = []
     queues: list[QueueListener] = []
     timers: list[Timer] = []
     for path in sorted(root.glob("*/function.json")):
         name = path.parent.name
         try:
-            entry_point, trigger = _load_function(path)
+            loaded, trigger = _load_function(path)
+            entry_point = partial(_run_in, threads, loaded)
             kind, binding = trigger["type"].lower(), trigger["name"]
             if kind == "httptrigger":
                 route = "/".join(part for part in (prefix.strip("/"), trigger.get("route") or name) if part)
@@ -146,6 +150,21 @@ def load_app(root: Path, *, invisible_seconds: float = 600) -> App:
     if not http:
         raise ToolError(f"{root} has no function with an httpTrigger")
     return App(tuple(http), tuple(queues), tuple(timers))
+
+
+# https://learn.microsoft.com/azure/azure-functions/functions-app-settings#python_threadpool_thread_count
+def thread_count(environ: Mapping[str, str]) -> int | None:
+    """Return how many functions run at once; None: as many as Python chooses. The worker ignores what is no count."""
+    try:
+        count = int(environ.get("PYTHON_THREADPOOL_THREAD_COUNT", ""))
+    except ValueError:
+        return None
+    return count if count > 0 else None
+
+
+def _run_in(threads: Executor, entry_point: Callable[..., Any], **arguments: Any) -> Any:
+    """Run a function in one of the worker's threads, and wait for it."""
+    return threads.submit(entry_point, **arguments).result()
 
 
 def _load_function(path: Path) -> tuple[Callable[..., Any], dict[str, Any]]:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from tests.integration.fix_host import Host, Reply, running_host
 from tools.config import REPOSITORY
 from tools.process import wait_until
 
+# One core.
+FEWEST_THREADS = 5
 TABLE = "time timestamptz NOT NULL, v int"
 CSV = b"time,v\n2025-01-01 01:00Z,1\n2025-01-01 02:00Z,2\n"
 JSON = {"Content-Type": "application/json"}
@@ -70,26 +73,44 @@ def test_taken_followed_and_the_same_answer(app: App, host: Host) -> None:
     assert (result.status, result.headers["x-ms-error-code"]) == (409, "WindowNotEmpty")
 
 
-def test_monitors_and_cancels_while_all_that_can_restore(app: App, host: Host) -> None:
-    """As many as one instance runs at once wait for a lock, and others for their turn."""
+def test_monitors_and_cancels_while_all_that_can_restore(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the smallest instance: as many as run at once wait for a lock, and others for their turn."""
+    set_server(app, monkeypatch)
     app.database.hypertable("t", TABLE)
-    with closing(app.database.session(autocommit=False)) as other, other.cursor() as cursor:
+    queues = json.loads((REPOSITORY / "host.json").read_text())["extensions"]["queues"]
+    most = queues["batchSize"] + queues["newBatchThreshold"]
+    with (
+        running_host(
+            REPOSITORY, tmp_path / "host.log", os.environ | {"PYTHON_THREADPOOL_THREAD_COUNT": str(FEWEST_THREADS)}
+        ) as host,
+        closing(app.database.session(autocommit=False)) as other,
+        other.cursor() as cursor,
+    ):
         cursor.execute(f'LOCK TABLE "{app.database.schema}".t IN ACCESS EXCLUSIVE MODE')
-        urls = [
-            app.archive("t", CSV.replace(b"01-01", day.encode()), day=f"2025-{day}")
-            for day in ("01-01", "01-02", "01-03", "01-04")
-        ]
+        days = [f"01-{number:02}" for number in range(1, most + queues["batchSize"] + 2)]
+        urls = [app.archive("t", CSV.replace(b"01-01", day.encode()), day=f"2025-{day}") for day in days]
         taken = [post(host, {"adls_url": url}, Prefer="respond-async").headers for url in urls]
         monitors = [path_of(headers["operation-location"]) for headers in taken]
 
         def statuses() -> list[str]:
-            return sorted(json.loads(host.ask("GET", path).body)["status"] for path in monitors)
+            begin = time.monotonic()
+            found = [json.loads(host.ask("GET", path).body)["status"] for path in monitors]
+            assert time.monotonic() - begin < 5
+            return found
 
-        assert wait_until(lambda: statuses().count("Running") >= 2, 40), statuses()
+        assert wait_until(lambda: statuses().count("Running") >= queues["batchSize"], 40), statuses()
+        running = [path for path, status in zip(monitors, statuses(), strict=True) if status == "Running"]
+        if len(running) < most:
+            # Beside so few, the host receives another whole batch.
+            for path in running[queues["newBatchThreshold"] :]:
+                assert host.ask("DELETE", path).status == 202
+            assert wait_until(lambda: statuses().count("Running") == most, 40), statuses()
         begin = time.monotonic()
         assert {host.ask("DELETE", path).status for path in monitors} == {202}
         assert time.monotonic() - begin < 5
-        assert wait_until(lambda: statuses() == ["Canceled"] * 4, 15), statuses()
-    result = host.ask("GET", path_of(taken[0]["location"]))
+        assert wait_until(lambda: statuses() == ["Canceled"] * len(urls), 15), statuses()
+        result = host.ask("GET", path_of(taken[0]["location"]))
     assert (result.status, result.headers["x-ms-error-code"]) == (409, "RestoreCanceled")
     assert app.database.value("SELECT count(*) FROM {s}.t") == 0

@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration.fix_app import App
 from tests.integration.fix_host import Host, running_host, start
+from tests.integration.fix_threads import Call
 from tools.config import LOOPBACK, REPOSITORY
 from tools.local_server import free_port
 from tools.process import wait_until
@@ -49,6 +50,25 @@ def main(req: func.HttpRequest) -> func.HttpResponse:
     status = int(req.params.get("status", 200))
     headers = {"X-Answer": "42"}
     return func.HttpResponse(json.dumps(body), status_code=status, headers=headers, mimetype="application/json")
+"""
+
+
+# It says that it runs, and waits for leave to go on.
+HELD = """
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import azure.functions as func
+
+
+def main(req: func.HttpRequest) -> str:
+    folder = Path(os.environ["HELD_IN"])
+    tempfile.mkstemp(".begun", dir=folder)
+    while not (folder / "go").exists():
+        time.sleep(0.02)
+    return "done"
 """
 
 
@@ -168,6 +188,29 @@ def test_the_log_keeps_info_but_not_the_sdks(host: Host) -> None:
     log = host.log.read_text()
     assert "INFO mine: loaded" in log
     assert "chatter of an SDK" not in log
+
+
+def test_no_more_functions_run_at_once_than_the_worker_has_threads(tmp_path: Path) -> None:
+    """Those of HTTP, of queues and of timers share the threads."""
+    make_app(tmp_path)
+    add_function(tmp_path, "Held")
+    (tmp_path / "Held" / "__init__.py").write_text(HELD)
+    environ = os.environ | {"PYTHON_THREADPOOL_THREAD_COUNT": "2", "HELD_IN": str(tmp_path)}
+    with running_host(tmp_path, tmp_path / "host.log", environ) as host:
+        calls = [Call(lambda: host.ask("GET", "/api/Held").status) for _ in range(3)]
+
+        def begun() -> int:
+            return len(list(tmp_path.glob("*.begun")))
+
+        assert wait_until(lambda: begun() == 2, 20)
+        # Neither another function nor the third call gets a thread.
+        answered: list[int] = []
+        other = Call(lambda: answered.append(host.ask("GET", "/api/Plain").status))
+        assert not wait_until(lambda: begun() > 2 or bool(answered), 1)
+        (tmp_path / "go").touch()
+        assert [call.result() for call in calls] == [200] * 3
+        other.result()
+        assert answered == [200]
 
 
 def test_route_prefix_may_be_empty(tmp_path: Path) -> None:
