@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from shared.csvfile.source import CsvSource
@@ -13,10 +15,10 @@ from shared.model.answer import Outcomes
 from shared.model.request import RestoreRequest
 from shared.model.results import ChunkStep, Count, IndexOutcome, Notice, Removed, Transferred, Verification
 from shared.model.window import Window
-from shared.postgres.connect import Connect, Cursor
+from shared.postgres.connect import Connect, Connection, Cursor
 from shared.postgres.sqlstate import RowErrors
 from shared.postgres.timeouts import SessionSettings
-from shared.postgres.transaction import CommitId
+from shared.postgres.transaction import CommitId, Transaction, transaction
 from shared.progress.progress import Progress
 from shared.settings import Settings
 from shared.timescale.chunks import Chunk
@@ -74,6 +76,16 @@ class Day:
         if not self.request.copy_.synchronous_commit_off:
             return session_settings
         return replace(session_settings, others={**session_settings.others, "synchronous_commit": "off"})
+
+    def transaction(self, connection: Connection, cancel: Callable[[], None]) -> AbstractContextManager[Transaction]:
+        """Begin a transaction that loads the day. A cancel interrupts it, up to the COMMIT, which refuses cancels.
+
+        Args:
+            connection: the load's, in autocommit.
+            cancel: ends a statement that runs on it.
+        """
+        interruptible = partial(self.progress.interruptible, cancel)
+        return transaction(connection, "REPEATABLE READ", self.session_settings, interruptible)
 
     @property
     def row_errors(self) -> RowErrors:

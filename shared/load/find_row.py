@@ -12,7 +12,6 @@ from shared.load.plan import DayNotLocked, Fallback, LoadPlan, TargetChanged
 from shared.postgres.connect import Connection, Cursor
 from shared.postgres.optional_step import note_failed_step
 from shared.postgres.sqlstate import translated
-from shared.postgres.transaction import transaction
 
 
 def find_refused_row(
@@ -34,11 +33,7 @@ def find_refused_row(
         RestoreCanceled: the restore was canceled.
     """
     try:
-        with (
-            translated(),
-            transaction(connection, "REPEATABLE READ", day.session_settings) as tx,
-            day.progress.interruptible(lock.cancel),
-        ):
+        with translated(), day.transaction(connection, lock.cancel) as tx:
             return _search(tx.cursor, lock, day, plan, refused)
     except RestoreCanceled:
         raise

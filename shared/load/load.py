@@ -14,7 +14,6 @@ from shared.load.locks.restore_lock import RestoreLock
 from shared.load.plan import DayNotLocked, Fallback, LoadPlan, TargetChanged
 from shared.postgres.connect import Connection
 from shared.postgres.sqlstate import lacks_a_line
-from shared.postgres.transaction import transaction
 
 # The load ends when so many attempts have found that the day's chunks or rows changed between the look at them and
 # their lock, or that rows go to days that are not locked yet.
@@ -43,11 +42,7 @@ def load_day(connection: Connection, lock: RestoreLock, day: Day) -> Loaded | Sk
     while True:
         day.progress.loads += 1
         try:
-            # Up to the COMMIT, which refuses cancels.
-            with (
-                transaction(connection, "REPEATABLE READ", day.session_settings) as tx,
-                day.progress.interruptible(lock.cancel),
-            ):
+            with day.transaction(connection, lock.cancel) as tx:
                 return attempt(tx, lock, day, plan)
         except (TargetChanged, DayNotLocked) as exc:
             changes += 1

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -127,7 +127,10 @@ class CommitInterruptedError(Exception):
 
 @contextmanager
 def transaction(
-    connection: Connection, isolation: Isolation, session_settings: SessionSettings
+    connection: Connection,
+    isolation: Isolation,
+    session_settings: SessionSettings,
+    interruptible: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Iterator[Transaction]:
     """Begin a transaction with timeouts of its own; what the body did not commit is rolled back at its end.
 
@@ -137,12 +140,14 @@ def transaction(
         connection: in autocommit.
         isolation: of the transaction.
         session_settings: of its statements, whatever the role or the database has set.
+        interruptible: lets another thread interrupt the statements of the body, and never the ROLLBACK.
     """
     with connection.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL " + isolation)
         try:
             set_transaction_limits(cursor, session_settings)
-            yield Transaction(connection, cursor)
+            with interruptible():
+                yield Transaction(connection, cursor)
         finally:
             _roll_back(connection)
 

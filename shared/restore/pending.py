@@ -124,7 +124,7 @@ def finish_committed(
     try:
         server = Server.for_request(request, settings, report)
         with server.connect() as connection:
-            table = read_table(connection, request, server.session_settings)
+            table = read_table(server, connection, request)
             after_commit(connection, request, settings, table, pending.left, report, put_off)
     except Exception as exc:  # noqa: BLE001 - nothing may say any more that the rows are not in
         note_failure_after_commit(report, exc)

@@ -21,7 +21,7 @@ from shared.model.request import RestoreRequest
 from shared.postgres.connect import Connection
 from shared.postgres.kept import IDLE_SECONDS, KeptSessions
 from shared.postgres.session import attempt_in_autocommit
-from shared.postgres.transaction import CommitId, Isolation, transaction
+from shared.postgres.transaction import CommitId, Isolation
 from shared.restore.after_commit import PutOff, after_commit, note_failure_after_commit
 from shared.restore.dry_run import DryRun
 from shared.restore.explain import explained
@@ -131,7 +131,7 @@ class _Restore:
         with progress.stage("connect"):
             try:
                 connection = stack.enter_context(self.server.connect_to_look())
-                with progress.interruptible(self.server.cancel):
+                with self.server.interruptible():
                     running, _ = attempt_in_autocommit(
                         connection, "look for a running restore", partial(find_running, table=table, day=day)
                     )
@@ -156,11 +156,7 @@ class _Restore:
                     csv.drain()
             # As the load's own: READ WRITE, unless the server has been set to read-only.
             isolation: Isolation = "REPEATABLE READ" if is_full else "REPEATABLE READ READ ONLY"
-            with (
-                self._explained(connection),
-                transaction(connection, isolation, self.server.session_settings) as work,
-                progress.interruptible(self.server.cancel),
-            ):
+            with self._explained(connection), self.server.transaction(connection, isolation) as work:
                 DryRun(work.cursor, self._day(header, csv), self.report).run()
 
     def run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +21,7 @@ from shared.postgres.endpoint import Endpoint
 from shared.postgres.kept import KeptSessions
 from shared.postgres.limited_cursor import set_statement_limit
 from shared.postgres.timeouts import SessionSettings
+from shared.postgres.transaction import Isolation, Transaction, transaction
 from shared.progress.progress import Progress
 from shared.restore.access import authorize
 from shared.settings import Settings
@@ -88,6 +90,14 @@ class Server:
     def keep(self, connection: Connection) -> None:
         """Let a connection that was opened to look run the statements of the restore."""
         set_statement_limit(connection, self.session_settings.statement_seconds)
+
+    def transaction(self, connection: Connection, isolation: Isolation) -> AbstractContextManager[Transaction]:
+        """Begin a transaction that a cancel interrupts. Arguments as of `transaction` in postgres/transaction.py."""
+        return transaction(connection, isolation, self.session_settings, self.interruptible)
+
+    def interruptible(self) -> AbstractContextManager[None]:
+        """Let a cancel interrupt what the body waits for on a connection of the restore."""
+        return self.progress.interruptible(self.cancel)
 
     def cancel(self) -> None:
         """End the statement that runs on the restore's connection."""

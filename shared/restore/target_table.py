@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from shared.model.request import RestoreRequest
 from shared.postgres.connect import Connection, Cursor
-from shared.postgres.timeouts import SessionSettings, limit_session
-from shared.postgres.transaction import transaction
+from shared.postgres.timeouts import limit_session
 from shared.restore.server import Server
 from shared.timescale.table import Table, find_table
 
@@ -27,12 +25,7 @@ def reading(server: Server) -> Iterator[Cursor]:
     Raises:
         RestoreError: the server cannot be reached.
     """
-    with (
-        server.connect() as connection,
-        transaction(connection, "REPEATABLE READ READ ONLY", server.session_settings) as work,
-        # Within, as everywhere: a cancel is not to interrupt the ROLLBACK.
-        server.progress.interruptible(server.cancel),
-    ):
+    with server.connect() as connection, server.transaction(connection, "REPEATABLE READ READ ONLY") as work:
         yield work.cursor
 
 
@@ -68,32 +61,25 @@ def table_to_maintain(server: Server, request: RestoreRequest) -> Iterator[tuple
     Raises:
         RestoreError: as `table_to_read`.
     """
-    interruptible = partial(server.progress.interruptible, server.cancel)
     with server.connect() as connection:
-        table = read_table(connection, request, server.session_settings, interruptible)
-        with limit_session(connection, server.session_settings), interruptible():
+        table = read_table(server, connection, request)
+        with limit_session(connection, server.session_settings), server.interruptible():
             yield connection, table
 
 
-def read_table(
-    connection: Connection,
-    request: RestoreRequest,
-    session_settings: SessionSettings,
-    interruptible: Callable[[], AbstractContextManager[None]] = nullcontext,
-) -> Table:
+def read_table(server: Server, connection: Connection, request: RestoreRequest) -> Table:
     """Read what the table of a request is.
 
     Args:
-        connection: in autocommit.
+        server: as of `reading`.
+        connection: to it, in autocommit.
         request: names the table.
-        session_settings: of the transaction.
-        interruptible: lets a cancel interrupt the statements in its body.
 
     Raises:
         RestoreError: it is not there.
     """
     # It calls the table's `integer_now_func` in a savepoint.
-    with transaction(connection, "READ COMMITTED", session_settings) as work, interruptible():
+    with server.transaction(connection, "READ COMMITTED") as work:
         return table_of(work.cursor, request)
 
 

@@ -39,13 +39,12 @@ class Case:
         self._search: Callable[[], object] = lambda: pytest.fail("no row is looked for")
         monkeypatch.setattr(load, "attempt", self._attempt)
         monkeypatch.setattr(find_row, "make_room", lambda *_: self._search())
-        for module in (load, find_row):
-            monkeypatch.setattr(module, "transaction", lambda *_: nullcontext(SimpleNamespace(cursor=None)))
         monkeypatch.setattr(LoadPlan, "for_request", lambda _: LoadPlan())
 
     def run(self) -> object:
         request = SimpleNamespace(archive=SimpleNamespace(day=date(2025, 1, 1)))
-        day: Any = SimpleNamespace(request=request, progress=self.progress, session_settings=None)
+        tx = SimpleNamespace(cursor=None)
+        day: Any = SimpleNamespace(request=request, progress=self.progress, transaction=lambda *_: nullcontext(tx))
         lock: Any = SimpleNamespace(take=self.locked.append, cancel=lambda: None)
         connection: Any = SimpleNamespace(info=SimpleNamespace(parameter_status=lambda _: "restore-chunk/7"))
         return load_day(connection, lock, day)
