@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-import psycopg2
-
 from shared.csvfile.format_hints import delimiter_hint, escapes_by_backslash
 from shared.csvfile.head import ENCODING_HINT, read_records
 from shared.csvfile.options import CsvOptions
@@ -22,7 +20,7 @@ from shared.load.day import Day
 from shared.load.refusals import PARTITION_HINT, STAGING_HINT, columns_without_value
 from shared.load.target.target import Target
 from shared.model.request import Copy, RestoreRequest
-from shared.postgres.sqlstate import sqlstate_of, translated
+from shared.postgres.sqlstate import server_error, sqlstate_of, translated
 
 _BAD_COPY_FILE = "22P04"
 _OF_ENCODING = ("22021", "22P05")  # character_not_in_repertoire, untranslatable_character
@@ -93,8 +91,8 @@ def _advise_on_row(error: DataRejected, request: RestoreRequest, target: Target,
 
 def _conversion_unknown(error: DataRejected, encoding: str) -> CsvOptionRejected | None:
     """Return the error of a file's encoding that PostgreSQL does not convert to the database's (BeginCopyFrom)."""
-    cause = error.__cause__
-    if not isinstance(cause, psycopg2.Error) or cause.diag.source_file != "copyfrom.c":
+    cause = server_error(error)
+    if cause is None or cause.diag.source_file != "copyfrom.c":
         return None
     if sqlstate_of(error) != _UNDEFINED_FUNCTION:
         return None
@@ -111,14 +109,15 @@ def _conversion_unknown(error: DataRejected, encoding: str) -> CsvOptionRejected
 
 def _database_encoding(error: DataRejected) -> str | None:
     """Return the encoding of the database that refused a row."""
-    cursor = error.__cause__.cursor if isinstance(error.__cause__, psycopg2.Error) else None
+    cause = server_error(error)
+    cursor = None if cause is None else cause.cursor
     return None if cursor is None else cursor.connection.info.parameter_status("server_encoding")
 
 
 def _has_no_partition(error: DataRejected) -> bool:
     """Whether no partition accepts the row. For a violated constraint, PostgreSQL names it (ExecFindPartition)."""
-    cause = error.__cause__
-    return isinstance(cause, psycopg2.Error) and cause.diag.constraint_name is None and bool(cause.diag.table_name)
+    cause = server_error(error)
+    return cause is not None and cause.diag.constraint_name is None and bool(cause.diag.table_name)
 
 
 def _on_quotes(csv: CsvSource, options: CsvOptions) -> str | None:
@@ -160,8 +159,8 @@ def _value(error: DataRejected, column: str) -> str | None:
 
     `COPY t, line 3, column v: "x"` (CopyFromErrorCallback in copyfrom.c), in the server's language.
     """
-    cause = error.__cause__
-    context = (cause.diag.context if isinstance(cause, psycopg2.Error) else None) or ""
+    cause = server_error(error)
+    context = (cause and cause.diag.context) or ""
     found = re.search(rf"^COPY .*?\d.*?{re.escape(column)}\s?[:\uff1a](.*)$", context, re.MULTILINE)
     if found is None:
         return None
@@ -172,8 +171,8 @@ def _value(error: DataRejected, column: str) -> str | None:
 
 def _on_table(error: OperationNotSupported, request: RestoreRequest, target: Target) -> str | None:
     sqlstate, is_direct = sqlstate_of(error), request.destination.mode == "direct"
-    cause = error.__cause__
-    if isinstance(cause, psycopg2.Error) and cause.diag.source_function in _ROUTES_TO_CHUNK:
+    cause = server_error(error)
+    if cause is not None and cause.diag.source_function in _ROUTES_TO_CHUNK:
         return (
             "the day lies in the range of the hypertable's tiered chunks, which take no rows: bring the chunk back with"
             " untier_chunk(), then send the request again"

@@ -15,7 +15,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_INERROR, TRANSACTION_STATUS_I
 from shared.errors import RestoreCanceled, RestoreError, StatementCanceled
 from shared.postgres.connect import Cursor
 from shared.postgres.optional_step import note_failed_step, set_each
-from shared.postgres.sqlstate import database_error
+from shared.postgres.sqlstate import database_error, server_error
 
 # By default these end the restore, not only the step: a caller, an administrator or a timeout means the restore.
 _CANCELS = (RestoreCanceled, StatementCanceled)
@@ -91,7 +91,7 @@ def savepoint(cursor: Cursor, step: str, *, also_if_canceled: bool = False) -> I
             with suppress(psycopg2.Error):
                 _roll_back(cursor)
         # A statement of the body, in a savepoint of its own.
-        if not (also_if_canceled and isinstance(exc, _CANCELS) and isinstance(exc.__cause__, psycopg2.Error)):
+        if not (also_if_canceled and isinstance(exc, _CANCELS) and server_error(exc) is not None):
             raise
         cause, outcome.error, outcome.was_rolled_back = exc.__cause__, exc, True
     else:

@@ -312,6 +312,12 @@ def translated(
         raise row_error(exc, rows) from exc
 
 
+def server_error(error: RestoreError) -> psycopg2.Error | None:
+    """Return what psycopg2 raised, where `translated` made an error of ours from it."""
+    cause = error.__cause__
+    return cause if isinstance(cause, psycopg2.Error) else None
+
+
 def sqlstate_of(error: RestoreError) -> str | None:
     """Return the SQLSTATE that the error holds."""
     return next((value for fault in error.details for name, value in fault.info if name == "sqlstate"), None)
@@ -324,7 +330,7 @@ def names_a_line(error: RestoreError) -> bool:
 
 def lacks_a_line(error: DataRejected) -> bool:
     """Whether the server refused a row without naming its line."""
-    return isinstance(error.__cause__, psycopg2.Error) and not names_a_line(error)
+    return server_error(error) is not None and not names_a_line(error)
 
 
 def as_refused_row(error: RestoreError) -> DataRejected | None:
@@ -339,8 +345,8 @@ def is_conflict(error: RestoreError) -> bool:
 
 def is_of_foreign_key(error: RestoreError) -> bool:
     """Whether a row refers to one that is not there. It is checked when all rows are in, so no way names a line."""
-    cause = error.__cause__
-    return isinstance(cause, psycopg2.Error) and cause.pgcode == errorcodes.FOREIGN_KEY_VIOLATION
+    cause = server_error(error)
+    return cause is not None and cause.pgcode == errorcodes.FOREIGN_KEY_VIOLATION
 
 
 class ViolatedConstraint(NamedTuple):
@@ -361,8 +367,8 @@ class ViolatedConstraint(NamedTuple):
 
 def violated_constraint(error: RestoreError) -> ViolatedConstraint | None:
     """Return the constraint that a row violates; None if the error is another one."""
-    cause = error.__cause__
-    if not isinstance(cause, psycopg2.Error) or cause.pgcode is None or not cause.pgcode.startswith("23"):
+    cause = server_error(error)
+    if cause is None or cause.pgcode is None or not cause.pgcode.startswith("23"):
         return None
     schema, table = cause.diag.schema_name, cause.diag.table_name
     if schema is None or table is None:

@@ -16,8 +16,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-import psycopg2
-
 from shared.csvfile.cut import Record, records_of
 from shared.csvfile.scan import to_utf8
 from shared.csvfile.source import BYTES_PER_CPU_SECOND, CopyReader
@@ -29,7 +27,7 @@ from shared.load.target.target import Target
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import refusal_in_savepoint
 from shared.postgres.search_path import by_users_path
-from shared.postgres.sqlstate import CopiedRows, as_refused_row, at_line, is_of_foreign_key, translated
+from shared.postgres.sqlstate import CopiedRows, as_refused_row, at_line, is_of_foreign_key, server_error, translated
 from shared.process import MIB, CpuBudget
 from shared.timescale.constraints import find_refusing_constraint, judges_rows_together
 from shared.timescale.references import find_references
@@ -88,8 +86,8 @@ class Search:
 
     def _is_deferred(self, refused: DataRejected) -> bool | None:
         """Whether the constraint that refused the row is checked at the COMMIT; None if no row can be named."""
-        cause = refused.__cause__
-        if not isinstance(cause, psycopg2.Error):
+        cause = server_error(refused)
+        if cause is None:
             return None
         diag, table = cause.diag, self.target.table
         found = find_refusing_constraint(self.cursor, table, diag.schema_name, diag.table_name, diag.constraint_name)
