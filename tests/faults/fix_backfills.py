@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import uuid
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from azure.core.exceptions import AzureError
 from shared.api.call import HttpCall
 from shared.backfills.http import backfills, result, retry
 from shared.backfills.records import Records
-from shared.backfills.worker import dispatch_message, resume_broken_chains
+from shared.backfills.worker import resume_broken_chains
 from shared.errors import JobStorageUnreachable
 from shared.jobs.operation import BackfillOperation, DayOperation, GroupOperation
 from shared.jobs.store import OperationStore
@@ -124,9 +125,17 @@ class Backfills:
 
     def work(self, **options: Any) -> None:
         """Work on one message, as the host does."""
-        message = self.jobs.receive()
-        dispatch_message(message.content.encode(), **options)
-        self.jobs.storage.queue.delete_message(message)
+        self.jobs.work(**options)
+
+    def lost_behind_its_commit(self, **environ: str) -> str:
+        """Return the id of a backfill of one day; its worker was killed between the day's COMMIT and the note of it."""
+        self.table()
+        self.archive(0)
+        backfill_id = self.taken(0, 0)
+        self.work()
+        with self.jobs.worker(self.jobs.receive().content, TEST_KILLED_AT="recompress", **environ) as worker:
+            assert worker.wait(60) == -signal.SIGKILL
+        return backfill_id
 
     def finish(self, backfill_id: str, **options: Any) -> dict[str, Any]:
         """Work on messages until a backfill has ended."""
@@ -134,9 +143,7 @@ class Backfills:
         def ended() -> bool:
             if self.record(backfill_id).has_ended:
                 return True
-            for message in self.jobs.storage.queue.receive_messages(max_messages=1, visibility_timeout=60):
-                dispatch_message(message.content.encode(), **options)
-                self.jobs.storage.queue.delete_message(message)
+            self.jobs.serve_once(hidden_seconds=60, **options)
             return False
 
         assert wait_until(ended, _MOST_SECONDS), self.monitor(backfill_id)
@@ -148,9 +155,7 @@ class Backfills:
         def look() -> bool:
             with suppress(JobStorageUnreachable, AzureError):
                 self.mend()
-                for message in self.jobs.storage.queue.receive_messages(max_messages=1, visibility_timeout=1):
-                    dispatch_message(message.content.encode())
-                    self.jobs.storage.queue.delete_message(message)
+                self.jobs.serve_once()
                 return self.record(backfill_id).has_ended
             return False
 
@@ -163,9 +168,7 @@ class Backfills:
 
         def serve() -> bool:
             while not is_over.wait(0.02):
-                for message in self.jobs.storage.queue.receive_messages(max_messages=1, visibility_timeout=60):
-                    dispatch_message(message.content.encode())
-                    self.jobs.storage.queue.delete_message(message)
+                self.jobs.serve_once(hidden_seconds=60)
             return True
 
         calls = [Call(serve) for _ in range(workers)]

@@ -121,16 +121,16 @@ class Jobs:
         assert wait_until(look, patience_seconds), "the queue is empty"
         return found[0]
 
-    def work(self, *, patience_seconds: float = 10) -> None:
-        """Work on one message, as the host does."""
+    def work(self, *, patience_seconds: float = 10, **options: Any) -> None:
+        """Work on one message, as the host does. The options are those of `dispatch_message`."""
         message = self.receive(patience_seconds=patience_seconds)
-        dispatch_message(message.content.encode())
+        dispatch_message(message.content.encode(), **options)
         self.storage.queue.delete_message(message)
 
-    def serve_once(self) -> None:
+    def serve_once(self, *, hidden_seconds: int = 1, **options: Any) -> None:
         """Work on one message if there is one; after a failure it is seen again, as it is in the host."""
-        for message in self.storage.queue.receive_messages(max_messages=1, visibility_timeout=1):
-            dispatch_message(message.content.encode())
+        for message in self.storage.queue.receive_messages(max_messages=1, visibility_timeout=hidden_seconds):
+            dispatch_message(message.content.encode(), **options)
             self.storage.queue.delete_message(message)
 
     def serve_until_ended(self, operation_id: str, *, seconds: float = 40) -> None:

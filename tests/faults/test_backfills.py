@@ -13,7 +13,6 @@ import pytest
 
 from shared.backfills import planner
 from shared.backfills.records import Records
-from shared.backfills.worker import dispatch_message
 from shared.errors import DatabaseDiskFull, DatabaseUnreachable
 from shared.jobs.claim import claim_operation
 from shared.jobs.message import Message
@@ -232,9 +231,8 @@ def test_a_stop_while_days_end(many: Backfills, running: str | None) -> None:
     assert many.counts() == many.all_of(*range(12))
 
 
-@pytest.mark.any_server
-def test_a_stop_beside_a_day_that_another_worker_has(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The group comes back to that day later: it does not try to claim it without a pause."""
+def taken_beside_another_worker(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Records]:
+    """Take a backfill of one group of two days, the first of which another worker has."""
     many.table(interval="interval '7 days'")
     many.archive(1, 2)
     backfill_id = many.taken(1, 2)
@@ -242,6 +240,13 @@ def test_a_stop_beside_a_day_that_another_worker_has(many: Backfills, monkeypatc
     monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", 600)
     records = Records.of(many.jobs.storage)
     assert claim_operation(records.days, records.day(many.record(backfill_id), day_of(1))) is not None
+    return backfill_id, records
+
+
+@pytest.mark.any_server
+def test_a_stop_beside_a_day_that_another_worker_has(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The group comes back to that day later: it does not try to claim it without a pause."""
+    backfill_id, records = taken_beside_another_worker(many, monkeypatch)
     assert many.stop(backfill_id).status == 202
     Call(many.work).result()
     (group,) = many.groups(backfill_id)
@@ -282,12 +287,7 @@ def test_a_stop_before_a_day_whose_commit_did_not_take_place(many: Backfills, mo
 @pytest.mark.any_server
 def test_a_group_that_is_given_up_behind_the_commit_of_a_day(many: Backfills) -> None:
     """The rows of the day may be in: no error may say otherwise, and a retry asks the server."""
-    many.table()
-    many.archive(0)
-    backfill_id = many.taken(0, 0)
-    many.work()
-    with many.jobs.worker(many.jobs.receive().content, TEST_KILLED_AT="recompress") as worker:
-        assert worker.wait(60) == -signal.SIGKILL
+    backfill_id = many.lost_behind_its_commit()
     (group,) = many.groups(backfill_id)
     Records.of(many.jobs.storage).groups.change(group, crashes=9)
     many.serve_until_ended(backfill_id)
@@ -303,13 +303,7 @@ def test_a_group_that_is_given_up_beside_a_day_that_another_worker_has(
     many: Backfills, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits for that worker, and does not end the day under it."""
-    many.table(interval="interval '7 days'")
-    many.archive(1, 2)
-    backfill_id = many.taken(1, 2)
-    many.work()
-    monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", 600)
-    records = Records.of(many.jobs.storage)
-    assert claim_operation(records.days, records.day(many.record(backfill_id), day_of(1))) is not None
+    backfill_id, records = taken_beside_another_worker(many, monkeypatch)
     (group,) = many.groups(backfill_id)
     records.groups.change(group, crashes=9)
     many.work()
@@ -328,19 +322,12 @@ def test_a_stop_beside_a_day_whose_server_cannot_be_asked_for_its_commit(
     many: Backfills, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is asked again after a while, and not so often at once that the outcome stays unknown."""
-    many.table()
-    many.archive(0)
-    backfill_id = many.taken(0, 0)
-    many.work()
-    with many.jobs.worker(many.jobs.receive().content, TEST_KILLED_AT="recompress") as worker:
-        assert worker.wait(60) == -signal.SIGKILL
+    backfill_id = many.lost_behind_its_commit()
     assert many.stop(backfill_id).status == 202
 
     def asked() -> bool:
         many.mend()
-        for message in many.jobs.storage.queue.receive_messages(max_messages=1, visibility_timeout=1):
-            dispatch_message(message.content.encode())
-            many.jobs.storage.queue.delete_message(message)
+        many.jobs.serve_once()
         (day,) = many.days(backfill_id).values()
         return "error" in day
 
@@ -845,25 +832,13 @@ def test_what_a_day_leaves_is_done_even_if_its_connection_is_refused_after_its_c
 
 def test_a_table_that_cannot_be_read_after_a_commit(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker that goes on behind the COMMIT of one that was killed."""
-    many.table()
-    many.archive(0)
-    backfill_id = many.taken(0, 0)
-    many.work()
-    with many.jobs.worker(many.jobs.receive().content, TEST_KILLED_AT="recompress") as process:
-        assert process.wait(60) == -signal.SIGKILL
+    backfill_id = many.lost_behind_its_commit()
 
     def refuse(*_: object) -> None:
         raise DatabaseUnreachable("the server is gone")
 
-    def ended() -> bool:
-        many.mend()
-        for message in many.jobs.storage.queue.receive_messages(max_messages=1, visibility_timeout=60):
-            dispatch_message(message.content.encode())
-            many.jobs.storage.queue.delete_message(message)
-        return many.record(backfill_id).has_ended
-
     monkeypatch.setattr("shared.restore.pending.read_table", refuse)
-    assert wait_until(ended, 60)
+    many.serve_until_ended(backfill_id)
     state = many.monitor(backfill_id)
     assert (state["status"], state["days"]["restored"]) == ("Succeeded", 1), state
     (day,) = many.days(backfill_id).values()

@@ -333,12 +333,7 @@ def test_a_question_for_a_commit_that_kills_each_worker_ends(
 
 def test_a_day_whose_workers_die_after_its_commit_is_still_refreshed(many: Backfills) -> None:
     """What its backfill does at the end must know of it."""
-    many.table()
-    many.archive(0)
-    backfill_id = many.taken(0, 0)
-    many.work()
-    with many.jobs.worker(many.jobs.receive().content, TEST_KILLED_AT="recompress", JOB_MAX_CRASHES="1") as process:
-        assert process.wait(60) == -signal.SIGKILL
+    backfill_id = many.lost_behind_its_commit(JOB_MAX_CRASHES="1")
     (day,) = many.days(backfill_id).values()
     assert many.jobs.state(day["operation_id"]).commit
     with pytest.MonkeyPatch.context() as patch:
@@ -346,9 +341,7 @@ def test_a_day_whose_workers_die_after_its_commit_is_still_refreshed(many: Backf
 
         def ended() -> bool:
             many.mend()
-            for message in many.jobs.storage.queue.receive_messages(max_messages=1, visibility_timeout=60):
-                dispatch_message(message.content.encode())
-                many.jobs.storage.queue.delete_message(message)
+            many.jobs.serve_once(hidden_seconds=60)
             return many.jobs.state(day["operation_id"]).has_ended
 
         assert wait_until(ended, 60)

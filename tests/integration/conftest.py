@@ -5,7 +5,7 @@ from tests.faults.fix_jobs import jobs
 from tests.integration.fix_azure import azure, lake
 from tests.integration.fix_binary import both_ways
 from tests.integration.fix_calendar import calendar, community_calendar
-from tests.integration.fix_canary import community_watch, watch
+from tests.integration.fix_canary import community_watch, watch, watching
 from tests.integration.fix_chunk import bare, full
 from tests.integration.fix_cli import cli, cli_host, gateway
 from tests.integration.fix_compressing_load import compressing_load
@@ -39,4 +39,5 @@ __all__ = [
     "tls_app",
     "tls_postgres",
     "watch",
+    "watching",
 ]

@@ -112,45 +112,37 @@ def _reprs(body: bytes) -> Iterator[str]:
         yield request.model_dump_json(exclude={"archive"})
 
 
-def _watching(
-    app: App,
+@pytest.fixture
+def watching(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
     telemetry: Telemetry,
-) -> Watch:
-    """Watch an app whose own password is a canary."""
-    for name in ("azure", "azure.core", "azure.identity", "msal", "urllib3", "restore_chunk"):
-        monkeypatch.setattr(logging.getLogger(name), "level", logging.DEBUG)
-        logging.getLogger(name).manager._clear_cache()  # type: ignore[attr-defined]
-    caplog.set_level("DEBUG")
-    monkeypatch.setenv("PGPASSWORD", CANARIES["own_password"])
-    monkeypatch.setenv("PGHOST", "settings.invalid")
-    monkeypatch.setenv("PG_ALLOWED_HOSTS", f"settings.invalid,db.example,{app.database.pg['host']}")
-    monkeypatch.setenv("PGUSER", "somebody")
-    return Watch(app, monkeypatch, caplog, capfd, telemetry)
+) -> Callable[[App], Watch]:
+    """Watches an app whose own password is a canary."""
+
+    def begin(app: App) -> Watch:
+        for name in ("azure", "azure.core", "azure.identity", "msal", "urllib3", "restore_chunk"):
+            monkeypatch.setattr(logging.getLogger(name), "level", logging.DEBUG)
+            logging.getLogger(name).manager._clear_cache()  # type: ignore[attr-defined]
+        caplog.set_level("DEBUG")
+        monkeypatch.setenv("PGPASSWORD", CANARIES["own_password"])
+        monkeypatch.setenv("PGHOST", "settings.invalid")
+        monkeypatch.setenv("PG_ALLOWED_HOSTS", f"settings.invalid,db.example,{app.database.pg['host']}")
+        monkeypatch.setenv("PGUSER", "somebody")
+        return Watch(app, monkeypatch, caplog, capfd, telemetry)
+
+    return begin
 
 
 @pytest.fixture
-def watch(
-    app: App,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-    telemetry: Telemetry,
-) -> Watch:
-    return _watching(app, monkeypatch, caplog, capfd, telemetry)
+def watch(app: App, watching: Callable[[App], Watch]) -> Watch:
+    return watching(app)
 
 
 @pytest.fixture
-def community_watch(
-    community_app: App,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-    telemetry: Telemetry,
-) -> Watch:
-    return _watching(community_app, monkeypatch, caplog, capfd, telemetry)
+def community_watch(community_app: App, watching: Callable[[App], Watch]) -> Watch:
+    return watching(community_app)
 
 
 def make_role(app: App) -> dict[str, Any]:
