@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from shared.api.handle import Reply, failed, json_reply
 from shared.api.render import cagg_outcome, note
 from shared.backfills.lifecycle import reopened
-from shared.backfills.records import Records, decode_plan
+from shared.backfills.records import Records, decode_plan, lefts_of
 from shared.backfills.request import read_backfill, read_fields
 from shared.backfills.summary import MOST_DETAILS, count_days
 from shared.errors import DaysFailed, Fault, RestoreCanceled, RestoreError, TooManyAttempts
 from shared.jobs.claim import Claim
 from shared.jobs.enqueue import try_again
 from shared.jobs.operation import BackfillOperation, DayOperation
-from shared.jobs.transitions import ended
+from shared.jobs.transitions import describe, ended
 from shared.log_redaction import OUR_LOGGER
 from shared.model.answer import ChunkOutcome, WarningNote
 from shared.model.backfill_answer import BackfillAnswer
@@ -24,7 +24,6 @@ from shared.model.monitor import Status
 from shared.model.report import Report
 from shared.model.results import warnings_of
 from shared.model.window import Window
-from shared.restore.left import decode_left
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_maintain
 from shared.settings import Settings
@@ -56,11 +55,7 @@ def conclude(claim: Claim[BackfillOperation], records: Records, settings: Settin
     if any(not day.has_ended for day in days):
         claim.write(**reopened(operation))
         return
-    report.archive_url, report.database, report.target_table = (
-        operation.archive,
-        operation.database,
-        operation.target_table,
-    )
+    describe(report, operation)
     spans = spans_of(days)
     if spans:
         try:
@@ -78,9 +73,8 @@ def spans_of(days: Sequence[DayOperation]) -> list[Window]:
 
     A gap is not refreshed: if its rows are gone from the table, a refresh would remove them from the aggregate too.
     """
-    lefts = [decode_left(json.loads(day.left)) for day in days if day.status == "Succeeded" and day.left]
     found: list[Window] = []
-    for span in sorted((span for left in lefts for span in left.spans), key=lambda span: span.chunk_bounds):
+    for span in sorted((span for left in lefts_of(days) for span in left.spans), key=lambda span: span.chunk_bounds):
         if found and span.chunk_bounds[0] <= found[-1].chunk_bounds[1]:  # type: ignore[operator] # of one type
             last = found.pop()
             longer = max(last, span, key=lambda one: one.chunk_bounds[1])

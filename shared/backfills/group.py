@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from shared.backfills.lifecycle import (
     stopped_by_a_day,
     told_to_stop,
 )
-from shared.backfills.records import GroupPlan, Records, decode_group_plan
+from shared.backfills.records import GroupPlan, Records, decode_group_plan, lefts_of
 from shared.errors import OperationNotFound, RestoreError
 from shared.jobs.claim import Claim, ClaimLost, claim_operation
 from shared.jobs.day_notes import note_without_worker, try_to_write_day
@@ -33,7 +32,7 @@ from shared.model.report import Report
 from shared.model.results import ChunkStep, warnings_of
 from shared.model.stamp import stamp
 from shared.postgres.kept import KeptSessions
-from shared.restore.left import Left, decode_left
+from shared.restore.left import Left
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_maintain
 from shared.settings import Settings
@@ -197,7 +196,7 @@ class _Group:
 
     def _finish(self, days: list[DayOperation]) -> bool:
         """Compress the chunks that the days have left, and end the group."""
-        lefts = [decode_left(json.loads(day.left)) for day in days if day.status == "Succeeded" and day.left]
+        lefts = lefts_of(days)
         report = self._report
         if len(self._plan.days) > 1 and lefts:
             try:

@@ -17,6 +17,7 @@ from shared.jobs.storage import JobStorage
 from shared.jobs.store import OperationStore
 from shared.model.calendar import DayState
 from shared.model.stamp import now, stamp
+from shared.restore.left import Left, decode_left
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ class GroupPlan:
 def decode_group_plan(text: str) -> GroupPlan:
     """Read what `encode` wrote."""
     return GroupPlan(**json.loads(text))
+
+
+def lefts_of(days: Sequence[DayOperation]) -> list[Left]:
+    """Return what the days that are in have left to do."""
+    return [decode_left(json.loads(day.left)) for day in days if day.status == "Succeeded" and day.left]
 
 
 @dataclass(frozen=True)

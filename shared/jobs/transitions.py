@@ -20,7 +20,7 @@ from typing import Any, TypeAlias, TypeVar
 from shared.api.handle import Reply, error_reply, log_error, new_report
 from shared.api.render import error_answer
 from shared.errors import OperationEnded, RestoreCanceled, RestoreError, TooManyAttempts
-from shared.jobs.operation import Operation, RestoreOperation
+from shared.jobs.operation import AskedOperation, Operation, RestoreOperation
 from shared.jobs.store import OperationStore
 from shared.model.monitor import Status
 from shared.model.report import Report
@@ -92,6 +92,15 @@ def ended(status: Status, reply: Reply, report: Report) -> dict[str, Any]:
     }
 
 
+def describe(report: Report, operation: AskedOperation) -> None:
+    """Note in a report what the request of an operation names, which is not read again."""
+    report.archive_url, report.database, report.target_table = (
+        operation.archive,
+        operation.database,
+        operation.target_table,
+    )
+
+
 def canceled_before() -> RestoreCanceled:
     """Return the error of an operation that was canceled while it waited."""
     return RestoreCanceled("the restore was canceled before it began; nothing was changed")
@@ -132,10 +141,6 @@ def given_up(operation: Operation) -> Change:
     last = "" if not operation.error else f"; its last error was {json.loads(operation.error)['code']}"
     stage = f" in {operation.stage!r}" if operation.stage else ""
     report = new_report()
-    report.archive_url, report.database, report.target_table = (
-        operation.archive,
-        operation.database,
-        operation.target_table,
-    )
+    describe(report, operation)
     message = f"the host gave the restore up after {operation.attempt} attempts{stage}{last}"
     return End("Failed", TooManyAttempts(message), report, more=operation.loss_changes())

@@ -170,7 +170,7 @@ def _value(error: DataRejected, column: str) -> str | None:
 
 
 def _on_table(error: OperationNotSupported, request: RestoreRequest, target: Target) -> str | None:
-    sqlstate, is_direct = sqlstate_of(error), request.destination.mode == "direct"
+    sqlstate, is_direct = sqlstate_of(error), request.destination.is_direct
     cause = server_error(error)
     if cause is not None and cause.diag.source_function in _ROUTES_TO_CHUNK:
         return (

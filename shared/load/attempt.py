@@ -137,7 +137,7 @@ def skips_conflicts(day: Day, proof: Proof, plan: LoadPlan) -> bool:
 
     Direct mode refuses them, also where it goes through a staging table.
     """
-    if day.request.destination.mode == "direct":
+    if day.request.destination.is_direct:
         return False
     is_empty = not proof.may_have_kept_rows
     return not plan.expect_no_conflicts or not proof.target.expects_no_conflicts(day_is_empty=is_empty)

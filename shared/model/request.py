@@ -173,7 +173,7 @@ class Destination(Section):
 
     @model_validator(mode="after")
     def _staging_only(self) -> Destination:
-        if self.create_staging_like is not None and self.mode != "staging":
+        if self.create_staging_like is not None and self.is_direct:
             raise field_error("create_staging_like", 'create_staging_like is allowed only with mode "staging"')
         return self
 
@@ -188,9 +188,14 @@ class Destination(Section):
         return self
 
     @property
+    def is_direct(self) -> bool:
+        """Whether a row in conflict is an error, as in a COPY, and not skipped."""
+        return self.mode == "direct"
+
+    @property
     def existing_rows(self) -> Literal["error", "append", "skip", "replace"]:
         """What to do about rows that the day already has. Staging skips conflicts, so it may append by default."""
-        return self.on_existing or ("append" if self.mode == "staging" else "error")
+        return self.on_existing or ("error" if self.is_direct else "append")
 
     def may_replace(self, before: int, by: int) -> bool:
         """Whether a day of so many rows may be replaced by so many."""
@@ -277,7 +282,7 @@ class RestoreOptions(Section):
     @model_validator(mode="after")
     def _rejects_by_staging(self) -> Self:
         # COPY with ON_ERROR into a hypertable loads the bad rows with other values (measured on 2.29.2 and 2.31.0).
-        if self.copy_.on_error == "skip" and self.destination.mode != "staging":
+        if self.copy_.on_error == "skip" and self.destination.is_direct:
             raise field_error("copy.on_error", 'copy.on_error "skip" works only with destination.mode "staging"')
         return self
 

@@ -177,7 +177,9 @@ class _Loader:
             may_reject=Rejectable(lambda: len(part), len(part)) if is_rejectable else None,
             errors=errors,
         )
-        insert_staged(search.cursor, table, staging, columns, skips_conflicts=search.skips_conflicts, errors=errors)
+        insert_staged(
+            search.cursor, table.identifier, staging, columns, skips_conflicts=search.skips_conflicts, errors=errors
+        )
 
 
 def joined(part: Sequence[Record]) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from functools import partial
 from psycopg2 import errorcodes
 
 from shared.csvfile.head import bom_length, first_row_length
-from shared.csvfile.source import CopyReader, FirstRow, rows_in
+from shared.csvfile.source import CopyReader, FirstRow
 from shared.errors import DatabaseFailed, DataRejected, OperationNotSupported, RestoreError
 from shared.load.copy.binary import columns_of_file, copy_in_binary, reason_for_text_before_copy
 from shared.load.copy.staging import (
@@ -103,7 +103,7 @@ class Transfer:
 
     @property
     def _is_direct(self) -> bool:
-        return self.day.request.destination.mode == "direct"
+        return self.day.request.destination.is_direct
 
     def _copy_direct(self, text_because: str | None) -> Transferred:
         with self.day.progress.stage("copy"):
@@ -170,7 +170,6 @@ class Transfer:
                 self.cursor, staging.identifier, self._columns, options, self.day.csv, staging.columns
             )
             return Transferred("binary", None, taken.waited_seconds, taken.rows)
-        most = self.day.request.copy_.max_rejected_rows
         with self.day.csv.open() as reader:
             copied = copy_into_staging(
                 self.cursor,
@@ -178,7 +177,7 @@ class Transfer:
                 options,
                 reader,
                 has_timescaledb=target.table.timescaledb is not None,
-                may_reject=None if most is None else Rejectable(partial(rows_in, self.day.csv, options), most),
+                may_reject=Rejectable.of(self.day.request.copy_, self.day.csv),
                 errors=self.day.row_errors,
             )
             return Transferred("text", text_because, reader.waited_seconds, copied.rows, copied.rejected)
@@ -191,7 +190,7 @@ class Transfer:
         nothing; a conflict then shows when the index cannot be built.
         """
         columns, table, errors = self.target.columns.loaded, self.target.table, self.day.row_errors
-        insert = partial(insert_staged, self.cursor, table, staging, columns, errors=errors)
+        insert = partial(insert_staged, self.cursor, table.identifier, staging, columns, errors=errors)
         rows, first = 0, None
         if self.indexes.wants_first_row:
             first = first_staged(self.cursor, staging)

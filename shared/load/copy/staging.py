@@ -14,8 +14,9 @@ from typing import Literal
 from psycopg2 import sql
 
 from shared.csvfile.options import CsvOptions
-from shared.csvfile.source import CopyReader
+from shared.csvfile.source import CopyReader, CsvSource, rows_in
 from shared.load.copy.text import Rejects, collect_rejects, column_list, copy_into
+from shared.model.request import Copy
 from shared.model.results import Rejected
 from shared.postgres.connect import Cursor
 from shared.postgres.search_path import after_catalog, by_users_path
@@ -105,6 +106,12 @@ class Rejectable:
 
     rows: Callable[[], int]
     most: int
+
+    @classmethod
+    def of(cls, copy: Copy, csv: CsvSource) -> Rejectable | None:
+        """Return what a request allows; None: each row that PostgreSQL cannot parse is an error."""
+        most = copy.max_rejected_rows
+        return None if most is None else cls(partial(rows_in, csv, copy.csv_options), most)
 
 
 @dataclass(frozen=True)
@@ -238,7 +245,7 @@ def copy_into_staging(
 
 def insert_staged(
     cursor: Cursor,
-    target: Table,
+    target: sql.Identifier,
     staging: Staging,
     columns: Sequence[str],
     *,
@@ -267,9 +274,9 @@ def insert_staged(
         DatabaseError: any other refusal.
     """
     statement = insert_from_staging(
-        target.identifier, staging.identifier, columns, only=only, but=but, skips_conflicts=skips_conflicts
+        target, staging.identifier, columns, only=only, but=but, skips_conflicts=skips_conflicts
     )
-    with translated(CopiedRows(target.name, columns, errors, VALUE_REFUSALS, by_insert=True)):
+    with translated(CopiedRows(target.strings[-1], columns, errors, VALUE_REFUSALS, by_insert=True)):
         cursor.execute(by_users_path(statement))
     return cursor.rowcount
 

@@ -103,10 +103,8 @@ def find_target(cursor: Cursor, request: RestoreRequest, header: FileHeader, fil
     if request.staging_like != request.target_table:
         like = find_table(cursor, request.staging_like, target="destination.create_staging_like")
         refuse_materialization(cursor, str(like), like.hypertable_id, target="destination.create_staging_like")
-    plan = plan_columns(
-        header.columns, table.columns, like.columns, options=options, staging=destination.mode == "staging"
-    )
-    if plan.by_staging and destination.mode == "direct" and has_insert_rule(cursor, table):
+    plan = plan_columns(header.columns, table.columns, like.columns, options=options, staging=not destination.is_direct)
+    if plan.by_staging and destination.is_direct and has_insert_rule(cursor, table):
         raise OperationNotSupported(
             f"{table} has a rule on INSERT, which a COPY would not apply, and the INSERT from a staging table would",
             target="copy.column_map",

@@ -13,7 +13,6 @@ from typing import TypeAlias
 
 from psycopg2 import sql
 
-from shared.csvfile.source import rows_in
 from shared.errors import (
     CsvOptionRejected,
     DataRejected,
@@ -27,7 +26,7 @@ from shared.load.copy.staging import (
     Rejectable,
     Staging,
     copy_into_staging,
-    insert_from_staging,
+    insert_staged,
     plan_staging,
     staging_name,
 )
@@ -48,13 +47,13 @@ from shared.model.results import CheckName, Count, NotChecked, Notice
 from shared.postgres.connect import Cursor
 from shared.postgres.savepoint import attempt_in_savepoint, refusal_in_savepoint
 from shared.postgres.search_path import by_users_path
-from shared.postgres.sqlstate import CopiedRows, RowErrors, is_conflict, names_a_line, translated
+from shared.postgres.sqlstate import RowErrors, is_conflict, names_a_line, translated
 from shared.postgres.trusted_sql import trusted_sql
 from shared.timescale.keys import Key, keys_of, unenforced_keys
 from shared.timescale.partitions import in_no_partition, partitions_over
 from shared.timescale.privileges import comparable_sequences, find_missing, to_try
 from shared.timescale.sequences import find_behind, find_reached_in_copy
-from shared.timescale.table import VALUE_REFUSALS, Table, has_unique_index
+from shared.timescale.table import Table, has_unique_index
 from shared.timescale.triggers import has_event_triggers, what_acts_on_rows
 from shared.timescale.user_code import columns_that_run_code, runs_code_to_cast
 
@@ -205,7 +204,7 @@ class _Rows:
 
     @property
     def _is_direct(self) -> bool:
-        return self.day.request.destination.mode == "direct"
+        return self.day.request.destination.is_direct
 
     def _copy(self, double: Double) -> None:
         names, options = self.target.columns.loaded, self.day.request.copy_.csv_options
@@ -214,7 +213,6 @@ class _Rows:
 
     def _copy_staged(self, staging: Staging) -> None:
         copy = self.day.request.copy_
-        most = copy.max_rejected_rows
         with self.day.csv.open() as reader:
             copy_into_staging(
                 self.cursor,
@@ -223,7 +221,7 @@ class _Rows:
                 reader,
                 # The double is not a hypertable, so nothing has to be switched off.
                 has_timescaledb=False,
-                may_reject=None if most is None else Rejectable(partial(rows_in, self.day.csv, copy.csv_options), most),
+                may_reject=Rejectable.of(copy, self.day.csv),
                 errors=self.day.row_errors,
             )
 
@@ -238,11 +236,8 @@ class _Rows:
         self._insert_rows(double, staging, skips=not self._is_direct)
 
     def _insert_rows(self, double: Double, staging: Staging, *, skips: bool) -> None:
-        columns = self.target.columns.loaded
-        name = double.identifier.strings[-1]
-        with translated(CopiedRows(name, columns, self._shown_errors, VALUE_REFUSALS, by_insert=True)):
-            insert = insert_from_staging(double.identifier, staging.identifier, columns, skips_conflicts=skips)
-            self.cursor.execute(by_users_path(insert))
+        columns, errors = self.target.columns.loaded, self._shown_errors
+        insert_staged(self.cursor, double.identifier, staging, columns, skips_conflicts=skips, errors=errors)
 
     def _refusal_of(self, load: Load) -> RestoreError | None:
         """Load rows. If they are refused, none of them stays, and the error is returned."""
