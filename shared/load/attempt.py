@@ -105,7 +105,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
         ),
     )
     with progress.stage("commit"):
-        return commit(tx, lock, day, loaded, proof, cleared.truncated, numbers)
+        return commit(tx, lock, day, loaded, cleared.truncated, numbers)
 
 
 def make_room(load: Cursor, lock: RestoreLock, day: Day, plan: LoadPlan) -> Room | Skipped:
@@ -186,7 +186,7 @@ def _verify(load: Cursor, lock: RestoreLock, day: Day, proof: Proof, transferred
     refuse(parts_refused(load, proof.target, day.settings))
     verified = proof.check(load, transferred)
     lock.require(verified.days)
-    proof.check_replacement(load, transferred)
+    proof.check_replacement(load, transferred, verified.verification)
     added = Added(proof.target, transferred, verified, proof.may_have_kept_rows)
     refuse_unproved(load, lock, added)
     return added

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from shared.errors import DatabaseUnreachable, DataRejected, RestoreError
 from shared.load.clear.references import refused_by_server
@@ -11,8 +12,9 @@ from shared.load.day import Day, Loaded
 from shared.load.locks.chunk_locks import no_other_transactions
 from shared.load.locks.restore_lock import RestoreLock
 from shared.load.plan import Fallback
-from shared.load.verify.proof import Proof
+from shared.load.verify.proof import rows_show_commit
 from shared.model.results import Notice
+from shared.postgres.connect import Cursor
 from shared.postgres.sqlstate import CopiedRows, translated
 from shared.postgres.transaction import (
     CommitId,
@@ -31,7 +33,6 @@ def commit(
     lock: RestoreLock,
     day: Day,
     loaded: Loaded,
-    proof: Proof,
     truncated: Sequence[Chunk],
     numbers: Sequence[Reached],
 ) -> Loaded:
@@ -63,7 +64,7 @@ def commit(
         with translated(CopiedRows(loaded.target.table.name, (), day.row_errors)):
             tx.commit(last_look)
     except CommitInterruptedError as exc:
-        loaded = _ask_again(day, loaded, proof, exc)
+        loaded = _ask_again(day, loaded, exc)
     except RestoreError as exc:
         day.progress.take_cancels()
         if isinstance(exc, DataRejected):
@@ -74,13 +75,13 @@ def commit(
     return loaded
 
 
-def _ask_again(day: Day, loaded: Loaded, proof: Proof, interrupted: CommitInterruptedError) -> Loaded:
+def _ask_again(day: Day, loaded: Loaded, interrupted: CommitInterruptedError) -> Loaded:
     """Ask the server, on another connection, whether a COMMIT whose answer was lost took place."""
     patience = day.settings.pg_lock_timeout_seconds
     if not resolve_commit(
         day.connect_again,
         interrupted.commit_id,
-        proof.rows_show_commit,
+        partial(_rows_show_commit, loaded=loaded),
         session_settings=day.session_settings,
         patience_seconds=patience,
     ):
@@ -89,6 +90,15 @@ def _ask_again(day: Day, loaded: Loaded, proof: Proof, interrupted: CommitInterr
         raise DatabaseUnreachable(message) from interrupted
     message = "the connection broke at the COMMIT; the server confirmed it when asked again"
     return replace(loaded, warnings=(*loaded.warnings, Notice("CommitConfirmedLate", message)))
+
+
+def _rows_show_commit(cursor: Cursor, loaded: Loaded) -> bool | None:
+    """Tell by the day's rows whether the load was committed; None where they were not counted, or do not tell."""
+    counts, window = loaded.verification, loaded.target.window
+    if counts is None or window is None:
+        return None
+    before, after = counts.rows_before, counts.after.rows
+    return rows_show_commit(cursor, loaded.target.table, window, before=before, after=after)
 
 
 def _judge_refused_commit(tx: Transaction, day: Day, loaded: Loaded, error: DataRejected) -> None:

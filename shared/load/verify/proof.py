@@ -157,33 +157,26 @@ def rows_show_commit(cursor: Cursor, table: Table, window: Window, *, before: in
     return {after: True, before: False}.get(rows)
 
 
+@dataclass(frozen=True)
 class Proof:
     """What is counted around a load. With `verify: false`, only the size of a replacement is checked.
 
-    Args:
+    Attributes:
         day: what is loaded.
         target: where the rows go.
         before: the day's rows before the load; None where they were not counted.
         removed: those of them that were taken away; None: none.
     """
 
-    def __init__(self, day: Day, target: Target, before: Count | None, removed: Removed | None) -> None:
-        self._request = day.request
-        self._csv = day.csv
-        self._target = target
-        self._before = before
-        self._is_removed = removed is not None
-        self._after: Count | None = None
-
-    @property
-    def target(self) -> Target:
-        """Where the rows go."""
-        return self._target
+    day: Day
+    target: Target
+    before: Count | None
+    removed: Removed | None
 
     @property
     def may_have_kept_rows(self) -> bool:
         """Whether the day may hold rows beside the loaded ones, that were there before and were not taken away."""
-        return self._before is None or (self._before.rows > 0 and not self._is_removed)
+        return self.before is None or (self.before.rows > 0 and self.removed is None)
 
     def refuse_staged_outside(self, cursor: Cursor, staging: sql.Identifier) -> Count:
         """Count the staged rows that are not of the archive's day, before they go on.
@@ -191,11 +184,11 @@ class Proof:
         Raises:
             RowsOutsideWindow: there are some, and the request does not allow them.
         """
-        target = self._target
-        if not self._request.verify or target.window is None or target.table.time_column not in target.columns.loaded:
+        target, request = self.target, self.day.request
+        if not request.verify or target.window is None or target.table.time_column not in target.columns.loaded:
             return Count(0)
         outside = count_staged_outside(cursor, target.table, staging, target.window)
-        refuse(rows_outside(self._request, outside))
+        refuse(rows_outside(request, outside))
         return outside
 
     def check(self, cursor: Cursor, transferred: Transferred) -> Verified:
@@ -206,14 +199,14 @@ class Proof:
             RowsOutsideWindow: some are not of the archive's day.
             WindowNotEmpty: the rows outside the day are there already.
         """
-        window, table, before = self._target.window, self._target.table, self._before
-        if not self._request.verify:
+        window, table, before = self.target.window, self.target.table, self.before
+        if not self.day.request.verify:
             return _uncounted(window)
         self._compare_with_archive(cursor, transferred)
         if window is None or before is None:
             return _uncounted(window)
-        self._after = after = count_window(cursor, table, window)
-        added, kept = transferred.rows_loaded, 0 if self._is_removed else before.rows
+        after = count_window(cursor, table, window)
+        added, kept = transferred.rows_loaded, before.rows if self.removed is None else 0
         outside = Count(0)
         chunks: tuple[Chunk, ...] = ()
         spans = [window]
@@ -231,40 +224,37 @@ class Proof:
         span = window.widened(outside.first, outside.last)
         return Verified(verification, span, tuple(spans), chunks, days, warnings)
 
-    def check_replacement(self, cursor: Cursor, transferred: Transferred) -> None:
-        """Refuse a day that would hold much less than it did. After `check`; not left out with `verify: false`.
+    def check_replacement(self, cursor: Cursor, transferred: Transferred, verification: Verification | None) -> None:
+        """Refuse a day that would hold much less than it did. Not left out with `verify: false`.
+
+        Args:
+            cursor: in the load's transaction.
+            transferred: how the rows got in.
+            verification: the counts of `check`; None if it counted nothing.
 
         Raises:
             ReplacementTooSmall: the rows that came into the day are fewer than the request allows.
         """
-        window, destination = self._target.window, self._request.destination
-        if not self._is_removed or self._before is None or window is None:
+        window, destination = self.target.window, self.day.request.destination
+        if self.removed is None or self.before is None or window is None:
             return
-        after = count_window(cursor, self._target.table, window) if self._after is None else self._after
+        after = count_window(cursor, self.target.table, window) if verification is None else verification.after
         # Rows of another day, or those that a trigger adds, are not the archive's rows of the day.
-        came, before = min(transferred.rows_loaded, after.rows), self._before.rows
+        came, before = min(transferred.rows_loaded, after.rows), self.before.rows
         refuse(replacement_too_small(destination, before=before, by=came, in_archive=self._rows_in_archive))
-
-    def rows_show_commit(self, cursor: Cursor) -> bool | None:
-        """Tell by the day's rows whether the load was committed; None where they do not tell."""
-        if self._target.window is None or self._before is None or self._after is None:
-            return None
-        return rows_show_commit(
-            cursor, self._target.table, self._target.window, before=self._before.rows, after=self._after.rows
-        )
 
     @property
     def _rows_in_archive(self) -> int:
-        return rows_in(self._csv, self._request.copy_.csv_options)
+        return rows_in(self.day.csv, self.day.request.copy_.csv_options)
 
     def _compare_with_archive(self, cursor: Cursor, transferred: Transferred) -> None:
         """Refuse a load that took fewer rows than the archive holds. COPY does not count what a trigger drops."""
         seen, records = transferred.rows_seen, self._rows_in_archive
-        at_marker = ends_at_marker(self._csv, cursor.connection.server_version)
+        at_marker = ends_at_marker(self.day.csv, cursor.connection.server_version)
         if seen != records and not (at_marker and seen == records - 1):
             self._refuse(f"the archive holds {records} rows, but PostgreSQL took {seen}", transferred, records)
         # A trigger or a rule drops rows as well.
-        skips = transferred.skips_conflicts and has_unique_index(cursor, self._target.table)
+        skips = transferred.skips_conflicts and has_unique_index(cursor, self.target.table)
         if transferred.rows_skipped and not skips:
             message = f"{transferred.rows_skipped} rows were dropped, although no row can be in conflict"
             self._refuse(message, transferred, records)
@@ -275,7 +265,7 @@ class Proof:
 
     def _judge_outside(self, cursor: Cursor, outside: Count, chunks: tuple[Chunk, ...]) -> tuple[Notice, ...]:
         """Refuse rows outside the day, or those that meet others; or warn where a default may double them."""
-        request, table, window = self._request, self._target.table, self._target.window
+        request, table, window = self.day.request, self.target.table, self.target.window
         refuse(rows_outside(request, outside))
         if not outside.rows or window is None:
             return ()
