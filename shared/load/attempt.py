@@ -11,7 +11,7 @@ from shared.load.clear.clear import Cleared, clear_day, lock_target
 from shared.load.commit import commit
 from shared.load.copy.rows import Transfer
 from shared.load.day import Day, Loaded, Skipped
-from shared.load.indexes import DayIndexes
+from shared.load.indexes import DayIndexes, defer_indexes
 from shared.load.inspect.acceptance import parts_refused
 from shared.load.inspect.look_ahead import Ahead, look_ahead
 from shared.load.locks.restore_lock import RestoreLock
@@ -71,7 +71,7 @@ def attempt(tx: Transaction, lock: RestoreLock, day: Day, plan: LoadPlan) -> Loa
     target = proof.target
     with advised(day, target):
         with progress.stage("index"):
-            indexes = DayIndexes(load, day, target, cleared.truncated, plan.keep_because)
+            indexes = defer_indexes(load, day, target, cleared.truncated, plan.keep_because)
         transfer = Transfer(load, day, target, indexes, plan.text_because, skips_conflicts(day, proof, plan))
         try:
             transferred = transfer.run(proof)

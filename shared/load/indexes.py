@@ -31,47 +31,30 @@ class DayIndexes:
     Attributes:
         wants_first_row: whether the first row must be loaded alone, before a call of `drop_on_new_chunks`.
         are_dropped: whether any index is dropped at this moment.
+
+    Args:
+        cursor: in the load's transaction.
+        target: as it was before the load.
+        deferred: drops indexes, and rebuilds them.
     """
 
-    def __init__(
-        self,
-        cursor: Cursor,
-        day: Day,
-        target: Target,
-        emptied: Sequence[Chunk],
-        keep_because: KeptIndex | None,
-    ) -> None:
-        """Decide what can be decided before the first row, and drop the indexes of emptied chunks.
-
-        Args:
-            cursor: in the load's transaction.
-            day: what is loaded, and how indexes are built.
-            target: as it was before the load.
-            emptied: the chunks over the day that this transaction has truncated.
-            keep_because: why no index may be dropped; None: some may.
-        """
-        settings, size = day.settings, day.csv.probable_size
-        memory = None if settings.pg_index_memory_mib is None else settings.pg_index_memory_mib * MIB
-        build = Build(memory, settings.pg_index_workers, size)
-        # To drop the indexes and build them would take longer than to keep them up to date.
-        is_small = size < settings.pg_index_defer_min_bytes
+    def __init__(self, cursor: Cursor, target: Target, deferred: DeferredIndexes) -> None:
         self._cursor = cursor
         self._target = target
-        self._deferred = DeferredIndexes(cursor, target.table, build)
-        self.are_dropped = False
-        self.wants_first_row = False
+        self._deferred = deferred
+        self._kept: tuple[KeptIndex, ...] = ()
         self._first_came = False
-        reason = keep_because or _rule(cursor, target, emptied, is_small=is_small)
-        self._kept: tuple[KeptIndex, ...] = () if reason is None else (reason,)
-        if reason is None and emptied:
-            self._drop(emptied)
-        elif reason is None:
-            self.wants_first_row = True
+        self.wants_first_row = False
+        self.are_dropped = False
 
     @property
     def names_another_line(self) -> bool:
         """Whether the rows come in two parts or without indexes: then an error names no line, or a wrong one."""
         return self._first_came or self.are_dropped
+
+    def keep(self, reason: KeptIndex) -> None:
+        """Keep all indexes while the rows come."""
+        self._kept = (reason,)
 
     def drop_on_new_chunks(self, *, first_came: bool) -> None:
         """Drop the indexes of the chunks that the first row has made.
@@ -83,12 +66,12 @@ class DayIndexes:
         self._first_came = first_came
         new_chunks = chunks_of_day(self._cursor, self._target.table, self._target.window)
         if new_chunks:
-            self._drop(new_chunks)
+            self.drop(new_chunks)
         else:
-            reason = "the first row could not go in alone, or made no chunk for the day"
-            self._kept = (KeptIndex(None, "NoChunk", reason),)
+            self.keep(KeptIndex(None, "NoChunk", "the first row could not go in alone, or made no chunk for the day"))
 
-    def _drop(self, chunks: Sequence[Chunk]) -> None:
+    def drop(self, chunks: Sequence[Chunk]) -> None:
+        """Drop the indexes of chunks that this transaction has made or emptied, those that can be rebuilt."""
         self._deferred.drop(chunks)
         self._kept = tuple(kept for plan in self._deferred.plans for kept in plan.kept)
         self.are_dropped = any(plan.deferred for plan in self._deferred.plans)
@@ -129,6 +112,34 @@ class DayIndexes:
             reason = "rebuilt, an index would not have been the same"
             raise Fallback(keep_because=KeptIndex(None, "NotRepeatable", reason)) from exc
         self.are_dropped = False
+
+
+def defer_indexes(
+    cursor: Cursor, day: Day, target: Target, emptied: Sequence[Chunk], keep_because: KeptIndex | None
+) -> DayIndexes:
+    """Decide what can be decided before the first row, and drop the indexes of emptied chunks.
+
+    Args:
+        cursor: in the load's transaction.
+        day: what is loaded, and how indexes are built.
+        target: as it was before the load.
+        emptied: the chunks over the day that this transaction has truncated.
+        keep_because: why no index may be dropped; None: some may.
+    """
+    settings, size = day.settings, day.csv.probable_size
+    memory = None if settings.pg_index_memory_mib is None else settings.pg_index_memory_mib * MIB
+    build = Build(memory, settings.pg_index_workers, size)
+    indexes = DayIndexes(cursor, target, DeferredIndexes(cursor, target.table, build))
+    # To drop the indexes and build them would take longer than to keep them up to date.
+    is_small = size < settings.pg_index_defer_min_bytes
+    reason = keep_because or _rule(cursor, target, emptied, is_small=is_small)
+    if reason is not None:
+        indexes.keep(reason)
+    elif emptied:
+        indexes.drop(emptied)
+    else:
+        indexes.wants_first_row = True
+    return indexes
 
 
 def _rule(cursor: Cursor, target: Target, emptied: Sequence[Chunk], *, is_small: bool) -> KeptIndex | None:
