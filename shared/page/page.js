@@ -366,16 +366,20 @@ async function viewDays(query) {
   const pattern = query.get("adls_url") ?? "", year = Number(query.get("year")) || new Date().getUTCFullYear();
   if (!pattern) { await showTables(year); return null; }
   // The months are there before their days are known. When it is looked at again, the last figures stay instead.
-  if (drawDays === null) showDays(pattern, year, null);
+  if (drawChoice === null) {
+    showDays(pattern, year, null);
+    drawChoice = () => showChoice(pattern, new Map());
+  }
   const asked = new URLSearchParams({ adls_url: pattern, from: `${year}-01-01`, to: `${year}-12-31`, top: "366" });
   const { answer } = await look(`${BASE}/days?${asked}`);
-  drawDays = () => showDays(pattern, year, answer.value);
-  drawDays();
+  showDays(pattern, year, answer.value);
+  const days = new Map(answer.value.map((day) => [day.day, day]));
+  drawChoice = () => showChoice(pattern, days);
   return answer.value.some((day) => day.state === "running") ? 10 : null;
 }
 
-// Draws the days that were found once more, where something was chosen among them; null in another view.
-let drawDays = null;
+// Shows what was chosen among the days; null in another view.
+let drawChoice = null;
 
 function showDays(pattern, year, found) {
   const days = new Map((found ?? []).map((day) => [day.day, day]));
@@ -388,7 +392,24 @@ function showDays(pattern, year, found) {
     found === null ? h("p", { class: "soft" }, "Looking at archives, rows and restores.") : h("ul", { class: "legend", "aria-label": "How many days" }, Object.keys(MEANINGS).filter((word) => counts[word]).map((word) => h("li", {}, badge(word, `${word} ${counts[word]}`), h("span", { class: "soft" }, ` ${MEANINGS[word]}`)))),
     h("p", { class: "soft" }, "Choose a day, then another one for a range. The arrow keys move from day to day."),
     h("div", { class: "months", id: "months" }, months(year, days)),
-    picked.from ? h("div", { class: "choice" }, dayFacts(days), backfillForm(pattern)) : null);
+    choice(pattern, days));
+  markDays();
+}
+
+const choice = (pattern, days) => picked.from ? h("div", { class: "choice" }, dayFacts(days), backfillForm(pattern)) : null;
+
+// The days stay as they are, but for what marks them: to build a year of them takes several frames.
+function showChoice(pattern, days) {
+  markDays();
+  const old = document.querySelector(".choice"), wanted = choice(pattern, days);
+  if (old === null) { if (wanted) $("main").append(wanted); } else if (wanted) morph(old, wanted); else old.remove();
+}
+
+function markDays() {
+  for (const button of $("months").querySelectorAll(".day")) {
+    const iso = button.dataset.day, marks = { "aria-pressed": String(isPicked(iso)), tabindex: iso === stopOf(iso.slice(0, 4)) ? "0" : "-1" };
+    for (const [name, value] of Object.entries(marks)) if (button.getAttribute(name) !== value) button.setAttribute(name, value);
+  }
 }
 
 // Nobody knows a path by heart at night: these are the tables of which a day was restored lately.
@@ -412,7 +433,7 @@ function months(year, days) {
   const there = new Map(Array.from(document.querySelectorAll("#months > .month"), (month) => [month.dataset.key, month.shown]));
   return Array.from({ length: 12 }, (_, month) => {
     const key = `${year}-${String(month + 1).padStart(2, "0")}`;
-    const known = Array.from({ length: 31 }, (_, day) => { const iso = `${key}-${String(day + 1).padStart(2, "0")}`; return `${days.get(iso)?.state} ${isPicked(iso)} ${iso === stopOf(year)}`; }).join();
+    const known = Array.from({ length: 31 }, (_, day) => days.get(`${key}-${String(day + 1).padStart(2, "0")}`)?.state).join();
     const built = () => { const found = monthTable(year, month, days); found.dataset.key = key; found.shown = known; return found; };
     if (there.get(key) !== known) return built();
     const same = h("div", { "data-key": key, "data-same": true });
@@ -435,8 +456,7 @@ function monthTable(year, month, days) {
 
 function dayButton(iso, day, days) {
   const state = days.get(iso)?.state ?? "unset", text = state === "unset" ? "not known yet" : state;
-  return h("button", { type: "button", class: `day ${state}`, "data-action": "pick", "data-day": iso, tabindex: iso === stopOf(iso.slice(0, 4)) ? "0" : "-1",
-    "aria-pressed": String(isPicked(iso)), title: `${iso}: ${text}` },
+  return h("button", { type: "button", class: `day ${state}`, "data-action": "pick", "data-day": iso, title: `${iso}: ${text}` },
     h("b", { "aria-hidden": "true" }, SIGNS[state]), h("span", { "aria-hidden": "true" }, day), h("span", { class: "unseen" }, `${iso}: ${text}`));
 }
 
@@ -551,7 +571,7 @@ function safely(action, otherwise) { try { return action(); } catch { return oth
 async function refresh({ moved = false } = {}) {
   clearTimeout(timer);
   const mine = ++turn;
-  if (moved) { drawDays = null; show(h("p", { class: "soft" }, "Loading")); $("main").focus({ preventScroll: true }); }
+  if (moved) { drawChoice = null; show(h("p", { class: "soft" }, "Loading")); $("main").focus({ preventScroll: true }); }
   let wait = IDLE_SECONDS;
   try {
     wait = (await route()()) ?? IDLE_SECONDS;
@@ -628,7 +648,7 @@ const ACTIONS = {
     else if (day === picked.from) [picked.from, picked.to] = ["", ""];
     else [picked.from, picked.to] = day < picked.from ? [day, picked.from] : [picked.from, day];
     plan = null;
-    drawDays?.();
+    drawChoice?.();
     // The choice that has just come up may stand before it.
     const one = document.querySelector(`[data-day="${CSS.escape(day)}"]`), choice = document.querySelector(".choice");
     if (one && choice && one.getBoundingClientRect().bottom > choice.getBoundingClientRect().top) one.scrollIntoView({ block: "nearest" });
@@ -655,7 +675,7 @@ const FORMS = {
     try { asked.answer = (await ask(`${BASE}/backfills`, { method: "POST", body: { ...body, dry_run: true } })).answer; } catch (error) { asked.error = error.error ?? { message: error.message }; }
     // Only now: a look in between would show a plan without its answer.
     plan = asked;
-    drawDays?.();
+    drawChoice?.();
     const box = document.querySelector(".choice"), found = $("plan");
     if (box && found) box.scrollTop = found.offsetTop;
   },
@@ -680,11 +700,8 @@ document.addEventListener("keydown", (event) => {
   const next = new Date(Date.parse(day) + by * 86_400_000).toISOString().slice(0, 10);
   const button = document.querySelector(`[data-day="${next}"]`);
   if (button === null) return;
-  event.target.tabIndex = -1;
-  button.tabIndex = 0;
   stop = next;
-  // They are not as they were built any more.
-  for (const one of [event.target, button]) one.closest(".month").shown = "";
+  markDays();
   button.focus();
 });
 document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible") refresh(); else clearTimeout(timer); });

@@ -634,9 +634,19 @@ def test_a_thousand_restores_and_ten_years_of_days(page: Page, site: Site) -> No
             page.get_by_role("link", name=str(year + 1)).click()
     asked: list[str] = []
     page.on("request", lambda one: asked.append(one.url))
+    page.evaluate(
+        """() => {
+          const make = document.createElement.bind(document);
+          window.made = [];
+          document.createElement = (name) => { window.made.push(name); return make(name); };
+        }"""
+    )
     page.get_by_role("button", name=f"{many.LAST_DAY}: archived").click()
     expect(page.get_by_role("region", name="Restore these days")).to_be_in_viewport()
     assert asked == []
+    # What was chosen is built, and no day.
+    assert "form" in page.evaluate("window.made")
+    assert "td" not in page.evaluate("window.made")
 
 
 def test_the_attempts_that_failed_before_the_last_one(page: Page, site: Site) -> None:
