@@ -78,8 +78,8 @@ OPTIONS: dict[str, Any] = {
     "max_chunk_get_size": RANGE_BYTES,
 }
 
-# The worker has 32 threads at most (min(32, CPUs + 4)), and each restore fetches two ranges at once. Beyond its size a
-# pool throws connections away and warns. It opens none before it is needed.
+# The worker has 32 threads at most (min(32, CPUs + 4)). Each restore fetches two ranges at once, and has a heartbeat.
+# Beyond its size a pool throws connections away and warns. It opens none before it is needed.
 _POOL_SIZE = 2 * 32
 
 MOST_CLIENTS = 16
@@ -131,14 +131,25 @@ class _Retries(ExponentialRetry):
         return super().increment(settings, request, response, error)
 
 
-def _options() -> dict[str, Any]:
-    """Return the options of a client, with a transport and retries of its own."""
-    transport = RequestsTransport(
-        connection_timeout=OPTIONS["connection_timeout"], read_timeout=OPTIONS["read_timeout"]
-    )
+def roomy_transport(*, connection_timeout: float, read_timeout: float) -> RequestsTransport:
+    """Return an open transport whose pool has room for all threads of the worker.
+
+    If the first request opened it, two first ones could each make a pool.
+
+    Args:
+        connection_timeout: in seconds. An SDK's option of that name has no say with a transport that is given.
+        read_timeout: likewise.
+    """
+    transport = RequestsTransport(connection_timeout=connection_timeout, read_timeout=read_timeout)
     transport.open()
     for adapter in transport.session.adapters.values():
         adapter.init_poolmanager(_POOL_SIZE, _POOL_SIZE)
+    return transport
+
+
+def _options() -> dict[str, Any]:
+    """Return the options of a client, with a transport and retries of its own."""
+    transport = roomy_transport(connection_timeout=OPTIONS["connection_timeout"], read_timeout=OPTIONS["read_timeout"])
     return OPTIONS | {"transport": transport, "retry_policy": _Retries(**OPTIONS)}
 
 

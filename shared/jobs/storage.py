@@ -19,6 +19,7 @@ from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from shared.archive.client import roomy_transport
 from shared.errors import ConfigurationError, JobStorageUnreachable
 from shared.identity import log_refusal
 from shared.jobs.operation import Operation
@@ -197,15 +198,22 @@ def _opened(setting: WebJobsStorage) -> JobStorage:
         message = "asynchronous restores need the setting AzureWebJobsStorage"
         raise ConfigurationError(message, target="AzureWebJobsStorage")
     clock = _ServiceClock()
+    # One for all services: a pool has room for the worker's threads at each of their hosts.
+    transport = roomy_transport(
+        connection_timeout=_OPTIONS["connection_timeout"], read_timeout=_OPTIONS["read_timeout"]
+    )
+    options = _OPTIONS | {"transport": transport}
     try:
-        return _by_connection_string(setting, clock) if setting.connection_string else _by_identity(setting, clock)
+        if setting.connection_string:
+            return _by_connection_string(setting, clock, options)
+        return _by_identity(setting, clock, options)
     except ValueError:
         # From None: the SDK's error may quote the setting.
         message = "the setting AzureWebJobsStorage is not a connection string of a storage account"
         raise ConfigurationError(message, target="AzureWebJobsStorage") from None
 
 
-def _by_connection_string(setting: WebJobsStorage, clock: _ServiceClock) -> JobStorage:
+def _by_connection_string(setting: WebJobsStorage, clock: _ServiceClock, options: dict[str, Any]) -> JobStorage:
     from azure.data.tables import TableServiceClient  # noqa: PLC0415 - see the module
     from azure.storage.blob import ContainerClient  # noqa: PLC0415
     from azure.storage.queue import QueueClient  # noqa: PLC0415
@@ -213,17 +221,17 @@ def _by_connection_string(setting: WebJobsStorage, clock: _ServiceClock) -> JobS
     text = setting.connection_string.get_secret_value() if setting.connection_string else ""
     if text.strip().rstrip(";").lower() == "usedevelopmentstorage=true":
         text = _DEVELOPMENT
-    tables = TableServiceClient.from_connection_string(text, raw_response_hook=clock.hook, **_OPTIONS)
+    tables = TableServiceClient.from_connection_string(text, raw_response_hook=clock.hook, **options)
     return JobStorage(
         tables.get_table_client(TABLE),
         tables.get_table_client(DAYS_TABLE),
-        QueueClient.from_connection_string(text, RESTORE_QUEUE, **_base64_policies(), **_OPTIONS),
-        ContainerClient.from_connection_string(text, CONTAINER, **_OPTIONS),
+        QueueClient.from_connection_string(text, RESTORE_QUEUE, **_base64_policies(), **options),
+        ContainerClient.from_connection_string(text, CONTAINER, **options),
         clock,
     )
 
 
-def _by_identity(setting: WebJobsStorage, clock: _ServiceClock) -> JobStorage:
+def _by_identity(setting: WebJobsStorage, clock: _ServiceClock, options: dict[str, Any]) -> JobStorage:
     from azure.data.tables import TableServiceClient  # noqa: PLC0415 - see the module
     from azure.storage.blob import ContainerClient  # noqa: PLC0415
     from azure.storage.queue import QueueClient  # noqa: PLC0415
@@ -234,14 +242,14 @@ def _by_identity(setting: WebJobsStorage, clock: _ServiceClock) -> JobStorage:
         return given or f"https://{setting.account_name}.{service}.core.windows.net"
 
     tables = TableServiceClient(
-        endpoint(setting.table_service_uri, "table"), credential=credential, raw_response_hook=clock.hook, **_OPTIONS
+        endpoint(setting.table_service_uri, "table"), credential=credential, raw_response_hook=clock.hook, **options
     )
     queues, blobs = endpoint(setting.queue_service_uri, "queue"), endpoint(setting.blob_service_uri, "blob")
     return JobStorage(
         tables.get_table_client(TABLE),
         tables.get_table_client(DAYS_TABLE),
-        QueueClient(queues, RESTORE_QUEUE, credential=credential, **_base64_policies(), **_OPTIONS),
-        ContainerClient(blobs, CONTAINER, credential=credential, **_OPTIONS),
+        QueueClient(queues, RESTORE_QUEUE, credential=credential, **_base64_policies(), **options),
+        ContainerClient(blobs, CONTAINER, credential=credential, **options),
         clock,
     )
 

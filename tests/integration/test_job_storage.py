@@ -11,6 +11,8 @@ from shared.jobs import storage as job_storage_module
 from shared.jobs.storage import forget_job_storage, job_storage
 from shared.settings import load_settings
 from tests.integration.fix_identity import ManagedIdentity
+from tests.integration.fix_job_storage import empty_job_storage
+from tests.integration.fix_threads import at_once
 from tools.local_server import free_port
 
 pytestmark = pytest.mark.any_server
@@ -71,3 +73,19 @@ def test_an_app_without_an_account_says_so() -> None:
         with pytest.raises(ConfigurationError) as caught:
             job_storage(load_settings({"AzureWebJobsStorage": text}))
         assert caught.value.__cause__ is None
+
+
+@pytest.mark.usefixtures("app")
+def test_a_pool_has_room_for_all_threads_of_the_worker(caplog: pytest.LogCaptureFixture) -> None:
+    """A pool that is too small throws connections away, and warns."""
+    storage = empty_job_storage()
+    # There already, so that not all threads create it.
+    assert storage.table
+
+    def use() -> None:
+        for _ in range(5):
+            assert not list(storage.table.query_entities("PartitionKey eq 'none'"))
+            assert storage.queue.get_queue_properties().name
+
+    at_once(32, use)
+    assert "pool is full" not in caplog.text
