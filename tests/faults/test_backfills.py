@@ -9,11 +9,14 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+import azure.functions as func
 import pytest
 
+import RestoreQueue
 from shared.backfills import planner
 from shared.backfills.records import Records
 from shared.errors import DatabaseDiskFull, DatabaseUnreachable
+from shared.functions.entry import half_of_function_timeout
 from shared.jobs.claim import claim_operation
 from shared.jobs.message import Message
 from shared.jobs.operation import Operation
@@ -466,6 +469,28 @@ def test_never_more_messages_than_may_run(many: Backfills) -> None:
         assert many.waiting_messages() <= 2
     assert many.monitor(backfill_id)["status"] == "Succeeded"
     assert many.counts() == many.all_of(*range(6))
+
+
+@pytest.mark.any_server
+@pytest.mark.parametrize(("timeout", "restored"), [("00:00:00", 1), ("-1", 3)])
+def test_no_further_day_begins_in_the_second_half_of_the_function_timeout(
+    many: Backfills, monkeypatch: pytest.MonkeyPatch, timeout: str, restored: int
+) -> None:
+    monkeypatch.setenv("AzureFunctionsJobHost__functionTimeout", timeout)
+    half_of_function_timeout.cache_clear()
+    many.table(interval="interval '7 days'")
+    many.archive(1, 2, 3)
+    backfill_id = many.taken(1, 3)
+    try:
+        many.work()
+        message = many.jobs.receive()
+        RestoreQueue.main(func.QueueMessage(body=message.content))
+        many.jobs.storage.queue.delete_message(message)
+    finally:
+        half_of_function_timeout.cache_clear()
+    assert many.monitor(backfill_id)["days"]["restored"] == restored
+    assert many.finish(backfill_id)["status"] == "Succeeded"
+    assert many.counts() == many.all_of(1, 2, 3)
 
 
 @pytest.mark.any_server

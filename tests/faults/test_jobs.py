@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from shared.jobs.message import UnreadableMessageError
 from shared.jobs.store import Conflict, OperationStore
 from shared.jobs.sweep import end_poisoned, sweep
 from shared.jobs.transitions import waiting
+from shared.model.stamp import read_stamp
 from shared.progress.progress import Progress, Stage
 from shared.restore.pending import was_committed
 from shared.settings import load_settings
@@ -485,6 +486,29 @@ def test_a_cancel_at_any_time(jobs: Jobs, day: FaultCase) -> None:
     jobs.work()
     assert (jobs.cancel(done.id).status, jobs.cancel(done.id).code) == (409, "OperationEnded")
     check_succeeded(jobs, day, done.id)
+
+
+@pytest.mark.any_server
+def test_the_monitor_tells_the_last_heartbeat(jobs: Jobs, day: FaultCase) -> None:
+    operation = jobs.taken(day.job_body())
+
+    def heartbeat() -> datetime | None:
+        text = jobs.monitor(operation.id).body["heartbeat"]
+        return text and read_stamp(text)
+
+    assert heartbeat() is None
+    with gate(day) as let_go:
+        running = Call(jobs.work)
+        day.wait_until_locked_out()
+        first = heartbeat()
+        assert first is not None
+        # By the clock of the service, in whole seconds.
+        assert timedelta(seconds=-1) < jobs.store.service_time() - first < timedelta(seconds=STALE_SECONDS)
+        assert wait_until(lambda: (heartbeat() or first) > first, PATIENCE_SECONDS)
+        let_go()
+        running.result()
+    check_succeeded(jobs, day, operation.id)
+    assert heartbeat() is None
 
 
 @pytest.mark.any_server
