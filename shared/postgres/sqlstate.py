@@ -289,7 +289,9 @@ def _name_place(error: DataRejected, message: str, line: int | None, column: str
 def translated(
     rows: CopiedRows | None = None, *, cause: Callable[[], BaseException | None] = lambda: None
 ) -> Iterator[None]:
-    """Raise our own errors for those of psycopg2. The one place that does so.
+    """Raise our own errors for those of psycopg2. The one place that does so for what ends a restore.
+
+    A step that may fail keeps its error instead: in a savepoint (savepoint.py), or in autocommit (session.py).
 
     Args:
         rows: the rows that the statements in the body take; None: they take none.

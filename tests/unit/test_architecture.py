@@ -51,6 +51,13 @@ def test_the_environment_is_read_in_settings_alone(path: Path) -> None:
     assert path.name == "settings.py" or not names & {"environ", "getenv"}
 
 
+def test_errors_of_psycopg2_become_ours_where_they_end_a_restore_and_where_a_step_may_fail() -> None:
+    """And nowhere else: their texts hold values of rows."""
+    uses = re.compile(r"\b(?:database_error|row_error)\(")
+    found = {path.relative_to(SHARED).as_posix() for path in SHARED.rglob("*.py") if uses.search(path.read_text())}
+    assert found == {f"postgres/{name}.py" for name in ("savepoint", "session", "sqlstate")}
+
+
 def test_no_test_imports_another() -> None:
     """What two need is in a `fix_` module."""
     found = re.compile(r"^\s*(?:from|import) tests\.(?:\w+\.)*test_", re.MULTILINE)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import logging
+import re
 import threading
 import typing
 from pathlib import Path
@@ -14,7 +16,8 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from shared.functions.entry import half_of_function_timeout, sealed
+from shared.functions.entry import half_of_function_timeout, sealed, set_up
+from shared.jobs.operation import STALE_SECONDS
 from shared.process import started
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +40,75 @@ def test_restores_of_the_queue_leave_threads_to_monitors() -> None:
     """The worker has min(32, cores + 4) threads: 5 on the smallest instance."""
     queues = json.loads((ROOT / "host.json").read_text())["extensions"]["queues"]
     assert queues["batchSize"] + queues["newBatchThreshold"] <= 5 - 2
+
+
+def test_the_queue_settings_are_those_of_the_page() -> None:
+    """docs/operations.md says why each is as it is."""
+    queues = json.loads((ROOT / "host.json").read_text())["extensions"]["queues"]
+    page = (ROOT / "docs/operations.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\w+(?: s)?) \|", page[page.index("## The queue") :], re.MULTILINE))
+    assert rows.pop("functionTimeout", None) is None
+    assert {name: str(value) for name, value in queues.items()} == {
+        name: f"00:00:{int(value.split()[0]):02}" if value.endswith(" s") else value for name, value in rows.items()
+    }
+
+
+def test_the_timer_comes_every_minute_and_before_a_worker_is_taken_for_dead() -> None:
+    (timer,) = bindings("RestoreSweep")
+    assert timer["schedule"] == "0 * * * * *"
+    assert STALE_SECONDS > 60
+
+
+def bindings(folder: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((ROOT / folder / "function.json").read_text())["bindings"]
+    return [one for one in found if one["type"].endswith("Trigger")]
+
+
+def test_who_needs_a_key() -> None:
+    """Without one: probes, the page, which holds no data, and results, each of which has a token of its own."""
+    triggers = [(folder.name, one) for folder in FUNCTIONS for one in bindings(folder.name)]
+    levels = {name: one["authLevel"] for name, one in triggers if one["type"] == "httpTrigger"}
+    free = {name for name, level in levels.items() if level == "anonymous"}
+    assert free == {"RestoreHealth", "RestorePage", "RestoreResult", "RestoreBackfillResult"}
+    assert {level for name, level in levels.items() if name not in free} == {"function"}
+
+
+@pytest.mark.parametrize("contract", ["openapi.json", "openapi-2.0.json"])
+def test_the_contract_says_who_needs_a_key(contract: str) -> None:
+    document = json.loads((ROOT / "docs" / contract).read_text())
+    by_route = {
+        (f"/{re.sub(r'/{id[?]}', end, one['route'])}", method): one["authLevel"]
+        for folder in FUNCTIONS
+        for one in bindings(folder.name)
+        if one["type"] == "httpTrigger"
+        for method in one["methods"]
+        for end in ("/{id}", "")
+    }
+    said = {
+        (path, method): bool(operation.get("security", document["security"]))
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if method in ("get", "post", "delete")
+    }
+    assert said
+    assert said == {route: by_route[route] == "function" for route in said}
+
+
+def test_sdks_log_no_requests_and_the_hosts_own_log_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("azure.core", "azure.storage", "azure.data", "azure.identity", "azure", "azure.functions")
+    for name in names:
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+    monkeypatch.setattr(logging.root, "level", logging.INFO)
+    set_up()
+    parts = {
+        "azure.core.pipeline.policies.http_logging_policy": logging.WARNING,
+        "azure.storage.blob": logging.WARNING,
+        "azure.data.tables": logging.WARNING,
+        "azure.identity._internal.decorators": logging.ERROR,
+        "azure.functions": logging.INFO,
+        "azure": logging.INFO,
+    }
+    assert {name: logging.getLogger(name).getEffectiveLevel() for name in parts} == parts
 
 
 def test_threads_that_a_function_starts_join_its_invocation() -> None:
