@@ -247,6 +247,27 @@ def taken_beside_another_worker(many: Backfills, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.any_server
+@pytest.mark.parametrize(("running", "outcome"), [(None, "restored"), ("cancel", "canceled")])
+def test_a_stop_while_a_day_runs(many: Backfills, running: str | None, outcome: str) -> None:
+    """It ends, unless the caller wants it to be canceled."""
+    many.table()
+    many.archive(0, 1)
+    slow_down(many.app, 1)
+    backfill_id = many.taken(0, 1, parallel=1)
+    many.work()
+    worker = Call(many.work)
+    sleeps = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+    assert wait_until(lambda: bool(many.app.database.value(sleeps)), 30)
+    stopped = many.stop(backfill_id, **({} if running is None else {"running": running}))
+    assert (stopped.status, stopped.body["status"], stopped.body["days"]["running"]) == (202, "Running", 1)
+    worker.result()
+    assert many.finish(backfill_id)["status"] == "Canceled"
+    outcomes = {day: facts["outcome"] for day, facts in many.days(backfill_id).items()}
+    assert outcomes == {day_of(0): outcome, day_of(1): "canceled"}
+    assert many.counts() == (many.all_of(0) if outcome == "restored" else {})
+
+
+@pytest.mark.any_server
 def test_a_stop_beside_a_day_that_another_worker_has(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
     """The group comes back to that day later: it does not try to claim it without a pause."""
     backfill_id, records = taken_beside_another_worker(many, monkeypatch)
