@@ -32,6 +32,7 @@ _MOST_BYTES = 1024 * 1024 * MIB
 _MOST_SECONDS = 86_400
 # DEFLATE itself ends at 1032: https://zlib.net/zlib_tech.html
 _MOST_EXPANSION = 1032
+_MOST_IDLE_SECONDS = 60
 _MOST_INDEX_MEMORY_MIB = 1024 * 1024
 # MAX_PARALLEL_WORKER_LIMIT in PostgreSQL's src/include/postmaster/bgworker_internals.h
 _MOST_INDEX_WORKERS = 1024
@@ -201,6 +202,7 @@ class Settings(_Variables):
         pg_lock_timeout_seconds: how long a restore waits for a lock that another session holds.
         pg_statement_timeout_seconds: how long one statement of a restore may take. Others may have to wait for the
             day's chunks for as long as its statements take together.
+        pg_idle_session_seconds: how long sessions of a restore stay open for the next one; 0: not at all.
         pg_index_defer_min_bytes: how much CSV a day must have for its indexes to be dropped and built at the end.
         pg_index_memory_mib: what the build of one index may use (`maintenance_work_mem`), in MiB; None: it is chosen.
         pg_index_workers: how many parallel workers help it (`max_parallel_maintenance_workers`); None: the server's.
@@ -239,6 +241,7 @@ class Settings(_Variables):
     pg_connect_timeout_seconds: Annotated[int, _whole(minimum=2)] = 15
     pg_lock_timeout_seconds: Annotated[int, _whole()] = 30
     pg_statement_timeout_seconds: Annotated[int, _whole()] = 1800
+    pg_idle_session_seconds: Annotated[int, _whole(0, _MOST_IDLE_SECONDS)] = 10
     pg_index_defer_min_bytes: Annotated[int, _whole(0, _MOST_BYTES)] = 2 * MIB
     pg_index_memory_mib: Annotated[int | None, _whole(maximum=_MOST_INDEX_MEMORY_MIB)] = None
     pg_index_workers: Annotated[int | None, _whole(0, _MOST_INDEX_WORKERS)] = None

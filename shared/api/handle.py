@@ -19,7 +19,6 @@ from shared.log_redaction import OUR_LOGGER
 from shared.model.answer import WarningNote
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
-from shared.postgres.kept import KeptSessions
 from shared.process import MIB, give_back_memory, invocation, repeating
 from shared.restore.after_commit import PutOff
 from shared.restore.restore import BeforeCommit, restore
@@ -86,7 +85,6 @@ def run_restore(
     join: Callable[[], None],
     before_commit: BeforeCommit | None = None,
     put_off: PutOff | None = None,
-    kept: KeptSessions | None = None,
 ) -> None:
     """Run one restore, with its lines in the log.
 
@@ -97,7 +95,7 @@ def run_restore(
     _write(report, logging.INFO, lambda: start_line(report))
     try:
         with invocation(join), _progress_lines(report, settings.log_progress_seconds):
-            restore(request, settings, report, before_commit, put_off, kept)
+            restore(request, settings, report, before_commit, put_off)
     finally:
         if (report.compressed_bytes or 0) >= _LARGE_BYTES:
             give_back_memory()

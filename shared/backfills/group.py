@@ -31,7 +31,6 @@ from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.results import ChunkStep, warnings_of
 from shared.model.stamp import stamp
-from shared.postgres.kept import KeptSessions
 from shared.restore.left import Left
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_maintain
@@ -61,13 +60,12 @@ class Context:
     has_time: Callable[[], bool]
 
 
-def run_group(claim: Claim[GroupOperation], context: Context, kept: KeptSessions) -> bool:
+def run_group(claim: Claim[GroupOperation], context: Context) -> bool:
     """Run the days of a group that is claimed, as far as they are due and there is time.
 
     Args:
         claim: of the group.
         context: of the worker's run.
-        kept: the sessions of the days before, those of other groups included.
 
     Returns:
         Whether this worker may go on with another group. If not, a message brings this one to the next worker.
@@ -78,7 +76,7 @@ def run_group(claim: Claim[GroupOperation], context: Context, kept: KeptSessions
 
     def work(report: Report) -> bool:
         try:
-            group = _Group(claim, context, report, kept)
+            group = _Group(claim, context, report)
         except OperationNotFound:
             # The group has no worker any more.
             _log.error("operation=%s ends, since its backfill is not recorded any more", claim.operation.id)
@@ -90,9 +88,8 @@ def run_group(claim: Claim[GroupOperation], context: Context, kept: KeptSessions
 
 
 class _Group:
-    def __init__(self, claim: Claim[GroupOperation], context: Context, report: Report, kept: KeptSessions) -> None:
+    def __init__(self, claim: Claim[GroupOperation], context: Context, report: Report) -> None:
         self._claim = claim
-        self._kept = kept
         self._report = report
         self._context = context
         self._records = context.records
@@ -187,10 +184,7 @@ class _Group:
         if self._backfill.is_stopped:
             # If the day names a COMMIT, the server is asked for that first; a day that is in stays in.
             claim.write(**told_to_stop(claim.operation))
-        ended = work_on(claim, days, self._context.settings, self._context.join, self._kept)
-        if ended is None or ended.status != "Succeeded" or ended.is_canceled:
-            # The next day begins in sessions in which nothing has gone wrong.
-            self._kept.close_idle()
+        ended = work_on(claim, days, self._context.settings, self._context.join)
         if ended is not None and ended.status == "Failed" and self._plan.stops:
             self._backfill = self._records.backfills.update(self._backfill, stopped_by_a_day)
 
@@ -200,9 +194,7 @@ class _Group:
         report = self._report
         if len(self._plan.days) > 1 and lefts:
             try:
-                report.add_warnings(
-                    warnings_of(compress_left(days[0], self._plan, lefts, self._context, report, self._kept))
-                )
+                report.add_warnings(warnings_of(compress_left(days[0], self._plan, lefts, self._context, report)))
             except RestoreError as error:
                 if try_again(self._claim, self._records.groups, self._context.settings, error):
                     return True
@@ -220,7 +212,7 @@ class _Group:
 
 
 def compress_left(
-    day: DayOperation, plan: GroupPlan, lefts: list[Left], context: Context, report: Report, kept: KeptSessions
+    day: DayOperation, plan: GroupPlan, lefts: list[Left], context: Context, report: Report
 ) -> list[ChunkStep]:
     """Compress the chunks that days have left, each once.
 
@@ -239,7 +231,7 @@ def compress_left(
         new = []
     if not again and not new:
         return []
-    server = Server.for_request(request, settings, report, kept)
+    server = Server.for_request(request, settings, report)
     with table_to_maintain(server, request) as (connection, table):
         if table.compression is None:
             return []

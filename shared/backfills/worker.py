@@ -36,7 +36,6 @@ from shared.jobs.worker import run_restore_message
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.stamp import read_stamp, stamp
-from shared.postgres.kept import KeptSessions
 from shared.settings import load_settings
 
 _log = logging.getLogger(OUR_LOGGER)
@@ -122,12 +121,11 @@ def _run_groups(claim: Claim[GroupOperation] | None, context: Context) -> None:
     if claim is None:
         return
     backfill_id = claim.operation.backfill
-    with KeptSessions() as kept:
-        while claim is not None:
-            if not run_group(claim, context, kept):
-                return
-            backfill = context.records.backfills.get(backfill_id)
-            claim = _next_claim(backfill, context) if context.has_time() else None
+    while claim is not None:
+        if not run_group(claim, context):
+            return
+        backfill = context.records.backfills.get(backfill_id)
+        claim = _next_claim(backfill, context) if context.has_time() else None
     go_on(backfill_id, context)
 
 

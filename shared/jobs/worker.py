@@ -40,7 +40,6 @@ from shared.log_redaction import OUR_LOGGER
 from shared.model.monitor import Status
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
-from shared.postgres.kept import KeptSessions
 from shared.postgres.transaction import outcome_unknown
 from shared.process import invocation
 from shared.restore.after_commit import PutOff, note_failure_after_commit
@@ -81,13 +80,7 @@ def run_restore_message(message: Message, *, join: Callable[[], None] = lambda: 
         work_on(claim, store, settings, join)
 
 
-def work_on(
-    claim: Claim[R],
-    store: OperationStore[R],
-    settings: Settings,
-    join: Callable[[], None],
-    kept: KeptSessions | None = None,
-) -> R | None:
+def work_on(claim: Claim[R], store: OperationStore[R], settings: Settings, join: Callable[[], None]) -> R | None:
     """Attempt an operation that is claimed, and record the outcome.
 
     Args:
@@ -95,13 +88,12 @@ def work_on(
         store: holds it.
         settings: the function app's.
         join: as of `run_restore`.
-        kept: as of `run_restore`.
 
     Returns:
         The record after it; None if another worker has it now.
     """
     try:
-        _Work(claim, store, settings, join, kept).run()
+        _Work(claim, store, settings, join).run()
     except ClaimLost:
         _log.warning("operation=%s was taken over or ended meanwhile; this attempt was rolled back", claim.operation.id)
         return None
@@ -111,19 +103,11 @@ def work_on(
 class _Work(Generic[R]):
     """One attempt at an operation."""
 
-    def __init__(
-        self,
-        claim: Claim[R],
-        store: OperationStore[R],
-        settings: Settings,
-        join: Callable[[], None],
-        kept: KeptSessions | None,
-    ) -> None:
+    def __init__(self, claim: Claim[R], store: OperationStore[R], settings: Settings, join: Callable[[], None]) -> None:
         self._claim = claim
         self._store = store
         self._settings = settings
         self._join = join
-        self._kept = kept
         self._left: Left | None = None
 
     def run(self) -> None:
@@ -193,7 +177,6 @@ class _Work(Generic[R]):
                 join=self._join,
                 before_commit=self._note_commit(report),
                 put_off=self._put_off(),
-                kept=self._kept,
             )
 
         return answered(report, work)

@@ -1,162 +1,305 @@
-"""Keeps connections open between restores that follow one another, so that each need not connect anew.
+"""Keeps sessions open between restores, so that those that soon follow one another need not connect anew.
 
 A session that comes back is reset, so that nothing of one restore is left for the next one: settings that a trigger has
 set, roles, temporary tables, prepared statements, LISTEN, advisory locks, and the name that a cancel finds it by. A
-custom setting that a restore was the first to set keeps an empty value. What an extension holds outside of PostgreSQL's
-own session state, such as a named connection of dblink, stays until the session ends.
+custom setting that a restore was the first to set keeps an empty value, as it does in the session of a restore that
+begins its load anew. `login.py` says in which databases more could be left, and which sessions are not kept for that.
+
+A session is used again only where a new connection would lead to one like it: for the same endpoint (host, port,
+parameters, role and password), if the host's name still leads to the address, and if nothing that decides about a login
+is different (`login.py`). A token is not compared: the server checks one when a session begins, and the identity is the
+same. The question is asked in the message that names the session anew; it changes nothing, so it may fail and be
+followed by a new connection. No other statement is ever repeated.
 
 Behind a pooler in transaction mode a connection has no session of its own that could be reset, and connecting is cheap.
-So connections to a pooler are not kept.
+So connections to a pooler are not kept. Nor are those of an endpoint with several hosts, of which another one may be
+the primary by now.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
-from typing_extensions import Self
 
-from shared.postgres.connect import Connection, Limits, Opened, open_session
+from shared.errors import TooManyConnections
+from shared.postgres.connect import APPLICATION_NAME, Connection, Limits, Opened, open_session
 from shared.postgres.endpoint import Endpoint
 from shared.postgres.limited_cursor import set_statement_limit
+from shared.postgres.login import Login, login_query, read_login
+from shared.postgres.uri import is_socket
 from shared.process import wait_for
 
-# How long a session may have been idle to be used again. A server, or a gateway on the way, ends one in time.
-IDLE_SECONDS = 10
+# Each takes a connection slot of its server. Two restores at once have four.
+MOST_IDLE = 4
+# How long after its login a session may be used again. A password that was changed is not noticed before.
+MOST_SECONDS = 60
+
+IDLE_NAME = f"{APPLICATION_NAME} idle"
+
+# How long an idle session may take to answer, beside the grace of each statement. One that does not is not waited for.
+_ANSWER_SECONDS = 1
+# The server ends an idle session itself if this process is frozen, or gone without a word.
+_FIRST_IDLE_TIMEOUT = 140000
+_SPARE_SECONDS = 5
+# How long a server may take to release the slot of a session that was closed.
+_CLOSE_SECONDS = 2
 
 # DISCARD ALL leaves the role to the session's own user, and not to the one that ALTER ROLE ... SET role names; and it
 # takes back the DateStyle that psycopg2 sets as it connects, if the server's is another one (conn_setup in
 # psycopg/connection_int.c).
-_TAKE = sql.SQL("RESET ROLE; SET DateStyle TO 'ISO'; SELECT pg_catalog.set_config('application_name', %s, false)")
+_TAKE = sql.SQL(
+    "RESET ROLE; SET DateStyle TO 'ISO'; {end}SELECT pg_catalog.set_config('application_name', {name}, false); {login}"
+)
+_REST = sql.SQL("SET application_name TO {name}{end}")
 
 
-@dataclass
+@dataclass(eq=False)
 class _Session:
     """A session that may be kept.
 
     Attributes:
         endpoint: where it leads to.
         opened: its connection.
-        is_direct: whether it is known that no pooler is in between.
-        idle_since: by `time.monotonic`.
+        logged_in: when, by `time.monotonic`.
+        login: what it found; None: it is not kept.
+        expires: when it must not be used again, by `time.monotonic`.
     """
 
     endpoint: Endpoint
     opened: Opened
-    is_direct: bool = False
-    idle_since: float = 0.0
+    logged_in: float
+    login: Login | None = None
+    expires: float = 0.0
 
     @property
     def connection(self) -> Connection:
         """The connection."""
         return self.opened.connection
 
-    def reset(self) -> bool:
-        """Take back what was set, and release what it holds. Whether that was done."""
-        connection = self.connection
+    def has_expired(self) -> bool:
+        """Whether its time is up."""
+        return self.expires <= time.monotonic()
+
+    def note_login(self) -> None:
+        """Ask what the login found, if the session may be kept."""
+        if _has_several_hosts(self.endpoint):
+            return
+        with suppress(psycopg2.Error), self.connection.cursor() as cursor:
+            cursor.execute(login_query(self.connection))
+            login = read_login(cursor)
+            # What a pooler tells its client is no process of the server.
+            if login is not None and login.may_be_kept and login.backend_pid == self.connection.info.backend_pid:
+                self.login = login
+
+    def reset(self, idle_seconds: int) -> bool:
+        """Take back what was set, and release what it holds. Whether that was done, and the session may be kept.
+
+        Args:
+            idle_seconds: how long it may be idle.
+        """
+        connection, now = self.connection, time.monotonic()
+        self.expires = min(now + idle_seconds, self.logged_in + MOST_SECONDS)
+        if self.login is None or self.expires <= now:
+            return False
         if connection.closed or connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
             return False
+        end: sql.Composable = sql.SQL("")
+        if connection.server_version >= _FIRST_IDLE_TIMEOUT:
+            end = sql.SQL("; SET idle_session_timeout TO {}").format(sql.Literal(f"{idle_seconds + _SPARE_SECONDS}s"))
         with suppress(psycopg2.Error), connection.cursor() as cursor:
-            if not self.is_direct:
-                cursor.execute("SELECT pg_catalog.pg_backend_pid()")
-                # What a pooler tells its client is no process of the server.
-                self.is_direct = cursor.fetchone() == (connection.info.backend_pid,)
-            if self.is_direct:
-                cursor.execute("DISCARD ALL")
-                return True
+            cursor.execute("DISCARD ALL")
+            cursor.execute(_REST.format(name=sql.Literal(IDLE_NAME), end=end))
+            return True
         return False
 
     def begin(self, application_name: str) -> bool:
-        """Name a session that was reset. Whether it still works."""
-        with suppress(psycopg2.Error), self.connection.cursor() as cursor:
-            cursor.execute(_TAKE, (application_name,))
-            return True
+        """Name a session that was reset. Whether it still works, and is as a new one would be."""
+        connection = self.connection
+        end = sql.SQL("RESET idle_session_timeout; " if connection.server_version >= _FIRST_IDLE_TIMEOUT else "")
+        with suppress(psycopg2.Error, OSError), connection.cursor() as cursor:
+            if not _leads_there(self.endpoint, connection):
+                return False
+            name, login = sql.Literal(application_name), login_query(connection)
+            cursor.execute(_TAKE.format(end=end, name=name, login=login))
+            return read_login(cursor) == self.login
         return False
 
     def close(self, _: object = None) -> None:
         """End it."""
-        self.connection.close()
+        with suppress(psycopg2.Error):
+            self.connection.close()
+
+    def close_and_wait(self) -> None:
+        """End it, and wait until the server has released its slot."""
+        if self.connection.closed:
+            return
+        with closing(socket.socket(fileno=os.dup(self.connection.fileno()))) as link, suppress(OSError):
+            self.close()
+            link.settimeout(_CLOSE_SECONDS)
+            while link.recv(4096):
+                pass
+
+
+def _has_several_hosts(endpoint: Endpoint) -> bool:
+    return any("," in endpoint.parameters[name] for name in ("host", "hostaddr"))
+
+
+def _leads_there(endpoint: Endpoint, connection: Connection) -> bool:
+    """Whether a new connection could lead to the same address. A name may lead elsewhere since a failover.
+
+    Raises:
+        OSError: the name leads nowhere.
+    """
+    host = endpoint.parameters["host"]
+    if endpoint.parameters["hostaddr"] or is_socket(host):
+        return True
+    with closing(socket.socket(fileno=os.dup(connection.fileno()))) as link:
+        peer = link.getpeername()[0]
+    return any(address[4][0] == peer for address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
 
 
 class KeptSessions:
-    """The sessions of restores that follow one another. Those that are idle are closed at the end.
-
-    A session is used again only for the same endpoint: the same parameters, role and password. A token is not compared:
-    the server checks one when a session begins, and the identity is the same. A session whose use ended with an error
-    is closed.
-    """
+    """The idle sessions of this process. A thread closes each when its time is up."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin without a session, in a process that was forked: they are those of the process that forked it.
+
+        psycopg2 closes no connection that another process has opened (connection_dealloc in psycopg/connection_type.c).
+        """
+        self._changed = threading.Condition()
         self._idle: list[_Session] = []
-
-    def __enter__(self) -> Self:
-        """Return the same."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the sessions that are idle."""
-        self.close_idle()
-
-    def close_idle(self) -> None:
-        """Close the sessions that are idle."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for session in idle:
-            session.close()
+        self._thread: threading.Thread | None = None
 
     @contextmanager
     def connect(
-        self, endpoint: Endpoint, limits: Limits, *, application_name: str, check: Callable[[], None] = lambda: None
+        self,
+        endpoint: Endpoint,
+        limits: Limits,
+        *,
+        idle_seconds: int,
+        application_name: str,
+        check: Callable[[], None] = lambda: None,
     ) -> Iterator[Connection]:
-        """Use an idle session, or open one, and keep it at the end. Arguments and errors as of `open_session`."""
-        session = self._take(endpoint, limits, application_name, check) or _Session(
-            endpoint, open_session(endpoint, limits, application_name=application_name, check=check)
-        )
+        """Use an idle session, or open one, and keep it at the end of a body that raises nothing.
+
+        Args:
+            endpoint: as of `open_session`.
+            limits: as of `open_session`.
+            idle_seconds: how long it is kept.
+            application_name: as of `open_session`.
+            check: as of `open_session`.
+
+        Raises:
+            RestoreError: as `open_session`.
+        """
+        session = self._take(endpoint, limits, application_name, check)
+        if session is None:
+            session = self._open(endpoint, limits, application_name, check)
         try:
             with session.opened.in_use() as connection:
                 yield connection
         except BaseException:
             session.close()
             raise
-        self._give_back(session, limits)
+        self._give_back(session, limits, idle_seconds)
+
+    def close_idle(self) -> None:
+        """Close the sessions that are idle."""
+        for session in self._take_out(lambda _: True):
+            session.close()
 
     def _take(
         self, endpoint: Endpoint, limits: Limits, application_name: str, check: Callable[[], None]
     ) -> _Session | None:
         """Return an idle session that still works, under its new name; None if there is none."""
         while (session := self._next(endpoint)) is not None:
-            set_statement_limit(session.connection, limits.connect_seconds)
+            set_statement_limit(session.connection, _ANSWER_SECONDS)
             if wait_for(partial(session.begin, application_name), check=check, discard=session.close):
                 set_statement_limit(session.connection, limits.statement_seconds)
                 return session
             session.close()
+            # Most likely they have lost their server as well, and each may take seconds to show it.
+            for other in self._take_out(lambda idle: idle.endpoint == endpoint):
+                other.close()
         return None
 
-    def _next(self, endpoint: Endpoint) -> _Session | None:
-        """Take out the session that was used last, if it may be used for the endpoint. Close others on the way."""
-        while True:
-            with self._lock:
-                if not self._idle:
-                    return None
-                session = self._idle.pop()
-            if session.endpoint == endpoint and time.monotonic() - session.idle_since < IDLE_SECONDS:
-                return session
-            session.close()
+    def _open(self, endpoint: Endpoint, limits: Limits, application_name: str, check: Callable[[], None]) -> _Session:
+        """Open a session. If the server has no free slot, give it those of the idle ones."""
+        open_ = partial(open_session, endpoint, limits, application_name=application_name, check=check)
+        began = time.monotonic()
+        try:
+            opened = open_()
+        except TooManyConnections:
+            idle = self._take_out(lambda _: True)
+            if not idle:
+                raise
+            for session in idle:
+                session.close_and_wait()
+            opened = open_()
+        session = _Session(endpoint, opened, began)
+        set_statement_limit(opened.connection, limits.connect_seconds)
+        wait_for(session.note_login, check=check, discard=session.close)
+        set_statement_limit(opened.connection, limits.statement_seconds)
+        return session
 
-    def _give_back(self, session: _Session, limits: Limits) -> None:
+    def _give_back(self, session: _Session, limits: Limits, idle_seconds: int) -> None:
         if not session.connection.closed:
             set_statement_limit(session.connection, limits.connect_seconds)
-        if session.reset():
-            session.idle_since = time.monotonic()
-            with self._lock:
-                self._idle.append(session)
-        else:
+        if not session.reset(idle_seconds):
             session.close()
+            return
+        with self._changed:
+            self._idle.append(session)
+            surplus = self._idle[:-MOST_IDLE]
+            del self._idle[:-MOST_IDLE]
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._close_expired, name="idle sessions", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        for one in surplus:
+            one.close()
+
+    def _next(self, endpoint: Endpoint) -> _Session | None:
+        """Take out the session of an endpoint that was used last; None if there is none."""
+        with self._changed:
+            for session in reversed(self._idle):
+                if session.endpoint == endpoint and not session.has_expired():
+                    self._idle.remove(session)
+                    return session
+        return None
+
+    def _take_out(self, is_wanted: Callable[[_Session], bool]) -> list[_Session]:
+        """Take out the idle sessions that meet a condition."""
+        with self._changed:
+            found = [session for session in self._idle if is_wanted(session)]
+            self._idle = [session for session in self._idle if session not in found]
+            return found
+
+    def _close_expired(self) -> None:
+        while True:
+            with self._changed:
+                if not any(session.has_expired() for session in self._idle):
+                    soonest = min((session.expires for session in self._idle), default=None)
+                    self._changed.wait(None if soonest is None else max(0.0, soonest - time.monotonic()))
+                    continue
+            for session in self._take_out(_Session.has_expired):
+                session.close()
+
+
+SESSIONS = KeptSessions()
+atexit.register(SESSIONS.close_idle)
+os.register_at_fork(after_in_child=SESSIONS.forget)

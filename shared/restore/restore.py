@@ -19,7 +19,6 @@ from shared.load.target.file_header import FileHeader, read_file_header
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.postgres.connect import Connection
-from shared.postgres.kept import IDLE_SECONDS, KeptSessions
 from shared.postgres.session import attempt_in_autocommit
 from shared.postgres.transaction import CommitId, Isolation
 from shared.restore.after_commit import PutOff, after_commit, note_failure_after_commit
@@ -32,6 +31,9 @@ from shared.restore.server import Server
 from shared.restore.spool_or_stream import open_csv
 from shared.settings import Settings
 
+# How long a connection may have been idle to be used again. A server, or a gateway on the way, ends one in time.
+IDLE_SECONDS = 10
+
 BeforeCommit: TypeAlias = Callable[[PendingCommit, Report], None]
 
 
@@ -41,7 +43,6 @@ def restore(
     report: Report,
     before_commit: BeforeCommit | None = None,
     put_off: PutOff | None = None,
-    kept: KeptSessions | None = None,
 ) -> None:
     """Restore one archived day.
 
@@ -52,7 +53,6 @@ def restore(
         before_commit: is called right before the COMMIT, with what must be known to continue after it, and with the
             report as it will be if the COMMIT takes place. What it raises rolls back.
         put_off: as of `after_commit`.
-        kept: sessions of the restores before; None: each connection is a new one.
 
     Raises:
         RestoreCanceled: the restore was canceled before its COMMIT began.
@@ -61,7 +61,7 @@ def restore(
     """
     progress = report.progress
     try:
-        one = _Restore(request, settings, Server.for_request(request, settings, report, kept), report)
+        one = _Restore(request, settings, Server.for_request(request, settings, report), report)
         with ExitStack() as stack:
             looked_on = None if request.dry_run else one.refuse_running(stack)
             csv = stack.enter_context(open_csv(request, settings, report))

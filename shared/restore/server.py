@@ -18,7 +18,7 @@ from shared.postgres.connect import (
     session_name,
 )
 from shared.postgres.endpoint import Endpoint
-from shared.postgres.kept import KeptSessions
+from shared.postgres.kept import SESSIONS
 from shared.postgres.limited_cursor import set_statement_limit
 from shared.postgres.timeouts import SessionSettings
 from shared.postgres.transaction import Isolation, Transaction, transaction
@@ -33,7 +33,7 @@ class Server:
     """The ways to the server of one restore.
 
     Attributes:
-        connect: opens a connection of the restore, or takes one that was kept.
+        connect: opens a connection of the restore, or takes one that was kept, and keeps it.
         connect_to_look: does the same for a query that may fail: it may not take longer than a connect.
         connect_anew: opens a connection of the restore, whatever is kept: the server may be another one by now.
         connect_to_cancel: opens one that is not canceled itself. A query on it may not take longer than a connect.
@@ -51,31 +51,29 @@ class Server:
     progress: Progress
 
     @classmethod
-    def for_request(
-        cls, request: RestoreRequest, settings: Settings, report: Report, kept: KeptSessions | None = None
-    ) -> Server:
+    def for_request(cls, request: RestoreRequest, settings: Settings, report: Report) -> Server:
         """Return the ways to the server of a request, if it is allowed.
 
         Args:
             request: what is asked for.
             settings: what is allowed, and how to log in.
             report: gets the database's name. Its id names the session, and a cancel of its progress ends waits.
-            kept: sessions that may be used again; None: each connection is a new one.
 
         Raises:
             RestoreError: as `authorize`.
         """
-        return cls.of(authorize(request, settings), settings, report, kept)
+        return cls.of(authorize(request, settings), settings, report)
 
     @classmethod
-    def of(cls, endpoint: Endpoint, settings: Settings, report: Report, kept: KeptSessions | None = None) -> Server:
+    def of(cls, endpoint: Endpoint, settings: Settings, report: Report) -> Server:
         """Return the ways to a server. The arguments are those of `for_request`."""
         report.database = endpoint.database
         seconds, session = settings.pg_connect_timeout_seconds, session_name(report.request_id)
         session_settings = session_settings_of(settings)
         limits = Limits(seconds, session_settings.statement_seconds)
         brief = Limits(seconds, seconds)
-        opener = connect if kept is None else kept.connect
+        idle = settings.pg_idle_session_seconds
+        opener = partial(SESSIONS.connect, idle_seconds=idle) if idle else connect
         of_restore = partial(opener, endpoint, application_name=session, check=report.progress.check)
         return cls(
             partial(of_restore, limits),

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from shared.postgres.connect import APPLICATION_NAME
+from shared.postgres.kept import IDLE_NAME
 from tests.integration.fix_app import App
 from tools.process import wait_until
 
@@ -55,9 +56,10 @@ class Aftermath:
         database = self.app.database
         sessions = database.fetch(
             "SELECT 'session in state ' || coalesce(state, '?') FROM pg_stat_activity"
-            " WHERE application_name LIKE %s || '%%' AND datname = %s",
+            " WHERE application_name LIKE %s || '%%' AND datname = %s AND application_name <> %s",
             APPLICATION_NAME,
             database.name,
+            IDLE_NAME,
         )
         locks = database.fetch(
             "SELECT 'lock ' || locktype || ' ' || mode FROM pg_locks JOIN pg_database d ON d.oid = database"

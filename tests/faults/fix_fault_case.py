@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from shared.postgres.connect import APPLICATION_NAME
+from shared.postgres.kept import IDLE_NAME
 from tests.faults.fix_aftermath import Aftermath
 from tests.faults.fix_copies import COPIES, MIXED_COPIES, check_way
 from tests.faults.fix_quiet import CANARY
@@ -130,7 +131,8 @@ class FaultCase:
             pid
             for (pid,) in self.app.database.fetch(
                 "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-                f" AND application_name LIKE '{APPLICATION_NAME}%' AND {condition}"
+                f" AND application_name LIKE '{APPLICATION_NAME}%' AND application_name <> '{IDLE_NAME}'"
+                f" AND {condition}"
             )
         ]
 

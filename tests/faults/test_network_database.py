@@ -16,7 +16,7 @@ from tools.process import wait_until
 # By the first statement of each stage; the archive's last one is far beyond what a socket buffers.
 STAGES = {
     "lock": b"pg_try_advisory_xact_lock",
-    "inspect": b"pg_extension",
+    "inspect": b"WHERE e.extname = 'timescaledb'",
     "copy": b"COPY ",
     "verify": b"SET LOCAL synchronous_commit TO DEFAULT",
 }

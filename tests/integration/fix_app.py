@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
@@ -15,6 +16,7 @@ from azure.core.exceptions import AzureError
 from azure.storage.blob import BlobServiceClient
 
 from RestoreChunk import main
+from shared.postgres.kept import SESSIONS
 from tests.fix_call import http_request
 from tests.fix_contract import check_answer, request_faults
 from tests.integration.fix_database import Database
@@ -100,6 +102,13 @@ def _app(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database) 
         if os.environ.get(name) != value:
             monkeypatch.setenv(name, value)
     return App(storage, database)
+
+
+@pytest.fixture(autouse=True)
+def no_idle_sessions() -> Iterator[None]:
+    """Close what a test has left idle: the next one may look for sessions, or make roles of the same name."""
+    yield
+    SESSIONS.close_idle()
 
 
 @pytest.fixture

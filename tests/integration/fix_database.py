@@ -15,6 +15,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, whatever psycopg2 calls it
 
 from shared.postgres.connect import APPLICATION_NAME
+from shared.postgres.kept import IDLE_NAME
 from tools.process import wait_until
 
 # Long enough for a loaded machine; nothing waits so long when all is well.
@@ -80,8 +81,8 @@ class Database:
         assert wait_until(lambda: self.has_session(condition), PATIENCE_SECONDS), condition
 
     def wait_for_no_restore(self) -> None:
-        """Return when no session of a restore is left: the server notices a lost client a little later."""
-        own = f"starts_with(application_name, '{APPLICATION_NAME}')"
+        """Return when no session is in use by a restore: the server notices a lost client a little later."""
+        own = f"starts_with(application_name, '{APPLICATION_NAME}') AND application_name <> '{IDLE_NAME}'"
         assert wait_until(lambda: not self.has_session(own), PATIENCE_SECONDS)
 
     def _in_schema(self, statement: str) -> sql.Composed:

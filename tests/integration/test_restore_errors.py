@@ -286,7 +286,8 @@ def test_the_final_commit_waits_for_the_disk(app: App, off: bool) -> None:
     assert app.database.fetch("SELECT max(early), max(late) FROM {s}.seen") == [("off", expected)]
 
 
-def test_no_connection_and_no_transaction_is_left(app: App) -> None:
+def test_no_connection_and_no_transaction_is_left(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PG_IDLE_SESSION_SECONDS", "0")
     app.database.hypertable("t", TABLE)
     for csv in (CSV, CSV, b"time,v\noops,1\n"):
         app.restore(app.archive("t", csv))

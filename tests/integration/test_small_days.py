@@ -70,6 +70,7 @@ def test_the_connection_of_the_first_look_is_the_loads(
         opened.append(open_connection(*args))
         return opened[-1]
 
+    monkeypatch.setenv("PG_IDLE_SESSION_SECONDS", "0")
     monkeypatch.setattr("shared.postgres.connect.open_connection", counted)
     monkeypatch.setattr("shared.restore.restore.IDLE_SECONDS", idle_seconds)
     assert put_back(usual_app, "direct").status == 200

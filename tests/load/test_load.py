@@ -18,6 +18,7 @@ import pytest
 
 from shared.archive.client import forget_clients
 from shared.postgres.connect import APPLICATION_NAME
+from shared.postgres.kept import SESSIONS
 from shared.process import MIB
 from tests.integration.fix_app import Answer, App
 from tools.process import wait_until
@@ -80,8 +81,10 @@ def sessions(app: App) -> int:
 
 
 def file_descriptors() -> int:
-    # Connections to storage are kept on purpose; what the SDK leaves to the garbage collector is not lost.
+    # Connections to storage and to the server are kept on purpose; what the SDK leaves to the garbage collector is not
+    # lost.
     forget_clients()
+    SESSIONS.close_idle()
     gc.collect()
     return len(list(Path("/proc/self/fd").iterdir()))
 
@@ -122,8 +125,8 @@ def test_two_hundred_days_with_faulty_ones_among_them(app: App, pool: ThreadPool
     read = "SELECT to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), v FROM {s}.t ORDER BY time"
     assert app.database.fetch(read) == expected
     assert app.database.value("SELECT count(*) FROM public.show_chunks('{s}.t')") == DAYS - len(FAULTS)
-    assert wait_until(lambda: sessions(app) == 0, 10), "a connection is left"
     assert file_descriptors() <= before
+    assert wait_until(lambda: sessions(app) == 0, 10), "a connection is left"
 
 
 # A day that replaces itself, over and over, by a thread for each table; one in twenty is refused.
@@ -135,6 +138,7 @@ from pathlib import Path
 from RestoreChunk import main
 from tests.fix_call import http_request
 from shared.archive.client import forget_clients
+from shared.postgres.kept import SESSIONS
 
 bodies = json.loads(sys.stdin.read())
 WORKERS = len(bodies["good"])
@@ -148,8 +152,9 @@ def restore(worker, numbers):
     return statuses
 
 def measure():
-    # How many of its connections to storage a pool holds depends on how the threads met.
+    # How many of its connections to storage a pool holds depends on how the threads met, and so do the idle sessions.
     forget_clients()
+    SESSIONS.close_idle()
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 

@@ -1,0 +1,78 @@
+"""What a session has from its login, and would not notice to be different later.
+
+A new connection asks the server anew whether the role may come in, and begins with the settings of the day. A session
+that was kept does neither. So what decides about both is read after the login, and read again before the session is
+used again; if anything is different, it is not used.
+
+Two things cannot be read: the role's password, which no ordinary role may see, and whether the server is still the one
+that a changed address would lead to. The first is why a session is used for a limited time after its login, and the
+second why the address is looked up again (`kept.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg2 import sql
+
+from shared.postgres.connect import Connection, Cursor
+
+# A version number of each row: `xmin` is another one after each change. A role's own row is readable without the
+# password alone, and that view has no `xmin`.
+#
+# - The role: whether it may log in, until when, how often, its rights as a superuser, and its name.
+# - The database: whether it takes connections, who may connect, how many, and its name.
+# - ALTER ROLE ... SET and ALTER DATABASE ... SET.
+# - The configuration files: those of pg_hba.conf decide about the login, and some settings only apply to new sessions.
+# - Whether the role may still be the one that ALTER ROLE ... SET role names: RESET ROLE does not check it.
+# - The extensions: the library of an old version of TimescaleDB stays loaded.
+#
+# A session is not kept at all where something happens at a login that a kept session would not have: an event trigger
+# ON LOGIN (PostgreSQL 17), or the extension login_hook; nor where more than PostgreSQL's own state may be left in it,
+# which DISCARD ALL does not know: that of another procedural language (`GD` of PL/Python, `%_SHARED` of PL/Perl), or
+# open connections of dblink and postgres_fdw.
+_LOGIN = sql.SQL(
+    "SELECT pg_catalog.pg_backend_pid(),"
+    " NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtevent = 'login' AND evtenabled <> 'D')"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_language WHERE lanname NOT IN ('internal', 'c', 'sql', 'plpgsql'))"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension"
+    "  WHERE extname IN ('dblink', 'postgres_fdw', 'login_hook')),"
+    " pg_catalog.concat_ws(E'\\n', r::text, d.xmin,"
+    "  pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT'), pg_catalog.pg_has_role(r.oid, current_user, {use}),"
+    "  coalesce(r.rolvaliduntil > pg_catalog.now(), true), pg_catalog.pg_conf_load_time(),"
+    "  ARRAY(SELECT s.xmin FROM pg_catalog.pg_db_role_setting s"
+    "   WHERE s.setdatabase IN (0, d.oid) AND s.setrole IN (0, r.oid) ORDER BY s.setdatabase, s.setrole),"
+    "  ARRAY(SELECT pg_catalog.concat(e.oid, '/', e.xmin) FROM pg_catalog.pg_extension e ORDER BY e.oid))"
+    " FROM pg_catalog.pg_roles r CROSS JOIN pg_catalog.pg_database d"
+    " WHERE r.rolname = session_user AND d.datname = pg_catalog.current_database()"
+)
+
+# GRANT ... WITH SET FALSE
+_FIRST_WITH_SET = 160000
+
+
+@dataclass(frozen=True)
+class Login:
+    """What a login found.
+
+    Attributes:
+        backend_pid: the process of the server.
+        may_be_kept: whether another login would have no more in its session than a kept one.
+        found: all that decided about it.
+    """
+
+    backend_pid: int
+    may_be_kept: bool
+    found: str
+
+
+def login_query(connection: Connection) -> sql.Composed:
+    """Write the query whose row `read_login` reads. It runs in a session that is as a new one."""
+    use = "SET" if connection.server_version >= _FIRST_WITH_SET else "MEMBER"
+    return _LOGIN.format(use=sql.Literal(use))
+
+
+def read_login(cursor: Cursor) -> Login | None:
+    """Read the row of `login_query`; None if there is none: the role is gone."""
+    row = cursor.fetchone()
+    return None if row is None else Login(*row)
