@@ -114,6 +114,7 @@ def spooled_csv(
         with _disk_full_translated():
             file.seek(0)  # writes what Python still holds back
         counter.refuse_end_marker(lines_before=preamble.lines)
+        progress.csv_bytes, progress.csv_bytes_total = 0, size
         yield SpooledCsv(
             file, preamble.size + size, counter.records, counter.ends_with_marker, dialect, progress, preamble
         )

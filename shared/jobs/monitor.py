@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from shared.jobs.operation import DayOperation, Operation, RestoreOperation
 from shared.model.monitor import Monitor, OperationLinks
 from shared.model.stamp import read_stamp, stamp
-from shared.progress.progress import percent_of
+from shared.progress.progress import percent_read
 
 # How soon a caller should look again, in seconds: while something runs, and at most. It may be canceled meanwhile.
 _RUNNING_SECONDS, _MOST_SECONDS = 5, 60
@@ -68,7 +68,14 @@ def restore_monitor(operation: RestoreOperation, base: str, *, with_result: bool
             "stage": operation.stage or None,
             "compressed_bytes": operation.compressed_bytes,
             "compressed_bytes_total": operation.compressed_bytes_total or None,
-            "percent": percent_of(operation.compressed_bytes, operation.compressed_bytes_total),
+            "csv_bytes": operation.csv_bytes,
+            "csv_bytes_total": operation.csv_bytes_total or None,
+            "percent": percent_read(
+                operation.compressed_bytes,
+                operation.compressed_bytes_total,
+                operation.csv_bytes,
+                operation.csv_bytes_total,
+            ),
             "rows": operation.rows,
             "seconds": operation.seconds,
         },

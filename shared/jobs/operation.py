@@ -167,6 +167,8 @@ class RestoreOperation(AskedOperation):
         stage: of the attempt.
         compressed_bytes: how much of the archive was read.
         compressed_bytes_total: length of the archive.
+        csv_bytes: how much of the CSV PostgreSQL has received.
+        csv_bytes_total: length of the CSV, once it is spooled.
         rows: how many rows were read.
         seconds: how long the attempt has run.
         commit: what is known of a COMMIT that was about to be sent, as JSON; empty before that, and once its outcome
@@ -179,6 +181,8 @@ class RestoreOperation(AskedOperation):
     stage: str = field(default="", metadata=_OF_RUN)
     compressed_bytes: int = field(default=0, metadata=_OF_RUN)
     compressed_bytes_total: int = field(default=0, metadata=_OF_RUN)
+    csv_bytes: int = field(default=0, metadata=_OF_RUN)
+    csv_bytes_total: int = field(default=0, metadata=_OF_RUN)
     rows: int = field(default=0, metadata=_OF_RUN)
     seconds: float = field(default=0.0, metadata=_OF_RUN)
     commit: str = ""
@@ -195,6 +199,8 @@ class RestoreOperation(AskedOperation):
             "stage": progress.stage_name or "",
             "compressed_bytes": progress.compressed_bytes,
             "compressed_bytes_total": progress.compressed_bytes_total or 0,
+            "csv_bytes": progress.csv_bytes,
+            "csv_bytes_total": progress.csv_bytes_total or 0,
             "rows": progress.rows or 0,
             "seconds": progress.seconds()["total"],
         }

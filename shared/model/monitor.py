@@ -20,6 +20,8 @@ class OperationProgress(TypedDict):
     stage: str | None
     compressed_bytes: int
     compressed_bytes_total: int | None
+    csv_bytes: int
+    csv_bytes_total: int | None
     percent: float | None
     rows: int
     seconds: float

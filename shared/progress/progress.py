@@ -29,8 +29,22 @@ Stage: TypeAlias = Literal[
 
 
 def percent_of(read: int, total: int | None) -> float | None:
-    """Return how much of a stored archive was read, in percent with one digit; None until its length is known."""
+    """Return how much was read of so many bytes, in percent with one digit; None until their number is known."""
     return None if not total else round(min(100.0, 100 * read / total), 1)
+
+
+def percent_read(compressed: int, compressed_total: int | None, csv: int, csv_total: int | None) -> float | None:
+    """Return how much was read of what takes the time, in percent: of the archive, or of the CSV that was made of it.
+
+    To spool an archive takes seconds, and to load the spooled CSV minutes. A streamed archive is loaded as it is read.
+
+    Args:
+        compressed: how much of the stored archive was read, in bytes.
+        compressed_total: its length, in bytes; None until it is known.
+        csv: how much of the CSV was handed on to PostgreSQL, in bytes.
+        csv_total: its length, in bytes; None if it is not spooled, or not yet.
+    """
+    return percent_of(csv, csv_total) if csv_total else percent_of(compressed, compressed_total)
 
 
 class Progress(Cancelable):
@@ -43,6 +57,7 @@ class Progress(Cancelable):
         compressed_bytes: how much of the stored archive was read, in bytes. Starts over where it is read again.
         compressed_bytes_total: length of the stored archive, in bytes; None until it is known.
         csv_bytes: how much of the CSV was handed on to PostgreSQL, in bytes. Starts over likewise.
+        csv_bytes_total: length of the CSV, in bytes, once it is spooled; None before, and where it is streamed.
         records: how many records of the CSV were read; None until the first ones were. Starts over likewise.
         has_header: whether the first of them is the header.
         loads: how often the load was begun.
@@ -58,6 +73,7 @@ class Progress(Cancelable):
         self.compressed_bytes = 0
         self.compressed_bytes_total: int | None = None
         self.csv_bytes = 0
+        self.csv_bytes_total: int | None = None
         self.records: int | None = None
         self.has_header = False
         self.loads = 0
@@ -93,5 +109,5 @@ class Progress(Cancelable):
 
     @property
     def percent(self) -> float | None:
-        """How much of the stored archive was read, in percent; None until its length is known."""
-        return percent_of(self.compressed_bytes, self.compressed_bytes_total)
+        """How much was read of what takes the time, in percent: see `percent_read`."""
+        return percent_read(self.compressed_bytes, self.compressed_bytes_total, self.csv_bytes, self.csv_bytes_total)

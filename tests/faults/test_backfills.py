@@ -96,6 +96,8 @@ def test_a_day_that_waits_again_shows_nothing_of_its_failure(many: Backfills) ->
         "stage": None,
         "compressed_bytes": 0,
         "compressed_bytes_total": None,
+        "csv_bytes": 0,
+        "csv_bytes_total": None,
         "percent": None,
         "rows": 0,
         "seconds": 0.0,

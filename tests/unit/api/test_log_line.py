@@ -59,3 +59,5 @@ def test_the_lines_at_the_start_and_meanwhile() -> None:
     assert line.startswith("restore-progress request_id=id stage=copy percent=25.0 mb=1.3 rows_read=7 seconds=")
     report.progress.csv_bytes = 2_340_000
     assert " rows_read=7 csv_mb=2.3 seconds=" in progress_line(report)
+    report.progress.csv_bytes_total = 23_400_000
+    assert " percent=10.0 mb=1.3 " in progress_line(report)

@@ -4,6 +4,7 @@ import errno
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from shared.archive.csv_sources import StreamedCsv, spooled_csv
 from shared.csvfile.head import CsvDialect
 from shared.errors import EndOfDataMarker, TemporaryDiskFull
+from shared.progress.progress import Progress
 from tests.fix_small_disk import can_mount
 
 if TYPE_CHECKING:
@@ -30,6 +32,25 @@ def test_all_bytes_come_back_from_memory_and_from_disk(limit: int) -> None:
         assert csv.file.read() == b"a,b\n1,2\n34"
         csv.file.seek(4)
         assert csv.file.read(3) == b"1,2"
+
+
+def test_a_spooled_archive_counts_from_0_again_as_it_is_loaded() -> None:
+    """To read it takes seconds, and to load it minutes: 100 % at the start of the COPY would say nothing."""
+    progress = Progress()
+    progress.compressed_bytes = progress.compressed_bytes_total = 5
+    assert progress.percent == 100
+    with spooled_csv([b"a,b\n", b"1,2\n"], max_memory_bytes=10, progress=progress) as csv:
+        assert progress.percent == 0
+        with csv.open() as reader:
+            assert b"".join(iter(partial(reader.read, 5), b"")) == b"a,b\n1,2\n"
+        assert (progress.percent, progress.csv_bytes, progress.csv_bytes_total) == (100, 8, 8)
+
+
+def test_a_streamed_archive_counts_what_is_read() -> None:
+    """It is loaded meanwhile."""
+    progress = Progress()
+    progress.compressed_bytes, progress.compressed_bytes_total, progress.csv_bytes = 2, 8, 20
+    assert progress.percent == 25
 
 
 def test_no_blocks_are_an_empty_file() -> None:
