@@ -73,7 +73,8 @@ def _encoded() -> list[str]:
     from shared.csvfile.options import CsvOptions  # noqa: PLC0415
     from shared.timescale.table import Column  # noqa: PLC0415
 
-    if set(_CELLS) != set(eligibility._KINDS):  # noqa: SLF001 - so that a new type is not forgotten here
+    # So that a new type is not forgotten here.
+    if set(_CELLS) != set(eligibility.KINDS):
         raise AssertionError("deploy/proof.py has other types than shared/binary/eligibility.py")
     columns = [Column(f"c{oid}", type_oid=oid, type_mod=modifier) for oid, (modifier, *_) in _CELLS.items()]
     rows = zip(*(cells for _, *cells in _CELLS.values()), strict=True)

@@ -29,7 +29,7 @@ Kind: TypeAlias = Literal[
 
 # By the type's number in the catalogue, which initdb gives (src/include/catalog/pg_type.dat). The server applies a
 # modifier (length, precision) itself after it has read the binary form, by the same function as after the text form.
-_KINDS: dict[int, Kind] = {
+KINDS: dict[int, Kind] = {
     16: "boolean",
     20: "bigint",
     21: "smallint",
@@ -83,7 +83,7 @@ def kind_of(column: Column) -> Kind | None:
     Returns:
         The kind; None if it is not proved that both forms agree: arrays, enums, domains, intervals and all others.
     """
-    kind = _KINDS.get(column.type_oid)
+    kind = KINDS.get(column.type_oid)
     if kind == "numeric" and (column.type_mod < 0 or not _fits(*precision_of(column))):
         return None
     return kind

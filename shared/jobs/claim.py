@@ -26,7 +26,7 @@ R = TypeVar("R", bound=Operation)
 
 HEARTBEAT_SECONDS = 5
 # Shorter than operation.STALE_SECONDS: nothing else writes a heartbeat then.
-_PATIENCE_SECONDS, _PAUSE_SECONDS = 90, 2
+PATIENCE_SECONDS, PAUSE_SECONDS = 90, 2
 
 
 class ClaimLost(Exception):
@@ -99,14 +99,14 @@ class Claim(Generic[R]):
 
     def write_patiently(self, **changes: Any) -> R:
         """Write at the end of an attempt, and wait if the storage account does not answer. Raises as `write`."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 return self.write(**changes)
             except JobStorageUnreachable:
                 if time.monotonic() > deadline:
                     raise
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(PAUSE_SECONDS)
 
     @contextmanager
     def heartbeat(self, progress: Progress) -> Iterator[None]:

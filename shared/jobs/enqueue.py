@@ -23,7 +23,7 @@ _log = logging.getLogger(OUR_LOGGER)
 
 R = TypeVar("R", bound=Operation)
 
-_FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS = 5, 300
+FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 5, 300
 
 
 def delay_seconds(error: RestoreError, operation: Operation, settings: Settings) -> int | None:
@@ -37,7 +37,7 @@ def delay_seconds(error: RestoreError, operation: Operation, settings: Settings)
         return None
     if error.retry == "now" and not tries:
         return 0
-    return min(_FIRST_DELAY_SECONDS << tries, _LONGEST_DELAY_SECONDS)
+    return min(FIRST_DELAY_SECONDS << tries, LONGEST_DELAY_SECONDS)
 
 
 def try_again(claim: Claim[R], store: OperationStore[R], settings: Settings, error: RestoreError, **more: Any) -> bool:

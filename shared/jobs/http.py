@@ -41,7 +41,7 @@ _log = logging.getLogger(OUR_LOGGER)
 A = TypeVar("A", bound=AskedOperation)
 
 # Parameters of the query, and the attributes of a record that they filter by.
-_FILTERS = {"status": "status", "database": "database", "table": "target_table", "day": "day", "backfill": "backfill"}
+FILTERS = {"status": "status", "database": "database", "table": "target_table", "day": "day", "backfill": "backfill"}
 _MOST_LISTED, _LISTED = 1000, 50
 
 
@@ -185,10 +185,10 @@ def _cancel(
 
 
 def _list(call: HttpCall, settings: Settings, store: OperationStore[RestoreOperation]) -> HttpAnswer:
-    check_names(call, (*_FILTERS, "top", "after"))
-    given = {name: call.query[name] for name in _FILTERS if call.query.get(name)}
+    check_names(call, (*FILTERS, "top", "after"))
+    given = {name: call.query[name] for name in FILTERS if call.query.get(name)}
     _check_filters(call, given)
-    equal = {_FILTERS[name]: value for name, value in given.items()}
+    equal = {FILTERS[name]: value for name, value in given.items()}
     listed = list_newest(call, settings, store, "/restores", equal, given)
     body: MonitorList = {
         "value": [restore_monitor(operation, listed.base, with_result=False) for operation in listed.operations],

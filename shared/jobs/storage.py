@@ -48,7 +48,7 @@ _DEVELOPMENT = (
     "TableEndpoint=http://127.0.0.1:10002/devstoreaccount1;"
 )
 # Three attempts, of 5 s to connect or 10 s of silence each. The host's own load balancer waits for 230 s.
-_OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Any] = {
     "connection_timeout": 5,
     "read_timeout": 10,
     "retry_total": 2,
@@ -199,10 +199,8 @@ def _opened(setting: WebJobsStorage) -> JobStorage:
         raise ConfigurationError(message, target="AzureWebJobsStorage")
     clock = _ServiceClock()
     # One for all services: a pool has room for the worker's threads at each of their hosts.
-    transport = roomy_transport(
-        connection_timeout=_OPTIONS["connection_timeout"], read_timeout=_OPTIONS["read_timeout"]
-    )
-    options = _OPTIONS | {"transport": transport}
+    transport = roomy_transport(connection_timeout=OPTIONS["connection_timeout"], read_timeout=OPTIONS["read_timeout"])
+    options = OPTIONS | {"transport": transport}
     try:
         if setting.connection_string:
             return _by_connection_string(setting, clock, options)

@@ -30,7 +30,7 @@ from shared.jobs.operation import OPERATION_ID, Operation
 from shared.jobs.storage import JobStorage, reaching_storage
 
 # A property holds 64 KiB of UTF-16 (https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model).
-_LONGEST_TEXT = 60_000  # bytes
+LONGEST_TEXT = 60_000  # bytes
 _BLOB = "blob:"
 _FIRST_OF_64_BITS = 2**31
 # 100 entities in a transaction (https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions).
@@ -85,7 +85,7 @@ class OperationStore(Generic[R]):
             operation = dataclasses.replace(operation, row_key=row_of(operation.id))
         with reaching_storage():
             try:
-                written = self._storage.table.submit_transaction(self._creation(operation))
+                written = self._storage.table.submit_transaction(self.creation(operation))
             except (ResourceExistsError, TableTransactionError) as exc:
                 if exc.status_code != 409:  # noqa: PLR2004 - HTTP's Conflict
                     raise
@@ -101,7 +101,7 @@ class OperationStore(Generic[R]):
             some = operations[first : first + _MOST_AT_ONCE]
             with reaching_storage():
                 try:
-                    self._storage.table.submit_transaction([step for one in some for step in self._creation(one)])
+                    self._storage.table.submit_transaction([step for one in some for step in self.creation(one)])
                 except (ResourceExistsError, TableTransactionError) as exc:
                     if exc.status_code not in (409, 413):
                         raise
@@ -109,7 +109,8 @@ class OperationStore(Generic[R]):
                     for one in some:
                         self.create(one)
 
-    def _creation(self, operation: R) -> list[tuple[str, dict[str, Any]]]:
+    def creation(self, operation: R) -> list[tuple[str, dict[str, Any]]]:
+        """Return the steps of the transaction that creates a record."""
         pointer = {"PartitionKey": self._kind, "RowKey": f"id~{operation.id}", "row": operation.row_key}
         entity = self._entity(operation.id, operation.row_key, _stored(operation))
         return [("create", pointer), ("create", entity)]
@@ -350,7 +351,7 @@ class OperationStore(Generic[R]):
     def _entity(self, operation_id: str, row_key: str, properties: Mapping[str, Any]) -> dict[str, Any]:
         short = {
             name: self._in_blob(operation_id, name, value)
-            if name in _LONG and len(value.encode("utf-16-le")) > _LONGEST_TEXT
+            if name in _LONG and len(value.encode("utf-16-le")) > LONGEST_TEXT
             else _entity_value(value)
             for name, value in properties.items()
         }

@@ -28,7 +28,7 @@ from shared.telemetry.trace import sending
 
 A = TypeVar("A", bound=AskedOperation)
 
-_ID_HEADERS = ("Operation-Id", "Repeatability-Request-ID", "Idempotency-Key")
+ID_HEADERS = ("Operation-Id", "Repeatability-Request-ID", "Idempotency-Key")
 # A text in quotes, in which commas and semicolons are only characters (RFC 9110, section 5.6.4).
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _MOST_TOKENS = 16
@@ -151,7 +151,7 @@ def chosen_id(headers: Mapping[str, str]) -> str | None:
             differ.
     """
     found = {}
-    for name in _ID_HEADERS:
+    for name in ID_HEADERS:
         value = headers.get(name)
         if value is not None:
             # A structured header has its string in quotes (draft-ietf-httpapi-idempotency-key-header).

@@ -16,7 +16,7 @@ _log = logging.getLogger(OUR_LOGGER)
 # How often a running statement is interrupted until it ends.
 _INTERRUPT_SECONDS = 0.5
 # How long a body that has ended waits for an interrupt under way. One may connect first, which takes 15 s by default.
-_PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 30
 
 
 class Cancelable:
@@ -96,8 +96,8 @@ class Cancelable:
 
     def _wait_for_interrupt(self) -> None:
         """Wait for an interrupt under way: it would end a later statement, such as the ROLLBACK."""
-        if not self._interrupting.acquire(timeout=_PATIENCE_SECONDS):
-            _log.warning("an interrupt of a canceled restore has not ended after %s s", _PATIENCE_SECONDS)
+        if not self._interrupting.acquire(timeout=PATIENCE_SECONDS):
+            _log.warning("an interrupt of a canceled restore has not ended after %s s", PATIENCE_SECONDS)
             return
         self._interrupting.release()
 

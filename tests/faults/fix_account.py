@@ -115,7 +115,7 @@ def account(app: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         "initial_backoff": 0.05,
         "increment_base": 1.1,
     }.items():
-        monkeypatch.setitem(storage._OPTIONS, name, value)
+        monkeypatch.setitem(storage.OPTIONS, name, value)
     setting = job_storage_string(app.storage)
     account = Account()
     with ExitStack() as stack:

@@ -216,7 +216,7 @@ def die_in(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     elif place == "groups":
         monkeypatch.setattr("shared.backfills.planner.group_records", die)
     else:
-        create, created = OperationStore._creation, []
+        create, created = OperationStore.creation, []
 
         def create_some(store: OperationStore[DayOperation], operation: DayOperation) -> object:
             created.append(operation)
@@ -224,7 +224,7 @@ def die_in(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
                 die()
             return create(store, operation)
 
-        monkeypatch.setattr(OperationStore, "_creation", create_some)
+        monkeypatch.setattr(OperationStore, "creation", create_some)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from tests.faults.fix_proxy import Proxy
-from tests.integration.fix_app import App, _app
+from tests.integration.fix_app import App, app_of
 from tests.integration.fix_database import Database
 from tests.integration.fix_storage import Storage
 from tools.config import load_config
@@ -82,7 +82,7 @@ def own_server(
     own_postgres.start()
     database = _connect(own_postgres, own_database, f"s{uuid.uuid4().hex[:8]}")
     database.execute("CREATE SCHEMA {s}")
-    own = OwnServer(own_postgres, storage, own_database, _app(monkeypatch, storage, database))
+    own = OwnServer(own_postgres, storage, own_database, app_of(monkeypatch, storage, database))
     yield own
     # A test that failed may have left it killed.
     own.restart().database.execute("DROP SCHEMA IF EXISTS {s} CASCADE")

@@ -32,9 +32,9 @@ ALL: tuple[Kind, ...] = ("away", "late", "busy", "refused")
 @pytest.fixture
 def brisk(account: Account, many: Backfills, monkeypatch: pytest.MonkeyPatch) -> Backfills:  # noqa: ARG001 - before the jobs
     """Nothing waits for long."""
-    monkeypatch.setattr("shared.jobs.claim._PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("shared.jobs.claim.PAUSE_SECONDS", 0.2)
     monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", 3)
-    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 0)
+    monkeypatch.setattr("shared.jobs.enqueue.FIRST_DELAY_SECONDS", 0)
     many.table(interval="interval '7 days'")
     many.archive(*DAYS)
     return many

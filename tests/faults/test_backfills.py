@@ -917,7 +917,7 @@ def test_a_server_that_is_gone_at_the_end_of_a_backfill_that_is_stopped(
 ) -> None:
     backfill_id = before_its_end(many)
     assert many.stop(backfill_id, running="cancel").status == 202
-    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 0)
+    monkeypatch.setattr("shared.jobs.enqueue.FIRST_DELAY_SECONDS", 0)
     with behind_proxy(many.app, monkeypatch) as proxy:
         proxy.is_refusing = True
         many.work()

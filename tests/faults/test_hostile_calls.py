@@ -236,7 +236,7 @@ def test_a_groups_message_that_kills_each_worker_while_it_compresses(
 def test_a_groups_message_that_kills_each_worker_between_days(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOB_MAX_CRASHES", "2")
     with monkeypatch.context() as killing:
-        killing.setattr("shared.backfills.group._Group._run_day", die)
+        killing.setattr("shared.backfills.group.claim_operation", die)
         many.table()
         many.archive(0, 1)
         backfill_id = many.taken(0, 1, parallel=1)

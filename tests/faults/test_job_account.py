@@ -37,7 +37,7 @@ STEPS = {
     "end": rb"/answer-[0-9a-f]{32}",
 }
 # Of the function, before a test shortens it.
-PATIENCE = dict(storage._OPTIONS)
+PATIENCE = dict(storage.OPTIONS)
 ALL: tuple[Kind, ...] = ("away", "slow", "late", "busy", "refused")
 
 
@@ -49,10 +49,10 @@ def day(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FaultCase:
 @pytest.fixture
 def brisk(account: Account, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> Jobs:  # noqa: ARG001 - before the jobs
     """All texts are in blobs, and nothing waits for long."""
-    monkeypatch.setattr("shared.jobs.store._LONGEST_TEXT", 10)
-    monkeypatch.setattr("shared.jobs.claim._PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("shared.jobs.store.LONGEST_TEXT", 10)
+    monkeypatch.setattr("shared.jobs.claim.PAUSE_SECONDS", 0.2)
     monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", 3)
-    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 0)
+    monkeypatch.setattr("shared.jobs.enqueue.FIRST_DELAY_SECONDS", 0)
     return jobs
 
 
@@ -96,8 +96,8 @@ def test_thirty_seconds_without_any_of_it(
 ) -> None:
     """In earnest: with the function's own patience."""
     for name, value in PATIENCE.items():
-        monkeypatch.setitem(storage._OPTIONS, name, value)
-    monkeypatch.setattr("shared.jobs.claim._PAUSE_SECONDS", 2)
+        monkeypatch.setitem(storage.OPTIONS, name, value)
+    monkeypatch.setattr("shared.jobs.claim.PAUSE_SECONDS", 2)
     monkeypatch.setattr("shared.jobs.operation.STALE_SECONDS", 120)
     forget_job_storage()
     operation = brisk.taken(day.job_body())

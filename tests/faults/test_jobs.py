@@ -161,7 +161,7 @@ def test_a_clock_that_is_wrong_while_one_waits(
     """A message is lost. A sweep gives another one to what is due by the Table service's clock, and only to that."""
     clock.jump(hours * 3600)
     is_due = hours < 0
-    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 1 if is_due else 600)
+    monkeypatch.setattr("shared.jobs.enqueue.FIRST_DELAY_SECONDS", 1 if is_due else 600)
     operation = jobs.taken(staged.job_body())
     with monkeypatch.context() as away:
         away.setenv("PGPORT", str(free_port()))
@@ -182,14 +182,14 @@ def test_nothing_that_is_kept_holds_a_secret_or_a_row(
     jobs: Jobs, staged: FaultCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Messages, records, long texts, notes of days, and what monitors and results show."""
-    monkeypatch.setattr("shared.jobs.store._LONGEST_TEXT", 10)
+    monkeypatch.setattr("shared.jobs.store.LONGEST_TEXT", 10)
     app = staged.app
     role = app.database.role("GRANT USAGE, CREATE ON SCHEMA {s}", "GRANT pg_read_all_data, pg_write_all_data")
     app.database.execute(f"ALTER ROLE {role['user']} PASSWORD '{CANARY}'")
     app.database.execute(f"ALTER TABLE {{s}}.t OWNER TO {role['user']}")
     for name, value in {"PGUSER": role["user"], "PGPASSWORD": CANARY, "PGSSLPASSWORD": CANARY}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 0)
+    monkeypatch.setattr("shared.jobs.enqueue.FIRST_DELAY_SECONDS", 0)
     shown: list[object] = []
     broken = app.archive("t", staged.csv(3).replace(b",3,", f",{CANARY},".encode()), day="2025-01-03")
     for change, settings, status in (
@@ -287,7 +287,7 @@ def test_a_server_that_cannot_be_asked_for_a_commit(
     jobs: Jobs, staged: FaultCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is asked again and again, also if the operation is to be canceled. Then nobody knows; the rows may be in."""
-    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 0)
+    monkeypatch.setattr("shared.jobs.enqueue.FIRST_DELAY_SECONDS", 0)
     monkeypatch.setenv("JOB_MAX_ATTEMPTS", "2")
     operation_id = lost_behind_its_commit(jobs, staged)
     jobs.cancel(operation_id)
@@ -331,7 +331,7 @@ def test_a_commit_that_the_server_rolled_back_is_not_asked_for_again(
     jobs: Jobs, staged: FaultCase, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its outcome is known. A server that is away, or was restarted, cannot make it unknown."""
-    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 0)
+    monkeypatch.setattr("shared.jobs.enqueue.FIRST_DELAY_SECONDS", 0)
     operation = jobs.taken(staged.job_body())
     with monkeypatch.context() as through:
         for name, value in behind(proxy).items():
@@ -414,7 +414,7 @@ def test_the_same_message_twice(jobs: Jobs, day: FaultCase) -> None:
 
 def test_two_jobs_for_a_partition_and_its_parent(jobs: Jobs, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that comes second waits in the queue, and then finds the day there."""
-    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 1)
+    monkeypatch.setattr("shared.jobs.enqueue.FIRST_DELAY_SECONDS", 1)
     app.database.execute(
         "CREATE TABLE {s}.t (time timestamptz NOT NULL, v int) PARTITION BY RANGE (time);"
         " CREATE TABLE {s}.leaf PARTITION OF {s}.t FOR VALUES FROM ('2025-01-01Z') TO ('2025-02-01Z');"
@@ -542,7 +542,7 @@ def test_looks_at_a_restore_that_runs_share_a_read(jobs: Jobs, day: FaultCase, m
 
 
 def test_a_database_unreachable_for_a_while(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 1)
+    monkeypatch.setattr("shared.jobs.enqueue.FIRST_DELAY_SECONDS", 1)
     operation = jobs.taken(day.job_body())
     with monkeypatch.context() as away:
         away.setenv("PGPORT", str(free_port()))
@@ -558,7 +558,7 @@ def test_a_database_unreachable_for_a_while(jobs: Jobs, day: FaultCase, monkeypa
 
 @pytest.mark.any_server
 def test_an_error_that_stays_ends_it_at_last(jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.jobs.enqueue._FIRST_DELAY_SECONDS", 0)
+    monkeypatch.setattr("shared.jobs.enqueue.FIRST_DELAY_SECONDS", 0)
     monkeypatch.setenv("JOB_MAX_ATTEMPTS", "3")
     monkeypatch.setenv("PGPORT", str(free_port()))
     operation = jobs.taken(day.job_body())
@@ -714,7 +714,7 @@ def test_a_record_that_is_old_takes_its_texts_along(
     jobs: Jobs, day: FaultCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of a record that is kept stay. The id may be used again, also after a sweep that ended in the middle."""
-    monkeypatch.setattr("shared.jobs.store._LONGEST_TEXT", 10)
+    monkeypatch.setattr("shared.jobs.store.LONGEST_TEXT", 10)
     ended, kept = (jobs.taken(day.job_body(), Operation_Id=name) for name in ("old", "old-2"))
     jobs.cancel(ended.id)
     jobs.store.delete(jobs.state(ended.id))

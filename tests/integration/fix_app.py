@@ -94,7 +94,7 @@ def app_environment(storage: Storage) -> dict[str, str]:
     return environ | own | {"RESTORE_DAILY_SCHEDULE": DAILY_SCHEDULE, "PG_INDEX_DEFER_MIN_BYTES": "0"}
 
 
-def _app(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database) -> App:
+def app_of(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database) -> App:
     environ = app_environment(storage)
     for name in set(os.environ) - set(environ):
         monkeypatch.delenv(name)
@@ -113,9 +113,9 @@ def no_idle_sessions() -> Iterator[None]:
 
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch, storage: Storage, database: Database) -> App:
-    return _app(monkeypatch, storage, database)
+    return app_of(monkeypatch, storage, database)
 
 
 @pytest.fixture
 def community_app(monkeypatch: pytest.MonkeyPatch, storage: Storage, community_database: Database) -> App:
-    return _app(monkeypatch, storage, community_database)
+    return app_of(monkeypatch, storage, community_database)

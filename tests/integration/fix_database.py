@@ -113,7 +113,7 @@ class Database:
 
 
 @contextmanager
-def _test_database(variable: str) -> Iterator[Connection]:
+def new_database(variable: str) -> Iterator[Connection]:
     dsn = os.environ.get(variable)
     if not dsn:
         pytest.skip(f"{variable} is not set")
@@ -136,13 +136,13 @@ def _test_database(variable: str) -> Iterator[Connection]:
 
 @pytest.fixture(scope="session")
 def server_connection() -> Iterator[Connection]:
-    with _test_database("RESTORE_TEST_DSN") as connection:
+    with new_database("RESTORE_TEST_DSN") as connection:
         yield connection
 
 
 @pytest.fixture(scope="session")
 def community_connection() -> Iterator[Connection]:
-    with _test_database("RESTORE_TEST_COMMUNITY_DSN") as connection:
+    with new_database("RESTORE_TEST_COMMUNITY_DSN") as connection:
         yield connection
 
 

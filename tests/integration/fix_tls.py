@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 import trustme
 
-from tests.integration.fix_app import App, _app
+from tests.integration.fix_app import App, app_of
 from tests.integration.fix_database import Database
 from tests.integration.fix_storage import Storage
 from tools.config import load_config
@@ -67,7 +67,7 @@ def tls_app(monkeypatch: pytest.MonkeyPatch, storage: Storage, tls_postgres: tup
         connection.autocommit = True
         database = Database(connection, "postgres", "s")
         database.execute("CREATE EXTENSION IF NOT EXISTS timescaledb; CREATE SCHEMA IF NOT EXISTS {s}")
-        app = _app(monkeypatch, storage, database)
+        app = app_of(monkeypatch, storage, database)
         yield TlsApp(app.storage, app.database, authority)
         for role in database.roles:
             database.execute(f"DROP OWNED BY {role}")

@@ -10,7 +10,7 @@ import psycopg2.errors
 import pytest
 
 from tests.integration.fix_chunk import Day, make_day
-from tests.integration.fix_database import Database, _test_database
+from tests.integration.fix_database import Database, new_database
 from tests.integration.fix_programs import run_program
 
 EDITIONS = ["RESTORE_TEST_DSN", pytest.param("RESTORE_TEST_COMMUNITY_DSN", marks=pytest.mark.community)]
@@ -18,7 +18,7 @@ EDITIONS = ["RESTORE_TEST_DSN", pytest.param("RESTORE_TEST_COMMUNITY_DSN", marks
 
 @contextmanager
 def database_of_its_own(variable: str) -> Iterator[Database]:
-    with _test_database(variable) as connection:
+    with new_database(variable) as connection:
         yield Database(connection, connection.info.dbname, "s")
 
 

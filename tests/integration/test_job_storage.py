@@ -53,7 +53,7 @@ def test_the_identity_is_the_one_that_the_settings_name(
     managed_identity: ManagedIdentity, client_id: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is asked before the account is. No storage emulator takes a token here."""
-    monkeypatch.setitem(job_storage_module._OPTIONS, "retry_total", 0)
+    monkeypatch.setitem(job_storage_module.OPTIONS, "retry_total", 0)
     given = {f"AzureWebJobsStorage__{name}ServiceUri": f"https://127.0.0.1:{free_port()}/account" for name in SERVICES}
     if client_id is not None:
         given["AzureWebJobsStorage__clientId"] = client_id

@@ -239,6 +239,6 @@ def test_it_names_the_headers_and_parameters_that_the_function_reads() -> None:
     def names(operation: str) -> set[str]:
         return {one["name"] for one in OPERATIONS[operation]["parameters"]}
 
-    assert names("restoreDay") == {"Prefer", *submit._ID_HEADERS}
-    assert names("restoreDays") == set(submit._ID_HEADERS)
-    assert names("listRestores") == {*http._FILTERS, "top", "after"}
+    assert names("restoreDay") == {"Prefer", *submit.ID_HEADERS}
+    assert names("restoreDays") == set(submit.ID_HEADERS)
+    assert names("listRestores") == {*http.FILTERS, "top", "after"}

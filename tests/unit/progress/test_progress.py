@@ -91,7 +91,7 @@ def test_nobody_but_the_end_of_the_body_waits_for_an_interrupt(progress: Progres
 def test_the_end_of_the_body_does_not_wait_forever(
     progress: Progress, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cancelable, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(cancelable, "PATIENCE_SECONDS", 0.1)
 
     def body() -> None:
         with progress.interruptible(hanging):
