@@ -68,7 +68,7 @@ def session_name(request_id: str) -> str:
 def request_id_of(connection: Connection) -> str | None:
     """Return the id of the request whose session this is, by its name; None if the name is another one.
 
-    The server reports a change of `application_name` by itself, so nothing is asked
+    No query is needed: the server reports each change of `application_name` to its client
     (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC).
     """
     name = connection.info.parameter_status("application_name")

@@ -806,7 +806,7 @@ def test_aggregates_are_refreshed_once_also_if_days_failed(community_many: Backf
 
 @contextmanager
 def locked(many: Backfills, name: str) -> Iterator[None]:
-    """Let whoever uses a table wait."""
+    """Lock a table, so that every other session waits for it."""
     with closing(many.app.database.session(autocommit=False)) as other, other.cursor() as cursor:
         cursor.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
         yield

@@ -89,7 +89,7 @@ def test_what_a_server_may_say(app: App, url: str, sqlstate: str, status: int, c
 
 _SASL = b"R" + struct.pack("!ii", 23, 10) + b"SCRAM-SHA-256\0\0"
 _REFUSED_IN_SASL = f"e={CANARY}".encode()
-# What libpq repeats although it is told to show a SQLSTATE alone.
+# libpq repeats these words of the server, although it was set to show only the SQLSTATE.
 _WORDS = {
     "an error of protocol 2": (f"E{CANARY}\n\0".encode(),),
     "several lines of it": (f'Eno\nconnection to server at "{CANARY}", port 1 failed: timeout expired\0'.encode(),),

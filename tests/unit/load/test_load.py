@@ -111,7 +111,7 @@ def test_a_row_with_its_line_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) 
     ids=lambda end: type(end).__name__,
 )
 def test_a_search_that_fails_leaves_the_error_of_the_row(monkeypatch: pytest.MonkeyPatch, end: Exception) -> None:
-    """A caller who is told to try again would do so in vain: the archive does not load."""
+    """The archive does not load, so no error may ask the caller to try again."""
     error = refused()
     case = Case(monkeypatch, error)
     case.search_ends(end)
