@@ -73,9 +73,10 @@ def _take(call: HttpCall, request: RestoreRequest, settings: Settings) -> HttpAn
     operation = submitted.operation
     _log.info("operation=%s request_id=%s was taken: %s", operation.id, call.request_id, operation.status)
     base = base_url(call, settings, "/restore")
+    addresses = restore_links(base, operation)
     headers = {
-        "Operation-Location": restore_links(base, operation)["self"],
-        **until_it_ends(restore_links(base, operation)["result"], submitted.token, retry_after_seconds([operation])),
+        "Operation-Location": addresses["self"],
+        **until_it_ends(addresses["result"], submitted.token, retry_after_seconds([operation])),
         "Preference-Applied": "respond-async",
     }
     return json_reply(202, restore_monitor(operation, base), headers, request_id=call.request_id)

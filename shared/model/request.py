@@ -313,11 +313,6 @@ class RestoreRequest(RestoreOptions):
     async_: bool | None = Field(None, alias="async")
 
     @property
-    def refuses_rows_outside(self) -> bool:
-        """Whether a row that is not of the archive's day ends the restore. With `verify` false nobody looks for one."""
-        return self.verify and self.destination.rows_outside_window == "error"
-
-    @property
     def secrets(self) -> list[str]:
         """The fields of the request that hold a secret."""
         return ([] if self.archive.sas is None else ["adls_url"]) + super().secrets

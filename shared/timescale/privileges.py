@@ -90,7 +90,7 @@ def to_stage(table: Table, like: Table) -> list[Right]:
         _on_schema(table, "USAGE"),
         _on_schema(table, "CREATE"),
         _on_schema(like, "USAGE"),
-        Right("SELECT", str(like), _privilege("has_table_privilege", like.oid, "SELECT")),
+        to_read_rows(like),
     ]
 
 
@@ -102,10 +102,7 @@ def to_try(tables: Sequence[Table]) -> list[Right]:
     )
     return [
         Right("TEMPORARY", "the database", sql.Composed([temporary]), is_needed=False),
-        *(
-            Right("SELECT", str(table), _privilege("has_table_privilege", table.oid, "SELECT"), is_needed=False)
-            for table in tables
-        ),
+        *(replace(to_read_rows(table), is_needed=False) for table in tables),
     ]
 
 

@@ -115,30 +115,19 @@ def count_own(cursor: Cursor, table: Table, *, outside: Window) -> tuple[Count, 
     chunks = written_chunks(cursor, table)
     if table.hypertable_id is not None and not chunks:
         return Count(0), ()
-    query = sql.SQL("SELECT pg_catalog.count(*), {first}, {last} FROM ({own}) AS own").format(
-        own=_own_times(table, chunks, outside), **_bounds(table)
-    )
-    return ask_count(cursor, query), chunks
+    return _count_own(cursor, table, chunks, outside), chunks
 
 
 def count_own_by_chunk(cursor: Cursor, table: Table, chunks: Sequence[Chunk], *, outside: Window) -> tuple[Count, ...]:
     """Count the rows that this transaction brought outside a window into each of some chunks. As `count_own`."""
-    counts = []
-    for chunk in chunks:
-        cursor.execute(
-            sql.SQL(
-                "SELECT count(*), {first}, {last}"
-                " FROM (SELECT {time} AS t FROM ONLY {relation} WHERE {own} AND NOT ({inside})) AS own"
-            ).format(
-                time=table.time_identifier,
-                relation=chunk.identifier,
-                own=OWN_ROWS,
-                inside=inside(table, outside),
-                **_bounds(table),
-            )
-        )
-        counts.append(read_count(cursor))
-    return tuple(counts)
+    return tuple(_count_own(cursor, table, [chunk], outside) for chunk in chunks)
+
+
+def _count_own(cursor: Cursor, table: Table, chunks: Sequence[Chunk], outside: Window) -> Count:
+    query = sql.SQL("SELECT pg_catalog.count(*), {first}, {last} FROM ({own}) AS own").format(
+        own=_own_times(table, chunks, outside), **_bounds(table)
+    )
+    return ask_count(cursor, query)
 
 
 def days_of_own(
@@ -204,18 +193,13 @@ def _day(table: Table, day: Window) -> sql.Composable:
 def count_beside_own(cursor: Cursor, table: Table, chunks: Sequence[Chunk], outside: Window) -> int:
     """Count the rows that were there before at the times of this transaction's own rows outside a window."""
     total = 0
-    relations: list[tuple[sql.Composable, sql.Composable]] = [
-        (chunk.identifier, sql.SQL("ONLY {}").format(chunk.identifier)) for chunk in chunks
-    ]
+    relations: list[tuple[sql.Composable, Sequence[Chunk]]] = [(chunk.identifier, [chunk]) for chunk in chunks]
     # A plain table has no chunks.
-    for name, uncompressed in relations or [(table.own_rows, table.own_rows)]:
-        own = sql.SQL("SELECT {time} FROM {uncompressed} WHERE {own} AND NOT ({inside})").format(
-            time=table.time_identifier, uncompressed=uncompressed, own=OWN_ROWS, inside=inside(table, outside)
-        )
+    for relation, parts in relations or [(table.own_rows, [])]:
         query = sql.SQL(
-            "SELECT (SELECT pg_catalog.count(*) FROM {name} WHERE {time} OPERATOR(pg_catalog.=) ANY ({own}))"
+            "SELECT (SELECT pg_catalog.count(*) FROM {relation} WHERE {time} OPERATOR(pg_catalog.=) ANY ({own}))"
             " OPERATOR(pg_catalog.-) (SELECT pg_catalog.count(*) FROM ({own}) AS mine)"
-        ).format(name=name, time=table.time_identifier, own=own)
+        ).format(relation=relation, time=table.time_identifier, own=_own_times(table, parts, outside))
         total += ask_count(cursor, query).rows
     return total
 
