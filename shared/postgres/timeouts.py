@@ -16,9 +16,8 @@ from functools import partial
 from psycopg2 import sql
 
 from shared.postgres.connect import Connection, Cursor
-from shared.postgres.optional_step import set_each
+from shared.postgres.optional_step import attempt_in_autocommit, set_each
 from shared.postgres.savepoint import set_accepted
-from shared.postgres.session import attempt_in_autocommit
 
 # With these a server notices within about a minute and a half that this side is gone, and releases its locks.
 # Linux' own default is two hours.

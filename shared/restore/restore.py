@@ -19,7 +19,7 @@ from shared.load.target.file_header import FileHeader, read_file_header
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.postgres.connect import Connection
-from shared.postgres.session import attempt_in_autocommit
+from shared.postgres.optional_step import attempt_in_autocommit
 from shared.postgres.transaction import CommitId, Isolation
 from shared.restore.after_commit import PutOff, after_commit, note_failure_after_commit
 from shared.restore.dry_run import DryRun

@@ -21,8 +21,8 @@ from shared.model.results import CaggStep, Notice
 from shared.model.window import Window, iso
 from shared.names import QualifiedName
 from shared.postgres.connect import Connection, Cursor
+from shared.postgres.optional_step import attempt_in_autocommit
 from shared.postgres.search_path import by_users_path
-from shared.postgres.session import attempt_in_autocommit
 from shared.timescale.cagg_buckets import BUCKET_TYPES, Cagg, widen
 from shared.timescale.caggs import Chosen, caggs_available, caggs_over, choose, names_of, plan_refresh
 from shared.timescale.chunks import chunks_overlapping, range_columns

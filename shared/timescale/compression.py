@@ -39,9 +39,10 @@ from psycopg2 import sql
 from shared.errors import DatabaseFailed
 from shared.model.results import ChunkStep
 from shared.postgres.connect import Connection, Cursor
+from shared.postgres.local_settings import local_settings
+from shared.postgres.optional_step import attempt_in_autocommit
 from shared.postgres.savepoint import RunsOptional, attempt_in_savepoint, savepoint, set_accepted
 from shared.postgres.search_path import by_users_path
-from shared.postgres.session import attempt_in_autocommit, local_settings
 from shared.timescale.chunks import Chunk, is_own
 from shared.timescale.keys import Key, has_duplicates, keys_of
 from shared.timescale.privileges import Right, name_missing, to_compress

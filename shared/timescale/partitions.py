@@ -11,8 +11,8 @@ from psycopg2 import sql
 from shared.model.window import Window
 from shared.names import QualifiedName
 from shared.postgres.connect import Cursor
+from shared.postgres.local_settings import local_settings
 from shared.postgres.search_path import by_users_path
-from shared.postgres.session import local_settings
 from shared.postgres.trusted_sql import trusted_sql
 from shared.timescale.table import Table, inside
 

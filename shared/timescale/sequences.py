@@ -26,9 +26,9 @@ from shared.errors import TargetLocked
 from shared.model.results import Notice
 from shared.model.window import Window
 from shared.postgres.connect import Cursor
+from shared.postgres.local_settings import local_settings
 from shared.postgres.savepoint import savepoint
 from shared.postgres.search_path import by_users_path
-from shared.postgres.session import local_settings
 from shared.timescale.chunks import OWN_ROWS, written_chunks
 from shared.timescale.table import Table, inside
 

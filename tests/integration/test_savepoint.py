@@ -13,8 +13,8 @@ from shared.errors import DataRejected, RestoreCanceled, RestoreError, Statement
 from shared.log_redaction import OUR_LOGGER
 from shared.postgres.connect import Connection, Cursor, session_name
 from shared.postgres.limited_cursor import LimitedCursor, limited_connection
+from shared.postgres.optional_step import attempt_in_autocommit
 from shared.postgres.savepoint import attempt_in_savepoint, refusal_in_savepoint, savepoint, set_accepted
-from shared.postgres.session import attempt_in_autocommit
 from shared.postgres.sqlstate import as_refused_row
 from shared.postgres.timeouts import SessionSettings, limit_session
 from shared.postgres.transaction import transaction

@@ -19,8 +19,8 @@ from shared.load.refusals import on_error_not_supported, refuse
 from shared.model.results import Rejected
 from shared.postgres.connect import Cursor
 from shared.postgres.libpq import Said, received_notices
+from shared.postgres.local_settings import local_settings
 from shared.postgres.search_path import by_users_path
-from shared.postgres.session import local_settings
 from shared.postgres.sqlstate import CopiedRows, RowErrors, translated
 from shared.timescale.table import VALUE_REFUSALS
 

@@ -41,8 +41,8 @@ from shared.postgres.connect import (
     cancel_session,
     session_name,
 )
+from shared.postgres.local_settings import set_local
 from shared.postgres.savepoint import attempt_in_savepoint, savepoint
-from shared.postgres.session import set_local
 from shared.postgres.timeouts import SessionSettings
 from shared.postgres.transaction import transaction
 from shared.timescale.ancestry import Root, find_roots

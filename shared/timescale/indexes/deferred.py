@@ -17,8 +17,8 @@ from psycopg2 import sql
 from shared.errors import DatabaseUnreachable, InternalError
 from shared.model.results import KeptIndex
 from shared.postgres.connect import Cursor
+from shared.postgres.local_settings import local_settings, set_local
 from shared.postgres.savepoint import attempt_in_savepoint
-from shared.postgres.session import local_settings, set_local
 from shared.timescale.chunks import Chunk
 from shared.timescale.indexes.definition import (
     DEPARSE_SETTINGS,
