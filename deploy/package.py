@@ -23,6 +23,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = Path(".python_packages/lib/site-packages")
@@ -265,7 +266,17 @@ def _found(packages: Path, pattern: str) -> list[Path]:
 # The ELF format: https://refspecs.linuxfoundation.org/elf/gabi4+/contents.html, for 64 bits, little-endian.
 _PT_DYNAMIC, _PT_LOAD = 2, 1
 _DT_NULL, _DT_NEEDED, _DT_STRTAB = 0, 1, 5
-_HEADER, _SEGMENT, _ENTRY = struct.Struct("<32xQ14xHH6x"), struct.Struct("<I4xQQ8xQQ8x"), struct.Struct("<qQ")
+# Where the table of segments is, the size of a row and their number; the fields of `_Segment`; a tag and its value.
+_HEADER, _SEGMENT, _ENTRY = struct.Struct("<32xQ14xHH6x"), struct.Struct("<I4xQQ8xQ16x"), struct.Struct("<qQ")
+
+
+class _Segment(NamedTuple):
+    """A part of a library: where it is in the file, and where it is mapped in memory."""
+
+    kind: int
+    offset: int
+    address: int
+    size: int
 
 
 def no_longer_need(file: Path, names: Iterable[str]) -> None:
@@ -277,14 +288,15 @@ def no_longer_need(file: Path, names: Iterable[str]) -> None:
     """
     data = bytearray(file.read_bytes())
     offset, size, count = _HEADER.unpack_from(data)
-    segments = [_SEGMENT.unpack_from(data, offset + number * size) for number in range(count)]
-    ((_, start, _, length, _),) = [one for one in segments if one[0] == _PT_DYNAMIC]
+    segments = [_Segment(*_SEGMENT.unpack_from(data, offset + number * size)) for number in range(count)]
+    (dynamic,) = [one for one in segments if one.kind == _PT_DYNAMIC]
+    start, length = dynamic.offset, dynamic.size
     entries = [_ENTRY.unpack_from(data, start + place) for place in range(0, length, _ENTRY.size)]
     entries = entries[: entries.index((_DT_NULL, 0))]
-    strings = next(value for tag, value in entries if tag == _DT_STRTAB)
-    # It is an address in memory; in the file the table is elsewhere.
-    ((_, begin, address, _, _),) = [one for one in segments if one[0] == _PT_LOAD and 0 <= strings - one[2] < one[3]]
-    strings += begin - address
+    # The table of names. Its address in memory leads to its place in the file.
+    in_memory = next(value for tag, value in entries if tag == _DT_STRTAB)
+    (mapped,) = [one for one in segments if one.kind == _PT_LOAD and 0 <= in_memory - one.address < one.size]
+    strings = in_memory - mapped.address + mapped.offset
 
     def needed(tag: int, value: int) -> str:
         place = strings + value
