@@ -26,7 +26,7 @@ def find_key(environ: Mapping[str, str], key_file: Path | None, key_command: str
         key_command: a command line, run without a shell, that prints the key.
 
     Raises:
-        UsageError: it cannot be had, or is no key. The error does not hold it.
+        UsageError: it cannot be obtained, or is not a key. The error does not hold it.
     """
     if key_file is not None and key_command is not None:
         raise UsageError("--key-file and --key-command name two keys: leave one out")

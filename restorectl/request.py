@@ -44,5 +44,5 @@ def with_section(body: dict[str, Any], name: str, **fields: Any) -> dict[str, An
         return body
     section = body.get(name) or {}
     if not isinstance(section, dict):
-        raise UsageError(f"{name} of --request is no object")
+        raise UsageError(f"{name} of --request is not an object")
     return body | {name: section | given}

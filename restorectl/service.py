@@ -82,7 +82,7 @@ def base_of(url: str) -> str:
         url: that, or the host alone, or the address of `POST /restore`.
 
     Raises:
-        UsageError: it is no such address, or holds the key, or the key could be read on its way.
+        UsageError: it is not such an address, or holds the key, or the key could be read on its way.
     """
     try:
         parts = urlsplit(url.strip())
@@ -316,7 +316,7 @@ def _objects(answer: Answer) -> list[dict[str, Any]]:
     """
     value = answer.body.get("value")
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise CommandError("the answer is no list, as this version of restorectl knows it")
+        raise CommandError("the answer is not a list that this version of restorectl can read")
     return value
 
 

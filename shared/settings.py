@@ -58,7 +58,7 @@ _ASSEMBLED = {"libpq", "others", "web_jobs_storage"}
 
 
 def _text(read: Callable[[str], Any]) -> BeforeValidator:
-    """Read a setting's text; what is no text is a value already. The error's text goes on after "must be"."""
+    """Read a setting's text; a value that is not text stays as it is. An error's text continues "must be"."""
     return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
 
 

@@ -110,7 +110,7 @@ def _follow(config: Config, monitor: str) -> dict[str, Any]:
 
 
 def _show(state: dict[str, Any]) -> None:
-    """Write one line over the last one; where the output is no terminal, write nothing before the end."""
+    """Write one line over the last one; where the output is not a terminal, write nothing before the end."""
     days = state["days"]
     counts = ", ".join(f"{count} {word}" for word, count in days.items() if count and word != "total")
     line = f"   {state['status']:<10} {counts}; {state['progress']['rows']:,} rows"

@@ -89,7 +89,7 @@ def _follow(config: Config, monitor: str, *, cancel: bool = False) -> dict[str, 
 
 
 def _show(state: dict[str, Any]) -> None:
-    """Write one line over the last one; where the output is no terminal, write nothing before the end."""
+    """Write one line over the last one; where the output is not a terminal, write nothing before the end."""
     progress = state["progress"]
     percent = "" if progress["percent"] is None else f"{progress['percent']:.0f} % of the archive"
     line = f"   {state['status']:<10} {progress['stage'] or '':<10} {percent:<24} {progress['rows']:>12,} rows"

@@ -45,5 +45,5 @@ class HostProcess(LocalServer):
     def answers(self) -> bool:
         """Say whether a function host with this app answers on the port."""
         answer = get(self.port, "/api/restore")
-        # Core Tools answer 503 while they start; GET is no method of this route.
+        # Core Tools answer 503 while they start; this route has no method GET.
         return answer is not None and answer.status == http.HTTPStatus.NOT_FOUND

@@ -99,7 +99,7 @@ def seconds_of(text: str) -> float:
     """Read a .NET TimeSpan such as `00:00:30` as seconds.
 
     Raises:
-        ToolError: it is none.
+        ToolError: it is not one.
     """
     match = _TIME_SPAN.fullmatch(text)
     if match is None:

@@ -28,7 +28,7 @@ def archive_arrived(text: bytes) -> None:
         text: of the message.
 
     Raises:
-        UnreadableMessageError: it is no event; the host will move it to the poison queue.
+        UnreadableMessageError: it is not an event; the host will move it to the poison queue.
         ConfigurationError: the settings or the rules are wrong; the host will hand the message over again.
         StorageUnreachable, JobStorageUnreachable: an account cannot be reached; likewise.
         ArchiveError: storage does not let the function look at the file; likewise.
@@ -42,7 +42,7 @@ def archive_arrived(text: bytes) -> None:
     try:
         location = parse_adls_url(event.url)
     except (InvalidArchiveUrl, StorageHostNotAllowed) as error:
-        _log.info("an event is dropped, since its file is no archive: %s", error.message)
+        _log.info("an event is dropped, since its file is not an archive: %s", error.message)
         return
     rule = find_rule(rules, location)
     if rule is None:

@@ -46,7 +46,7 @@ def read_event(text: bytes) -> Event | None:
         The event; None if it is one of another kind.
 
     Raises:
-        UnreadableMessageError: it is no event.
+        UnreadableMessageError: it is not an event.
     """
     try:
         body: Any = json.loads(text)

@@ -87,7 +87,7 @@ def parse_backfill(body: bytes, settings: Settings) -> Backfill:
 
 
 def read_fields(body: bytes) -> BackfillRequest:
-    """Read the fields of a request for many days. No setting has a say.
+    """Read the fields of a request for many days. No setting affects this.
 
     Raises:
         RestoreError: as `parse_as`.

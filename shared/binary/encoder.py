@@ -105,7 +105,7 @@ class BinaryRows:
             data: bytes of the file, from the beginning of a record.
 
         Returns:
-            The bytes that the encoder releases so far, and the rest of the data, which is no complete record.
+            The bytes that the encoder releases so far, and the rest of the data, which is not a complete record.
 
         Raises:
             NotEncodable: as `encode`.

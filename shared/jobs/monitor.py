@@ -19,7 +19,7 @@ def retry_after_seconds(operations: Iterable[Operation]) -> int:
     """Return how soon a caller should look again: when the first attempt is due, if all of them wait for one.
 
     Args:
-        operations: whose end is waited for, as they were read. One that has ended has no say.
+        operations: whose end is waited for, as they were read. One that has ended does not count.
     """
     waits = [_seconds_of_wait(operation) for operation in operations if not operation.has_ended]
     return max(_RUNNING_SECONDS, min([*waits, _MOST_SECONDS])) if waits else _RUNNING_SECONDS

@@ -15,7 +15,7 @@ def read_stamp(text: str) -> datetime:
     """Read a time that `stamp` wrote.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not such a time.
     """
     # Python before 3.11 reads no Z.
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
@@ -27,7 +27,7 @@ def now() -> str:
 
 
 def seconds_since(text: str) -> float | None:
-    """Return the seconds since a stamp, by this machine's clock; 0 if it is yet to come, None if it is none.
+    """Return the seconds since a stamp, by this machine's clock; 0 if it is in the future, None if it is not a stamp.
 
     Only for people: no decision depends on it.
     """

@@ -50,7 +50,8 @@ _LONGEST = 200
 
 # Even so, libpq repeats words of the server: an error in the form of protocol 2, which PostgreSQL itself sends where it
 # cannot start a process; what it says in a SCRAM exchange (`e=...`); the extensions of the protocol that it does not
-# know; a code that is none (17.5). Once the server has spoken, only these reasons are shown: none holds any text.
+# know; a code that is not a SQLSTATE (17.5). Once the server has spoken, only these reasons are shown: none holds any
+# text.
 _NETWORK = "|".join(re.escape(os.strerror(code)) for code in errno.errorcode)
 _METHOD = (
     "requested (?:GSSAPI|SASL|SSPI|an unknown) authentication(?: type)?|requested a (?:cleartext|hashed) password"

@@ -58,9 +58,10 @@ def set_transaction_limits(cursor: Cursor, session_settings: SessionSettings) ->
 
     A timestamp without an offset is read as UTC, since the archive's day is the UTC day. `array_nulls` and `xmloption`
     are those with which PostgreSQL reads what it wrote: where the first is off, a NULL in an array becomes the text
-    "NULL"; with DOCUMENT, XML that is no document is refused (pg_dump sets this one too). The server checks every two
-    seconds whether the client is still there, even while a statement runs. Without the check it would go on with a long
-    statement or a wait for a lock, and keep its own locks, until it has something to send (PostgreSQL 14 and newer).
+    "NULL"; with DOCUMENT, XML that is not a document is refused (pg_dump sets this one too). The server checks every
+    two seconds whether the client is still there, even while a statement runs. Without the check it would go on with a
+    long statement or a wait for a lock, and keep its own locks, until it has something to send (PostgreSQL 14 and
+    newer).
 
     Args:
         cursor: in the transaction.

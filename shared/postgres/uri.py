@@ -116,7 +116,7 @@ def read_connection_uri(text: str) -> dict[str, str]:
         libpq's keywords and their values, percent-encoding decoded.
 
     Raises:
-        ValueError: the text is no such URI, or sets a parameter that is not allowed. The message repeats no value.
+        ValueError: the text is not such a URI, or sets a parameter that is not allowed. The message repeats no value.
     """
     if len(text) > _MOST_CHARACTERS:
         raise ValueError(f"must have {_MOST_CHARACTERS} characters at most")

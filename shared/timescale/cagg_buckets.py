@@ -71,7 +71,7 @@ def widen(extension: TimescaleDB, cagg: Cagg, window: Window, cursor: Cursor) ->
 
     With months and time zones, buckets differ in length. So the end is the first start of a bucket after the last one,
     searched around the start of the last one plus its width in local time: an offset or an origin is added to the local
-    midnight, so on a day when clocks change that sum is no start of a bucket.
+    midnight, so on a day when clocks change that sum is not the start of a bucket.
     """
     type_ = BUCKET_TYPES[window.kind]
     first = _bucket(extension, cagg, window.kind, sql.Literal(window.lower))

@@ -253,7 +253,7 @@ def test_what_cannot_be_read_or_looked_at_comes_again(
 def test_a_copy_that_has_not_ended(
     arrivals: Arrivals, faulty_storage: FaultyStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its end is no event, so the restore waits for it in the queue."""
+    """Its end is not an event, so the restore waits for it in the queue."""
     monkeypatch.setattr("shared.errors.ArchiveBeingCopied.retry_delay_seconds", 0)
     arrivals.put()
     pending = (("x-ms-copy-status", "pending"), ("x-ms-copy-id", "4ac9"))

@@ -853,7 +853,7 @@ def lose_connection_behind_commit(many: Backfills, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_day_whose_connection_is_refused_after_its_commit(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its rows are in: it is no day that was skipped."""
+    """Its rows are in: the day was not skipped."""
     many.table(interval="interval '7 days'")
     backfill_id = lose_connection_behind_commit(many, monkeypatch)
     assert many.days(backfill_id)[day_of(1)]["outcome"] == "restored"

@@ -177,7 +177,7 @@ def test_a_network_that_is_cut_while_the_day_is_compressed(compressed_case: Faul
 
 @pytest.mark.community
 def test_a_compression_that_is_canceled(compressed_case: FaultCase) -> None:
-    """It is no part of the promise: the rows are in, with all their indexes, and the answer says that it failed."""
+    """It is not part of the promise: the rows are in, with all their indexes, and the answer says that it failed."""
     with compressing(compressed_case) as call:
         cancel(compressed_case, COMPRESSES)
         answer = call.result()

@@ -96,7 +96,7 @@ class Database:
         )
 
     def role(self, *rights: str) -> dict[str, Any]:
-        """Create a role that is no superuser, with the rights given as SQL, and return its `pg`."""
+        """Create a role that is not a superuser, with the rights given as SQL, and return its `pg`."""
         name = f"restore_{uuid.uuid4().hex[:12]}"
         self.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'only-for-tests'")
         self.roles.append(name)

@@ -494,7 +494,7 @@ def test_operations_are_listed_newest_first(jobs: Jobs, app: App, body: dict[str
         {"after": "x"},
         {"after": "op~/"},
         {"after": "op~" + "x" * 1000},
-        # A service refuses a query of that length, which is no fault of the service.
+        # A service refuses a query of that length, which is not the service's fault.
         {"table": "x" * 40_000},
         {"database": "x" * 40_000},
         {"staus": "Failed"},

@@ -109,7 +109,7 @@ def test_columns_by_their_map(app: App, name: str) -> None:
     drifted = csv_of(("time", name, f"{name}?" * 9), [(*row, "x") for row in ROWS])
     answer = send(app, drifted, destination=append | {"mode": "staging"})
     assert (answer.body["status"], answer.body["rows_loaded"]) == ("ok_with_warnings", 2)
-    # It is no ordinary word, so it may be a piece of a row.
+    # It is not an ordinary word, so it may be a piece of a row.
     assert answer.body["columns_ignored"] == ["column 3"]
     assert values(app.database, "t", name) == ["a", "a", "a", "b", "b", "b"]
 

@@ -72,7 +72,7 @@ def test_a_compressed_chunk(bare: Day) -> None:
 
 @contextmanager
 def as_role(day: Day, role: str) -> Iterator[Day]:
-    """Do as a role that is no superuser."""
+    """Do as a role that is not a superuser."""
     pg = day.database.pg | {"user": role, "password": "only-for-tests", "dbname": day.database.name}
     with closing(psycopg2.connect(**pg)) as connection:
         connection.autocommit = True
@@ -120,7 +120,7 @@ def test_event_triggers(bare: Day) -> None:
     with bare.transaction():
         bare.execute(ROW)
         assert kept(bare) == {None: "EventTrigger"}
-        # TimescaleDB's own are no reason; those of an extension that nobody knows are.
+        # TimescaleDB's own are not a reason; those of an extension that nobody knows are.
         bare.execute(f"CREATE EXTENSION IF NOT EXISTS bloom; ALTER EXTENSION bloom ADD EVENT TRIGGER {name}")
         assert kept(bare) == {None: "EventTrigger"}
         bare.execute(f"ALTER EVENT TRIGGER {name} DISABLE")

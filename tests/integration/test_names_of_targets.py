@@ -1,4 +1,4 @@
-"""What a name that is no table to restore into stands for, and which name was perhaps meant."""
+"""What a name stands for that is not a table to restore into, and which name was perhaps meant."""
 
 from __future__ import annotations
 

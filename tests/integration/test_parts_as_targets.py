@@ -1,4 +1,4 @@
-"""Tables that hold rows of a hypertable or belong to an extension are no targets, whatever their schema and name."""
+"""Tables that hold rows of a hypertable or belong to an extension are not targets, whatever their schema and name."""
 
 from __future__ import annotations
 

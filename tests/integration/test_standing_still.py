@@ -108,7 +108,7 @@ TOUCH = (
 
 @pytest.mark.parametrize("mode", ["direct", "staging"])
 def test_a_harmless_trigger_beside_a_replaced_day(app: App, mode: str) -> None:
-    """The DELETE locks the chunk's indexes too, which are no chunks."""
+    """The DELETE locks the chunk's indexes too, which are not chunks."""
     table_with_a_day(app, "interval '7 days'")
     app.database.execute("CREATE INDEX ON {s}.t (v)")
     app.database.execute(TOUCH)

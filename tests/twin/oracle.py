@@ -174,7 +174,7 @@ class Oracle:
         self._twin.run(f"CREATE TEMP TABLE anything ({', '.join(f'{name} text' for name in columns)}) ON COMMIT DROP")
         error = self._copy("anything", columns, is_plain=True)
         if error is not None:
-            # Cells too many or too few, a quote that does not end, bytes that are no text.
+            # Cells too many or too few, a quote that does not end, bytes that are not text.
             return -1
         count = int(self._twin.value("SELECT count(*) FROM anything"))
         if self._day is not None and self._day[0] in self._step.archive.names:

@@ -221,7 +221,7 @@ def _beside(columns: Sequence[FileColumn], spelled: _Spellings) -> tuple[FileCol
     """Say which names may be shown, now that the table's are known.
 
     A name of the table may be shown, also if case, blanks or quotes differ. If at least half of the header's names are
-    such names, the line is a header, and the words among the others are names too. It is no header if a name has a line
+    such names, the line is a header, and the words among the others are names too. It is not one if a name has a line
     break.
     """
     names = [column.name for column in columns]

@@ -254,6 +254,6 @@ def _let_marker_stand(
     types = {column.name: column.type_sql for column in table.columns}
     for name in columns:
         type_ = trusted_sql("text" if name in with_code else types[name])  # format_type wrote it
-        # Null, but not written as a null, which would be no default.
+        # Null, but not written as a null, which would not be a default.
         default = sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET DEFAULT CAST(nullif('', '') AS {})")
         cursor.execute(default.format(identifier, sql.Identifier(name), type_))

@@ -45,7 +45,7 @@ def server_memory(cursor: Cursor) -> ServerMemory:
 
 
 def build_memory(server: ServerMemory, csv_bytes: int) -> int:
-    """Choose the memory for the build of an index: at least the server's own, and no more than the day is of use for.
+    """Choose the memory for the build of an index: at least the server's own, and not more than helps with this day.
 
     Args:
         server: its settings.

@@ -267,7 +267,7 @@ def test_an_ignored_header_of_quoted_fields_may_have_line_breaks(fields: list[st
         (b'a,12" b\n1,"2"\n', DEFAULT),
         (b'"a,b\n1,"2"\n', DEFAULT),
         (b'"a",b"\n1,"2"\n', DEFAULT),
-        # As many fields as columns are no proof.
+        # As many fields as columns prove nothing.
         (b'a,"b\n1,"2\n', DEFAULT),
         # All quotes are at the edges of fields, but there is a field too few.
         (b'"a,b\n1,2"\n', DEFAULT),

@@ -161,7 +161,7 @@ def test_every_setting() -> None:
 
 
 def paths(value: Any, prefix: str = "") -> Iterator[str]:
-    """The path of every value that is no object: `source.etag`, `chunks[].name`."""
+    """The path of every value that is not an object: `source.etag`, `chunks[].name`."""
     if isinstance(value, dict):
         for name, item in value.items():
             yield from paths(item, f"{prefix}.{name}" if prefix else name)
