@@ -534,7 +534,9 @@ def test_a_worker_that_is_killed_in_a_group(many: Backfills) -> None:
         return not many.record(backfill_id).has_ended and not many.jobs.store.queue_is_empty()
 
     assert wait_until(mended, 60)
-    assert many.finish(backfill_id)["status"] == "Succeeded"
+    # With sweeps: on a slow machine the message may be seen again before the lost claim is stale, and is dropped then.
+    many.serve_until_ended(backfill_id)
+    assert many.monitor(backfill_id)["status"] == "Succeeded"
     assert many.counts() == many.all_of(*range(1, 8))
 
 
