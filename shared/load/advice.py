@@ -56,15 +56,16 @@ def advised(day: Day, target: Target) -> Iterator[None]:
     except DataRejected as exc:
         if (unknown := _conversion_unknown(exc, day.request.copy_.csv_options.encoding)) is not None:
             raise unknown from exc
-        _advise_on_row(exc, day.request, target, day.csv)
+        advise_on_row(exc, day, target)
         raise
     except OperationNotSupported as exc:
         exc.hint = _on_table(exc, day.request, target) or exc.hint
         raise
 
 
-def _advise_on_row(error: DataRejected, request: RestoreRequest, target: Target, csv: CsvSource) -> None:
-    sqlstate, copy = sqlstate_of(error), request.copy_
+def advise_on_row(error: DataRejected, day: Day, target: Target) -> None:
+    """Add a fitting hint to the error of a row. Arguments as of `advised`."""
+    sqlstate, copy = sqlstate_of(error), day.request.copy_
     column = next((str(fact) for name, fact in error.details[0].info if name == "column"), None)
     hint: str | None = None
     if sqlstate == _NOT_NULL and column is not None and column in target.columns.defaulted:
@@ -82,10 +83,10 @@ def _advise_on_row(error: DataRejected, request: RestoreRequest, target: Target,
     elif sqlstate in _OF_VALUE and column is not None:
         hint = _on_value(error, column, copy.csv_options)
     if hint is None and sqlstate in (_BAD_COPY_FILE, *_OF_VALUE):
-        hint = _on_quotes(csv, copy.csv_options)
+        hint = _on_quotes(day.csv, copy.csv_options)
         if hint is None and len(target.columns.file_columns) > 1:
             # The first value is read before the second one is missed.
-            hint = _on_delimiter(csv, copy)
+            hint = _on_delimiter(day.csv, copy)
     error.hint = hint or error.hint
 
 

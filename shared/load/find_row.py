@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.errors import DataRejected, RestoreCanceled, RestoreError
-from shared.load.advice import advised
+from shared.load.advice import advise_on_row
 from shared.load.attempt import make_room, skips_conflicts
 from shared.load.copy.halving import Search
 from shared.load.day import Day, Skipped
@@ -51,8 +51,5 @@ def _search(load: Cursor, lock: RestoreLock, day: Day, plan: LoadPlan, refused: 
     search = Search(load, day, proof.target, skips_conflicts(day, proof, plan))
     with day.progress.stage("copy"):
         found = search.run(refused)
-    try:
-        with advised(day, proof.target):
-            raise found
-    except DataRejected as exc:
-        return exc
+    advise_on_row(found, day, proof.target)
+    return found
