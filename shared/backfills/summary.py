@@ -11,6 +11,7 @@ from typing import cast
 from shared.api.call import page_link
 from shared.backfills.records import BackfillPlan, decode_plan
 from shared.jobs.operation import BackfillOperation, BackfillPhase, DayOperation, Operation
+from shared.model.answer import BackfillOutcome
 from shared.model.backfill_answer import (
     BackfillDay,
     BackfillLinks,
@@ -85,6 +86,7 @@ def listed_backfill(operation: BackfillOperation, base: str) -> ListedBackfill:
         "id": operation.id,
         "kind": "backfill",
         "status": operation.status,
+        "outcome": cast("BackfillOutcome", operation.outcome) or None,
         "phase": "ended" if operation.has_ended else _PHASES[operation.phase],
         "created": operation.created,
         "started": operation.started or None,

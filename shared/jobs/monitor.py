@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from typing import cast
 
 from shared.jobs.operation import DayOperation, Operation, RestoreOperation
+from shared.model.answer import RestoreOutcome
 from shared.model.monitor import Monitor, OperationLinks
 from shared.model.stamp import read_stamp, stamp
 from shared.progress.progress import percent_read
@@ -54,6 +56,8 @@ def restore_monitor(operation: RestoreOperation, base: str, *, with_result: bool
         "kind": "restore",
         "backfill": operation.backfill if isinstance(operation, DayOperation) else None,
         "status": operation.status,
+        "outcome": cast("RestoreOutcome", operation.outcome) or None,
+        "canceling": operation.is_canceled and not operation.has_ended,
         "created": operation.created,
         "started": operation.started or None,
         "ended": operation.ended or None,

@@ -145,6 +145,7 @@ class AskedOperation(Operation):
         database: the database that it names.
         target_table: schema and table.
         tokens: hashes of the tokens that open its result, newest last.
+        outcome: the answer's `status` if it ended as Succeeded, else empty. A list does not read long answers.
         answer_status: HTTP status of the synchronous answer; 0 before the end.
         answer_headers: its headers, as JSON. Its body is `answer`.
     """
@@ -154,6 +155,7 @@ class AskedOperation(Operation):
     database: str
     target_table: str
     tokens: tuple[str, ...] = ()
+    outcome: str = field(default="", metadata=_OF_RUN)
     answer_status: int = field(default=0, metadata=_OF_RUN)
     answer_headers: str = field(default="", metadata=_OF_RUN)
 

@@ -81,6 +81,7 @@ def ended(status: Status, reply: Reply, report: Report) -> dict[str, Any]:
     error, answer = reply.error, reply.answer
     return {
         "status": status,
+        "outcome": json.loads(answer.body)["status"] if status == "Succeeded" else "",
         "ended": now(),
         "next_attempt": "",
         "claim": "",

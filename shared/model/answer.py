@@ -7,12 +7,16 @@ Python 3.12 Pydantic accepts no other TypedDict (https://errors.pydantic.dev/lat
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from typing_extensions import NotRequired, TypedDict
 
 from shared.errors import RestoreError, Retry
 from shared.model.results import CheckName, ChunkAction, Outcome, ReferenceAction, ReferringRows
+
+BackfillOutcome: TypeAlias = Literal["ok", "ok_with_warnings"]
+# A dry run and a skipped day have loaded nothing.
+RestoreOutcome: TypeAlias = Literal["ok", "ok_with_warnings", "skipped", "dry_run"]
 
 
 class DateWindow(TypedDict):
@@ -184,7 +188,7 @@ class Occasional(TypedDict, total=False):
 class Answer(Occasional):
     """The body of a 200."""
 
-    status: Literal["ok", "ok_with_warnings", "skipped", "dry_run"]
+    status: RestoreOutcome
     database: str
     target_table: str
     date_window: DateWindow

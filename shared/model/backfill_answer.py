@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from typing_extensions import NotRequired, TypedDict
 
-from shared.model.answer import CaggOutcome, ChunkOutcome, ErrorBody, WarningNote
+from shared.model.answer import BackfillOutcome, CaggOutcome, ChunkOutcome, ErrorBody, WarningNote
 from shared.model.calendar import DayState
 from shared.model.monitor import Status
 
@@ -67,7 +67,7 @@ class BackfillLinks(TypedDict):
 class BackfillAnswer(TypedDict):
     """The result of a backfill: every day that was to be restored is in."""
 
-    status: Literal["ok", "ok_with_warnings"]
+    status: BackfillOutcome
     id: str
     database: str
     target_table: str
@@ -87,6 +87,7 @@ class ListedBackfill(TypedDict):
     id: str
     kind: Literal["backfill"]
     status: Status
+    outcome: BackfillOutcome | None
     phase: Phase
     created: str
     started: str | None

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from typing_extensions import NotRequired, TypedDict
 
-from shared.model.answer import Answer, ErrorBody
+from shared.model.answer import Answer, ErrorBody, RestoreOutcome
 
 Kind: TypeAlias = Literal["restore", "group", "backfill"]
 KINDS: tuple[Kind, ...] = ("restore", "group", "backfill")
@@ -51,6 +51,8 @@ class Monitor(TypedDict):
     kind: Literal["restore"]
     backfill: str | None
     status: Status
+    outcome: RestoreOutcome | None
+    canceling: bool
     created: str
     started: str | None
     ended: str | None

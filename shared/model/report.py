@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Literal
 
-from shared.model.answer import DryRunOutcome, Outcomes
+from shared.model.answer import DryRunOutcome, Outcomes, RestoreOutcome
 from shared.model.request import RestoreRequest
 from shared.model.results import CaggStep, ChunkStep, Count, KeptIndex, Notice, ReferringRows, Rejected, Verification
 from shared.progress.progress import Progress
@@ -88,7 +88,7 @@ class Report:
         self.warnings += [notice for notice in dict.fromkeys(notices) if notice not in self.warnings]
 
     @property
-    def status(self) -> Literal["ok", "ok_with_warnings", "skipped", "dry_run"]:
+    def status(self) -> RestoreOutcome:
         """`ok`; `ok_with_warnings` where a best-effort step failed; `skipped`, `dry_run`: nothing was written."""
         if self.dry_run is not None:
             return "dry_run"

@@ -48,6 +48,7 @@ def test_a_month_with_missing_and_corrupt_days(many: Backfills) -> None:
     assert many.result(taken.headers["Location"]).status == 202
     state = many.finish(backfill_id)
     assert (state["status"], state["error"]["code"]) == ("Failed", "DaysFailed")
+    assert (state["outcome"], many.listed()[0]["outcome"]) == (None, None)
     assert state["days"] == {
         "total": 31,
         "waiting": 0,
@@ -70,6 +71,7 @@ def test_a_month_with_missing_and_corrupt_days(many: Backfills) -> None:
     result = many.result(again.headers["Location"])
     assert (result.status, result.body["status"], result.body["missing"]) == (200, "ok_with_warnings", [day_of(5)])
     assert many.result(taken.headers["Location"]).status == 200
+    assert many.monitor(backfill_id)["outcome"] == many.listed()[0]["outcome"] == "ok_with_warnings"
     # Only what was not in was restored.
     after = many.days(backfill_id)
     assert {day: after[day]["ended"] for day in before} == before

@@ -475,12 +475,15 @@ def test_a_cancel_at_any_time(jobs: Jobs, day: FaultCase) -> None:
         worker = Call(jobs.work)
         day.wait_until_locked_out()
         begin = time.monotonic()
-        assert jobs.cancel(running.id).status == 202
-        assert jobs.cancel(running.id).status == 202
+        assert not jobs.monitor(running.id).body["canceling"]
+        assert jobs.cancel(running.id).body["canceling"]
+        assert jobs.cancel(running.id).body["canceling"]
+        assert [one["canceling"] for one in jobs.listed().body["value"]] == [True, False]
         worker.result()
         assert time.monotonic() - begin < 10
     state = jobs.monitor(running.id).body
     assert (state["status"], state["error"]["code"]) == ("Canceled", "RestoreCanceled")
+    assert (state["canceling"], state["outcome"]) == (False, None)
     assert day.table() == day.before
     done = jobs.taken(day.job_body())
     jobs.work()

@@ -201,6 +201,29 @@ def test_a_dry_run_may_be_asynchronous(jobs: Jobs, app: App, body: dict[str, Any
     assert app.database.value("SELECT count(*) FROM {s}.t") == 0
 
 
+def test_monitors_and_lists_tell_successes_apart(jobs: Jobs, body: dict[str, Any]) -> None:
+    """Only some of them have loaded a row. A long answer is not read for a list."""
+    sent = {
+        "dry_run": body | {"dry_run": True},
+        "ok": body,
+        "skipped": body | {"destination": {"on_existing": "skip"}},
+        "ok_with_warnings": body | {"destination": {"mode": "staging"}},
+        None: body,
+    }
+    for number, asked in enumerate(sent.values()):
+        operation = jobs.taken(asked, Operation_Id=f"op{number}")
+        assert jobs.monitor(operation.id).body["outcome"] is None
+        jobs.work()
+    ended = jobs.state("op1")
+    jobs.store.change(ended, answer=ended.answer + " " * 70_000)
+    monitors = [jobs.monitor(f"op{number}").body for number in range(len(sent))]
+    listed = [*reversed(jobs.listed().body["value"])]
+    for found in (monitors, listed):
+        assert [one["outcome"] for one in found] == [*sent]
+        assert [one["status"] for one in found] == ["Succeeded"] * 4 + ["Failed"]
+    assert [one["result"]["status"] for one in monitors[:-1]] == [*sent][:-1]
+
+
 # --- ids -----------------------------------------------------------------------------------------------------------
 
 
