@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import azure.functions as func
-
 from shared.arrivals.arrive import archive_arrived
 from shared.arrivals.rules import check_rules
-from shared.functions.entry import NO_CONTEXT, sealed, set_up
+from shared.functions.entry import queue_function
 
-set_up()
+main = queue_function("ArchiveArrived", archive_arrived)
 check_rules()
-
-
-def main(msg: func.QueueMessage, context: func.Context = NO_CONTEXT) -> None:
-    """Order the restore that one event leads to."""
-    sealed("ArchiveArrived", context, lambda: archive_arrived(msg.get_body()))

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import azure.functions as func
-
-from shared.functions.entry import NO_CONTEXT, call_of, join_of, response_of, sealed, set_up
+from shared.functions.entry import http_function
 from shared.jobs.http import post_restore
+from shared.process import current_join
 
-set_up()
-
-
-def main(req: func.HttpRequest, context: func.Context = NO_CONTEXT) -> func.HttpResponse:
-    """Answer one request. Its body is the JSON that `docs/request.md` describes."""
-    return sealed(
-        "RestoreChunk", context, lambda: response_of(post_restore(call_of(req, context), join=join_of(context)))
-    )
+main = http_function("RestoreChunk", lambda call: post_restore(call, join=current_join()))

@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-import azure.functions as func
-
 from shared.arrivals.daily import restore_daily
-from shared.functions.entry import NO_CONTEXT, sealed, set_up
+from shared.functions.entry import timer_function
 
-set_up()
-
-
-def main(
-    timer: func.TimerRequest,  # noqa: ARG001 - the host passes it by its name
-    context: func.Context = NO_CONTEXT,
-) -> None:
-    """Look at the days of all daily rules once."""
-    sealed("RestoreDaily", context, restore_daily)
+main = timer_function("RestoreDaily", restore_daily)

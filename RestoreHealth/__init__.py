@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-import azure.functions as func
-
-from shared.functions.entry import NO_CONTEXT, response_of, sealed, set_up
+from shared.functions.entry import http_function
 from shared.health.http import get_health
 
-set_up()
-
-
-def main(
-    req: func.HttpRequest,  # noqa: ARG001 - the host passes it by its name
-    context: func.Context = NO_CONTEXT,
-) -> func.HttpResponse:
-    """Answer one request."""
-    return sealed("RestoreHealth", context, lambda: response_of(get_health()))
+main = http_function("RestoreHealth", lambda _: get_health())

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import azure.functions as func
-
 from shared.backfills.worker import dispatch_message
-from shared.functions.entry import NO_CONTEXT, half_of_function_timeout, join_of, sealed, set_up
+from shared.functions.entry import half_of_function_timeout, queue_function
+from shared.process import current_join
 
-set_up()
-
-
-def main(msg: func.QueueMessage, context: func.Context = NO_CONTEXT) -> None:
-    """Work on one message. An error makes the host hand it over again, or move it to the poison queue."""
-    seconds = half_of_function_timeout()
-    sealed("RestoreQueue", context, lambda: dispatch_message(msg.get_body(), join=join_of(context), seconds=seconds))
+main = queue_function(
+    "RestoreQueue",
+    lambda text: dispatch_message(text, join=current_join(), seconds=half_of_function_timeout()),
+)

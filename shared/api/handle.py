@@ -38,8 +38,8 @@ class HttpAnswer:
 
     Attributes:
         status: HTTP's status code.
-        headers: those beside the content type, which is `application/json; charset=utf-8`.
-        body: a JSON object, since Data Factory takes nothing else.
+        headers: those beside the content type, which is `application/json; charset=utf-8`, except that of the page.
+        body: a JSON object, since Data Factory takes nothing else; or the page.
     """
 
     status: int

@@ -1,4 +1,4 @@
-"""What the function folders share: the process's set-up, and Azure's types to ours and back."""
+"""What the function folders share: a function for each kind of trigger, the process's set-up, Azure's types to ours."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NO_CONTEXT: Any = object()
 
 
 def set_up() -> None:
-    """Prepare the process. Each function folder calls it, since the host loads one after the other."""
+    """Prepare the process. Each function folder does it, since the host loads one after the other."""
     # The SDKs log every request and its headers at INFO. Not "azure" as a whole: `azure.functions` is the host's log.
     for name in ("azure.core", "azure.storage", "azure.data"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -50,11 +50,64 @@ def call_of(req: func.HttpRequest, context: func.Context = NO_CONTEXT) -> HttpCa
     return HttpCall(req.method, req.url, req.headers, req.params, req.route_params, req.get_body(), of_host=of_host)
 
 
-def response_of(answer: HttpAnswer) -> func.HttpResponse:
-    """Return an answer as Azure's."""
-    return func.HttpResponse(
-        answer.body, status_code=answer.status, headers=answer.headers, mimetype="application/json", charset="utf-8"
-    )
+def http_function(
+    name: str, handle: Callable[[HttpCall], HttpAnswer], *, media_type: str = "application/json"
+) -> Callable[..., func.HttpResponse]:
+    """Return the entry point of a folder with an HTTP trigger, and prepare the process.
+
+    Args:
+        name: of the function.
+        handle: answers a request.
+        media_type: of its answers.
+    """
+    set_up()
+
+    def main(req: func.HttpRequest, context: func.Context = NO_CONTEXT) -> func.HttpResponse:
+        def answer() -> func.HttpResponse:
+            reply = handle(call_of(req, context))
+            return func.HttpResponse(
+                reply.body, status_code=reply.status, headers=reply.headers, mimetype=media_type, charset="utf-8"
+            )
+
+        return sealed(name, context, answer)
+
+    return main
+
+
+def queue_function(name: str, work: Callable[[bytes], None]) -> Callable[..., None]:
+    """Return the entry point of a folder with a queue trigger, and prepare the process.
+
+    An error makes the host hand the message over again, or move it to the poison queue.
+
+    Args:
+        name: of the function.
+        work: works on the text of a message.
+    """
+    set_up()
+
+    def main(msg: func.QueueMessage, context: func.Context = NO_CONTEXT) -> None:
+        sealed(name, context, lambda: work(msg.get_body()))
+
+    return main
+
+
+def timer_function(name: str, *works: Callable[[], None]) -> Callable[..., None]:
+    """Return the entry point of a folder with a timer trigger, and prepare the process.
+
+    Args:
+        name: of the function.
+        works: what it does, one after the other.
+    """
+    set_up()
+
+    def main(timer: func.TimerRequest, context: func.Context = NO_CONTEXT) -> None:  # noqa: ARG001 - the host's name
+        def run() -> None:
+            for work in works:
+                work()
+
+        sealed(name, context, run)
+
+    return main
 
 
 def sealed(name: str, context: func.Context, body: Callable[[], T]) -> T:

@@ -36,6 +36,13 @@ def test_every_parameter_is_a_binding_or_the_context(folder: Path) -> None:
         assert typing.get_type_hints(main)["context"] is func.Context
 
 
+@pytest.mark.parametrize("folder", FUNCTIONS, ids=lambda folder: folder.name)
+def test_the_folder_of_a_function_holds_a_few_lines(folder: Path) -> None:
+    """What it does is below shared/."""
+    (script,) = folder.glob("*.py")
+    assert len(script.read_text().splitlines()) <= 12
+
+
 def test_restores_of_the_queue_leave_threads_to_monitors() -> None:
     """The worker has min(32, cores + 4) threads: 5 on the smallest instance."""
     queues = json.loads((ROOT / "host.json").read_text())["extensions"]["queues"]

@@ -154,6 +154,6 @@ def test_every_function_is_sealed(monkeypatch: pytest.MonkeyPatch, name: str) ->
         assert callable(body)
         seen.append((function, context))
 
-    monkeypatch.setattr(module, "sealed", record)
+    monkeypatch.setattr("shared.functions.entry.sealed", record)
     module.main(object(), context)
     assert seen == [(name, context)]
