@@ -8,6 +8,8 @@
 #   ARGS                more arguments for pytest; for make bench what it measures: docs/performance.md has them
 #   AUDIT=strict        fail where no advisory service can be reached;  UPGRADE=1: newer versions in the lock files
 PY := .work/venv/bin/python
+# Images of containers forbid it. Then each process of the tests compiles what it imports: five seconds for a run's tests.
+export PYTHONDONTWRITEBYTECODE :=
 # Many tests wait, for a lock, a timeout or a server: one more than two cores have.
 JOBS ?= 3
 PYTEST := -m pytest --numprocesses=$(JOBS)
