@@ -117,13 +117,19 @@ def send_group(pid: int, number: signal.Signals) -> None:
         return
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Ask again and again, for at most so many seconds, and return the last answer."""
+def wait_until(condition: Callable[[], bool], seconds: float, *, pause: float = 0.05) -> bool:
+    """Ask again and again, for at most so many seconds, and return the last answer.
+
+    Args:
+        condition: what is asked.
+        seconds: the most.
+        pause: how long to wait between two times, in seconds. Longer where asking takes the processor's time.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.05)
+        time.sleep(pause)
     return True
 
 

@@ -27,7 +27,7 @@ from shared.load.locks.restore_lock import restore_lock
 from shared.names import QualifiedName
 from shared.settings import load_settings
 from shared.timescale.needed_settings import session_settings_of
-from tests.faults.fix_jobs import Jobs, call_of, checked_answer, empty_queue
+from tests.faults.fix_jobs import SWEEP_PAUSE, Jobs, call_of, checked_answer, empty_queue
 from tests.faults.fix_proxy import Link, Proxy
 from tests.integration.fix_app import Answer, App
 from tests.integration.fix_threads import Call
@@ -143,7 +143,9 @@ class Backfills:
         def ended() -> bool:
             if self.record(backfill_id).has_ended:
                 return True
-            self.jobs.serve_once(hidden_seconds=60, **options)
+            while self.jobs.serve_once(hidden_seconds=60, **options):
+                if self.record(backfill_id).has_ended:
+                    return True
             return False
 
         assert wait_until(ended, _MOST_SECONDS), self.monitor(backfill_id)
@@ -155,11 +157,13 @@ class Backfills:
         def look() -> bool:
             with suppress(JobStorageUnreachable, AzureError):
                 self.mend()
-                self.jobs.serve_once()
+                while self.jobs.serve_once():
+                    if self.record(backfill_id).has_ended:
+                        return True
                 return self.record(backfill_id).has_ended
             return False
 
-        assert wait_until(look, _MOST_SECONDS), self.record(backfill_id)
+        assert wait_until(look, _MOST_SECONDS, pause=SWEEP_PAUSE), self.record(backfill_id)
 
     @contextmanager
     def served(self, workers: int) -> Iterator[None]:

@@ -35,6 +35,8 @@ from tools.process import wait_until
 
 # A worker is taken for dead after that long without a heartbeat.
 STALE_SECONDS = 5
+# A sweep asks the account a dozen times, which keeps a core busy if nothing pauses; what it waits for is seconds away.
+SWEEP_PAUSE = 0.5
 
 # It may be killed when a stage begins, or sweep.
 _WORKER = f"""
@@ -127,11 +129,13 @@ class Jobs:
         dispatch_message(message.content.encode(), **options)
         self.storage.queue.delete_message(message)
 
-    def serve_once(self, *, hidden_seconds: int = 1, **options: Any) -> None:
-        """Work on one message if there is one; after a failure it is seen again, as it is in the host."""
+    def serve_once(self, *, hidden_seconds: int = 1, **options: Any) -> bool:
+        """Work on one message, if there is one, and say so; after a failure it is seen again, as it is in the host."""
         for message in self.storage.queue.receive_messages(max_messages=1, visibility_timeout=hidden_seconds):
             dispatch_message(message.content.encode(), **options)
             self.storage.queue.delete_message(message)
+            return True
+        return False
 
     def serve_until_ended(self, operation_id: str, *, seconds: float = 40) -> None:
         """Sweep, and work on messages, until an operation has ended. The storage account may be away meanwhile."""
@@ -139,11 +143,13 @@ class Jobs:
         def look() -> bool:
             with suppress(JobStorageUnreachable, AzureError):
                 sweep()
-                self.serve_once()
+                while self.serve_once():
+                    if self.state(operation_id).has_ended:
+                        return True
                 return self.state(operation_id).has_ended
             return False
 
-        assert wait_until(look, seconds)
+        assert wait_until(look, seconds, pause=SWEEP_PAUSE)
 
     def sweep_until_queued(self, operation_id: str) -> None:
         """Sweep until an operation whose worker is gone has a message again."""
@@ -152,7 +158,7 @@ class Jobs:
             sweep()
             return self.state(operation_id).status == "NotStarted"
 
-        assert wait_until(look, 30)
+        assert wait_until(look, 30, pause=SWEEP_PAUSE)
 
     @contextmanager
     def worker(self, text: str, **environ: str) -> Iterator[subprocess.Popen[bytes]]:

@@ -31,6 +31,7 @@ from tests.faults.fix_backfills import (
     lock_of_day,
     refuse_behind_commit,
 )
+from tests.faults.fix_jobs import SWEEP_PAUSE
 from tests.faults.fix_proxy import Link
 from tests.integration.fix_small_day import slow_down
 from tests.integration.fix_threads import Call
@@ -361,7 +362,7 @@ def test_a_stop_beside_a_day_whose_server_cannot_be_asked_for_its_commit(
 
     with monkeypatch.context() as away:
         away.setenv("PGPORT", str(free_port()))
-        assert wait_until(asked, 60)
+        assert wait_until(asked, 60, pause=SWEEP_PAUSE)
     (day,) = many.days(backfill_id).values()
     assert (day["outcome"], day["error"]["code"]) == ("waiting", "CommitOutcomeUnknown")
     assert many.jobs.state(day["operation_id"]).retries == 1
@@ -535,7 +536,7 @@ def test_a_worker_that_is_killed_in_a_group(many: Backfills) -> None:
         many.mend()
         return not many.record(backfill_id).has_ended and not many.jobs.store.queue_is_empty()
 
-    assert wait_until(mended, 60)
+    assert wait_until(mended, 60, pause=SWEEP_PAUSE)
     # With sweeps: on a slow machine the message may be seen again before the lost claim is stale, and is dropped then.
     many.serve_until_ended(backfill_id)
     assert many.monitor(backfill_id)["status"] == "Succeeded"
@@ -573,7 +574,7 @@ def test_a_planner_that_dies_is_run_again(many: Backfills, monkeypatch: pytest.M
         many.mend()
         return not many.record(backfill_id).claim
 
-    assert wait_until(mended, 60)
+    assert wait_until(mended, 60, pause=SWEEP_PAUSE)
     state = many.finish(backfill_id)
     assert state["status"] == "Succeeded"
     assert (state["days"]["total"], state["days"]["restored"]) == (60, 60)

@@ -27,7 +27,7 @@ from shared.jobs.sweep import end_poisoned, sweep
 from shared.settings import load_settings
 from tests.faults.fix_backfills import Backfills, PlannerKilledError, day_of
 from tests.faults.fix_fault_case import FaultCase, make_fault_case
-from tests.faults.fix_jobs import Jobs, call_of
+from tests.faults.fix_jobs import SWEEP_PAUSE, Jobs, call_of
 from tests.integration.fix_app import App
 from tests.integration.fix_decoys import owner, path_with_decoys
 from tools.process import wait_until
@@ -200,7 +200,7 @@ def work_until_ended(many: Backfills, backfill_id: str, *, rounds: int) -> int:
         return many.record(backfill_id).has_ended or not many.jobs.store.queue_is_empty()
 
     for _ in range(rounds):
-        assert wait_until(mended, 60)
+        assert wait_until(mended, 60, pause=SWEEP_PAUSE)
         if many.record(backfill_id).has_ended:
             return kills
         message = many.jobs.receive()
@@ -344,7 +344,7 @@ def test_a_day_whose_workers_die_after_its_commit_is_still_refreshed(many: Backf
             many.jobs.serve_once(hidden_seconds=60)
             return many.jobs.state(day["operation_id"]).has_ended
 
-        assert wait_until(ended, 60)
+        assert wait_until(ended, 60, pause=SWEEP_PAUSE)
     (day,) = many.days(backfill_id).values()
     assert day["outcome"] == "restored"
     state = many.jobs.state(day["operation_id"])

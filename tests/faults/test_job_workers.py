@@ -70,7 +70,7 @@ def wait_until_ended(jobs: Jobs) -> None:
     def is_busy() -> bool:
         return any(jobs.listed(status=status, top="1").body["value"] for status in ("NotStarted", "Running"))
 
-    assert wait_until(lambda: not is_busy(), 200)
+    assert wait_until(lambda: not is_busy(), 200, pause=0.5)
 
 
 def test_two_hundred_operations_and_four_workers(jobs: Jobs, app: App, tmp_path: Path) -> None:
