@@ -13,6 +13,9 @@ from tests.faults.fix_proxy import Action, Link, Proxy
 from tests.integration.fix_app import App
 from tools.process import wait_until
 
+# The network is cut between, on this side of every server.
+pytestmark = pytest.mark.any_server
+
 # By the first statement of each stage; the archive's last one is far beyond what a socket buffers.
 STAGES = {
     "lock": b"pg_try_advisory_xact_lock",

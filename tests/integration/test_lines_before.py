@@ -8,6 +8,9 @@ import pytest
 
 from tests.integration.fix_app import Answer, App
 
+# The lines are skipped, and counted, before the server gets the rest. `test_row_data` compares the line that it names.
+pytestmark = pytest.mark.any_server
+
 BOTH = pytest.mark.parametrize("mode", ["direct", "staging"])
 TABLE = "time timestamptz NOT NULL, v int, note text"
 PREAMBLE = "sep=,\n# it's \"one, and 2025-01-01 00:00Z,1,x\n\n"

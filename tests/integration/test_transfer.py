@@ -12,6 +12,9 @@ import pytest
 
 from tests.integration.fix_app import Answer, App
 
+# The server gets the same COPY either way.
+pytestmark = pytest.mark.any_server
+
 COLUMNS = "time timestamptz NOT NULL, v text"
 BOTH = pytest.mark.parametrize("transfer", ["spool", "stream"])
 # More than one range of 4 MiB, of what gzip cannot make smaller.
@@ -68,7 +71,6 @@ def test_streaming_takes_no_temporary_disk(app: App, large: str, monkeypatch: py
     assert restore(app, large, "stream").status == 200
 
 
-@pytest.mark.any_server
 @pytest.mark.parametrize(
     ("damage", "code"),
     [
@@ -96,7 +98,6 @@ def test_an_archive_that_is_not_whole_leaves_the_table_as_it_was(
     assert threads_of_ours() == []
 
 
-@pytest.mark.any_server
 @BOTH
 @pytest.mark.parametrize(
     ("stored", "code", "message", "hint"),
