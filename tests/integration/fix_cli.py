@@ -26,6 +26,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 from tests.integration.fix_app import App, app_environment
 from tests.integration.fix_gateway import Gateway, running_gateway
 from tests.integration.fix_host import Host, running_host
+from tests.integration.fix_restorectl import run_restorectl
 from tests.integration.fix_storage import Storage
 from tools.config import LOOPBACK, REPOSITORY
 from tools.process import wait_until
@@ -136,18 +137,9 @@ class Cli:
         return kept | own | self.environ
 
     def run(self, *arguments: str, stdin: str = "", **environ: str) -> Done:
-        done = subprocess.run(
-            [*PROGRAM, *arguments],
-            cwd=REPOSITORY,
-            env=self.environment | environ,
-            input=stdin,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Done(done.returncode, done.stdout, done.stderr)
+        status, stdout, stderr = run_restorectl(arguments, environ=self.environment | environ, stdin=stdin)
+        assert "Traceback" not in stderr, stderr
+        return Done(status, stdout, stderr)
 
     @contextmanager
     def terminal(self, *arguments: str, columns: int = 80, **environ: str) -> Iterator[Terminal]:
@@ -193,7 +185,8 @@ class Cli:
             state.update(self.run("status", operation_id, "--output", "json").data)
             return state["status"] in statuses
 
-        assert wait_until(look, 60), state
+        # Each look is a process.
+        assert wait_until(look, 60, pause=0.5), state
         return state
 
 
