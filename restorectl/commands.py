@@ -57,7 +57,7 @@ app = typer.Typer(
 )
 
 Existing = Literal["error", "append", "skip", "replace"]
-ExistingOfDays = Literal["error", "skip", "replace", "stale"]
+ExistingOfDays = Literal["error", "append", "skip", "replace", "stale"]
 Status = Literal["NotStarted", "Running", "Succeeded", "Failed", "Canceled"]
 
 

@@ -140,10 +140,7 @@ def waits_again(day: DayOperation, planned_day: DayOperation) -> dict[str, Any]:
     """
     if not day.has_ended or day.status == "Succeeded":
         return {}
-    body = json.loads(day.request)
-    if planned_day.shares_chunks and "timescaledb" in body:
-        body["timescaledb"]["compress_new_chunks"] = False
-    return {**as_new(day), "request": json.dumps(body), "shares_chunks": planned_day.shares_chunks}
+    return {**as_new(day), "request": planned_day.request, "shares_chunks": planned_day.shares_chunks}
 
 
 def never_started(day: DayOperation) -> Change:

@@ -15,14 +15,18 @@ from shared.calendar.state import KnownDay
 from shared.errors import ArchiveNotFound, Fault, OperationNotFound
 from shared.jobs.claim import Claim
 from shared.jobs.operation import BackfillOperation, DayOperation
-from shared.model.backfill import Existing
+from shared.model.backfill import BackfillRequest, Existing
 from shared.model.report import Report
+from shared.model.request import OnExisting
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_read
 from shared.settings import Settings
 from shared.timescale.days_by_chunk import group_days
 
 Choice: TypeAlias = Literal["missing", "skip", "restore"]
+
+# With these, what happens to the rows of a day follows from the day.
+_BY_DAY = ("append", "stale")
 
 
 def choose(known: KnownDay, existing: Existing) -> Choice:
@@ -34,7 +38,25 @@ def choose(known: KnownDay, existing: Existing) -> Choice:
         return "skip"
     if known.archive is None:
         return "missing"
-    return "skip" if existing == "stale" and state in ("running", "restored") else "restore"
+    # Added to once more, a day would hold each of its rows twice.
+    return "skip" if existing in _BY_DAY and state in ("running", "restored") else "restore"
+
+
+def on_existing_of(known: KnownDay, request: BackfillRequest) -> OnExisting:
+    """Decide what happens to the rows of a day that is to be restored.
+
+    Rows that come after the look are never removed, and are never taken for those of the archive.
+    """
+    rows, state = known.rows.rows, known.state
+    if request.existing == "stale":
+        # If no column of the table tells the day, the restore says so.
+        return "replace" if state == "stale" else "skip"
+    if request.existing == "append":
+        # Another restore may load a day without rows meanwhile. Of a day that was loaded from another version of its
+        # archive, or of which a part was dropped since, the rows that are there may be the archive's.
+        is_loaded_beside = rows == "no" and request.destination.rows_outside_window == "allow"
+        return "append" if state == "present" or rows == "unknown" or is_loaded_beside else "error"
+    return request.existing
 
 
 def make_plan(backfill: Backfill, days: Sequence[date], settings: Settings, report: Report) -> BackfillPlan:
@@ -60,8 +82,9 @@ def make_plan(backfill: Backfill, days: Sequence[date], settings: Settings, repo
         groups=[[day.isoformat() for day in group] for group in _groups(backfill, to_restore, settings, report)],
         missing=[day.isoformat() for day in days if chosen[day] == "missing"],
         skipped={day.isoformat(): known[day].state for day in days if chosen[day] == "skip"},
-        # If no column of the table tells the day, the restore says so.
-        replaced=[day.isoformat() for day in to_restore if known[day].state in ("stale", "unknown")],
+        on_existing={day.isoformat(): on_existing_of(known[day], backfill.request) for day in to_restore}
+        if backfill.request.existing in _BY_DAY
+        else {},
         existing=[day.isoformat() for day in to_restore if known[day].rows.rows != "no"],
         sizes={day.isoformat(): facts.archive.size for day, facts in known.items() if facts.archive is not None},
     )
@@ -109,7 +132,7 @@ def plan_round(
             groups=[[day.isoformat() for day in group] for group in groups],
             missing=[day for day in found.missing if day not in again],
             skipped=before.skipped | {day: state for day, state in found.skipped.items() if day not in again},
-            replaced=[day for day in found.replaced if day in newly],
+            on_existing=found.on_existing,
             sizes=before.sizes | found.sizes,
         )
     claim.write(**planned(operation, plan))
@@ -126,7 +149,9 @@ def create_round(claim: Claim[BackfillOperation], records: Records, backfill: Ba
             day,
             backfill.pattern.location(date.fromisoformat(day)).url,
             backfill.body_of(
-                date.fromisoformat(day), replaces=day in plan.replaced, compresses_new_chunks=len(group) == 1
+                date.fromisoformat(day),
+                plan.on_existing.get(day, _otherwise(backfill.request.existing)),
+                compresses_new_chunks=len(group) == 1,
             ),
             shares_chunks=len(group) > 1,
         )
@@ -145,6 +170,14 @@ def create_round(claim: Claim[BackfillOperation], records: Records, backfill: Ba
     ]
     records.groups.create_all(group_records(operation, plan.round, groups))
     claim.write(**records_are_there(claim.operation))
+
+
+def _otherwise(existing: Existing) -> OnExisting:
+    """Return what happens to the rows of a day for which the plan does not say it."""
+    if existing == "append" or existing == "stale":  # noqa: PLR1714 - mypy understands no other way to write it
+        # A day that failed is to be tried again, and another restore has loaded it since.
+        return "skip"
+    return existing
 
 
 def _renew(records: Records, backfill: BackfillOperation, day: DayOperation) -> None:

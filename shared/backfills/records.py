@@ -16,6 +16,7 @@ from shared.jobs.operation import BackfillOperation, DayOperation, GroupOperatio
 from shared.jobs.storage import JobStorage
 from shared.jobs.store import OperationStore
 from shared.model.calendar import DayState
+from shared.model.request import OnExisting
 from shared.model.stamp import now, stamp
 from shared.restore.left import Left, decode_left
 
@@ -29,7 +30,8 @@ class BackfillPlan:
         groups: days to restore in this round, as YYYY-MM-DD.
         missing: days without an archive.
         skipped: days that are left as they are, with the word for each.
-        replaced: days whose rows are replaced since their archive has changed.
+        on_existing: what happens to rows of a day, where the day decides: with `existing` as "append" or "stale". A
+            day that is not named is left as it is.
         existing: days to restore of which the table holds rows.
         sizes: of the archives, in bytes.
     """
@@ -38,7 +40,7 @@ class BackfillPlan:
     groups: list[list[str]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     skipped: dict[str, DayState] = field(default_factory=dict)
-    replaced: list[str] = field(default_factory=list)
+    on_existing: dict[str, OnExisting] = field(default_factory=dict)
     existing: list[str] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
 
@@ -49,7 +51,12 @@ class BackfillPlan:
 
 def decode_plan(text: str) -> BackfillPlan:
     """Read what `encode` wrote; an empty text is an empty plan."""
-    return BackfillPlan(**json.loads(text)) if text else BackfillPlan(round=0)
+    if not text:
+        return BackfillPlan(round=0)
+    plan = json.loads(text)
+    # A record of an older version names the days whose rows are replaced.
+    replaced = plan.pop("replaced", ())
+    return BackfillPlan(**{"on_existing": dict.fromkeys(replaced, "replace"), **plan})
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from shared.api.parse import parse_as, parse_for
 from shared.calendar.pattern import ArchivePattern, read_pattern
 from shared.errors import Fault, InvalidRequest
 from shared.model.backfill import BackfillRequest
-from shared.model.request import RestoreRequest
+from shared.model.request import OnExisting, RestoreRequest
 from shared.settings import Settings
 
 # Fields of the whole; the others are those of a restore.
@@ -39,21 +39,17 @@ class Backfill:
         """How many groups run at once."""
         return self.request.parallel or min(2, self.settings.backfill_max_parallel)
 
-    def body_of(self, day: date, *, replaces: bool = False, compresses_new_chunks: bool = True) -> str:
+    def body_of(self, day: date, on_existing: OnExisting, *, compresses_new_chunks: bool = True) -> str:
         """Return the request for one day, as JSON.
 
         Args:
             day: the day.
-            replaces: with `existing` as "stale": whether the archive has changed since.
+            on_existing: what happens if it has rows.
             compresses_new_chunks: whether the request may say so for this day.
         """
-        existing = self.request.existing
-        if existing == "stale":
-            # Rows that came since the look are left as they are.
-            existing = "replace" if replaces else "skip"
         body = {name: value for name, value in self.document.items() if name not in _OF_THE_WHOLE and value is not None}
         body["adls_url"] = self.pattern.url(day)
-        body["destination"] = (body.get("destination") or {}) | {"on_existing": existing}
+        body["destination"] = (body.get("destination") or {}) | {"on_existing": on_existing}
         if not compresses_new_chunks:
             body["timescaledb"] = (body.get("timescaledb") or {}) | {"compress_new_chunks": False}
         return json.dumps(body)
@@ -64,7 +60,8 @@ class Backfill:
         Raises:
             RestoreError: as `parse_for`.
         """
-        return parse_for(self.body_of(day, replaces=True).encode(), self.settings)
+        existing = self.request.existing
+        return parse_for(self.body_of(day, "replace" if existing == "stale" else existing).encode(), self.settings)
 
 
 def parse_backfill(body: bytes, settings: Settings) -> Backfill:

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 from shared.csvfile.source import CsvSource
 from shared.load.target.file_header import FileHeader
 from shared.load.target.target import Target, find_target
 from shared.model.answer import Outcomes
-from shared.model.request import RestoreRequest
+from shared.model.request import OnExisting, RestoreRequest
 from shared.model.results import ChunkStep, Count, IndexOutcome, Notice, Removed, Transferred, Verification
 from shared.model.window import Window
 from shared.postgres.connect import Connect, Connection, Cursor
@@ -55,7 +54,7 @@ class Day:
     committed: Callable[[Loaded], None]
 
     @property
-    def policy(self) -> Literal["error", "append", "skip", "replace"]:
+    def policy(self) -> OnExisting:
         """What happens to rows that are in the day already."""
         return self.request.destination.existing_rows
 

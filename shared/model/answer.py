@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from typing_extensions import NotRequired, TypedDict
 
 from shared.errors import RestoreError, Retry
+from shared.model.request import OnExisting
 from shared.model.results import CheckName, ChunkAction, Outcome, ReferenceAction, ReferringRows
 
 BackfillOutcome: TypeAlias = Literal["ok", "ok_with_warnings"]
@@ -155,7 +156,7 @@ class DryRunOutcome(TypedDict):
 
     rows_in_archive: int
     rows_existing: int | None
-    on_existing: Literal["error", "append", "skip", "replace"]
+    on_existing: OnExisting
     min_time: str | int | None
     max_time: str | int | None
     chunks: list[PlannedChunk]

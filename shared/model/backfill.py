@@ -20,7 +20,7 @@ from typing_extensions import Self
 from shared.model.calendar import MOST_DAYS
 from shared.model.request import RestoreOptions, Section, WholeNumber, field_error
 
-Existing: TypeAlias = Literal["error", "skip", "replace", "stale"]
+Existing: TypeAlias = Literal["error", "append", "skip", "replace", "stale"]
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 

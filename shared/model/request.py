@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -158,13 +158,16 @@ class Pg(Section):
         return {keyword: value for keyword, value in given.items() if value is not None}
 
 
+OnExisting: TypeAlias = Literal["error", "append", "skip", "replace"]
+
+
 class Destination(Section):
     """Which table, and how the rows get there."""
 
     mode: Literal["direct", "staging"] = "direct"
     target_table: TableName | None = None
     create_staging_like: TableName | None = None
-    on_existing: Literal["error", "append", "skip", "replace"] | None = None
+    on_existing: OnExisting | None = None
     min_rows_ratio: Ratio = 0.5
     on_referenced: Literal["error", "allow"] = "error"
     sequences: Literal["warn", "advance"] = "warn"
@@ -193,7 +196,7 @@ class Destination(Section):
         return self.mode == "direct"
 
     @property
-    def existing_rows(self) -> Literal["error", "append", "skip", "replace"]:
+    def existing_rows(self) -> OnExisting:
         """What to do about rows that the day already has. Staging skips conflicts, so it may append by default."""
         return self.on_existing or ("error" if self.is_direct else "append")
 

@@ -480,7 +480,7 @@ function backfillForm(pattern) {
       h("div", {}, h("label", { for: "from" }, "From"), h("input", { id: "from", name: "from", type: "date", value: picked.from, required: true })),
       h("div", {}, h("label", { for: "to" }, "To, included"), h("input", { id: "to", name: "to", type: "date", value: to, required: true })),
       h("div", {}, h("label", { for: "existing" }, "Days that have rows"), h("select", { id: "existing", name: "existing" },
-        [["error", "make their restore fail"], ["skip", "stay as they are"], ["stale", "are replaced if the archive is newer"], ["replace", "are replaced"]].map(([value, text]) => h("option", { value, selected: value === (plan?.existing ?? "error") }, text)))),
+        [["error", "make their restore fail"], ["skip", "stay as they are"], ["stale", "are replaced if the archive is newer"], ["append", "get the archive's rows too"], ["replace", "are replaced"]].map(([value, text]) => h("option", { value, selected: value === (plan?.existing ?? "error") }, text)))),
       h("button", { type: "submit" }, "Show the plan")),
     plan ? planned() : null);
 }
@@ -490,7 +490,7 @@ function planned() {
   const { answer } = plan, list = (days) => days.length > 12 ? `${number(days.length)} days, from ${days[0]} to ${days.at(-1)}` : days.join(", ");
   return [h("h4", { id: "plan" }, "The plan"), facts([
       ["Restored", `${number(answer.days)} days, ${bytes(answer.bytes)} of archives, in ${number(answer.groups.length)} groups, ${answer.parallel} at once`],
-      ["Have rows: replaced, or failing", list(answer.existing)], ["Left as they are", list(answer.skipped)], ["Without an archive", list(answer.missing)]]),
+      ["Have rows: replaced, added to, or failing", list(answer.existing)], ["Left as they are", list(answer.skipped)], ["Without an archive", list(answer.missing)]]),
     answer.days ? h("p", {}, h("button", { type: "button", class: "main", "data-action": "start" }, "Start the backfill")) : h("p", {}, "There is nothing to restore.")];
 }
 

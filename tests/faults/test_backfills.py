@@ -290,6 +290,102 @@ def test_a_stop_beside_a_day_that_another_worker_has(many: Backfills, monkeypatc
 
 
 @pytest.mark.any_server
+def test_a_day_that_gets_rows_after_the_plan_is_not_replaced_as_stale(many: Backfills) -> None:
+    """The unit of such a column follows from the rows. Without any, nothing is known of a day."""
+    many.app.database.hypertable("t", "time bigint NOT NULL, v int", interval="86400")
+    many.app.archive("t", b"time,v\n1735689600,20250101\n", day=day_of(0))
+    backfill_id = many.taken(0, 0, existing="stale")
+    many.work()
+    many.app.database.execute("INSERT INTO {s}.t VALUES (1735689660, 7)")
+    state = many.finish(backfill_id)
+    assert (state["status"], state["days"]["skipped"]) == ("Succeeded", 1), state
+    assert many.app.database.fetch("SELECT v FROM {s}.t") == [(7,)]
+
+
+def live_days(many: Backfills) -> dict[str, int]:
+    """Fill a table without a key with days of each kind, and return the rows that it then has.
+
+    Day 0 is archived, day 1 has rows of its own, 2 is restored, and 3 restored from an older version.
+    """
+    many.app.database.hypertable("t", "time timestamptz NOT NULL, v int", interval="interval '1 day'")
+    many.archive(2, 3)
+    assert many.finish(many.taken(2, 3))["status"] == "Succeeded"
+    many.rows = 5
+    many.archive(0, 1, 3)
+    many.app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-02 12:00Z', 20250102)")
+    return {day_of(1): 1, day_of(2): 3, day_of(3): 3}
+
+
+def test_a_backfill_that_says_nothing_of_them_leaves_live_days_as_they_are(many: Backfills) -> None:
+    before = live_days(many)
+    state = many.finish(many.taken(0, 3))
+    assert (state["status"], state["error"]["code"]) == ("Failed", "DaysFailed")
+    errors = {day: facts.get("error", {}).get("code") for day, facts in many.days(state["id"]).items()}
+    assert errors == {day_of(0): None} | dict.fromkeys(before, "WindowNotEmpty")
+    assert many.counts() == {day_of(0): 5} | before
+    # A retry changes nothing of that.
+    many.retry(state["id"])
+    assert many.finish(state["id"])["days"]["failed"] == 3
+    assert many.counts() == {day_of(0): 5} | before
+
+
+def test_days_to_which_an_archive_is_added(many: Backfills) -> None:
+    """The rows that a restore has loaded from the archive are not loaded again."""
+    live_days(many)
+    plan = many.post(many.body(0, 3, existing="append", dry_run=True)).body
+    assert (plan["existing"], plan["skipped"]) == ([day_of(1), day_of(3)], [day_of(2)])
+    state = many.finish(many.taken(0, 3, existing="append"))
+    words = {day: facts.get("error", {}).get("code", facts["outcome"]) for day, facts in many.days(state["id"]).items()}
+    assert words == {
+        day_of(0): "restored",
+        day_of(1): "restored",
+        day_of(2): "skipped",
+        day_of(3): "WindowNotEmpty",
+    }
+    loaded = {day_of(0): 5, day_of(1): 6, day_of(2): 3, day_of(3): 3}
+    assert many.counts() == loaded
+    assert many.retry(state["id"]).status == 202
+    assert many.finish(state["id"])["days"]["failed"] == 1
+    assert many.counts() == loaded
+    # The same once more finds its days restored.
+    assert many.finish(many.taken(0, 2, existing="append"))["days"]["skipped"] == 3
+    assert many.counts() == loaded
+
+
+def test_a_retry_does_not_add_to_a_day_that_was_restored_meanwhile(many: Backfills) -> None:
+    many.app.database.hypertable("t", "time timestamptz NOT NULL, v int", interval="interval '1 day'")
+    many.app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 12:00Z', 20250101)")
+    many.corrupt(0)
+    state = many.finish(many.taken(0, 0, existing="append"))
+    assert state["days"]["failed"] == 1
+    many.archive(0)
+    answer = many.jobs.post(
+        {"adls_url": many.body(0, 0)["adls_url"].replace("{date}", day_of(0))}
+        | {"destination": {"on_existing": "append"}}
+    )
+    assert answer.status == 200, answer.body
+    many.retry(state["id"])
+    again = many.finish(state["id"])
+    assert (again["status"], again["days"]["skipped"]) == ("Succeeded", 1), again
+    assert many.counts() == {day_of(0): 4}
+
+
+@pytest.mark.parametrize("stage", ["commit", "recompress"])
+def test_a_worker_that_is_killed_around_the_commit_of_rows_that_are_added(many: Backfills, stage: str) -> None:
+    many.app.database.hypertable("t", "time timestamptz NOT NULL, v int", interval="interval '1 day'")
+    many.app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 12:00Z', 20250101)")
+    many.archive(0)
+    backfill_id = many.taken(0, 0, existing="append")
+    many.work()
+    with many.jobs.worker(many.jobs.receive().content, TEST_KILLED_AT=stage) as process:
+        assert process.wait(60) == -signal.SIGKILL
+    assert many.counts() == {day_of(0): 1 if stage == "commit" else 4}
+    many.serve_until_ended(backfill_id)
+    state = many.monitor(backfill_id)
+    assert (state["status"], state["days"]["restored"]) == ("Succeeded", 1), state
+    assert many.counts() == {day_of(0): 4}
+
+
 def test_a_stop_before_a_day_whose_commit_did_not_take_place(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server is asked for the COMMIT. The day does not start once more."""
     many.table()
