@@ -8,9 +8,11 @@ from shared.archive.stored import look_at
 from shared.arrivals.events import read_event
 from shared.arrivals.order import order
 from shared.arrivals.rules import Rule, find_rule, load_rules
+from shared.backfills.records import Records
+from shared.backfills.worker import resume_group_of
 from shared.errors import InvalidArchiveUrl, StorageHostNotAllowed
 from shared.jobs.enqueue import enqueue
-from shared.jobs.operation import RestoreOperation
+from shared.jobs.operation import DayOperation, RestoreOperation
 from shared.jobs.storage import job_storage
 from shared.jobs.store import Conflict, OperationStore, each_page
 from shared.log_redaction import OUR_LOGGER
@@ -44,11 +46,13 @@ def archive_arrived(text: bytes) -> None:
     except (InvalidArchiveUrl, StorageHostNotAllowed) as error:
         _log.info("an event is dropped, since its file is not an archive: %s", error.message)
         return
+    if event.kind == "online":
+        # Whoever asked for a restore that waits: it may be a caller, and no rule.
+        _resume(location, settings)
+        return
     rule = find_rule(rules, location)
     if rule is None:
         _log.info("the event of %s is dropped: it matches no rule of RESTORE_RULES", location.url)
-    elif event.kind == "online":
-        _resume(location, settings)
     else:
         _restore(rule, location, settings)
 
@@ -66,7 +70,8 @@ def _restore(rule: Rule, location: ArchiveLocation, settings: Settings) -> None:
 
 def _resume(location: ArchiveLocation, settings: Settings) -> None:
     """Let restores go on that wait for a file to come back from the archive tier."""
-    store = OperationStore(job_storage(settings), RestoreOperation)
+    storage = job_storage(settings)
+    store = OperationStore(storage, RestoreOperation)
     for operation in each_page(store, {"status": "NotStarted"}):
         if operation.archive == location.url and operation.waits:
             try:
@@ -75,4 +80,7 @@ def _resume(location: ArchiveLocation, settings: Settings) -> None:
                 # A worker has it already.
                 continue
             _log.info("operation=%s goes on: its archive changed its access tier", operation.id)
-            enqueue(store, waiting)
+            if isinstance(waiting, DayOperation):
+                resume_group_of(waiting, Records.of(storage), settings)
+            else:
+                enqueue(store, waiting)

@@ -15,8 +15,9 @@ A backfill has a status, which callers see, and a phase: what is to be done next
 It ends from every phase by an error that stays, and from `plan` by a cancel before its first plan. `begun_again` lets
 it plan once more after its end; `stopped` and `stopped_by_a_day` let no further day start.
 
-A group is held until its turn (`has_its_turn`), then claimed. It waits while none of its days is due (`not_due`), or is
-handed on where an invocation ends (`handed_on`). It always ends as Succeeded (`group_ended`): its days may have failed.
+A group is held until its turn (`has_its_turn`), then claimed. It waits while none of its days is due (`not_due`); a day
+may be `due_earlier` than it seemed. It is handed on where an invocation ends (`handed_on`). It always ends as Succeeded
+(`group_ended`): its days may have failed.
 
 Only the worker of its group claims a day: it is always held. It ends as any restore does; or
 without having begun, once its backfill is stopped (`never_started`); or with its group, once that lost too many workers
@@ -31,7 +32,7 @@ from typing import Any
 
 from shared.backfills.records import BackfillPlan, decode_plan
 from shared.errors import InternalError, OperationEnded, OperationNotEnded, TooManyAttempts
-from shared.jobs.operation import BackfillOperation, BackfillPhase, DayOperation, as_new
+from shared.jobs.operation import BackfillOperation, BackfillPhase, DayOperation, GroupOperation, as_new
 from shared.jobs.transitions import Change, End, end_of_waiting, waiting
 from shared.model.stamp import now
 from shared.postgres.transaction import outcome_unknown
@@ -115,6 +116,13 @@ def has_its_turn() -> dict[str, Any]:
 def not_due(until: str) -> dict[str, Any]:
     """None of a group's days is due before that time. Other groups may run meanwhile."""
     return waiting(is_held=True, next_attempt=until)
+
+
+def due_earlier(group: GroupOperation, time: str) -> dict[str, Any]:
+    """What a day of a group waits for has come early. A group that runs looks at its days again by itself."""
+    if group.status != "NotStarted" or group.next_attempt <= time:
+        return {}
+    return waiting(next_attempt=time)
 
 
 def handed_on() -> dict[str, Any]:

@@ -136,6 +136,11 @@ class Records:
         """List the groups that have not ended."""
         return self.groups.below(_rows(backfill), "ended eq ''", most=most)
 
+    def open_group_of(self, backfill: BackfillOperation, day: DayOperation) -> GroupOperation | None:
+        """Find the group that a day waits for; None if it has ended."""
+        found = self.groups.below(_rows(backfill), "ended eq ''", texts=("plan",))
+        return next((group for group in found if day.day in decode_group_plan(group.plan).days), None)
+
     def answers_of_groups(self, backfill: BackfillOperation) -> list[GroupOperation]:
         """List all groups with what they did."""
         return self.groups.below(_rows(backfill), texts=("answer",))

@@ -11,11 +11,12 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from shared.backfills.conclusion import conclude, end_failed, lost_its_workers
 from shared.backfills.group import OTHERS_SECONDS, Context, run_group
-from shared.backfills.lifecycle import groups_ended, has_its_turn, is_before_its_plan
+from shared.backfills.lifecycle import due_earlier, groups_ended, has_its_turn, is_before_its_plan
 from shared.backfills.planner import create_round, plan_round
 from shared.backfills.records import Records
 from shared.backfills.request import parse_backfill
@@ -29,14 +30,14 @@ from shared.errors import (
 from shared.jobs.claim import Claim, claim_operation
 from shared.jobs.enqueue import enqueue, try_again
 from shared.jobs.message import decode
-from shared.jobs.operation import BackfillOperation, GroupOperation
+from shared.jobs.operation import BackfillOperation, DayOperation, GroupOperation
 from shared.jobs.storage import job_storage, job_storage_if_any
 from shared.jobs.store import Conflict, OperationStore, each_page
 from shared.jobs.worker import run_restore_message
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
 from shared.model.stamp import read_stamp, stamp
-from shared.settings import load_settings
+from shared.settings import Settings, load_settings
 
 _log = logging.getLogger(OUR_LOGGER)
 
@@ -181,6 +182,23 @@ def go_on(backfill_id: str, context: Context) -> None:
             run_backfill(backfill_id, context)
         else:
             enqueue(records.backfills, backfill)
+
+
+def resume_group_of(day: DayOperation, records: Records, settings: Settings) -> None:
+    """Let a group go on that waits for one of its days, which is due now. A day itself gets no message.
+
+    Raises:
+        JobStorageUnreachable: the app's own storage account cannot be reached.
+    """
+    with suppress(OperationNotFound):
+        group = records.open_group_of(records.backfills.get(day.backfill), day)
+        if group is None:
+            return
+        group = records.groups.update(group, partial(due_earlier, time=day.next_attempt))
+        if group.status == "NotStarted" and not group.is_held:
+            # It had its turn, and its message is hidden until later.
+            enqueue(records.groups, group)
+        go_on(day.backfill, Context(records, settings, lambda: None, lambda: False))
 
 
 def resume_broken_chains() -> None:

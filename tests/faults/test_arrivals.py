@@ -23,11 +23,13 @@ from tests.faults.fix_http_fault import Fault, FaultyStorage
 from tests.faults.fix_jobs import Jobs
 from tests.integration.fix_threads import at_once
 
+from shared.backfills.records import Records
 pytestmark = pytest.mark.any_server
 
 DAY = "2025-01-05"
 TODAY = date(2025, 1, 6)
 
+from tests.faults.fix_backfills import Backfills, day_of
 
 @dataclass
 class Arrivals:
@@ -300,6 +302,32 @@ def test_every_day_restores_what_is_archived_or_stale(arrivals: Arrivals) -> Non
     arrivals.jobs.app.archive("t", b"nonsense\n", day="2025-01-04")
     for day in ("2025-01-02", "2025-01-04"):
         arrivals.jobs.post({"adls_url": arrivals.jobs.app.storage.url(arrivals.jobs.app.path("t", day))})
+@pytest.mark.parametrize("is_waiting_for_its_turn", [True, False])
+def test_a_day_of_a_backfill_that_comes_back_from_the_archive_tier(
+    many: Backfills, faulty_storage: FaultyStorage, *, is_waiting_for_its_turn: bool
+) -> None:
+    """No rule names it. Its group is due in ten minutes, or its message is hidden until then."""
+    many.table()
+    many.archive(0)
+    faulty_storage.faults["2025-01-01.csv.gz"] = Fault("status", (409, "BlobBeingRehydrated"))
+    backfill_id = many.taken(0, 0)
+    many.work()
+    many.work()
+    (group,) = many.groups(backfill_id)
+    assert (many.days(backfill_id)[day_of(0)]["outcome"], group.status) == ("waiting", "NotStarted")
+    if is_waiting_for_its_turn:
+        groups = Records.of(many.jobs.storage).groups
+        groups.change(groups.get(group.id), is_held=True)
+    faulty_storage.faults.clear()
+    app = many.app
+    url = f"https://{app.storage.account}.blob.core.windows.net/{app.storage.filesystem}/{app.path('t', day_of(0))}"
+    told = {"specversion": "1.0", "type": "Microsoft.Storage.BlobTierChanged", "data": {"url": url}}
+    archive_arrived(json.dumps(told).encode())
+    many.work()
+    assert many.finish(backfill_id)["status"] == "Succeeded"
+    assert many.counts() == many.all_of(0)
+
+
     arrivals.put(20, day="2025-01-02")
     arrivals.put(5, table="other")
     for _ in range(2):
