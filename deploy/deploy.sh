@@ -78,8 +78,10 @@ settings=(
     "PG_ALLOWED_HOSTS=$PG_HOST" "PG_ALLOWED_DATABASES=$PG_DATABASES" "ALLOWED_TARGETS=$TARGETS"
     "RESTORE_DAILY_SCHEDULE=${DAILY_SCHEDULE:-0 0 6 * * *}"
 )
-# 30 minutes: the host's own default on both plans. A restore that takes longer ends with its worker, and is tried again.
-settings+=("AzureFunctionsJobHost__functionTimeout=${FUNCTION_TIMEOUT:-00:30:00}")
+# The first ends the whole worker with all its restores, and the second one slow statement before (docs/operations.md, The
+# queue).
+settings+=("AzureFunctionsJobHost__functionTimeout=${FUNCTION_TIMEOUT:-04:00:00}")
+settings+=("PG_STATEMENT_TIMEOUT_SECONDS=${STATEMENT_TIMEOUT_SECONDS:-1800}")
 if [ -n "${RULES:-}" ]; then
     settings+=("RESTORE_RULES=$RULES")
 fi

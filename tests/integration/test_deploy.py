@@ -145,6 +145,26 @@ def test_no_key_of_an_account_is_in_the_settings(deployment: Deployment) -> None
     assert "AzureWebJobsStorage" in deployment.call("functionapp", "config", "appsettings", "delete")
 
 
+TIMEOUTS = ("AzureFunctionsJobHost__functionTimeout", "PG_STATEMENT_TIMEOUT_SECONDS")
+
+
+@pytest.mark.parametrize(("plan", "name"), [("flex", "Flex Consumption"), ("premium", "Premium")])
+def test_a_statement_ends_before_the_worker_does(deployment: Deployment, plan: str, name: str) -> None:
+    """By the figures that docs/operations.md advises for the plan."""
+    page = (REPOSITORY / "docs/operations.md").read_text(encoding="utf-8")
+    header = "| plan | " + " | ".join(f"`{setting}`" for setting in TIMEOUTS)
+    (table,) = [part for part in page.split("\n\n") if part.startswith(header)]
+    (row,) = [line for line in table.splitlines() if line.startswith(f"| {name} |")]
+    advised = [cell.strip(" `") for cell in row.split("|")[2:4]]
+    assert deployment.run(plan, has_app=True).returncode == 0
+    settings = dict(
+        word.split("=", 1) for word in deployment.call("functionapp", "config", "appsettings", "set") if "=" in word
+    )
+    assert [settings[setting] for setting in TIMEOUTS] == advised
+    hours, minutes, seconds = map(int, advised[0].split(":"))
+    assert int(advised[1]) < hours * 3600 + minutes * 60 + seconds
+
+
 def test_the_lakes_events_go_to_the_queue_that_is_read(deployment: Deployment) -> None:
     assert deployment.run("flex", has_app=True).returncode == 0
     (binding,) = json.loads((REPOSITORY / "ArchiveArrived/function.json").read_text())["bindings"]
