@@ -62,6 +62,13 @@ def test_every_error_code_its_status_and_whether_to_retry() -> None:
     assert len({kind.code for kind in errors()}) == len(list(errors()))
 
 
+@pytest.mark.parametrize("heading", ["All codes", "Warnings"])
+def test_codes_are_listed_by_name(heading: str) -> None:
+    codes = list(rows(section("errors.md", heading)))
+    assert len(codes) > 10
+    assert codes == sorted(codes)
+
+
 def test_every_code_of_a_fault() -> None:
     # Pydantic's names for them, and ours where we find a fault ourselves.
     codes = set(in_sources(r'"(?:extra_forbidden|missing)": "(\w+)"') + in_sources(r'\bFault\("(\w+)"'))
