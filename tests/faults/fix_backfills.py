@@ -106,9 +106,11 @@ class Backfills:
         call = call_of("GET", "/" + path.split("/", 3)[3], {}, query={"token": token}, route={"id": backfill_id})
         return checked_answer(result(call), "getBackfillResult")
 
+    def page(self, **query: str) -> Answer:
+        return checked_answer(backfills(call_of("GET", "/api/backfills", {}, query=query)), "listBackfills")
+
     def listed(self, **query: str) -> list[dict[str, Any]]:
-        call = call_of("GET", "/api/backfills", {}, query=query)
-        answer = checked_answer(backfills(call), "listBackfills")
+        answer = self.page(**query)
         assert answer.status == 200, answer.body
         return list(answer.body["value"])
 

@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
+import os
+import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
-from typing import Any
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from shutil import copytree
+from typing import Any, cast
 
+import azure.functions as func
 import pytest
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.queue import QueueClient
 
+import RestoreDaily
 from shared.archive.client import OPTIONS
 from shared.arrivals.arrive import archive_arrived
 from shared.arrivals.daily import restore_daily
+from shared.backfills.records import Records
 from shared.errors import ConfigurationError, StorageUnreachable
 from shared.jobs.message import UnreadableMessageError
 from shared.jobs.operation import RestoreOperation
 from shared.jobs.store import each_page
 from shared.jobs.sweep import sweep
+from tests.faults.fix_backfills import Backfills, day_of
 from tests.faults.fix_http_fault import Fault, FaultyStorage
 from tests.faults.fix_jobs import Jobs
+from tests.integration.fix_app import job_storage_string
+from tests.integration.fix_host import running_host
 from tests.integration.fix_threads import at_once
+from tools.config import REPOSITORY
+from tools.process import wait_until
 
-from shared.backfills.records import Records
 pytestmark = pytest.mark.any_server
 
 DAY = "2025-01-05"
 TODAY = date(2025, 1, 6)
 
-from tests.faults.fix_backfills import Backfills, day_of
 
 @dataclass
 class Arrivals:
@@ -289,19 +303,6 @@ def test_a_file_that_comes_back_from_the_archive_tier(arrivals: Arrivals, faulty
     arrivals.jobs.storage.queue.clear_messages()
 
 
-def test_every_day_restores_what_is_archived_or_stale(arrivals: Arrivals) -> None:
-    """And nothing else: not what is restored, not what somebody put in, not what failed, nor what is older."""
-    database = arrivals.jobs.app.database
-    database.hypertable("other", "time timestamptz NOT NULL, v int")
-    arrivals.rules(daily=True, lookback=4)
-    arrivals.put(1, day="2025-01-01")  # too old
-    arrivals.put(2, day="2025-01-02")  # restored, then stale
-    arrivals.put(3, day="2025-01-03")  # present
-    database.execute("INSERT INTO {s}.t VALUES ('2025-01-03 07:00Z', 7)")
-    arrivals.put(4, day="2025-01-04")  # failed
-    arrivals.jobs.app.archive("t", b"nonsense\n", day="2025-01-04")
-    for day in ("2025-01-02", "2025-01-04"):
-        arrivals.jobs.post({"adls_url": arrivals.jobs.app.storage.url(arrivals.jobs.app.path("t", day))})
 @pytest.mark.parametrize("is_waiting_for_its_turn", [True, False])
 def test_a_day_of_a_backfill_that_comes_back_from_the_archive_tier(
     many: Backfills, faulty_storage: FaultyStorage, *, is_waiting_for_its_turn: bool
@@ -309,9 +310,9 @@ def test_a_day_of_a_backfill_that_comes_back_from_the_archive_tier(
     """No rule names it. Its group is due in ten minutes, or its message is hidden until then."""
     many.table()
     many.archive(0)
-    faulty_storage.faults["2025-01-01.csv.gz"] = Fault("status", (409, "BlobBeingRehydrated"))
     backfill_id = many.taken(0, 0)
     many.work()
+    faulty_storage.faults["csv.gz"] = Fault("status", (409, "BlobBeingRehydrated"))
     many.work()
     (group,) = many.groups(backfill_id)
     assert (many.days(backfill_id)[day_of(0)]["outcome"], group.status) == ("waiting", "NotStarted")
@@ -328,6 +329,19 @@ def test_a_day_of_a_backfill_that_comes_back_from_the_archive_tier(
     assert many.counts() == many.all_of(0)
 
 
+def test_every_day_restores_what_is_archived_or_stale(arrivals: Arrivals) -> None:
+    """And nothing else: not what is restored, not what somebody put in, not what failed, nor what is older."""
+    database = arrivals.jobs.app.database
+    database.hypertable("other", "time timestamptz NOT NULL, v int")
+    arrivals.rules(daily=True, lookback=4)
+    arrivals.put(1, day="2025-01-01")  # too old
+    arrivals.put(2, day="2025-01-02")  # restored, then stale
+    arrivals.put(3, day="2025-01-03")  # present
+    database.execute("INSERT INTO {s}.t VALUES ('2025-01-03 07:00Z', 7)")
+    arrivals.put(4, day="2025-01-04")  # failed
+    arrivals.jobs.app.archive("t", b"nonsense\n", day="2025-01-04")
+    for day in ("2025-01-02", "2025-01-04"):
+        arrivals.jobs.post({"adls_url": arrivals.jobs.app.storage.url(arrivals.jobs.app.path("t", day))})
     arrivals.put(20, day="2025-01-02")
     arrivals.put(5, table="other")
     for _ in range(2):
@@ -341,6 +355,62 @@ def test_a_day_of_a_backfill_that_comes_back_from_the_archive_tier(
     assert arrivals.values() == [20, 7]
     assert arrivals.values("other") == [5]
     restore_daily(TODAY)
+
+
+def test_every_day_by_the_function_that_the_host_calls(arrivals: Arrivals) -> None:
+    """It looks at the days before today."""
+    yesterday = (datetime.now(timezone.utc) - timedelta(days=1)).date().isoformat()
+    arrivals.rules(daily=True)
+    arrivals.put(day=yesterday)
+    # The host's own object; the function does not look at it.
+    RestoreDaily.main(cast("func.TimerRequest", None))
+    arrivals.jobs.work()
+    order = arrivals.order()
+    assert (order.status, order.day) == ("Succeeded", yesterday)
+
+
+def test_a_message_that_is_no_event_goes_to_the_poison_queue_and_into_the_log(
+    arrivals: Arrivals, tmp_path: Path
+) -> None:
+    """By the host, which calls the function that reads the queue of the events."""
+    setting, name = job_storage_string(arrivals.jobs.app.storage), f"q{uuid.uuid4().hex[:12]}"
+    queue, poison = (QueueClient.from_connection_string(setting, text) for text in (name, f"{name}-poison"))
+    root = tmp_path / "app"
+    # By other names, since those of the repository would be found first. The local host wants a function for HTTP.
+    for function, own_name in (("ArchiveArrived", "Arrived"), ("RestoreHealth", "Health")):
+        copytree(REPOSITORY / function, root / own_name)
+    host = json.loads((REPOSITORY / "host.json").read_text())
+    host["extensions"]["queues"] |= {"maxDequeueCount": 1}
+    (root / "host.json").write_text(json.dumps(host))
+    bindings = root / "Arrived/function.json"
+    bindings.write_text(bindings.read_text().replace("archive-events", name))
+    arrivals.put()
+    told = {"specversion": "1.0", "type": "Microsoft.Storage.BlobCreated", "data": {"url": arrivals.url()}}
+    queue.create_queue()
+    for text in ("hello", json.dumps(told)):
+        queue.send_message(base64.b64encode(text.encode()).decode())
+    log = tmp_path / "host.log"
+
+    def given_up() -> list[str]:
+        with suppress(ResourceNotFoundError):
+            return [base64.b64decode(one.content).decode() for one in poison.peek_messages(32)]
+        return []
+
+    def is_done() -> bool:
+        return bool(given_up()) and any(order.is_queued for order in arrivals.orders())
+
+    try:
+        with running_host(root, log, os.environ):
+            assert wait_until(is_done, 40), log.read_text()
+        assert given_up() == ["hello"]
+    finally:
+        for one in (queue, poison):
+            with suppress(ResourceNotFoundError):
+                one.delete_queue()
+    assert "ArchiveArrived failed" in log.read_text()
+    assert "it is not JSON" in log.read_text()
+    arrivals.jobs.work()
+    assert arrivals.order().status == "Succeeded"
 
 
 def test_every_day_and_an_event_order_one_restore(arrivals: Arrivals) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import azure.functions as func
 import pytest
 
+import RestoreBackfillResult
 import RestoreQueue
 from shared.backfills import planner
 from shared.backfills.records import Records
@@ -33,6 +35,7 @@ from tests.faults.fix_backfills import (
 )
 from tests.faults.fix_jobs import SWEEP_PAUSE
 from tests.faults.fix_proxy import Link
+from tests.integration.fix_calendar import Calendar
 from tests.integration.fix_small_day import slow_down
 from tests.integration.fix_threads import Call
 from tools.local_server import free_port
@@ -121,7 +124,8 @@ def test_nothing_is_written_without_an_archive(many: Backfills) -> None:
     assert many.counts() == {}
 
 
-def test_a_plan(many: Backfills) -> None:
+def test_a_plan(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKFILL_MAX_PARALLEL", "5")
     many.table(interval="interval '7 days'")
     many.archive(*range(8))
     many.app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-03 12:00Z', 20250103)")
@@ -130,6 +134,10 @@ def test_a_plan(many: Backfills) -> None:
     # Chunks of seven days begin on Thursdays: 2 January 2025 was one.
     assert answer.body["groups"] == [[day_of(0)], [day_of(number) for number in range(1, 8)]]
     assert (answer.body["missing"], answer.body["existing"]) == ([day_of(8)], [day_of(2)])
+    # Each archive compresses to a length of its own.
+    lengths = [day["archive"]["bytes"] for day in Calendar(many.app).days(day_of(0), day_of(7)).values()]
+    assert (answer.body["days"], answer.body["bytes"], answer.body["parallel"]) == (8, sum(lengths), 2)
+    assert many.post(many.body(0, 8, dry_run=True, parallel=4)).body["parallel"] == 4
     assert many.post(many.body(0, 8, dry_run=True, existing="skip")).body["skipped"] == [day_of(2)]
     assert many.jobs.store.queue_is_empty()
     assert many.listed() == []
@@ -166,6 +174,50 @@ def test_the_same_request_twice(many: Backfills) -> None:
     assert many.result(first.headers["Location"]).status == many.result(second.headers["Location"]).status == 200
     assert [one["id"] for one in many.listed()] == ["mine"]
     assert many.retry("unknown").code == "OperationNotFound"
+
+
+@pytest.mark.any_server
+def test_backfills_are_listed_by_status_page_by_page(many: Backfills) -> None:
+    ids = [many.taken(0, 0) for _ in range(4)]
+    for backfill_id in ids[1:3]:
+        assert many.stop(backfill_id).body["status"] == "Canceled"
+    assert [one["id"] for one in many.listed()] == ids[::-1]
+    assert [one["id"] for one in many.listed(status="Canceled")] == [ids[2], ids[1]]
+    assert [one["id"] for one in many.listed(status="NotStarted", top="1")] == [ids[3]]
+    assert many.listed(status="Succeeded") == []
+    seen, query = [], {"status": "Canceled", "top": "1"}
+    while query:
+        answer = many.page(**query)
+        seen += [one["id"] for one in answer.body["value"]]
+        link = answer.body["nextLink"]
+        query = dict(parse_qsl(urlsplit(link).query)) if link else {}
+        assert not query or (query["status"], query["top"]) == ("Canceled", "1")
+    assert seen == [ids[2], ids[1]]
+
+
+@pytest.mark.parametrize("query", [{"status": "Lost"}, {"top": "0"}, {"after": "x"}, {"table": "t"}])
+def test_a_list_of_backfills_that_cannot_be_asked_for(many: Backfills, query: dict[str, str]) -> None:
+    answer = many.page(**query)
+    assert (answer.status, answer.code, answer.body["error"]["target"]) == (400, "InvalidRequest", next(iter(query)))
+
+
+@pytest.mark.any_server
+def test_the_result_by_the_function_that_the_host_calls(many: Backfills) -> None:
+    many.table()
+    many.archive(0)
+    location = many.post(many.body(0, 0)).headers["Location"]
+    url = urlsplit(location)
+
+    def ask() -> tuple[int, dict[str, Any]]:
+        route = {"id": url.path.split("/")[-2]}
+        request = func.HttpRequest("GET", location, params=dict(parse_qsl(url.query)), route_params=route, body=b"")
+        answer = RestoreBackfillResult.main(request)
+        return answer.status_code, json.loads(answer.get_body())
+
+    assert ask()[0] == 202
+    many.finish(url.path.split("/")[-2])
+    status, body = ask()
+    assert (status, body["days"]["restored"]) == (200, 1)
 
 
 @pytest.mark.any_server
@@ -386,6 +438,7 @@ def test_a_worker_that_is_killed_around_the_commit_of_rows_that_are_added(many: 
     assert many.counts() == {day_of(0): 4}
 
 
+@pytest.mark.any_server
 def test_a_stop_before_a_day_whose_commit_did_not_take_place(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server is asked for the COMMIT. The day does not start once more."""
     many.table()

@@ -244,6 +244,9 @@ def test_without_the_right_to_list(calendar: Calendar, monkeypatch: pytest.Monke
     )
     answer = calendar.ask(FIRST, LAST)
     assert (answer.status, answer.code) == (403, "StorageAccessDenied")
+    # A restore lists nothing.
+    restored = calendar.app.restore(storage.url(calendar.app.path("t", FIRST)))
+    assert restored.status == 200, restored.body
 
 
 def test_a_record_that_cannot_be_reached(calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from shared.api.handle import new_report
 from shared.backfills.worker import dispatch_message
 from shared.errors import ArchiveNotFound
 from shared.telemetry.trace import Origin, restoring
+from tests.faults.fix_backfills import Backfills
 from tests.faults.fix_jobs import Jobs
 from tests.integration.fix_app import App
 from tests.integration.fix_telemetry import Telemetry, attributes_of
@@ -287,6 +288,24 @@ def test_an_exception_of_the_body_leaves_the_span_as_it_is(telemetry: Telemetry)
     assert raised.value is error
     assert "canary" not in telemetry.said()
     assert telemetry.one("restore").status.status_code is StatusCode.ERROR
+
+
+def test_each_day_of_a_backfill_belongs_to_the_trace_of_its_caller(jobs: Jobs, telemetry: Telemetry) -> None:
+    """By the messages of the backfill and of its groups."""
+    many = Backfills(jobs)
+    many.table()
+    many.archive(0, 1)
+    backfill_id = many.post(many.body(0, 1), traceparent=TRACE).body["id"]
+    (message,) = jobs.storage.queue.peek_messages()
+    (sent,) = [span for span in telemetry.spans if span.name.startswith("send")]
+    assert parent_of(sent) == (TRACE_ID, SPAN_ID)
+    of_backfill = f"00-{TRACE_ID}-{ids_of(sent)[1]}-01"
+    assert json.loads(message.content)["traceparent"] == of_backfill
+    many.work()
+    assert {json.loads(one.content)["traceparent"] for one in jobs.storage.queue.peek_messages(2)} == {of_backfill}
+    assert many.finish(backfill_id)["status"] == "Succeeded"
+    days = [span for span in telemetry.spans if span.name.startswith("restore ")]
+    assert [parent_of(day) for day in days] == [ids_of(sent)] * 2
 
 
 def test_without_an_sdk_nothing_of_it_is_loaded() -> None:

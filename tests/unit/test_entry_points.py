@@ -132,6 +132,23 @@ def test_threads_that_a_function_starts_join_its_invocation() -> None:
 
 
 @pytest.mark.parametrize(
+    ("rules", "logged"), [('[{"name": "a rule"}]', "the setting RESTORE_RULES rule a rule: name"), ("[]", None)]
+)
+def test_a_wrong_rule_is_logged_when_the_app_starts(
+    rules: str, logged: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RESTORE_RULES", rules)
+    importlib.reload(importlib.import_module("ArchiveArrived"))
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    if logged is None:
+        assert not errors
+    else:
+        (error,) = errors
+        assert error.startswith("InvalidConfiguration: ")
+        assert logged in error
+
+
+@pytest.mark.parametrize(
     ("setting", "seconds"),
     [("", 300), ("00:30:00", 900), ("04:00:00", 7200), ("1.00:00:00", 43_200), ("-1", None), ("10 minutes", None)],
 )
