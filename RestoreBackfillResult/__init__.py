@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.backfills.http import result
 from shared.functions.entry import http_function
+from shared.functions.first_call import backfill_result
 
-main = http_function("RestoreBackfillResult", result)
+main = http_function("RestoreBackfillResult", backfill_result)

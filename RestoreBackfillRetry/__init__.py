@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.backfills.http import retry
 from shared.functions.entry import http_function
+from shared.functions.first_call import retry_backfill
 
-main = http_function("RestoreBackfillRetry", retry)
+main = http_function("RestoreBackfillRetry", retry_backfill)

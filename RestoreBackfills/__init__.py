@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.backfills.http import backfills
 from shared.functions.entry import http_function
+from shared.functions.first_call import backfills
 
 main = http_function("RestoreBackfills", backfills)

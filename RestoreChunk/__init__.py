@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from shared.functions.entry import http_function
-from shared.jobs.http import post_restore
-from shared.process import current_join
+from shared.functions.first_call import post_restore
 
-main = http_function("RestoreChunk", lambda call: post_restore(call, join=current_join()))
+main = http_function("RestoreChunk", post_restore)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.arrivals.daily import restore_daily
 from shared.functions.entry import timer_function
+from shared.functions.first_call import restore_daily
 
 main = timer_function("RestoreDaily", restore_daily)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.calendar.http import get_days
 from shared.functions.entry import http_function
+from shared.functions.first_call import get_days
 
 main = http_function("RestoreDays", get_days)

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from shared.functions.entry import http_function
-from shared.health.http import get_health
+from shared.functions.first_call import get_health
 
-main = http_function("RestoreHealth", lambda _: get_health())
+main = http_function("RestoreHealth", get_health)

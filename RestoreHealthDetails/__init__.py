@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from shared.functions.entry import http_function
-from shared.health.http import get_details
+from shared.functions.first_call import get_health_details
 
-main = http_function("RestoreHealthDetails", lambda _: get_details())
+main = http_function("RestoreHealthDetails", get_health_details)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from shared.api.handle import HttpAnswer
 from shared.functions.entry import http_function
-from shared.page.page import page, page_headers
+from shared.functions.first_call import get_page
 
-main = http_function("RestorePage", lambda _: HttpAnswer(200, page_headers(), page()), media_type="text/html")
+main = http_function("RestorePage", get_page, media_type="text/html")

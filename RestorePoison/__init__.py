@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from shared.functions.entry import queue_function
-from shared.jobs.sweep import end_poisoned
+from shared.functions.first_call import end_poisoned
 
 main = queue_function("RestorePoison", end_poisoned)

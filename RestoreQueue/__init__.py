@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from shared.backfills.worker import dispatch_message
-from shared.functions.entry import half_of_function_timeout, queue_function
-from shared.process import current_join
+from shared.functions.entry import queue_function
+from shared.functions.first_call import dispatch_message
 
-main = queue_function(
-    "RestoreQueue",
-    lambda text: dispatch_message(text, join=current_join(), seconds=half_of_function_timeout()),
-)
+main = queue_function("RestoreQueue", dispatch_message)

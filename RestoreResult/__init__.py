@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from shared.functions.entry import http_function
-from shared.jobs.http import get_result
+from shared.functions.first_call import get_result
 
 main = http_function("RestoreResult", get_result)

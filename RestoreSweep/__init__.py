@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from shared.backfills.worker import resume_broken_chains
 from shared.functions.entry import timer_function
-from shared.jobs.sweep import sweep
+from shared.functions.first_call import resume_broken_chains, sweep
 
 main = timer_function("RestoreSweep", sweep, resume_broken_chains)

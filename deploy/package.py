@@ -135,7 +135,7 @@ def finish(app: Path, target: Path, *, python: str, text_only: bool) -> list[str
 
 
 def compile_started(interpreter: str, app: Path, files: list[str]) -> None:
-    """Put the byte code into an app that a start of it loads. Azure mounts the zip, so Python cannot keep it there.
+    """Put the byte code into an app that its start and first calls load. Azure mounts the zip: Python cannot keep it.
 
     Args:
         interpreter: the program of the app's Python.

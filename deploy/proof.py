@@ -3,7 +3,7 @@
     python -I -S -B deploy/proof.py APP PACKAGES
 
 package.py runs it by the app's Python, which then has the standard library, the two folders and nothing else. It prints
-as JSON which files a start of the app loads, and what the file became.
+as JSON which files the app loads until each function has begun its first call, and what the file became.
 """
 
 from __future__ import annotations
@@ -44,11 +44,14 @@ def main() -> None:
     sys.path[:0] = [str(app), str(packages)]
     for function in sorted(app.glob("*/function.json")):
         importlib.import_module(function.parent.name)
-    loaded = [Path(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))]
-    started = sorted(str(file) for file in loaded if file.suffix == ".py" and app in file.parents)
-    has_binary = (packages / "pyarrow").exists()
     sources = [file for file in app.rglob("*.py") if packages not in file.parents]
     names = {".".join(file.relative_to(app).with_suffix("").parts) for file in sources}
+    # A function imports what it does at its first call.
+    for name in sorted(names - set(_NEED_PYARROW)):
+        importlib.import_module(name)
+    loaded = [Path(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))]
+    started = sorted({str(file) for file in loaded if file.suffix == ".py" and app in file.parents})
+    has_binary = (packages / "pyarrow").exists()
     names |= {name for file in sources for name in _imported(ast.parse(file.read_text()))}
     for name in sorted(names):
         if has_binary or not name.startswith(("pyarrow", "pgpq", *_NEED_PYARROW)):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.api.call import new_request_id
 from shared.api.log_line import log_line, progress_line, start_line
@@ -20,9 +20,11 @@ from shared.model.answer import WarningNote
 from shared.model.report import Report
 from shared.model.request import RestoreRequest
 from shared.process import MIB, give_back_memory, invocation, repeating
-from shared.restore.after_commit import PutOff
-from shared.restore.restore import BeforeCommit, restore
 from shared.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from shared.restore.after_commit import PutOff
+    from shared.restore.restore import BeforeCommit
 
 _log = logging.getLogger(OUR_LOGGER)
 
@@ -91,6 +93,9 @@ def run_restore(
     Raises:
         RestoreError: as `restore`.
     """
+    # Not with the module, which those use who only ask how far a restore is.
+    from shared.restore.restore import restore  # noqa: PLC0415
+
     report.describe(request)
     _write(report, logging.INFO, lambda: start_line(report))
     try:

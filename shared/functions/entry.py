@@ -10,16 +10,18 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import azure.functions as func
 
 from shared.api.call import HttpCall
-from shared.api.handle import HttpAnswer
 from shared.errors import InternalError
 from shared.log_redaction import OUR_LOGGER, redact_logs
 from shared.process import invocation, limit_heap_retention
 from shared.settings import function_timeout
+
+if TYPE_CHECKING:
+    from shared.api.handle import HttpAnswer
 
 T = TypeVar("T")
 

@@ -2,8 +2,8 @@
 
 Each part is created at its first use, so no part waits for another one that does not answer.
 
-The SDKs for tables and queues are imported at the first use: a restore by one HTTP call needs neither, and they would
-lengthen its cold start.
+The SDKs are imported at the first use: an instance that has just been started needs none to say how it is, and a
+restore by one HTTP call needs neither that for tables nor that for queues.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from shared.archive.client import roomy_transport
 from shared.errors import ConfigurationError, JobStorageUnreachable
 from shared.identity import log_refusal
 from shared.jobs.operation import Operation
@@ -197,6 +196,8 @@ def _opened(setting: WebJobsStorage) -> JobStorage:
     if not setting.is_set:
         message = "asynchronous restores need the setting AzureWebJobsStorage"
         raise ConfigurationError(message, target="AzureWebJobsStorage")
+    from shared.archive.client import roomy_transport  # noqa: PLC0415 - see the module
+
     clock = _ServiceClock()
     # One for all services: a pool has room for the worker's threads at each of their hosts.
     transport = roomy_transport(connection_timeout=OPTIONS["connection_timeout"], read_timeout=OPTIONS["read_timeout"])

@@ -6,7 +6,10 @@ import importlib
 import inspect
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 import threading
 import typing
 from pathlib import Path
@@ -41,6 +44,35 @@ def test_the_folder_of_a_function_holds_a_few_lines(folder: Path) -> None:
     """What it does is below shared/."""
     (script,) = folder.glob("*.py")
     assert len(script.read_text().splitlines()) <= 12
+
+
+# What takes long to import, and what a restore alone needs. The storage SDK brings requests and urllib3.
+HEAVY = (
+    *("azure.core", "azure.data", "azure.identity", "azure.storage", "opentelemetry", "pgpq", "pyarrow", "requests"),
+    *("shared.archive", "shared.backfills", "shared.binary", "shared.jobs", "shared.load", "shared.restore"),
+)
+# What a probe of an app without settings does not need either. With them, it asks the app's own storage.
+HEAVY_BESIDE_HEALTH = tuple(name for name in HEAVY if name not in ("shared.jobs", "shared.restore"))
+LOADED = """
+import importlib, json, sys
+import azure.functions as func
+for name in sys.argv[1:]:
+    module = importlib.import_module(name)
+def loaded(names):
+    return sorted(name for name in sys.modules if name.startswith(tuple(names)))
+at_start = loaded(HEAVY)
+answer = module.main(func.HttpRequest("GET", "http://localhost/api/health", body=b""))
+print(json.dumps([at_start, answer.status_code, loaded(HEAVY_BESIDE_HEALTH)]))
+"""
+
+
+def test_what_is_heavy_is_not_loaded_before_it_is_used() -> None:
+    names = [folder.name for folder in FUNCTIONS if folder.name != "RestoreHealth"]
+    program = f"HEAVY, HEAVY_BESIDE_HEALTH = {HEAVY!r}, {HEAVY_BESIDE_HEALTH!r}\n{LOADED}"
+    environ = {"PATH": os.environ["PATH"]}
+    command = [sys.executable, "-c", program, *names, "RestoreHealth"]
+    done = subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout) == [[], 200, []]
 
 
 def test_restores_of_the_queue_leave_threads_to_monitors() -> None:

@@ -21,6 +21,7 @@ from shared.model.request import RestoreRequest
 from shared.settings import Settings
 from tests.fix_call import http_request
 
+RESTORE = "shared.restore.restore.restore"
 CANARY = "canary-row-Zq8"
 BODY = b'{"adls_url": "abfss://lake@account.dfs.core.windows.net/d/s.t.2025-01-01.csv.gz", "pg": {"host": "h"}}'
 
@@ -62,16 +63,18 @@ def nothing_said(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, MemoryError, RecursionError, psycopg2.OperationalError])
-@pytest.mark.parametrize("place", ["restore", "load_settings", "parse_for", "success_answer"])
+@pytest.mark.parametrize(
+    "place", [RESTORE, *(f"shared.api.handle.{name}" for name in ("load_settings", "parse_for", "success_answer"))]
+)
 def test_an_exception_is_an_answer(monkeypatch: pytest.MonkeyPatch, place: str, kind: type[Exception]) -> None:
-    monkeypatch.setattr("shared.api.handle.restore", nothing)
-    monkeypatch.setattr(f"shared.api.handle.{place}", raising(kind))
+    monkeypatch.setattr(RESTORE, nothing)
+    monkeypatch.setattr(place, raising(kind))
     assert send()["error"]["message"] == "an internal error; the log holds it under the request_id"
 
 
 @pytest.mark.parametrize("place", ["error_answer", "log_line", "start_line"])
 def test_an_error_that_cannot_be_told(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    monkeypatch.setattr("shared.api.handle.restore", raising(RuntimeError))
+    monkeypatch.setattr(RESTORE, raising(RuntimeError))
     monkeypatch.setattr(f"shared.api.handle.{place}", raising(ValueError))
     send()
 
@@ -80,12 +83,12 @@ def test_facts_that_are_not_json(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise InvalidRequest("x", details=[Fault("InvalidValue", "x", info=(("rows", object()),))])
 
-    monkeypatch.setattr("shared.api.handle.restore", refuse)
+    monkeypatch.setattr(RESTORE, refuse)
     send()
 
 
 def test_an_answer_that_fails_after_the_commit_says_that_the_rows_are_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.api.handle.restore", committed)
+    monkeypatch.setattr(RESTORE, committed)
     monkeypatch.setattr("shared.api.handle.success_answer", raising(RuntimeError))
     error = send()["error"]
     assert "the rows were committed" in error["message"]
@@ -104,7 +107,7 @@ class Failing(logging.Handler):
 
 
 def test_a_handler_of_the_log_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.api.handle.restore", raising(RuntimeError))
+    monkeypatch.setattr(RESTORE, raising(RuntimeError))
     handler = Failing()
     logging.getLogger().addHandler(handler)
     try:
@@ -117,7 +120,7 @@ def test_a_handler_of_the_log_that_fails(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_is_not_an_exception_leaves_as_internal_error(
     monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
 ) -> None:
-    monkeypatch.setattr("shared.api.handle.restore", raising(kind))
+    monkeypatch.setattr(RESTORE, raising(kind))
     check_raises(http_request(BODY))
 
 
