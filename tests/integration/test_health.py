@@ -53,6 +53,17 @@ def test_all_is_well(server: App) -> None:
     assert (get_health().status, json.loads(get_health().body)) == (200, {"status": "ok"})
 
 
+def test_a_server_that_lets_nobody_in_any_more_is_noticed_at_once(server: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while sessions of a restore are open."""
+    role = server.database.role()
+    for name in ("user", "password"):
+        monkeypatch.setenv(f"PG{name.upper()}", role[name])
+    assert details()[0] == 200
+    server.database.execute(f"ALTER ROLE {role['user']} PASSWORD 'another'")
+    status, _, checks = details()
+    assert (status, checks["database"]["error"]["code"]) == (503, "DatabaseAccessDenied")
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "check", "code"),
     [
