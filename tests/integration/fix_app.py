@@ -73,8 +73,8 @@ class App:
 @cache
 def job_storage_string(storage: Storage) -> str:
     """Return the app's own storage account: one for each process of the tests, where Azurite has them."""
-    # pytest-xdist names its processes gw0, gw1 and so on.
-    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    # pytest-xdist names its processes gw0, gw1 and so on. A run without it may be beside one with it, and has the last.
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw-1").removeprefix("gw"))
     own = storage.connection_string.replace(storage.account, JOB_ACCOUNTS[number % len(JOB_ACCOUNTS)])
     with BlobServiceClient.from_connection_string(own, retry_total=0) as service:
         try:
