@@ -38,7 +38,7 @@ help:
 	@echo "make openapi    rewrite docs/openapi.json and docs/openapi-2.0.json"
 	@echo "make bench      time a restore beside its rivals, and print a report with a chart"
 	@echo "make bench-page  measure the page with a thousand restores and ten years of days, in Chromium"
-	@echo "make up / down  start / stop TimescaleDB and Azurite; down ends the function too"
+	@echo "make up / down  start / stop TimescaleDB and Azurite; down ends the function too; what was uploaded is gone then"
 	@echo "make clean      stop them and remove all that was made"
 
 demo: machine

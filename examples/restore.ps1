@@ -21,7 +21,7 @@ Exit status:
 #Requires -Version 7.0
 [CmdletBinding()]
 param(
-    # https://<host>/api/restore
+    # https://<host>/api, or https://<host>/api/restore
     [Parameter(Mandatory)] [string] $Url,
     # adls_url with {date} in it, as a backfill has it; {day} is understood as well
     [Parameter(Mandatory)] [string] $Archive,
@@ -132,8 +132,9 @@ function Read-Answer([string] $Day, [Collections.IDictionary] $Answer) {
         }
         $notChecked = @($Answer['dry_run']['not_checked'])
         if ($notChecked.Count -gt 0) { Write-Line "${Day}: not looked at, or not wholly: $($notChecked -join ', ')" }
-        if ($problems.Count -gt 0) { return 'refused' }
+        # A day with problems has rows in its archive as well.
         $script:rows += $Answer['dry_run']['rows_in_archive']
+        if ($problems.Count -gt 0) { return 'refused' }
         return 'fine'
     }
     if ($Answer['status'] -eq 'skipped') {
@@ -220,6 +221,10 @@ if ($Url -match '[?&]code=') { Stop-Run 2 'put the key into RESTORE_KEY, not int
 if ($Url -notmatch '^(https://|http://(127\.0\.0\.1|localhost)[:/])') {
     Stop-Run 2 'the URL must begin with https://, or the key could be read on its way'
 }
+# The command line restorectl takes the same two.
+$Url = $Url.TrimEnd('/')
+if ($Url -notmatch '^https?://[^/]+/') { $Url += '/api' }
+if ($Url -match '^https?://.+/api$') { $Url += '/restore' }
 if ($Full -and -not ($DryRunFirst -or $DryRunOnly)) {
     Stop-Run 2 '-Full says how a dry run is made: add -DryRunFirst or -DryRunOnly'
 }

@@ -3,7 +3,7 @@
 #
 #     RESTORE_KEY=... ./restore.sh --url URL --archive PATTERN --from DAY [--to DAY] [more]
 #
-#   --url URL           https://<host>/api/restore
+#   --url URL           https://<host>/api, or https://<host>/api/restore
 #   --archive PATTERN   adls_url with {date} in it, as a backfill has it: backups/weavix/silver.telemetry.{date}.csv.gz
 #                       ({day} is understood as well)
 #   --from DAY          first day, 2025-01-01
@@ -75,6 +75,13 @@ case $url in
     https://* | http://127.0.0.1[:/]* | http://localhost[:/]*) ;;
     *) fail 2 "the URL must begin with https://, or the key could be read on its way" ;;
 esac
+# The command line restorectl takes the same two.
+url=${url%/}
+case ${url#*://} in
+    */api) url=$url/restore ;;
+    */*) ;;
+    *) url=$url/api/restore ;;
+esac
 case ${RESTORE_KEY:-} in *[!A-Za-z0-9_=/+.~-]*) fail 2 "RESTORE_KEY holds a character that no function key has" ;; esac
 case $archive in *'{date}'* | *'{day}'*) ;; *) fail 2 "--archive must hold {date}" ;; esac
 case $existing in '' | skip | replace) ;; *) fail 2 "--existing takes skip or replace" ;; esac
@@ -84,7 +91,7 @@ case $retries$wait in *[!0-9]*) fail 2 "--retries and --wait take whole numbers"
 # What the summary says. `open_day` is one whose restore was sent, and of which nothing is known yet.
 phase='' days='' total=0 number=0 finished=0 open_day=''
 restored=0 skipped=0 warned=0 problems=0 rows=0 missing_days='' missing_count=0
-# `ended` is the process in the background that was last waited for.
+# `archived` are the rows of a dry run's archive; `ended` is the process in the background that was last waited for.
 work='' ended=''
 
 summary() {
@@ -179,6 +186,7 @@ ask() { # ask DAY DRY_RUN: one request; `verdict` is fine, skipped, missing, ref
         + (if $dry == 0 then {} elif $full == 1 then {dry_run: "full"} else {dry_run: (.dry_run // true)} end)' \
         "$work/base.json" >"$work/request.json"
     : >"$work/answer.json"
+    archived=0
     if [ "$dry" = 0 ]; then open_day=$day; fi
     send || code=$?
     status=$(cat "$work/status")
@@ -215,6 +223,8 @@ judge() { # judge DAY HTTP_STATUS: read an answer
             end' "$work/answer.json" >&2
         verdict=$(of_answer 'if (.dry_run.problems // []) != [] then "refused"
             elif .status == "skipped" then "skipped" else "fine" end')
+        # A day with problems has rows in its archive as well.
+        archived=$(of_answer '.dry_run.rows_in_archive // 0')
         return
     fi
     # Not where the file system is missing: then no day has an archive.
@@ -241,10 +251,8 @@ tally() { # tally DAY DRY_RUN: note for the summary what is known of a day now
         missing) missing_days="$missing_days $1" missing_count=$((missing_count + 1)) ;;
     esac
     if [ "$2" = 1 ]; then
-        case $verdict in
-            fine) rows=$((rows + $(of_answer '.dry_run.rows_in_archive'))) ;;
-            refused) problems=$((problems + 1)) ;;
-        esac
+        rows=$((rows + archived))
+        if [ "$verdict" = refused ]; then problems=$((problems + 1)); fi
         return
     fi
     case $verdict in

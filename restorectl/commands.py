@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
@@ -24,12 +24,15 @@ from restorectl.exit_codes import (
     ServiceError,
     UsageError,
     code_of_monitor,
+    code_of_plan,
     code_of_result,
 )
 from restorectl.follow import follow, has_ended, leaving, look_at
 from restorectl.key import find_key
 from restorectl.report import (
+    days_that_fail,
     print_days,
+    print_id,
     print_monitor,
     print_monitors,
     print_plan,
@@ -48,7 +51,7 @@ app = typer.Typer(
     epilog="RESTORE_URL names the function app, https://<host>/api. The key, a host key, comes from RESTORE_KEY, from a"
     " file (--key-file, RESTORE_KEY_FILE) or from --key-command. Data goes to standard output, everything else to"
     " standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the wait ran out, 4 not allowed, 5 canceled,"
-    " 6 some days of a backfill failed.",
+    " 6 some days of a backfill failed, 130 Ctrl-C.",
     no_args_is_help=True,
     # Plain help can be copied from, and is the same in every terminal.
     rich_markup_mode=None,
@@ -59,6 +62,36 @@ app = typer.Typer(
 Existing = Literal["error", "append", "skip", "replace"]
 ExistingOfDays = Literal["error", "append", "skip", "replace", "stale"]
 Status = Literal["NotStarted", "Running", "Succeeded", "Failed", "Canceled"]
+DayState = Literal["restored", "archived", "stale", "missing", "present", "failed", "running", "unknown"]
+Missing = Literal["skip", "error"]
+OnFailure = Literal["continue", "stop"]
+
+
+def _choice(name: str, words: Any, text: str, short: str | None = None, default: Any = None) -> Any:
+    """Return an option that takes one of some words, in upper or lower case.
+
+    Typer's own takes no list of such words, and prints "Value error" before what it refuses.
+
+    Args:
+        name: of the option.
+        words: a Literal of them.
+        text: its help.
+        short: a name of one letter, or None.
+        default: its value where it is not given; only for an option that no Annotated holds.
+    """
+    known = get_args(words)
+
+    def read(given: str) -> str:
+        found = {word.casefold(): word for word in known}.get(given.casefold())
+        if found is None:
+            raise typer.BadParameter(f"{texts.plain(given)!r} is not one of {', '.join(known)}")
+        return str(found)
+
+    names = (name,) if short is None else (name, short)
+    shown = f"[{'|'.join(known)}]"
+    if default is not None:
+        return typer.Option(default, *names, parser=read, metavar=shown, help=text, autocompletion=lambda: list(known))
+    return typer.Option(*names, parser=read, metavar=shown, help=text, autocompletion=lambda: list(known))
 
 
 @dataclass
@@ -69,11 +102,13 @@ class Call:
         service: the function app.
         screen: where it writes.
         leaving: what to print if the user interrupts it now, or None.
+        can_sync: whether the command has --sync, which does without the queue.
     """
 
     service: Service
     screen: Screen
     leaving: str | None = None
+    can_sync: bool = False
 
     @property
     def wants_json(self) -> bool:
@@ -98,7 +133,7 @@ _SERVICE_OPTIONS = {
         float,
         typer.Option(60.0, "--retry-for", min=0, metavar="SECONDS", help="How long to retry while there is no answer."),
     ),
-    "output": (Output, typer.Option("table", "--output", "-o", help="The format of the data.")),
+    "output": (Output, _choice("--output", Output, "The format of the data.", "-o", "table")),
 }
 
 
@@ -152,7 +187,7 @@ def _run(
     except ServiceError as exc:
         if output == "json":
             screen.print_json(exc.body)
-        say_service_error(screen, exc.body)
+        say_service_error(screen, exc.body, can_sync=call is not None and call.can_sync)
         return exc.code
     except CommandError as exc:
         say_error(screen, exc)
@@ -193,9 +228,16 @@ PatternArgument = Annotated[
     str, typer.Argument(metavar="PATTERN", help="adls_url in which {date} stands for the day (YYYY-MM-DD).")
 ]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of a restore or a backfill, as `list` shows it.")]
+BackfillArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Id of a backfill, as `list --kind backfills` shows it.")
+]
 ExistingOption = Annotated[
     Existing | None,
-    typer.Option("--existing", help="What to do with a day that has rows (default: error)."),
+    _choice(
+        "--existing",
+        Existing,
+        "What to do with a day that has rows (default: that of --request; else error, and append in staging mode).",
+    ),
 ]
 TableOption = Annotated[
     str | None, typer.Option("--table", metavar="SCHEMA.TABLE", help="A table other than the one in the path.")
@@ -217,7 +259,9 @@ IdOption = Annotated[
 SyncOption = Annotated[
     bool, typer.Option("--sync", help="Do not use the queue: one call, which is cut off after 230 s.")
 ]
-NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Print the id, and exit.")]
+NoWaitOption = Annotated[
+    bool, typer.Option("--no-wait", help="Print the id alone, and exit; with --output json, the monitor.")
+]
 TimeoutOption = Annotated[
     float | None,
     typer.Option("--timeout", min=0, metavar="SECONDS", help="How long to wait at most; it runs on after that."),
@@ -282,16 +326,16 @@ def backfill(
     ] = None,
     existing: Annotated[
         ExistingOfDays | None,
-        typer.Option("--existing", help="What to do with days that have rows (default: error)."),
+        _choice("--existing", ExistingOfDays, "What to do with days that have rows (default: error)."),
     ] = None,
     missing: Annotated[
-        Literal["skip", "error"] | None,
-        typer.Option("--missing", help="What to do with days without an archive (default: skip)."),
+        Missing | None,
+        _choice("--missing", Missing, "What to do with days without an archive (default: skip)."),
     ] = None,
     parallel: Annotated[int | None, typer.Option("--parallel", min=1, help="How many groups run at once.")] = None,
     on_failure: Annotated[
-        Literal["continue", "stop"] | None,
-        typer.Option("--on-failure", help="What to do after a day that failed (default: continue)."),
+        OnFailure | None,
+        _choice("--on-failure", OnFailure, "What to do after a day that failed (default: continue)."),
     ] = None,
     plan: Annotated[bool, typer.Option("--dry-run", help="Show the plan. Nothing is written.")] = False,
     table: TableOption = None,
@@ -314,11 +358,12 @@ def backfill(
     body |= {name: value for name, value in fields.items() if value is not None}
     body |= {"adls_url": pattern, "dates": day or {"from": first, "to": last or first}}
     if plan or body.get("dry_run"):
-        print_plan(call.screen, call.service.post("/backfills", body | {"dry_run": True}).body)
-        return ExitCode.DONE
+        shown = call.service.post("/backfills", body | {"dry_run": True}).body
+        failing = days_that_fail(shown, body.get("existing"))
+        print_plan(call.screen, shown, failing)
+        return code_of_plan(shown, failing)
     _confirm_replacing(call, body, f"the rows of these days by {pattern}", yes=yes)
-    chosen = _new_id() if operation_id is None else checked_id(operation_id)
-    return _submit(call, "backfills", "/backfills", body, chosen, no_wait=no_wait, timeout=timeout)
+    return _submit(call, "backfills", "/backfills", body, operation_id, no_wait=no_wait, timeout=timeout)
 
 
 def _new_id() -> str:
@@ -360,12 +405,12 @@ def _confirm_replacing(call: Call, body: Mapping[str, Any], what: str, *, yes: b
 def _start(
     call: Call, body: dict[str, Any], operation_id: str | None, *, sync: bool, no_wait: bool, timeout: float | None
 ) -> ExitCode:
+    call.can_sync = True
     if sync and (no_wait or operation_id is not None):
         raise UsageError("--sync waits in one call: leave --no-wait and --id out")
     if sync:
         return _restore_in_one_call(call, body, timeout)
-    chosen = _new_id() if operation_id is None else checked_id(operation_id)
-    return _submit(call, "restores", "/restore", body | {"async": True}, chosen, no_wait=no_wait, timeout=timeout)
+    return _submit(call, "restores", "/restore", body | {"async": True}, operation_id, no_wait=no_wait, timeout=timeout)
 
 
 def _restore_in_one_call(call: Call, body: dict[str, Any], timeout: float | None) -> ExitCode:
@@ -381,11 +426,12 @@ def _submit(
     kind: Kind,
     path: str,
     body: Mapping[str, Any] | None,
-    operation_id: str,
+    own_id: str | None,
     *,
     no_wait: bool,
     timeout: float | None,
 ) -> ExitCode:
+    operation_id = _new_id() if own_id is None else checked_id(own_id)
     answer = _send(
         call,
         functools.partial(call.service.post, path, body, operation_id),
@@ -393,7 +439,24 @@ def _submit(
         f"it may have been taken: see `restorectl status {operation_id}`, or send it again with --id {operation_id},"
         " which is the same operation",
     )
+    # A request that was sent again for want of an answer may have met itself.
+    if own_id is not None and not answer.was_repeated:
+        _say_if_known(call, kind, answer.body)
     return _wait(call, kind, answer, no_wait=no_wait, timeout=timeout)
+
+
+def _say_if_known(call: Call, kind: Kind, monitor: Mapping[str, Any]) -> None:
+    """Say that an id names an operation of earlier, since its end looks as if it were that of this command."""
+    taken = f"{monitor['id']} is the {kind.removesuffix('s')} that was taken at {texts.moment(monitor.get('created'))}"
+    if has_ended(monitor):
+        call.screen.say_word(
+            "known:",
+            f"{taken} and ended at {texts.moment(monitor.get('ended'))}: nothing was done now, and what follows is how"
+            " it ended then; it is done again under another --id, or without one",
+            "bold yellow",
+        )
+    elif monitor["status"] != "NotStarted" or monitor.get("attempt"):
+        call.screen.say_word("known:", f"{taken}: it runs, and is not started once more", "bold yellow")
 
 
 def _send(call: Call, send: Callable[[], Answer], unknown: str, next_step: str | None = None) -> Answer:
@@ -422,7 +485,7 @@ def _wait(call: Call, kind: Kind, answer: Answer, *, no_wait: bool, timeout: flo
     """Follow an operation to its end and print it, or print where it stands."""
     runs_on = leaving(str(answer.body["id"]))
     if no_wait:
-        print_monitor(call.screen, answer.body)
+        print_id(call.screen, answer.body)
         if not has_ended(answer.body):
             call.screen.say(runs_on)
         return ExitCode.DONE
@@ -500,7 +563,7 @@ def cancel(
     query = {"running": "cancel"} if running and kind == "backfills" else None
     answer = call.service.delete(operation_path(kind, operation_id), query)
     if no_wait:
-        print_monitor(call.screen, _whole(call, kind, answer))
+        print_id(call.screen, _whole(call, kind, answer))
     else:
         unknown = f"it is being canceled: see it with `restorectl watch {operation_id}`"
         answer = _followed(call, kind, answer, timeout, unknown)
@@ -509,7 +572,7 @@ def cancel(
 
 @command("restorectl retry 3f2a9c1e5b7d4f60")
 def retry(
-    call: Call, operation_id: IdArgument, *, no_wait: NoWaitOption = False, timeout: TimeoutOption = None
+    call: Call, operation_id: BackfillArgument, *, no_wait: NoWaitOption = False, timeout: TimeoutOption = None
 ) -> ExitCode:
     """Restore again the days of a backfill that are not in.
 
@@ -542,8 +605,8 @@ def _check_not_a_restore(call: Call, operation_id: str, exc: ServiceError) -> No
 def list_operations(
     call: Call,
     *,
-    kind: Annotated[Kind, typer.Option("--kind", help="What to list.")] = "restores",
-    state: Annotated[Status | None, typer.Option("--status", help="Only operations of this status.")] = None,
+    kind: Annotated[Kind, _choice("--kind", Kind, "What to list.")] = "restores",
+    state: Annotated[Status | None, _choice("--status", Status, "Only operations of this status.")] = None,
     table: Annotated[
         str | None, typer.Option("--table", metavar="SCHEMA.TABLE", help="Only operations on this table.")
     ] = None,
@@ -576,7 +639,8 @@ def days(
     first: FromOption,
     last: ToOption = None,
     state: Annotated[
-        list[str] | None, typer.Option("--state", help="Only days of this state; may be given more than once.")
+        list[str] | None,
+        _choice("--state", DayState, "Only days of this state; may be given more than once."),
     ] = None,
     table: TableOption = None,
     database: DatabaseOption = None,

@@ -175,6 +175,8 @@ def _stage(monitor: Monitor) -> str:
     """Return what an operation does, or how it ended."""
     if monitor["status"] != "Running":
         return str(monitor["status"])
+    if monitor.get("canceling"):
+        return "canceling"
     return str(monitor.get("phase") or _progress_of(monitor).get("stage") or "Running")
 
 
@@ -192,6 +194,8 @@ def _name(monitor: Monitor) -> str:
 def _line(monitor: Monitor) -> str:
     progress = _progress_of(monitor)
     parts = [f"{_name(monitor)}: {monitor['status']}"]
+    if monitor.get("outcome") not in (None, "ok"):
+        parts.append(str(monitor["outcome"]))
     if _stage(monitor) != monitor["status"]:
         parts.append(_stage(monitor))
     if progress.get("percent") is not None:

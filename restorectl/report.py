@@ -10,24 +10,29 @@ from restorectl import texts
 from restorectl.exit_codes import CommandError, Kind
 from restorectl.screen import Column, Screen
 
-# What to do next with the command line; the answer's own hint speaks of the function app.
+# What to do next with the command line; the answer's own hint speaks of the function app. {again} says under which id.
 NEXT_STEPS = {
     "ArchiveNotFound": "`restorectl days` shows which days are archived",
-    "JobStorageUnreachable": "--sync restores without the queue",
     "OperationIdReused": "leave --id out, or choose another one",
     "OperationEnded": "`restorectl status` shows how it ended",
     "OperationNotFound": "`restorectl list` shows what is known",
-    "RestoreCanceled": "if the day is still wanted, send it again",
+    "RestoreCanceled": "if the day is still wanted, send it again{again}",
     "RestoreInProgress": "`restorectl list --status Running` shows it, if it runs behind the queue",
-    "SecretInAsyncRequest": "--sync restores without the queue, which would keep the secret",
     "WindowNotEmpty": "--existing skip leaves the day as it is, --existing replace replaces it by its archive",
 }
-_BY_RETRY = {
-    "now": "send it again",
-    "later": "wait a while, and send it again",
-    "fix": "fix the cause, and send it again",
-    "ask": "do as the hint says before it is sent again: the day may be there",
+# Only a command that restores one day can do without the queue.
+SYNC_STEPS = {
+    "JobStorageUnreachable": "--sync restores without the queue",
+    "SecretInAsyncRequest": "--sync restores without the queue, which would keep the secret",
 }
+_BY_RETRY = {
+    "now": "send it again{again}",
+    "later": "wait a while, and send it again{again}",
+    "fix": "fix the cause, and send it again{again}",
+    "ask": "do as the hint says before it is sent again{again}: the day may be there",
+}
+# Under the same id, the answer is the same end.
+_UNDER_ANOTHER_ID = " under another id, or without one"
 
 
 def print_monitor(screen: Screen, monitor: Mapping[str, Any]) -> None:
@@ -42,12 +47,23 @@ def print_monitor(screen: Screen, monitor: Mapping[str, Any]) -> None:
     else:
         screen.print_facts(_monitor_facts(monitor) | _result_facts(result))
     _say_of_result(screen, monitor if is_backfill else result)
-    if error and monitor.get("status") != "Succeeded":
-        # A day of a backfill is retried by the backfill.
-        backfill = monitor.get("id") if is_backfill else monitor.get("backfill")
-        _say_error_body(screen, error, None, None if backfill is None else _retry_step(backfill))
-    if is_backfill and monitor.get("status") == "Canceled":
-        screen.say_word("  next:", _retry_step(monitor.get("id")), "bold")
+    # A day of a backfill is retried by the backfill.
+    backfill = monitor.get("id") if is_backfill else monitor.get("backfill")
+    if error and monitor.get("status") in ("NotStarted", "Running"):
+        _say_last_attempt(screen, monitor, error)
+    elif error and monitor.get("status") != "Succeeded":
+        step = _next_step(error, _UNDER_ANOTHER_ID) if backfill is None else _backfill_step(backfill, monitor, error)
+        _say_error_body(screen, error, None, step)
+    elif is_backfill and monitor.get("status") == "Canceled":
+        screen.say_word("  next:", _retry_step(backfill), "bold")
+
+
+def print_id(screen: Screen, monitor: Mapping[str, Any]) -> None:
+    """Print the id of an operation and nothing else, for a script that keeps it; as JSON, the monitor."""
+    if screen.output == "json":
+        screen.print_json(monitor)
+    else:
+        screen.print_text(str(monitor["id"]))
 
 
 def print_result(screen: Screen, result: Mapping[str, Any]) -> None:
@@ -70,7 +86,9 @@ def _backfill_facts(monitor: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": monitor.get("id"),
         "status": monitor["status"],
+        "outcome": monitor.get("outcome"),
         "phase": monitor.get("phase"),
+        "stopping": "no further day starts" if monitor.get("stopping") else None,
         "archives": monitor.get("adls_url"),
         "database": monitor.get("database"),
         "table": monitor.get("target_table"),
@@ -107,7 +125,8 @@ def _print_open_days(screen: Screen, monitor: Mapping[str, Any]) -> None:
             day.get("day"),
             day["outcome"],
             day.get("stage") if day["outcome"] == "running" else None,
-            texts.count(day.get("rows") or None),
+            # Rows of a day that failed or was canceled are not in.
+            texts.count(day.get("rows") or None) if day["outcome"] == "running" else None,
             (day.get("error") or {}).get("code"),
             day.get("operation_id"),
         ]
@@ -117,23 +136,49 @@ def _print_open_days(screen: Screen, monitor: Mapping[str, Any]) -> None:
     screen.print_table(columns, rows)
 
 
-def print_plan(screen: Screen, plan: Mapping[str, Any]) -> None:
-    """Print what a backfill would do."""
+def days_that_fail(plan: Mapping[str, Any], existing: Any) -> list[Any]:
+    """Return the days of a plan of which it is known that they would fail: they hold rows, and may not.
+
+    Args:
+        plan: the answer.
+        existing: what the request says of days that hold rows; None if it does not.
+    """
+    return list(plan.get("existing") or ()) if existing in (None, "error") else []
+
+
+def print_plan(screen: Screen, plan: Mapping[str, Any], failing: Sequence[Any]) -> None:
+    """Print what a backfill would do.
+
+    Args:
+        screen: where it is printed.
+        plan: the answer.
+        failing: its days that would fail.
+    """
+    total = plan.get("days")
     if screen.output == "json":
         screen.print_json(plan)
-        return
-    facts = {
+    else:
+        screen.print_facts(_plan_facts(plan, failing))
+    if failing:
+        text = f"{len(failing)} of {texts.count(total, 'days')} would fail: they hold rows, and --existing is error"
+        screen.say_word("problem", f"WindowNotEmpty: {text}", "bold red")
+        screen.say_word("  next:", NEXT_STEPS["WindowNotEmpty"], "bold")
+
+
+def _plan_facts(plan: Mapping[str, Any], failing: Sequence[Any]) -> dict[str, Any]:
+    total = plan.get("days")
+    return {
         "database": plan.get("database"),
         "table": plan.get("target_table"),
-        "days to restore": texts.count(plan.get("days")),
-        "with rows": _listed(plan.get("existing")),
+        "days to restore": texts.count(None if total is None else total - len(failing)),
+        "would fail": _listed(failing),
+        "with rows": None if failing else _listed(plan.get("existing")),
         "in groups": texts.count(len(plan.get("groups") or ())),
         "at once": plan.get("parallel"),
         "archives": texts.size(plan.get("bytes")),
         "skipped": _listed(plan.get("skipped")),
         "missing": _listed(plan.get("missing")),
     }
-    screen.print_facts(facts)
 
 
 def say_plan(screen: Screen, plan: Mapping[str, Any]) -> None:
@@ -165,6 +210,7 @@ def _monitor_facts(monitor: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": monitor.get("id"),
         "status": monitor["status"],
+        "canceling": "a cancel was taken; it ends soon" if monitor.get("canceling") else None,
         "archive": monitor.get("archive"),
         "database": monitor.get("database"),
         "table": monitor.get("target_table"),
@@ -240,15 +286,13 @@ def print_monitors(screen: Screen, kind: Kind, monitors: Sequence[Mapping[str, A
     columns = (
         Column("ID"),
         Column("STATUS"),
-        Column("DAY", rank=1),
+        Column("DAY", rank=2),
+        Column("OUTCOME", rank=1),
         Column("TABLE", rank=3),
         Column("DATABASE", rank=6),
-        Column("STAGE", rank=5),
-        Column("READ", is_number=True, rank=4),
-        Column("ROWS READ", is_number=True, rank=4),
-        Column("TIME", is_number=True, rank=5),
-        Column("ERROR", rank=2),
-        Column("CREATED", rank=5),
+        Column("ROWS READ", is_number=True, rank=5),
+        Column("TIME", is_number=True, rank=7),
+        Column("CREATED", rank=4),
     )
     screen.print_table(columns, [_monitor_row(monitor) for monitor in monitors])
 
@@ -257,42 +301,58 @@ def _print_backfills(screen: Screen, monitors: Sequence[Mapping[str, Any]]) -> N
     columns = (
         Column("ID"),
         Column("STATUS"),
-        Column("PHASE", rank=4),
+        Column("OUTCOME", rank=1),
         Column("TABLE", rank=2),
-        Column("DATABASE", rank=5),
-        Column("ERROR", rank=1),
+        Column("DATABASE", rank=4),
         Column("CREATED", rank=3),
     )
     rows = [
         [
             monitor.get("id"),
             monitor["status"],
-            monitor.get("phase") if monitor["status"] == "Running" else None,
+            outcome_of(monitor) or (monitor.get("phase") if monitor["status"] == "Running" else None),
             monitor.get("target_table"),
             monitor.get("database"),
-            (monitor.get("error") or {}).get("code"),
-            texts.moment(monitor.get("created")),
+            texts.minute(monitor.get("created")),
         ]
         for monitor in monitors
     ]
     screen.print_table(columns, rows)
 
 
+def outcome_of(monitor: Mapping[str, Any]) -> str | None:
+    """Return the word that a status lacks: how a success ended, why there is none, or what is happening instead."""
+    if monitor["status"] == "Succeeded":
+        return monitor.get("outcome")
+    if monitor["status"] == "Canceled":
+        return None
+    return "canceling" if monitor.get("canceling") else (monitor.get("error") or {}).get("code")
+
+
+# Those have loaded their rows. A function app of an earlier version does not say it.
+_LOADED = frozenset({"ok", "ok_with_warnings", None})
+
+
+def _rows_that_count(monitor: Mapping[str, Any]) -> int | None:
+    """Return the rows that were read; none of a restore that has ended and loaded none of them."""
+    runs = monitor["status"] == "Running"
+    loaded = monitor["status"] == "Succeeded" and monitor.get("outcome") in _LOADED
+    return ((monitor.get("progress") or {}).get("rows") or None) if runs or loaded else None
+
+
 def _monitor_row(monitor: Mapping[str, Any]) -> list[Any]:
     progress = monitor.get("progress") or {}
-    runs = monitor["status"] == "Running"
+    stage = " ".join(filter(None, (progress.get("stage"), texts.percent(progress.get("percent")))))
     return [
         monitor.get("id"),
         monitor["status"],
         monitor.get("day"),
+        outcome_of(monitor) or (stage if monitor["status"] == "Running" else None),
         monitor.get("target_table"),
         monitor.get("database"),
-        progress.get("stage") if runs else None,
-        texts.percent(progress.get("percent")) if runs else None,
-        texts.count(progress.get("rows") or None),
+        texts.count(_rows_that_count(monitor)),
         texts.seconds(progress.get("seconds") or None),
-        (monitor.get("error") or {}).get("code"),
-        texts.moment(monitor.get("created")),
+        texts.minute(monitor.get("created")),
     ]
 
 
@@ -339,16 +399,59 @@ def say_error(screen: Screen, error: CommandError) -> None:
         screen.say_word("  next:", error.next_step, "bold")
 
 
-def say_service_error(screen: Screen, body: Mapping[str, Any]) -> None:
-    """Say what the function app refused, and what to do."""
-    _say_error_body(screen, body["error"], body.get("request_id"))
+def say_service_error(screen: Screen, body: Mapping[str, Any], *, can_sync: bool = False) -> None:
+    """Say what the function app refused, and what to do.
+
+    Args:
+        screen: where it is said.
+        body: the answer.
+        can_sync: whether the command can do without the queue.
+    """
+    error = body["error"]
+    sync_step = SYNC_STEPS.get(str(error.get("code"))) if can_sync else None
+    _say_error_body(screen, error, body.get("request_id"), sync_step or _next_step(error))
+
+
+def _next_step(error: Mapping[str, Any], again: str = "") -> str | None:
+    """Return what to do next.
+
+    Args:
+        error: of an answer or of a monitor.
+        again: how it is to be sent again.
+    """
+    step = NEXT_STEPS.get(str(error.get("code"))) or _BY_RETRY.get(str(error.get("retry")))
+    return None if step is None else step.format(again=again)
 
 
 def _retry_step(backfill_id: Any) -> str:
-    return f"fix the cause, then `restorectl retry {backfill_id}` restores the days that are not in"
+    return f"`restorectl retry {backfill_id}` restores the days that are not in"
 
 
-def _say_error_body(screen: Screen, error: Mapping[str, Any], request_id: Any, next_step: str | None = None) -> None:
+def _backfill_step(backfill_id: Any, monitor: Mapping[str, Any], error: Mapping[str, Any]) -> str:
+    """Return what to do after a backfill, or a day of one: a retry is the same request, and may fail as it did."""
+    failed = (day.get("error") or {} for day in monitor.get("value") or () if day.get("outcome") == "failed")
+    codes = {one.get("code") for one in failed} or {error.get("code")}
+    retry = f"fix the cause, then {_retry_step(backfill_id)}"
+    if codes == {"RestoreCanceled"}:
+        return _retry_step(backfill_id)
+    if "WindowNotEmpty" in codes:
+        other = (
+            "a retry is the same request, by which days that hold rows fail again: send a new backfill with"
+            " --existing skip, which leaves them as they are, or with --existing replace"
+        )
+        return other if codes == {"WindowNotEmpty"} else f"{retry}; {other}"
+    return f"{retry}; it is the same request: send a new backfill if the path, the table or an option was wrong"
+
+
+def _say_last_attempt(screen: Screen, monitor: Mapping[str, Any], error: Mapping[str, Any]) -> None:
+    """Say why an operation that goes on by itself has not ended yet."""
+    screen.say_word("last attempt:", f"{error.get('code')}: {error.get('message')}", "yellow")
+    due = monitor.get("next_attempt")
+    when = f"tried again by itself at {texts.moment(due)}" if due else "being tried again"
+    screen.say_word("  next:", f"nothing: it is {when}", "bold")
+
+
+def _say_error_body(screen: Screen, error: Mapping[str, Any], request_id: Any, step: str | None) -> None:
     code, message = str(error.get("code")), str(error.get("message"))
     screen.say_word("error:", f"{code}: {message}", "bold red")
     if error.get("hint"):
@@ -358,7 +461,6 @@ def _say_error_body(screen: Screen, error: Mapping[str, Any], request_id: Any, n
         if text := _detail_text(detail, error):
             screen.say_word(word, text, "bold")
             word = " " * len(word)
-    step = next_step or NEXT_STEPS.get(code) or _BY_RETRY.get(str(error.get("retry")))
     if step:
         screen.say_word("  next:", f"{step} (docs/errors.md has {code})", "bold")
     if request_id:

@@ -8,7 +8,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
@@ -68,11 +68,13 @@ class Answer:
         status: of HTTP.
         body: the JSON object.
         retry_after: in how many seconds the caller should look again, or None.
+        was_repeated: whether the request was sent more than once.
     """
 
     status: int
     body: dict[str, Any]
     retry_after: float | None
+    was_repeated: bool = False
 
 
 def base_of(url: str) -> str:
@@ -236,10 +238,10 @@ class Service:
             timeout=httpx2.Timeout(10.0, read=read_seconds),
         )
         deadline = time.monotonic() + self.retry_seconds
-        pause = 1.0
+        pause, was_repeated = 1.0, False
         while True:
             try:
-                return self._send(request)
+                return replace(self._send(request), was_repeated=was_repeated)
             except _Again as exc:  # noqa: PERF203 - it is a loop for that
                 wait = min(pause if exc.retry_after is None else exc.retry_after, _MOST_PAUSE)
                 may = is_repeatable or (method == "POST" and not exc.error_was_sent)
@@ -247,7 +249,7 @@ class Service:
                     raise exc.error from None
                 self.say(f"{exc.error}; again in {wait:.0f} s")
                 time.sleep(wait)
-                pause = min(2 * pause, _MOST_PAUSE)
+                pause, was_repeated = min(2 * pause, _MOST_PAUSE), True
 
     def _send(self, request: httpx2.Request) -> Answer:
         try:

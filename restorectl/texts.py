@@ -66,6 +66,11 @@ def moment(text: Any) -> str:
     return "" if text is None else re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z$", r"\1 \2Z", str(text))
 
 
+def minute(text: Any) -> str:
+    """Return a time of an answer to the minute, which is enough in a list; nothing for None."""
+    return re.sub(r":\d\dZ$", "Z", moment(text))
+
+
 def facts(values: Mapping[str, Any]) -> str:
     """Return facts of an answer as a person reads them: `line 2, column v, rows 3`; null ones are left out."""
     known = ((name, value) for name, value in values.items() if value is not None)

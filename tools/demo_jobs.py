@@ -45,7 +45,9 @@ def main() -> None:
         answer = _result(config, taken["Location"])
         if state["status"] != "Succeeded" or sample_target.count_rows(demo_dsn) != rows:
             raise ToolError(f"the day was not restored\n{json.dumps(state, indent=2)}\n{LOGS / 'host.log'} says more")
-        print(f"{short_answer(answer)}\n-- the same day again, and canceled in the middle", flush=True)
+        print(
+            f"{short_answer(answer)}\n-- the table emptied; the same day again, and canceled in the middle", flush=True
+        )
         sample_target.prepare_table(found.dsn)
         taken = _post(config, body)
         state = _follow(config, taken["Operation-Location"], cancel=True)
@@ -55,7 +57,8 @@ def main() -> None:
     print(
         f"-- what happened\n"
         f"   1. The archive of {DAY:%Y-%m-%d} ({size:,} bytes, {rows:,} rows) was restored while nobody waited.\n"
-        f"   2. The second restore was canceled; TimescaleDB holds {left} rows of the day.\n"
+        f"   2. The demo removed these rows from the table, so that the day could be restored again.\n"
+        f"   3. The second restore was canceled, and left the table as it was before: with {left} rows of the day.\n"
         f"-- next\n"
         f"   docs/jobs.md      says more\n"
         f"   make down         stops TimescaleDB and Azurite"

@@ -46,7 +46,9 @@ def prepare(config: Config) -> Prepared:
     check_port_free(config.host_port, "HOST_PORT", "the function host")
     print("-- TimescaleDB and Azurite", flush=True)
     found = services.up(config)
-    print("-- sample day", flush=True)
+    print(
+        f"-- sample day: uploaded, and its rows removed from silver.telemetry of {sample_target.DATABASE}", flush=True
+    )
     size = sample_target.upload_sample_day(found.storage)
     print(f"   {sample_target.FILESYSTEM}/{sample_target.BLOB}: {size:,} bytes")
     demo_dsn = sample_target.prepare_table(found.dsn)

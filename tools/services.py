@@ -13,7 +13,7 @@ import argparse
 import fcntl
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -88,16 +88,50 @@ def up(config: Config, environ: Mapping[str, str] = os.environ) -> Services:
 
 
 def down(config: Config) -> None:
-    """Stop what these tools have started, on whichever suite and port, but no server that the user named."""
+    """Stop what these tools have started, on whichever suite and port, but no server that the user named.
+
+    Print what was stopped, and what is gone by that.
+    """
     with _only_one():
-        for host in HostProcess.all_started():
+        hosts = [host for host in HostProcess.all_started() if host.pid is not None]
+        servers = [server for server in all_postgres() if server.pid is not None]
+        emulators = [emulator for emulator in Azurite.all_started() if emulator.pid is not None]
+        for host in hosts:
             host.stop()
-        for server in all_postgres():
+        for server in servers:
             server.stop()
-        for emulator in Azurite.all_started():
+        for emulator in emulators:
             emulator.stop()
-        if docker.available():
+        in_docker = docker.available()
+        if in_docker:
             docker.down(config)
+    stopped = (
+        *(f"the function on port {host.port}" for host in hosts),
+        *(f"TimescaleDB ({server.root.suite})" for server in servers),
+        *(f"Azurite on port {emulator.port}" for emulator in emulators),
+        *(["the containers of compose.yaml"] if in_docker else []),
+    )
+    print(after_stop(stopped, loses_archives=bool(emulators) or in_docker, loses_tables=in_docker))
+
+
+def after_stop(stopped: Sequence[str], *, loses_archives: bool, loses_tables: bool) -> str:
+    """Return what `down` prints.
+
+    Args:
+        stopped: what was stopped.
+        loses_archives: whether Azurite was among it, which keeps everything in memory.
+        loses_tables: whether the databases went with it.
+    """
+    gone = [
+        *(["uploaded archives", "the records of restores"] if loses_archives else []),
+        *(["databases"] if loses_tables else []),
+    ]
+    lines = [f"-- stopped: {', '.join(stopped) or 'nothing; nothing ran'}"]
+    if gone:
+        lines.append(f"   gone: {', '.join(gone)}")
+    if stopped and not loses_tables:
+        lines.append("   kept: databases and their tables")
+    return "\n".join(lines)
 
 
 def status(config: Config) -> bool:

@@ -85,7 +85,7 @@ def make_plan(backfill: Backfill, days: Sequence[date], settings: Settings, repo
         on_existing={day.isoformat(): on_existing_of(known[day], backfill.request) for day in to_restore}
         if backfill.request.existing in _BY_DAY
         else {},
-        existing=[day.isoformat() for day in to_restore if known[day].rows.rows != "no"],
+        existing=[day.isoformat() for day in to_restore if known[day].rows.rows in ("yes", "partly")],
         sizes={day.isoformat(): facts.archive.size for day, facts in known.items() if facts.archive is not None},
     )
 

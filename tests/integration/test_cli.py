@@ -7,9 +7,12 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from shared.model.calendar import DayState
+from shared.model.monitor import STATUSES
 from tests.fix_contract import check_answer
 from tests.integration.fix_attempts import record_three_attempts
 from tests.integration.fix_cli import DAYS, PROGRAM, Cli
@@ -131,6 +134,39 @@ def test_an_id_of_ones_own_restores_once(cli: Cli) -> None:
     assert "OperationIdReused" in done.stderr
 
 
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_an_end_of_earlier_is_not_shown_as_one_of_now(cli: Cli, output: str) -> None:
+    cli.store(DAYS[0])
+    own = f"nightly-{cli.app.database.schema}"
+    command = ("restore", cli.path(), "--id", own, "--output", output)
+    with cli.locked():
+        assert cli.run(*command, "--no-wait").stderr.startswith("it runs on")
+        cli.wait_for_status(own, "Running")
+        done = cli.run(*command, "--timeout", "0.1")
+        assert f"known: {own} is the restore that was taken at 20" in done.stderr
+        assert "it runs, and is not started once more" in done.stderr
+    assert "known:" not in cli.run("watch", own).stderr
+    cli.app.database.execute("DELETE FROM {s}.t")
+    done = cli.run(*command)
+    assert (done.status, cli.rows()) == (0, 0)
+    ended = cli.run("status", own).facts["ended"]
+    assert f"and ended at {ended}: nothing was done now" in done.stderr
+    # An id that restorectl chose is new.
+    assert "known:" not in cli.run("restore", cli.path(), "--output", output).stderr
+
+
+def test_without_a_wait_the_id_alone_is_printed(cli: Cli) -> None:
+    cli.store(DAYS[0])
+    with cli.locked():
+        done = cli.run("restore", cli.path(), "--no-wait")
+        operation_id = done.stdout.strip()
+        assert (done.status, done.stdout) == (0, f"{operation_id}\n")
+        assert f"`restorectl watch {operation_id}`" in done.stderr
+        done = cli.run("cancel", operation_id, "--no-wait")
+        assert (done.status, done.stdout) == (0, f"{operation_id}\n")
+    assert cli.run("watch", operation_id).status == 5
+
+
 def test_a_dry_run_writes_nothing_and_fails_where_the_restore_would(cli: Cli) -> None:
     cli.store(DAYS[0])
     for options in ((), ("--full",), ("--sync",)):
@@ -158,7 +194,7 @@ def test_it_is_left_seen_and_canceled(cli: Cli) -> None:
         assert f"restorectl cancel {operation_id}" in done.stderr
         done = cli.run("cancel", operation_id)
         assert (done.status, done.facts["status"]) == (0, "Canceled"), done.stderr
-        assert "  next: if the day is still wanted" in done.stderr
+        assert "  next: if the day is still wanted, send it again under another id, or without one" in done.stderr
     for output in ("table", "json"):
         assert cli.run("watch", operation_id, "--output", output).status == 5
     assert cli.run("status", operation_id).status == 0
@@ -258,7 +294,7 @@ def test_the_days_of_a_table(cli: Cli) -> None:
     assert done.status == 0, done.stderr
     assert [row[:2] for row in done.rows] == [[DAYS[0], "restored"], [DAYS[1], "archived"], [DAYS[2], "missing"]]
     assert done.stderr == "3 days: 1 restored, 1 archived, 1 missing\n"
-    done = cli.run("days", pattern, "--from", DAYS[0], "--to", DAYS[2], "--state", "missing", "--output", "json")
+    done = cli.run("days", pattern, "--from", DAYS[0], "--to", DAYS[2], "--state", "MISSING", "--output", "json")
     assert [day["day"] for day in done.data["value"]] == [DAYS[2]]
     # Of more days than one page holds.
     done = cli.run("days", pattern, "--from", "2023-01-01", "--to", "2024-12-31", "--output", "json")
@@ -355,6 +391,8 @@ def test_a_reader_that_goes_away_causes_no_traceback(cli: Cli) -> None:
         ("status", ".."),
         ("watch", "../days"),
         ("list", "--status", "Ended"),
+        ("days", "x", "--from", DAYS[0], "--state", "mising"),
+        ("days", "x", "--from", DAYS[0], "--state", "missing", "--state", ""),
         ("days", "x"),
         ("backfill", "x"),
         ("backfill", "x", "--from", DAYS[0], "--day", DAYS[1]),
@@ -383,6 +421,35 @@ def test_wrong_usage_sends_nothing(tmp_path: Path, arguments: tuple[str, ...], o
     assert done.returncode == 2, done.stderr
     assert "cannot be reached" not in done.stderr
     assert arguments == () or done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("days", "x", "--from", DAYS[0], "--state", "mising"),
+            f"'mising' is not one of {', '.join(get_args(DayState))}",
+        ),
+        (("list", "--status", "\x1b[2J"), f"is not one of {', '.join(STATUSES)}"),
+        (("list", "--output", "xml"), "'xml' is not one of table, json"),
+    ],
+)
+def test_a_word_that_is_refused_is_told_the_known_ones(arguments: tuple[str, ...], said: str) -> None:
+    done = subprocess.run(
+        [*PROGRAM, *arguments], cwd=REPOSITORY, check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Value error" not in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_a_word_is_taken_in_upper_and_lower_case(cli: Cli) -> None:
+    cli.store(DAYS[0])
+    table = ("--table", f"{cli.app.database.schema}.t")
+    assert cli.run("restore", cli.path(), "--existing", "SKIP", "--output", "JSON").data["status"] == "Succeeded"
+    assert cli.run("list", *table, "--status", "failed").stderr == "no restores found\n"
+    assert len(cli.run("list", *table, "--status", "succeeded").rows) == 1
 
 
 @pytest.mark.parametrize(

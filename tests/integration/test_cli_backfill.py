@@ -66,6 +66,62 @@ def test_the_plan_is_shown_and_nothing_written(cli: Cli) -> None:
     assert (done.status, done.data["groups"]) == (0, [[DAYS[0]]])
 
 
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_plan_ends_as_the_backfill_would(cli: Cli, output: str) -> None:
+    """Without --existing, days that hold rows fail."""
+    cli.store(*DAYS)
+    command = ("backfill", cli.path("{date}"), *RANGE, "--output", output)
+    assert cli.run(*command, "--dry-run").status == 0
+    for rows, failing, status in (
+        ("('2025-01-03 12:00Z', 9)", DAYS[2:], 6),
+        ("('2025-01-01 12:00Z', 9), ('2025-01-02 12:00Z', 9)", DAYS, 1),
+    ):
+        cli.app.database.execute(f"INSERT INTO {{s}}.t VALUES {rows}")
+        done = cli.run(*command, "--dry-run")
+        assert done.status == status
+        assert f"problem WindowNotEmpty: {len(failing)} of 3 days would fail" in done.stderr
+        assert "  next: --existing skip" in done.stderr
+        if output == "table":
+            assert done.facts["would fail"] == f"{len(failing)}: {', '.join(failing)}"
+            assert done.facts["days to restore"] == str(3 - len(failing))
+    assert cli.run(*command).status == 1
+    for existing in ("skip", "replace", "stale"):
+        done = cli.run(*command, "--dry-run", "--existing", existing)
+        assert (done.status, done.stderr) == (0, "")
+
+
+def test_a_plan_for_days_that_no_column_tells_calls_none_a_failure(cli: Cli) -> None:
+    cli.store(DAYS[0])
+    cli.app.database.execute("CREATE TABLE {s}.n (v int, w int)")
+    cli.app.archive("n", b"v,w\n1,2\n", day=DAYS[0])
+    command = ("backfill", cli.path("{date}", "n"), "--day", DAYS[0])
+    done = cli.run(*command, "--dry-run")
+    assert (done.status, done.facts["days to restore"]) == (0, "1"), done.stderr
+    assert "would fail" not in done.facts
+    assert cli.run(*command).status == 0
+
+
+def test_what_to_do_after_days_that_hold_rows(cli: Cli) -> None:
+    cli.store(*DAYS[:2])
+    cli.app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 12:00Z', 9)")
+    done = cli.run("backfill", cli.path("{date}"), *RANGE)
+    assert done.status == 6
+    assert "  next: a retry is the same request, by which days that hold rows fail again" in done.stderr
+    assert "send a new backfill with --existing skip" in done.stderr
+    assert "`restorectl retry" not in done.stderr
+    # As it says.
+    assert cli.run("retry", done.facts["id"]).status == 6
+    assert cli.run("backfill", cli.path("{date}"), *RANGE, "--existing", "skip").status == 0
+
+
+def test_what_to_do_after_a_path_that_is_wrong(cli: Cli) -> None:
+    cli.store()
+    done = cli.run("backfill", cli.path("{date}"), *RANGE)
+    assert done.status == 1
+    assert "error: ArchiveNotFound: " in done.stderr
+    assert "it is the same request: send a new backfill if the path, the table or an option was wrong" in done.stderr
+
+
 def test_replacing_many_days_needs_a_yes(cli: Cli) -> None:
     cli.store(*DAYS)
     assert cli.run("backfill", cli.path("{date}"), *RANGE).status == 0
@@ -86,7 +142,7 @@ def test_it_is_left_listed_and_canceled(cli: Cli) -> None:
     own = f"{cli.app.database.schema}-many"
     with cli.locked():
         done = cli.run("backfill", cli.path("{date}"), *RANGE, "--id", own, "--no-wait")
-        assert (done.status, done.facts["id"]) == (0, own)
+        assert (done.status, done.stdout) == (0, f"{own}\n")
         assert f"restorectl watch {own}" in done.stderr
         listed = cli.run("list", "--kind", "backfills", "--output", "json").data["value"]
         assert own in [one["id"] for one in listed]
@@ -94,6 +150,8 @@ def test_it_is_left_listed_and_canceled(cli: Cli) -> None:
         assert done.status == 3
         done = cli.run("cancel", own, "--running")
         assert (done.status, done.facts["status"]) == (0, "Canceled"), done.stderr
+        assert done.stderr.count("  next: ") == 1
+        assert f"  next: `restorectl retry {own}` restores the days that are not in" in done.stderr
     assert cli.run("watch", own).status == 5
     assert cli.rows() == 0
     done = cli.run("retry", own)

@@ -69,6 +69,25 @@ def test_a_dry_run_alone_writes_nothing(runbook: Runbook) -> None:
     )
 
 
+def test_the_rows_of_days_with_problems_are_counted_too(runbook: Runbook) -> None:
+    runbook.store(*DAYS[:2])
+    runbook.app.database.execute("INSERT INTO {s}.t VALUES ('2025-01-01 12:00Z', 9)")
+    done = runbook.run("--from", DAYS[0], "--to", DAYS[2], "--dry-run-only")
+    assert done.status == 1, done.said
+    assert "2025-01-01: dry run, 2 rows in the archive" in done.lines
+    assert done.lines[-1] == (
+        "dry run: 3 of 3 days, 4 rows in their archives; 2 with problems, 0 missing; nothing was restored"
+    )
+
+
+@pytest.mark.parametrize("end", ["", "/", "/api", "/api/", "/api/restore", "/api/restore/"])
+def test_the_address_is_taken_as_restorectl_takes_it(runbook: Runbook, end: str) -> None:
+    runbook.store(DAYS[0])
+    runbook.url = runbook.url.removesuffix("/api/restore") + end
+    done = runbook.run("--from", DAYS[0], "--dry-run-only")
+    assert done.status == 0, done.said
+
+
 def test_a_dry_run_in_full_finds_the_bad_value(runbook: Runbook) -> None:
     runbook.store(DAYS[0])
     runbook.app.archive("t", b"time,v\n2025-01-02 00:00Z,x\n", day=DAYS[1])

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
+from restorectl import commands
 from restorectl.exit_codes import (
     DAYS_FAILED_CODE,
     NOT_ALLOWED_CODES,
@@ -10,8 +13,10 @@ from restorectl.exit_codes import (
     code_of_monitor,
     code_of_result,
 )
-from restorectl.report import NEXT_STEPS
+from restorectl.report import NEXT_STEPS, SYNC_STEPS
 from shared.errors import RestoreError
+from shared.model.calendar import DayState
+from shared.model.monitor import STATUSES
 from tests.fix_errors import errors
 
 
@@ -21,7 +26,7 @@ def test_the_codes_that_are_not_allowed_are_those_that_answer_403() -> None:
 
 
 def test_each_code_with_a_next_step_exists() -> None:
-    assert set(NEXT_STEPS) <= {kind.code for kind in errors()}
+    assert {*NEXT_STEPS, *SYNC_STEPS} <= {kind.code for kind in errors()}
 
 
 # Of days that failed, the monitor alone knows whether others are in.
@@ -46,3 +51,8 @@ def test_the_ends_of_an_operation() -> None:
     assert code_of_monitor(failed | {"days": {"skipped": 1, "failed": 1}}) == ExitCode.PARTLY
     assert code_of_monitor(failed | {"days": {"restored": 0, "skipped": 0, "failed": 2}}) == ExitCode.FAILED
     assert code_of_result({"dry_run": {"problems": []}}) == ExitCode.DONE
+
+
+def test_the_words_that_options_take_are_those_of_the_function_app() -> None:
+    assert get_args(commands.DayState) == get_args(DayState)
+    assert get_args(commands.Status) == STATUSES

@@ -56,3 +56,9 @@ def test_times_are_shown_to_the_second() -> None:
     assert texts.moment("2025-01-01T02:03:04Z") == "2025-01-01 02:03:04Z"
     assert texts.moment("soon") == "soon"
     assert texts.moment(None) == ""
+
+
+def test_times_of_a_list_are_shown_to_the_minute() -> None:
+    assert texts.minute("2025-01-01T02:03:04.567Z") == "2025-01-01 02:03Z"
+    assert texts.minute("soon") == "soon"
+    assert texts.minute(None) == ""
