@@ -16,6 +16,7 @@ import pytest
 from azure.core.pipeline.transport import RequestsTransport
 
 from shared.backfills.records import Records
+from shared.postgres.kept import SESSIONS
 from shared.postgres.limited_cursor import LimitedCursor
 from tests.faults.fix_backfills import Backfills, day_of
 from tools.config import REPOSITORY
@@ -125,6 +126,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 
         return count
 
+    # The body begins without a session, whatever ran before it.
+    SESSIONS.close_idle()
     with monkeypatch.context() as patched:
         patched.setattr(RequestsTransport, "send", counting("requests", RequestsTransport.send))
         patched.setattr(psycopg2, "connect", counting("connections", psycopg2.connect))
