@@ -21,6 +21,7 @@ from shared.postgres.kept import IDLE_NAME, MOST_IDLE, SESSIONS, KeptSessions
 from shared.settings import load_settings
 from tests.faults.fix_own_server import OwnServer
 from tests.faults.fix_proxy import Proxy
+from tests.faults.fix_seen_sessions import note_sessions, seen
 from tests.integration.fix_app import Answer, App
 from tests.integration.fix_database import PATIENCE_SECONDS, Database
 from tests.integration.fix_host import running_host
@@ -37,23 +38,12 @@ _SECONDS = 10
 def make(database: Database, state: str = "NULL", then: str = "") -> None:
     """Make a table `t` that notes in which session each restore's rows came, and does something in it."""
     database.hypertable("t", "time timestamptz PRIMARY KEY, v int")
-    database.execute("CREATE TABLE {s}.seen (number serial, pid int, named text, state text)")
-    database.execute(
-        "CREATE FUNCTION {s}.look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        f" INSERT INTO {{s}}.seen (pid, named, state) SELECT pg_backend_pid(),"
-        f" current_setting('application_name'), {state};"
-        f" {then} RETURN NULL; END $$"
-    )
-    database.execute("CREATE TRIGGER look AFTER INSERT ON {s}.t FOR EACH STATEMENT EXECUTE FUNCTION {s}.look()")
+    note_sessions(database, "AFTER", state, then)
 
 
 def again(app: App, **request: Any) -> Answer:
     """Put the day in anew."""
     return app.restore(app.archive("t", _CSV), **{"destination": {"on_existing": "replace"}, **request})
-
-
-def seen(database: Database, column: str) -> list[Any]:
-    return [value for (value,) in database.fetch(f"SELECT {column} FROM {{s}}.seen ORDER BY number")]
 
 
 def check_day(database: Database) -> None:

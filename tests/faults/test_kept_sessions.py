@@ -12,6 +12,7 @@ import pytest
 from shared.jobs.worker import work_on
 from shared.postgres.connect import APPLICATION_NAME
 from tests.faults.fix_backfills import Backfills, behind_proxy, day_of
+from tests.faults.fix_seen_sessions import note_sessions, seen
 from tests.integration.fix_small_day import slow_down
 from tests.integration.fix_threads import Call
 
@@ -24,29 +25,12 @@ def a_group(many: Backfills, days: int = 3) -> str:
     return many.taken(1, days)
 
 
-def watch(many: Backfills, state: str = "NULL", then: str = "") -> None:
-    """Note what each day finds in its load's session, and do something in it."""
-    database = many.app.database
-    database.execute("CREATE TABLE {s}.seen (number serial, pid int, named text, state text)")
-    database.execute(
-        "CREATE FUNCTION {s}.look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        f" INSERT INTO {{s}}.seen (pid, named, state) SELECT pg_backend_pid(),"
-        f" current_setting('application_name'), {state};"
-        f" {then} RETURN NULL; END $$"
-    )
-    database.execute("CREATE TRIGGER look BEFORE INSERT ON {s}.t FOR EACH STATEMENT EXECUTE FUNCTION {s}.look()")
-
-
-def seen(many: Backfills, *columns: str) -> list[tuple[Any, ...]]:
-    return many.app.database.fetch(f"SELECT {', '.join(columns)} FROM {{s}}.seen ORDER BY number")
-
-
 def test_days_of_a_group_share_their_sessions(many: Backfills) -> None:
     many.table(interval="interval '7 days'")
-    watch(many)
+    note_sessions(many.app.database, "BEFORE")
     assert many.finish(a_group(many))["status"] == "Succeeded"
     assert many.counts() == many.all_of(1, 2, 3)
-    pids, names = zip(*seen(many, "pid", "named"), strict=True)
+    pids, names = seen(many.app.database, "pid"), seen(many.app.database, "named")
     assert len(pids) == 3
     assert len(set(pids)) == 1
     # Each has the id of its own request, by which a cancel finds it.
@@ -70,11 +54,11 @@ _CHANGES = """
 
 def test_nothing_of_a_day_is_left_for_the_next_one(many: Backfills) -> None:
     many.table(interval="interval '7 days'")
-    watch(many, _STATE, _CHANGES)
+    note_sessions(many.app.database, "BEFORE", _STATE, _CHANGES)
     backfill_id = a_group(many)
     assert many.finish(backfill_id)["status"] == "Succeeded", many.days(backfill_id)
-    assert len(set(seen(many, "pid"))) == 1
-    states = [state for (state,) in seen(many, "state")]
+    assert len(set(seen(many.app.database, "pid"))) == 1
+    states = seen(many.app.database, "state")
     assert len(states) == 3
     assert set(states) == {states[0]}
     # It was a new one, and is not kept from others now.
@@ -92,21 +76,21 @@ def test_a_session_begins_with_the_settings_of_its_role(many: Backfills, monkeyp
     database.execute(f"GRANT {owner['user']} TO {login['user']}")
     database.execute(f"ALTER ROLE {login['user']} SET role = '{owner['user']}'")
     database.execute(f"ALTER ROLE {login['user']} SET datestyle = 'SQL, DMY'")
-    watch(many, "concat(current_user, current_setting('DateStyle'))")
+    note_sessions(many.app.database, "BEFORE", "concat(current_user, current_setting('DateStyle'))")
     database.execute("GRANT ALL ON ALL TABLES IN SCHEMA {s} TO PUBLIC")
     database.execute("GRANT ALL ON ALL SEQUENCES IN SCHEMA {s} TO PUBLIC")
     for name in ("user", "password"):
         monkeypatch.setenv(f"PG{name.upper()}", login[name])
     backfill_id = a_group(many)
     assert many.finish(backfill_id)["status"] == "Succeeded", many.days(backfill_id)
-    assert len(set(seen(many, "pid"))) == 1
-    assert [state for (state,) in seen(many, "state")] == [f"{owner['user']}ISO, DMY"] * 3
+    assert len(set(seen(many.app.database, "pid"))) == 1
+    assert seen(many.app.database, "state") == [f"{owner['user']}ISO, DMY"] * 3
     assert many.counts() == many.all_of(1, 2, 3)
 
 
 def test_sessions_that_end_between_days_are_replaced(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
     many.table(interval="interval '7 days'")
-    watch(many)
+    note_sessions(many.app.database, "BEFORE")
     killed = []
 
     def kill_before(*arguments: Any) -> Any:
@@ -124,14 +108,14 @@ def test_sessions_that_end_between_days_are_replaced(many: Backfills, monkeypatc
     # The first one is that of the plan.
     assert killed == [1, 2, 2]
     assert many.counts() == many.all_of(1, 2, 3)
-    assert len(set(seen(many, "pid"))) == 3
+    assert len(set(seen(many.app.database, "pid"))) == 3
     days = many.days(backfill_id).values()
     assert [many.jobs.state(day["operation_id"]).attempt for day in days] == [1, 1, 1]
 
 
 def test_a_cancel_of_a_day_does_not_hit_the_next_one(many: Backfills) -> None:
     many.table(interval="interval '7 days'")
-    watch(many)
+    note_sessions(many.app.database, "BEFORE")
     slow_down(many.app, 1)
     backfill_id = a_group(many)
     many.work()
@@ -145,18 +129,18 @@ def test_a_cancel_of_a_day_does_not_hit_the_next_one(many: Backfills) -> None:
     assert outcomes == ["canceled", "restored", "restored"]
     assert many.counts() == many.all_of(2, 3)
     # What was rolled back left no line.
-    assert len(set(seen(many, "pid"))) == 1
+    assert len(set(seen(many.app.database, "pid"))) == 1
 
 
 def test_a_day_that_fails_leaves_no_session(many: Backfills) -> None:
     many.table(interval="interval '7 days'")
-    watch(many)
+    note_sessions(many.app.database, "BEFORE")
     many.archive(1, 2, 3, 4)
     many.corrupt(3)
     backfill_id = many.taken(1, 4)
     assert many.finish(backfill_id)["status"] == "Failed"
     assert many.counts() == many.all_of(1, 2, 4)
-    (first,), (second,), (fourth,) = seen(many, "pid")
+    first, second, fourth = seen(many.app.database, "pid")
     assert first == second
     assert second != fourth
 
