@@ -3,15 +3,15 @@
 #   PYTHON=python3.13   the interpreter of the virtual environment
 #   HOST_PORT=7071  PG_PORT=15432 (forky: 15433)  AZURITE_PORT=11000 (and the two above it)
 #   RESTORE_TEST_DSN, RESTORE_TEST_COMMUNITY_DSN, RESTORE_TEST_STORAGE: servers of your own
-#   JOBS=3              how many tests run at once
+#   JOBS=4              how many tests run at once
 #   LINT=               make test runs the tests alone, where the linters have passed already
 #   ARGS                more arguments for pytest; for make bench what it measures: docs/performance.md has them
 #   AUDIT=strict        fail where no advisory service can be reached;  UPGRADE=1: newer versions in the lock files
 PY := .work/venv/bin/python
 # Images of containers forbid it. Then each process of the tests compiles what it imports: five seconds for a run's tests.
 export PYTHONDONTWRITEBYTECODE :=
-# Many tests wait, for a lock, a timeout or a server: one more than two cores have.
-JOBS ?= 3
+# For two cores. Many tests wait, for a lock, a timeout or a server: one of the queue's faults takes a quarter of a core.
+JOBS ?= 4
 PYTEST := -m pytest --numprocesses=$(JOBS)
 LINT ?= lint
 # Named, since ruff would enter .work/ where the folder is no git repository.
