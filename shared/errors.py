@@ -826,7 +826,10 @@ class RestoreCanceled(RestoreError):
 
     code = "RestoreCanceled"
     status = 409
-    default_hint = "if the day is still wanted, send the request again"
+    default_hint = (
+        "if it is still wanted, send the request again: behind the queue without an Operation-Id, or under another one;"
+        " or retry the backfill"
+    )
 
 
 class ConfigurationError(RestoreError):

@@ -77,3 +77,8 @@ def check_name(text: str) -> str:
 
 def _unquote(quoted: str | None, plain: str | None) -> str | None:
     return plain if quoted is None else quoted.replace('""', '"')
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, for a message: `1 row`, `2 rows`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -12,7 +12,7 @@ from shared.backfills.lifecycle import reopened
 from shared.backfills.records import Records, decode_plan, lefts_of
 from shared.backfills.request import read_backfill, read_fields
 from shared.backfills.summary import MOST_DETAILS, count_days
-from shared.errors import DaysFailed, Fault, RestoreCanceled, RestoreError, TooManyAttempts
+from shared.errors import DaysFailed, Fault, RestoreCanceled, RestoreError, TooManyAttempts, WindowNotEmpty
 from shared.jobs.claim import Claim
 from shared.jobs.enqueue import try_again
 from shared.jobs.operation import BackfillOperation, DayOperation
@@ -22,14 +22,17 @@ from shared.model.answer import ChunkOutcome, WarningNote
 from shared.model.backfill_answer import BackfillAnswer
 from shared.model.monitor import Status
 from shared.model.report import Report
-from shared.model.results import warnings_of
+from shared.model.results import Notice, warnings_of
 from shared.model.window import Window
+from shared.names import counted
 from shared.restore.server import Server
 from shared.restore.target_table import table_to_maintain
 from shared.settings import Settings
 from shared.timescale.cagg_refresh import refresh
 
 _log = logging.getLogger(OUR_LOGGER)
+
+_NEW = 'send a new backfill in which existing is "skip" or "replace"'
 
 
 def conclude(claim: Claim[BackfillOperation], records: Records, settings: Settings, report: Report) -> None:
@@ -117,7 +120,10 @@ def _end(claim: Claim[BackfillOperation], records: Records, days: Sequence[DayOp
         chunks += answer.get("chunks", [])
         warnings += answer.get("warnings", [])
     if plan.missing:
-        report.warn("DaysMissing", f"{len(plan.missing)} days have no archive, the first is {plan.missing[0]}")
+        report.warn(
+            "DaysMissing", f"without an archive: {counted(len(plan.missing), 'day')}, the first is {plan.missing[0]}"
+        )
+    report.add_warnings(_warnings_of_days(days))
     warnings += [note(warning) for warning in report.warnings]
     error = _error(days, counts["total"])
     if error is not None:
@@ -142,6 +148,18 @@ def _end(claim: Claim[BackfillOperation], records: Records, days: Sequence[DayOp
     claim.write_patiently(**ended("Succeeded", reply, report))
 
 
+def _warnings_of_days(days: Sequence[DayOperation]) -> list[Notice]:
+    """Return a warning for each code of which the restores of days warn. Each day's own monitor has the message."""
+    found: dict[str, list[str]] = {}
+    for day in days:
+        for code in day.warned_of.split():
+            found.setdefault(code, []).append(day.day)
+    return [
+        Notice("DaysWithWarnings", f"{code}: {counted(len(of), 'day')}, the first is {of[0]}")
+        for code, of in found.items()
+    ]
+
+
 def _error(days: Sequence[DayOperation], total: int) -> RestoreError | None:
     """Return why not all days are in; None if they are."""
     of_failed = [day for day in days if day.status == "Failed"]
@@ -152,7 +170,10 @@ def _error(days: Sequence[DayOperation], total: int) -> RestoreError | None:
             details.append(Fault(error["code"], error["message"], day.day))
         first, last = of_failed[0].day, of_failed[-1].day
         which = first if first == last else f"the first {first}, the last {last}"
-        return DaysFailed(f"{len(of_failed)} of {total} days failed: {which}", details=details)
+        hint = None
+        if any(json.loads(day.error)["code"] == WindowNotEmpty.code for day in of_failed):
+            hint = f"{DaysFailed.default_hint}; of days that are WindowNotEmpty, a retry would say the same: {_NEW}"
+        return DaysFailed(f"{len(of_failed)} of {total} days failed: {which}", hint=hint, details=details)
     canceled = [day for day in days if day.status == "Canceled"]
     if canceled:
         return RestoreCanceled(f"{len(canceled)} of {total} days were canceled; those that were restored stay in")

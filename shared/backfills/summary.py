@@ -10,6 +10,7 @@ from typing import cast
 
 from shared.api.call import page_link
 from shared.backfills.records import BackfillPlan, decode_plan
+from shared.jobs.monitor import shown_error
 from shared.jobs.operation import BackfillOperation, BackfillPhase, DayOperation, Operation
 from shared.model.answer import BackfillOutcome
 from shared.model.backfill_answer import (
@@ -28,6 +29,9 @@ from shared.progress.progress import percent_of
 
 # From that many ended days on, an end is estimated.
 _ENOUGH_DAYS = 3
+
+# Percent, until all days are in.
+_MOST_BEFORE_THE_END = 99.9
 
 # How many days the details of an error name.
 MOST_DETAILS = 100
@@ -98,7 +102,7 @@ def listed_backfill(operation: BackfillOperation, base: str) -> ListedBackfill:
         "links": backfill_links(base, operation),
     }
     if operation.error:
-        shown["error"] = json.loads(operation.error)
+        shown["error"] = shown_error(operation)
     return shown
 
 
@@ -151,6 +155,7 @@ def _day(name: str, day: DayOperation | None, plan: BackfillPlan) -> BackfillDay
         "ended": None,
         "next_attempt": None,
         "operation_id": None,
+        "warnings": [],
     }
     if day is None:
         if name in plan.missing:
@@ -167,21 +172,28 @@ def _day(name: str, day: DayOperation | None, plan: BackfillPlan) -> BackfillDay
         "ended": day.ended or None,
         "next_attempt": day.next_attempt or None,
         "operation_id": day.id,
+        "warnings": day.warned_of.split(),
     }
     if day.error:
-        shown["error"] = json.loads(day.error)
+        shown["error"] = shown_error(day)
     return shown
 
 
 def _progress(operation: BackfillOperation, days: Sequence[DayOperation], plan: BackfillPlan) -> BackfillProgress:
-    total = sum(plan.sizes.get(day.day, 0) for day in days)
+    to_restore = {day.day for day in days}.union(*plan.groups)
+    total = sum(plan.sizes.get(day, 0) for day in to_restore)
     ended = [day for day in days if day.has_ended]
-    read = sum(plan.sizes.get(day.day, 0) if day.has_ended else day.compressed_bytes for day in days)
+    # What a day has read that failed, was canceled or waits for its next attempt, was rolled back.
+    are_in = [day for day in days if day.status == "Succeeded"]
+    run = [day for day in days if day.status == "Running"]
+    read = sum(plan.sizes.get(day.day, 0) for day in are_in) + sum(day.compressed_bytes for day in run)
+    percent = percent_of(read, total or None)
     return {
         "compressed_bytes": read,
         "compressed_bytes_total": total or None,
-        "percent": percent_of(read, total or None),
-        "rows": sum(day.rows for day in days),
+        # To read a day is not yet to load it.
+        "percent": percent if percent is None or len(are_in) == len(to_restore) else min(percent, _MOST_BEFORE_THE_END),
+        "rows": sum(day.rows for day in (*are_in, *run)),
         "seconds": _seconds(operation),
         "estimated_end": _estimated_end(operation, ended, days, plan),
     }

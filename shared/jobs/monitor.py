@@ -7,14 +7,31 @@ import math
 from collections.abc import Iterable
 from typing import cast
 
-from shared.jobs.operation import DayOperation, Operation, RestoreOperation
-from shared.model.answer import RestoreOutcome
+from shared.errors import RestoreCanceled, WindowNotEmpty
+from shared.jobs.operation import AskedOperation, DayOperation, Operation, RestoreOperation
+from shared.model.answer import ErrorBody, RestoreOutcome
 from shared.model.monitor import Monitor, OperationLinks
 from shared.model.stamp import read_stamp, stamp
 from shared.progress.progress import percent_read
 
 # How soon a caller should look again, in seconds: while something runs, and at most. It may be canceled meanwhile.
 _RUNNING_SECONDS, _MOST_SECONDS = 5, 60
+
+# Instead of an error's own hint, for a day of a backfill.
+_HINTS_OF_DAYS = {
+    WindowNotEmpty.code: (
+        'send a new backfill in which existing is "skip", which leaves such days as they are, or "replace": a retry has'
+        " the same request, and ends the same way while the rows are there"
+    ),
+    RestoreCanceled.code: "if the day is still wanted, retry the backfill: it restores only days that are not in",
+}
+# What backfills refuse or do in another way, in the hints of restores. The longer word comes first.
+_WORDS_OF_BACKFILL = (
+    ("destination.on_existing", "existing"),
+    ("on_existing", "existing"),
+    ("send the request again", "retry the backfill"),
+    ("try again", "retry the backfill"),
+)
 
 
 def retry_after_seconds(operations: Iterable[Operation]) -> int:
@@ -91,8 +108,29 @@ def restore_monitor(operation: RestoreOperation, base: str, *, with_result: bool
     if with_result and operation.status == "Succeeded" and operation.answer:
         shown["result"] = json.loads(operation.answer)
     if operation.error:
-        shown["error"] = json.loads(operation.error)
+        shown["error"] = shown_error(operation)
     return shown
+
+
+def shown_error(operation: AskedOperation) -> ErrorBody:
+    """Return the error of an operation, or of its last attempt, with the hint that holds where it is shown."""
+    error: ErrorBody = json.loads(operation.error)
+    if not operation.has_ended:
+        error["hint"] = "it is tried again without a further call"
+    elif isinstance(operation, DayOperation):
+        error["hint"] = _hint_of_day(error)
+    return error
+
+
+def _hint_of_day(error: ErrorBody) -> str | None:
+    """Return what to do about a day of a backfill. The error's own hint is for a caller who restores one day."""
+    if error["code"] in _HINTS_OF_DAYS or error["hint"] is None:
+        return _HINTS_OF_DAYS.get(error["code"])
+    hint = error["hint"]
+    for word, of_backfill in _WORDS_OF_BACKFILL:
+        hint = hint.replace(word, of_backfill)
+    # A request is in the record as it was sent, and nobody can change it.
+    return f"{hint}; a retry of the backfill has the same request, so to change that, send a new one"
 
 
 def _heartbeat(operation: RestoreOperation) -> str | None:

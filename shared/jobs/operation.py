@@ -146,6 +146,7 @@ class AskedOperation(Operation):
         target_table: schema and table.
         tokens: hashes of the tokens that open its result, newest last.
         outcome: the answer's `status` if it ended as Succeeded, else empty. A list does not read long answers.
+        warned_of: the codes of its warnings, with blanks between them.
         answer_status: HTTP status of the synchronous answer; 0 before the end.
         answer_headers: its headers, as JSON. Its body is `answer`.
     """
@@ -156,6 +157,7 @@ class AskedOperation(Operation):
     target_table: str
     tokens: tuple[str, ...] = ()
     outcome: str = field(default="", metadata=_OF_RUN)
+    warned_of: str = field(default="", metadata=_OF_RUN)
     answer_status: int = field(default=0, metadata=_OF_RUN)
     answer_headers: str = field(default="", metadata=_OF_RUN)
 

@@ -79,9 +79,11 @@ def waiting(**more: Any) -> dict[str, Any]:
 def ended(status: Status, reply: Reply, report: Report) -> dict[str, Any]:
     """Return the attributes that end an operation: the answer of its result, and the error behind it."""
     error, answer = reply.error, reply.answer
+    body = json.loads(answer.body)
     return {
         "status": status,
-        "outcome": json.loads(answer.body)["status"] if status == "Succeeded" else "",
+        "outcome": body["status"] if status == "Succeeded" else "",
+        "warned_of": " ".join(dict.fromkeys(warning["code"] for warning in body.get("warnings", []))),
         "ended": now(),
         "next_attempt": "",
         "claim": "",

@@ -186,8 +186,8 @@ def _verify(load: Cursor, lock: RestoreLock, day: Day, proof: Proof, transferred
     refuse(parts_refused(load, proof.target, day.settings))
     verified = proof.check(load, transferred)
     lock.require(verified.days)
-    proof.check_replacement(load, transferred, verified.verification)
-    added = Added(proof.target, transferred, verified, proof.may_have_kept_rows)
+    came = proof.check_replacement(load, transferred, verified.verification)
+    added = Added(proof.target, transferred, verified, proof.may_have_kept_rows, came)
     refuse_unproved(load, lock, added)
     return added
 

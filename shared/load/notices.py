@@ -30,7 +30,13 @@ def warn_of_rows(
         numbers: how far the rows reach in the sequences of their columns.
     """
     return (
-        *_of_rejected(added, removed),
+        *_of_rejected(added),
+        *warn_of_few(
+            in_archive=added.transferred.rows_seen,
+            read=added.transferred.rows_read,
+            before=0 if removed is None else removed.rows,
+            in_place=added.in_place,
+        ),
         *_of_skipped(load, added),
         *_of_retention(load, added),
         *_of_unlogged(load, day, added),
@@ -38,18 +44,31 @@ def warn_of_rows(
     )
 
 
-def _of_rejected(added: Added, removed: Removed | None) -> list[Notice]:
-    """Warn of rows of the archive that were left out, and of a day that was replaced by nothing."""
-    transferred = added.transferred
-    warnings = []
-    if transferred.rejected is not None and transferred.rejected.rows:
-        message = f"{transferred.rejected.rows} rows could not be parsed and were left out"
-        warnings.append(Notice("RowsRejected", message))
-    if removed is not None and not transferred.rows_read:
-        warnings.append(
-            Notice("ReplacedByNothing", f"{removed.rows} rows were removed, and the archive holds none"),
-        )
-    return warnings
+def warn_of_few(*, in_archive: int, read: int, before: int, in_place: int | None) -> tuple[Notice, ...]:
+    """Warn of an archive without a row, and of a day that holds less than it did.
+
+    Args:
+        in_archive: rows of the archive.
+        read: those that are not left out.
+        before: rows of the day that are removed; 0: none are.
+        in_place: rows that replace those; None if that is not known.
+    """
+    if before and not read:
+        found = "no row" if not in_archive else "no row that could be parsed"
+        return (Notice("ReplacedByNothing", f"{before} rows of the day give way to none: the archive holds {found}"),)
+    if not in_archive:
+        return (Notice("NoRows", "the archive holds no row: its export may have failed"),)
+    if before and in_place is not None and in_place < before:
+        return (Notice("ReplacedByFewer", f"{before} rows of the day give way to {in_place}"),)
+    return ()
+
+
+def _of_rejected(added: Added) -> tuple[Notice, ...]:
+    """Warn of rows of the archive that were left out."""
+    rejected = added.transferred.rejected
+    if rejected is None or not rejected.rows:
+        return ()
+    return (Notice("RowsRejected", f"{rejected.rows} rows could not be parsed and were left out"),)
 
 
 def _of_skipped(load: Cursor, added: Added) -> tuple[Notice, ...]:

@@ -52,6 +52,7 @@ class BackfillDay(TypedDict):
     ended: str | None
     next_attempt: str | None
     operation_id: str | None
+    warnings: list[str]
     error: NotRequired[ErrorBody]
 
 

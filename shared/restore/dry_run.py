@@ -18,6 +18,7 @@ from shared.load.day import Day
 from shared.load.inspect.acceptance import CHECKS, Finding, Situation, look_at_server
 from shared.load.inspect.look_ahead import asked_to_decompress
 from shared.load.locks.restore_lock import find_running
+from shared.load.notices import warn_of_few
 from shared.load.refusals import (
     in_progress,
     on_error_not_supported,
@@ -257,12 +258,14 @@ class DryRun:
         destination, copy = self.day.request.destination, self.day.request.copy_
         seen = rows - ends_at_marker(self.day.csv, self.cursor.connection.server_version)
         checks.look("archive", wrong_row_count(copy, seen))
+        by, replaced = seen if trial.rows_of_day is None else trial.rows_of_day, 0
         if destination.existing_rows != "replace":
             checks.look("replacement_size")
         elif existing is not None:
-            by = seen if trial.rows_of_day is None else trial.rows_of_day
             refusal = replacement_too_small(destination, before=existing.rows, by=by, in_archive=rows)
             checks.look("replacement_size", refusal)
+            replaced = existing.rows if refusal is None else 0
+        self.report.add_warnings(warn_of_few(in_archive=seen, read=seen, before=replaced, in_place=by))
 
     def _planned(self, target: Target) -> list[PlannedRefresh]:
         wished = self.day.request.timescaledb.refresh_caggs

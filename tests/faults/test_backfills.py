@@ -1167,3 +1167,19 @@ def test_warnings_of_a_backfill_whose_days_are_not_all_in(many: Backfills, end: 
     assert [warning["code"] for warning in state["warnings"]] == ["DaysMissing"]
     result = many.result(taken.headers["Location"])
     assert (result.status, result.code, result.body["warnings"]) == (409, end, state["warnings"])
+
+
+@pytest.mark.any_server
+def test_a_backfill_tells_what_the_restores_of_its_days_warn_of(many: Backfills) -> None:
+    """An export that has failed left a header alone: nobody looks at 31 results that are all `ok`."""
+    many.table()
+    many.archive(0)
+    for number in (1, 2):
+        many.app.archive("t", b"time,v\n", day=day_of(number))
+    state = many.finish(many.taken(0, 2))
+    assert (state["status"], state["outcome"]) == ("Succeeded", "ok_with_warnings")
+    (warning,) = state["warnings"]
+    assert warning == {"code": "DaysWithWarnings", "message": f"NoRows: 2 days, the first is {day_of(1)}"}
+    assert [day["warnings"] for day in state["value"]] == [[], ["NoRows"], ["NoRows"]]
+    result = many.jobs.monitor(state["value"][1]["operation_id"]).body
+    assert (result["outcome"], result["result"]["warnings"][0]["code"]) == ("ok_with_warnings", "NoRows")

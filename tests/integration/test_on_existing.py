@@ -123,6 +123,17 @@ def test_a_day_that_is_replaced_by_nothing_is_a_warning(app: App) -> None:
     assert values(app) == [-1, -2]
 
 
+@pytest.mark.parametrize("mode", ["direct", "staging"])
+@pytest.mark.parametrize("request_", [{}, {"verify": False}, {"copy": {"transfer": "stream"}}, {"dry_run": True}])
+def test_an_archive_without_a_row_is_a_warning(app: App, mode: str, request_: dict[str, Any]) -> None:
+    """Mostly its export has failed. It may be a day without rows as well, so it is no error."""
+    app.database.hypertable("t", TABLE)
+    url = app.archive("t", b"time,v\n")
+    body = app.restore(url, destination={"mode": mode}, **request_).body
+    assert [warning["code"] for warning in body["warnings"]] == ["NoRows"]
+    assert body["status"] == ("dry_run" if "dry_run" in request_ else "ok_with_warnings")
+
+
 def test_a_failed_replace_leaves_the_old_day(app: App) -> None:
     table_with_a_day(app)
     answer = restore(app, CSV + b"2025-01-01 13:00Z,oops\n", on_existing="replace")

@@ -62,7 +62,8 @@ def test_exactly_the_share_is_enough(full: App, ratio: float | None, least: int,
     assert replace(full, rows(least - 1), {"verify": verify}, **destination).code == "ReplacementTooSmall"
     assert old(full)
     body = replace(full, rows(least), {"verify": verify}, **destination).body
-    assert (body["status"], body["rows_removed"], body["rows_loaded"]) == ("ok", 30, least)
+    assert (body["rows_removed"], body["rows_loaded"]) == (30, least)
+    assert [warning["code"] for warning in body["warnings"]] == ([] if least == 30 else ["ReplacedByFewer"])
 
 
 @VERIFY
@@ -116,7 +117,9 @@ def test_duplicate_rows_count_once(full: App) -> None:
 
 def test_an_empty_day_takes_any_archive(full: App) -> None:
     full.database.execute("DELETE FROM {s}.t WHERE v > 0")
-    assert replace(full, HEADER, min_rows_ratio=1).body["status"] == "ok"
+    body = replace(full, HEADER, min_rows_ratio=1).body
+    assert (body["rows_loaded"], [warning["code"] for warning in body["warnings"]]) == (0, ["NoRows"])
+    assert replace(full, rows(1), min_rows_ratio=1).body["status"] == "ok"
 
 
 @pytest.mark.parametrize("policy", ["append", "skip"])
@@ -124,10 +127,25 @@ def test_it_concerns_replace_alone(full: App, policy: str) -> None:
     assert replace(full, rows(1), on_existing=policy, min_rows_ratio=1).status == 200
 
 
-@pytest.mark.parametrize(("ratio", "problems"), [(0.5, ["ReplacementTooSmall"]), (0.1, []), (0, [])])
-def test_the_dry_run_says_it(full: App, ratio: float, problems: list[str]) -> None:
-    plan = replace(full, rows(3), {"dry_run": True}, min_rows_ratio=ratio).body["dry_run"]
-    assert [problem["code"] for problem in plan["problems"]] == problems
+@pytest.mark.parametrize("dry_run", [True, "full"])
+@pytest.mark.parametrize(
+    ("count", "ratio", "problems", "warnings"),
+    [
+        (3, 0.5, ["ReplacementTooSmall"], []),
+        (3, 0.1, [], ["ReplacedByFewer"]),
+        (3, 0, [], ["ReplacedByFewer"]),
+        (30, 0.5, [], []),
+        (0, 0.5, ["ReplacementTooSmall"], ["NoRows"]),
+        (0, 0, [], ["ReplacedByNothing"]),
+    ],
+)
+def test_the_dry_run_says_it(
+    full: App, count: int, ratio: float, problems: list[str], warnings: list[str], *, dry_run: bool | str
+) -> None:
+    body = replace(full, rows(count), {"dry_run": dry_run}, min_rows_ratio=ratio).body
+    assert [problem["code"] for problem in body["dry_run"]["problems"]] == problems
+    found = [warning["code"] for warning in body["warnings"]]
+    assert [code for code in found if code != "NotChecked"] == warnings
 
 
 @pytest.mark.community
@@ -142,4 +160,4 @@ def test_a_compressed_day(community_app: App, mode: str) -> None:
     app.database.execute("SELECT public.compress_chunk(c) FROM public.show_chunks('{s}.t') c")
     assert replace(app, rows(14), mode=mode).code == "ReplacementTooSmall"
     assert app.database.fetch("SELECT count(*), sum(v) FROM {s}.t") == [(30, 465)]
-    assert replace(app, rows(15), mode=mode).body["status"] == "ok"
+    assert [warning["code"] for warning in replace(app, rows(15), mode=mode).body["warnings"]] == ["ReplacedByFewer"]

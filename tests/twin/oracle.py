@@ -164,7 +164,9 @@ class Oracle:
             # TimescaleDB does not compress a chunk again to which a foreign key refers.
             self._expected.warnings["RecompressFailed"] = 0
         if "rows_rejected" in counts or not self._skips_errors:
-            self._expected.warnings["RowsRejected"] = int(counts.get("rows_rejected", 0) > 0)
+            rejected = counts.get("rows_rejected", 0)
+            self._expected.warnings["RowsRejected"] = int(rejected > 0)
+            self._expected.warnings["NoRows"] = int(removed + read + rejected == 0)
         if table.is_hypertable and self._day is not None and (table.is_retained is not None or not table.jobs):
             self._expected.warnings["RetentionWillDrop"] = int(added > 0 and table.is_retained is False)
 

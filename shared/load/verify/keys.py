@@ -32,12 +32,14 @@ class Added:
         transferred: how they got there.
         verified: what the recount showed.
         had_rows: whether the day may have held rows, beside which they are now.
+        in_place: how many of them replace rows of the day; None if none were removed.
     """
 
     target: Target
     transferred: Transferred
     verified: Verified
     had_rows: bool
+    in_place: int | None
 
     @property
     def may_be_outside(self) -> bool:

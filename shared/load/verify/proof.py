@@ -224,7 +224,9 @@ class Proof:
         span = window.widened(outside.first, outside.last)
         return Verified(verification, span, tuple(spans), chunks, days, warnings)
 
-    def check_replacement(self, cursor: Cursor, transferred: Transferred, verification: Verification | None) -> None:
+    def check_replacement(
+        self, cursor: Cursor, transferred: Transferred, verification: Verification | None
+    ) -> int | None:
         """Refuse a day that would hold much less than it did. Not left out with `verify: false`.
 
         Args:
@@ -232,16 +234,20 @@ class Proof:
             transferred: how the rows got in.
             verification: the counts of `check`; None if it counted nothing.
 
+        Returns:
+            How many rows replace those of the day; None if none were removed.
+
         Raises:
             ReplacementTooSmall: the rows that came into the day are fewer than the request allows.
         """
         window, destination = self.target.window, self.day.request.destination
         if self.removed is None or self.before is None or window is None:
-            return
+            return None
         after = count_window(cursor, self.target.table, window) if verification is None else verification.after
         # Rows of another day, or those that a trigger adds, are not the archive's rows of the day.
         came, before = min(transferred.rows_loaded, after.rows), self.before.rows
         refuse(replacement_too_small(destination, before=before, by=came, in_archive=self._rows_in_archive))
+        return came
 
     @property
     def _rows_in_archive(self) -> int:
