@@ -17,7 +17,7 @@ from shared.api.render import error_answer, internal_error, success_answer
 from shared.errors import InternalError, RestoreError
 from shared.log_redaction import OUR_LOGGER
 from shared.model.answer import WarningNote
-from shared.model.report import Report
+from shared.model.report import Report, Work
 from shared.model.request import RestoreRequest
 from shared.process import MIB, give_back_memory, invocation, repeating
 from shared.settings import Settings, load_settings
@@ -57,14 +57,14 @@ class Reply:
     error: RestoreError | None
 
 
-def new_report() -> Report:
-    """Return the report of a restore that begins."""
-    return Report(new_request_id())
+def new_report(work: Work = "restore") -> Report:
+    """Return the report of work that begins."""
+    return Report(new_request_id(), work)
 
 
 def answer_request(request_id: str, answer: Callable[[], HttpAnswer]) -> HttpAnswer:
     """Answer a request that does not run a restore. See `replied`."""
-    return replied(Report(request_id), answer).answer
+    return replied(Report(request_id, "call"), answer).answer
 
 
 def read_request(body: bytes, content_type: str | None) -> tuple[RestoreRequest, Settings]:

@@ -44,7 +44,7 @@ def progress_line(report: Report) -> str:
 
 
 def log_line(report: Report, error: RestoreError | None = None) -> str:
-    """Return the one line that the log keeps of this restore.
+    """Return the one line that the log keeps of this restore, backfill or call.
 
     Args:
         report: what is known. It has counts of rows only if they were committed.
@@ -84,7 +84,7 @@ def log_line(report: Report, error: RestoreError | None = None) -> str:
     facts |= {
         f"{stage}_s": seconds for stage, seconds in report.progress.seconds().items() if seconds or stage == "total"
     }
-    return _line("restore", facts)
+    return _line(report.work, facts)
 
 
 def _line(name: str, facts: dict[str, Any]) -> str:

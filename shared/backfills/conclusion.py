@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from itertools import islice
 
 from shared.api.handle import Reply, failed, json_reply
 from shared.api.render import cagg_outcome, note
@@ -143,7 +144,7 @@ def _end(claim: Claim[BackfillOperation], records: Records, days: Sequence[DayOp
         "warnings": warnings,
         "request_id": report.request_id,
     }
-    _log.info("backfill=%s ended: Succeeded; %d days restored", operation.id, counts["restored"])
+    _log.info("backfill=%s ended: Succeeded; %s restored", operation.id, counted(counts["restored"], "day"))
     reply = Reply(json_reply(200, body, request_id=report.request_id), None)
     claim.write_patiently(**ended("Succeeded", reply, report))
 
@@ -164,19 +165,22 @@ def _error(days: Sequence[DayOperation], total: int) -> RestoreError | None:
     """Return why not all days are in; None if they are."""
     of_failed = [day for day in days if day.status == "Failed"]
     if of_failed:
-        details = []
-        for day in of_failed[:MOST_DETAILS]:
-            error = json.loads(day.error)
-            details.append(Fault(error["code"], error["message"], day.day))
+        errors = [json.loads(day.error) for day in of_failed]
+        found = zip(of_failed, errors, strict=True)
+        details = [Fault(error["code"], error["message"], day.day) for day, error in islice(found, MOST_DETAILS)]
+        codes = dict.fromkeys(error["code"] for error in errors)
         first, last = of_failed[0].day, of_failed[-1].day
         which = first if first == last else f"the first {first}, the last {last}"
         hint = None
-        if any(json.loads(day.error)["code"] == WindowNotEmpty.code for day in of_failed):
+        if WindowNotEmpty.code in codes:
             hint = f"{DaysFailed.default_hint}; of days that are WindowNotEmpty, a retry would say the same: {_NEW}"
-        return DaysFailed(f"{len(of_failed)} of {total} days failed: {which}", hint=hint, details=details)
+        message = f"{len(of_failed)} of {counted(total, 'day')} failed: {which} ({', '.join(codes)})"
+        return DaysFailed(message, hint=hint, details=details)
     canceled = [day for day in days if day.status == "Canceled"]
     if canceled:
-        return RestoreCanceled(f"{len(canceled)} of {total} days were canceled; those that were restored stay in")
+        return RestoreCanceled(
+            f"canceled: {len(canceled)} of {counted(total, 'day')}; those that were restored stay in"
+        )
     return None
 
 
@@ -199,4 +203,5 @@ def end_failed(
     """
     status: Status = "Canceled" if was_canceled else "Failed"
     claim.write_patiently(**ended(status, failed(report, error, warnings), report))
-    _log.info("backfill=%s ended: %s", claim.operation.id, status)
+    level = logging.INFO if was_canceled else logging.WARNING
+    _log.log(level, "backfill=%s ended: %s; %s: %s", claim.operation.id, status, error.code, error.message)

@@ -11,7 +11,7 @@ from shared.api.call import HttpCall, bad_parameter, base_url, check_names, read
 from shared.api.handle import HttpAnswer, answer_request, json_reply, replied
 from shared.api.parse import require_json
 from shared.backfills.lifecycle import begun_again, stopped, told_to_stop
-from shared.backfills.planner import make_plan, refuse_missing
+from shared.backfills.planner import describe_all, make_plan, refuse_missing
 from shared.backfills.records import BackfillPlan, Records, backfill_record
 from shared.backfills.request import Backfill, parse_backfill
 from shared.backfills.summary import backfill_links, backfill_monitor, listed_backfill, waited_for
@@ -74,7 +74,7 @@ def _answered(call: HttpCall, work: Callable[[Settings, Records], HttpAnswer]) -
 
 
 def _post(call: HttpCall) -> HttpAnswer:
-    report = Report(call.request_id)
+    report = Report(call.request_id, "backfill")
 
     def answer() -> HttpAnswer:
         if call.route.get("id") is not None:
@@ -84,7 +84,7 @@ def _post(call: HttpCall) -> HttpAnswer:
         settings = load_settings()
         backfill = parse_backfill(call.body, settings)
         request = backfill.request_of(backfill.request.days[0])
-        report.describe(request)
+        describe_all(report, backfill)
         refuse_secrets(request)
         database = authorize(request, settings).database
         if backfill.request.dry_run or backfill.request.missing == "error":

@@ -99,7 +99,7 @@ def stopped(backfill: BackfillOperation, *, cancels_running: bool) -> Change:
             return {}
         raise OperationEnded(f"the backfill has ended: {backfill.status}")
     if not backfill.plan and not backfill.claim:
-        return end_of_waiting()
+        return end_of_waiting("backfill")
     return {"is_stopped": True, "is_canceled": backfill.is_canceled or cancels_running}
 
 

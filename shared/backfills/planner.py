@@ -59,6 +59,12 @@ def on_existing_of(known: KnownDay, request: BackfillRequest) -> OnExisting:
     return request.existing
 
 
+def describe_all(report: Report, backfill: Backfill) -> None:
+    """Note what a backfill asks for. Its archive is the pattern: one of them alone may be the one that is there."""
+    report.describe(backfill.request_of(backfill.request.days[0]))
+    report.archive_url, report.day = backfill.pattern.text, None
+
+
 def make_plan(backfill: Backfill, days: Sequence[date], settings: Settings, report: Report) -> BackfillPlan:
     """Look at days, and plan what to do with them.
 
@@ -74,7 +80,7 @@ def make_plan(backfill: Backfill, days: Sequence[date], settings: Settings, repo
     if not days:
         return BackfillPlan()
     request = backfill.request_of(days[0])
-    report.describe(request)
+    describe_all(report, backfill)
     known = look_at_days(Question(backfill.pattern, request, days), settings, report)
     chosen = {day: choose(facts, backfill.request.existing) for day, facts in known.items()}
     to_restore = [day for day in days if chosen[day] == "restore"]

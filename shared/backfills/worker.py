@@ -33,6 +33,7 @@ from shared.jobs.message import decode
 from shared.jobs.operation import BackfillOperation, DayOperation, GroupOperation
 from shared.jobs.storage import job_storage, job_storage_if_any
 from shared.jobs.store import Conflict, OperationStore, each_page
+from shared.jobs.transitions import canceled_before
 from shared.jobs.worker import run_restore_message
 from shared.log_redaction import OUR_LOGGER
 from shared.model.report import Report
@@ -106,7 +107,7 @@ def _take_step(claim: Claim[BackfillOperation], context: Context, report: Report
             raise lost_its_workers(claim.operation)
         backfill = parse_backfill(claim.operation.request.encode(), settings)
         if claim.operation.is_stopped and is_before_its_plan(claim.operation):
-            raise RestoreCanceled("the backfill was canceled before it began; nothing was changed")
+            raise canceled_before("backfill")
         if claim.operation.phase == "plan":
             plan_round(claim, records, backfill, settings, report)
         create_round(claim, records, backfill, report)

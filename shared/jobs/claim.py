@@ -144,7 +144,7 @@ class Claim(Generic[R]):
         Returns:
             What the work returns; False if another worker has taken the operation over.
         """
-        report = new_report()
+        report = new_report("backfill")
         try:
             with self.heartbeat(report.progress):
                 return work(report)

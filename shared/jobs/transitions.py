@@ -23,7 +23,7 @@ from shared.errors import OperationEnded, RestoreCanceled, RestoreError, TooMany
 from shared.jobs.operation import AskedOperation, Operation, RestoreOperation
 from shared.jobs.store import OperationStore
 from shared.model.monitor import Status
-from shared.model.report import Report
+from shared.model.report import Report, Work
 from shared.model.stamp import now
 
 R = TypeVar("R", bound=Operation)
@@ -104,14 +104,14 @@ def describe(report: Report, operation: AskedOperation) -> None:
     )
 
 
-def canceled_before() -> RestoreCanceled:
+def canceled_before(work: Work = "restore") -> RestoreCanceled:
     """Return the error of an operation that was canceled while it waited."""
-    return RestoreCanceled("the restore was canceled before it began; nothing was changed")
+    return RestoreCanceled(f"the {work} was canceled before it began; nothing was changed")
 
 
-def end_of_waiting() -> End:
+def end_of_waiting(work: Work = "restore") -> End:
     """Return the end of an operation that is canceled while it waits."""
-    return End("Canceled", canceled_before(), more={"is_canceled": True})
+    return End("Canceled", canceled_before(work), new_report(work), {"is_canceled": True})
 
 
 def canceled(operation: RestoreOperation) -> Change:

@@ -233,7 +233,12 @@ class _Work(Generic[R]):
             **noted,
             **self._left_to_backfill(report),
         )
-        _log.info("operation=%s ended: %s", written.id, written.status)
+        if error is None:
+            _log.info("operation=%s ended: %s", written.id, written.status)
+        else:
+            level = logging.INFO if was_canceled else logging.WARNING
+            what = f"target={written.target_table} day={written.day} request_id={report.request_id}"
+            _log.log(level, "operation=%s ended: %s; %s %s", written.id, written.status, error.code, what)
         try_to_write_day(self._settings, day_note(report, error, written.ended, written.id))
 
     def _left_to_backfill(self, report: Report) -> dict[str, Any]:

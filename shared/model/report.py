@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from shared.model.answer import DryRunOutcome, Outcomes, RestoreOutcome
 from shared.model.request import RestoreRequest
 from shared.model.results import CaggStep, ChunkStep, Count, KeptIndex, Notice, ReferringRows, Rejected, Verification
 from shared.progress.progress import Progress
 
+# What a line of the log is about. Counts and alerts of restores must not count a list that was asked for wrongly.
+Work: TypeAlias = Literal["restore", "backfill", "call"]
+
 
 @dataclass
 class Report:
     """What is known of one restore. What the load did is filled in once, after the COMMIT.
 
+    Of a backfill as a whole, and of a call that restores nothing, only the first few facts are known.
+
     Sizes are bytes, counts are rows. `rows_read` is the sum of `rows_loaded` and `rows_skipped`.
     """
 
     request_id: str
+    work: Work = "restore"
     progress: Progress = field(default_factory=Progress)
     archive_url: str | None = None
     etag: str | None = None

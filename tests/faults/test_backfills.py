@@ -1183,3 +1183,24 @@ def test_a_backfill_tells_what_the_restores_of_its_days_warn_of(many: Backfills)
     assert [day["warnings"] for day in state["value"]] == [[], ["NoRows"], ["NoRows"]]
     result = many.jobs.monitor(state["value"][1]["operation_id"]).body
     assert (result["outcome"], result["result"]["warnings"][0]["code"]) == ("ok_with_warnings", "NoRows")
+
+
+def test_the_log_says_why_a_backfill_failed_and_names_its_pattern(
+    many: Backfills, caplog: pytest.LogCaptureFixture
+) -> None:
+    many.table()
+    many.archive(0, 1)
+    many.corrupt(1)
+    failed = many.taken(0, 1)
+    state = many.finish(failed)
+    (line,) = (one for one in caplog.records if one.getMessage().startswith(f"backfill={failed} ended: "))
+    assert line.levelname == "WARNING"
+    assert line.getMessage().endswith(f" DaysFailed: 1 of 2 days failed: {day_of(1)} (DataRejected)")
+    assert state["error"]["message"] in line.getMessage()
+    caplog.clear()
+    assert many.post(many.body(0, 3, missing="error")).code == "ArchiveNotFound"
+    (line,) = caplog.records
+    assert line.getMessage().startswith("backfill request_id=")
+    assert f"faults={day_of(2)},{day_of(3)} " in line.getMessage()
+    assert ".{date}.csv.gz" in line.getMessage()
+    assert f".{day_of(0)}.csv.gz" not in line.getMessage()

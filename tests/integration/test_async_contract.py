@@ -14,6 +14,7 @@ from azure.storage.queue import QueueClient
 
 from shared.api.call import HttpCall, base_url
 from shared.backfills.worker import dispatch_message
+from shared.calendar.http import get_days
 from shared.jobs.day_notes import partition_of, read_days
 from shared.jobs.http import get_restores, get_result
 from shared.jobs.message import decode
@@ -443,6 +444,30 @@ def test_the_log_tells_how_an_operation_ended(
         "operation=night attempt=1 waits for 5 s: DatabaseUnreachable",
         "operation=night is to be canceled: Canceled",
     ]
+
+
+def test_the_log_says_why_an_operation_failed(
+    jobs: Jobs, app: App, body: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """An alert on warnings sees it, and the line itself says what to look at."""
+    jobs.taken(body)
+    jobs.work()
+    jobs.taken(body, Operation_Id="again")
+    jobs.work()
+    (line,) = (one for one in caplog.records if one.getMessage().startswith("operation=again ended: "))
+    said = f"operation=again ended: Failed; WindowNotEmpty target={app.database.schema}.t day=2025-01-01 request_id="
+    assert line.levelname == "WARNING"
+    assert line.getMessage().startswith(said)
+
+
+def test_the_line_of_a_call_is_not_taken_for_that_of_a_restore(jobs: Jobs, caplog: pytest.LogCaptureFixture) -> None:
+    """Alerts count lines that begin with `restore request_id=`."""
+    assert jobs.listed(status="x").status == 400
+    assert jobs.monitor("unknown").status == 404
+    assert jobs.post({"adls_url": 1}).status == 400
+    assert get_days(call_of("GET", "/api/days", {})).status == 400
+    lines = [line.partition(" request_id=")[0] for line in caplog.messages]
+    assert lines == ["call", "call", "restore", "call"]
 
 
 def test_an_operation_that_nobody_knows(jobs: Jobs) -> None:
