@@ -674,7 +674,10 @@ class RestoreInProgress(DatabaseError):
     status = 409
     retry = "later"
     default_target = "destination.target_table"
-    default_hint = "wait until the other restore has answered its own caller; the log has it under its request_id"
+    default_hint = (
+        "wait until the other restore has ended; the log has it under the request_id that details names, and if it runs"
+        " behind the queue, GET /api/restores?request_id=<id> finds it"
+    )
 
 
 class CsvOptionRejected(DatabaseError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -12,12 +13,19 @@ from shared.api.parse import parse_for
 from shared.calendar.look import Question, look_at_days
 from shared.calendar.pattern import days_between, read_pattern
 from shared.calendar.state import KnownDay
+from shared.errors import RestoreError, UnknownColumn
 from shared.model.calendar import MOST_DAYS, CalendarDay, CalendarPage
 from shared.model.report import Report
 from shared.model.stamp import stamp
 from shared.settings import Settings, load_settings
 
 _MOST_LISTED, _LISTED = 1_000, 400
+# Fields of a request for a restore, and the parameters that stand for them.
+_FIELDS = {
+    "pg.database": "database",
+    "destination.target_table": "target_table",
+    "destination.time_column": "time_column",
+}
 _PARAMETERS = ("adls_url", "from", "to", "target_table", "database", "time_column", "counts", "top")
 
 
@@ -26,8 +34,11 @@ def get_days(call: HttpCall) -> HttpAnswer:
 
     def answer() -> HttpAnswer:
         settings = load_settings()
-        question, following = _question(call, settings)
-        known = look_at_days(question, settings, Report(call.request_id))
+        try:
+            question, following = _question(call, settings)
+            known = look_at_days(question, settings, Report(call.request_id, "call"))
+        except RestoreError as error:
+            raise _in_words_of_the_query(error) from error.__cause__
         body: CalendarPage = {
             "value": [calendar_day(day, facts) for day, facts in known.items()],
             "nextLink": None if following is None else _link(call, settings, following),
@@ -60,6 +71,19 @@ def _question(call: HttpCall, settings: Settings) -> tuple[Question, date | None
     request = parse_for(json.dumps(body).encode(), settings)
     following = first + timedelta(days=most) if len(days) > most else None
     return Question(pattern, request, days[:most], counts == "true"), following
+
+
+def _in_words_of_the_query(error: RestoreError) -> RestoreError:
+    """Let an error name parameters of the query: the fields of a request for a restore are refused here."""
+    for field, parameter in _FIELDS.items():
+        error.message = error.message.replace(field, parameter)
+        error.hint = None if error.hint is None else error.hint.replace(field, parameter)
+    if isinstance(error, UnknownColumn):
+        # The only column that a query names.
+        error.hint = "name a column of the table in time_column"
+    error.target = _FIELDS.get(error.target or "", error.target)
+    error.details = tuple(replace(one, target=_FIELDS.get(one.target or "", one.target)) for one in error.details)
+    return error
 
 
 def calendar_day(day: date, known: KnownDay) -> CalendarDay:

@@ -181,7 +181,7 @@ def claim_operation(store: OperationStore[R], operation: R, **changes: Any) -> C
             "next_attempt": "",
             "is_queued": False,
             **current.loss_changes(),
-            **current.progress_changes(Progress()),
+            **current.claim_changes(),
             **changes,
         }
 

@@ -25,7 +25,7 @@ from shared.jobs.monitor import restore_links, restore_monitor, retry_after_seco
 from shared.jobs.operation import AskedOperation, RestoreOperation
 from shared.jobs.recorded_answer import answer_of
 from shared.jobs.storage import job_storage
-from shared.jobs.store import NO_SUCH_OPERATION, OperationStore
+from shared.jobs.store import OperationStore
 from shared.jobs.submit import opens, submit, wants_async
 from shared.jobs.transitions import canceled, update
 from shared.log_redaction import OUR_LOGGER
@@ -41,8 +41,19 @@ _log = logging.getLogger(OUR_LOGGER)
 A = TypeVar("A", bound=AskedOperation)
 
 # Parameters of the query, and the attributes of a record that they filter by.
-FILTERS = {"status": "status", "database": "database", "table": "target_table", "day": "day", "backfill": "backfill"}
+FILTERS = {
+    "status": "status",
+    "database": "database",
+    "table": "target_table",
+    "day": "day",
+    "backfill": "backfill",
+    "request_id": "request_id",
+}
 _MOST_LISTED, _LISTED = 1000, 50
+_HOW_TO_OPEN = (
+    "use the whole address in the header Location of the 202, which holds the token; to get a new one, send the same"
+    " request again under the same Operation-Id; the monitor, with a key, has the result too"
+)
 
 
 def post_restore(call: HttpCall, *, join: Callable[[], None] = lambda: None) -> HttpAnswer:
@@ -146,14 +157,27 @@ def result_answer(call: HttpCall, store: OperationStore[A], show: Callable[[A], 
     Raises:
         OperationNotFound: there is none, or the token does not open it: a stranger learns nothing.
     """
-    operation, token = store.get(call.route.get("id", "")), call.query.get("token", "")
-    if not opens(operation, token):
-        raise OperationNotFound(NO_SUCH_OPERATION)
+    token = call.query.get("token", "")
+    if not token:
+        raise OperationNotFound("a token is missing, and no result opens without it", hint=_HOW_TO_OPEN)
+    operation = _opened(store, call.route.get("id", ""), token)
+    if operation is None:
+        raise OperationNotFound(
+            "the token opens no result: it is of another operation, or outdated, or none is kept", hint=_HOW_TO_OPEN
+        )
     if operation.has_ended:
         return answer_of(operation)
     shown = show(operation)
     headers = until_it_ends(shown.result, token, shown.retry_after_seconds)
     return json_reply(202, shown.body, headers, request_id=call.request_id)
+
+
+def _opened(store: OperationStore[A], operation_id: str, token: str) -> A | None:
+    try:
+        operation = store.get(operation_id)
+    except OperationNotFound:
+        return None
+    return operation if opens(operation, token) else None
 
 
 def _answered(call: HttpCall, work: Callable[[Settings, OperationStore[RestoreOperation]], HttpAnswer]) -> HttpAnswer:

@@ -79,6 +79,7 @@ def restore_monitor(operation: RestoreOperation, base: str, *, with_result: bool
         "started": operation.started or None,
         "ended": operation.ended or None,
         "attempt": operation.attempt,
+        "attempt_request_id": operation.request_id or None,
         "heartbeat": _heartbeat(operation),
         "next_attempt": operation.next_attempt or None,
         "archive": operation.archive,

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 from typing_extensions import Self
 
+from shared.api.call import new_request_id
 from shared.model.monitor import Kind, Status
 from shared.model.stamp import now
 from shared.progress.progress import Progress
@@ -117,6 +118,10 @@ class Operation:
         """Return the type of a record of this kind, given what is stored."""
         return cls
 
+    def claim_changes(self) -> dict[str, Any]:
+        """Return the attributes that an attempt begins with."""
+        return {}
+
     def progress_changes(self, progress: Progress) -> dict[str, Any]:  # noqa: ARG002 - likewise
         """Return the attributes in which a heartbeat writes how far an attempt is."""
         return {}
@@ -168,6 +173,7 @@ class RestoreOperation(AskedOperation):
 
     Attributes:
         day: the archive's day.
+        request_id: of the last attempt: names it in the log and in sessions of the server.
         stage: of the attempt.
         compressed_bytes: how much of the archive was read.
         compressed_bytes_total: length of the archive.
@@ -182,6 +188,7 @@ class RestoreOperation(AskedOperation):
 
     kind: ClassVar[Kind] = "restore"
     day: str
+    request_id: str = field(default="", metadata=_OF_RUN)
     stage: str = field(default="", metadata=_OF_RUN)
     compressed_bytes: int = field(default=0, metadata=_OF_RUN)
     compressed_bytes_total: int = field(default=0, metadata=_OF_RUN)
@@ -196,6 +203,10 @@ class RestoreOperation(AskedOperation):
     def type_of(cls, stored: Mapping[str, Any]) -> type[Self]:
         """Return the type of a restore: one that names a backfill is a day of it."""
         return cast("type[Self]", DayOperation) if stored.get("backfill") else cls
+
+    def claim_changes(self) -> dict[str, Any]:
+        """Return the attributes that an attempt begins with: its id, and no progress."""
+        return {"request_id": new_request_id(), **self.progress_changes(Progress())}
 
     def progress_changes(self, progress: Progress) -> dict[str, Any]:
         """Return the attributes for the progress of a restore."""

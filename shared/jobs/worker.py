@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from shared.api.handle import Reply, answered, failed, json_reply, new_report, run_restore
+from shared.api.handle import Reply, answered, failed, json_reply, run_restore
 from shared.api.parse import parse_for
 from shared.api.render import success_answer
 from shared.errors import (
@@ -112,7 +112,8 @@ class _Work(Generic[R]):
 
     def run(self) -> None:
         """Restore, or continue after a COMMIT; then record the outcome."""
-        report, operation = new_report(), self._claim.operation
+        operation = self._claim.operation
+        report = Report(operation.request_id)
         report.queued_seconds = self._claim.queued_seconds
         _log.info("operation=%s attempt=%d request_id=%s begins", operation.id, operation.attempt, report.request_id)
         if operation.commit:

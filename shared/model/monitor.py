@@ -57,6 +57,7 @@ class Monitor(TypedDict):
     started: str | None
     ended: str | None
     attempt: int
+    attempt_request_id: str | None
     heartbeat: str | None
     next_attempt: str | None
     archive: str

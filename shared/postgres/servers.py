@@ -71,9 +71,19 @@ class Servers:
                 hint="an operator can allow it with the setting PG_ALLOW_UNIX_SOCKETS",
             )
         if settings.pg_allowed_hosts is not None and not self.is_listed(settings.pg_allowed_hosts):
-            raise DatabaseHostNotAllowed("this function may not connect to the host")
+            raise DatabaseHostNotAllowed(
+                "this function may not connect to the host at this port",
+                hint="ask an operator to add the host, alone or with the port, to the setting PG_ALLOWED_HOSTS",
+            )
         if settings.pg_allowed_hosts is None and settings.libpq.host is not None and not self.is_own:
             # Rows need as much protection as a password: without a list, only the settings' own server is allowed.
+            own = {host for host, _ in _own_pairs(settings.libpq)}
+            if own.issuperset(self.hosts):
+                raise DatabaseHostNotAllowed(
+                    "the port differs from that of PGHOST, in the setting PGPORT; another port needs PG_ALLOWED_HOSTS",
+                    target="pg.port",
+                    hint="leave the port out, or ask an operator to add host and port to the setting PG_ALLOWED_HOSTS",
+                )
             raise DatabaseHostNotAllowed(
                 "the host differs from the setting PGHOST; another host needs PG_ALLOWED_HOSTS"
             )

@@ -748,3 +748,20 @@ def test_no_storage_account(jobs: Jobs, day: FaultCase, monkeypatch: pytest.Monk
     assert jobs.post(day.job_body()).status == 200
     assert time.monotonic() - begin < 20
     day.check_complete()
+
+
+def test_a_restore_in_progress_leads_to_its_operation(jobs: Jobs, day: FaultCase) -> None:
+    running = jobs.taken(day.job_body())
+    assert jobs.monitor(running.id).body["attempt_request_id"] is None
+    other = jobs.taken(day.job_body())
+    with gate(day):
+        worker = Call(jobs.work)
+        day.wait_until_locked_out()
+        refused = jobs.post(day.job_body())
+        assert refused.code == "RestoreInProgress"
+        assert "request_id=<id>" in refused.body["error"]["hint"]
+        (found,) = jobs.listed(request_id=refused.body["error"]["details"][0]["request_id"]).body["value"]
+        assert found["id"] == running.id != other.id
+    worker.result()
+    ended = jobs.monitor(running.id).body
+    assert ended["attempt_request_id"] == ended["result"]["request_id"] == found["attempt_request_id"]

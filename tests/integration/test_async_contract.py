@@ -65,6 +65,7 @@ def test_the_answer_to_a_restore_that_is_taken(jobs: Jobs, app: App, body: dict[
         "id": taken.body["id"],
         "kind": "restore",
         "status": "NotStarted",
+        "canceling": False,
         "attempt": 0,
         "attempts": [],
         "archive": body["adls_url"],
@@ -384,8 +385,15 @@ def test_a_token_opens_one_result(jobs: Jobs, body: dict[str, Any]) -> None:
     one, another = (jobs.post(body, **ASYNC) for _ in range(2))
     own = one.headers["Location"].split("token=")
     theirs = another.headers["Location"].split("token=")
-    for location in (own[0] + "token=" + theirs[1], own[0], own[0] + "token=", own[0] + "token=" + own[1][:-1]):
+    for location in (own[0], own[0] + "token="):
         refused = jobs.result(location)
+        assert (refused.status, refused.code) == (404, "OperationNotFound")
+        assert "token is missing" in refused.body["error"]["message"]
+        nobody = jobs.result(location.replace(one.body["id"], "nobody"))
+        assert nobody.body["error"] == refused.body["error"]
+    for location in (own[0] + "token=" + theirs[1], own[0] + "token=" + own[1][:-1]):
+        refused = jobs.result(location)
+        assert "token" in refused.body["error"]["message"]
         assert (refused.status, refused.code) == (404, "OperationNotFound")
     nobody = jobs.result(one.headers["Location"].replace(one.body["id"], "nobody"))
     assert (nobody.status, nobody.body["error"] | {"message": ""}) == (404, refused.body["error"] | {"message": ""})

@@ -377,3 +377,18 @@ def test_a_day_that_a_stopped_backfill_had_not_begun(calendar: Calendar, jobs: J
     assert many.stop(backfill_id).status == 202
     assert many.finish(backfill_id)["status"] == "Canceled"
     assert calendar.days(FIRST, FIRST)[FIRST]["last_restore"] == before
+
+
+def test_an_error_names_the_parameters_of_the_query(calendar: Calendar) -> None:
+    """The fields of a request are refused here: `pg.database is unknown`."""
+    calendar.app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    for parameter, value, code in (
+        ("database", "restore_test_nowhere", "DatabaseNotFound"),
+        ("target_table", "no.such", "TableNotFound"),
+        ("time_column", "no_such", "UnknownColumn"),
+    ):
+        answer = calendar.ask(FIRST, LAST, **{parameter: value})
+        assert (answer.code, answer.body["error"]["target"]) == (code, parameter), answer.body
+        said = json.dumps(answer.body["error"])
+        assert "pg." not in said
+        assert "destination." not in said

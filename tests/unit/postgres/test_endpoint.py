@@ -84,6 +84,22 @@ def test_without_any_host_there_is_no_server() -> None:
 
 
 @pytest.mark.parametrize(
+    ("pg", "target", "word"),
+    [
+        ({"host": "db.example.com", "port": 6000}, "pg.port", "the port"),
+        ({"port": 6000}, "pg.port", "the port"),
+        ({"host": "evil.example"}, "pg.host", "the host"),
+        ({"host": "evil.example", "port": 6000}, "pg.host", "the host"),
+    ],
+)
+def test_what_differs_is_named(pg: dict[str, Any], target: str, word: str) -> None:
+    with pytest.raises(DatabaseHostNotAllowed) as caught:
+        endpoint(pg)
+    assert caught.value.target == target
+    assert caught.value.message.startswith(word)
+
+
+@pytest.mark.parametrize(
     "pg",
     [
         {"host": "evil.example"},
