@@ -30,7 +30,6 @@ from restorectl.exit_codes import (
 from restorectl.follow import follow, has_ended, leaving, look_at
 from restorectl.key import find_key
 from restorectl.report import (
-    days_that_fail,
     print_days,
     print_id,
     print_monitor,
@@ -359,9 +358,8 @@ def backfill(
     body |= {"adls_url": pattern, "dates": day or {"from": first, "to": last or first}}
     if plan or body.get("dry_run"):
         shown = call.service.post("/backfills", body | {"dry_run": True}).body
-        failing = days_that_fail(shown, body.get("existing"))
-        print_plan(call.screen, shown, failing)
-        return code_of_plan(shown, failing)
+        print_plan(call.screen, shown)
+        return code_of_plan(shown)
     _confirm_replacing(call, body, f"the rows of these days by {pattern}", yes=yes)
     return _submit(call, "backfills", "/backfills", body, operation_id, no_wait=no_wait, timeout=timeout)
 

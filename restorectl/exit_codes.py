@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any, Literal, TypeAlias
 
@@ -93,13 +93,9 @@ def code_of_result(result: Mapping[str, Any]) -> ExitCode:
     return ExitCode.FAILED if problems else ExitCode.DONE
 
 
-def code_of_plan(plan: Mapping[str, Any], failing: Collection[Any]) -> ExitCode:
-    """Return the exit code for the plan of a backfill: that with which the backfill would end, as far as it is known.
-
-    Args:
-        plan: the answer.
-        failing: its days that would fail.
-    """
+def code_of_plan(plan: Mapping[str, Any]) -> ExitCode:
+    """Return the exit code with which a backfill would end by its plan, as far as it is known."""
+    failing = plan.get("failing") or ()
     if not failing:
         return ExitCode.DONE
     return ExitCode.PARTLY if len(failing) < (plan.get("days") or 0) or plan.get("skipped") else ExitCode.FAILED

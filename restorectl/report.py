@@ -136,31 +136,15 @@ def _print_open_days(screen: Screen, monitor: Mapping[str, Any]) -> None:
     screen.print_table(columns, rows)
 
 
-def days_that_fail(plan: Mapping[str, Any], existing: Any) -> list[Any]:
-    """Return the days of a plan of which it is known that they would fail: they hold rows, and may not.
-
-    Args:
-        plan: the answer.
-        existing: what the request says of days that hold rows; None if it does not.
-    """
-    return list(plan.get("existing") or ()) if existing in (None, "error") else []
-
-
-def print_plan(screen: Screen, plan: Mapping[str, Any], failing: Sequence[Any]) -> None:
-    """Print what a backfill would do.
-
-    Args:
-        screen: where it is printed.
-        plan: the answer.
-        failing: its days that would fail.
-    """
-    total = plan.get("days")
+def print_plan(screen: Screen, plan: Mapping[str, Any]) -> None:
+    """Print what a backfill would do."""
+    failing = plan.get("failing") or ()
     if screen.output == "json":
         screen.print_json(plan)
     else:
         screen.print_facts(_plan_facts(plan, failing))
     if failing:
-        text = f"{len(failing)} of {texts.count(total, 'days')} would fail: they hold rows, and --existing is error"
+        text = f"{len(failing)} of {texts.count(plan.get('days'), 'days')} would fail: they hold rows"
         screen.say_word("problem", f"WindowNotEmpty: {text}", "bold red")
         screen.say_word("  next:", NEXT_STEPS["WindowNotEmpty"], "bold")
 
@@ -172,7 +156,7 @@ def _plan_facts(plan: Mapping[str, Any], failing: Sequence[Any]) -> dict[str, An
         "table": plan.get("target_table"),
         "days to restore": texts.count(None if total is None else total - len(failing)),
         "would fail": _listed(failing),
-        "with rows": None if failing else _listed(plan.get("existing")),
+        "with rows": _listed([day for day in plan.get("existing") or () if day not in failing]),
         "in groups": texts.count(len(plan.get("groups") or ())),
         "at once": plan.get("parallel"),
         "archives": texts.size(plan.get("bytes")),
@@ -227,6 +211,8 @@ def _monitor_facts(monitor: Mapping[str, Any]) -> dict[str, Any]:
         "started": texts.moment(monitor.get("started")),
         "heartbeat": texts.moment(monitor.get("heartbeat")),
         "ended": texts.moment(monitor.get("ended")),
+        # The log has what a monitor lacks, under this id.
+        "request_id": monitor.get("request_id"),
     }
 
 

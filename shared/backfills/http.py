@@ -109,6 +109,7 @@ def _plan_answer(backfill: Backfill, plan: BackfillPlan, database: str, report: 
         "missing": plan.missing,
         "skipped": sorted(plan.skipped),
         "existing": plan.existing,
+        "failing": [day for day in plan.existing if plan.on_existing.get(day, backfill.request.existing) == "error"],
         "bytes": sum(plan.sizes.get(day, 0) for day in days),
         "parallel": backfill.parallel,
         "request_id": report.request_id,

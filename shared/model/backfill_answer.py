@@ -131,6 +131,7 @@ class BackfillDryRun(TypedDict):
     missing: list[str]
     skipped: list[str]
     existing: list[str]
+    failing: list[str]
     bytes: int
     parallel: int
     request_id: str

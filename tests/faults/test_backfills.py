@@ -133,7 +133,13 @@ def test_a_plan(many: Backfills, monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer.status == 200, answer.body
     # Chunks of seven days begin on Thursdays: 2 January 2025 was one.
     assert answer.body["groups"] == [[day_of(0)], [day_of(number) for number in range(1, 8)]]
-    assert (answer.body["missing"], answer.body["existing"]) == ([day_of(8)], [day_of(2)])
+    assert (answer.body["missing"], answer.body["existing"], answer.body["failing"]) == (
+        [day_of(8)],
+        [day_of(2)],
+        [day_of(2)],
+    )
+    replaced = many.post(many.body(0, 8, dry_run=True, existing="replace")).body
+    assert (replaced["existing"], replaced["failing"]) == ([day_of(2)], [])
     # Each archive compresses to a length of its own.
     lengths = [day["archive"]["bytes"] for day in Calendar(many.app).days(day_of(0), day_of(7)).values()]
     assert (answer.body["days"], answer.body["bytes"], answer.body["parallel"]) == (8, sum(lengths), 2)
@@ -386,6 +392,7 @@ def test_days_to_which_an_archive_is_added(many: Backfills) -> None:
     live_days(many)
     plan = many.post(many.body(0, 3, existing="append", dry_run=True)).body
     assert (plan["existing"], plan["skipped"]) == ([day_of(1), day_of(3)], [day_of(2)])
+    assert plan["failing"] == [day_of(3)]
     state = many.finish(many.taken(0, 3, existing="append"))
     words = {day: facts.get("error", {}).get("code", facts["outcome"]) for day, facts in many.days(state["id"]).items()}
     assert words == {

@@ -11,6 +11,7 @@ from restorectl.exit_codes import (
     ExitCode,
     code_of_error,
     code_of_monitor,
+    code_of_plan,
     code_of_result,
 )
 from restorectl.report import NEXT_STEPS, SYNC_STEPS
@@ -56,3 +57,11 @@ def test_the_ends_of_an_operation() -> None:
 def test_the_words_that_options_take_are_those_of_the_function_app() -> None:
     assert get_args(commands.DayState) == get_args(DayState)
     assert get_args(commands.Status) == STATUSES
+
+
+def test_a_plan_ends_as_its_days_would() -> None:
+    day, other = "2025-01-01", "2025-01-02"
+    assert code_of_plan({"days": 2, "skipped": [], "failing": []}) == ExitCode.DONE
+    assert code_of_plan({"days": 2, "skipped": [], "failing": [day]}) == ExitCode.PARTLY
+    assert code_of_plan({"days": 1, "skipped": [other], "failing": [day]}) == ExitCode.PARTLY
+    assert code_of_plan({"days": 2, "skipped": [], "failing": [day, other]}) == ExitCode.FAILED

@@ -176,3 +176,12 @@ def test_a_backfill_shows_no_rows_of_days_that_are_not_in(capsys: pytest.Capture
     print_monitor(Screen("table"), {"id": "x", "kind": "backfill", "status": "Running", "value": days})
     shown = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("2025-01-01")]
     assert shown == [["2025-01-01", "failed"], ["2025-01-01", "canceled"], ["2025-01-01", "running", "5,000"]]
+
+
+@pytest.mark.parametrize("status", ["Running", "Failed", "Canceled"])
+def test_a_restore_without_a_result_says_where_the_log_has_it(status: str, capsys: pytest.CaptureFixture[str]) -> None:
+    canceling = status == "Running"
+    print_monitor(Screen("table"), listed(status, kind="restore", request_id="r-1", canceling=canceling))
+    facts = dict(re.split(r" {2,}", line) for line in capsys.readouterr().out.splitlines())
+    assert facts["request_id"] == "r-1"
+    assert ("canceling" in facts) == canceling
