@@ -165,22 +165,42 @@ function show(...children) {
 const number = (value) => (value === null || value === undefined ? "" : Number(value).toLocaleString("en"));
 const clock = (value) => { const time = new Date(value); return Number.isNaN(time.getTime()) ? "" : time.toISOString().replace("T", " ").slice(0, 19) + "Z"; };
 const seconds = (value) => { const s = Math.round(Number(value)); return s < 60 ? `${Number(value).toFixed(1)} s` : s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${Math.floor(s / 3600)} h ${Math.floor(s / 60) % 60} min`; };
-const bytes = (value) => value === null || value === undefined ? "" : value < 1e3 ? `${value} B` : value < 1e6 ? `${(value / 1e3).toFixed(1)} kB` : value < 1e9 ? `${(value / 1e6).toFixed(1)} MB` : `${(value / 1e9).toFixed(2)} GB`;
+
+// As restorectl says it.
+function bytes(value) {
+  if (value === null || value === undefined) return "";
+  if (value < 1024) return `${value} B`;
+  const units = ["KiB", "MiB", "GiB", "TiB"], at = Math.min(Math.floor(Math.log2(value) / 10), units.length);
+  return `${(value / 1024 ** at).toFixed(1)} ${units[at - 1]}`;
+}
 
 const WORDS = { NotStarted: "waits", Running: "runs", Succeeded: "done", Failed: "failed", Canceled: "canceled" };
 const SIGNS = { NotStarted: "…", Running: "▶", Succeeded: "✓", Failed: "✕", Canceled: "–",
   waiting: "…", skipped: "–", canceled: "–", restored: "✓", archived: "▢", stale: "◐", missing: "–", failed: "✕", running: "▶", present: "■", unknown: "?", unset: "" };
 const badge = (word, text = WORDS[word] ?? word) => h("span", { class: `badge ${SIGNS[word] === undefined ? "" : word}` }, `${SIGNS[word] ?? "·"} ${text}`);
 
+// A dry run and a day that was skipped have succeeded, and written nothing.
+const ENDS = { dry_run: ["skipped", "dry run"], skipped: ["skipped", "skipped"], ok_with_warnings: ["Succeeded", "done, with warnings"] };
+const wroteNothing = (one) => ["dry_run", "skipped"].includes(one.outcome);
+
+function ending(one) {
+  if (one.canceling) return badge("Canceled", "being canceled");
+  const [word, text] = ENDS[one.outcome] ?? [one.status];
+  return badge(word, text);
+}
+
 function facts(pairs) {
   return h("dl", {}, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 }
 
-function problem(error, title) {
+function problem(error, title, todo = error.hint) {
   return h("section", { class: "notice bad", "aria-label": title },
     h("h3", {}, `${title}: ${error.code ?? "no code"}`), h("p", {}, error.message ?? ""),
-    error.hint ? h("p", {}, h("strong", {}, "What to do: "), error.hint) : null, detailsOf(error));
+    todo ? h("p", {}, h("strong", {}, "What to do: "), todo) : null, detailsOf(error));
 }
+
+// A hint is for a caller who would try again.
+const nothingToDo = (due) => `nothing: it is tried again by itself${due ? ` at ${clock(due)}` : ""}.`;
 
 // A hint speaks of what the details name.
 function detailsOf(error) {
@@ -238,12 +258,14 @@ async function viewRestores(query) {
       h("button", { type: "submit" }, "Filter")),
     h("div", {}, live.length ? [h("h3", { id: "live" }, `Waiting and running (${live.length})`), liveTable(live)] : h("p", {}, "Nothing waits or runs.")),
     h("h3", { id: "ended" }, "Ended, newest first"),
+    h("p", { class: "soft" }, "Restores by a call that waits, without the queue, are not listed: Days shows the last one of each day."),
     ended.length ? endedTable(ended) : h("p", {}, filters.status || filters.table ? "None match." : "None yet."),
     next ? h("p", {}, h("button", { type: "button", "data-action": "more" }, "Show more")) : null);
   return live.length ? 5 : null;
 }
 
 const named = (one) => [`${one.target_table} `, h("span", { class: "whole" }, one.day)];
+const database = (one) => h("div", { class: "soft" }, one.database);
 const link = (one) => h("a", { href: `#/restores/${encodeURIComponent(one.id)}` }, named(one));
 
 // The archives of the table, with {date} where the day stood last: so does a path name its day.
@@ -258,21 +280,21 @@ function liveTable(all) {
   return h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "live", "data-rows": "live" },
     h("thead", {}, h("tr", {}, ["Table and day", "Status", "Progress", "Rows", "Time", "Heartbeat", "Attempt", ""].map((name) => h("th", { scope: "col", class: ["Rows", "Attempt"].includes(name) ? "number" : null }, name || h("span", { class: "soft" }, "Stop"))))),
     rows("live", all, (one) => one.id, (one) => [
-      h("th", { scope: "row" }, link(one)), h("td", {}, badge(one.status)), h("td", {}, one.status === "Running" ? progress(one) : one.next_attempt ? `again at ${clock(one.next_attempt)}` : ""),
+      h("th", { scope: "row" }, link(one), database(one)), h("td", {}, ending(one)), h("td", {}, one.status === "Running" ? progress(one) : one.next_attempt ? `again at ${clock(one.next_attempt)}` : ""),
       h("td", { class: "number", "data-name": "rows" }, number(one.progress.rows || null)), h("td", { class: "short", "data-name": "time" }, one.status === "Running" ? seconds(one.progress.seconds) : ""),
       h("td", { class: "short", "data-name": "heartbeat" }, one.heartbeat ? clock(one.heartbeat).slice(11) : ""), h("td", { class: "number", "data-name": "attempt" }, one.attempt || ""),
       h("td", {}, cancelButton(one))])));
 }
 
-const cancelButton = (one) => h("button", { type: "button", class: "danger", "data-action": "cancel", "data-id": one.id, "data-kind": one.kind, "aria-label": `Cancel ${one.target_table} ${one.day ?? ""}` }, "Cancel");
+const cancelButton = (one) => h("button", { type: "button", class: "danger", "data-action": "cancel", "data-id": one.id, "data-kind": one.kind, "aria-label": `Cancel ${one.target_table} ${one.day ?? ""}`, disabled: one.canceling }, "Cancel");
 
 function endedTable(all) {
   return h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "ended", "data-rows": "ended" },
     h("thead", {}, h("tr", {}, ["Table and day", "Outcome", "Rows", "Time", "Ended", "What happened"].map((name) => h("th", { scope: "col", class: name === "Rows" ? "number" : null }, name)))),
     rows("ended", all, (one) => one.id, (one) => [
-      h("th", { scope: "row" }, link(one)), h("td", {}, badge(one.status)), h("td", { class: "number", "data-name": "rows" }, one.status === "Succeeded" ? number(one.progress.rows) : ""),
+      h("th", { scope: "row" }, link(one), database(one)), h("td", {}, ending(one)), h("td", { class: "number", "data-name": "rows" }, one.status === "Succeeded" && !wroteNothing(one) ? number(one.progress.rows) : ""),
       h("td", { class: "short", "data-name": "time" }, one.progress.seconds ? seconds(one.progress.seconds) : ""), h("td", { class: "short", "data-name": "ended" }, clock(one.ended)),
-      h("td", { class: "wrap" }, one.error ? `${one.error.code}: ${one.error.message}` : "")])));
+      h("td", { class: "wrap" }, one.error ? `${one.error.code}: ${one.error.message}` : wroteNothing(one) ? "Nothing was written." : "")])));
 }
 
 // --- the view of one restore -------------------------------------------------------------------------------------
@@ -283,19 +305,20 @@ async function viewRestore(id) {
   const result = one.result;
   show(
     h("p", {}, h("a", { href: "#/restores" }, "All restores"), patternOf(one) ? [" · ", calendar(patternOf(one), one.day, "Days of this table")] : null),
-    h("h2", {}, named(one), " ", badge(one.status)),
+    h("h2", {}, named(one), " ", ending(one)),
     one.status === "Running" ? h("p", {}, progress(one)) : null,
     runs ? h("p", {}, cancelButton(one)) : null,
-    one.error ? problem(one.error, runs ? "The last attempt failed" : one.status === "Canceled" ? "Canceled" : "It failed") : null,
+    one.error ? problem(one.error, runs ? "The last attempt failed" : one.status === "Canceled" ? "Canceled" : "It failed", runs ? nothingToDo(one.next_attempt) : one.error.hint) : null,
+    result?.dry_run ? rehearsal(result.dry_run) : null,
     warnings(result?.warnings),
     facts([
       ["Archive", one.archive], ["Database", one.database],
-      result ? ["Rows", `${number(result.rows_loaded)} loaded of ${number(result.rows_read)} read`] : ["Rows read", number(one.progress.rows) || null],
+      ...rowFacts(one),
       ["Rows of the day now", result?.verification ? number(result.verification.rows_after) : null],
       ["Read", one.progress.compressed_bytes_total ? `${bytes(one.progress.compressed_bytes)} of ${bytes(one.progress.compressed_bytes_total)}` : null],
       ["Taken", clock(one.created)], ["Started", clock(one.started)], ["Ended", one.ended ? clock(one.ended) : null],
       ["Last heartbeat", one.heartbeat ? clock(one.heartbeat) : null], ["Attempts", one.attempt],
-      ["Tried again at", one.next_attempt ? clock(one.next_attempt) : null], ["Id", one.id],
+      ["Tried again at", one.next_attempt ? clock(one.next_attempt) : null], ["Id", one.id], ["request_id, for the log", one.request_id ?? result?.request_id],
       ["Part of", one.backfill ? h("a", { href: `#/backfills/${encodeURIComponent(one.backfill)}` }, `the backfill ${one.backfill}`) : null],
     ]),
     attempts(one),
@@ -305,6 +328,21 @@ async function viewRestore(id) {
     one.request ? [h("h3", {}, "Request"), h("pre", { tabindex: "0" }, JSON.stringify(one.request, null, 2))] : null,
     result ? h("details", {}, h("summary", {}, "The whole answer"), h("pre", { tabindex: "0" }, JSON.stringify(result, null, 2))) : null);
   return runs ? wait ?? 5 : null;
+}
+
+function rowFacts(one) {
+  const { result } = one;
+  if (result?.dry_run) return [["Rows in the archive", number(result.dry_run.rows_in_archive)], ["Rows that the day has", number(result.dry_run.rows_existing)], ["Days that have rows", result.dry_run.on_existing]];
+  if (result?.status === "skipped") return [["Rows", "none loaded: the day has rows, and stays as it is"]];
+  if (result) return [["Rows", `${number(result.rows_loaded)} loaded of ${number(result.rows_read)} read`]];
+  return [["Rows read", number(one.progress.rows) || null]];
+}
+
+function rehearsal({ problems, not_checked: left }) {
+  return h("section", { class: `notice ${problems.length ? "bad" : ""}`, "aria-label": "The dry run" },
+    h("h3", {}, problems.length ? "A dry run: the restore would fail" : "A dry run: nothing was found that would end the restore"),
+    problems.length ? h("ul", {}, problems.map((one) => h("li", {}, `${one.code}: ${one.message}`))) : null,
+    left?.length ? h("p", {}, `Not checked, or not wholly: ${left.join(", ")}.`) : null);
 }
 
 // The last attempt of a restore that has ended is what the view itself says.
@@ -468,7 +506,7 @@ function dayFacts(days) {
     ["Archive", day.archive ? `${bytes(day.archive.bytes)}, written ${clock(day.archive.modified)}${day.archive.tier ? `, ${day.archive.tier}` : ""}` : "none"],
     ["In the table", day.table.rows + (day.table.count === null ? "" : `, ${number(day.table.count)} rows`)],
     ["Last restore", last ? `${last.outcome}${last.code ? ` (${last.code})` : ""}, ${clock(last.at)}` : "none is recorded"],
-    ["", last?.operation_id ? h("a", { href: `#/restores/${encodeURIComponent(last.operation_id)}` }, "Show this restore") : null],
+    ["", last?.operation_id ? h("a", { href: `#/restores/${encodeURIComponent(last.operation_id)}` }, "Show this restore") : last ? `It was a call that waited; the log has it under request_id ${last.request_id}` : null],
   ]));
 }
 
@@ -489,8 +527,8 @@ function planned() {
   if (plan.error) return problem(plan.error, "It cannot be planned");
   const { answer } = plan, list = (days) => days.length > 12 ? `${number(days.length)} days, from ${days[0]} to ${days.at(-1)}` : days.join(", ");
   return [h("h4", { id: "plan" }, "The plan"), facts([
-      ["Restored", `${number(answer.days)} days, ${bytes(answer.bytes)} of archives, in ${number(answer.groups.length)} groups, ${answer.parallel} at once`],
-      ["Have rows: replaced, added to, or failing", list(answer.existing)], ["Left as they are", list(answer.skipped)], ["Without an archive", list(answer.missing)]]),
+      ["To be restored", `${number(answer.days - answer.failing.length)} days, ${bytes(answer.bytes)} of archives, in ${number(answer.groups.length)} groups, ${answer.parallel} at once`],
+      ["Would fail, having rows", list(answer.failing)], ["Have rows: replaced, or added to", list(answer.existing.filter((day) => !answer.failing.includes(day)))], ["Left as they are", list(answer.skipped)], ["Without an archive", list(answer.missing)]]),
     answer.days ? h("p", {}, h("button", { type: "button", class: "main", "data-action": "start" }, "Start the backfill")) : h("p", {}, "There is nothing to restore.")];
 }
 
@@ -523,8 +561,8 @@ async function viewBackfill(id) {
   const again = !runs && counts.failed + counts.canceled + counts.missing > 0;
   show(
     h("p", {}, h("a", { href: "#/backfills" }, "All backfills"), days.length ? [" · ", calendar(one.adls_url, days[0].day, "Days of this table")] : null),
-    h("h2", {}, `${one.target_table} `, badge(one.status)),
-    one.error ? problem(one.error, runs ? "Failed so far" : one.status === "Canceled" ? "Canceled" : "It failed") : null,
+    h("h2", {}, `${one.target_table} `, ending(one)),
+    one.error ? problem(one.error, runs ? "Failed so far" : one.status === "Canceled" ? "Canceled" : "It failed", runs ? nothingToDo() : one.error.hint) : null,
     warnings(one.warnings),
     counts.total ? h("ul", { class: "legend", "aria-label": "How many days" }, OUTCOMES.filter((word) => counts[word]).map((word) => h("li", {}, badge(word, `${word} ${number(counts[word])}`)))) : null,
     h("p", {}, h("progress", { max: 100, value: all.percent, "aria-label": "Archives read" }), h("span", { class: "soft" }, ` ${[
@@ -537,7 +575,7 @@ async function viewBackfill(id) {
       h("thead", {}, h("tr", {}, ["Day", "Outcome", "Rows", "Ended", "What happened"].map((name) => h("th", { scope: "col", class: name === "Rows" ? "number" : null }, name)))),
       rows(one.id, days, (day) => day.day, (day) => [
         h("th", { scope: "row" }, day.operation_id ? h("a", { href: `#/restores/${encodeURIComponent(day.operation_id)}` }, day.day) : day.day),
-        h("td", {}, badge(day.outcome, day.outcome)), h("td", { class: "number", "data-name": "rows" }, day.rows && day.outcome !== "failed" ? number(day.rows) : ""), h("td", { class: "short", "data-name": "ended" }, day.ended ? clock(day.ended) : ""),
+        h("td", {}, badge(day.outcome, day.outcome)), h("td", { class: "number", "data-name": "rows" }, day.rows && ["restored", "running"].includes(day.outcome) ? number(day.rows) : ""), h("td", { class: "short", "data-name": "ended" }, day.ended ? clock(day.ended) : ""),
         h("td", { class: "wrap" }, whatHappened(day))])))] : null,
     next ? h("p", {}, h("button", { type: "button", "data-action": "more-days" }, "Show more days")) : null);
   return runs ? wait ?? 5 : null;
@@ -563,7 +601,13 @@ function route() {
   const decoded = id === undefined ? undefined : safely(() => decodeURIComponent(id), id);
   if (view === "backfills") return decoded ? () => viewBackfill(decoded) : viewBackfills;
   if (view === "days") return () => viewDays(query);
+  if (view !== "restores") return viewNothing;
   return decoded ? () => viewRestore(decoded) : () => viewRestores(query);
+}
+
+function viewNothing() {
+  show(h("h2", {}, "There is no such view"), h("p", {}, "These are there: ", h("a", { href: "#/restores" }, "Restores"), ", ", h("a", { href: "#/backfills" }, "Backfills"), " and ", h("a", { href: "#/days" }, "Days"), "."));
+  return null;
 }
 
 function safely(action, otherwise) { try { return action(); } catch { return otherwise; } }
@@ -654,7 +698,8 @@ const ACTIONS = {
     if (one && choice && one.getBoundingClientRect().bottom > choice.getBoundingClientRect().top) one.scrollIntoView({ block: "nearest" });
   },
   start: async () => {
-    if (plan.existing === "replace" && !(await confirmed("Replace the days?", "The rows that these days have are removed, and the archives' rows are loaded."))) return;
+    const days = plan.answer.existing.length, many = `${number(days)} ${days === 1 ? "day" : "days"}`;
+    if ((plan.existing === "replace" || (plan.existing === "stale" && days)) && !(await confirmed(`Replace ${many}?`, "The rows that these days have are removed, and the archives' rows are loaded."))) return;
     await doIt(async () => {
       const { answer } = await ask(`${BASE}/backfills`, { method: "POST", body: plan.body, headers: { "Operation-Id": plan.id } });
       plan = null;
