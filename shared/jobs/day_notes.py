@@ -72,7 +72,8 @@ def day_note(report: Report, error: RestoreError | None, at: str, operation_id: 
     if isinstance(error, ArchiveOtherVersion):
         # It tried another version of the archive, which says nothing about the present one.
         return None
-    if report.dry_run is not None or report.day is None or report.database is None or report.target_table is None:
+    # One that failed has no `dry_run`, and changes the day as little.
+    if report.is_dry_run or report.day is None or report.database is None or report.target_table is None:
         return None
     last: dict[str, Any] = {
         "outcome": report.status if error is None else "failed",

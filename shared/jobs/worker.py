@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from shared.api.handle import Reply, answered, failed, json_reply, run_restore
@@ -115,6 +116,10 @@ class _Work(Generic[R]):
         operation = self._claim.operation
         report = Report(operation.request_id)
         report.queued_seconds = self._claim.queued_seconds
+        # For the log and the calendar, if the attempt ends before it reads the request. What is wrong with it is said
+        # where it is read.
+        with suppress(RestoreError):
+            report.describe(self._request())
         _log.info("operation=%s attempt=%d request_id=%s begins", operation.id, operation.attempt, report.request_id)
         if operation.commit:
             # The rows may be in: canceling the operation now would not remove them.
@@ -137,7 +142,6 @@ class _Work(Generic[R]):
             return failed(report, outcome_unknown(pending.commit_id, f"the server was not asked: {lost.message}"))
         try:
             request = self._request()
-            report.describe(request)
             is_committed = was_committed(request, self._settings, pending, report)
         except CommitOutcomeUnknown as error:
             return failed(report, error)

@@ -57,6 +57,7 @@ class Report:
     referenced_rows: tuple[ReferringRows, ...] = ()
     rejected: Rejected | None = None
     verification: Verification | None = None
+    is_dry_run: bool = False
     dry_run: DryRunOutcome | None = None
     is_skipped: bool = False
     chunks: list[ChunkStep] = field(default_factory=list)
@@ -79,6 +80,7 @@ class Report:
         self.archive_url, self.day = request.archive.url, request.archive.day
         self.target_table, self.mode = str(request.target_table), request.destination.mode
         self.database = request.pg.parameters.get("dbname", request.archive.database)
+        self.is_dry_run = bool(request.dry_run)
 
     def skip(self, rows: int) -> None:
         """Note that the day is left as it is."""

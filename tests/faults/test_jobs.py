@@ -20,8 +20,9 @@ from azure.data.tables import TableClient
 from shared.backfills.worker import dispatch_message
 from shared.errors import ArchiveBeingRehydrated
 from shared.jobs.claim import claim_operation
-from shared.jobs.day_notes import partition_of, read_days
+from shared.jobs.day_notes import RestoredDay, partition_of, read_days
 from shared.jobs.message import UnreadableMessageError
+from shared.jobs.operation import RestoreOperation
 from shared.jobs.store import Conflict, OperationStore
 from shared.jobs.sweep import end_poisoned, sweep
 from shared.jobs.transitions import waiting
@@ -59,6 +60,13 @@ def staged(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FaultCa
 
 def message(operation_id: str) -> str:
     return json.dumps({"version": 1, "id": operation_id})
+
+
+def last_of_day(operation: RestoreOperation) -> RestoredDay:
+    """Return what the calendar knows of the last restore of an operation's day."""
+    day = date.fromisoformat(operation.day)
+    (note,) = read_days(load_settings(), partition_of(operation.database, operation.target_table), day, day).values()
+    return note
 
 
 def check_succeeded(jobs: Jobs, day: FaultCase, operation_id: str) -> None:
@@ -603,6 +611,25 @@ def test_workers_that_die_again_and_again(jobs: Jobs, day: FaultCase, monkeypatc
         (3, None, "TooManyAttempts"),
     ]
     assert day.table() == day.before
+    note = last_of_day(operation)
+    assert (note.outcome, note.code, note.operation_id) == ("failed", "TooManyAttempts", operation.id)
+
+
+@pytest.mark.any_server
+def test_a_cancel_of_a_restore_that_lost_its_worker(jobs: Jobs, day: FaultCase) -> None:
+    """The next worker ends it, and the calendar knows of it."""
+    operation = jobs.taken(day.job_body())
+    with gate(day), jobs.worker(jobs.receive().content) as worker:
+        day.wait_until_locked_out()
+        worker.kill()
+        worker.wait()
+    assert jobs.cancel(operation.id).status == 202
+    jobs.sweep_until_queued(operation.id)
+    jobs.work()
+    assert jobs.state(operation.id).status == "Canceled"
+    assert day.table() == day.before
+    note = last_of_day(operation)
+    assert (note.outcome, note.code, note.operation_id) == ("failed", "RestoreCanceled", operation.id)
 
 
 @pytest.mark.any_server
@@ -647,10 +674,7 @@ def test_a_message_that_the_host_gave_up(jobs: Jobs, day: FaultCase) -> None:
     assert (state["status"], state["error"]["code"]) == ("Failed", "TooManyAttempts")
     assert all(word in state["error"]["message"] for word in ("copy", "TargetLocked"))
     # The calendar knows of it.
-    of_day = date.fromisoformat(operation.day)
-    (note,) = read_days(
-        load_settings(), partition_of(operation.database, operation.target_table), of_day, of_day
-    ).values()
+    note = last_of_day(operation)
     assert (note.outcome, note.code, note.at) == ("failed", "TooManyAttempts", state["ended"])
     answer = json.loads(jobs.state(operation.id).answer)
     assert (note.operation_id, note.request_id) == (operation.id, answer["request_id"])
@@ -659,10 +683,7 @@ def test_a_message_that_the_host_gave_up(jobs: Jobs, day: FaultCase) -> None:
     rehearsal = jobs.taken(day.job_body() | {"dry_run": True})
     end_poisoned(message(rehearsal.id).encode())
     assert jobs.state(rehearsal.id).status == "Failed"
-    (after,) = read_days(
-        load_settings(), partition_of(operation.database, operation.target_table), of_day, of_day
-    ).values()
-    assert after == note
+    assert last_of_day(operation) == note
     end_poisoned(message("unknown").encode())
     dispatch_message(message("unknown").encode())
 

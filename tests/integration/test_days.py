@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 import time
@@ -364,6 +365,23 @@ def test_a_day_whose_restore_was_canceled_in_the_queue(calendar: Calendar, jobs:
     last = day["last_restore"]
     assert (day["state"], last["outcome"], last["code"]) == ("failed", "failed", "RestoreCanceled")
     assert (last["operation_id"], last["at"]) == (operation.id, jobs.state(operation.id).ended)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_dry_run_that_fails_says_nothing_of_the_day(calendar: Calendar, jobs: Jobs, is_async: bool) -> None:
+    """A day that `failed` is not for the timer."""
+    app = calendar.app
+    app.database.hypertable("t", "time timestamptz NOT NULL, v int")
+    url = app.stored("t", gzip.compress(csv(FIRST))[:-9], day=FIRST)
+    answer = jobs.post({"adls_url": url, "dry_run": "full", "async": is_async})
+    if is_async:
+        jobs.work()
+        assert jobs.monitor(answer.body["id"]).body["error"]["code"] == "ArchiveTruncated"
+    else:
+        assert answer.code == "ArchiveTruncated"
+    wait_for_notes()
+    day = calendar.days(FIRST, FIRST)[FIRST]
+    assert (day["state"], day["last_restore"]) == ("archived", None)
 
 
 def test_a_day_that_a_stopped_backfill_had_not_begun(calendar: Calendar, jobs: Jobs) -> None:
