@@ -173,6 +173,18 @@ def _without_nulls(document: dict[str, Any]) -> dict[str, Any]:
 
 
 _PYDANTIC_CODES = {"extra_forbidden": "UnknownField", "missing": "MissingField"}
+# By Pydantic's types of errors, whose own messages speak of parsing.
+_WHOLE, _FLAG, _TEXT = "must be a whole number", "must be true or false", "must be a text"
+_MESSAGES = {
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": _FLAG,
+    "bool_parsing": _FLAG,
+    "string_type": _TEXT,
+}
 
 
 def _fault(error: ErrorDetails, request: type[BaseModel]) -> Fault:
@@ -187,7 +199,7 @@ def _fault(error: ErrorDetails, request: type[BaseModel]) -> Fault:
         path = (*path[:2], str(path[2]).upper(), *path[3:])
     if code == "UnknownField":
         return Fault(code, "unknown field" + _did_you_mean(path, request, in_csv_options=in_csv_options), _target(path))
-    message = error["msg"].removeprefix("Value error, ")
+    message = _MESSAGES.get(error["type"], error["msg"].removeprefix("Value error, "))
     return Fault(code, message[:1].lower() + message[1:], _target(path))
 
 

@@ -33,7 +33,7 @@ from shared.model.answer import referenced_row
 from shared.model.request import Copy, Destination, RestoreRequest
 from shared.model.results import Count, ReferringRows, RunningRestore
 from shared.model.window import iso
-from shared.names import QualifiedName
+from shared.names import QualifiedName, counted
 from shared.postgres.sqlstate import CONFLICT_HINT
 from shared.timescale.chunks import Chunk
 from shared.timescale.table import Table
@@ -91,7 +91,7 @@ def day_not_empty(request: RestoreRequest, table: Table, rows: int) -> WindowNot
     """Refuse a day that holds rows, if the request says so."""
     if not rows or request.destination.existing_rows != "error":
         return None
-    message = f"{table} already holds {rows} rows of {request.archive.day.isoformat()}"
+    message = f"{table} already holds {counted(rows, 'row')} of {request.archive.day.isoformat()}"
     return WindowNotEmpty(message, details=[Fault("WindowNotEmpty", message, info=(("rows", rows),))])
 
 
@@ -105,7 +105,7 @@ def day_in_children(request: RestoreRequest, table: Table, rows: int) -> WindowN
     """
     if not rows or request.destination.existing_rows not in ("error", "skip"):
         return None
-    message = f"tables that inherit from {table} hold {rows} rows of {request.archive.day.isoformat()}"
+    message = f"tables that inherit from {table} hold {counted(rows, 'row')} of {request.archive.day.isoformat()}"
     return WindowNotEmpty(
         message,
         hint='name that table, or set destination.on_existing to "append" if the archive holds other rows',
@@ -123,7 +123,9 @@ def rows_beside(table: Table, day: date, rows: int) -> WindowNotEmpty | None:
     """
     if not rows:
         return None
-    message = f"{table} already holds {rows} rows at the times of the archive's rows outside {day.isoformat()}"
+    message = (
+        f"{table} already holds {counted(rows, 'row')} at the times of the archive's rows outside {day.isoformat()}"
+    )
     return WindowNotEmpty(message, details=[Fault("WindowNotEmpty", message, info=(("rows", rows),))])
 
 
@@ -250,7 +252,7 @@ def wrong_row_count(copy: Copy, rows: int) -> RowCountMismatch | None:
     """Refuse an archive that does not hold as many rows as the request expects."""
     if copy.expected_rows is None or rows == copy.expected_rows:
         return None
-    return RowCountMismatch(f"the archive holds {rows} rows, but expected_rows is {copy.expected_rows}")
+    return RowCountMismatch(f"the archive holds {counted(rows, 'row')}, but expected_rows is {copy.expected_rows}")
 
 
 def replacement_too_small(
@@ -267,7 +269,7 @@ def replacement_too_small(
     if destination.may_replace(before, by):
         return None
     message = (
-        f"the day holds {before} rows, and {by} would replace them:"
+        f"the day holds {counted(before, 'row')}, and {by} would replace them:"
         f" less than min_rows_ratio {destination.min_rows_ratio:g} allows"
     )
     facts = {"rows_before": before, "rows_in_archive": in_archive}

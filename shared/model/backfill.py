@@ -22,6 +22,8 @@ from shared.model.request import RestoreOptions, Section, WholeNumber, field_err
 
 Existing: TypeAlias = Literal["error", "append", "skip", "replace", "stale"]
 
+# How many entries of a list a message names.
+_MOST_PLACES = 10
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -35,6 +37,14 @@ def _day(value: Any) -> date:
     if day == date.max:
         raise ValueError("must be a day as YYYY-MM-DD")
     return day
+
+
+def _is_day(value: Any) -> bool:
+    try:
+        _day(value)
+    except ValueError:
+        return False
+    return True
 
 
 Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
@@ -51,6 +61,12 @@ def _range_or_list(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     try:
         dates = handler(value)
     except ValidationError as exc:
+        wrong = [number for number, one in enumerate(value, 1) if not _is_day(one)] if isinstance(value, list) else []
+        if wrong:
+            places = ", ".join(map(str, wrong[:_MOST_PLACES])) + (", ..." if len(wrong) > _MOST_PLACES else "")
+            raise ValueError(
+                f"must be days that exist, as YYYY-MM-DD; no such day is at place {places} of the list"
+            ) from exc
         raise ValueError('must be {"from": "YYYY-MM-DD", "to": "YYYY-MM-DD"} or a list of days as YYYY-MM-DD') from exc
     if isinstance(dates, DateRange):
         if dates.to < dates.from_:

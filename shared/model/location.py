@@ -203,6 +203,8 @@ def parse_adls_url(
     """
     # The query is removed first, so that no later error can repeat a signature.
     text, sas = split_sas(text)
+    if not text.strip():
+        raise InvalidArchiveUrl("adls_url is empty")
     _check_characters(text)
     scheme, separator, rest = text.partition("://")
     if not separator or "/" in scheme:

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from shared.errors import RestoreError
 from shared.model.window import TimeValue, iso
-from shared.names import QualifiedName
+from shared.names import QualifiedName, counted
 
 Outcome: TypeAlias = Literal["done", "failed", "later", "not available", "nothing to do", "not requested"]
 # What a dry run looks at. `docs/answer.md` describes each word.
@@ -136,7 +136,7 @@ class Count:
     def describe(self) -> str:
         """Return the count for a message."""
         between = "" if self.first is None or self.last is None else f", from {iso(self.first)} to {iso(self.last)}"
-        return f"{self.rows} rows{between}"
+        return f"{counted(self.rows, 'row')}{between}"
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ class ReferringRows:
 
     def __str__(self) -> str:
         """Return it for a person."""
-        count = "rows" if self.rows is None else f"{self.rows} rows"
+        count = "rows" if self.rows is None else counted(self.rows, "row")
         return f"{count} of {self.table} by {self.constraint} ({self.action})"
 
 

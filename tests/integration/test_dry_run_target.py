@@ -131,7 +131,7 @@ def test_a_partition_for_a_part_of_the_day(app: App) -> None:
     assert (found["problems"], "partition" in found["checked"]) == ([], True)
     for row in (b"2025-01-01 12:00Z,1\n", b"2025-01-01 01:00Z,2\n"):
         (problem,) = dry(app, CSV + row, dry_run="full")["problems"]
-        assert f"{app.database.schema}.t has no partition for 1 rows" in problem["message"]
+        assert f"{app.database.schema}.t has no partition for 1 row" in problem["message"]
         assert app.restore(app.archive("t", CSV + row)).code == "DataRejected"
     app.database.execute("CREATE TABLE {s}.t0 PARTITION OF {s}.t DEFAULT")
     assert dry(app, CSV + b"2025-01-01 12:00Z,1\n", dry_run="full")["problems"] == []

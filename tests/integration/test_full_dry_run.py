@@ -71,7 +71,7 @@ def test_a_key_twice_in_the_file(app: App) -> None:
     found = full(app, TWICE + b"2025-01-03 00:00Z,3,c\n")
     assert [problem["message"] for problem in found["problems"]] == [
         'line 4: duplicate key value violates unique constraint "t_pkey"',
-        "the archive holds 1 rows, from 2025-01-03T00:00:00Z to 2025-01-03T00:00:00Z, outside 2025-01-01",
+        "the archive holds 1 row, from 2025-01-03T00:00:00Z to 2025-01-03T00:00:00Z, outside 2025-01-01",
     ]
     assert found["not_checked"] == []
     assert same_words(app, TWICE, dry_run="full") == ["DataRejected"]

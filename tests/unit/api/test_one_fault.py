@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from shared.api.parse import parse_request
-from shared.errors import InvalidRequest
+from shared.backfills.request import parse_backfill
+from shared.errors import InvalidArchiveUrl, InvalidRequest
+from shared.settings import load_settings
 
 URL = "abfss://archive@account.dfs.core.windows.net/d/s.t.2025-01-01.csv.gz"
 
@@ -19,6 +21,11 @@ URL = "abfss://archive@account.dfs.core.windows.net/d/s.t.2025-01-01.csv.gz"
         ({"pg": {"prot": 5}}, "pg.prot: unknown field; did you mean port?"),
         ({"destination": {"mode": "stagin"}}, "destination.mode: input should be 'direct' or 'staging'"),
         ({"adls_url": None}, "adls_url: field required"),
+        ({"pg": {"port": "x"}}, "pg.port: must be a whole number"),
+        ({"copy": {"expected_rows": 1.5}}, "copy.expected_rows: must be a whole number"),
+        ({"destination": {"min_rows_ratio": "x"}}, "destination.min_rows_ratio: must be a number"),
+        ({"verify": "maybe"}, "verify: must be true or false"),
+        ({"destination": {"target_table": ["t"]}}, "destination.target_table: must be a text"),
         ({"pg": {"password": "a\0b"}}, "pg.password: must not hold U+0000 or half a surrogate pair"),
     ],
 )
@@ -30,6 +37,32 @@ def test_one_fault(body: dict[str, Any], message: str) -> None:
     (detail,) = error.details
     assert message == f"{detail.target}: {detail.message}"
     assert error.target == detail.target
+
+
+@pytest.mark.parametrize("url", ["", " "])
+def test_an_empty_address_is_called_so(url: str) -> None:
+    with pytest.raises(InvalidArchiveUrl, match=r"^adls_url is empty$"):
+        parse_request(
+            json.dumps({"adls_url": url}).encode(),
+            default_account_url="https://account.dfs.core.windows.net",
+            default_filesystem="archive",
+        )
+
+
+@pytest.mark.parametrize(
+    ("dates", "places"),
+    [
+        (["2025-02-30", "2025-01-01", "x"], "1, 3"),
+        (["2025-01-01", 5], "2"),
+        (["x"] * 20, "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ..."),
+    ],
+)
+def test_the_entry_of_a_list_that_is_no_day_is_named(dates: list[Any], places: str) -> None:
+    body = {"adls_url": URL.replace("2025-01-01", "{date}"), "dates": dates}
+    with pytest.raises(InvalidRequest) as caught:
+        parse_backfill(json.dumps(body).encode(), load_settings())
+    assert caught.value.target == "dates"
+    assert caught.value.message.endswith(f"no such day is at place {places} of the list")
 
 
 def test_two_faults() -> None:
