@@ -190,7 +190,8 @@ def _codes(notes: Iterable[Mapping[str, Any]] | None) -> str:
 def _monitor_facts(monitor: Mapping[str, Any]) -> dict[str, Any]:
     progress = monitor.get("progress") or {}
     total = progress.get("compressed_bytes_total")
-    read = texts.percent(progress.get("percent"))
+    read, loaded = texts.size(progress.get("compressed_bytes")), texts.percent(progress.get("percent"))
+    csv = progress.get("csv_bytes_total")
     return {
         "id": monitor.get("id"),
         "status": monitor["status"],
@@ -202,6 +203,7 @@ def _monitor_facts(monitor: Mapping[str, Any]) -> dict[str, Any]:
         "backfill": monitor.get("backfill"),
         "stage": progress.get("stage"),
         "archive read": f"{read} of {texts.size(total)}" if total else None,
+        "loaded": f"{loaded} of {texts.size(csv)}" if csv else None,
         "rows read": texts.count(progress.get("rows") or None),
         "time": texts.seconds(progress.get("seconds") or None),
         "attempt": monitor.get("attempt") or None,

@@ -185,3 +185,15 @@ def test_a_restore_without_a_result_says_where_the_log_has_it(status: str, capsy
     facts = dict(re.split(r" {2,}", line) for line in capsys.readouterr().out.splitlines())
     assert facts["request_id"] == "r-1"
     assert ("canceling" in facts) == canceling
+
+
+@pytest.mark.parametrize(("csv", "loaded"), [(4000, "25 % of 3.9 KiB"), (None, None)])
+def test_what_was_read_is_not_what_was_loaded(
+    csv: int | None, loaded: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A percentage of a spooled archive is of its CSV."""
+    progress = {"compressed_bytes": 1024, "compressed_bytes_total": 2048, "percent": 25.0, "csv_bytes_total": csv}
+    print_monitor(Screen("table"), {"status": "Running", "progress": progress})
+    shown = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    assert shown["archive read"].strip() == "1.0 KiB of 2.0 KiB"
+    assert shown.get("loaded", "").strip() == (loaded or "")
