@@ -225,8 +225,8 @@ function warnings(all) {
 
 function progress(one) {
   const percent = one.progress?.percent;
-  return [h("progress", { max: 100, value: percent ?? null, "aria-label": `${one.target_table} ${one.day ?? ""}: read` }),
-    h("span", { class: "soft" }, ` ${[one.progress?.stage, percent === null || percent === undefined ? null : `${percent} % read`].filter(Boolean).join(", ")}`)];
+  return [h("progress", { max: 100, value: percent ?? null, "aria-label": `${one.target_table} ${one.day ?? ""}: progress` }),
+    h("span", { class: "soft" }, ` ${[one.progress?.stage, percent === null || percent === undefined ? null : `${percent} % ${one.progress.csv_bytes_total ? "loaded" : "read"}`].filter(Boolean).join(", ")}`)];
 }
 
 // --- the view of all restores ------------------------------------------------------------------------------------
@@ -278,7 +278,7 @@ const calendar = (pattern, day, text) => h("a", { href: `#/days?${new URLSearchP
 
 function liveTable(all) {
   return h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "live", "data-rows": "live" },
-    h("thead", {}, h("tr", {}, ["Table and day", "Status", "Progress", "Rows", "Time", "Heartbeat", "Attempt", ""].map((name) => h("th", { scope: "col", class: ["Rows", "Attempt"].includes(name) ? "number" : null }, name || h("span", { class: "soft" }, "Stop"))))),
+    h("thead", {}, h("tr", {}, ["Table and day", "Status", "Progress", "Rows", "Time", "Heartbeat", "Attempt", "Stop"].map((name) => h("th", { scope: "col", class: ["Rows", "Attempt"].includes(name) ? "number" : null }, name)))),
     rows("live", all, (one) => one.id, (one) => [
       h("th", { scope: "row" }, link(one), database(one)), h("td", {}, ending(one)), h("td", {}, one.status === "Running" ? progress(one) : one.next_attempt ? `again at ${clock(one.next_attempt)}` : ""),
       h("td", { class: "number", "data-name": "rows" }, number(one.progress.rows || null)), h("td", { class: "short", "data-name": "time" }, one.status === "Running" ? seconds(one.progress.seconds) : ""),
@@ -318,7 +318,7 @@ async function viewRestore(id) {
       ["Read", one.progress.compressed_bytes_total ? `${bytes(one.progress.compressed_bytes)} of ${bytes(one.progress.compressed_bytes_total)}` : null],
       ["Taken", clock(one.created)], ["Started", clock(one.started)], ["Ended", one.ended ? clock(one.ended) : null],
       ["Last heartbeat", one.heartbeat ? clock(one.heartbeat) : null], ["Attempts", one.attempt],
-      ["Tried again at", one.next_attempt ? clock(one.next_attempt) : null], ["Id", one.id], ["request_id, for the log", one.request_id ?? result?.request_id],
+      ["Next attempt", one.next_attempt ? clock(one.next_attempt) : null], ["Id", one.id], ["request_id, for the log", one.request_id ?? result?.request_id],
       ["Part of", one.backfill ? h("a", { href: `#/backfills/${encodeURIComponent(one.backfill)}` }, `the backfill ${one.backfill}`) : null],
     ]),
     attempts(one),
@@ -345,12 +345,15 @@ function rehearsal({ problems, not_checked: left }) {
     left?.length ? h("p", {}, `Not checked, or not wholly: ${left.join(", ")}.`) : null);
 }
 
+// What is wider than the screen is scrolled by keyboard once it can have the focus.
+const scrolled = (title, table) => h("div", { class: "scroll", role: "group", tabindex: "0", "aria-labelledby": title }, table);
+
 // The last attempt of a restore that has ended is what the view itself says.
 function attempts(one) {
   const failed = (one.attempts ?? []).filter((each) => !one.ended || each.attempt !== one.attempt);
   if (!failed.length) return null;
   return [h("h3", { id: "attempts" }, "Attempts that failed"),
-    h("div", { class: "scroll" }, h("table", { class: "figures", "aria-labelledby": "attempts" },
+    scrolled("attempts", h("table", { class: "figures", "aria-labelledby": "attempts" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "number" }, "Attempt"), h("th", { scope: "col" }, "Ended"), h("th", { scope: "col" }, "Stage"), h("th", { scope: "col" }, "What happened"))),
       h("tbody", {}, failed.map((each) => h("tr", {}, h("th", { scope: "row", class: "number" }, each.attempt), h("td", { class: "short" }, clock(each.ended)), h("td", {}, each.stage ?? ""), h("td", {}, each.code ?? "its worker was lost"))))))];
 }
@@ -367,7 +370,7 @@ function stages(timings) {
   });
   return [h("h3", { id: "stages" }, `Where the ${seconds(timings.total ?? total)} went`),
     h("svg", { class: "stages", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" }, bars),
-    h("div", { class: "scroll" }, h("table", { class: "figures", "aria-labelledby": "stages" },
+    scrolled("stages", h("table", { class: "figures", "aria-labelledby": "stages" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Stage"), h("th", { scope: "col", class: "number" }, "Seconds"), h("th", { scope: "col", class: "number" }, "Share"))),
       h("tbody", {}, parts.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "number" }, value.toFixed(3)), h("td", { class: "number" }, `${Math.round((100 * value) / total)} %`))))))];
 }
@@ -398,7 +401,7 @@ let plan = null;
 const daysForm = (pattern, year) => h("form", { id: "days-form", class: "fields" },
   h("div", { class: "wide" }, h("label", { for: "adls_url" }, "Archives, with {date} in place of the day"), h("input", { id: "adls_url", name: "adls_url", required: true, value: pattern, autocomplete: "off", placeholder: "backups/weavix/silver.telemetry.{date}.csv.gz" })),
   h("div", {}, h("label", { for: "year" }, "Year"), h("input", { id: "year", name: "year", type: "number", min: 1970, max: 9998, value: year })),
-  h("button", { type: "submit", class: "main" }, "Show"));
+  h("button", { type: "submit" }, "Show"));
 
 async function viewDays(query) {
   const pattern = query.get("adls_url") ?? "", year = Number(query.get("year")) || new Date().getUTCFullYear();
@@ -519,7 +522,7 @@ function backfillForm(pattern) {
       h("div", {}, h("label", { for: "to" }, "To, included"), h("input", { id: "to", name: "to", type: "date", value: to, required: true })),
       h("div", {}, h("label", { for: "existing" }, "Days that have rows"), h("select", { id: "existing", name: "existing" },
         [["error", "make their restore fail"], ["skip", "stay as they are"], ["stale", "are replaced if the archive is newer"], ["append", "get the archive's rows too"], ["replace", "are replaced"]].map(([value, text]) => h("option", { value, selected: value === (plan?.existing ?? "error") }, text)))),
-      h("button", { type: "submit" }, "Show the plan")),
+      h("button", { type: "submit", class: plan?.answer?.days ? null : "main" }, "Show the plan")),
     plan ? planned() : null);
 }
 
@@ -538,9 +541,9 @@ async function viewBackfills() {
   const { answer } = await look(`${BASE}/backfills?top=${PAGE_SIZE}`);
   const runs = answer.value.some((one) => ["NotStarted", "Running"].includes(one.status));
   show(h("h2", { id: "backfills" }, "Backfills"), answer.value.length ? h("div", { class: "scroll" }, h("table", { class: "cards", "aria-labelledby": "backfills", "data-rows": "backfills" },
-    h("thead", {}, h("tr", {}, ["Table and id", "Status", "Archives", "Started", "Ended", "What happened"].map((name) => h("th", { scope: "col" }, name)))),
+    h("thead", {}, h("tr", {}, ["Table, archives and id", "Status", "Started", "Ended", "What happened"].map((name) => h("th", { scope: "col" }, name)))),
     rows("backfills", answer.value, (one) => one.id, (one) => [
-      h("th", { scope: "row" }, h("a", { href: `#/backfills/${encodeURIComponent(one.id)}` }, one.target_table), h("div", { class: "soft" }, one.id)), h("td", {}, badge(one.status)), h("td", { class: "wrap" }, one.adls_url),
+      h("th", { scope: "row" }, h("a", { href: `#/backfills/${encodeURIComponent(one.id)}` }, one.target_table), h("div", { class: "soft" }, one.adls_url), h("div", { class: "soft" }, one.id)), h("td", {}, badge(one.status)),
       h("td", { class: "short", "data-name": "started" }, clock(one.started ?? one.created)), h("td", { class: "short", "data-name": "ended" }, one.ended ? clock(one.ended) : ""),
       h("td", { class: "wrap" }, one.error ? `${one.error.code}: ${one.error.message}` : "")]))) : h("p", {}, "None yet. ", h("a", { href: "#/days" }, "Choose the days"), " of a table."));
   return runs ? 5 : null;
@@ -615,7 +618,7 @@ function safely(action, otherwise) { try { return action(); } catch { return oth
 async function refresh({ moved = false } = {}) {
   clearTimeout(timer);
   const mine = ++turn;
-  if (moved) { drawChoice = null; show(h("p", { class: "soft" }, "Loading")); $("main").focus({ preventScroll: true }); }
+  if (moved) { drawChoice = null; $("ask").close(); show(h("p", { class: "soft" }, "Loading")); $("main").focus({ preventScroll: true }); }
   let wait = IDLE_SECONDS;
   try {
     wait = (await route()()) ?? IDLE_SECONDS;
@@ -628,6 +631,7 @@ async function refresh({ moved = false } = {}) {
   } catch (error) {
     if (mine !== turn) return;
     if (error instanceof Refused && [401, 403].includes(error.status) && !error.error?.code) {
+      if (moved) show();
       askForKey(error.message);
       say("");
       return;
@@ -636,6 +640,8 @@ async function refresh({ moved = false } = {}) {
     failures += 1;
     wait = Math.min(MOST_WAIT_SECONDS, 2 ** failures);
     if (error instanceof Refused) {
+      // Whatever else it refused, it took the key.
+      $("key").hidden = true;
       show(h("h2", {}, "This view cannot be shown"), problem(error.error ?? { message: error.message }, "The function app refused this"));
       say("");
       wait = error.wait ?? MOST_WAIT_SECONDS;

@@ -77,6 +77,8 @@ class Site:
 def site(app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
     """Days of a table: restored, archived, failed and missing."""
     set_server(app, monkeypatch)
+    # Longer than a test holds the table.
+    monkeypatch.setenv("PG_LOCK_TIMEOUT_SECONDS", "300")
     empty_job_storage()
     app.database.hypertable("telemetry", "time timestamptz NOT NULL, v int")
     for number in range(1, 29):
@@ -99,7 +101,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+def page(browser: Browser, site: Site) -> Iterator[Page]:  # noqa: ARG001 - its end comes after ours
     """A tab in which nothing may go wrong unseen: an error of a script, or what the policy of the page forbids."""
     said: list[str] = []
     with browser.new_context(viewport={"width": 1280, "height": 800}) as context:
@@ -108,6 +110,8 @@ def page(browser: Browser) -> Iterator[Page]:
         found.on("pageerror", lambda error: said.append(str(error)))
         found.on("console", lambda message: said.append(message.text) if "Failed to load" not in message.text else None)
         yield found
+        # What a test answers in the app's place may be under way.
+        found.unroute_all(behavior="ignoreErrors")
     assert said == []
 
 

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -17,11 +19,12 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from benchmarks import many
 from shared.jobs.keys import row_of
-from shared.jobs.operation import RestoreOperation
+from shared.jobs.operation import ENDED, RestoreOperation
 from shared.jobs.storage import job_storage
 from shared.jobs.store import OperationStore
 from shared.settings import load_settings
 from tests.browser.fix_page import Site, violations
+from tests.browser.fix_picture import FOLDER, noted, take, what_is_shown
 from tests.integration.fix_attempts import record_three_attempts
 from tests.integration.fix_cli import put_into_path
 from tools.process import wait_until
@@ -44,31 +47,76 @@ def open_days(page: Page, site: Site) -> None:
     page.get_by_role("heading", name="Days of 2025").wait_for()
 
 
-def open_view(page: Page, site: Site, view: str) -> None:
-    if view == "days":
-        open_days(page, site)
-        chosen = page.get_by_role("button", name="2025-01-04: archived")
-        chosen.click()
-        page.get_by_role("heading", name="Restore these days").wait_for()
-        assert chosen.evaluate(IS_IN_FRONT)
-    elif view == "restores":
+def open_restores(page: Page, site: Site) -> None:
+    page.goto(site.url)
+    page.get_by_role("heading", name="Ended, newest first").wait_for()
+
+
+def open_running(page: Page, site: Site) -> None:
+    open_restores(page, site)
+    page.get_by_role("table", name="Waiting and running").wait_for()
+
+
+def open_restore(page: Page, site: Site, day: str) -> None:
+    page.goto(f"{site.url}#/restores/{site.ids[day]}")
+    page.get_by_role("heading", name=re.compile(day)).wait_for()
+
+
+def open_chosen_day(page: Page, site: Site) -> None:
+    open_days(page, site)
+    chosen = page.get_by_role("button", name="2025-01-04: archived")
+    chosen.click()
+    page.get_by_role("heading", name="Restore these days").wait_for()
+    assert chosen.evaluate(IS_IN_FRONT)
+
+
+def open_plan(page: Page, site: Site) -> None:
+    open_chosen_day(page, site)
+    page.get_by_role("button", name="2025-01-08: missing").click()
+    before = page.evaluate("scrollY")
+    page.get_by_role("button", name="Show the plan").click()
+    page.get_by_role("heading", name="The plan").wait_for()
+    # The days stay where they are.
+    assert page.evaluate("scrollY") == before
+
+
+def open_tables(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}#/days")
+    page.get_by_role("heading", name="Restored lately").wait_for()
+
+
+def open_backfills(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}#/backfills")
+    page.get_by_role("table", name="Backfills").wait_for()
+
+
+def open_backfill(page: Page, site: Site, name: str) -> None:
+    page.goto(f"{site.url}#/backfills/{site.ids[name]}")
+    # A question is gone with the view that it is about.
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.get_by_role("heading", name=re.compile("^Days ")).wait_for()
+
+
+def open_question(page: Page, site: Site) -> None:
+    open_restore(page, site, "2025-01-12")
+    page.get_by_role("button", name=re.compile("Cancel")).click()
+    page.get_by_role("dialog").wait_for()
+
+
+def open_key(page: Page, site: Site) -> None:
+    with page.expect_response("**/api/restores?*") as refused:
+        page.route("**/api/restores?*", lambda route: route.fulfill(status=401, body=""), times=1)
         page.goto(site.url)
-        page.get_by_role("heading", name="Ended, newest first").wait_for()
-    elif view == "tables":
-        page.goto(f"{site.url}#/days")
-        page.get_by_role("heading", name="Restored lately").wait_for()
-    elif view == "backfills":
-        page.goto(f"{site.url}#/backfills")
-        page.get_by_role("table", name="Backfills").wait_for()
-    elif view == "backfill":
-        page.goto(f"{site.url}#/backfills/{site.ids[view]}")
-        page.get_by_role("heading", name=re.compile("^Days ")).wait_for()
-    elif view == "unknown":
-        page.goto(f"{site.url}#/restores/unknown")
-        page.get_by_role("region", name="The function app refused this").wait_for()
-    else:
-        page.goto(f"{site.url}#/restores/{site.ids[view]}")
-        page.get_by_role("heading", name=re.compile(view)).wait_for()
+    assert refused.value.status == 401
+    page.get_by_role("region", name="A key is needed").wait_for()
+    expect(page.get_by_role("main")).to_be_empty()
+
+
+def open_unknown(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}#/restores/unknown")
+    page.get_by_role("region", name="The function app refused this").wait_for()
+    # What asked for a key before it has been answered.
+    expect(page.get_by_role("region", name="A key is needed")).to_be_hidden()
 
 
 def with_fine_names(text: str, site: Site) -> str:
@@ -77,7 +125,7 @@ def with_fine_names(text: str, site: Site) -> str:
         site.app.database.schema: "silver",
         site.app.database.name: "weavix",
         site.app.storage.filesystem: "archive",
-        "devstoreaccount1": "account",
+        str(site.app.storage.service.account_name): "account",
     }
     for name, fine in names.items():
         text = text.replace(name, fine)
@@ -89,48 +137,89 @@ def answer_with_fine_names(route: Route, site: Site) -> None:
     route.fulfill(response=answer, body=with_fine_names(answer.text(), site))
 
 
-VIEWS = {
-    "restores": "restores",
-    "done": "2025-01-01",
-    "failed": "2025-01-05",
-    "days": "days",
-    "tables": "tables",
-    "backfills": "backfills",
-    "backfill": "backfill",
-    "unknown": "unknown",
+VIEWS: dict[str, Callable[[Page, Site], None]] = {
+    "restores": open_restores,
+    "done": partial(open_restore, day="2025-01-01"),
+    "failed": partial(open_restore, day="2025-01-05"),
+    "tables": open_tables,
+    "days": open_chosen_day,
+    "plan": open_plan,
+    "backfills": open_backfills,
+    "backfill": partial(open_backfill, name="ended"),
+    "key": open_key,
+    "unknown": open_unknown,
 }
-PICTURES = ("restores", "failed", "days", "backfill")
+# While something runs.
+RUNNING: dict[str, Callable[[Page, Site], None]] = {
+    "running": open_running,
+    "restore-running": partial(open_restore, day="2025-01-12"),
+    "cancel": open_question,
+    "backfill-running": partial(open_backfill, name="running"),
+}
+PICTURES = {(name, "light", 1280): f"{name}.png" for name in (*VIEWS, *RUNNING)}
+PICTURES |= {("days", "dark", 1280): "days-dark.png", ("running", "light", 360): "running-narrow.png"}
 # All that the Tab key is to reach, but for the days of the calendar: among these the arrow keys move.
 TO_REACH = "main :is(a, button:enabled, input, select, pre[tabindex], summary):not([tabindex='-1'])"
 
 
+def check_view(page: Page, name: str, scheme: str, width: int) -> None:
+    assert violations(page) == [], name
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+    picture = PICTURES.get((name, scheme, width))
+    if picture is None:
+        return
+    folder = os.environ.get("SCREENSHOTS")
+    if folder:
+        take(page, Path(folder, picture))
+    else:
+        # With SCREENSHOTS=docs/page, this test takes the pictures anew.
+        assert what_is_shown(page) == noted(FOLDER / picture), f"{picture} shows another page than the current one"
+
+
+def hold_days(site: Site) -> None:
+    """Start a restore and a backfill of a table that is held, and wait until they wait for it."""
+    site.ids["2025-01-12"] = site.post("2025-01-12")
+    site.ids["running"] = site.backfill("2025-01-13", "2025-01-15")
+
+    def stages() -> list[str]:
+        shown = json.loads(site.host.ask("GET", "/api/restores?status=Running").body)["value"]
+        return [one["progress"]["stage"] for one in shown]
+
+    assert wait_until(lambda: stages() == ["inspect"] * 3, 60), stages()
+
+
 @pytest.mark.parametrize(("scheme", "width"), SCREENS)
 def test_each_view_is_for_everybody(browser: Browser, site: Site, scheme: Any, width: int) -> None:
-    """No violations of axe-core's rules, nothing wider than the screen. SCREENSHOTS names a folder for pictures."""
-    folder = os.environ.get("SCREENSHOTS")
-    site.ids["backfill"] = site.ended_backfill("2025-01-05", "2025-01-10")
+    """No violations of axe-core's rules, nothing wider than the screen; the pictures in docs/ are of this page.
+
+    SCREENSHOTS names a folder in which they are taken anew.
+    """
+    site.ids["ended"] = site.ended_backfill("2025-01-05", "2025-01-10")
     with browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800}) as context:
         page = context.new_page()
-        if folder:
-            page.route(re.compile("/api/(restores|days|backfills)"), lambda route: answer_with_fine_names(route, site))
-        for name, view in VIEWS.items():
-            open_view(page, site, view)
-            assert violations(page) == []
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            if folder and (scheme, width) == SCREENS[0] and name in PICTURES:
-                if name == "days":
-                    typed = page.get_by_label("Archives")
-                    typed.evaluate("(one, text) => { one.value = text; }", with_fine_names(site.pattern, site))
-                page.screenshot(path=Path(folder, f"{name}.png"))
+        page.route(re.compile("/api/(restores|days|backfills)"), lambda route: answer_with_fine_names(route, site))
+        for name, open_view in VIEWS.items():
+            open_view(page, site)
+            if name in {"days", "plan"}:
+                typed = page.get_by_label("Archives")
+                typed.evaluate("(one, text) => { one.value = text; }", with_fine_names(site.pattern, site))
+            check_view(page, name, scheme, width)
+        with site.table_held():
+            hold_days(site)
+            for name, open_view in RUNNING.items():
+                open_view(page, site)
+                check_view(page, name, scheme, width)
+        page.unroute_all(behavior="ignoreErrors")
+        assert wait_until(lambda: site.status(site.ids["running"], "backfills") in ENDED, 60)
 
 
 def test_the_tab_key_reaches_everything_in_each_view(page: Page, site: Site) -> None:
-    site.ids["backfill"] = site.ended_backfill("2025-01-05", "2025-01-06")
-    for view in VIEWS.values():
-        open_view(page, site, view)
+    site.ids["ended"] = site.ended_backfill("2025-01-05", "2025-01-06")
+    for view, open_view in VIEWS.items():
+        open_view(page, site)
         page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
         left = set(range(page.locator(TO_REACH).count()))
-        assert left or view == "unknown"
+        assert left or view in {"key", "unknown"}
         page.locator("main").focus()
         for _ in range(2 * len(left) + 20):
             page.keyboard.press("Tab")
@@ -350,19 +439,22 @@ def test_a_row_says_how_far_a_restore_is(page: Page, site: Site) -> None:
     one = many.ended_restore("halfway", date(2025, 1, 9), site.pattern, "weavix", "silver.telemetry")
     one = replace(one, ended="", attempt=3, stage="copy", rows=1_234_567, seconds=75.4, compressed_bytes=500_000)
     again = (datetime.now(timezone.utc) + timedelta(hours=1)).isoformat()
-    waiting = replace(
-        one, id="again", day="2025-01-10", row_key=row_of("again"), status="NotStarted", next_attempt=again
-    )
+    running_one = replace(one, status="Running", claim="a worker's")
+    waiting = replace(one, id="again", day="2025-01-10", row_key=row_of("again"), status="NotStarted")
     store = OperationStore(job_storage(load_settings()), RestoreOperation)
-    store.create_all([replace(one, status="Running", claim="a worker's"), replace(waiting, is_queued=True)])
+    store.create_all([running_one, replace(waiting, next_attempt=again, is_queued=True)])
     page.goto(site.url)
     table = page.get_by_role("table", name="Waiting and running")
     running = table.get_by_role("row", name=re.compile("2025-01-09"))
-    cells = [
-        re.compile(text) for text in ("▶ runs", "copy, 25 % read", "^1,234,567$", "^1 min 15 s$", r"^\d\d:\d\d:\d\dZ$")
-    ]
+    heartbeat = json.loads(site.host.ask("GET", "/api/restores/halfway").body)["heartbeat"]
+    cells = ["▶ runs", " copy, 25 % read", "1,234,567", "1 min 15 s", f"{heartbeat[11:19]}Z"]
     expect(running.get_by_role("cell")).to_have_text([*cells, "3", "Cancel"])
     expect(running.get_by_role("progressbar")).to_have_attribute("value", "25")
+    loading = replace(running_one, id="loading", row_key=row_of("loading"), day="2025-01-11")
+    store.create_all([replace(loading, csv_bytes=3_000, csv_bytes_total=4_000)])
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    loads = table.get_by_role("row", name=re.compile("2025-01-11"))
+    expect(loads.get_by_role("cell").nth(1)).to_have_text(" copy, 75 % loaded")
     waits = table.get_by_role("row", name=re.compile("2025-01-10"))
     expect(waits.get_by_role("cell").nth(0)).to_contain_text("waits")
     expect(waits.get_by_role("cell").nth(1)).to_contain_text(f"again at {again[:19].replace('T', ' ')}Z")
@@ -656,4 +748,5 @@ def test_the_attempts_that_failed_before_the_last_one(page: Page, site: Site) ->
     expect(rows).to_have_count(2)
     expect(rows.nth(0)).to_contain_text(re.compile("1.*connect.*DatabaseUnreachable"))
     expect(rows.nth(1)).to_contain_text(re.compile("2.*copy.*its worker was lost"))
+    page.set_viewport_size({"width": 360, "height": 800})
     assert violations(page) == []

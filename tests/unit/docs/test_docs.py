@@ -267,6 +267,11 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+def test_every_picture_of_the_page_is_shown() -> None:
+    shown = re.findall(r"\]\(page/([\w-]+\.png)\)", (DOCS / "page.md").read_text(encoding="utf-8"))
+    assert {path.name for path in (DOCS / "page").iterdir()} == set(shown)
+
+
 def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     named = {
