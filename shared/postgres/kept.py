@@ -170,7 +170,7 @@ def _leads_there(endpoint: Endpoint, connection: Connection) -> bool:
 
 
 class KeptSessions:
-    """The idle sessions of this process. A thread closes each when its time is up."""
+    """The idle sessions of this process. While there are any, a thread closes each when its time is up."""
 
     def __init__(self) -> None:
         self.forget()
@@ -290,11 +290,15 @@ class KeptSessions:
             return found
 
     def _close_expired(self) -> None:
+        """Close each idle session when its time is up, until none is left."""
         while True:
             with self._changed:
                 if not any(session.has_expired() for session in self._idle):
-                    soonest = min((session.expires for session in self._idle), default=None)
-                    self._changed.wait(None if soonest is None else max(0.0, soonest - time.monotonic()))
+                    if not self._idle:
+                        self._thread = None
+                        return
+                    soonest = min(session.expires for session in self._idle)
+                    self._changed.wait(max(0.0, soonest - time.monotonic()))
                     continue
             for session in self._take_out(_Session.has_expired):
                 session.close()

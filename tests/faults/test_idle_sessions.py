@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -114,6 +115,22 @@ def test_they_end_when_their_time_is_up_though_nobody_calls(app: App, monkeypatc
     assert again(app).status == 200
     assert len(idle(app.database)) == 2
     assert gone(app.database)
+
+
+def test_their_thread_ends_with_the_last_one_and_begins_with_the_next(kept: Kept) -> None:
+    def thread() -> threading.Thread | None:
+        return kept.sessions._thread  # noqa: SLF001 - other tests may have left one of the same name
+
+    assert thread() is None
+    for _ in range(2):
+        with kept.connect(1):
+            pass
+        used = thread()
+        assert used is not None
+        assert used.is_alive()
+        assert wait_until(lambda: thread() is None, PATIENCE_SECONDS)
+        used.join(PATIENCE_SECONDS)
+        assert not used.is_alive()
 
 
 def test_calls_at_once_have_two_sessions_each(app: App) -> None:
