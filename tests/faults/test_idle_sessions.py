@@ -119,7 +119,7 @@ def test_they_end_when_their_time_is_up_though_nobody_calls(app: App, monkeypatc
 
 def test_their_thread_ends_with_the_last_one_and_begins_with_the_next(kept: Kept) -> None:
     def thread() -> threading.Thread | None:
-        return kept.sessions._thread  # noqa: SLF001 - other tests may have left one of the same name
+        return kept.sessions._thread
 
     assert thread() is None
     for _ in range(2):
