@@ -10,7 +10,7 @@ azure-identity caches it while it is valid.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -126,20 +126,6 @@ class Opened:
         """Let the body use the connection; its errors become ours."""
         with shown_to_server(self.hidden), translated():
             yield self.connection
-
-
-@contextmanager
-def connect(
-    endpoint: Endpoint,
-    limits: Limits,
-    *,
-    application_name: str = APPLICATION_NAME,
-    check: Callable[[], None] = lambda: None,
-) -> Iterator[Connection]:
-    """Open a connection in autocommit and close it at the end. Arguments and errors as of `open_session`."""
-    opened = open_session(endpoint, limits, application_name=application_name, check=check)
-    with closing(opened.connection), opened.in_use() as connection:
-        yield connection
 
 
 def open_session(

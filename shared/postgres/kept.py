@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import random
 import socket
 import threading
 import time
@@ -32,7 +33,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
-from shared.errors import TooManyConnections
+from shared.errors import DatabaseUnreachable, TooManyConnections
 from shared.postgres.connect import APPLICATION_NAME, Connection, Limits, Opened, open_session
 from shared.postgres.endpoint import Endpoint
 from shared.postgres.limited_cursor import set_statement_limit
@@ -57,11 +58,12 @@ _CLOSE_SECONDS = 2
 
 # DISCARD ALL leaves the role to the session's own user, and not to the one that ALTER ROLE ... SET role names; and it
 # takes back the DateStyle that psycopg2 sets as it connects, if the server's is another one (conn_setup in
-# psycopg/connection_int.c).
+# psycopg/connection_int.c). It also leaves the seed of random(): whoever has set it would know what comes next.
 _TAKE = sql.SQL(
     "RESET ROLE; SET DateStyle TO 'ISO'; {end}SELECT pg_catalog.set_config('application_name', {name}, false); {login}"
 )
-_REST = sql.SQL("SET application_name TO {name}{end}")
+_REST = sql.SQL("SET application_name TO {name}{end}; SELECT pg_catalog.setseed({seed})")
+_random = random.SystemRandom()
 
 
 @dataclass(eq=False)
@@ -117,9 +119,11 @@ class _Session:
         end: sql.Composable = sql.SQL("")
         if connection.server_version >= _FIRST_IDLE_TIMEOUT:
             end = sql.SQL("; SET idle_session_timeout TO {}").format(sql.Literal(f"{idle_seconds + _SPARE_SECONDS}s"))
-        with suppress(psycopg2.Error), connection.cursor() as cursor:
+        # The work in it is done: whatever goes wrong here is no error of that.
+        with suppress(psycopg2.Error, OSError), connection.cursor() as cursor:
             cursor.execute("DISCARD ALL")
-            cursor.execute(_REST.format(name=sql.Literal(IDLE_NAME), end=end))
+            seed = sql.Literal(_random.uniform(-1, 1))
+            cursor.execute(_REST.format(name=sql.Literal(IDLE_NAME), end=end, seed=seed))
             return True
         return False
 
@@ -144,11 +148,12 @@ class _Session:
         """End it, and wait until the server has released its slot."""
         if self.connection.closed:
             return
-        with closing(socket.socket(fileno=os.dup(self.connection.fileno()))) as link, suppress(OSError):
+        with suppress(OSError), closing(socket.socket(fileno=os.dup(self.connection.fileno()))) as link:
             self.close()
             link.settimeout(_CLOSE_SECONDS)
             while link.recv(4096):
                 pass
+        self.close()
 
 
 def _has_several_hosts(endpoint: Endpoint) -> bool:
@@ -181,6 +186,9 @@ class KeptSessions:
         psycopg2 closes no connection that another process has opened (connection_dealloc in psycopg/connection_type.c).
         """
         self._changed = threading.Condition()
+        # Held while sessions are closed for the sake of their slots; and how often that was done.
+        self._making_room = threading.Lock()
+        self._rooms = 0
         self._idle: list[_Session] = []
         self._thread: threading.Thread | None = None
 
@@ -217,6 +225,15 @@ class KeptSessions:
             raise
         self._give_back(session, limits, idle_seconds)
 
+    @contextmanager
+    def connect_anew(
+        self, endpoint: Endpoint, limits: Limits, *, application_name: str, check: Callable[[], None] = lambda: None
+    ) -> Iterator[Connection]:
+        """Open a connection, whatever is idle, and close it at the end. Arguments and errors as of `open_session`."""
+        opened = self._open_making_room(endpoint, limits, application_name, check)
+        with closing(opened.connection), opened.in_use() as connection:
+            yield connection
+
     def close_idle(self) -> None:
         """Close the sessions that are idle."""
         for session in self._take_out(lambda _: True):
@@ -238,23 +255,34 @@ class KeptSessions:
         return None
 
     def _open(self, endpoint: Endpoint, limits: Limits, application_name: str, check: Callable[[], None]) -> _Session:
-        """Open a session. If the server has no free slot, give it those of the idle ones."""
-        open_ = partial(open_session, endpoint, limits, application_name=application_name, check=check)
         began = time.monotonic()
-        try:
-            opened = open_()
-        except TooManyConnections:
-            idle = self._take_out(lambda _: True)
-            if not idle:
-                raise
-            for session in idle:
-                session.close_and_wait()
-            opened = open_()
+        opened = self._open_making_room(endpoint, limits, application_name, check)
         session = _Session(endpoint, opened, began)
         set_statement_limit(opened.connection, limits.connect_seconds)
         wait_for(session.note_login, check=check, discard=session.close)
         set_statement_limit(opened.connection, limits.statement_seconds)
         return session
+
+    def _open_making_room(
+        self, endpoint: Endpoint, limits: Limits, application_name: str, check: Callable[[], None]
+    ) -> Opened:
+        """Open a session. If the server has no free slot, give it those of the idle ones."""
+        open_ = partial(open_session, endpoint, limits, application_name=application_name, check=check)
+        rooms = self._rooms
+        try:
+            return open_()
+        except (TooManyConnections, DatabaseUnreachable) as exc:
+            # Another thread may be closing them, and find room for this one as well. Then the server may have refused
+            # this one, and have taken it when it was asked why (connect_error.py).
+            is_full = isinstance(exc, TooManyConnections)
+            with self._making_room:
+                idle = self._take_out(lambda _: is_full)
+                for session in idle:
+                    session.close_and_wait()
+                self._rooms += bool(idle)
+                if self._rooms == rooms:
+                    raise
+        return open_()
 
     def _give_back(self, session: _Session, limits: Limits, idle_seconds: int) -> None:
         if not session.connection.closed:
@@ -263,15 +291,23 @@ class KeptSessions:
             session.close()
             return
         with self._changed:
-            self._idle.append(session)
-            surplus = self._idle[:-MOST_IDLE]
-            del self._idle[:-MOST_IDLE]
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._close_expired, name="idle sessions", daemon=True)
-                self._thread.start()
-            self._changed.notify()
+            surplus = [session]
+            if self._has_thread():
+                self._idle.append(session)
+                surplus = self._idle[:-MOST_IDLE]
+                del self._idle[:-MOST_IDLE]
+                self._changed.notify()
         for one in surplus:
             one.close()
+
+    def _has_thread(self) -> bool:
+        """Start the thread that closes sessions, if there is none. Whether it runs: a system may start no more."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._close_expired, name="idle sessions", daemon=True)
+            with suppress(RuntimeError):
+                thread.start()
+                self._thread = thread
+        return self._thread is not None
 
     def _next(self, endpoint: Endpoint) -> _Session | None:
         """Take out the session of an endpoint that was used last; None if there is none."""

@@ -25,23 +25,30 @@ from shared.postgres.connect import Connection, Cursor
 # - ALTER ROLE ... SET and ALTER DATABASE ... SET.
 # - The configuration files: those of pg_hba.conf decide about the login, and some settings only apply to new sessions.
 # - Whether the role may still be the one that ALTER ROLE ... SET role names: RESET ROLE does not check it.
+# - The roles that it is a member of, by any number of steps: a line of pg_hba.conf may be for the members of one.
 # - The extensions: the library of an old version of TimescaleDB stays loaded.
 #
 # A session is not kept at all where something happens at a login that a kept session would not have: an event trigger
 # ON LOGIN (PostgreSQL 17), or the extension login_hook; nor where more than PostgreSQL's own state may be left in it,
-# which DISCARD ALL does not know: that of another procedural language (`GD` of PL/Python, `%_SHARED` of PL/Perl), or
-# open connections of dblink and postgres_fdw.
+# which DISCARD ALL does not know: that of another procedural language (`GD` of PL/Python, `%_SHARED` of PL/Perl), open
+# connections of dblink and of foreign data wrappers (timescaledb_fdw is of TimescaleDB's own data nodes), and what some
+# extensions keep: their variables, the lines of `dbms_output`, the role of set_user.
 _LOGIN = sql.SQL(
     "SELECT pg_catalog.pg_backend_pid(),"
     " NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtevent = 'login' AND evtenabled <> 'D')"
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_language WHERE lanname NOT IN ('internal', 'c', 'sql', 'plpgsql'))"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_data_wrapper"
+    "  WHERE fdwname NOT IN ('file_fdw', 'timescaledb_fdw'))"
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension"
-    "  WHERE extname IN ('dblink', 'postgres_fdw', 'login_hook')),"
+    "  WHERE extname IN ('login_hook', 'orafce', 'pg_variables', 'session_variable', 'set_user')),"
     " pg_catalog.concat_ws(E'\\n', r::text, d.xmin,"
     "  pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT'), pg_catalog.pg_has_role(r.oid, current_user, {use}),"
     "  coalesce(r.rolvaliduntil > pg_catalog.now(), true), pg_catalog.pg_conf_load_time(),"
     "  ARRAY(SELECT s.xmin FROM pg_catalog.pg_db_role_setting s"
     "   WHERE s.setdatabase IN (0, d.oid) AND s.setrole IN (0, r.oid) ORDER BY s.setdatabase, s.setrole),"
+    "  ARRAY(WITH RECURSIVE held(role) AS (SELECT r.oid UNION"
+    "    SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN held ON m.member = held.role)"
+    "   SELECT role FROM held ORDER BY role),"
     "  ARRAY(SELECT pg_catalog.concat(e.oid, '/', e.xmin) FROM pg_catalog.pg_extension e ORDER BY e.oid))"
     " FROM pg_catalog.pg_roles r CROSS JOIN pg_catalog.pg_database d"
     " WHERE r.rolname = session_user AND d.datname = pg_catalog.current_database()"

@@ -14,7 +14,6 @@ from shared.postgres.connect import (
     Connection,
     Limits,
     cancel_session,
-    connect,
     session_name,
 )
 from shared.postgres.endpoint import Endpoint
@@ -73,13 +72,13 @@ class Server:
         limits = Limits(seconds, session_settings.statement_seconds)
         brief = Limits(seconds, seconds)
         idle = settings.pg_idle_session_seconds
-        opener = partial(SESSIONS.connect, idle_seconds=idle) if idle else connect
+        opener = partial(SESSIONS.connect, idle_seconds=idle) if idle else SESSIONS.connect_anew
         of_restore = partial(opener, endpoint, application_name=session, check=report.progress.check)
         return cls(
             partial(of_restore, limits),
             partial(of_restore, brief),
-            partial(connect, endpoint, limits, application_name=session, check=report.progress.check),
-            partial(connect, endpoint, brief, application_name=f"{APPLICATION_NAME} cancel"),
+            partial(SESSIONS.connect_anew, endpoint, limits, application_name=session, check=report.progress.check),
+            partial(SESSIONS.connect_anew, endpoint, brief, application_name=f"{APPLICATION_NAME} cancel"),
             session,
             session_settings,
             report.progress,

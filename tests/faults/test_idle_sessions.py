@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -16,9 +17,11 @@ from typing import Any
 import pytest
 
 from shared.errors import DatabaseAccessDenied, RestoreError, TooManyConnections
+from shared.model.report import Report
 from shared.postgres.connect import APPLICATION_NAME, Connection, Limits
 from shared.postgres.endpoint import Endpoint, allowed_endpoint
 from shared.postgres.kept import IDLE_NAME, MOST_IDLE, SESSIONS, KeptSessions
+from shared.restore.server import Server
 from shared.settings import load_settings
 from tests.faults.fix_own_server import OwnServer
 from tests.faults.fix_proxy import Proxy
@@ -299,20 +302,25 @@ _CHANGES = {
     "an extension's version": "ALTER EXTENSION pg_trgm UPDATE",
     "an extension": "DROP EXTENSION pg_trgm",
     "a membership of its role": "REVOKE {owner} FROM {role}",
+    # A line of pg_hba.conf may be for the members of a role.
+    "a membership": "REVOKE {group} FROM {role}",
+    "a membership of a role that it is a member of": "REVOKE {outer} FROM {group}",
 }
 
 
 @pytest.mark.parametrize("change", _CHANGES.values(), ids=_CHANGES)
 def test_what_a_login_would_notice_is_noticed(kept: Kept, change: str) -> None:
     database = kept.app.database
-    role, owner = database.role(), database.role()
+    role, owner, group, outer = (database.role() for _ in range(4))
     database.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm VERSION '1.5'")
+    names = {"role": role["user"], "owner": owner["user"], "group": group["user"], "outer": outer["user"]}
     try:
+        database.execute("GRANT {outer} TO {group}; GRANT {group} TO {role}".format(**names))
         database.execute(f"GRANT {owner['user']} TO {role['user']}")
         database.execute(f"ALTER ROLE {role['user']} SET role = '{owner['user']}'")
         first = kept.pid(**role)
         assert kept.pid(**role) == first
-        database.execute(change.format(role=role["user"], owner=owner["user"], database=database.name, s="{s}"))
+        database.execute(change.format(**names, database=database.name, s="{s}"))
         second = kept.pid(**role)
         assert second != first
         assert kept.pid(**role) == second
@@ -414,6 +422,67 @@ def test_an_extension_that_keeps_connections_of_its_own_is_not_shared(kept: Kept
         kept.app.database.execute("DROP EXTENSION dblink")
 
 
+def test_a_foreign_data_wrapper_may_keep_connections_too(kept: Kept) -> None:
+    kept.app.database.execute("CREATE FOREIGN DATA WRAPPER of_another_kind")
+    try:
+        assert kept.pid() != kept.pid()
+    finally:
+        kept.app.database.execute("DROP FOREIGN DATA WRAPPER of_another_kind")
+
+
+@pytest.mark.parametrize("name", ["orafce", "pg_variables", "session_variable", "set_user"])
+def test_an_extension_that_keeps_something_of_its_own_is_known_by_its_name(kept: Kept, name: str) -> None:
+    """They are not installed here: another one gets the name."""
+    database = kept.app.database
+    database.execute("CREATE EXTENSION pg_trgm")
+    try:
+        assert kept.pid() == kept.pid()
+        database.execute(
+            f"SET LOCAL allow_system_table_mods = on; UPDATE pg_extension SET extname = '{name}'"
+            " WHERE extname = 'pg_trgm'"
+        )
+        assert kept.pid() != kept.pid()
+    finally:
+        database.execute(f"DROP EXTENSION IF EXISTS {name}; DROP EXTENSION IF EXISTS pg_trgm")
+
+
+def test_random_numbers_do_not_go_on_where_a_call_has_set_them(kept: Kept) -> None:
+    found: list[Any] = []
+
+    def draw(connection: Connection) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_catalog.random()")
+            found.append(cursor.fetchone())
+            cursor.execute("SELECT pg_catalog.setseed(0.25)")
+
+    assert len({kept.pid(draw) for _ in range(4)}) == 1
+    assert len(set(found)) == 4
+
+
+def test_a_session_that_cannot_be_reset_is_no_error_of_the_call(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The day is in by then. So it is, too, if there is no thread for the sessions."""
+    with monkeypatch.context() as patched, kept.connect() as connection:
+        first = connection.info.backend_pid
+
+        def refuse(_: int) -> int:
+            raise OSError(errno.EMFILE, "no descriptor is left")
+
+        patched.setattr("shared.postgres.limited_cursor.os.dup", refuse)
+    with monkeypatch.context() as patched, kept.connect() as connection:
+        second = connection.info.backend_pid
+
+        def start(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        patched.setattr("threading.Thread.start", start)
+    assert gone(kept.app.database, f"pid IN ({first}, {second})")
+    # Nothing is left in the way of the next ones.
+    with kept.connect(1) as connection:
+        third = connection.info.backend_pid
+    assert third not in (first, second)
+    assert gone(kept.app.database, f"pid = {third}")
+
+
 def test_a_name_that_leads_elsewhere_is_followed(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     real = socket.getaddrinfo
     first = kept.pid(host="localhost")
@@ -438,6 +507,31 @@ def test_the_slots_of_idle_sessions_are_for_those_who_need_them(kept: Kept) -> N
     other = role | {"options": "-c work_mem=1MB"}
     with kept.connect(**other), kept.connect(**other), pytest.raises(TooManyConnections), kept.connect(**other):
         pass
+
+
+def test_the_slots_of_idle_sessions_are_for_all_who_need_them_at_once(kept: Kept) -> None:
+    """One call closes the idle sessions, and others need their slots meanwhile."""
+    role = kept.app.database.role()
+    kept.app.database.execute(f"ALTER ROLE {role['user']} CONNECTION LIMIT {MOST_IDLE}")
+    kinds = [role | {"options": f"-c work_mem={mib}MB"} for mib in (1, 2, 3, 4, 5, 6)]
+    for kind in kinds:
+        calls = at_once(MOST_IDLE, lambda: kept.pid(lambda _: time.sleep(0.5), **kind))  # noqa: B023 - called at once
+        assert len(set(calls)) == MOST_IDLE
+
+
+def test_the_slots_of_idle_sessions_are_for_a_connection_that_is_not_kept(app: App) -> None:
+    """That which cancels a restore, or asks for the outcome of its COMMIT."""
+    role = app.database.role()
+    app.database.execute(f"ALTER ROLE {role['user']} CONNECTION LIMIT 2")
+    given = {name: str(value) for name, value in (app.database.pg | role).items()}
+    settings = load_settings({})
+    endpoint = allowed_endpoint(given, None, settings, database=app.database.name)
+    server = Server.of(endpoint, settings, Report(str(uuid.uuid4())))
+    for connect in (server.connect_anew, server.connect_to_cancel):
+        with server.connect(), server.connect():
+            pass
+        with connect():
+            pass
 
 
 def test_sessions_that_were_ended_are_replaced(app: App) -> None:
