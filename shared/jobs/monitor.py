@@ -25,12 +25,10 @@ _HINTS_OF_DAYS = {
     ),
     RestoreCanceled.code: "if the day is still wanted, retry the backfill: it restores only days that are not in",
 }
-# What backfills refuse or do in another way, in the hints of restores. The longer word comes first.
-_WORDS_OF_BACKFILL = (
-    ("destination.on_existing", "existing"),
-    ("on_existing", "existing"),
-    ("send the request again", "retry the backfill"),
-    ("try again", "retry the backfill"),
+# Behind the error's own hint, which is for a caller who restores one day.
+_FOR_A_DAY = (
+    "to try this day again, retry its backfill; to change the request, send a new backfill, in which existing stands"
+    " for destination.on_existing"
 )
 
 
@@ -124,14 +122,10 @@ def shown_error(operation: AskedOperation) -> ErrorBody:
 
 
 def _hint_of_day(error: ErrorBody) -> str | None:
-    """Return what to do about a day of a backfill. The error's own hint is for a caller who restores one day."""
+    """Return what to do about a day of a backfill."""
     if error["code"] in _HINTS_OF_DAYS or error["hint"] is None:
         return _HINTS_OF_DAYS.get(error["code"])
-    hint = error["hint"]
-    for word, of_backfill in _WORDS_OF_BACKFILL:
-        hint = hint.replace(word, of_backfill)
-    # A request is in the record as it was sent, and nobody can change it.
-    return f"{hint}; a retry of the backfill has the same request, so to change that, send a new one"
+    return f"{error['hint']}; {_FOR_A_DAY}"
 
 
 def _heartbeat(operation: RestoreOperation) -> str | None:

@@ -42,17 +42,18 @@ def test_after_a_cancel_the_same_id_is_canceled() -> None:
 
 
 def test_the_hint_of_a_day_names_what_a_backfill_takes() -> None:
+    of_day = hint(DAY, "Failed", WindowNotEmpty("rows"))
+    assert "on_existing" not in of_day
+    assert "new backfill" in of_day
     for error in (
-        WindowNotEmpty("rows"),
-        DataRejected("x", hint='set destination.on_existing to "append", or let on_existing be "skip"; then try again'),
+        DataRejected("x", hint='set destination.on_existing to "append"'),
         RestoreInProgress("x", hint="wait, then send the request again"),
     ):
-        of_day = hint(DAY, "Failed", error)
-        assert "on_existing" not in of_day
-        assert "send the request again" not in of_day
-        assert "retry" in of_day
+        own, _, of_backfill = hint(DAY, "Failed", error).rpartition("; to try this day again, retry its backfill; ")
+        assert own == error.hint
+        assert of_backfill.startswith("to change the request, send a new backfill, in which existing stands for")
         assert hint(RESTORE, "Failed", error) == error.hint
-    # What is not said: a backfill refuses the field of one day.
+    # A backfill refuses the field of one day.
     with pytest.raises(InvalidRequest):
         parse_backfill(
             b'{"adls_url": "abfss://a@b.dfs.core.windows.net/db/s.t.{date}.csv.gz", "dates": ["2025-01-01"],'
