@@ -24,7 +24,8 @@ from shared.postgres.connect import Connection, Cursor
 # - The database: whether it takes connections, who may connect, how many, and its name.
 # - ALTER ROLE ... SET and ALTER DATABASE ... SET.
 # - The configuration files: those of pg_hba.conf decide about the login, and some settings only apply to new sessions.
-# - Whether the role may still be the one that ALTER ROLE ... SET role names: RESET ROLE does not check it.
+# - The role that ALTER ROLE ... SET role names, and whether it may still be that one: RESET ROLE finds it by its oid, a
+#   login by its name.
 # - The roles that it is a member of, by any number of steps: a line of pg_hba.conf may be for the members of one.
 # - The extensions: the library of an old version of TimescaleDB stays loaded.
 #
@@ -32,16 +33,19 @@ from shared.postgres.connect import Connection, Cursor
 # ON LOGIN (PostgreSQL 17), or the extension login_hook; nor where more than PostgreSQL's own state may be left in it,
 # which DISCARD ALL does not know: that of another procedural language (`GD` of PL/Python, `%_SHARED` of PL/Perl), open
 # connections of dblink and of foreign data wrappers (timescaledb_fdw is of TimescaleDB's own data nodes), and what some
-# extensions keep: their variables, the lines of `dbms_output`, the role of set_user.
+# extensions keep: their variables, the lines of `dbms_output`, the role of set_user, a time for the rows of all tables.
+# A session's origin of replication stays, too, and only a superuser may ask whether it has one.
 _LOGIN = sql.SQL(
     "SELECT pg_catalog.pg_backend_pid(),"
     " NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtevent = 'login' AND evtenabled <> 'D')"
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_language WHERE lanname NOT IN ('internal', 'c', 'sql', 'plpgsql'))"
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_data_wrapper"
     "  WHERE fdwname NOT IN ('file_fdw', 'timescaledb_fdw'))"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_replication_origin)"
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension"
-    "  WHERE extname IN ('login_hook', 'orafce', 'pg_variables', 'session_variable', 'set_user')),"
-    " pg_catalog.concat_ws(E'\\n', r::text, d.xmin,"
+    "  WHERE extname IN ('login_hook', 'orafce', 'pg_variables', 'session_variable', 'set_user',"
+    "   'temporal_tables')),"
+    " pg_catalog.concat_ws(E'\\n', r::text, current_user, d.xmin,"
     "  pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT'), pg_catalog.pg_has_role(r.oid, current_user, {use}),"
     "  coalesce(r.rolvaliduntil > pg_catalog.now(), true), pg_catalog.pg_conf_load_time(),"
     "  ARRAY(SELECT s.xmin FROM pg_catalog.pg_db_role_setting s"

@@ -302,6 +302,8 @@ _CHANGES = {
     "an extension's version": "ALTER EXTENSION pg_trgm UPDATE",
     "an extension": "DROP EXTENSION pg_trgm",
     "a membership of its role": "REVOKE {owner} FROM {role}",
+    # ALTER ROLE ... SET role names nobody then, or another one.
+    "the name of its role": "ALTER ROLE {owner} RENAME TO {owner}_x",
     # A line of pg_hba.conf may be for the members of a role.
     "a membership": "REVOKE {group} FROM {role}",
     "a membership of a role that it is a member of": "REVOKE {outer} FROM {group}",
@@ -326,6 +328,8 @@ def test_what_a_login_would_notice_is_noticed(kept: Kept, change: str) -> None:
         assert kept.pid(**role) == second
     finally:
         database.execute("DROP EXTENSION IF EXISTS pg_trgm")
+        if "RENAME" in change:
+            database.execute("ALTER ROLE {owner}_x RENAME TO {owner}".format(**names))
         database.execute(f"ALTER DATABASE {database.name} RESET ALL")
         database.execute(f"ALTER ROLE {role['user']} RESET ALL")
 
@@ -430,7 +434,7 @@ def test_a_foreign_data_wrapper_may_keep_connections_too(kept: Kept) -> None:
         kept.app.database.execute("DROP FOREIGN DATA WRAPPER of_another_kind")
 
 
-@pytest.mark.parametrize("name", ["orafce", "pg_variables", "session_variable", "set_user"])
+@pytest.mark.parametrize("name", ["orafce", "pg_variables", "session_variable", "set_user", "temporal_tables"])
 def test_an_extension_that_keeps_something_of_its_own_is_known_by_its_name(kept: Kept, name: str) -> None:
     """They are not installed here: another one gets the name."""
     database = kept.app.database
@@ -444,6 +448,32 @@ def test_an_extension_that_keeps_something_of_its_own_is_known_by_its_name(kept:
         assert kept.pid() != kept.pid()
     finally:
         database.execute(f"DROP EXTENSION IF EXISTS {name}; DROP EXTENSION IF EXISTS pg_trgm")
+
+
+def test_no_session_is_used_again_that_may_have_an_origin_of_replication(own_server: OwnServer) -> None:
+    """DISCARD ALL leaves it, and the rows of the next call would not go to subscribers that want no copies."""
+    database = own_server.app.database
+    kept = Kept(own_server.app)
+    role = database.role()
+
+    def set_up(connection: Connection) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_catalog.pg_replication_origin_create('elsewhere')")
+            cursor.execute("SELECT pg_catalog.pg_replication_origin_session_setup('elsewhere')")
+
+    theirs = kept.pid(**role)
+    first = kept.pid()
+    assert (kept.pid(), kept.pid(**role)) == (first, theirs)
+    kept.pid(set_up)
+    try:
+        assert kept.pid() != first
+        assert kept.pid(**role) != kept.pid(**role)
+    finally:
+        assert gone(database)
+        database.execute("SELECT pg_replication_origin_drop('elsewhere')")
+    last = kept.pid(**role)
+    assert kept.pid(**role) == last
+    kept.sessions.close_idle()
 
 
 def test_random_numbers_do_not_go_on_where_a_call_has_set_them(kept: Kept) -> None:
