@@ -48,7 +48,8 @@ MOST_SECONDS = 60
 
 IDLE_NAME = f"{APPLICATION_NAME} idle"
 
-# How long an idle session may take to answer, beside the grace of each statement. One that does not is not waited for.
+# How long a session may take to answer before and after it is idle, beside the grace of each statement. One that does
+# not is not waited for.
 _ANSWER_SECONDS = 1
 # The server ends an idle session itself if this process is frozen, or gone without a word.
 _FIRST_IDLE_TIMEOUT = 140000
@@ -223,7 +224,7 @@ class KeptSessions:
         except BaseException:
             session.close()
             raise
-        self._give_back(session, limits, idle_seconds)
+        self._give_back(session, idle_seconds)
 
     @contextmanager
     def connect_anew(
@@ -284,9 +285,10 @@ class KeptSessions:
                     raise
         return open_()
 
-    def _give_back(self, session: _Session, limits: Limits, idle_seconds: int) -> None:
+    def _give_back(self, session: _Session, idle_seconds: int) -> None:
         if not session.connection.closed:
-            set_statement_limit(session.connection, limits.connect_seconds)
+            # The answer of the call waits for it.
+            set_statement_limit(session.connection, _ANSWER_SECONDS)
         if not session.reset(idle_seconds):
             session.close()
             return

@@ -614,6 +614,17 @@ def test_a_network_that_has_lost_an_idle_session(app: App, proxy: Proxy, how: st
     check_day(app.database)
 
 
+def test_a_network_that_is_lost_at_the_end_of_a_call_does_not_hold_its_answer(kept: Kept, proxy: Proxy) -> None:
+    limits = Limits(30, 60)
+    endpoint = kept.endpoint(**proxy.pg(kept.app))
+    with kept.sessions.connect(endpoint, limits, idle_seconds=_SECONDS, application_name=APPLICATION_NAME):
+        for link in list(proxy._links):
+            link.stall()
+        began = time.monotonic()
+    assert time.monotonic() - began < 2 * 6
+    assert not kept.sessions._idle
+
+
 def test_the_sessions_of_a_process_are_not_used_by_its_child(app: App) -> None:
     make(app.database)
     assert again(app).status == 200
