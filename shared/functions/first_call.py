@@ -4,7 +4,6 @@ The host imports the folders of all functions one after the other before it answ
 instance that has just been started answers its first request sooner, unless that is a restore, which needs nearly all
 of it (docs/performance.md#what-it-costs).
 """
-# ruff: noqa: PLC0415 - see above
 
 from __future__ import annotations
 
