@@ -398,7 +398,7 @@ def test_a_reader_that_goes_away_causes_no_traceback(cli: Cli) -> None:
         ("backfill", "x"),
         ("backfill", "x", "--from", DAYS[0], "--day", DAYS[1]),
         ("backfill", "x", "--day", DAYS[0], "--to", DAYS[1]),
-        ("backfill", "x", "--day", DAYS[0], "--existing", "append"),
+        ("backfill", "x", "--day", DAYS[0], "--existing", "apend"),
         ("backfill", "x", "--day", DAYS[0], "--existing", "stale"),
         ("retry", ".."),
         ("list", "--kind", "backfills", "--day", DAYS[0]),

@@ -35,7 +35,8 @@ def values(app: App) -> list[int]:
 def test_replace_leaves_the_next_day(app: App, mode: str) -> None:
     table(app, ROWS + ", ('2025-01-01 03:00Z', 8), ('2024-12-31 13:00Z', -1)")
     body = app.restore(app.archive("t", CSV), destination={"mode": mode, "on_existing": "replace"}).body
-    assert (body["status"], body["rows_removed"], body["removed_by"]) == ("ok", 2, "delete")
+    assert [warning["code"] for warning in body["warnings"]] == ["ReplacedByFewer"]
+    assert (body["rows_loaded"], body["rows_removed"], body["removed_by"]) == (1, 2, "delete")
     assert values(app) == [-1, 1, -2]
 
 
@@ -76,7 +77,8 @@ def test_replace_with_compressed_chunks(community_app: App, mode: str) -> None:
     app.database.execute("ALTER TABLE {s}.t SET (timescaledb.compress)")
     app.database.execute(COMPRESS)
     body = app.restore(app.archive("t", CSV), destination={"mode": mode, "on_existing": "replace"}).body
-    assert (body["status"], body["rows_removed"], body["removed_by"]) == ("ok", 2, "delete")
+    assert [warning["code"] for warning in body["warnings"]] == ["ReplacedByFewer"]
+    assert (body["rows_loaded"], body["rows_removed"], body["removed_by"]) == (1, 2, "delete")
     assert actions(body) == [("decompress", "done")] * 2 + [("recompress", "done")] * 2
     assert values(app) == [-1, 1, -2]
     assert chunk_states(app) == [(True,)] * 2

@@ -365,7 +365,9 @@ def test_compression_and_aggregates_among_decoys(community_app: App, place: str,
                     url, pg=pg, destination={"on_existing": policy}, timescaledb=wishes, dry_run=dry_run
                 )
                 assert answer.status == 200, answer.body
-                assert [one for one in answer.body["warnings"] if one["code"] != "BucketsLackRows"] == [], answer.body
+                # A day was added to itself before it is replaced.
+                expected = {"BucketsLackRows", "ReplacedByFewer"} if policy == "replace" else {"BucketsLackRows"}
+                assert {one["code"] for one in answer.body["warnings"]} <= expected, answer.body
         assert [step["outcome"] for step in answer.body["caggs"]] == ["done", "done"]
         assert {step["outcome"] for step in answer.body["chunks"]} == {"done"}
 

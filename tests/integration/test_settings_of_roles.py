@@ -10,6 +10,9 @@ import pytest
 from shared.load.verify.proof import rows_show_commit
 from shared.model.window import Window
 from shared.names import QualifiedName
+from shared.postgres.transaction import transaction
+from shared.settings import load_settings
+from shared.timescale.needed_settings import session_settings_of
 from shared.timescale.table import find_table
 from tests.integration.fix_app import DAY, Answer, App
 from tests.integration.fix_calendar import Calendar
@@ -77,9 +80,11 @@ def test_what_a_lost_commit_has_left_is_seen(community_app: App) -> None:
     for name, value in HIDES.items():
         community_app.database.execute(f"SET {name} = '{value}'")
     try:
-        with community_app.database.connection.cursor() as cursor:
-            table = find_table(cursor, QualifiedName(community_app.database.schema, "t"))
-            assert rows_show_commit(cursor, table, WINDOW, before=0, after=2) is True
+        settings = session_settings_of(load_settings())
+        # The transaction in which a lost COMMIT is asked for: see `resolve_commit`.
+        with transaction(community_app.database.connection, "READ COMMITTED", settings) as asking:
+            table = find_table(asking.cursor, QualifiedName(community_app.database.schema, "t"))
+            assert rows_show_commit(asking.cursor, table, WINDOW, before=0, after=2) is True
     finally:
         for name in HIDES:
             community_app.database.execute(f"RESET {name}")
