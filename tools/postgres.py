@@ -25,7 +25,7 @@ _SETTINGS = {
     "timescaledb.telemetry_level": "off",
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
-    "max_connections": "60",
+    "max_connections": "200",
     # TimescaleDB runs one launcher, and a scheduler for each database; the tests make many databases.
     "max_worker_processes": "40",
     "timescaledb.max_background_workers": "24",
