@@ -93,7 +93,7 @@ def run_restore(
     Raises:
         RestoreError: as `restore`.
     """
-    # Not with the module, which those use who only ask how far a restore is.
+    # Not at the top: a call that only asks how far a restore is loads this module, too.
     from shared.restore.restore import restore  # noqa: PLC0415
 
     report.describe(request)

@@ -137,7 +137,7 @@ def roomy_transport(*, connection_timeout: float, read_timeout: float) -> Reques
     If the first request opened it, two first ones could each make a pool.
 
     Args:
-        connection_timeout: in seconds. An SDK's option of that name has no say with a transport that is given.
+        connection_timeout: in seconds. A client that is given a transport ignores its own option of that name.
         read_timeout: likewise.
     """
     transport = RequestsTransport(connection_timeout=connection_timeout, read_timeout=read_timeout)

@@ -47,7 +47,7 @@ def archive_arrived(text: bytes) -> None:
         _log.info("an event is dropped, since its file is not an archive: %s", error.message)
         return
     if event.kind == "online":
-        # Whoever asked for a restore that waits: it may be a caller, and no rule.
+        # No rule has to match: the restore that waits may have been asked for by a caller.
         _resume(location, settings)
         return
     rule = find_rule(rules, location)

@@ -150,7 +150,7 @@ def _end(claim: Claim[BackfillOperation], records: Records, days: Sequence[DayOp
 
 
 def _warnings_of_days(days: Sequence[DayOperation]) -> list[Notice]:
-    """Return a warning for each code of which the restores of days warn. Each day's own monitor has the message."""
+    """Return one warning for each code among the warnings of the days. The monitors of the days have the messages."""
     found: dict[str, list[str]] = {}
     for day in days:
         for code in day.warned_of.split():

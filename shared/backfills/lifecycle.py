@@ -119,7 +119,7 @@ def not_due(until: str) -> dict[str, Any]:
 
 
 def due_earlier(group: GroupOperation, time: str) -> dict[str, Any]:
-    """What a day of a group waits for has come early. A group that runs looks at its days again by itself."""
+    """A day of a group is due earlier than expected; nothing, if the group runs: its worker reads its days again."""
     if group.status != "NotStarted" or group.next_attempt <= time:
         return {}
     return waiting(next_attempt=time)

@@ -38,7 +38,7 @@ def choose(known: KnownDay, existing: Existing) -> Choice:
         return "skip"
     if known.archive is None:
         return "missing"
-    # Added to once more, a day would hold each of its rows twice.
+    # If its archive were added again, the day would hold each of its rows twice.
     return "skip" if existing in _BY_DAY and state in ("running", "restored") else "restore"
 
 
@@ -52,15 +52,15 @@ def on_existing_of(known: KnownDay, request: BackfillRequest) -> OnExisting:
         # If no column of the table tells the day, the restore says so.
         return "replace" if state == "stale" else "skip"
     if request.existing == "append":
-        # Another restore may load a day without rows meanwhile. Of a day that was loaded from another version of its
-        # archive, or of which a part was dropped since, the rows that are there may be the archive's.
+        # A day without rows may be loaded by another restore first. If a day was loaded from another version of its
+        # archive, or has lost some of its rows since, the rows that it holds may be the archive's.
         is_loaded_beside = rows == "no" and request.destination.rows_outside_window == "allow"
         return "append" if state == "present" or rows == "unknown" or is_loaded_beside else "error"
     return request.existing
 
 
 def describe_all(report: Report, backfill: Backfill) -> None:
-    """Note what a backfill asks for. Its archive is the pattern: one of them alone may be the one that is there."""
+    """Note what a backfill asks for. Its archive is the pattern: an error need not be about the file of the first day."""
     report.describe(backfill.request_of(backfill.request.days[0]))
     report.archive_url, report.day = backfill.pattern.text, None
 

@@ -183,7 +183,7 @@ def _progress(operation: BackfillOperation, days: Sequence[DayOperation], plan: 
     to_restore = {day.day for day in days}.union(*plan.groups)
     total = sum(plan.sizes.get(day, 0) for day in to_restore)
     ended = [day for day in days if day.has_ended]
-    # What a day has read that failed, was canceled or waits for its next attempt, was rolled back.
+    # A day that failed, was canceled or waits for its next attempt was rolled back: what it has read does not count.
     are_in = [day for day in days if day.status == "Succeeded"]
     run = [day for day in days if day.status == "Running"]
     read = sum(plan.sizes.get(day.day, 0) for day in are_in) + sum(day.compressed_bytes for day in run)
@@ -191,7 +191,7 @@ def _progress(operation: BackfillOperation, days: Sequence[DayOperation], plan: 
     return {
         "compressed_bytes": read,
         "compressed_bytes_total": total or None,
-        # To read a day is not yet to load it.
+        # A day that was read is not yet loaded.
         "percent": percent if percent is None or len(are_in) == len(to_restore) else min(percent, _MOST_BEFORE_THE_END),
         "rows": sum(day.rows for day in (*are_in, *run)),
         "seconds": _seconds(operation),

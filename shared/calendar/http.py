@@ -74,7 +74,7 @@ def _question(call: HttpCall, settings: Settings) -> tuple[Question, date | None
 
 
 def _in_words_of_the_query(error: RestoreError) -> RestoreError:
-    """Let an error name parameters of the query: the fields of a request for a restore are refused here."""
+    """Let an error name the parameters of the query, and not the fields of a request for a restore."""
     for field, parameter in _FIELDS.items():
         error.message = error.message.replace(field, parameter)
         error.hint = None if error.hint is None else error.hint.replace(field, parameter)

@@ -106,7 +106,7 @@ def _database(settings: Settings, request_id: str) -> Mapping[str, str] | None:
     endpoint = allowed_endpoint({}, None, settings, database=database)
     patience = min(settings.pg_connect_timeout_seconds, _MOST_CONNECT_SECONDS)
     limits = ("pg_connect_timeout_seconds", "pg_statement_timeout_seconds", "pg_lock_timeout_seconds")
-    # A session that is open already would not show that the server lets nobody in any more.
+    # A session that is open already would not show whether the server still lets the role in.
     limited = settings.model_copy(update={**dict.fromkeys(limits, patience), "pg_idle_session_seconds": 0})
     with reading(Server.of(endpoint, limited, Report(request_id))) as cursor:
         cursor.execute("SELECT CURRENT_USER, pg_catalog.current_setting('server_version')")

@@ -72,7 +72,7 @@ def day_note(report: Report, error: RestoreError | None, at: str, operation_id: 
     if isinstance(error, ArchiveOtherVersion):
         # It tried another version of the archive, which says nothing about the present one.
         return None
-    # One that failed has no `dry_run`, and changes the day as little.
+    # A dry run that failed has no `dry_run` in its report, and has not changed the day either.
     if report.is_dry_run or report.day is None or report.database is None or report.target_table is None:
         return None
     last: dict[str, Any] = {
@@ -101,11 +101,11 @@ def note_without_worker(settings: Settings, before: Operation, after: Operation)
         after: the same, as it was left.
 
     Returns:
-        The note; None if the operation has not ended by that, or says nothing about the day.
+        The note; None if the operation did not end between the two looks, or says nothing about the day.
     """
     if not isinstance(after, RestoreOperation) or after.status not in ("Failed", "Canceled") or before.has_ended:
         return None
-    # A request that is refused by now was accepted as a restore.
+    # If the settings refuse the request by now, its end is noted as that of a restore.
     with suppress(RestoreError):
         if parse_for(after.request.encode(), settings).dry_run:
             return None

@@ -203,7 +203,7 @@ def _cancel(
 ) -> HttpAnswer:
     found = store.get(operation_id)
     operation = update(store, found, canceled)
-    # One that waited ends by that, and no worker sees it any more.
+    # A restore that waited has ended with this call, and no worker will note that.
     write_day_soon(settings, note_without_worker(settings, found, operation))
     _log.info("operation=%s is to be canceled: %s", operation.id, operation.status)
     return _show(call, settings, operation, 202)

@@ -2,8 +2,8 @@
 
 Each part is created at its first use, so no part waits for another one that does not answer.
 
-The SDKs are imported at the first use: an instance that has just been started needs none to say how it is, and a
-restore by one HTTP call needs neither that for tables nor that for queues.
+The SDKs are imported at the first use: a new instance needs none of them to report its health, and a restore by one
+HTTP call needs neither the one for tables nor the one for queues.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def _opened(setting: WebJobsStorage) -> JobStorage:
     from shared.archive.client import roomy_transport  # noqa: PLC0415 - see the module
 
     clock = _ServiceClock()
-    # One for all services: a pool has room for the worker's threads at each of their hosts.
+    # One transport for all services: it has a pool for each host, with room for the threads of the worker.
     transport = roomy_transport(connection_timeout=OPTIONS["connection_timeout"], read_timeout=OPTIONS["read_timeout"])
     options = OPTIONS | {"transport": transport}
     try:

@@ -86,7 +86,7 @@ def end_poisoned(text: bytes) -> None:
         return
     _log.error("operation=%s in the poison queue is %s now", operation.id, operation.status)
     try_to_write_day(settings, note_without_worker(settings, found, operation))
-    # A message for what is held would be dropped, and the note that it has one would be wrong later.
+    # A message for a held operation would be dropped, and the note that it has one would be wrong later.
     if operation.status == "NotStarted" and not operation.is_held:
         enqueue(store, operation)
 

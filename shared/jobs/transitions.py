@@ -96,7 +96,7 @@ def ended(status: Status, reply: Reply, report: Report) -> dict[str, Any]:
 
 
 def describe(report: Report, operation: AskedOperation) -> None:
-    """Note in a report what the request of an operation names, which is not read again."""
+    """Note in a report what the request of an operation names, without reading the request again."""
     report.archive_url, report.database, report.target_table = (
         operation.archive,
         operation.database,

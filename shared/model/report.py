@@ -12,7 +12,7 @@ from shared.model.request import RestoreRequest
 from shared.model.results import CaggStep, ChunkStep, Count, KeptIndex, Notice, ReferringRows, Rejected, Verification
 from shared.progress.progress import Progress
 
-# What a line of the log is about. Counts and alerts of restores must not count a list that was asked for wrongly.
+# What a line of the log is about. Counts and alerts of restores must not count a refused call for a list.
 Work: TypeAlias = Literal["restore", "backfill", "call"]
 
 
