@@ -60,7 +60,7 @@ def on_existing_of(known: KnownDay, request: BackfillRequest) -> OnExisting:
 
 
 def describe_all(report: Report, backfill: Backfill) -> None:
-    """Note what a backfill asks for. Its archive is the pattern: an error need not be about the file of the first day."""
+    """Note what a backfill asks for. Its archive is the pattern: an error need not be about the first day."""
     report.describe(backfill.request_of(backfill.request.days[0]))
     report.archive_url, report.day = backfill.pattern.text, None
 
