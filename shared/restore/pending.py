@@ -87,7 +87,7 @@ def was_committed(request: RestoreRequest, settings: Settings, pending: PendingC
         DatabaseError: it cannot be reached.
     """
     server = Server.for_request(request, settings, report)
-    with report.progress.stage("connect"), server.connect():
+    with report.progress.stage("connect"), server.connect_anew():
         # A server that cannot be reached is another error than one that cannot tell.
         pass
 
@@ -100,7 +100,7 @@ def was_committed(request: RestoreRequest, settings: Settings, pending: PendingC
 
     with report.progress.stage("commit"):
         report.progress.is_committed = resolve_commit(
-            server.connect,
+            server.connect_anew,
             pending.commit_id,
             by_rows,
             session_settings=server.session_settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import socket
@@ -16,11 +17,15 @@ from typing import Any
 
 import pytest
 
+from shared.api.handle import new_report
+from shared.api.parse import parse_for
 from shared.errors import DatabaseAccessDenied, RestoreError, TooManyConnections
 from shared.model.report import Report
 from shared.postgres.connect import APPLICATION_NAME, Connection, Limits
 from shared.postgres.endpoint import Endpoint, allowed_endpoint
 from shared.postgres.kept import IDLE_NAME, MOST_IDLE, SESSIONS, KeptSessions
+from shared.restore.pending import PendingCommit, was_committed
+from shared.restore.restore import restore
 from shared.restore.server import Server
 from shared.settings import load_settings
 from tests.faults.fix_own_server import OwnServer
@@ -562,6 +567,26 @@ def test_the_slots_of_idle_sessions_are_for_a_connection_that_is_not_kept(app: A
             pass
         with connect():
             pass
+
+
+def test_the_outcome_of_a_commit_is_asked_in_a_new_session(app: App) -> None:
+    """An idle one may lead to a server that another one has replaced, which does not have the rows."""
+
+    def used() -> list[Any]:
+        return app.database.fetch(
+            "SELECT pid, state_change FROM pg_stat_activity"
+            f" WHERE datname = current_database() AND {_IDLE} ORDER BY pid"
+        )
+
+    make(app.database)
+    body = {"adls_url": app.archive("t", _CSV), "pg": app.database.pg}
+    settings, found = load_settings(), list[PendingCommit]()
+    request = parse_for(json.dumps(body).encode(), settings)
+    restore(request, settings, new_report(), lambda pending, _: found.append(pending))
+    before = used()
+    assert len(before) == 2
+    assert was_committed(request, settings, found[0], new_report())
+    assert used() == before
 
 
 def test_sessions_that_were_ended_are_replaced(app: App) -> None:
