@@ -331,13 +331,11 @@ class KeptSessions:
         """Close each idle session when its time is up, until none is left."""
         while True:
             with self._changed:
-                if not any(session.has_expired() for session in self._idle):
-                    if not self._idle:
-                        self._thread = None
-                        return
-                    soonest = min(session.expires for session in self._idle)
-                    self._changed.wait(max(0.0, soonest - time.monotonic()))
-                    continue
+                if not self._idle:
+                    self._thread = None
+                    return
+                soonest = min(session.expires for session in self._idle)
+                self._changed.wait(max(0.0, soonest - time.monotonic()))
             for session in self._take_out(_Session.has_expired):
                 session.close()
 
