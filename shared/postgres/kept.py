@@ -36,7 +36,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from shared.errors import DatabaseUnreachable, TooManyConnections
 from shared.postgres.connect import APPLICATION_NAME, Connection, Limits, Opened, open_session
 from shared.postgres.endpoint import Endpoint
-from shared.postgres.limited_cursor import set_statement_limit
+from shared.postgres.limited_cursor import own_socket, set_statement_limit
 from shared.postgres.login import Login, login_query, read_login
 from shared.postgres.uri import is_socket
 from shared.process import wait_for
@@ -149,7 +149,7 @@ class _Session:
         """End it, and wait until the server has released its slot."""
         if self.connection.closed:
             return
-        with suppress(OSError), closing(socket.socket(fileno=os.dup(self.connection.fileno()))) as link:
+        with suppress(OSError), own_socket(self.connection) as link:
             self.close()
             link.settimeout(_CLOSE_SECONDS)
             while link.recv(4096):
@@ -170,7 +170,7 @@ def _leads_there(endpoint: Endpoint, connection: Connection) -> bool:
     host = endpoint.parameters["host"]
     if endpoint.parameters["hostaddr"] or is_socket(host):
         return True
-    with closing(socket.socket(fileno=os.dup(connection.fileno()))) as link:
+    with own_socket(connection) as link:
         peer = link.getpeername()[0]
     return any(address[4][0] == peer for address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
 

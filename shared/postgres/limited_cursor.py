@@ -16,7 +16,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -163,14 +163,22 @@ def limit_reached(exc: psycopg2.Error) -> float | None:
     return limit if cursor.failed_after_seconds >= limit * _CLOCKS_AGREE else None
 
 
+def own_socket(connection: psycopg2.extensions.connection) -> socket.socket:
+    """Return a socket of our own to the server. Libpq's descriptor may be closed, and its number used again.
+
+    Raises:
+        OSError: no descriptor is left.
+    """
+    return socket.socket(fileno=os.dup(connection.fileno()))
+
+
 _watchdog = Watchdog()
 
 
 @contextmanager
 def _limit(connection: LimitedConnection) -> Iterator[None]:
-    # A descriptor of our own: libpq's may be closed, and its number used again, when the time is up.
     with (
-        closing(socket.socket(fileno=os.dup(connection.fileno()))) as watched,
+        own_socket(connection) as watched,
         _watchdog.watch(watched, connection.statement_seconds + GRACE_SECONDS),
     ):
         yield
