@@ -1,4 +1,4 @@
-"""Keeps sessions open between restores, so that those that soon follow one another need not connect anew.
+"""Keeps sessions open between restores, so that a restore that soon follows another need not connect anew.
 
 A session that comes back is reset, so that nothing of one restore is left for the next one: settings that a trigger has
 set, roles, temporary tables, prepared statements, LISTEN, advisory locks, and the name that a cancel finds it by. A
@@ -8,8 +8,8 @@ begins its load anew. `login.py` says in which databases more could be left, and
 A session is used again only where a new connection would lead to one like it: for the same endpoint (host, port,
 parameters, role and password), if the host's name still leads to the address, and if nothing that decides about a login
 is different (`login.py`). A token is not compared: the server checks one when a session begins, and the identity is the
-same. The question is asked in the message that names the session anew; it changes nothing, so it may fail and be
-followed by a new connection. No other statement is ever repeated.
+same. Whether anything is different is asked in the message that gives the session its new name. That message changes no
+data, so if it fails, a new connection takes the session's place. No other statement is ever repeated.
 
 Behind a pooler in transaction mode a connection has no session of its own that could be reset, and connecting is cheap.
 So connections to a pooler are not kept. Nor are those of an endpoint with several hosts, of which another one may be
@@ -48,8 +48,8 @@ MOST_SECONDS = 60
 
 IDLE_NAME = f"{APPLICATION_NAME} idle"
 
-# How long a session may take to answer before and after it is idle, beside the grace of each statement. One that does
-# not is not waited for.
+# How long a session may take to answer when it is taken or given back, beside the grace of each statement. After that
+# it is closed.
 _ANSWER_SECONDS = 1
 # The server ends an idle session itself if this process is frozen, or gone without a word.
 _FIRST_IDLE_TIMEOUT = 140000
@@ -59,7 +59,8 @@ _CLOSE_SECONDS = 2
 
 # DISCARD ALL leaves the role to the session's own user, and not to the one that ALTER ROLE ... SET role names; and it
 # takes back the DateStyle that psycopg2 sets as it connects, if the server's is another one (conn_setup in
-# psycopg/connection_int.c). It also leaves the seed of random(): whoever has set it would know what comes next.
+# psycopg/connection_int.c). It also leaves the seed of random(): a restore that has set it could tell which
+# numbers the next one gets.
 _TAKE = sql.SQL(
     "RESET ROLE; SET DateStyle TO 'ISO'; {end}SELECT pg_catalog.set_config('application_name', {name}, false); {login}"
 )
@@ -101,12 +102,12 @@ class _Session:
         with suppress(psycopg2.Error), self.connection.cursor() as cursor:
             cursor.execute(login_query(self.connection))
             login = read_login(cursor)
-            # What a pooler tells its client is no process of the server.
+            # The process id that a pooler gives its client is not that of the server's process.
             if login is not None and login.may_be_kept and login.backend_pid == self.connection.info.backend_pid:
                 self.login = login
 
     def reset(self, idle_seconds: int) -> bool:
-        """Take back what was set, and release what it holds. Whether that was done, and the session may be kept.
+        """Take back what was set, and release what it holds. Return whether that was done, and it may be kept.
 
         Args:
             idle_seconds: how long it may be idle.
@@ -120,7 +121,7 @@ class _Session:
         end: sql.Composable = sql.SQL("")
         if connection.server_version >= _FIRST_IDLE_TIMEOUT:
             end = sql.SQL("; SET idle_session_timeout TO {}").format(sql.Literal(f"{idle_seconds + _SPARE_SECONDS}s"))
-        # The work in it is done: whatever goes wrong here is no error of that.
+        # The work in the session is done. Whatever goes wrong here is not an error of that work.
         with suppress(psycopg2.Error, OSError), connection.cursor() as cursor:
             cursor.execute("DISCARD ALL")
             seed = sql.Literal(_random.uniform(-1, 1))
@@ -129,7 +130,7 @@ class _Session:
         return False
 
     def begin(self, application_name: str) -> bool:
-        """Name a session that was reset. Whether it still works, and is as a new one would be."""
+        """Name a session that was reset. Return whether it still works, and is as a new one would be."""
         connection = self.connection
         end = sql.SQL("RESET idle_session_timeout; " if connection.server_version >= _FIRST_IDLE_TIMEOUT else "")
         with suppress(psycopg2.Error, OSError), connection.cursor() as cursor:
@@ -182,7 +183,7 @@ class KeptSessions:
         self.forget()
 
     def forget(self) -> None:
-        """Begin without a session, in a process that was forked: they are those of the process that forked it.
+        """Begin without a session. In a process that was forked, the idle ones belong to its parent.
 
         psycopg2 closes no connection that another process has opened (connection_dealloc in psycopg/connection_type.c).
         """
@@ -250,7 +251,7 @@ class KeptSessions:
                 set_statement_limit(session.connection, limits.statement_seconds)
                 return session
             session.close()
-            # Most likely they have lost their server as well, and each may take seconds to show it.
+            # Most likely the others have lost their server as well, and each may take seconds to show it.
             for other in self._take_out(lambda idle: idle.endpoint == endpoint):
                 other.close()
         return None
@@ -273,8 +274,9 @@ class KeptSessions:
         try:
             return open_()
         except (TooManyConnections, DatabaseUnreachable) as exc:
-            # Another thread may be closing them, and find room for this one as well. Then the server may have refused
-            # this one, and have taken it when it was asked why (connect_error.py).
+            # Another thread may have made room after this attempt was refused. Then the server may have taken the
+            # second attempt, which asks why the first one was refused (connect_error.py), and the error is not that of
+            # a full server.
             is_full = isinstance(exc, TooManyConnections)
             with self._making_room:
                 idle = self._take_out(lambda _: is_full)
@@ -303,7 +305,7 @@ class KeptSessions:
             one.close()
 
     def _has_thread(self) -> bool:
-        """Start the thread that closes sessions, if there is none. Whether it runs: a system may start no more."""
+        """Start the thread that closes sessions, if there is none. Return whether it runs: the system may refuse it."""
         if self._thread is None:
             thread = threading.Thread(target=self._close_expired, name="idle sessions", daemon=True)
             with suppress(RuntimeError):

@@ -1,8 +1,8 @@
-"""What a session has from its login, and would not notice to be different later.
+"""What a login decides about a session, and a session that stays open does not notice when it changes.
 
-A new connection asks the server anew whether the role may come in, and begins with the settings of the day. A session
-that was kept does neither. So what decides about both is read after the login, and read again before the session is
-used again; if anything is different, it is not used.
+With a new connection, the server decides anew whether the role may log in, and the session begins with the settings of
+that moment. Neither happens with a session that was kept. So what decides about both is read after the login, and read
+again before the session is used again; if anything is different, it is not used.
 
 Two things cannot be read: the role's password, which no ordinary role may see, and whether the server is still the one
 that a changed address would lead to. The first is why a session is used for a limited time after its login, and the
@@ -24,8 +24,8 @@ from shared.postgres.connect import Connection, Cursor
 # - The database: whether it takes connections, who may connect, how many, and its name.
 # - ALTER ROLE ... SET and ALTER DATABASE ... SET.
 # - The configuration files: those of pg_hba.conf decide about the login, and some settings only apply to new sessions.
-# - The role that ALTER ROLE ... SET role names, and whether it may still be that one: RESET ROLE finds it by its oid, a
-#   login by its name.
+# - The role that ALTER ROLE ... SET role names, and whether the session's role may still become that one: RESET ROLE
+#   finds it by its oid, a login by its name.
 # - The roles that it is a member of, by any number of steps: a line of pg_hba.conf may be for the members of one.
 # - The extensions: the library of an old version of TimescaleDB stays loaded.
 #

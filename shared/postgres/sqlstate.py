@@ -291,7 +291,7 @@ def translated(
 ) -> Iterator[None]:
     """Raise our own errors for those of psycopg2. The one place that does so for what ends a restore.
 
-    A step that may fail keeps its error instead: in a savepoint (savepoint.py), or in autocommit (session.py).
+    A step that may fail keeps its error instead: in a savepoint (savepoint.py), or in autocommit (optional_step.py).
 
     Args:
         rows: the rows that the statements in the body take; None: they take none.
